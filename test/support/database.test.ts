@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "./database.ts";
+
+const database = await testDatabase();
+
+test("a query answers with rows and with single values", async () => {
+  expect(await database.rows("select 1 as a, 'x' as b")).toEqual([{ a: 1, b: "x" }]);
+  expect(await database.value("select $1::int + 1", [41])).toBe(42);
+});
+
+test("a role holds for one transaction, which leaves nothing behind", async () => {
+  const seen = await database.as("insights_learner", { "insights.person": "ada" }, async (db) => {
+    const error = await db.rejects("select 1 / 0");
+    expect(error.code).toBe("22012");
+    return (await db.rows("select current_user as role, current_setting('insights.person') as person"))[0];
+  });
+  expect(seen).toEqual({ role: "insights_learner", person: "ada" });
+  expect(await database.value("select current_user")).not.toBe("insights_learner");
+});
+
+test("a statement that was to fail and does not is a failure", async () => {
+  await expect(database.rejects("select 1")).rejects.toThrow("expected an error");
+});

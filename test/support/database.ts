@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import pg from "pg";
+import { afterAll, inject } from "vitest";
+import { openPglite } from "../../src/database/pglite.ts";
+import { serveSocket } from "../../src/database/socket.ts";
+import { withDatabase } from "./server.ts";
+
+type Row = Record<string, unknown>;
+
+/** Short forms of a query, on the database or within one transaction of it. */
+export interface Queries {
+  /** The whole answer of node-postgres. */
+  query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
+  /** The rows. */
+  rows<T extends object = Row>(sql: string, values?: readonly unknown[]): Promise<T[]>;
+  /** The first column of the first row. */
+  value<T = unknown>(sql: string, values?: readonly unknown[]): Promise<T>;
+  /** The error the statement must end with; throws when it succeeds. */
+  rejects(sql: string, values?: readonly unknown[]): Promise<pg.DatabaseError>;
+}
+
+export interface TestDatabase extends Queries {
+  /** True on a real server, false on the embedded database: one session, so no parallel transactions. */
+  readonly native: boolean;
+  /** A pool of connections as superuser. On the embedded database all of them are one session. */
+  readonly pool: pg.Pool;
+  /** A connection string, for code that opens its own connections. */
+  url(): string;
+  /**
+   * One transaction under a role and settings, such as `{ "insights.person": "ada" }`; rolled back at the end.
+   * Queries inside go through the callback's argument: on the embedded database any other would wait for ever.
+   */
+  as<T>(role: string, settings: Record<string, string>, work: (db: Queries) => Promise<T>): Promise<T>;
+}
+
+/** What both a pool and one of its clients can do. */
+interface Runner {
+  query(sql: string, values?: unknown[]): Promise<pg.QueryResult>;
+}
+
+function queries(runner: Runner, guard: (work: () => Promise<pg.QueryResult>) => Promise<pg.QueryResult>): Queries {
+  const query = (sql: string, values?: readonly unknown[]): Promise<pg.QueryResult> =>
+    runner.query(sql, values === undefined ? undefined : [...values]);
+  return {
+    query,
+    async rows<T extends object = Row>(sql: string, values?: readonly unknown[]): Promise<T[]> {
+      return (await query(sql, values)).rows as T[];
+    },
+    async value<T = unknown>(sql: string, values?: readonly unknown[]): Promise<T> {
+      const { rows, fields } = await query(sql, values);
+      return (rows[0] as Row | undefined)?.[fields[0]?.name ?? ""] as T;
+    },
+    async rejects(sql: string, values?: readonly unknown[]): Promise<pg.DatabaseError> {
+      const result = await guard(() => query(sql, values)).catch((error: unknown) => error);
+      if (result instanceof pg.DatabaseError) return result;
+      if (result instanceof Error) throw result;
+      throw new Error(`expected an error, but the statement succeeded: ${sql}`);
+    },
+  };
+}
+
+async function open(): Promise<{ url: string; native: boolean; close: () => Promise<void> }> {
+  const server = inject("server");
+  if (server.kind === "native") {
+    const name = server.template.replace(/template$/, randomBytes(6).toString("hex"));
+    const administrator = new pg.Client({ connectionString: server.url });
+    await administrator.connect();
+    await administrator.query(
+      `create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(server.template)}`,
+    );
+    return {
+      url: withDatabase(server.url, name),
+      native: true,
+      async close() {
+        await administrator.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
+        await administrator.end();
+      },
+    };
+  }
+  const database = await openPglite({ from: new Blob([await readFile(server.archive)]) });
+  const socket = await serveSocket(database);
+  return {
+    url: socket.url,
+    native: false,
+    async close() {
+      await socket.stop();
+      await database.close();
+    },
+  };
+}
+
+/** A fresh copy of the migrated database for the calling test file, closed after its last test. */
+export async function testDatabase(): Promise<TestDatabase> {
+  const { url, native, close } = await open();
+  const pool = new pg.Pool({ connectionString: url, max: native ? 10 : 1 });
+  // Connections that a test cuts on purpose, or that the server drops at the end, are no failure of their own.
+  pool.on("error", () => {});
+  afterAll(async () => {
+    await pool.end();
+    await close();
+  });
+  return {
+    native,
+    pool,
+    url: () => url,
+    ...queries(pool, (work) => work()),
+    async as(role, settings, work) {
+      const client = await pool.connect();
+      try {
+        await client.query("begin");
+        await client.query("select set_config(name, value, true) from json_each_text($1) as setting (name, value)", [
+          JSON.stringify({ ...settings, role }),
+        ]);
+        // An expected error must not spoil the transaction for the statements after it.
+        const guard = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> => {
+          await client.query("savepoint attempt");
+          try {
+            return await attempt();
+          } finally {
+            await client.query("rollback to savepoint attempt");
+          }
+        };
+        return await work(queries(client, guard));
+      } finally {
+        await client.query("rollback").finally(() => client.release());
+      }
+    },
+  };
+}
