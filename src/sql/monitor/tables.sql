@@ -1,0 +1,37 @@
+create schema monitor;
+
+comment on schema monitor is $$
+Runs, durations, freshness and health of the installation.
+$$;
+
+grant usage on schema monitor to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+create table monitor.run (
+  run_id bigint generated always as identity primary key,
+  task text not null,
+  started_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  duration interval generated always as (finished_at - started_at) stored,
+  outcome text not null default 'running' check (outcome in ('running', 'ok', 'failed')),
+  row_count bigint,
+  detail jsonb,
+  error text
+);
+
+comment on table monitor.run is $$
+Each run of a scheduled task: when, how long, how many rows, how it ended.
+A row that stays `running` long after its start belongs to a worker that was killed.
+$$;
+comment on column monitor.run.run_id is $$Key of the run, ascending with time.$$;
+comment on column monitor.run.task is $$Name of the task, as in `tasks/`.$$;
+comment on column monitor.run.started_at is $$Begin of the run.$$;
+comment on column monitor.run.finished_at is $$End of the run; null while it goes on.$$;
+comment on column monitor.run.duration is $$Elapsed time.$$;
+comment on column monitor.run.outcome is $$`running`, `ok` or `failed`.$$;
+comment on column monitor.run.row_count is $$How many rows the run wrote or removed.$$;
+comment on column monitor.run.detail is $$What the task reports beside the count.$$;
+comment on column monitor.run.error is $$Message of the error that ended the run.$$;
+
+create index run_task_started on monitor.run (task, started_at desc);
+
+alter table monitor.run enable row level security;

@@ -1,0 +1,24 @@
+/*
+ * What every migration begins with. Names of pgvector's types and operators are bound at creation, wherever the
+ * extension lives, and nobody but the owner may call a function until its file grants it.
+ */
+do $$
+declare
+  v_schema text := (
+    select namespace.nspname
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+begin
+  if v_schema is null then
+    raise exception using
+      errcode = 'CF002',
+      message = format('the extension "vector" is not installed in database "%s"', current_database()),
+      hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
+  end if;
+  perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+end;
+$$;
+
+alter default privileges revoke execute on functions from public;
