@@ -1,0 +1,25 @@
+create or replace function ml.mean_perc_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}avg((_prediction - _observed) / nullif(_observed, 0)) as mean_perc_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.mean_perc_error(text, text, text, text, text) is $$
+Mean error as a fraction of the observed value; negative when predictions are too low. Rows observed as 0 do not count.
+Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.mean_perc_error(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
