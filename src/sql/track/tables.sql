@@ -210,7 +210,7 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
-  primary key (person_id, item_id)
+  primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
@@ -257,7 +257,8 @@ values
   ('Page Viewed', 'analytics', true, false, 'A `page` message: somebody opened a page.'),
   ('Screen Viewed', 'analytics', true, false, 'A `screen` message: somebody opened a screen of an app.'),
   ('Heartbeat', 'analytics', false, true, 'The open page is in use: after 5 s, then every 10 s.'),
-  ('Video Content Playing', 'analytics', false, true, 'The video is playing, every 10 s.');
+  ('Video Content Playing', 'analytics', false, true, 'The video is playing, every 10 s.'),
+  ('Segment Consent Preference Updated', 'service', false, false, 'The person decided about purposes; recorded in privacy.consent.');
 
 create table track.message (
   source_id smallint not null references track.source,
@@ -451,8 +452,6 @@ create type track.parsed_message as (
   properties jsonb,
   traits jsonb,
   consent jsonb,
-  gpc boolean,
-  purpose text,
   error_code text,
   error_message text,
   error_hint text

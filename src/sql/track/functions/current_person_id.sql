@@ -1,0 +1,22 @@
+/* A definer: it looks up the caller's identity under the very row security that its answer decides. */
+create or replace function track.current_person_id()
+returns bigint
+language sql
+stable
+parallel safe
+security definer
+set search_path to ''
+as $$
+  select identity.person_id
+  from track.identity
+  where identity.external_id = nullif(current_setting('insights.person', true), '')
+    and identity.kind = 'user';
+$$;
+
+comment on function track.current_person_id() is $$
+@behavior -queryField
+The person that the request was signed in as: what the setting `insights.person` (the token's subject, a `userId`) resolves to; null for a stranger.
+$$;
+
+grant execute on function track.current_person_id()
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;

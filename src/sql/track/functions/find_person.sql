@@ -1,0 +1,21 @@
+create or replace function track.find_person(person text)
+returns bigint
+language sql
+stable
+parallel safe
+begin atomic
+  -- A user's name wins over the same string as an anonymous one.
+  select identity.person_id
+  from track.identity
+  where identity.external_id = find_person.person
+    and identity.kind <> 'nobody'
+  order by identity.kind = 'user' desc
+  limit 1;
+end;
+
+comment on function track.find_person(text) is $$
+@behavior -queryField
+Key of the person whom the application calls so (`userId`, or else `anonymousId`); null when nobody is, or when the caller may not see it.
+$$;
+
+grant execute on function track.find_person(text) to insights_reader, insights_learner, insights_admin, insights_worker;

@@ -1,0 +1,103 @@
+create or replace function track._keep_item_ancestors()
+returns trigger
+language plpgsql
+security definer
+set search_path to ''
+as $$
+begin
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select
+      from changed
+      join former using (item_id)
+      where changed.parent_item_id is distinct from former.parent_item_id
+    ) then
+      return null;
+    end if;
+  end if;
+
+  with recursive affected (item_id) as (
+    select item_id from changed
+
+    union
+
+    select item.item_id
+    from affected
+    join track.item on item.parent_item_id = affected.item_id
+  ),
+
+  ancestor (item_id, ancestor_item_id, depth, path) as (
+    select item_id, item_id, 0, array[item_id]
+    from affected
+
+    union all
+
+    select ancestor.item_id, item.parent_item_id, ancestor.depth + 1, ancestor.path || item.parent_item_id
+    from ancestor
+    join track.item on item.item_id = ancestor.ancestor_item_id
+    where item.parent_item_id is not null
+      and (item.parent_item_id <> all (ancestor.path) or track._refuse_item_cycle(ancestor.path || item.parent_item_id))
+  ),
+
+  forgotten as (
+    delete from track.item_ancestor
+    using affected
+    where item_ancestor.item_id = affected.item_id
+      and not exists (
+        select
+        from ancestor
+        where ancestor.item_id = item_ancestor.item_id
+          and ancestor.ancestor_item_id = item_ancestor.ancestor_item_id
+      )
+  )
+
+  insert into track.item_ancestor (item_id, ancestor_item_id, depth)
+  select item_id, ancestor_item_id, depth
+  from ancestor
+  on conflict (item_id, ancestor_item_id) do update
+  set depth = excluded.depth
+  where item_ancestor.depth <> excluded.depth;
+
+  return null;
+end;
+$$;
+
+comment on function track._keep_item_ancestors() is $$
+Trigger: brings `track.item_ancestor` up to date for the items that a statement made or moved, and all below them.
+$$;
+
+create or replace function track._refuse_item_cycle(path bigint[])
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path to ''
+as $$
+begin
+  raise exception using
+    errcode = 'CF010',
+    message = format(
+      'items would be parts of each other: %s',
+      (
+        select string_agg(format('"%s"', item.external_id), ' → ' order by step.ordinality)
+        from unnest(_refuse_item_cycle.path) with ordinality as step (item_id, ordinality)
+        join track.item using (item_id)
+      )
+    ),
+    hint = 'Give one of them another parent.';
+end;
+$$;
+
+comment on function track._refuse_item_cycle(bigint[]) is $$
+Raises CF010 for a circle of parents, naming the items of the path from the item upwards.
+$$;
+
+create or replace trigger keep_ancestors_of_new
+after insert on track.item
+referencing new table as changed
+for each statement execute function track._keep_item_ancestors();
+
+create or replace trigger keep_ancestors_of_moved
+after update on track.item
+referencing new table as changed old table as former
+for each statement execute function track._keep_item_ancestors();

@@ -1,0 +1,47 @@
+create or replace function track.make_partitions(since timestamptz default now(), until timestamptz default now() + interval '3 months')
+returns int
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_month timestamp;
+  v_name text;
+  v_made int := 0;
+begin
+  for v_month in
+    select month
+    from generate_series(
+      date_trunc('month', make_partitions.since at time zone 'UTC'),
+      date_trunc('month', make_partitions.until at time zone 'UTC'),
+      interval '1 month'
+    ) as month
+    where to_regclass(format('track.event_%s', to_char(month, 'YYYY_MM'))) is null
+  loop
+    -- Whoever comes second waits here, and then finds the month made.
+    perform pg_advisory_xact_lock(hashtext('track.make_partitions'));
+    v_name := format('event_%s', to_char(v_month, 'YYYY_MM'));
+    if to_regclass('track.' || v_name) is null then
+      -- Attaching, other than "create table … partition of", lets writers of other months go on.
+      execute format('create table track.%I (like track.event including defaults including constraints)', v_name);
+      execute format('alter table track.%I enable row level security', v_name);
+      execute format('comment on table track.%I is %L', v_name, 'Events of ' || to_char(v_month, 'YYYY-MM') || ' (UTC).');
+      execute format(
+        'alter table track.event attach partition track.%I for values from (%L) to (%L)',
+        v_name, v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC'
+      );
+      v_made := v_made + 1;
+    end if;
+  end loop;
+  return v_made;
+end;
+$$;
+
+comment on function track.make_partitions(timestamptz, timestamptz) is $$
+@behavior -mutationField
+Makes the missing monthly partitions of `track.event` between two times, by default for the next three months; returns how many.
+A worker calls it ahead of time; `track.ingest` calls it for events of months that nobody foresaw.
+$$;
+
+grant execute on function track.make_partitions(timestamptz, timestamptz) to insights_worker;

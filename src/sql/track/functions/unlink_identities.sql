@@ -1,0 +1,46 @@
+create or replace function track.unlink_identities(person text, other text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_ends bigint[];
+begin
+  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
+
+  with taken as (
+    update track.identity_link
+    set unlinked_at = now()
+    from track.identity as identity, track.identity as linked
+    where identity_link.identity_id = identity.identity_id
+      and identity_link.linked_identity_id = linked.identity_id
+      and identity_link.unlinked_at is null
+      and (
+        (identity.external_id, linked.external_id) = (unlink_identities.other, unlink_identities.person)
+        or (identity.external_id, linked.external_id) = (unlink_identities.person, unlink_identities.other)
+      )
+    returning identity_link.identity_id, identity_link.linked_identity_id
+  )
+  select array_agg(identity_id) || array_agg(linked_identity_id) into v_ends
+  from taken;
+
+  if v_ends is null then
+    raise exception using
+      errcode = 'CF002',
+      message = format('"%s" and "%s" are not linked', unlink_identities.person, unlink_identities.other),
+      hint = 'The table track.identity_link lists the links that hold.';
+  end if;
+
+  perform track._resolve_people(v_ends);
+  return true;
+end;
+$$;
+
+comment on function track.unlink_identities(text, text) is $$
+Takes a link between two names back: each event goes to the person that its own identity now resolves to.
+Errors: CF002 when there is no such link.
+$$;
+
+grant execute on function track.unlink_identities(text, text) to insights_admin;
