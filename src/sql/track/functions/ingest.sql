@@ -55,7 +55,7 @@ begin
         coalesce(entry.message ->> 'sentAt', _parse_batch.batch ->> 'sentAt') as sent_at,
         entry.message -> 'context' as context,
         case when jsonb_typeof(entry.message -> 'properties') <> 'null' then entry.message -> 'properties' end as properties,
-        case when _parse_batch.trusted then entry.message ->> 'receivedAt' end as received_at
+        case when _parse_batch.trusted then entry.message ->> 'receivedAt' end as stated_arrival
       from jsonb_array_elements(
         case jsonb_typeof(_parse_batch.batch)
           when 'array' then _parse_batch.batch
@@ -74,7 +74,7 @@ begin
           else track._parse_time(original_timestamp)
         end as original_at,
         track._parse_time(sent_at) as parsed_sent_at,
-        coalesce(track._parse_time(received_at), _parse_batch.received_at) as arrived_at
+        coalesce(track._parse_time(stated_arrival), _parse_batch.received_at) as arrived_at
       from field
     ),
 
