@@ -1,20 +1,387 @@
+import { createServer, type Server, type Socket } from "node:net";
 import type { PGlite } from "@electric-sql/pglite";
-import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+
+/*
+ * PostgreSQL clients reach the embedded database through this server. The database is one session, so the server is
+ * what a transaction pooler is: a connection owns the session from the first message of a batch until the batch is
+ * synchronised and no transaction is open. (The server that comes with PGlite hands the session over between single
+ * messages, so that a statement larger than one network packet can lose its parameters to another client's.)
+ */
+
+/** The parts of the PostgreSQL wire protocol, version 3, that a pooler has to know. */
+const sslRequest = 80877103;
+const gssRequest = 80877104;
+const cancelRequest = 80877102;
+const longestStartup = 10_000;
+const message = {
+  query: 0x51,
+  parse: 0x50,
+  sync: 0x53,
+  flush: 0x48,
+  functionCall: 0x46,
+  terminate: 0x58,
+  copyDone: 0x63,
+  copyFail: 0x66,
+  copyInResponse: 0x47,
+};
+
+/** Where the server has to do something before the next message makes sense. */
+const batchEnds: ReadonlySet<number> = new Set([
+  message.query,
+  message.sync,
+  message.flush,
+  message.functionCall,
+  message.terminate,
+]);
+const copyEnds: ReadonlySet<number> = new Set([message.copyDone, message.copyFail, message.terminate]);
+
+/** A statement that asks the client for rows, alone in its query. */
+const copyFromClient = /^(?:\s|--.*\n|\/\*[\s\S]*?\*\/)*copy\b[^;]*\bfrom\s+stdin\b[^;]*;?\s*$/i;
+/** The same among other statements. */
+const copyAmongOthers = /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i;
+
+/** Messages that are answered together. */
+interface Batch {
+  bytes: Buffer;
+  /** The type of the last message. */
+  last: number;
+  /** The text of a simple query, which is always the last message. */
+  query: string;
+  /** Prepared statements that the batch names. */
+  names: string[];
+  /** Somewhere in it stands a COPY that reads from the client. */
+  copies: boolean;
+}
+
+/** What one connection has sent and not yet had answered, cut at message boundaries. */
+class Inbox {
+  #buffer: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #length = 0;
+  /** Bytes without which the message under way is not complete: spares joining every packet of a long one. */
+  #needed = 0;
+
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+  }
+
+  #gather(): Buffer {
+    if (this.#chunks.length > 0) {
+      this.#buffer = Buffer.concat([this.#buffer, ...this.#chunks]);
+      this.#chunks = [];
+    }
+    return this.#buffer;
+  }
+
+  #take(length: number): Buffer {
+    const taken = this.#buffer.subarray(0, length);
+    this.#buffer = this.#buffer.subarray(length);
+    this.#length -= length;
+    return taken;
+  }
+
+  /** A start-up packet, which has a length but no type. */
+  startup(): Buffer | undefined {
+    if (this.#length < 8) return undefined;
+    const length = this.#gather().readInt32BE(0);
+    if (length < 8 || length > longestStartup) throw new Error("this is not the PostgreSQL protocol");
+    return this.#length < length ? undefined : this.#take(length);
+  }
+
+  /** All messages up to and including the next one of the given types. */
+  batch(ends: ReadonlySet<number>): Batch | undefined {
+    const buffer = this.#needed > this.#length ? undefined : this.#gather();
+    if (buffer === undefined) return undefined;
+    const names: string[] = [];
+    let copies = false;
+    let position = 0;
+    while (position + 5 <= buffer.length) {
+      const type = buffer.readUInt8(position);
+      const end = position + 1 + buffer.readInt32BE(position + 1);
+      if (end < position + 5) throw new Error("this is not the PostgreSQL protocol");
+      if (end > buffer.length) {
+        this.#needed = end;
+        return undefined;
+      }
+      if (type === message.parse) {
+        const endOfName = buffer.indexOf(0, position + 5);
+        const name = buffer.toString("utf8", position + 5, endOfName);
+        if (name !== "") names.push(name);
+        copies ||= copyAmongOthers.test(buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1)));
+      }
+      if (ends.has(type)) {
+        const query = type === message.query ? buffer.toString("utf8", position + 5, end - 1) : "";
+        this.#needed = 0;
+        return { bytes: this.#take(end), last: type, query, names, copies: copies || copyAmongOthers.test(query) };
+      }
+      position = end;
+    }
+    return undefined;
+  }
+}
+
+interface Connection {
+  socket: Socket;
+  inbox: Inbox;
+  started: boolean;
+  /** Prepared statements that it named, which live in the shared session until they are closed. */
+  statements: Set<string>;
+  /** A COPY that waits for its rows: the session reads a statement and its rows in one go. */
+  copy: Buffer | undefined;
+  /** A batch is being answered. */
+  busy: boolean;
+}
+
+function typed(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.write(type, 0, "latin1");
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
+}
+
+const startupPacket = Buffer.from("\0\0\0\x17\0\x03\0\0user\0postgres\0\0", "latin1");
+const synchronise = typed("S", Buffer.alloc(0));
+
+/** Closes a prepared statement, without an error when there is none. */
+const closeStatement = (name: string): Buffer => typed("C", Buffer.from(`S${name}\0`));
+
+const errorResponse = (code: string, text: string): Buffer =>
+  typed("E", Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${text}\0\0`));
+
+/** COPY's answer to the client: text, the number of columns left open. */
+const askForRows = typed("G", Buffer.from([0, 0, 0]));
+
+function* messagesOf(buffer: Buffer): Generator<Buffer> {
+  for (let position = 0; position < buffer.length; ) {
+    const end = position + 1 + buffer.readInt32BE(position + 1);
+    yield buffer.subarray(position, end);
+    position = end;
+  }
+}
 
 export interface DatabaseSocket {
-  url: string;
-  port: number;
+  readonly url: string;
+  readonly port: number;
+  /** Ends all connections, open transactions rolled back. The database stays open. */
   stop(): Promise<void>;
 }
 
-/** Lets PostgreSQL clients reach an embedded database on 127.0.0.1. */
+class SessionServer {
+  readonly #database: PGlite;
+  readonly #connections = new Set<Connection>();
+  readonly #waiting: Connection[] = [];
+  #owner: Connection | undefined;
+  #failure: Error | undefined;
+  #greeting: Buffer = Buffer.alloc(0);
+  readonly server: Server;
+
+  constructor(database: PGlite) {
+    this.#database = database;
+    this.server = createServer((socket) => this.#accept(socket));
+  }
+
+  #accept(socket: Socket): void {
+    const connection: Connection = {
+      socket,
+      inbox: new Inbox(),
+      started: false,
+      statements: new Set(),
+      copy: undefined,
+      busy: false,
+    };
+    this.#connections.add(connection);
+    socket.setNoDelay(true);
+    socket.on("data", (chunk) => {
+      connection.inbox.push(chunk);
+      this.#want(connection);
+    });
+    // A reset is a way to leave; "close" follows it.
+    socket.on("error", () => {});
+    socket.on("close", () => void this.#leave(connection));
+  }
+
+  /** Puts a connection in line for the session, or goes on with it when it owns the session already. */
+  #want(connection: Connection): void {
+    if (connection.busy || !this.#connections.has(connection)) return;
+    if (this.#owner === connection) {
+      void this.#serve(connection);
+    } else if (!this.#waiting.includes(connection)) {
+      this.#waiting.push(connection);
+      this.#next();
+    }
+  }
+
+  #next(): void {
+    while (this.#owner === undefined) {
+      const connection = this.#waiting.shift();
+      if (connection === undefined) return;
+      this.#owner = connection;
+      void this.#serve(connection);
+    }
+  }
+
+  #release(connection: Connection): void {
+    if (this.#owner !== connection) return;
+    this.#owner = undefined;
+    this.#next();
+  }
+
+  /** Answers one batch of the connection that owns the session. */
+  async #serve(connection: Connection): Promise<void> {
+    connection.busy = true;
+    let open = false;
+    let more = false;
+    try {
+      if (!connection.started) {
+        more = this.#start(connection);
+      } else if (this.#connections.has(connection)) {
+        const batch = connection.inbox.batch(connection.copy === undefined ? batchEnds : copyEnds);
+        if (batch !== undefined) {
+          await this.#answer(connection, batch);
+          open = batch.last === message.flush;
+          more = true;
+        }
+      }
+    } catch (error) {
+      connection.socket.end(errorResponse("08P01", error instanceof Error ? error.message : String(error)));
+    } finally {
+      connection.busy = false;
+      if (!this.#connections.has(connection)) await this.#forget(connection);
+      else if (!open && !this.#inTransaction()) this.#release(connection);
+      // More may be waiting, or have come meanwhile: in line again, behind the others.
+      if (more) this.#want(connection);
+    }
+  }
+
+  async #answer(connection: Connection, batch: Batch): Promise<void> {
+    const { socket } = connection;
+    if (batch.last === message.terminate) {
+      socket.end();
+      return;
+    }
+    if (connection.copy !== undefined) {
+      const output: Buffer[] = [];
+      await this.#execute(Buffer.concat([connection.copy, batch.bytes]), (data) => output.push(data));
+      connection.copy = undefined;
+      for (const part of messagesOf(Buffer.concat(output))) {
+        // The client was asked for its rows before.
+        if (part[0] !== message.copyInResponse) socket.write(part);
+      }
+    } else if (copyFromClient.test(batch.query)) {
+      connection.copy = batch.bytes;
+      socket.write(askForRows);
+    } else if (batch.copies) {
+      socket.end(errorResponse("0A000", "COPY FROM STDIN has to be a query of its own, in the simple protocol"));
+      return;
+    } else {
+      for (const name of batch.names) connection.statements.add(name);
+      socket.cork();
+      await this.#execute(batch.bytes, (data) => socket.writable && socket.write(data)).finally(() => socket.uncork());
+    }
+  }
+
+  /**
+   * The server speaks the start-up itself, with the session's own greeting: PGlite ends for good on a packet that it
+   * cannot read. What a client asks for there (a user, a database, settings) has no meaning in a shared session.
+   */
+  #start(connection: Connection): boolean {
+    const packet = connection.inbox.startup();
+    if (packet === undefined) return false;
+    const code = packet.readInt32BE(4);
+    if (code === cancelRequest) {
+      // A running statement holds the thread: by the time a wish to cancel it is read, it is over.
+      connection.socket.end();
+      return false;
+    }
+    if (code === sslRequest || code === gssRequest) {
+      connection.socket.write("N");
+    } else if (code >> 16 === 3) {
+      connection.socket.write(this.#greeting);
+      connection.started = true;
+    } else {
+      throw new Error("only version 3 of the PostgreSQL protocol is spoken here");
+    }
+    return true;
+  }
+
+  async #execute(bytes: Uint8Array, reply: (data: Buffer) => void = () => {}): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      await this.#database.runExclusive(() =>
+        this.#database.execProtocolRawStream(new Uint8Array(bytes), {
+          // What comes is a view of the database's own memory: it has to be copied before the next statement runs.
+          onRawData: (data) => reply(Buffer.from(data)),
+        }),
+      );
+    } catch (error) {
+      this.#failure = new Error("the embedded database has failed and must be restarted", { cause: error });
+      throw this.#failure;
+    }
+  }
+
+  #inTransaction(): boolean {
+    return this.#failure === undefined && this.#database.isInTransaction();
+  }
+
+  async #leave(connection: Connection): Promise<void> {
+    this.#connections.delete(connection);
+    const place = this.#waiting.indexOf(connection);
+    if (place >= 0) this.#waiting.splice(place, 1);
+    if (connection.busy) return;
+    if (this.#owner === connection) {
+      await this.#forget(connection);
+    } else if (connection.statements.size > 0) {
+      this.#waiting.push(connection);
+      this.#next();
+    }
+  }
+
+  /** Rolls back and closes what a connection has left behind in the session. */
+  async #forget(connection: Connection): Promise<void> {
+    connection.busy = true;
+    try {
+      await this.#execute(synchronise);
+      if (this.#inTransaction()) await this.#execute(typed("Q", Buffer.from("rollback\0")));
+      if (connection.statements.size > 0) {
+        await this.#execute(Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]));
+        connection.statements.clear();
+      }
+    } catch {
+      // The failure is told to whoever asks next.
+    } finally {
+      this.#release(connection);
+    }
+  }
+
+  async listen(port: number): Promise<number> {
+    const greeting: Buffer[] = [];
+    await this.#execute(startupPacket, (data) => greeting.push(data));
+    this.#greeting = Buffer.concat(greeting);
+    await new Promise<void>((resolve, reject) => {
+      this.server.once("error", reject);
+      this.server.listen(port, "127.0.0.1", resolve);
+    });
+    const address = this.server.address();
+    return typeof address === "object" && address !== null ? address.port : port;
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    for (const { socket } of this.#connections) socket.destroy();
+    await closed;
+    // Connections that owned the session clean up after their socket has closed.
+    while (this.#owner !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Lets PostgreSQL clients reach an embedded database on 127.0.0.1; port 0 takes any free one. */
 export async function serveSocket(database: PGlite, port = 0): Promise<DatabaseSocket> {
-  const server = new PGLiteSocketServer({ db: database, host: "127.0.0.1", port, maxConnections: 200 });
-  await server.start();
-  const address = server.getServerConn();
+  const sessions = new SessionServer(database);
+  const bound = await sessions.listen(port);
   return {
-    url: `postgres://postgres@${address}/postgres`,
-    port: Number(address.slice(address.lastIndexOf(":") + 1)),
-    stop: () => server.stop(),
+    url: `postgres://postgres@127.0.0.1:${bound}/postgres`,
+    port: bound,
+    stop: () => sessions.stop(),
   };
 }
