@@ -1,0 +1,85 @@
+import { RowIdentity } from "./identity.ts";
+import type { Message } from "./message.ts";
+import { ImportError, type Problem, shown } from "./problem.ts";
+import { type Reader, readTable } from "./table.ts";
+import { parseTime } from "./time.ts";
+
+/** Which column says what. */
+export interface ColumnMapping {
+  person: string;
+  at: string;
+  event: string;
+  item?: string;
+  itemKind?: string;
+  itemTitle?: string;
+  /** A column that holds ids of the events; without one a row's own hash serves. */
+  messageId?: string;
+  /** Columns to take along as properties, each as `column` or `name=column`. */
+  properties: readonly string[];
+  timeZone: string;
+  delimiter: string;
+}
+
+/** Names on the wire have a meaning there, which a column must not take by accident. */
+const RESERVED = new Set(["item", "itemKind", "itemTitle", "parent", "viewId"]);
+
+/** Any table of events: a row is one event of one person at one time, mostly about one item. */
+export function columnReader(mapping: ColumnMapping): Reader {
+  return (lines) =>
+    readTable(lines, mapping.delimiter, (header) => {
+      const person = header.position(mapping.person);
+      const at = header.position(mapping.at);
+      const item = optional(mapping.item, (name) => header.position(name));
+      const itemTitle = optional(mapping.itemTitle, (name) => header.position(name));
+      const messageId = optional(mapping.messageId, (name) => header.position(name));
+      const properties = mapping.properties.map((text) => {
+        const [name = "", column = name] = text.split(/=(.*)/, 2);
+        if (RESERVED.has(name)) {
+          throw new ImportError(`a property cannot be named "${name}"`, `give it another name: other=${column}`);
+        }
+        return { name, position: header.position(column) };
+      });
+      const identity = new RowIdentity("csv");
+
+      return (cells): Message | Problem => {
+        const cell = (position: number): string => cells[position] ?? "";
+        if (cell(person) === "") return { what: `no ${mapping.person}` };
+        const time = parseTime(cell(at), mapping.timeZone);
+        if (typeof time !== "number") return { ...time, what: `${mapping.at}: ${time.what}` };
+        if (Number.isNaN(new Date(time).getTime())) {
+          return { what: `${mapping.at}: a time out of range`, value: shown(cell(at)) };
+        }
+        if (item !== undefined && cell(item) === "") return { what: `no ${mapping.item}` };
+        if (messageId !== undefined && cell(messageId) === "") return { what: `no ${mapping.messageId}` };
+        const about: Record<string, unknown> = {};
+        if (item !== undefined) {
+          about["item"] = cell(item);
+          if (mapping.itemKind !== undefined) about["itemKind"] = mapping.itemKind;
+          if (itemTitle !== undefined && cell(itemTitle) !== "") about["itemTitle"] = cell(itemTitle);
+        }
+        for (const { name, position } of properties) {
+          if (cell(position) !== "") about[name] = cellValue(cell(position));
+        }
+        return {
+          type: "track",
+          messageId: messageId === undefined ? identity.idOf([mapping.event, ...cells]) : cell(messageId),
+          userId: cell(person),
+          event: mapping.event,
+          properties: about,
+          timestamp: new Date(time).toISOString(),
+        };
+      };
+    });
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?$/;
+
+/** Numbers and truth values as such, everything else as text: 007 and 1e5 are codes more often than numbers. */
+function cellValue(text: string): string | number | boolean {
+  if (text === "true" || text === "false") return text === "true";
+  return NUMBER.test(text) ? Number(text) : text;
+}
+
+function optional<T, R>(value: T | undefined, use: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : use(value);
+}

@@ -1,0 +1,175 @@
+import { type Line, LONGEST_LINE } from "./lines.ts";
+import type { Problem } from "./problem.ts";
+import { shown } from "./problem.ts";
+import { decode } from "./text.ts";
+
+export interface Row {
+  /** The line on which it begins. */
+  line: number;
+  cells: string[];
+}
+
+export interface BadRow {
+  line: number;
+  problem: Problem;
+}
+
+/** A cell in quotes may go on over lines, but not for ever: an unpaired quote must not swallow the file. */
+const MOST_LINES = 1_000;
+
+/**
+ * Reads CSV as RFC 4180 describes it. Line breaks inside cells become line feeds; empty lines are skipped.
+ *
+ * It is written here because of what a damaged file does to common parsers: after one unpaired quote they stop, or take everything up to
+ * the next quote for a single cell. This one gives up the line with the quote alone, and reads on with the line after it.
+ */
+export async function* rowsOf(
+  lines: AsyncIterable<Line[]>,
+  delimiter = ",",
+): AsyncGenerator<(Row | BadRow)[], void, undefined> {
+  const reader = new RowReader(delimiter);
+  for await (const batch of lines) yield reader.read(batch);
+  yield reader.end();
+}
+
+class RowReader {
+  readonly #delimiter: string;
+  #rows: (Row | BadRow)[] = [];
+  /** The lines of a row that is not complete yet, with what has been read of it. */
+  #held: Line[] = [];
+  #heldLength = 0;
+  #record: OpenRecord;
+
+  constructor(delimiter: string) {
+    this.#delimiter = delimiter;
+    this.#record = new OpenRecord(delimiter);
+  }
+
+  read(lines: readonly Line[]): (Row | BadRow)[] {
+    this.#rows = [];
+    const todo = lines.toReversed();
+    for (let line = todo.pop(); line !== undefined; line = todo.pop()) {
+      const again = this.#take(line);
+      for (const each of again.toReversed()) todo.push(each);
+    }
+    return this.#rows;
+  }
+
+  end(): (Row | BadRow)[] {
+    const rows: (Row | BadRow)[] = [];
+    while (this.#held.length > 0) {
+      this.#rows = [];
+      const again = this.#giveUp({ what: "a quote opens here and never closes" });
+      rows.push(...this.#rows, ...this.read(again));
+    }
+    return rows;
+  }
+
+  /** Reads one line; returns those that must be read again, because the row that they seemed to belong to was none. */
+  #take(line: Line): readonly Line[] {
+    if (line.bytes === undefined) {
+      const problem = { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
+      if (this.#held.length > 0) return [...this.#giveUp(neverCloses), line];
+      this.#rows.push({ line: line.number, problem });
+      return [];
+    }
+    const text = decode(line.bytes);
+    if (typeof text !== "string") {
+      if (this.#held.length > 0) return [...this.#giveUp(neverCloses), line];
+      this.#rows.push({ line: line.number, problem: text });
+      return [];
+    }
+    if (this.#held.length === 0) {
+      if (text === "") return [];
+      if (!text.includes('"')) {
+        this.#rows.push({ line: line.number, cells: text.split(this.#delimiter) });
+        return [];
+      }
+    }
+    this.#held.push(line);
+    this.#heldLength += line.bytes.length;
+    const outcome = this.#record.add(text);
+    if (outcome === "complete") {
+      this.#rows.push({ line: this.#held[0]?.number ?? line.number, cells: this.#record.cells });
+      this.#release();
+      return [];
+    }
+    if (outcome !== "open") return this.#giveUp({ what: outcome, value: shown(text) });
+    return this.#held.length > MOST_LINES || this.#heldLength > LONGEST_LINE ? this.#giveUp(neverCloses) : [];
+  }
+
+  /** The first held line is bad; those after it may be good by themselves. */
+  #giveUp(problem: Problem): readonly Line[] {
+    const [first, ...others] = this.#held;
+    this.#release();
+    if (first === undefined) return [];
+    const text = first.bytes === undefined ? "" : decode(first.bytes);
+    const value = typeof text === "string" ? { value: shown(text) } : {};
+    this.#rows.push({
+      line: first.number,
+      problem: others.length === 0 ? { ...value, ...problem } : { ...neverCloses, ...value },
+    });
+    return others;
+  }
+
+  #release(): void {
+    this.#held = [];
+    this.#heldLength = 0;
+    this.#record = new OpenRecord(this.#delimiter);
+  }
+}
+
+const neverCloses: Problem = {
+  what: "a quote that does not close where the cell ends",
+  hint: 'write a quote inside a quoted cell twice: ""',
+};
+
+/** A row while its lines are read, one after the other. */
+class OpenRecord {
+  readonly cells: string[] = [];
+  readonly #delimiter: string;
+  #cell = "";
+  #quoted = false;
+
+  constructor(delimiter: string) {
+    this.#delimiter = delimiter;
+  }
+
+  /** What the row is after this line: complete, open (the next line belongs to it), or wrong, and why. */
+  add(text: string): "complete" | "open" | string {
+    let position = 0;
+    if (this.#quoted) this.#cell += "\n";
+    for (;;) {
+      if (this.#quoted) {
+        const end = text.indexOf('"', position);
+        if (end === -1) {
+          this.#cell += text.slice(position);
+          return "open";
+        }
+        this.#cell += text.slice(position, end);
+        position = end + 1;
+        if (text[position] === '"') {
+          this.#cell += '"';
+          position += 1;
+          continue;
+        }
+        this.#quoted = false;
+        this.cells.push(this.#cell);
+        this.#cell = "";
+        if (position === text.length) return "complete";
+        if (text[position] !== this.#delimiter) return "text after a closing quote";
+        position += 1;
+      } else if (text[position] === '"') {
+        this.#quoted = true;
+        position += 1;
+      } else {
+        const end = text.indexOf(this.#delimiter, position);
+        const cell = text.slice(position, end === -1 ? text.length : end);
+        if (cell.includes('"')) return "a quote inside a cell that is not quoted";
+        this.cells.push(cell);
+        if (end === -1) return "complete";
+        position = end + 1;
+      }
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import { z } from "zod";
+import type { Message } from "./message.ts";
+
+/** Anything that runs a query: a client or a pool of `pg`. */
+export interface Queryable {
+  query(sql: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+}
+
+const Result = z.object({
+  accepted: z.int(),
+  duplicates: z.int(),
+  rejected: z.int(),
+  errors: z.array(z.object({ index: z.int(), message: z.string(), code: z.string(), hint: z.string().nullish() })),
+});
+
+export type IngestResult = z.output<typeof Result>;
+
+/** Messages in one call: large enough that the round trip costs nothing, small enough that a lost call costs little. */
+export const BATCH = 1_000;
+
+/*
+ * The setting holds for the transaction, which this statement is: nothing is left behind in a session that a pooler shares. ingest's argument depends on it,
+ * so that it is set before ingest runs.
+ */
+const INGEST = `
+  with source as materialized (
+    select set_config('insights.source', $2, true) as name
+  )
+  select accepted, duplicates, rejected, errors
+  from source
+  cross join lateral track.ingest(case when source.name is not null then $1::jsonb end)
+`;
+
+/**
+ * Hands messages to `track.ingest` under the name of their source.
+ *
+ * A bad message is rejected by itself. Should one nevertheless bring its whole batch down, the batch is halved until the message stands
+ * alone; errors that no message is to blame for, such as a lost connection, are thrown.
+ */
+export async function ingest(database: Queryable, source: string, messages: readonly Message[]): Promise<IngestResult> {
+  if (messages.length === 0) return { accepted: 0, duplicates: 0, rejected: 0, errors: [] };
+  try {
+    const { rows } = await database.query(INGEST, [JSON.stringify(messages), source]);
+    return Result.parse(rows[0]);
+  } catch (error) {
+    if (!isAboutData(error)) throw error;
+    if (messages.length === 1) {
+      const { code, message, hint } = error;
+      return { accepted: 0, duplicates: 0, rejected: 1, errors: [{ index: 0, code, message, hint: hint ?? null }] };
+    }
+    const middle = messages.length >> 1;
+    const before = await ingest(database, source, messages.slice(0, middle));
+    const after = await ingest(database, source, messages.slice(middle));
+    return {
+      accepted: before.accepted + after.accepted,
+      duplicates: before.duplicates + after.duplicates,
+      rejected: before.rejected + after.rejected,
+      errors: [...before.errors, ...after.errors.map((each) => ({ ...each, index: each.index + middle }))],
+    };
+  }
+}
+
+/** Data exceptions (class 22), violated constraints (23), exceeded limits (54) and our own errors (CF). */
+function isAboutData(error: unknown): error is { code: string; message: string; hint?: string } {
+  return (
+    error instanceof Error && "code" in error && typeof error.code === "string" && /^(22|23|54|CF)/.test(error.code)
+  );
+}

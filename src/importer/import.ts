@@ -1,0 +1,91 @@
+import { BATCH, type IngestResult, ingest, type Queryable } from "./deliver.ts";
+import type { Input } from "./input.ts";
+import { linesOf } from "./lines.ts";
+import type { Message } from "./message.ts";
+import type { Problem } from "./problem.ts";
+import { shown } from "./problem.ts";
+import type { Reader } from "./table.ts";
+
+export interface Progress {
+  /** Bytes of the file that have been read, and all of them if that is known. */
+  read: number;
+  size: number | undefined;
+  accepted: number;
+  duplicates: number;
+  rejected: number;
+}
+
+export interface Summary extends Progress {
+  /** Accepted, duplicate and rejected together: every message of the file. */
+  total: number;
+}
+
+export interface ImportOptions {
+  input: Input;
+  reader: Reader;
+  /** Message ids are unique within a source. */
+  source: string;
+  onProgress?: (progress: Progress) => void;
+  /** Called for each row that was not taken, in the order of the file within a batch. */
+  onRejected?: (line: number, problem: Problem) => void;
+}
+
+/**
+ * Streams a file into `track.ingest`. The next batch is read while the database works on this one; memory holds two of them, whatever the size of the file.
+ *
+ * A batch is one transaction, and every message has an id that the file alone determines: whenever an import was cut short, the same
+ * import again stores what is missing and nothing twice.
+ */
+export async function importFile(database: Queryable, options: ImportOptions): Promise<Summary> {
+  const { input, reader, source, onProgress, onRejected } = options;
+  const counts = { accepted: 0, duplicates: 0, rejected: 0 };
+  const progress = (): Progress => ({ read: input.read(), size: input.size, ...counts });
+  const reject = (line: number, problem: Problem): void => {
+    counts.rejected += 1;
+    onRejected?.(line, problem);
+  };
+
+  let underWay: Promise<void> = Promise.resolve();
+  const send = async (messages: Message[], lines: number[]): Promise<void> => {
+    const result = await ingest(database, source, messages);
+    counts.accepted += result.accepted;
+    counts.duplicates += result.duplicates;
+    for (const error of result.errors) reject(lines[error.index] ?? 0, problemOf(error, messages[error.index]));
+    onProgress?.(progress());
+  };
+
+  let messages: Message[] = [];
+  let lines: number[] = [];
+  try {
+    for await (const readings of reader(linesOf(input.bytes))) {
+      for (const reading of readings) {
+        if ("problem" in reading) {
+          reject(reading.line, reading.problem);
+          continue;
+        }
+        messages.push(reading.message);
+        lines.push(reading.line);
+        if (messages.length < BATCH) continue;
+        await underWay;
+        underWay = send(messages, lines);
+        // A rejection is seen at the next await; until then it must not count as unhandled.
+        underWay.catch(() => undefined);
+        [messages, lines] = [[], []];
+      }
+    }
+  } finally {
+    // A file that breaks off is stored up to there.
+    await underWay;
+    await send(messages, lines);
+  }
+  const { accepted, duplicates, rejected } = counts;
+  return { ...progress(), total: accepted + duplicates + rejected };
+}
+
+function problemOf(error: IngestResult["errors"][number], message: Message | undefined): Problem {
+  return {
+    what: `${error.message} (${error.code})`,
+    ...(message === undefined ? {} : { value: shown(JSON.stringify(message)) }),
+    ...(error.hint == null ? {} : { hint: error.hint }),
+  };
+}

@@ -1,0 +1,83 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { pipeline, Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { ImportError, reason } from "./problem.ts";
+
+export interface Input {
+  /** What the file holds, unpacked. */
+  bytes: AsyncIterable<Uint8Array>;
+  /** Bytes read of the file itself so far, and its size; the size of standard input is not known. */
+  read: () => number;
+  size: number | undefined;
+}
+
+/** Beginnings of files that are neither text nor gzip, so that they can be named instead of reported line by line. */
+const FOREIGN: readonly { magic: readonly number[]; name: string; mend: string }[] = [
+  { magic: [0x50, 0x4b, 0x03, 0x04], name: "a zip archive or an Excel workbook", mend: "unpack it, or save it as CSV" },
+  { magic: [0xd0, 0xcf, 0x11, 0xe0], name: "an old Excel workbook", mend: "save it as CSV" },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: "packed by zstd", mend: "pipe it: zstd -dc FILE | insights import … -" },
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: "packed by xz", mend: "pipe it: xz -dc FILE | insights import … -" },
+  { magic: [0x42, 0x5a, 0x68], name: "packed by bzip2", mend: "pipe it: bzip2 -dc FILE | insights import … -" },
+  { magic: [0x50, 0x41, 0x52, 0x31], name: "a Parquet file", mend: "convert it to CSV" },
+  { magic: [0xff, 0xfe], name: "UTF-16 text", mend: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
+  { magic: [0xfe, 0xff], name: "UTF-16 text", mend: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
+];
+const GZIP = [0x1f, 0x8b] as const;
+
+/** Opens a file, or standard input by the name `-`. gzip is recognised by its first bytes, whatever the name. */
+export async function openInput(path: string, stdin: AsyncIterable<Uint8Array> = process.stdin): Promise<Input> {
+  if (path === "-") return unpack(stdin, undefined, "standard input");
+  let size: number;
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) throw new ImportError(`${path} is a directory`, "name one file in it");
+    size = found.size;
+  } catch (error) {
+    if (error instanceof ImportError) throw error;
+    throw new ImportError(`cannot open ${path}: ${reason(error)}`, "check the path, and that you may read the file");
+  }
+  return unpack(createReadStream(path, { highWaterMark: 1 << 18 }), size, path);
+}
+
+async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefined, name: string): Promise<Input> {
+  const chunks = source[Symbol.asyncIterator]();
+  let read = 0;
+  const head: Uint8Array[] = [];
+  let known = 0;
+  // A pipe may hand over single bytes; five tell every beginning apart.
+  while (known < 5) {
+    const chunk = await chunks.next().catch((error: unknown) => {
+      throw new ImportError(`cannot read ${name}: ${reason(error)}`);
+    });
+    if (chunk.done === true) break;
+    head.push(chunk.value);
+    known += chunk.value.length;
+  }
+  const beginning = Buffer.concat(head);
+  const foreign = FOREIGN.find(({ magic }) => magic.every((byte, index) => beginning[index] === byte));
+  if (foreign !== undefined) throw new ImportError(`${name} is ${foreign.name}, not CSV or JSON lines`, foreign.mend);
+
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    read += beginning.length;
+    if (beginning.length > 0) yield beginning;
+    for (let chunk = await chunks.next(); chunk.done !== true; chunk = await chunks.next()) {
+      read += chunk.value.length;
+      yield chunk.value;
+    }
+  }
+  const packed = GZIP.every((byte, index) => beginning[index] === byte);
+  return { bytes: packed ? gunzip(whole(), name) : whole(), read: () => read, size };
+}
+
+async function* gunzip(packed: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  try {
+    // A failure of either end reaches the loop through the destroyed stream.
+    yield* pipeline(Readable.from(packed), createGunzip(), () => undefined) as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    throw new ImportError(
+      `${name} breaks off or is damaged: ${reason(error)}`,
+      "what came before is stored; import the whole file when you have it: nothing is stored twice",
+    );
+  }
+}

@@ -1,0 +1,51 @@
+/** A line of a file, or that it was too long to be looked at. */
+export interface Line {
+  /** From one. */
+  number: number;
+  /** Without the line feed (and the carriage return before it); undefined when the line is longer than the limit. */
+  bytes: Uint8Array | undefined;
+  length: number;
+}
+
+export const LONGEST_LINE = 1 << 20;
+
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+
+/** Cuts a stream into lines. A line that is too long is skipped in passing: memory is bounded by the limit, not by the file. */
+export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONGEST_LINE): AsyncGenerator<Line[]> {
+  let number = 0;
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  const finish = (): Line => {
+    number += 1;
+    const joined = length > longest ? undefined : parts.length === 1 ? parts[0] : Buffer.concat(parts, length);
+    const bytes = joined?.at(-1) === CARRIAGE_RETURN ? joined.subarray(0, -1) : joined;
+    const line = { number, bytes: number === 1 ? withoutMark(bytes) : bytes, length };
+    parts = [];
+    length = 0;
+    return line;
+  };
+  const take = (part: Uint8Array): void => {
+    length += part.length;
+    if (length > longest) parts = [];
+    else if (part.length > 0) parts.push(part);
+  };
+  for await (const chunk of stream) {
+    const lines: Line[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
+      take(chunk.subarray(start, end));
+      lines.push(finish());
+      start = end + 1;
+    }
+    take(chunk.subarray(start));
+    if (lines.length > 0) yield lines;
+  }
+  if (length > 0) yield [finish()];
+}
+
+/** Spreadsheets begin UTF-8 with a byte order mark, which is no part of the first column's name. */
+function withoutMark(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  return bytes?.[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+}

@@ -1,0 +1,63 @@
+import { RowIdentity } from "./identity.ts";
+import type { Message } from "./message.ts";
+import { type Reader, readTable } from "./table.ts";
+import { parseTime } from "./time.ts";
+
+const COLUMNS = ["user_id", "event_time", "action", "component", "event_name", "event_context"] as const;
+
+/** What Moodle's contexts are on our side; whatever is not named here is a page. */
+const KINDS: Readonly<Record<string, string>> = {
+  Course: "course",
+  Assignment: "task",
+  Quiz: "task",
+  Choice: "task",
+  Feedback: "task",
+  Lesson: "task",
+  Workshop: "task",
+};
+
+/** Something was opened and shown: these are page views, from which time on page follows; all else is an event. */
+const VIEW = /\b(viewed|reviewed)\.?$/i;
+
+/**
+ * Moodle's event log. Events keep Moodle's names; the coded action, the component and the context go along as properties.
+ *
+ * The log has times to the second in the site's own zone, and no ids: a row's own hash serves.
+ */
+export function moodleReader(options: { timeZone: string }): Reader {
+  return (lines) =>
+    readTable(lines, ",", (header) => {
+      const positions = COLUMNS.map((name) => header.position(name));
+      const identity = new RowIdentity("moodle");
+      return (cells) => {
+        const row = positions.map((position) => cells[position] ?? "");
+        const [person = "", at = "", action = "", component = "", event = "", context = ""] = row;
+        if (person === "") return { what: "no user_id" };
+        if (event === "") return { what: "no event_name" };
+        const time = parseTime(at, options.timeZone);
+        if (typeof time !== "number") return { ...time, what: `event_time: ${time.what}` };
+        const properties = { ...itemOf(context), ...present({ action, component, context }) };
+        const base = {
+          messageId: identity.idOf(row),
+          userId: person,
+          timestamp: new Date(time).toISOString(),
+          properties,
+        };
+        return VIEW.test(event) ? { ...base, type: "page", name: event } : { ...base, type: "track", event };
+      };
+    });
+}
+
+/** `Course: 3621691 : Learning Analytics` is course 3621691; other contexts have nothing but their kind and title. */
+function itemOf(context: string): NonNullable<Message["properties"]> {
+  const [, type = "", rest = ""] = /^([^:]+): (.+)$/.exec(context) ?? [];
+  if (rest === "") return {};
+  const kind = KINDS[type] ?? "page";
+  const [, number, title] = /^(\d+) : (.+)$/.exec(rest) ?? [];
+  const slug = type.toLowerCase().replaceAll(" ", "-");
+  return { item: `moodle/${slug}/${number ?? rest}`, itemKind: kind, itemTitle: title ?? rest };
+}
+
+function present(properties: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== ""));
+}

@@ -1,0 +1,57 @@
+/** Why a row was not taken: what is wrong, with which value. */
+export interface Problem {
+  what: string;
+  /** As it stood in the file, shortened; undefined where there is nothing to show. */
+  value?: string;
+  hint?: string;
+}
+
+/** What stops an import as a whole; its message is meant for the user. */
+export class ImportError extends Error {
+  override name = "ImportError";
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+const SHOWN = 80;
+
+/** A value as it can be printed: short, on one line, without control characters or halves of characters. */
+export function shown(value: string): string {
+  const short = value.length > SHOWN ? `${value.slice(0, SHOWN)}…` : value;
+  return short.toWellFormed().replaceAll(/\p{Cc}/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+/** The name most like a wanted one, by the number of edits; undefined when none is near. */
+export function nearest(wanted: string, names: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(wanted.length / 2)) + 1;
+  for (const name of names) {
+    const distance = edits(wanted.toLowerCase(), name.toLowerCase());
+    if (distance < least) [best, least] = [name, distance];
+  }
+  return best;
+}
+
+/** Levenshtein's distance. */
+function edits(a: string, b: string): number {
+  let above = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let row = 1; row <= a.length; row += 1) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column += 1) {
+      const change = (above[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
+      current.push(Math.min(change, (above[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
+    }
+    above = current;
+  }
+  return above[b.length] ?? 0;
+}
+
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,115 @@
+import { RowIdentity } from "./identity.ts";
+import { type Line, LONGEST_LINE } from "./lines.ts";
+import type { Message } from "./message.ts";
+import { type Problem, reason, shown } from "./problem.ts";
+import type { Reader, Reading } from "./table.ts";
+import { decode } from "./text.ts";
+
+const DEEPEST = 64;
+/** What may hide a null byte or half a surrogate pair, a number that a double does not hold, or depth. Most lines have none of it. */
+const ESCAPED = /\\u(?:0000|d[89a-f])/i;
+const LONG_NUMBER = /\d{16}|[eE][+-]?\d/;
+const BRACKETS = /[[{]/g;
+
+/**
+ * Segment's messages, one JSON object a line; a line may also hold a whole request, `{"batch": […]}`, or a list.
+ *
+ * What `track.ingest` checks, it checks better than a client could; here is only what would keep a line from getting there.
+ */
+export function segmentReader(): Reader {
+  return async function* read(lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined> {
+    const identity = new RowIdentity("segment");
+    for await (const batch of lines) {
+      const readings: Reading[] = [];
+      for (const line of batch) {
+        const outcome = messagesOf(line);
+        if (!Array.isArray(outcome)) {
+          readings.push({ line: line.number, problem: outcome });
+          continue;
+        }
+        for (const message of outcome) readings.push({ line: line.number, message: complete(message, identity) });
+      }
+      yield readings;
+    }
+  };
+}
+
+type Json = Record<string, unknown>;
+
+function messagesOf(line: Line): Json[] | Problem {
+  if (line.bytes === undefined) return { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
+  const text = decode(line.bytes);
+  if (typeof text !== "string") return text;
+  if (text.trim() === "") return [];
+  let value: unknown;
+  try {
+    value = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
+  } catch (error) {
+    return { what: `not JSON: ${shown(reason(error))}`, value: shown(text), hint: "write one JSON object a line" };
+  }
+  if (ESCAPED.test(text) || (text.match(BRACKETS)?.length ?? 0) > DEEPEST) {
+    const problem = unstorable(value, 0);
+    if (problem !== undefined) return { ...problem, value: shown(text) };
+  }
+  const messages =
+    isObject(value) && Array.isArray(value["batch"]) ? value["batch"] : Array.isArray(value) ? value : [value];
+  const wrong = messages.find((message) => !isObject(message));
+  if (wrong !== undefined) {
+    return {
+      what: "not a message",
+      value: shown(JSON.stringify(wrong)),
+      hint: 'a message looks like {"type": "track", …}',
+    };
+  }
+  return messages as Json[];
+}
+
+/**
+ * A message of the past. Only a server knows when it was received: without that, the time at which it was sent says nothing about the
+ * client's clock, and would move the event to the present.
+ */
+function complete(message: Json, identity: RowIdentity): Message {
+  const { sentAt, originalTimestamp, ...kept } = message;
+  const timed =
+    message["receivedAt"] !== undefined
+      ? message
+      : {
+          ...kept,
+          ...(message["timestamp"] === undefined && originalTimestamp !== undefined
+            ? { timestamp: originalTimestamp }
+            : {}),
+        };
+  const named =
+    message["messageId"] === undefined ? { ...timed, messageId: identity.idOf([JSON.stringify(message)]) } : timed;
+  return named as unknown as Message;
+}
+
+/** Keeps numbers that a double would change, such as ids of twenty digits, as they are written. */
+function parseExactly(text: string): unknown {
+  return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) => {
+    const source = context?.source;
+    return typeof value === "number" && source !== undefined && String(value) !== source ? rawNumber(source) : value;
+  });
+}
+
+function rawNumber(source: string): unknown {
+  return (JSON as unknown as { rawJSON: (text: string) => unknown }).rawJSON(source);
+}
+
+function unstorable(value: unknown, depth: number): Problem | undefined {
+  if (depth > DEEPEST) return { what: `nested more than ${DEEPEST} deep` };
+  if (typeof value === "string") {
+    if (value.includes("\0")) return { what: "a null byte, which PostgreSQL cannot store" };
+    return value.isWellFormed() ? undefined : { what: "half a surrogate pair, which is no character" };
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, each] of Object.entries(value)) {
+    const problem = unstorable(name, depth) ?? unstorable(each, depth + 1);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,70 @@
+import { type BadRow, type Row, rowsOf } from "./csv.ts";
+import type { Line } from "./lines.ts";
+import type { Message } from "./message.ts";
+import { ImportError, nearest, type Problem, shown } from "./problem.ts";
+
+/** What a line of the file became: a message, or why it became none. */
+export type Reading = { line: number; message: Message } | { line: number; problem: Problem };
+
+/** A way to read a file. */
+export type Reader = (lines: AsyncIterable<Line[]>) => AsyncGenerator<Reading[], void, undefined>;
+
+/** The header of a CSV file: finds columns by their names. */
+export class Header {
+  readonly names: readonly string[];
+
+  constructor(names: readonly string[]) {
+    this.names = names.map((name) => name.trim());
+  }
+
+  /** The position of a column, which must be there exactly once. */
+  position(name: string): number {
+    const position = this.names.indexOf(name);
+    if (position === -1) {
+      const near = nearest(name, this.names);
+      throw new ImportError(
+        `the file has no column "${name}"`,
+        `${near === undefined ? "" : `did you mean "${near}"? `}its columns are: ${shown(this.names.join(", "))}`,
+      );
+    }
+    if (this.names.indexOf(name, position + 1) !== -1) {
+      throw new ImportError(`the file has two columns "${name}"`, "rename one of them");
+    }
+    return position;
+  }
+}
+
+/** Reads a CSV file with a header; `prepare` looks its columns up and returns what makes a message of a row. */
+export async function* readTable(
+  lines: AsyncIterable<Line[]>,
+  delimiter: string,
+  prepare: (header: Header) => (cells: string[]) => Message | Problem,
+): AsyncGenerator<Reading[], void, undefined> {
+  let width = 0;
+  let convert: ((cells: string[]) => Message | Problem) | undefined;
+  for await (const rows of rowsOf(lines, delimiter)) {
+    const readings: Reading[] = [];
+    for (const row of rows) {
+      if (convert === undefined) {
+        const header = headerOf(row);
+        width = header.names.length;
+        convert = prepare(header);
+      } else if ("problem" in row) {
+        readings.push(row);
+      } else if (row.cells.length !== width) {
+        const what = `${row.cells.length} cells where the header has ${width}`;
+        readings.push({ line: row.line, problem: { what, value: shown(row.cells.join(delimiter)) } });
+      } else {
+        const outcome = convert(row.cells);
+        readings.push("what" in outcome ? { line: row.line, problem: outcome } : { line: row.line, message: outcome });
+      }
+    }
+    if (readings.length > 0) yield readings;
+  }
+  if (convert === undefined) throw new ImportError("the file is empty", "its first line must name the columns");
+}
+
+function headerOf(row: Row | BadRow): Header {
+  if ("cells" in row) return new Header(row.cells);
+  throw new ImportError(`line ${row.line} should name the columns, but it is ${row.problem.what}`, row.problem.hint);
+}

@@ -1,0 +1,81 @@
+/**
+ * Wall-clock times of a named time zone, through the zone rules that Node's Intl carries.
+ *
+ * PostgreSQL could do this too (`timestamp at time zone`), but the wire format is an instant, and the row's own time must be known before it is sent.
+ */
+
+const formatters = new Map<string, Intl.DateTimeFormat>();
+const offsets = new Map<string, Map<number, number>>();
+
+/** No zone has changed its offset at anything but a multiple of a quarter of an hour since 1970. */
+const SLOT = 900_000;
+
+/** A zone's name as Intl writes it, or undefined where there is no such zone. */
+export function timeZone(name: string): string | undefined {
+  try {
+    return formatter(name).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The zone's distance from UTC at an instant, in milliseconds, east positive. */
+export function offsetAt(zone: string, instant: number): number {
+  let known = offsets.get(zone);
+  if (known === undefined) {
+    known = new Map();
+    offsets.set(zone, known);
+  }
+  const slot = Math.floor(instant / SLOT);
+  let offset = known.get(slot);
+  if (offset === undefined) {
+    const start = slot * SLOT;
+    const part: Record<string, number> = {};
+    for (const { type, value } of formatter(zone).formatToParts(start)) part[type] = Number(value);
+    const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = part;
+    offset = Date.UTC(year, month - 1, day, hour, minute, second) - start;
+    known.set(slot, offset);
+  }
+  return offset;
+}
+
+/**
+ * The instant at which the zone's clocks show a wall-clock time, which is given as if it were UTC.
+ *
+ * An hour that clocks show twice means its first pass; a time that they skip is read as it would have been without the skip, which is after
+ * it (RFC 5545, 3.3.5; what Temporal calls "compatible").
+ */
+export function instantOf(zone: string, wallClock: number): number {
+  const before = offsetAt(zone, wallClock - 86_400_000);
+  const after = offsetAt(zone, wallClock + 86_400_000);
+  if (before === after) return wallClock - before;
+  const earlier = wallClock - Math.max(before, after);
+  const later = wallClock - Math.min(before, after);
+  if (offsetAt(zone, earlier) === wallClock - earlier) return earlier;
+  if (offsetAt(zone, later) === wallClock - later) return later;
+  return wallClock - before;
+}
+
+/** What the zone's clocks show at an instant, as if it were UTC. */
+export function wallClockOf(zone: string, instant: number): number {
+  return instant + offsetAt(zone, instant);
+}
+
+function formatter(zone: string): Intl.DateTimeFormat {
+  let known = formatters.get(zone);
+  if (known === undefined) {
+    known = new Intl.DateTimeFormat("en-US", {
+      timeZone: zone,
+      calendar: "iso8601",
+      hourCycle: "h23",
+      year: "numeric",
+      month: "numeric",
+      day: "numeric",
+      hour: "numeric",
+      minute: "numeric",
+      second: "numeric",
+    });
+    formatters.set(zone, known);
+  }
+  return known;
+}

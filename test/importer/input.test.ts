@@ -1,0 +1,63 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, describe, expect, test } from "vitest";
+import { type Input, openInput } from "../../src/importer/input.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "insights-input-"));
+afterAll(() => rm(directory, { recursive: true }));
+
+const text = Array.from({ length: 20_000 }, (_, index) => `line ${index}\n`).join("");
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(directory, name);
+  await writeFile(path, content);
+  return path;
+}
+
+async function content({ bytes }: Input): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const part of bytes) parts.push(part);
+  return Buffer.concat(parts).toString();
+}
+
+async function* drip(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (const byte of bytes) yield Uint8Array.of(byte);
+}
+
+describe("input", () => {
+  test("gzip is known by its bytes, not by its name", async () => {
+    const plain = await openInput(await file("plain.gz", text));
+    const packed = await openInput(await file("packed.csv", gzipSync(text)));
+    expect(await content(plain)).toBe(text);
+    expect(await content(packed)).toBe(text);
+    expect(plain.read()).toBe(plain.size);
+    expect(packed.read()).toBe(packed.size);
+  });
+
+  test("standard input is read alike, though it comes byte by byte", async () => {
+    expect(await content(await openInput("-", drip(Buffer.from("a,b\n"))))).toBe("a,b\n");
+    expect(await content(await openInput("-", drip(gzipSync("a,b\n"))))).toBe("a,b\n");
+    expect(await content(await openInput("-", drip(new Uint8Array())))).toBe("");
+  });
+
+  test("a packed file that breaks off says so, after what it still held", async () => {
+    const packed = gzipSync(text);
+    const input = await openInput(await file("half.gz", packed.subarray(0, packed.length - 2_000)));
+    let seen = 0;
+    const reading = (async () => {
+      for await (const part of input.bytes) seen += part.length;
+    })();
+    await expect(reading).rejects.toThrow(/half\.gz breaks off or is damaged/);
+    expect(seen).toBeGreaterThan(0);
+    expect(seen).toBeLessThan(text.length);
+  });
+
+  test("what cannot be a text is named at once", async () => {
+    await expect(openInput(join(directory, "missing.csv"))).rejects.toThrow(/cannot open .*missing\.csv/);
+    await expect(openInput(directory)).rejects.toThrow(/is a directory/);
+    await expect(openInput(await file("book.csv", Buffer.from("PK\x03\x04…")))).rejects.toThrow(/zip archive/);
+    await expect(openInput(await file("wide.csv", Buffer.from("\ufeffa,b\n", "utf16le")))).rejects.toThrow(/UTF-16/);
+  });
+});
