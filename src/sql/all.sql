@@ -24,6 +24,19 @@
 -- privacy
 
 -- track
+--!include track/functions/current_person_id.sql
+--!include track/functions/find_person.sql
+--!include track/functions/make_partitions.sql
+--!include track/functions/item_ancestors.sql
+--!include track/functions/link_identities.sql
+--!include track/functions/unlink_identities.sql
+--!include track/functions/ingest.sql
+--!include track/functions/refresh_sessions.sql
+--!include track/functions/rebuild.sql
+--!include track/functions/journey.sql
+--!include track/functions/sync_items.sql
+--!include track/functions/sync_enrolments.sql
+--!include track/policies.sql
 
 -- experiment
 

@@ -18,6 +18,8 @@ begin
       hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
   end if;
   perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+  -- "drop … if exists" need not say that nothing was there.
+  perform set_config('client_min_messages', 'warning', true);
 end;
 $$;
 

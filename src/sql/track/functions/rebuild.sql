@@ -1,0 +1,23 @@
+create or replace function track.rebuild()
+returns bigint
+language sql
+volatile
+security definer
+set search_path to ''
+as $$
+  with marked as (
+    insert into track.stale (person_id, since, until)
+    select person_id, '-infinity', 'infinity'
+    from track.person
+    where person_id <> 0
+    returning 1
+  )
+  select count(*) from marked;
+$$;
+
+comment on function track.rebuild() is $$
+Marks everything that is derived from events as out of date, for instance after a change of `track.setting`; returns how many people that concerns.
+The workers, or `track.refresh_sessions`, then compute it from scratch.
+$$;
+
+grant execute on function track.rebuild() to insights_admin, insights_worker;

@@ -1,0 +1,254 @@
+/*
+ * Sessions are separated by pauses longer than the time-out, so a change can only touch the sessions that come within a
+ * time-out of it. Those are deleted and computed anew from their events; all others stay. Times are widened by the
+ * time-out, then to the sessions that they touch, then merged: no session lies in two of them.
+ */
+create or replace function track.refresh_sessions(most_people int default 2000)
+returns track.refresh_result
+language plpgsql
+volatile
+security definer
+set search_path to ''
+set jit to off
+as $$
+declare
+  v_setting track.setting;
+  v_people bigint[];
+  v_since timestamptz[];
+  v_until timestamptz[];
+  v_sessions int;
+  v_views int;
+begin
+  if refresh_sessions.most_people is null or refresh_sessions.most_people < 1 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
+      hint = 'Give the number of people to refresh in one call, 1 or more.';
+  end if;
+
+  -- One refresh at a time: two would compute the same sessions.
+  perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
+  select * into v_setting from track.setting;
+
+  with picked as (
+    select distinct person_id
+    from track.stale
+    order by person_id
+    limit refresh_sessions.most_people
+  ),
+
+  taken as (
+    delete from track.stale
+    using picked
+    where stale.person_id = picked.person_id
+    returning
+      stale.person_id,
+      tstzrange(stale.since - v_setting.session_timeout, stale.until + v_setting.session_timeout, '[]') as period
+  ),
+
+  touched as (
+    select person_id, period
+    from taken
+
+    union all
+
+    select taken.person_id, tstzrange(session.started_at, session.ended_at, '[]')
+    from taken
+    join track.session
+      on session.person_id = taken.person_id
+      and session.started_at <= upper(taken.period)
+      and session.ended_at >= lower(taken.period)
+  ),
+
+  merged as (
+    select person_id, unnest(range_agg(period)) as period
+    from touched
+    group by person_id
+  )
+
+  select array_agg(person_id), array_agg(lower(period)), array_agg(upper(period))
+  into v_people, v_since, v_until
+  from merged;
+
+  if v_people is null then
+    return row(0, 0, 0)::track.refresh_result;
+  end if;
+
+  with gone as (
+    delete from track.session
+    using unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    where session.person_id = period.person_id
+      and session.started_at between period.since and period.until
+    returning session.person_id, session.session_id
+  )
+  delete from track.page_view
+  using gone
+  where page_view.person_id = gone.person_id
+    and page_view.session_id = gone.session_id;
+
+  with happened as (
+    select
+      event.person_id,
+      event.occurred_at,
+      event.event_id,
+      event.item_id,
+      event_type.opens_view,
+      event_type.is_heartbeat,
+      case when event_type.opens_view or event_type.is_heartbeat then event.properties ->> 'viewId' end as view_key,
+      lag(event.occurred_at) over person_in_order as previous_at
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    join track.event
+      on event.person_id = period.person_id
+      and event.occurred_at between period.since and period.until
+    join track.event_type using (event_type_id)
+    window person_in_order as (partition by event.person_id order by event.occurred_at, event.event_id)
+  ),
+
+  numbered as (
+    select
+      happened.*,
+      count(*) filter (where previous_at is null or occurred_at - previous_at > v_setting.session_timeout)
+        over (partition by person_id order by occurred_at, event_id) as session_number
+    from happened
+  ),
+
+  placed as materialized (
+    select
+      numbered.*,
+      first_value(event_id) over session_in_order as session_id,
+      count(*) filter (where opens_view) over session_in_order as view_number,
+      -- Up to the next event of the session; idle time beyond the cap does not count.
+      least(lead(occurred_at) over session_in_order - occurred_at, v_setting.longest_gap) as gap
+    from numbered
+    window session_in_order as (partition by person_id, session_number order by occurred_at, event_id)
+  ),
+
+  -- A heartbeat belongs to the view that it names, or else to the one before it.
+  named_view as (
+    select distinct on (person_id, session_id, view_key) person_id, session_id, view_key, view_number
+    from placed
+    where opens_view and view_key is not null
+    order by person_id, session_id, view_key, view_number desc
+  ),
+
+  beaten as (
+    select
+      placed.person_id,
+      placed.session_id,
+      coalesce(named_view.view_number, placed.view_number) as view_number,
+      count(*)::int as heartbeat_count,
+      max(placed.occurred_at) as last_at,
+      (
+        count(distinct floor(date_part('epoch', placed.occurred_at) / date_part('epoch', v_setting.heartbeat))) - 1
+      ) * v_setting.heartbeat + v_setting.minimum_visit as engaged
+    from placed
+    left join named_view using (person_id, session_id, view_key)
+    where placed.is_heartbeat
+      and coalesce(named_view.view_number, placed.view_number) > 0
+    group by 1, 2, 3
+  ),
+
+  gapped as (
+    select
+      person_id,
+      session_id,
+      view_number,
+      sum(gap) as engaged,
+      max(occurred_at + coalesce(gap, '0')) as last_at
+    from placed
+    where view_number > 0
+    group by person_id, session_id, view_number
+  ),
+
+  measured as (
+    select
+      viewed.person_id,
+      viewed.event_id,
+      viewed.session_id,
+      viewed.view_number::int as view_number,
+      viewed.item_id,
+      viewed.occurred_at as started_at,
+      coalesce(beaten.last_at, gapped.last_at) as ended_at,
+      -- Where the client sends heartbeats, a view without any was left at once.
+      case
+        when beaten.engaged is not null then beaten.engaged
+        when beating.session_id is not null then interval '0'
+        else coalesce(gapped.engaged, '0')
+      end as engaged,
+      case
+        when beating.session_id is not null then 'heartbeats'
+        when gapped.engaged is not null then 'gaps'
+        else 'nothing'
+      end as engaged_by,
+      coalesce(beaten.heartbeat_count, 0) as heartbeat_count
+    from placed as viewed
+    join gapped using (person_id, session_id, view_number)
+    left join beaten using (person_id, session_id, view_number)
+    left join (select distinct person_id, session_id from beaten) as beating using (person_id, session_id)
+    where viewed.opens_view
+  ),
+
+  stored_view as (
+    insert into track.page_view (
+      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
+    )
+    select
+      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
+    from measured
+    returning 1
+  ),
+
+  summed as (
+    select person_id, session_id, sum(engaged) as engaged, bool_or(engaged_by = 'heartbeats') as by_heartbeats, bool_or(engaged_by = 'gaps') as by_gaps
+    from measured
+    group by person_id, session_id
+  ),
+
+  stored_session as (
+    insert into track.session (
+      person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by, entry_item_id, exit_item_id
+    )
+    select
+      placed.person_id,
+      placed.session_id,
+      min(placed.occurred_at),
+      max(placed.occurred_at),
+      count(*),
+      count(*) filter (where placed.opens_view),
+      coalesce(max(summed.engaged), '0'),
+      case
+        when bool_or(summed.by_heartbeats) then 'heartbeats'
+        when bool_or(summed.by_gaps) then 'gaps'
+        else 'nothing'
+      end,
+      (array_agg(placed.item_id order by placed.occurred_at, placed.event_id) filter (where placed.item_id is not null))[1],
+      (array_agg(placed.item_id order by placed.occurred_at desc, placed.event_id desc) filter (where placed.item_id is not null))[1]
+    from placed
+    left join summed using (person_id, session_id)
+    group by placed.person_id, placed.session_id
+    returning 1
+  )
+
+  select (select count(*) from stored_session), (select count(*) from stored_view)
+  into v_sessions, v_views;
+
+  insert into track.changed (person_id, consumer, since, until)
+  select period.person_id, consumer.consumer, period.since, period.until
+  from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+  cross join track.consumer;
+
+  return row(
+    (select count(distinct person_id) from unnest(v_people) as person_id),
+    v_sessions,
+    v_views
+  )::track.refresh_result;
+end;
+$$;
+
+comment on function track.refresh_sessions(int) is $$
+Brings sessions, page views and engaged times up to date for at most so many people, and tells the consumers in `track.changed`.
+Costs what changed, not what is stored. Incremental, idempotent, and right for late and out-of-order events: the result is what `track.rebuild` would give.
+Call it until `people` is 0. Errors: CF001 for fewer than one person.
+$$;
+
+grant execute on function track.refresh_sessions(int) to insights_worker;

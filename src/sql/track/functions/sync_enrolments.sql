@@ -1,0 +1,122 @@
+create or replace function track.sync_enrolments(source regclass)
+returns track.sync_result
+language plpgsql
+volatile
+set search_path to ''
+as $$
+declare
+  v_columns text[];
+  v_result track.sync_result;
+begin
+  v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
+
+  execute format(
+    'select (track._store_enrolments(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(%s))))).* from %s',
+    (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+    source
+  )
+  into v_result;
+  return v_result;
+end;
+$$;
+
+comment on function track.sync_enrolments(regclass) is $$
+Brings enrolments in from a table or view of the application, read with the caller's rights. Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
+and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered.
+Run it again at any time: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for a bad value.
+$$;
+
+grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;
+
+create or replace function track._store_enrolments(enrolments jsonb)
+returns track.sync_result
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_bad record;
+  v_inserted int;
+  v_updated int;
+begin
+  select enrolment.* into v_bad
+  from jsonb_to_recordset(enrolments) as enrolment (person text, item text, enrolled_at timestamptz, status text)
+  where coalesce(length(enrolment.person), 0) not between 1 and 256
+    or coalesce(length(enrolment.item), 0) not between 1 and 512
+    or enrolment.enrolled_at is null
+    or enrolment.status not in ('active', 'completed', 'dropped')
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'CF001',
+      message = format(
+        'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
+        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(v_bad.status, 'active')
+      ),
+      hint = 'An enrolment needs a person, an item and a time; its status is active, completed or dropped.';
+  end if;
+
+  with numbered as materialized (
+    select person, nextval('track.identity_identity_id_seq') as identity_id
+    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as said
+    where not exists (
+      select from track.identity
+      where identity.external_id = said.person and identity.kind = 'user'
+    )
+    order by person
+  ),
+  entered as (
+    insert into track.identity (identity_id, kind, external_id, person_id)
+    overriding system value
+    select identity_id, 'user', person, identity_id
+    from numbered
+    order by person
+    on conflict (external_id, kind) do nothing
+    returning person_id
+  )
+  insert into track.person (person_id)
+  select person_id
+  from entered;
+
+  insert into track.item (external_id, kind)
+  select distinct enrolment.item, 'course'
+  from jsonb_to_recordset(enrolments) as enrolment (item text)
+  where not exists (select from track.item where item.external_id = enrolment.item)
+  order by enrolment.item
+  on conflict (external_id) do nothing;
+
+  with stored as (
+    insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
+    select distinct on (identity.identity_id, item.item_id)
+      identity.person_id, item.item_id, identity.identity_id, coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
+    from jsonb_to_recordset(enrolments) as enrolment (
+      person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
+    )
+    join track.identity on identity.external_id = enrolment.person and identity.kind = 'user'
+    join track.item on item.external_id = enrolment.item
+    order by identity.identity_id, item.item_id, enrolment.enrolled_at desc
+    on conflict (person_id, item_id, identity_id) do update
+    set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
+    where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)
+      is distinct from (excluded.status, excluded.enrolled_at, excluded.ended_at)
+    returning xmax = 0 as is_new
+  )
+  select count(*) filter (where is_new), count(*) filter (where not is_new)
+  into v_inserted, v_updated
+  from stored;
+
+  return row(
+    v_inserted,
+    v_updated,
+    coalesce(jsonb_array_length(enrolments), 0) - v_inserted - v_updated
+  )::track.sync_result;
+end;
+$$;
+
+comment on function track._store_enrolments(jsonb) is $$
+Stores a list of `{person, item, enrolled_at, …}` as `track.sync_enrolments` describes.
+$$;
+
+grant execute on function track._store_enrolments(jsonb) to insights_admin, insights_worker;

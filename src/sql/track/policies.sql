@@ -1,0 +1,60 @@
+/* Who sees what. Learners see themselves; admins see people; analysts see the catalogue and ask functions of insights_reader. */
+
+grant select on track.item, track.item_ancestor, track.prerequisite, track.event_type
+to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
+
+grant select on track.setting, track.source, track.consumer to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+grant update (session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event, longest_properties, largest_batch)
+on track.setting to insights_admin;
+
+grant update (purpose, opens_view, is_heartbeat, description) on track.event_type to insights_admin;
+
+grant select on track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session, track.page_view
+to insights_reader, insights_learner, insights_admin;
+
+grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
+
+drop policy if exists everybody on track.item;
+create policy everybody on track.item for select using (true);
+drop policy if exists everybody on track.item_ancestor;
+create policy everybody on track.item_ancestor for select using (true);
+drop policy if exists everybody on track.prerequisite;
+create policy everybody on track.prerequisite for select using (true);
+drop policy if exists everybody on track.event_type;
+create policy everybody on track.event_type for select using (true);
+drop policy if exists admins_change on track.event_type;
+create policy admins_change on track.event_type for update to insights_admin using (true);
+drop policy if exists everybody on track.setting;
+create policy everybody on track.setting for select using (true);
+drop policy if exists admins_change on track.setting;
+create policy admins_change on track.setting for update to insights_admin using (true);
+drop policy if exists everybody on track.source;
+create policy everybody on track.source for select using (true);
+drop policy if exists everybody on track.consumer;
+create policy everybody on track.consumer for select using (true);
+
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'stale', 'changed']
+  loop
+    execute format('drop policy if exists own on track.%I', v_table);
+    execute format(
+      'create policy own on track.%I for select to insights_learner using (person_id = (select track.current_person_id()))',
+      v_table
+    );
+    execute format('drop policy if exists all_people on track.%I', v_table);
+    execute format('create policy all_people on track.%I for select to insights_reader, insights_admin, insights_worker using (true)', v_table);
+  end loop;
+end;
+$$;
+
+drop policy if exists own on track.identity_link;
+create policy own on track.identity_link for select to insights_learner
+using (
+  linked_identity_id in (select identity_id from track.identity where person_id = (select track.current_person_id()))
+);
+drop policy if exists all_people on track.identity_link;
+create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker using (true);
