@@ -1,35 +1,17 @@
-import { readFile } from "node:fs/promises";
-import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compile } from "graphile-migrate";
 
-/** The folder that holds the product's SQL; includes are written relative to it. */
-export const sqlDirectory = fileURLToPath(new URL("../sql", import.meta.url));
-
-const include = /^--![ \t]*include[ \t]+(.*\.sql)[ \t]*$/gm;
+export const migrationsDirectory: string = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /**
- * The text of a SQL file with every `--!include path.sql` line replaced by that file, as graphile-migrate does it when
- * a migration is committed. Paths are relative to `src/sql` and may not leave it.
+ * The text of a file of `src/sql` with every `--!include path.sql` line replaced by that file: what graphile-migrate
+ * makes of it when a migration is committed. Only a checkout has these files; the published package has migrations.
  */
-export async function expandSql(path: string, trail: readonly string[] = []): Promise<string> {
-  if (relative(sqlDirectory, join(sqlDirectory, path)).startsWith("..")) {
-    throw new Error(`"${path}" lies outside ${sqlDirectory}`);
-  }
-  if (trail.includes(path)) {
-    throw new Error(`"${path}" includes itself: ${[...trail, path].join(" → ")}`);
-  }
-  const content = await readFile(join(sqlDirectory, path), "utf8").catch((cause: unknown) => {
-    throw new Error(`cannot read "${path}"${trail.length > 0 ? `, included by "${trail.at(-1)}"` : ""}`, { cause });
-  });
-  const parts: string[] = [];
-  let position = 0;
-  for (const match of content.matchAll(include)) {
-    const included = match[1] ?? "";
-    parts.push(content.slice(position, match.index));
-    parts.push(
-      `--! Included ${included}\n${(await expandSql(included, [...trail, path])).trim()}\n--! EndIncluded ${included}`,
-    );
-    position = match.index + match[0].length;
-  }
-  return parts.join("") + content.slice(position);
+export async function expandSql(path: string): Promise<string> {
+  return await compile(
+    // No connection is made: the settings want the name of a database for placeholders, of which we have none.
+    { connectionString: "postgres:///unused", migrationsFolder: migrationsDirectory },
+    `--!include ${path}\n`,
+    { filename: "expandSql" },
+  );
 }

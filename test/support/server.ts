@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
-import { bootstrap, installFromSource, installWorker } from "../../src/database/install.ts";
+import { bootstrap, installWorker, runAsOwner } from "../../src/database/migrate.ts";
 import { openPglite } from "../../src/database/pglite.ts";
 import { serveSocket } from "../../src/database/socket.ts";
+import { expandSql } from "../../src/database/sql.ts";
 
 /** Where the databases of this run come from: a template on a server, or the archived directory of an embedded one. */
 export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; archive: string };
@@ -31,7 +32,7 @@ async function prepareTemplate(url: string): Promise<void> {
   try {
     await bootstrap(client);
     await installWorker(url);
-    await installFromSource(client);
+    await runAsOwner(client, await expandSql("install.sql"));
   } finally {
     await client.end();
   }

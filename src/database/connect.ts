@@ -1,0 +1,58 @@
+import pg from "pg";
+import type { Config } from "../config.ts";
+import { findEmbedded, openEmbedded } from "./embedded.ts";
+
+/** Where the database is, and how to speak with it. */
+export interface Database {
+  readonly url: string;
+  /** The embedded database: one session for all, superuser only. */
+  readonly embedded: boolean;
+  /**
+   * A transaction pooler stands in between (the embedded database is one, in effect): no named prepared statements, no
+   * LISTEN, no state of the session outside a transaction.
+   */
+  readonly pooler: boolean;
+  /** Gives back what was opened for the caller: the embedded database, when this process opened it. */
+  close(): Promise<void>;
+}
+
+/** Poolers are told by the habits of their addresses: PgBouncer's 6432, Supavisor's 6543, Neon's and Supabase's host names. */
+export function looksPooled(url: string): boolean {
+  const { hostname, port, searchParams } = new URL(url);
+  return port === "6432" || port === "6543" || /\bpooler\b/.test(hostname) || searchParams.get("pgbouncer") === "true";
+}
+
+/**
+ * The configured database: DATABASE_URL; else the embedded database that is running; else the embedded database, opened
+ * here under the name of `command`.
+ */
+export async function openDatabase(config: Config, command: string): Promise<Database> {
+  if (config.databaseUrl !== undefined) {
+    const pooler = config.pooler ?? looksPooled(config.databaseUrl);
+    return { url: config.databaseUrl, embedded: false, pooler, close: async () => {} };
+  }
+  const running = await findEmbedded(config.dataDirectory);
+  if (running !== undefined) return { url: running.url, embedded: true, pooler: true, close: async () => {} };
+  const opened = await openEmbedded({ dataDirectory: config.dataDirectory, command, port: config.databasePort });
+  return { url: opened.url, embedded: true, pooler: true, close: () => opened.close() };
+}
+
+/** A pool of connections. Statements are never named, so that it works through every pooler. */
+export function createPool(database: Pick<Database, "url">, max: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString: database.url, max, application_name: "canvas-flow-insights" });
+  // An idle connection that the server cuts is replaced at the next query.
+  pool.on("error", () => {});
+  return pool;
+}
+
+/** One connection for the time of some work. */
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,106 @@
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { errorCode, InsightsError } from "../errors.ts";
+
+/*
+ * The embedded database does not notice when its directory is opened twice, and would be destroyed by it. So whoever
+ * opens it writes down who that is, and where others reach it.
+ */
+
+const holder = z.object({
+  pid: z.number().int(),
+  /** When the process began, as the system counts it: tells a process from a later one with the same number. */
+  began: z.string(),
+  command: z.string(),
+  /** The port of its socket, once it listens. */
+  port: z.number().int().optional(),
+});
+
+export type LockHolder = z.infer<typeof holder>;
+
+/** Field 22 of /proc/<pid>/stat; empty where the system has no such file. */
+async function processBegan(pid: number): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+}
+
+async function isAlive({ pid, began }: LockHolder): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (errorCode(error) !== "EPERM") return false;
+  }
+  return (await processBegan(pid)) === began;
+}
+
+async function read(path: string): Promise<{ text: string; holder: LockHolder | undefined } | undefined> {
+  try {
+    const text = await readFile(path, "utf8");
+    try {
+      return { text, holder: holder.parse(JSON.parse(text)) };
+    } catch {
+      return { text, holder: undefined };
+    }
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const lockPath = (directory: string): string => join(directory, "lock");
+
+/** The running process that holds the directory, if any. */
+export async function lockHolder(directory: string): Promise<LockHolder | undefined> {
+  const found = await read(lockPath(directory));
+  return found?.holder !== undefined && (await isAlive(found.holder)) ? found.holder : undefined;
+}
+
+export interface Lock {
+  /** Tells others where the socket is. */
+  publish(port: number): Promise<void>;
+  release(): Promise<void>;
+}
+
+/** Takes the directory for this process, also from one that died; refuses when a living one holds it. */
+export async function takeLock(directory: string, command: string): Promise<Lock> {
+  const path = lockPath(directory);
+  const draft = `${path}.${process.pid}`;
+  const self: LockHolder = { pid: process.pid, began: await processBegan(process.pid), command };
+  await writeFile(draft, JSON.stringify(self));
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await link(draft, path);
+        break;
+      } catch (error) {
+        if (errorCode(error) !== "EEXIST") throw error;
+      }
+      const found = await read(path);
+      if (found === undefined) continue;
+      if ((found.holder !== undefined && (await isAlive(found.holder))) || attempt > 5) {
+        throw new InsightsError(
+          `${directory} is in use by "insights ${found.holder?.command}" (process ${found.holder?.pid})`,
+          {
+            hint: "Stop that process first, or set INSIGHTS_DATA_DIR to another directory and PORT to another port.",
+          },
+        );
+      }
+      // Moved away, not removed: should another process have taken it in between, it gets its lock back.
+      const stale = `${path}.stale.${process.pid}`;
+      await rename(path, stale).catch(() => {});
+      const moved = await read(stale);
+      if (moved !== undefined && moved.text !== found.text) await link(stale, path).catch(() => {});
+      await rm(stale, { force: true });
+    }
+  } finally {
+    await rm(draft, { force: true });
+  }
+  return {
+    async publish(port) {
+      await writeFile(draft, JSON.stringify({ ...self, port }));
+      await rename(draft, path);
+    },
+    release: () => rm(path, { force: true }),
+  };
+}

@@ -1,0 +1,206 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Logger } from "@graphile/logger";
+import { compile, migrate as migrateCommitted, type Settings } from "graphile-migrate";
+import { runMigrations } from "graphile-worker";
+import pg from "pg";
+import { errorCode, InsightsError } from "../errors.ts";
+import { withClient } from "./connect.ts";
+import { migrationsDirectory } from "./sql.ts";
+
+const oldestServer = 150_000;
+const oldestVector = [0, 8] as const;
+
+/** Refuses a server that is too old, before anything is changed. */
+export async function checkServer(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ number: number; version: string }>(
+    "select current_setting('server_version_num')::int as number, current_setting('server_version') as version",
+  );
+  const [server] = rows;
+  if (server !== undefined && server.number < oldestServer) {
+    throw new InsightsError(`the server runs PostgreSQL ${server.version}, and version 15 or later is needed`, {
+      hint: "Upgrade the server, or unset DATABASE_URL to use the embedded database.",
+    });
+  }
+}
+
+async function createVector(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ available: string | null; installed: string | null }>(
+    `select max(default_version) as available, max(installed_version) as installed
+     from pg_catalog.pg_available_extensions where name = 'vector'`,
+  );
+  const { available = null, installed = null } = rows[0] ?? {};
+  if (available === null && installed === null) {
+    throw new InsightsError("the server does not have the extension pgvector", {
+      hint:
+        "Install it on the server (Debian: the package postgresql-17-pgvector; Docker: the image pgvector/pgvector), " +
+        "or switch it on with your provider. Then run this again.",
+    });
+  }
+  if (installed === null) {
+    try {
+      await client.query("create extension if not exists vector");
+    } catch (error) {
+      // Two installations at once: the other one was quicker.
+      if (errorCode(error) === "23505" || errorCode(error) === "42710") return;
+      throw new InsightsError(
+        `the extension pgvector cannot be created: ${error instanceof Error ? error.message : error}`,
+        {
+          hint: 'Let an administrator run "create extension vector" in this database, or use your provider\'s way. Then run this again.',
+          cause: error,
+        },
+      );
+    }
+  }
+  const version = installed ?? available ?? "";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major < oldestVector[0] || (major === oldestVector[0] && minor < oldestVector[1])) {
+    throw new InsightsError(`the database has pgvector ${version}, and version 0.8 or later is needed`, {
+      hint: 'Update the server\'s package, then run "alter extension vector update" in this database.',
+    });
+  }
+}
+
+const rolesFile = fileURLToPath(new URL("../sql/roles.sql", import.meta.url));
+
+async function createRoles(client: pg.ClientBase): Promise<void> {
+  const sql = await readFile(rolesFile, "utf8");
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.query(sql);
+      return;
+    } catch (error) {
+      const code = errorCode(error);
+      // "tuple concurrently updated": another database of the cluster is installed at this moment.
+      if ((code === "XX000" || code === "23505") && attempt < 20) {
+        await wait(50 * attempt);
+      } else if (code === "42501") {
+        throw new InsightsError(
+          `the login may not create the roles of the installation: ${error instanceof Error ? error.message : error}`,
+          {
+            hint:
+              "Migrate as a login that owns the database and may create roles (alter role … createrole), " +
+              "or let an administrator run src/sql/roles.sql once.",
+            cause: error,
+          },
+        );
+      } else {
+        throw error;
+      }
+    }
+  }
+}
+
+/** What must stand before the first migration: a server that is new enough, pgvector, and the roles of the cluster. */
+export async function bootstrap(client: pg.ClientBase): Promise<void> {
+  await checkServer(client);
+  await createVector(client);
+  await createRoles(client);
+}
+
+/** The queue of graphile-worker, by its own migrations, owned as everything else is. */
+export async function installWorker(url: string): Promise<void> {
+  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  pool.on("error", () => {});
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    void client.query("set role insights_owner");
+  });
+  try {
+    await runMigrations({ pgPool: pool });
+  } finally {
+    await pool.end();
+  }
+}
+
+/** Runs a script in one transaction, as the owner of everything. */
+export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<void> {
+  await client.query("begin");
+  try {
+    await client.query("set local role insights_owner");
+    await client.query(sql);
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback");
+    throw error;
+  }
+}
+
+async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What the source has beyond the committed migrations, in a checkout. It is applied as `graphile-migrate current` does
+ * it, but within one connection, which is all that the embedded database has; an unchanged file is not applied again.
+ */
+async function applyCurrent(client: pg.ClientBase, settings: Settings): Promise<boolean> {
+  const source = await readIfPresent(join(migrationsDirectory, "current.sql"));
+  if (source === undefined || source.trim() === "") return false;
+  const content = await compile(settings, source, { filename: "current.sql" });
+  const { rows } = await client.query<{ content: string }>(
+    "select content from graphile_migrate.current where filename = 'current.sql'",
+  );
+  if (rows[0]?.content === content) return false;
+  await runAsOwner(client, content);
+  await client.query(
+    `insert into graphile_migrate.current (content) values ($1)
+     on conflict (filename) do update set content = excluded.content, date = excluded.date`,
+    [content],
+  );
+  return true;
+}
+
+export interface MigrateResult {
+  /** Committed migrations that this run applied, by file name. */
+  applied: string[];
+  /** Whether the source beyond the committed migrations was applied. */
+  current: boolean;
+}
+
+async function appliedMigrations(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ present: boolean }>(
+    "select to_regclass('graphile_migrate.migrations') is not null as present",
+  );
+  if (rows[0]?.present !== true) return [];
+  const result = await client.query<{ filename: string }>(
+    "select filename from graphile_migrate.migrations order by filename",
+  );
+  return result.rows.map(({ filename }) => filename);
+}
+
+/** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
+export async function migrate(url: string): Promise<MigrateResult> {
+  return await withClient(url, async (client) => {
+    await bootstrap(client);
+    await installWorker(url);
+    const before = await appliedMigrations(client);
+    const settings: Settings = {
+      connectionString: url,
+      migrationsFolder: migrationsDirectory,
+      pgSettings: { role: "insights_owner" },
+      // What it would print is in the answer, or in the error.
+      logger: new Logger(() => () => {}),
+    };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await migrateCommitted(settings);
+        break;
+      } catch (error) {
+        // Another process migrates at this moment.
+        if (!(error instanceof Error) || error.message !== "Failed to get exclusive lock" || attempt > 600) throw error;
+        await wait(100);
+      }
+    }
+    const applied = (await appliedMigrations(client)).slice(before.length);
+    const current = await applyCurrent(client, settings);
+    return { applied, current };
+  });
+}
