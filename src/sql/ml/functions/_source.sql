@@ -75,7 +75,7 @@ begin
       )
     );
     raise exception using errcode = 'CF002', message = format('there is no table "%s"', source_table),
-      hint = coalesce(format('Did you mean "%s"?', v_nearest), 'Name a table, view or materialized view, with its schema.');
+      hint = coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.');
   end if;
   v_kind := (select relkind from pg_catalog.pg_class where oid = v_relation);
   if v_kind not in ('r', 'v', 'm', 'p', 'f') then
@@ -290,7 +290,7 @@ begin
       raise exception using errcode = 'CF002',
         message = format('%s: "%s" has no column "%s"', role, relation, v_name),
         hint = coalesce(
-          format('Did you mean "%s"?', ml._nearest(v_name, v_columns)),
+          'Did you mean "' || ml._nearest(v_name, v_columns) || '"?',
           format('Its columns are %s.', array_to_string(v_columns, ', '))
         );
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
@@ -360,7 +360,7 @@ begin
   end if;
   raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', role, relation, coalesce(name, 'null')),
     hint = coalesce(
-      format('Did you mean "%s"?', ml._nearest(name, v_columns)),
+      'Did you mean "' || ml._nearest(name, v_columns) || '"?',
       format('Its columns are %s.', array_to_string(v_columns, ', '))
     );
 end;
