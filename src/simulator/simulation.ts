@@ -1,0 +1,139 @@
+import { createHash } from "node:crypto";
+import { type Enrolment, Life, type Session, visits } from "./behaviour.ts";
+import { buildCatalogue, type Catalogue } from "./catalogue.ts";
+import { type Delivery, deliver } from "./delivery.ts";
+import { Heap } from "./heap.ts";
+import { buildDevice, buildLearner, type Learner } from "./learners.ts";
+import { type Options, startOf } from "./options.ts";
+import { Random } from "./random.ts";
+
+/** A true session as it is written down, without its messages. */
+export interface TrueSession extends Omit<Session, "occurrences" | "device"> {
+  anonymousId: string;
+  deviceKind: string;
+  clockSkewMilliseconds: number;
+  events: number;
+}
+
+/**
+ * A seeded Canvas Flow population.
+ *
+ * `deliveries` streams what a server receives, in the order of arrival; `truth` and `enrolments` are complete when it has ended. The same options give the same bytes.
+ */
+export class Simulation {
+  readonly options: Options;
+  /** Tells populations apart: a part of every message id. */
+  readonly id: string;
+  readonly catalogue: Catalogue;
+  readonly learners: Learner[];
+  readonly sessions: TrueSession[] = [];
+  readonly enrolments: Enrolment[] = [];
+
+  constructor(options: Options) {
+    this.options = options;
+    const { learners, courses, weeks, seed, until } = options;
+    this.id = createHash("sha256")
+      .update(JSON.stringify([learners, courses, weeks, seed, until]))
+      .digest("hex")
+      .slice(0, 8);
+    this.catalogue = buildCatalogue(options);
+    this.learners = Array.from({ length: learners }, (_, index) => buildLearner(index, options));
+  }
+
+  /**
+   * Merges the learners' lives. Held in memory are one session of each learner and what is still under way: a delivery may leave when no
+   * session that is yet to come begins before it.
+   */
+  *deliveries(): Generator<Delivery> {
+    const end = this.options.until.getTime();
+    const lives = new Heap<Stream>((a, b) => a.next.startedAt - b.next.startedAt || a.order - b.order);
+    const underWay = new Heap<Delivery & { order: number }>((a, b) => a.receivedAt - b.receivedAt || a.order - b.order);
+    for (const stream of this.#streams()) lives.push(stream);
+    let order = 0;
+    for (let stream = lives.pop(); stream !== undefined; stream = lives.pop()) {
+      const { next, rest, random } = stream;
+      while ((underWay.peek()?.receivedAt ?? Number.POSITIVE_INFINITY) <= next.startedAt) {
+        const delivery = underWay.pop();
+        if (delivery !== undefined) yield delivery;
+      }
+      this.#note(next);
+      for (const delivery of deliver(next, end, random)) {
+        underWay.push({ ...delivery, order });
+        order += 1;
+      }
+      const following = rest.next();
+      if (following.done !== true) lives.push({ ...stream, next: following.value });
+    }
+    for (let delivery = underWay.pop(); delivery !== undefined; delivery = underWay.pop()) yield delivery;
+    for (const enrolment of this.enrolments) settle(enrolment, end);
+  }
+
+  *#streams(): Generator<Stream> {
+    const { options, catalogue, id } = this;
+    for (const learner of this.learners) {
+      const random = new Random(`canvas flow/${options.seed}/life/${learner.index}`);
+      const life = new Life(learner, catalogue, options, random, counter(`${id}-${learner.index.toString(36)}`));
+      const rest = life.sessions();
+      const first = rest.next();
+      if (first.done !== true) {
+        yield {
+          next: first.value,
+          rest: this.#collect(rest, life),
+          order: learner.index,
+          random: random.fork("network"),
+        };
+      }
+    }
+    const visitors = Math.round(0.15 * options.learners);
+    for (let index = 0; index < visitors; index += 1) {
+      const random = new Random(`canvas flow/${options.seed}/visitor/${index}`);
+      const device = buildDevice(`visitor~${index + 1}`, random.chance(0.5) ? "laptop" : "phone", random);
+      const rest = visits(device, catalogue, options, random, counter(`${id}-v${index.toString(36)}`));
+      const first = rest.next();
+      if (first.done !== true) {
+        const order = options.learners + index;
+        yield { next: first.value, rest, order, random: random.fork("network") };
+      }
+    }
+  }
+
+  /** A life's sessions; its enrolments are taken over when it is told to the end. */
+  *#collect(sessions: Generator<Session>, life: Life): Generator<Session> {
+    yield* sessions;
+    this.enrolments.push(...life.enrolments);
+  }
+
+  #note({ occurrences, device, ...session }: Session): void {
+    this.sessions.push({
+      ...session,
+      anonymousId: device.anonymousId,
+      deviceKind: device.kind,
+      clockSkewMilliseconds: device.skew,
+      events: occurrences.length,
+    });
+  }
+
+  get start(): number {
+    return startOf(this.options);
+  }
+}
+
+interface Stream {
+  next: Session;
+  rest: Generator<Session>;
+  order: number;
+  random: Random;
+}
+
+/** Who gave up within the simulated time has dropped out, said so or not. */
+function settle(enrolment: Enrolment, end: number): void {
+  if (enrolment.completedAt === undefined && enrolment.givesUpAt < end) enrolment.droppedAt = enrolment.givesUpAt;
+}
+
+function counter(prefix: string): () => string {
+  let count = 0;
+  return () => {
+    count += 1;
+    return `${prefix}-${count.toString(36)}`;
+  };
+}
