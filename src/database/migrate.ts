@@ -102,12 +102,15 @@ export async function bootstrap(client: pg.ClientBase): Promise<void> {
 
 /** The queue of graphile-worker, by its own migrations, owned as everything else is. */
 export async function installWorker(url: string): Promise<void> {
-  const pool = new pg.Pool({ connectionString: url, max: 1 });
-  pool.on("error", () => {});
-  pool.on("connect", (client) => {
-    client.on("error", () => {});
-    void client.query("set role insights_owner");
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 1,
+    onConnect: async (client) => {
+      await client.query("set role insights_owner");
+    },
   });
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
   try {
     await runMigrations({ pgPool: pool });
   } finally {
@@ -199,6 +202,8 @@ export async function migrate(url: string): Promise<MigrateResult> {
         await wait(100);
       }
     }
+    // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it.
+    await wait(250);
     const applied = (await appliedMigrations(client)).slice(before.length);
     const current = await applyCurrent(client, settings);
     return { applied, current };

@@ -40,6 +40,10 @@ const copyFromClient = /^(?:\s|--.*\n|\/\*[\s\S]*?\*\/)*copy\b[^;]*\bfrom\s+stdi
 /** The same among other statements. */
 const copyAmongOthers = /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i;
 
+/** What may change a setting beyond the transaction. Rightly or not: the cost of a wrong guess is a look at the settings. */
+const touchesSession =
+  /\bset_config\s*\([^;]*\bfalse\b|(?:^|;)\s*(?:set\s+(?!local\b|transaction\b|constraints\b)|reset\b|discard\b)/i;
+
 /** Messages that are answered together. */
 interface Batch {
   bytes: Buffer;
@@ -47,6 +51,8 @@ interface Batch {
   last: number;
   /** The text of a simple query, which is always the last message. */
   query: string;
+  /** It may change a setting beyond the transaction. */
+  touchesSession: boolean;
   /** Prepared statements that the batch names. */
   names: string[];
   /** Somewhere in it stands a COPY that reads from the client. */
@@ -95,6 +101,7 @@ class Inbox {
     if (buffer === undefined) return undefined;
     const names: string[] = [];
     let copies = false;
+    let touches = false;
     let position = 0;
     while (position + 5 <= buffer.length) {
       const type = buffer.readUInt8(position);
@@ -108,17 +115,26 @@ class Inbox {
         const endOfName = buffer.indexOf(0, position + 5);
         const name = buffer.toString("utf8", position + 5, endOfName);
         if (name !== "") names.push(name);
-        copies ||= copyAmongOthers.test(buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1)));
+        const text = buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1));
+        copies ||= copyAmongOthers.test(text);
+        touches ||= touchesSession.test(text);
       }
       if (ends.has(type)) {
         const query = type === message.query ? buffer.toString("utf8", position + 5, end - 1) : "";
         this.#needed = 0;
-        return { bytes: this.#take(end), last: type, query, names, copies: copies || copyAmongOthers.test(query) };
+        copies ||= copyAmongOthers.test(query);
+        touches ||= touchesSession.test(query);
+        return { bytes: this.#take(end), last: type, query, names, copies, touchesSession: touches };
       }
       position = end;
     }
     return undefined;
   }
+}
+
+interface Setting {
+  name: string;
+  value: string;
 }
 
 interface Connection {
@@ -127,6 +143,10 @@ interface Connection {
   started: boolean;
   /** Prepared statements that it named, which live in the shared session until they are closed. */
   statements: Set<string>;
+  /** It may have changed the session's settings since they were last put aside. */
+  touchedSession: boolean;
+  /** Its settings, put aside while others have the session. */
+  settings: Setting[];
   /** A COPY that waits for its rows: the session reads a statement and its rows in one go. */
   copy: Buffer | undefined;
   /** A batch is being answered. */
@@ -172,6 +192,8 @@ class SessionServer {
   readonly #connections = new Set<Connection>();
   readonly #waiting: Connection[] = [];
   #owner: Connection | undefined;
+  /** Whose settings the session has. */
+  #tenant: Connection | undefined;
   #failure: Error | undefined;
   #greeting: Buffer = Buffer.alloc(0);
   readonly server: Server;
@@ -187,6 +209,8 @@ class SessionServer {
       inbox: new Inbox(),
       started: false,
       statements: new Set(),
+      touchedSession: false,
+      settings: [],
       copy: undefined,
       busy: false,
     };
@@ -238,6 +262,8 @@ class SessionServer {
       } else if (this.#connections.has(connection)) {
         const batch = connection.inbox.batch(connection.copy === undefined ? batchEnds : copyEnds);
         if (batch !== undefined) {
+          await this.#settle(connection);
+          connection.touchedSession ||= batch.touchesSession;
           await this.#answer(connection, batch);
           open = batch.last === message.flush;
           more = true;
@@ -251,6 +277,30 @@ class SessionServer {
       else if (!open && !this.#inTransaction()) this.#release(connection);
       // More may be waiting, or have come meanwhile: in line again, behind the others.
       if (more) this.#want(connection);
+    }
+  }
+
+  /** Gives the session the settings of its new owner, those of the one before put aside. */
+  async #settle(connection: Connection | undefined): Promise<void> {
+    const before = this.#tenant;
+    if (before === connection) return;
+    this.#tenant = connection;
+    if (before !== undefined && (before.touchedSession || before.settings.length > 0)) {
+      if (this.#connections.has(before)) {
+        const { rows } = await this.#database.query<Setting>(
+          `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings where source = 'session'
+           union all select 'role', pg_catalog.current_setting('role')`,
+        );
+        before.settings = rows;
+        before.touchedSession = false;
+      }
+      await this.#database.exec("reset role; reset all");
+    }
+    if (connection !== undefined && connection.settings.length > 0) {
+      await this.#database.query(
+        "select pg_catalog.set_config(name, value, false) from pg_catalog.json_to_recordset($1) as setting (name text, value text)",
+        [JSON.stringify(connection.settings)],
+      );
     }
   }
 
@@ -347,6 +397,7 @@ class SessionServer {
         await this.#execute(Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]));
         connection.statements.clear();
       }
+      if (this.#tenant === connection) await this.#settle(undefined);
     } catch {
       // The failure is told to whoever asks next.
     } finally {

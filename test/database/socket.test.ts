@@ -84,6 +84,25 @@ describe("many connections, one session", () => {
     expect((await pool.query("select count(*)::int as count from public.note")).rows).toEqual([{ count: 0 }]);
   });
 
+  test("a setting belongs to the connection that made it", async () => {
+    await pool.query("do $$ begin create role socket_guest; exception when duplicate_object then null; end $$");
+    const seen =
+      "select current_user as role, current_setting('search_path') as path, coalesce(current_setting('a.b', true), '') as custom";
+    const untouched = (await pool.query(seen)).rows[0];
+    await withClient(async (client) => {
+      await client.query("set search_path to pg_catalog, public");
+      await client.query("select set_config($1, $2, false)", ["a.b", "mine"]);
+      await client.query("set role socket_guest");
+      expect((await pool.query(seen)).rows[0]).toEqual(untouched);
+      expect((await client.query(seen)).rows[0]).toEqual({
+        role: "socket_guest",
+        path: "pg_catalog, public",
+        custom: "mine",
+      });
+    });
+    expect((await pool.query(seen)).rows[0]).toMatchObject({ role: "postgres", path: untouched.path });
+  });
+
   test("a named statement goes with its connection", async () => {
     for (const number of [1, 2]) {
       await withClient(async (client) => {

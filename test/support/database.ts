@@ -60,14 +60,21 @@ function queries(runner: Runner, guard: (work: () => Promise<pg.QueryResult>) =>
   };
 }
 
-async function open(): Promise<{ url: string; native: boolean; close: () => Promise<void> }> {
+interface Opened {
+  url: string;
+  native: boolean;
+  close(): Promise<void>;
+}
+
+/** A database of its own: a copy of the migrated template, or one with nothing in it. */
+async function open(empty: boolean): Promise<Opened> {
   const server = inject("server");
   if (server.kind === "native") {
     const name = server.template.replace(/template$/, randomBytes(6).toString("hex"));
     const administrator = new pg.Client({ connectionString: server.url });
     await administrator.connect();
     await administrator.query(
-      `create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(server.template)}`,
+      `create database ${pg.escapeIdentifier(name)} template ${empty ? "template0" : pg.escapeIdentifier(server.template)}`,
     );
     return {
       url: withDatabase(server.url, name),
@@ -78,7 +85,7 @@ async function open(): Promise<{ url: string; native: boolean; close: () => Prom
       },
     };
   }
-  const database = await openPglite({ from: new Blob([await readFile(server.archive)]) });
+  const database = await openPglite(empty ? {} : { from: new Blob([await readFile(server.archive)]) });
   const socket = await serveSocket(database);
   return {
     url: socket.url,
@@ -90,9 +97,14 @@ async function open(): Promise<{ url: string; native: boolean; close: () => Prom
   };
 }
 
+export interface TestDatabaseOptions {
+  /** Nothing in it, not even pgvector: for tests of the installation itself. */
+  empty?: boolean;
+}
+
 /** A fresh copy of the migrated database for the calling test file, closed after its last test. */
-export async function testDatabase(): Promise<TestDatabase> {
-  const { url, native, close } = await open();
+export async function testDatabase({ empty = false }: TestDatabaseOptions = {}): Promise<TestDatabase> {
+  const { url, native, close } = await open(empty);
   const pool = new pg.Pool({ connectionString: url, max: native ? 10 : 1 });
   // Connections that a test cuts on purpose, or that the server drops at the end, are no failure of their own.
   pool.on("error", () => {});
