@@ -20,8 +20,22 @@
 --!include ml/functions/calibration_curve.sql
 --!include ml/functions/lift.sql
 --!include ml/functions/bootstrap_interval.sql
+--!include ml/policies.sql
+--!include ml/functions/_matrix.sql
+--!include ml/functions/transpose.sql
+--!include ml/functions/multiply_transposed.sql
+--!include ml/functions/multiply.sql
+--!include ml/functions/gram.sql
+--!include ml/functions/inverse.sql
+--!include ml/functions/rank_one_update.sql
+--!include ml/functions/ease_weights.sql
+--!include ml/functions/ease_train.sql
 
 -- privacy
+--!include privacy/functions/allowed.sql
+--!include privacy/functions/record_consent.sql
+--!include privacy/views.sql
+--!include privacy/policies.sql
 
 -- track
 --!include track/functions/current_person_id.sql
@@ -36,12 +50,23 @@
 --!include track/functions/journey.sql
 --!include track/functions/sync_items.sql
 --!include track/functions/sync_enrolments.sql
+--!include track/functions/record_my_consent.sql
 --!include track/policies.sql
 
 -- experiment
 
 -- analytics
+--!include analytics/functions/check_period.sql
+--!include analytics/functions/refresh_activity.sql
+--!include analytics/functions/refresh_views.sql
+--!include analytics/functions/popular_items.sql
+--!include analytics/functions/trend.sql
+--!include analytics/policies.sql
 
 -- recommend
 
 -- monitor
+--!include monitor/functions/start_run.sql
+--!include monitor/functions/finish_run.sql
+--!include monitor/functions/fail_run.sql
+--!include monitor/policies.sql

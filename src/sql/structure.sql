@@ -3,4 +3,5 @@
 --!include ml/tables.sql
 --!include privacy/tables.sql
 --!include track/tables.sql
+--!include analytics/tables.sql
 --!include monitor/tables.sql

@@ -58,3 +58,6 @@ using (
 );
 drop policy if exists all_people on track.identity_link;
 create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker using (true);
+
+drop policy if exists own on privacy.consent;
+create policy own on privacy.consent for select to insights_learner using (person_id = (select track.current_person_id()));

@@ -637,8 +637,7 @@ begin
   select identity.person_id, min(message.occurred_at), max(message.occurred_at)
   from unnest(v_messages) as message
   join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-  where identity.person_id <> 0
-    and message.event_name is not null
+  where message.event_name is not null
   group by identity.person_id;
 
   return row(cardinality(v_fresh), v_count - v_rejected - cardinality(v_fresh), v_rejected, v_errors)::track.ingest_result;

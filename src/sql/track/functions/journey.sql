@@ -28,6 +28,7 @@ begin atomic
 end;
 
 comment on function track._journey(bigint, timestamptz, timestamptz) is $$
+@behavior -queryField
 The actions of a person between two times, in order, with their sessions.
 $$;
 

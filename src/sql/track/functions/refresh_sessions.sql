@@ -101,6 +101,8 @@ begin
       on event.person_id = period.person_id
       and event.occurred_at between period.since and period.until
     join track.event_type using (event_type_id)
+    -- Nobody has no sessions: events that were kept without their person stand alone.
+    where period.person_id <> 0
     window person_in_order as (partition by event.person_id order by event.occurred_at, event.event_id)
   ),
 

@@ -116,6 +116,7 @@ end;
 $$;
 
 comment on function track._store_enrolments(jsonb) is $$
+@behavior -queryField -mutationField
 Stores a list of `{person, item, enrolled_at, …}` as `track.sync_enrolments` describes.
 $$;
 

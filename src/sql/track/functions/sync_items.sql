@@ -56,6 +56,7 @@ end;
 $$;
 
 comment on function track._columns(regclass, text[], text[]) is $$
+@behavior -queryField -mutationField
 The needed columns of a relation, and those of the possible ones that it has. CF002 when a needed one is missing.
 $$;
 
@@ -152,6 +153,7 @@ end;
 $$;
 
 comment on function track._store_items(jsonb) is $$
+@behavior -queryField -mutationField
 Stores a list of `{external_id, kind, …}` as `track.sync_items` describes.
 $$;
 

@@ -1,0 +1,187 @@
+create or replace function analytics._activity(since timestamptz, until timestamptz)
+returns table (person_id bigint, day date, event_type_id int, item_id bigint, event_count int, engaged interval)
+language sql
+stable
+parallel safe
+begin atomic
+  with edge as (
+    select
+      _activity.since as since,
+      _activity.until as until,
+      -- The whole days within: first one, and the one after the last.
+      (_activity.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date as first_day,
+      (_activity.until at time zone 'UTC')::date as end_day
+  )
+
+  select activity.person_id, activity.day, activity.event_type_id, activity.item_id, activity.event_count, activity.engaged
+  from edge
+  join analytics.activity on activity.day >= edge.first_day and activity.day < edge.end_day
+
+  union all
+
+  select
+    event.person_id,
+    (event.occurred_at at time zone 'UTC')::date,
+    event.event_type_id,
+    event.item_id,
+    1,
+    coalesce(page_view.engaged, '0')
+  from edge
+  cross join lateral (
+    values
+      (edge.since, least(edge.until, edge.first_day::timestamp at time zone 'UTC')),
+      (greatest(edge.since, edge.end_day::timestamp at time zone 'UTC', edge.first_day::timestamp at time zone 'UTC'), edge.until)
+  ) as part (since, until)
+  join track.event on event.occurred_at >= part.since and event.occurred_at < part.until
+  left join track.page_view on page_view.person_id = event.person_id and page_view.event_id = event.event_id
+  where isfinite(part.since) and isfinite(part.until);
+end;
+
+comment on function analytics._activity(timestamptz, timestamptz) is $$
+Activity between two times (`until` excluded): whole days from the rollup, the hours at both ends from the events.
+$$;
+
+grant execute on function analytics._activity(timestamptz, timestamptz) to insights_reader;
+
+create or replace function analytics._popular_items(
+  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text, smallest_group int
+)
+returns setof analytics.popular_item
+language sql
+stable
+parallel safe
+begin atomic
+  with by_person as (
+    select
+      coalesce(ancestor.ancestor_item_id, activity.item_id) as item_id,
+      activity.person_id,
+      sum(activity.event_count) as event_count,
+      sum(activity.engaged) as engaged,
+      sum(activity.event_count * aged.weight) as decayed_event_count,
+      sum(extract(epoch from activity.engaged) * aged.weight) as decayed_engaged,
+      max(aged.weight) as weight
+    from analytics._activity(_popular_items.since, _popular_items.until) as activity
+    cross join lateral (
+      select case
+        when _popular_items.half_life is null then 1.0::float8
+        else 0.5 ^ (
+          (least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date) - activity.day)
+          * 86400 / extract(epoch from _popular_items.half_life)::float8
+        )
+      end as weight
+    ) as aged
+    left join track.item_ancestor as ancestor
+      on ancestor.item_id = activity.item_id
+      and _popular_items.kind is not null
+    where activity.item_id is not null
+    group by 1, 2
+  ),
+
+  by_item as (
+    select
+      item.external_id as item,
+      item.title,
+      item.kind,
+      sum(by_person.event_count)::bigint as event_count,
+      count(*) filter (where by_person.person_id <> 0) as person_count,
+      sum(by_person.engaged) as engaged,
+      case _popular_items.measure
+        when 'events' then sum(by_person.decayed_event_count)
+        when 'engaged' then sum(by_person.decayed_engaged)::float8
+        else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
+      end as score
+    from by_person
+    join track.item using (item_id)
+    where _popular_items.kind is null or item.kind = _popular_items.kind
+    group by item.item_id
+  )
+
+  select
+    (row_number() over by_score)::int,
+    by_item.item,
+    by_item.title,
+    by_item.kind,
+    by_item.event_count,
+    by_item.person_count,
+    by_item.engaged,
+    by_item.score
+  from by_item
+  where by_item.person_count >= _popular_items.smallest_group
+  window by_score as (order by by_item.score desc, by_item.event_count desc, by_item.item)
+  order by by_item.score desc, by_item.event_count desc, by_item.item
+  limit _popular_items.top;
+end;
+
+comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
+The query behind `analytics.popular_items`, with the caller's own rights and floor.
+$$;
+
+grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) to insights_reader;
+
+/* A definer of insights_reader: it reads people's activity, and answers about groups of them only. */
+create or replace function analytics.popular_items(
+  kind text default 'course',
+  since timestamptz default now() - interval '28 days',
+  until timestamptz default now(),
+  half_life interval default null,
+  top int default 10,
+  measure text default 'people'
+)
+returns setof analytics.popular_item
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to ''
+set jit to off
+as $$
+begin
+  perform analytics._check_period(popular_items.since, popular_items.until);
+  if popular_items.half_life <= '0' then
+    raise exception using
+      errcode = 'CF001',
+      message = format('half_life is %s', popular_items.half_life),
+      hint = 'Give an interval above zero, such as 7 days, or null for no ageing.';
+  end if;
+  if popular_items.top is null or popular_items.top not between 1 and 10000 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('top is %s', coalesce(popular_items.top::text, 'null')),
+      hint = 'Give a number from 1 to 10000.';
+  end if;
+  if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
+    raise exception using
+      errcode = 'CF001',
+      message = format('measure is "%s"', popular_items.measure),
+      hint = 'Use events (frequency), people (distinct people) or engaged (time spent).';
+  end if;
+  if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
+    raise exception using
+      errcode = 'CF002',
+      message = format('there is no item of kind "%s"', popular_items.kind),
+      hint = coalesce(
+        (select format('There are %s.', string_agg(distinct item.kind, ', ')) from track.item),
+        'There are no items yet: send events, or run track.sync_items.'
+      );
+  end if;
+
+  return query
+  select *
+  from analytics._popular_items(
+    popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life,
+    popular_items.top, popular_items.measure,
+    (select smallest_group from analytics.setting)
+  );
+end;
+$$;
+
+alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
+
+comment on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) is $$
+The items of a kind that were used most between two times (`until` excluded), with all that happened on what they contain.
+`measure` ranks by `events` (frequency), `people` (distinct people) or `engaged` (time spent); `half_life` halves what is that old, as trending lists do (Metarank). `kind` null: the items themselves.
+Items with fewer people than `analytics.setting.smallest_group` are left out. Whole days come from the rollup as of its last refresh.
+Errors: CF001 for a bad argument, CF002 for a kind that no item has.
+$$;
+
+grant execute on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) to insights_analyst, insights_admin, insights_worker;

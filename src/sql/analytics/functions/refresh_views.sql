@@ -1,0 +1,24 @@
+/* A definer: only the owner of a materialized view may refresh it. */
+create or replace function analytics.refresh_views()
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+begin
+  -- The first time there is nothing that readers could go on reading.
+  if (select relispopulated from pg_catalog.pg_class where oid = 'analytics.item_popularity'::regclass) then
+    refresh materialized view concurrently analytics.item_popularity;
+  else
+    refresh materialized view analytics.item_popularity;
+  end if;
+  return (select count(*) from analytics.item_popularity);
+end;
+$$;
+
+comment on function analytics.refresh_views() is $$
+Refreshes the materialized views of the room, concurrently: readers never wait. Returns the number of rows.
+$$;
+
+grant execute on function analytics.refresh_views() to insights_worker;

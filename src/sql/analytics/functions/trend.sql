@@ -1,0 +1,153 @@
+create or replace function analytics._trend(
+  event_type_id int, bucket text, since timestamptz, until timestamptz, window_size int, smallest_group int
+)
+returns setof analytics.trend_point
+language sql
+stable
+parallel safe
+begin atomic
+  with happened as (
+    select date_trunc(_trend.bucket, activity.day::timestamp) as bucket_start, activity.person_id, activity.event_count
+    from analytics._activity(_trend.since, _trend.until) as activity
+    where activity.event_type_id = _trend.event_type_id
+      and _trend.bucket <> 'hour'
+
+    union all
+
+    -- The rollup is by day; hours come from the events.
+    select date_trunc('hour', event.occurred_at at time zone 'UTC'), event.person_id, 1
+    from track.event
+    where event.event_type_id = _trend.event_type_id
+      and event.occurred_at >= _trend.since
+      and event.occurred_at < _trend.until
+      and _trend.bucket = 'hour'
+  ),
+
+  counted as (
+    select
+      bucket_start,
+      sum(event_count) as event_count,
+      count(distinct nullif(person_id, 0)) as person_count
+    from happened
+    group by bucket_start
+  ),
+
+  filled as (
+    select
+      bucket.bucket_start,
+      bucket.ordinality as bucket_number,
+      case when floor.is_met then coalesce(counted.event_count, 0) end as event_count,
+      case when floor.is_met then coalesce(counted.person_count, 0) end as person_count
+    from generate_series(
+      date_trunc(_trend.bucket, _trend.since at time zone 'UTC'),
+      _trend.until at time zone 'UTC' - interval '1 microsecond',
+      ('1 ' || _trend.bucket)::interval
+    ) with ordinality as bucket (bucket_start, ordinality)
+    left join counted using (bucket_start)
+    cross join lateral (
+      select counted.event_count is null or counted.person_count >= _trend.smallest_group as is_met
+    ) as floor
+  )
+
+  select
+    filled.bucket_start at time zone 'UTC',
+    filled.event_count::bigint,
+    filled.person_count::bigint,
+    (avg(filled.event_count) over last_buckets)::float8,
+    regr_slope(filled.event_count::float8, filled.bucket_number::float8) over last_buckets
+  from filled
+  window last_buckets as (order by filled.bucket_number rows between (_trend.window_size - 1) preceding and current row)
+  order by filled.bucket_number;
+end;
+
+comment on function analytics._trend(int, text, timestamptz, timestamptz, int, int) is $$
+The query behind `analytics.trend`, with the caller's own rights and floor.
+$$;
+
+grant execute on function analytics._trend(int, text, timestamptz, timestamptz, int, int) to insights_reader;
+
+/* A definer of insights_reader: it reads people's activity, and answers about groups of them only. */
+create or replace function analytics.trend(
+  event_name text,
+  bucket text default 'day',
+  since timestamptz default date_trunc('day', now()) - interval '28 days',
+  until timestamptz default now(),
+  window_size int default 7
+)
+returns setof analytics.trend_point
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to ''
+set jit to off
+as $$
+declare
+  v_event_type_id constant int := (select event_type_id from track.event_type where event_type.name = trend.event_name);
+  v_longest constant interval := interval '10000 hours';
+begin
+  perform analytics._check_period(trend.since, trend.until);
+  if v_event_type_id is null then
+    raise exception using
+      errcode = 'CF002',
+      message = format('there is no event "%s"', trend.event_name),
+      hint = coalesce(
+        (
+          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
+          from (
+            select event_type.name
+            from track.event_type
+            order by
+              cardinality(array(
+                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
+                intersect
+                select unnest(regexp_split_to_array(lower(trend.event_name), '\W+'))
+              )) desc,
+              abs(length(event_type.name) - length(trend.event_name)),
+              event_type.name
+            limit 3
+          ) as near
+        ),
+        'No event has come in yet.'
+      );
+  end if;
+  if trend.bucket is null or trend.bucket not in ('hour', 'day', 'week', 'month') then
+    raise exception using
+      errcode = 'CF001',
+      message = format('bucket is "%s"', trend.bucket),
+      hint = 'Use hour, day, week (from Monday) or month.';
+  end if;
+  if trend.window_size is null or trend.window_size not between 1 and 10000 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('window_size is %s', coalesce(trend.window_size::text, 'null')),
+      hint = 'Give the number of buckets that the running average goes over, from 1 to 10000.';
+  end if;
+  if not isfinite(trend.since) or not isfinite(trend.until)
+    or trend.until - trend.since > v_longest * (case trend.bucket when 'hour' then 1 when 'day' then 24 when 'week' then 168 else 720 end)
+  then
+    raise exception using
+      errcode = 'CF008',
+      message = format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
+      hint = 'Give a shorter period, or a larger bucket.';
+  end if;
+
+  return query
+  select *
+  from analytics._trend(
+    v_event_type_id, trend.bucket, trend.since, trend.until, trend.window_size,
+    (select smallest_group from analytics.setting)
+  );
+end;
+$$;
+
+alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner to insights_reader;
+
+comment on function analytics.trend(text, text, timestamptz, timestamptz, int) is $$
+How often an event happened, bucket by bucket (UTC; weeks begin on Monday) between two times (`until` excluded), with empty buckets as zero: events, distinct people,
+the running average over the last `window_size` buckets, and the slope of the least-squares line through them, in events a bucket.
+Buckets with fewer people than `analytics.setting.smallest_group` are null, and left out of average and slope. Whole days come from the rollup as of its last refresh.
+Errors: CF002 for an unknown event (with the most similar names), CF001 for a bad argument, CF008 for more than 10,000 buckets.
+$$;
+
+grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int) to insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,19 @@
+create or replace function monitor.fail_run(run_id bigint, error text)
+returns void
+language sql
+volatile
+security definer
+set search_path to ''
+as $$
+  update monitor.run
+  set outcome = 'failed', finished_at = clock_timestamp(), error = fail_run.error
+  where run.run_id = fail_run.run_id
+    and outcome = 'running';
+$$;
+
+comment on function monitor.fail_run(bigint, text) is $$
+@behavior -mutationField
+Notes that a run ended with an error.
+$$;
+
+grant execute on function monitor.fail_run(bigint, text) to insights_worker;

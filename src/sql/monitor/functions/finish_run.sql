@@ -1,0 +1,19 @@
+create or replace function monitor.finish_run(run_id bigint, row_count bigint default null, detail jsonb default null)
+returns void
+language sql
+volatile
+security definer
+set search_path to ''
+as $$
+  update monitor.run
+  set outcome = 'ok', finished_at = clock_timestamp(), row_count = finish_run.row_count, detail = finish_run.detail
+  where run.run_id = finish_run.run_id
+    and outcome = 'running';
+$$;
+
+comment on function monitor.finish_run(bigint, bigint, jsonb) is $$
+@behavior -mutationField
+Notes that a run ended well, with how many rows it wrote or removed.
+$$;
+
+grant execute on function monitor.finish_run(bigint, bigint, jsonb) to insights_worker;

@@ -1,0 +1,27 @@
+create or replace function privacy.allowed(person_id bigint, purpose text)
+returns boolean
+language sql
+stable
+parallel safe
+begin atomic
+  select coalesce(
+    (
+      select consent.granted
+      from privacy.consent
+      where consent.person_id = allowed.person_id
+        and consent.purpose = allowed.purpose
+      order by consent.decided_at desc, consent.recorded_at desc
+      limit 1
+    ),
+    purpose.basis <> 'consent'
+  )
+  from privacy.purpose
+  where purpose.purpose = allowed.purpose;
+end;
+
+comment on function privacy.allowed(bigint, text) is $$
+@behavior -queryField
+Whether a person's data may be processed for a purpose: what the person last decided, or else whether the lawful basis works without asking. Null for an unknown purpose.
+$$;
+
+grant execute on function privacy.allowed(bigint, text) to insights_reader, insights_learner, insights_admin, insights_worker;

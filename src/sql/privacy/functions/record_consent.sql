@@ -1,0 +1,52 @@
+create or replace function privacy.record_consent(
+  person_id bigint,
+  purpose text,
+  granted boolean,
+  decided_at timestamptz default now(),
+  document_version text default null,
+  evidence jsonb default null
+)
+returns privacy.consent
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_consent privacy.consent;
+begin
+  if record_consent.person_id is null or record_consent.person_id <= 0 or record_consent.granted is null then
+    raise exception using
+      errcode = 'CF001',
+      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), record_consent.purpose, coalesce(record_consent.granted::text, 'null')),
+      hint = 'Give a person, a purpose, and true or false.';
+  end if;
+  if not exists (select from privacy.purpose where purpose.purpose = record_consent.purpose) then
+    raise exception using
+      errcode = 'CF002',
+      message = format('there is no purpose "%s"', record_consent.purpose),
+      hint = (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose);
+  end if;
+  if record_consent.decided_at > now() + interval '1 hour' then
+    raise exception using
+      errcode = 'CF001',
+      message = format('decided_at is %s, in the future', record_consent.decided_at),
+      hint = 'Give the time of the decision.';
+  end if;
+
+  insert into privacy.consent (person_id, purpose, granted, decided_at, document_version, evidence)
+  values (
+    record_consent.person_id, record_consent.purpose, record_consent.granted, record_consent.decided_at,
+    record_consent.document_version, record_consent.evidence
+  )
+  returning * into v_consent;
+  return v_consent;
+end;
+$$;
+
+comment on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) is $$
+Records what a person decided about a purpose, by `decided_at`; earlier decisions stay in the record.
+Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose.
+$$;
+
+grant execute on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) to insights_admin, insights_worker;

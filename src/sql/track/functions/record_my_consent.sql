@@ -1,0 +1,35 @@
+create or replace function track.record_my_consent(purpose text, granted boolean, document_version text default null)
+returns privacy.consent
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_name constant text := nullif(current_setting('insights.person', true), '');
+  v_person_id bigint := track.current_person_id();
+begin
+  if v_name is null then
+    raise exception using
+      errcode = 'CF005',
+      message = 'nobody is signed in',
+      hint = 'Sign in first: a decision belongs to a person.';
+  end if;
+  -- The decision may be the first thing that is heard of a person.
+  if v_person_id is null then
+    perform track._name_everything(
+      array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))],
+      true
+    );
+    v_person_id := track.current_person_id();
+  end if;
+  return privacy.record_consent(v_person_id, record_my_consent.purpose, record_my_consent.granted, now(), record_my_consent.document_version, null);
+end;
+$$;
+
+comment on function track.record_my_consent(text, boolean, text) is $$
+Records what the signed-in person decided about a purpose: to withdraw is as easy as to agree (GDPR article 7).
+Errors: CF005 when nobody is signed in, CF002 for an unknown purpose.
+$$;
+
+grant execute on function track.record_my_consent(text, boolean, text) to insights_learner;
