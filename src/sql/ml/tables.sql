@@ -83,3 +83,9 @@ create index deployment_model on ml.deployment (model_id);
 alter table ml.project enable row level security;
 alter table ml.model enable row level security;
 alter table ml.deployment enable row level security;
+
+create type ml.ease_row as (item_no int, item text, weights vector, inverse vector);
+
+comment on type ml.ease_row is $$
+An item of an EASE model: its place in all the vectors of the model, its name, its row of the weights B and its row of P = (XᵀX + λI)⁻¹.
+$$;

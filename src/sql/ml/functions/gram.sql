@@ -1,0 +1,21 @@
+create or replace function ml.gram(matrix vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_transposed constant vector[] := ml.transpose(matrix);
+begin
+  return ml._product(v_transposed, v_transposed);
+end;
+$$;
+
+comment on function ml.gram(vector[]) is $$
+AᵀA, the Gram matrix of a matrix's columns.
+Shapes: m × n gives n × n; m and n at most 16,000. Single precision.
+Errors: CF001 (not a matrix), CF004 (no rows), CF008 (m too large).
+$$;
+
+grant execute on function ml.gram(vector[]) to insights_analyst, insights_admin, insights_worker;
