@@ -44,19 +44,18 @@ const copyAmongOthers = /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i;
 const touchesSession =
   /\bset_config\s*\([^;]*\bfalse\b|(?:^|;)\s*(?:set\s+(?!local\b|transaction\b|constraints\b)|reset\b|discard\b)/i;
 
+/** Settings with a dot in their name, which the server does not list. */
+const customSetting = /\b(?:set\s+(?:session\s+)?|set_config\s*\(\s*')([a-z_]\w*\.[a-z_]\w*)/gi;
+
 /** Messages that are answered together. */
 interface Batch {
   bytes: Buffer;
   /** The type of the last message. */
   last: number;
-  /** The text of a simple query, which is always the last message. */
-  query: string;
-  /** It may change a setting beyond the transaction. */
-  touchesSession: boolean;
   /** Prepared statements that the batch names. */
   names: string[];
-  /** Somewhere in it stands a COPY that reads from the client. */
-  copies: boolean;
+  /** The statements in it. */
+  sql: string;
 }
 
 /** What one connection has sent and not yet had answered, cut at message boundaries. */
@@ -100,8 +99,7 @@ class Inbox {
     const buffer = this.#needed > this.#length ? undefined : this.#gather();
     if (buffer === undefined) return undefined;
     const names: string[] = [];
-    let copies = false;
-    let touches = false;
+    const statements: string[] = [];
     let position = 0;
     while (position + 5 <= buffer.length) {
       const type = buffer.readUInt8(position);
@@ -115,16 +113,13 @@ class Inbox {
         const endOfName = buffer.indexOf(0, position + 5);
         const name = buffer.toString("utf8", position + 5, endOfName);
         if (name !== "") names.push(name);
-        const text = buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1));
-        copies ||= copyAmongOthers.test(text);
-        touches ||= touchesSession.test(text);
+        statements.push(buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1)));
+      } else if (type === message.query) {
+        statements.push(buffer.toString("utf8", position + 5, end - 1));
       }
       if (ends.has(type)) {
-        const query = type === message.query ? buffer.toString("utf8", position + 5, end - 1) : "";
         this.#needed = 0;
-        copies ||= copyAmongOthers.test(query);
-        touches ||= touchesSession.test(query);
-        return { bytes: this.#take(end), last: type, query, names, copies, touchesSession: touches };
+        return { bytes: this.#take(end), last: type, names, sql: statements.join(";") };
       }
       position = end;
     }
@@ -145,6 +140,7 @@ interface Connection {
   statements: Set<string>;
   /** It may have changed the session's settings since they were last put aside. */
   touchedSession: boolean;
+  customSettings: Set<string>;
   /** Its settings, put aside while others have the session. */
   settings: Setting[];
   /** A COPY that waits for its rows: the session reads a statement and its rows in one go. */
@@ -210,6 +206,7 @@ class SessionServer {
       started: false,
       statements: new Set(),
       touchedSession: false,
+      customSettings: new Set(),
       settings: [],
       copy: undefined,
       busy: false,
@@ -263,7 +260,8 @@ class SessionServer {
         const batch = connection.inbox.batch(connection.copy === undefined ? batchEnds : copyEnds);
         if (batch !== undefined) {
           await this.#settle(connection);
-          connection.touchedSession ||= batch.touchesSession;
+          connection.touchedSession ||= touchesSession.test(batch.sql);
+          for (const [, name = ""] of batch.sql.matchAll(customSetting)) connection.customSettings.add(name);
           await this.#answer(connection, batch);
           open = batch.last === message.flush;
           more = true;
@@ -289,7 +287,9 @@ class SessionServer {
       if (this.#connections.has(before)) {
         const { rows } = await this.#database.query<Setting>(
           `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings where source = 'session'
+           union all select name, pg_catalog.current_setting(name, true) from pg_catalog.unnest($1::text[]) as custom (name)
            union all select 'role', pg_catalog.current_setting('role')`,
+          [[...before.customSettings]],
         );
         before.settings = rows;
         before.touchedSession = false;
@@ -318,10 +318,10 @@ class SessionServer {
         // The client was asked for its rows before.
         if (part[0] !== message.copyInResponse) socket.write(part);
       }
-    } else if (copyFromClient.test(batch.query)) {
+    } else if (batch.last === message.query && copyFromClient.test(batch.sql)) {
       connection.copy = batch.bytes;
       socket.write(askForRows);
-    } else if (batch.copies) {
+    } else if (copyAmongOthers.test(batch.sql)) {
       socket.end(errorResponse("0A000", "COPY FROM STDIN has to be a query of its own, in the simple protocol"));
       return;
     } else {
