@@ -119,8 +119,11 @@ begin
       numbered.*,
       first_value(event_id) over session_in_order as session_id,
       count(*) filter (where opens_view) over session_in_order as view_number,
-      -- Up to the next event of the session; idle time beyond the cap does not count.
-      least(lead(occurred_at) over session_in_order - occurred_at, v_setting.longest_gap) as gap
+      -- Up to the next event of the session, if there is one (least() would pass over a null); idle time beyond the cap does not count.
+      case
+        when lead(occurred_at) over session_in_order is not null
+          then least(lead(occurred_at) over session_in_order - occurred_at, v_setting.longest_gap)
+      end as gap
     from numbered
     window session_in_order as (partition by person_id, session_number order by occurred_at, event_id)
   ),
