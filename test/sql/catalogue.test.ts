@@ -1,0 +1,404 @@
+import { describe, expect, test } from "vitest";
+import { rooms } from "../support/catalogue.ts";
+import { testDatabase } from "../support/database.ts";
+
+/*
+ * The rules of the schema, read from the catalogue. Each query names the offenders, so that a failure says what to mend.
+ */
+const database = await testDatabase();
+
+/** A rule: no row of the query, whose column `offender` names what breaks it. */
+async function expectNone(sql: string): Promise<void> {
+  const rows = await database.rows<{ offender: string }>(`
+    with room as (${rooms}),
+
+    relation as (
+      select class.*, format('%I.%I', room.nspname, class.relname) as name, room.nspname
+      from pg_catalog.pg_class as class
+      join room on room.oid = class.relnamespace
+    ),
+
+    function as (
+      select procedure.*, procedure.oid::regprocedure::text as name, room.nspname, language.lanname
+      from pg_catalog.pg_proc as procedure
+      join room on room.oid = procedure.pronamespace
+      join pg_catalog.pg_language as language on language.oid = procedure.prolang
+    ),
+
+    description as (
+      select 'schema ' || room.nspname as name, obj_description(room.oid, 'pg_namespace') as comment
+      from room
+      union all
+      select case relation.relkind when 'v' then 'view ' when 'm' then 'materialized view ' when 'c' then 'type ' else 'table ' end
+        || relation.name, coalesce(obj_description(relation.oid, 'pg_class'), obj_description(relation.reltype, 'pg_type'))
+      from relation
+      where relation.relkind in ('r', 'p', 'v', 'm', 'c')
+        and not relation.relispartition
+      union all
+      select format('column %s.%I', relation.name, attribute.attname), col_description(relation.oid, attribute.attnum)
+      from relation
+      join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation.oid
+      where relation.relkind in ('r', 'p', 'v', 'm', 'c')
+        and not relation.relispartition
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+      union all
+      select 'function ' || function.name, obj_description(function.oid, 'pg_proc')
+      from function
+      union all
+      select format('type %I.%I', room.nspname, type.typname), obj_description(type.oid, 'pg_type')
+      from pg_catalog.pg_type as type
+      join room on room.oid = type.typnamespace
+      where type.typtype in ('d', 'e', 'r')
+    )
+
+    ${sql}
+  `);
+  const names = rows.map(({ offender }) => offender).sort();
+  expect(names, names.join("\n")).toEqual([]);
+}
+
+const applications = "'insights_visitor', 'insights_learner', 'insights_analyst', 'insights_admin', 'insights_worker'";
+
+test("the rooms are the seven of the design", async () => {
+  const schemas = (await database.rows<{ nspname: string }>(rooms)).map(({ nspname }) => nspname);
+  const designed = ["ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
+  expect(schemas.filter((name) => !designed.includes(name))).toEqual([]);
+});
+
+describe("descriptions", () => {
+  test("every object has a comment", async () => {
+    await expectNone("select name as offender from description where coalesce(btrim(comment, E' \\n'), '') = ''");
+  });
+
+  test("a smart tag never follows the description, where it would be published as text", async () => {
+    await expectNone(`
+        select description.name as offender
+        from description
+        where exists (
+          select
+          from regexp_split_to_table(btrim(description.comment, E' \\n'), '\\n') with ordinality as line (text, number)
+          where line.text ~ '^\\s*@'
+            and exists (
+              select
+              from regexp_split_to_table(btrim(description.comment, E' \\n'), '\\n') with ordinality as before (text, number)
+              where before.number < line.number
+                and before.text !~ '^\\s*@'
+            )
+        )
+      `);
+  });
+
+  test("the first line is a sentence", async () => {
+    await expectNone(`
+        select description.name as offender
+        from description
+        cross join lateral (
+          select line.text
+          from regexp_split_to_table(btrim(description.comment, E' \\n'), '\\n') with ordinality as line (text, number)
+          where line.text !~ '^\\s*@'
+          order by line.number
+          limit 1
+        ) as first
+        where first.text !~ '[.:?)]\\s*$'
+      `);
+  });
+});
+
+describe("functions", () => {
+  test("what changes something says so: verbs of change are volatile", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        where function.proname ~ ('^_?(train|refresh|ingest|rebuild|sync|link|unlink|record|start|finish|fail|make|create|drop'
+            || '|deploy|rollback|import|assign|unassign|serve|erase|forget|anonymize|enqueue|retire|vacuum)(_|$)')
+          and function.provolatile <> 'v'
+          and function.prokind in ('f', 'p')
+      `);
+  });
+
+  test("a fixed search_path wherever names are looked up at run time", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        where (function.prosecdef or function.lanname <> 'sql' or function.prosqlbody is null)
+          and function.prokind in ('f', 'p')
+          and not coalesce(function.proconfig, '{}') && array[
+            'search_path=""',
+            (
+              select format('search_path=%I, pg_temp', namespace.nspname)
+              from pg_catalog.pg_extension as extension
+              join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+              where extension.extname = 'vector'
+            )
+          ]
+      `);
+  });
+
+  test("no function names the schema of pgvector, which differs between installations", async () => {
+    await expectNone("select function.name as offender from function where function.prosrc ~ '\\mpublic\\s*\\.'");
+  });
+
+  test("nobody may call a function without a grant", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        cross join lateral aclexplode(coalesce(function.proacl, acldefault('f', function.proowner))) as privilege
+        where privilege.grantee = 0
+      `);
+  });
+
+  test("no argument of an application's function has a name that pagination takes", async () => {
+    await expectNone(`
+        select distinct function.name as offender
+        from function
+        cross join lateral unnest(function.proargnames) as argument
+        cross join unnest(array[${applications}]) as role
+        where lower(replace(argument, '_', '')) in ('first', 'last', 'before', 'after', 'offset', 'condition', 'filter', 'orderby')
+          and has_function_privilege(role, function.oid, 'execute')
+      `);
+  });
+
+  test("no application's function is overloaded or variadic, which the API cannot expose", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        where exists (
+            select from unnest(array[${applications}]) as role where has_function_privilege(role, function.oid, 'execute')
+          )
+          and function.prokind = 'f'
+          and (
+            function.provariadic <> 0
+            or exists (
+              select
+              from function as other
+              where other.proname = function.proname
+                and other.pronamespace = function.pronamespace
+                and other.oid <> function.oid
+            )
+          )
+      `);
+  });
+
+  test("the functions that run with the rights of their owner are known", async () => {
+    const rows = await database.rows<{ line: string }>(`
+      with room as (${rooms})
+      select format('%s  as %s', procedure.oid::regprocedure, pg_get_userbyid(procedure.proowner)) as line
+      from pg_catalog.pg_proc as procedure
+      join room on room.oid = procedure.pronamespace
+      where procedure.prosecdef
+    `);
+    await expect(
+      `${rows
+        .map(({ line }) => line)
+        .sort()
+        .join("\n")}\n`,
+    ).toMatchFileSnapshot("definers.txt");
+  });
+
+  test("plpgsql_check finds no error", async ({ skip }) => {
+    const [available] = await database.rows("select from pg_available_extensions where name = 'plpgsql_check'");
+    if (available === undefined) skip("the server has no plpgsql_check");
+    await database.query("create extension if not exists plpgsql_check with schema public");
+    await expectNone(`
+        select format('%s line %s: %s', function.name, problem.lineno, problem.message) as offender
+        from function
+        cross join lateral public.plpgsql_check_function_tb(function.oid::regprocedure) as problem
+        where function.lanname = 'plpgsql'
+          and function.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+          and problem.level = 'error'
+      `);
+  });
+});
+
+describe("tables and views", () => {
+  test("row security is on for every table", async () => {
+    await expectNone(`
+        select relation.name as offender
+        from relation
+        where relation.relkind in ('r', 'p')
+          and not relation.relispartition
+          and not relation.relrowsecurity
+      `);
+  });
+
+  test("a partition is reached through its table alone, whose policies hold", async () => {
+    await expectNone(`
+        select distinct relation.name as offender
+        from relation
+        cross join lateral aclexplode(relation.relacl) as privilege
+        where relation.relispartition
+          and relation.relkind in ('r', 'p')
+          and privilege.grantee <> relation.relowner
+      `);
+  });
+
+  test("every column that points to a person is in the data map", async () => {
+    await expectNone(`
+        select relation.name as offender
+        from relation
+        join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation.oid
+        where relation.relkind in ('r', 'p', 'm')
+          and not relation.relispartition
+          and attribute.attname = 'person_id'
+          and not exists (
+            select
+            from privacy.data_map as entry
+            where entry.schema_name = relation.nspname
+              and entry.table_name = relation.relname
+              and entry.column_name = attribute.attname
+          )
+      `);
+  });
+
+  test("the data map names what exists", async () => {
+    await expectNone(`
+        select format('%I.%I.%I', entry.schema_name, entry.table_name, entry.column_name) as offender
+        from privacy.data_map as entry
+        where not exists (
+          select
+          from pg_catalog.pg_attribute as attribute
+          where attribute.attrelid = to_regclass(format('%I.%I', entry.schema_name, entry.table_name))
+            and attribute.attname = entry.column_name
+            and not attribute.attisdropped
+        )
+      `);
+  });
+
+  test("every foreign key has an index that begins with its columns", async () => {
+    await expectNone(`
+        select format('%s.%I', relation.name, reference.conname) as offender
+        from pg_catalog.pg_constraint as reference
+        join relation on relation.oid = reference.conrelid
+        where reference.contype = 'f'
+          and reference.conparentid = 0
+          and not exists (
+            select
+            from pg_catalog.pg_index as index
+            where index.indrelid = reference.conrelid
+              and index.indpred is null
+              and (index.indkey::int2[])[0:cardinality(reference.conkey) - 1] @> reference.conkey
+          )
+      `);
+  });
+
+  test("every materialized view can be refreshed concurrently, and no application reads it", async () => {
+    await expectNone(`
+        select relation.name as offender
+        from relation
+        where relation.relkind = 'm'
+          and (
+            not exists (
+              select
+              from pg_catalog.pg_index as index
+              where index.indrelid = relation.oid
+                and index.indisunique
+                and index.indpred is null
+                and index.indexprs is null
+            )
+            or exists (
+              select from unnest(array[${applications}]) as role
+              where role <> 'insights_worker'
+                and has_any_column_privilege(role, relation.oid, 'select')
+            )
+          )
+      `);
+  });
+
+  test("a view that applications may read applies the rights of its reader", async () => {
+    await expectNone(`
+        select relation.name as offender
+        from relation
+        where relation.relkind = 'v'
+          and not coalesce(relation.reloptions, '{}') @> array['security_invoker=true']
+          and exists (
+            select from unnest(array[${applications}]) as role
+            where has_any_column_privilege(role, relation.oid, 'select')
+          )
+      `);
+  });
+});
+
+describe("ownership and grants", () => {
+  test("everything belongs to insights_owner, functions for analysts to insights_reader", async () => {
+    await expectNone(`
+        select relation.name as offender
+        from relation
+        where relation.relowner <> 'insights_owner'::regrole
+        union all
+        select function.name
+        from function
+        where function.proowner not in ('insights_owner'::regrole, 'insights_reader'::regrole)
+      `);
+  });
+
+  test("nothing of ours is in the schema public", async () => {
+    await expectNone(`
+        select pg_describe_object(object.classid, object.objid, 0) as offender
+        from (
+          select 'pg_class'::regclass as classid, oid as objid from pg_catalog.pg_class where relnamespace = 'public'::regnamespace
+          union all
+          select 'pg_proc'::regclass, oid from pg_catalog.pg_proc where pronamespace = 'public'::regnamespace
+          union all
+          select 'pg_type'::regclass, oid from pg_catalog.pg_type where typnamespace = 'public'::regnamespace and typelem = 0
+        ) as object
+        where not exists (
+          select
+          from pg_catalog.pg_depend as dependency
+          where dependency.classid = object.classid
+            and dependency.objid = object.objid
+            and dependency.deptype = 'e'
+        )
+      `);
+  });
+
+  test("who may do what is known", async () => {
+    const rows = await database.rows<{ line: string }>(`
+      with room as (${rooms}),
+
+      object as (
+        select format('schema %I', room.nspname) as name, namespace.nspowner as owner, namespace.nspacl as acl
+        from room
+        join pg_catalog.pg_namespace as namespace on namespace.oid = room.oid
+        union all
+        select format('%s %I.%I',
+            case class.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
+            room.nspname, class.relname),
+          class.relowner, class.relacl
+        from pg_catalog.pg_class as class
+        join room on room.oid = class.relnamespace
+        where class.relkind in ('r', 'p', 'v', 'm', 'S')
+        union all
+        select format('column %I.%I.%I', room.nspname, class.relname, attribute.attname), class.relowner, attribute.attacl
+        from pg_catalog.pg_attribute as attribute
+        join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+        join room on room.oid = class.relnamespace
+        where attribute.attacl is not null
+        union all
+        select 'function ' || procedure.oid::regprocedure, procedure.proowner, procedure.proacl
+        from pg_catalog.pg_proc as procedure
+        join room on room.oid = procedure.pronamespace
+      ),
+
+      granted as (
+        select object.name,
+          case privilege.grantee when 0 then 'public' else replace(privilege.grantee::regrole::text, 'insights_', '') end as role,
+          string_agg(lower(privilege.privilege_type), ',' order by privilege.privilege_type) as privileges
+        from object
+        cross join lateral aclexplode(object.acl) as privilege
+        where privilege.grantee <> object.owner
+        group by object.name, privilege.grantee
+      )
+
+      select format('%s  %s', granted.name, string_agg(format('%s:%s', granted.role, granted.privileges), ' ' order by granted.role)) as line
+      from granted
+      group by granted.name
+    `);
+    await expect(
+      `${rows
+        .map(({ line }) => line)
+        .sort()
+        .join("\n")}\n`,
+    ).toMatchFileSnapshot("grants.txt");
+  });
+});
