@@ -1,3 +1,5 @@
+import { InsightsError } from "../errors.ts";
+
 /** Why a row was not taken: what is wrong, with which value. */
 export interface Problem {
   what: string;
@@ -6,14 +8,11 @@ export interface Problem {
   hint?: string;
 }
 
-/** What stops an import as a whole; its message is meant for the user. */
-export class ImportError extends Error {
-  override name = "ImportError";
-  readonly hint: string | undefined;
-
+/** What stops an import as a whole. */
+export class ImportError extends InsightsError {
   constructor(message: string, hint?: string) {
-    super(message);
-    this.hint = hint;
+    super(message, hint === undefined ? {} : { hint });
+    this.name = "ImportError";
   }
 }
 

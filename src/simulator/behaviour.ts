@@ -3,7 +3,7 @@ import { instantOf, wallClockOf } from "../importer/time-zone.ts";
 import { type Catalogue, type Course, type Module, opensForEnrolment, type Step } from "./catalogue.ts";
 import type { Device, Learner } from "./learners.ts";
 import { DAY, type Options, WEEK } from "./options.ts";
-import { at, clamp, dot, type Random, sigmoid } from "./random.ts";
+import { clamp, dot, type Random, sigmoid } from "./random.ts";
 
 /** Seconds of activity before the first heartbeat of a view, and between the following ones (Snowplow's defaults). */
 export const FIRST_HEARTBEAT = 5;
@@ -26,9 +26,8 @@ export interface Session {
   device: Device;
   startedAt: number;
   endedAt: number;
-  views: number;
-  /** Seconds of true activity, of which heartbeats can show all but the last ten of each view. */
-  engagedSeconds: number;
+  /** The page views in order, each with its seconds of true activity, of which heartbeats can show all but the last ten. */
+  views: { item: string; seconds: number }[];
   occurrences: Occurrence[];
 }
 
@@ -45,9 +44,9 @@ export interface Enrolment {
   rating: number | undefined;
   nextStep: number;
   attempts: number;
-  /** Gave notice of having given up, or will. */
+  /** Whether the learner will give notice of having given up, and when that was. */
   says: boolean;
-  said: boolean;
+  saidAt: number | undefined;
 }
 
 /** Likeness of a learner's tastes and a course's topics, from 0 to 1. */
@@ -74,10 +73,9 @@ function draw(learner: Learner, course: Course): number {
 /** Collects one session; `now` moves on as things happen. */
 class SessionRecorder {
   now: number;
-  views = 0;
-  engagedSeconds = 0;
   signedIn: boolean;
   readonly occurrences: Occurrence[] = [];
+  readonly views: Session["views"] = [];
   readonly #random: Random;
   readonly #ids: () => string;
 
@@ -96,16 +94,15 @@ class SessionRecorder {
     this.add({ type: "track", event, properties: { item, ...properties } });
   }
 
-  /** A page view with its activity and the pause after it. Returns the id of the view. */
-  view(page: { externalId: string; title: string; url: string }, seconds: number): string {
+  /** A page view with its activity. */
+  view(page: { externalId: string; title: string; url: string }, seconds: number): void {
     const viewId = this.#ids();
     this.add({ type: "page", properties: { item: page.externalId, url: page.url, title: page.title, viewId } });
     for (let after = FIRST_HEARTBEAT; after <= seconds; after += HEARTBEAT) {
       const properties = { item: page.externalId, viewId };
       this.add({ type: "track", event: "Heartbeat", properties }, this.now + after * 1_000);
     }
-    this.#attend(seconds);
-    return viewId;
+    this.#attend(page.externalId, seconds);
   }
 
   watch(video: Step, seconds: number): void {
@@ -121,7 +118,7 @@ class SessionRecorder {
         start + after * 1_000,
       );
     }
-    this.#attend(seconds);
+    this.#attend(video.externalId, seconds);
     if (seconds >= video.seconds) this.add({ type: "track", event: "Video Playback Completed", properties });
   }
 
@@ -132,23 +129,18 @@ class SessionRecorder {
     this.now += Math.min(LONGEST_PAUSE, Math.round(seconds * 1_000));
   }
 
-  #attend(seconds: number): void {
-    this.views += 1;
-    this.engagedSeconds += seconds;
+  #attend(item: string, seconds: number): void {
+    this.views.push({ item, seconds: Math.round(seconds * 1_000) / 1_000 });
     this.now += Math.round(seconds * 1_000);
   }
 
   finish(person: string | null, device: Device): Session {
     const { occurrences, views } = this;
-    return {
-      person,
-      device,
-      startedAt: at(occurrences, 0).at,
-      endedAt: occurrences.reduce((latest, occurrence) => Math.max(latest, occurrence.at), 0),
-      views,
-      engagedSeconds: Math.round(this.engagedSeconds * 1_000) / 1_000,
-      occurrences,
-    };
+    // To identify oneself is no event.
+    const times = occurrences.filter(({ body }) => body.type !== "identify").map((occurrence) => occurrence.at);
+    const startedAt = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
+    const endedAt = times.reduce((greatest, time) => Math.max(greatest, time), 0);
+    return { person, device, startedAt, endedAt, views, occurrences };
   }
 }
 
@@ -202,6 +194,7 @@ export class Life {
     const kept = this.enrolments.filter(({ enrolledAt }) => enrolledAt < start);
     this.enrolments.splice(0, this.enrolments.length, ...kept);
     for (const enrolment of kept) {
+      if (enrolment.saidAt !== undefined && enrolment.saidAt >= start) enrolment.saidAt = undefined;
       if (enrolment.completedAt === undefined || enrolment.completedAt < start) continue;
       enrolment.completedAt = undefined;
       enrolment.rating = undefined;
@@ -266,16 +259,16 @@ export class Life {
     }
     const chosen = this.#choose(recorder.now);
     if (chosen !== undefined) this.#study(recorder, chosen, budget);
-    if (recorder.occurrences.length === 0) recorder.view(this.#catalogue.home, random.logNormal(15, 0.8));
+    if (recorder.views.length === 0) recorder.view(this.#catalogue.home, random.logNormal(15, 0.8));
     return recorder.finish(learner.externalId, device);
   }
 
   /** Some of those who gave up a course say so the next time they come. */
   #giveNotice(recorder: SessionRecorder): void {
     for (const enrolment of this.enrolments) {
-      if (!enrolment.says || enrolment.said || enrolment.completedAt !== undefined) continue;
+      if (!enrolment.says || enrolment.saidAt !== undefined || enrolment.completedAt !== undefined) continue;
       if (enrolment.givesUpAt > recorder.now) continue;
-      enrolment.said = true;
+      enrolment.saidAt = recorder.now;
       recorder.track("Course Dropped", enrolment.course.externalId);
       recorder.now += 2_000;
     }
@@ -323,7 +316,7 @@ export class Life {
       nextStep: 0,
       attempts: 0,
       says: random.chance(0.35),
-      said: false,
+      saidAt: undefined,
     });
     recorder.track("Course Enrolled", course.externalId);
     recorder.now += 1_500;

@@ -8,17 +8,27 @@ import { type Options, startOf } from "./options.ts";
 import { Random } from "./random.ts";
 
 /** A true session as it is written down, without its messages. */
-export interface TrueSession extends Omit<Session, "occurrences" | "device"> {
+export interface TrueSession extends Pick<Session, "person" | "startedAt" | "endedAt"> {
   anonymousId: string;
   deviceKind: string;
-  clockSkewMilliseconds: number;
+  /** Milliseconds. */
+  clockSkew: number;
   events: number;
+  views: number;
+  engagedSeconds: number;
+}
+
+/** What an item truly got. */
+export interface Attention {
+  views: number;
+  people: Set<string>;
+  seconds: number;
 }
 
 /**
  * A seeded Canvas Flow population.
  *
- * `deliveries` streams what a server receives, in the order of arrival; `truth` and `enrolments` are complete when it has ended. The same options give the same bytes.
+ * `deliveries` streams what a server receives, in the order of arrival; sessions, enrolments and attention are complete when it has ended. The same options give the same bytes.
  */
 export class Simulation {
   readonly options: Options;
@@ -28,6 +38,7 @@ export class Simulation {
   readonly learners: Learner[];
   readonly sessions: TrueSession[] = [];
   readonly enrolments: Enrolment[] = [];
+  readonly attention = new Map<string, Attention>();
 
   constructor(options: Options) {
     this.options = options;
@@ -103,13 +114,27 @@ export class Simulation {
     this.enrolments.push(...life.enrolments);
   }
 
-  #note({ occurrences, device, ...session }: Session): void {
+  #note({ person, device, startedAt, endedAt, views, occurrences }: Session): void {
+    for (const { item, seconds } of views) {
+      let attention = this.attention.get(item);
+      if (attention === undefined) {
+        attention = { views: 0, people: new Set(), seconds: 0 };
+        this.attention.set(item, attention);
+      }
+      attention.views += 1;
+      attention.people.add(person ?? device.anonymousId);
+      attention.seconds += seconds;
+    }
     this.sessions.push({
-      ...session,
+      person,
+      startedAt,
+      endedAt,
       anonymousId: device.anonymousId,
       deviceKind: device.kind,
-      clockSkewMilliseconds: device.skew,
-      events: occurrences.length,
+      clockSkew: device.skew,
+      events: occurrences.filter(({ body }) => body.type !== "identify").length,
+      views: views.length,
+      engagedSeconds: views.reduce((sum, { seconds }) => sum + seconds, 0),
     });
   }
 
