@@ -123,6 +123,8 @@ describe("functions", () => {
         from function
         where (function.prosecdef or function.lanname <> 'sql' or function.prosqlbody is null)
           and function.prokind in ('f', 'p')
+          -- MADlib's interface takes tables and expressions as text: they mean what they mean to the caller.
+          and not (function.nspname = 'ml' and not function.prosecdef)
           and not coalesce(function.proconfig, '{}') && array[
             'search_path=""',
             (
@@ -136,7 +138,9 @@ describe("functions", () => {
   });
 
   test("no function names the schema of pgvector, which differs between installations", async () => {
-    await expectNone("select function.name as offender from function where function.prosrc ~ '\\mpublic\\s*\\.'");
+    await expectNone(
+      "select function.name as offender from function where function.prosrc ~ '\\mpublic\\s*\\.\\s*(vector|halfvec|sparsevec|[<+*|-])'",
+    );
   });
 
   test("nobody may call a function without a grant", async () => {
@@ -207,6 +211,8 @@ describe("functions", () => {
         where function.lanname = 'plpgsql'
           and function.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
           and problem.level = 'error'
+          -- What exists only while the function runs.
+          and problem.message !~ '^relation "pg_temp\\.|is not assigned yet$'
       `);
   });
 });
@@ -276,7 +282,15 @@ describe("tables and views", () => {
             select
             from pg_catalog.pg_index as index
             where index.indrelid = reference.conrelid
-              and index.indpred is null
+              and (
+                index.indpred is null
+                or pg_get_expr(index.indpred, index.indrelid) = (
+                  select format('(%I IS NOT NULL)', attribute.attname)
+                  from pg_catalog.pg_attribute as attribute
+                  where attribute.attrelid = reference.conrelid
+                    and attribute.attnum = reference.conkey[1]
+                )
+              )
               and (index.indkey::int2[])[0:cardinality(reference.conkey) - 1] @> reference.conkey
           )
       `);
