@@ -20,6 +20,13 @@
 --!include ml/functions/calibration_curve.sql
 --!include ml/functions/lift.sql
 --!include ml/functions/bootstrap_interval.sql
+--!include ml/functions/_tree_prepare.sql
+--!include ml/functions/_tree_grow.sql
+--!include ml/functions/_tree_expression.sql
+--!include ml/functions/gbm_train.sql
+--!include ml/functions/gbm_predict.sql
+--!include ml/functions/gbm_explain.sql
+--!include ml/functions/get_var_importance.sql
 --!include ml/policies.sql
 --!include ml/functions/_matrix.sql
 --!include ml/functions/transpose.sql
@@ -30,6 +37,18 @@
 --!include ml/functions/rank_one_update.sql
 --!include ml/functions/ease_weights.sql
 --!include ml/functions/ease_train.sql
+--!include ml/functions/_linear_algebra.sql
+--!include ml/functions/_distributions.sql
+--!include ml/functions/normal_cdf.sql
+--!include ml/functions/normal_quantile.sql
+--!include ml/functions/students_t_cdf.sql
+--!include ml/functions/students_t_quantile.sql
+--!include ml/functions/chi_squared_cdf.sql
+--!include ml/functions/fisher_f_cdf.sql
+--!include ml/functions/_design.sql
+--!include ml/functions/_least_squares.sql
+--!include ml/functions/linregr_train.sql
+--!include ml/functions/linregr_predict.sql
 
 -- privacy
 --!include privacy/functions/allowed.sql
