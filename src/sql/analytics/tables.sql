@@ -65,6 +65,14 @@ create type analytics.popular_item as (
 comment on type analytics.popular_item is $$
 An item with what was done on it and below it. `score` is the measure that it is ranked by, halved with age where a half-life was given; engaged time counts in seconds.
 $$;
+comment on column analytics.popular_item.rank is $$1 for the most popular.$$;
+comment on column analytics.popular_item.item is $$External id of the item.$$;
+comment on column analytics.popular_item.title is $$Its title.$$;
+comment on column analytics.popular_item.kind is $$Its kind.$$;
+comment on column analytics.popular_item.event_count is $$Events on it or below it.$$;
+comment on column analytics.popular_item.person_count is $$Distinct people.$$;
+comment on column analytics.popular_item.engaged is $$Engaged time.$$;
+comment on column analytics.popular_item.score is $$The measure that it is ranked by, aged by the half-life.$$;
 
 create type analytics.trend_point as (
   bucket_start timestamptz,
@@ -78,6 +86,11 @@ comment on type analytics.trend_point is $$
 A bucket of time: events, distinct people, the average number of events over the last buckets of the window, and the slope of a least-squares line through them (events a bucket).
 Figures about too few people are null.
 $$;
+comment on column analytics.trend_point.bucket_start is $$Begin of the bucket.$$;
+comment on column analytics.trend_point.event_count is $$Events; null when too few people are behind them.$$;
+comment on column analytics.trend_point.person_count is $$Distinct people; null when they are too few.$$;
+comment on column analytics.trend_point.running_average is $$Average number of events over the last buckets.$$;
+comment on column analytics.trend_point.slope is $$Slope of the least-squares line through the last buckets, in events a bucket.$$;
 
 create materialized view analytics.item_popularity as
 select

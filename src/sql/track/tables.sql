@@ -432,6 +432,10 @@ create type track.ingest_result as (accepted int, duplicates int, rejected int, 
 comment on type track.ingest_result is $$
 What became of a batch. `errors` is a list of `{index, messageId, code, message, hint}`, one for each rejected message; `index` counts from 0.
 $$;
+comment on column track.ingest_result.accepted is $$Messages that were stored now.$$;
+comment on column track.ingest_result.duplicates is $$Messages that were stored before, or twice in the batch.$$;
+comment on column track.ingest_result.rejected is $$Messages that were not stored because of an error.$$;
+comment on column track.ingest_result.errors is $$One `{index, messageId, code, message, hint}` for each rejected message.$$;
 
 create type track.parsed_message as (
   position int,
@@ -461,18 +465,46 @@ create type track.parsed_message as (
 comment on type track.parsed_message is $$
 A message of a batch while `track.ingest` works on it.
 $$;
+comment on column track.parsed_message.position is $$Place in the batch, from 0.$$;
+comment on column track.parsed_message.type is $$`track`, `page`, `screen`, `identify`, `alias` or `group`.$$;
+comment on column track.parsed_message.message_id is $$The client's id of the message.$$;
+comment on column track.parsed_message.message_hash is $$First 128 bits of its SHA-256.$$;
+comment on column track.parsed_message.identity_kind is $$`user`, `anonymous`, or `nobody` when it is kept without its person.$$;
+comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
+comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
+comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
+comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are no events.$$;
+comment on column track.parsed_message.item is $$External id of the item that it is about.$$;
+comment on column track.parsed_message.item_kind is $$Kind of the item, where the sender may say.$$;
+comment on column track.parsed_message.item_title is $$Title of the item, where the sender may say.$$;
+comment on column track.parsed_message.item_parent is $$External id of the parent, where the sender may say.$$;
+comment on column track.parsed_message.item_url is $$Address of the item, where the sender may say.$$;
+comment on column track.parsed_message.occurred_at is $$Time by the corrected clock.$$;
+comment on column track.parsed_message.received_at is $$Time of arrival.$$;
+comment on column track.parsed_message.properties is $$What else it says.$$;
+comment on column track.parsed_message.traits is $$What it says about the person.$$;
+comment on column track.parsed_message.consent is $$Decisions that it reports.$$;
+comment on column track.parsed_message.error_code is $$SQLSTATE of what is wrong with it; null when nothing is.$$;
+comment on column track.parsed_message.error_message is $$What is wrong, with the value.$$;
+comment on column track.parsed_message.error_hint is $$What would be right.$$;
 
 create type track.refresh_result as (people int, sessions int, page_views int);
 
 comment on type track.refresh_result is $$
 What a call of `track.refresh_sessions` recomputed. `people` 0: nothing was left to do.
 $$;
+comment on column track.refresh_result.people is $$People who were looked at; 0 when nothing was left to do.$$;
+comment on column track.refresh_result.sessions is $$Sessions that were computed.$$;
+comment on column track.refresh_result.page_views is $$Page views that were computed.$$;
 
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$
 What a call of a sync function found in the application's table.
 $$;
+comment on column track.sync_result.inserted is $$Rows that were new.$$;
+comment on column track.sync_result.updated is $$Rows that had changed.$$;
+comment on column track.sync_result.unchanged is $$Rows that were as stored.$$;
 
 create type track.action as (
   session_id uuid,
@@ -489,6 +521,15 @@ create type track.action as (
 comment on type track.action is $$
 One step of a journey: what a person did, when, on what, and how long after the step before in the same session.
 $$;
+comment on column track.action.session_id is $$The session; null until the next refresh of the sessions.$$;
+comment on column track.action.action_number is $$1, 2, 3, … within the session.$$;
+comment on column track.action.occurred_at is $$When.$$;
+comment on column track.action.event is $$Name of the event.$$;
+comment on column track.action.item is $$On what: external id of the item.$$;
+comment on column track.action.item_kind is $$Kind of the item.$$;
+comment on column track.action.item_title is $$Title of the item.$$;
+comment on column track.action.since_previous is $$Time since the action before in the same session.$$;
+comment on column track.action.properties is $$What else the message said.$$;
 
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
