@@ -32,7 +32,8 @@ create table analytics.activity (
 
 comment on table analytics.activity is $$
 @behavior -*
-What each person did on each day (UTC), by event type and item: the rollup behind popularity and trends. One row a person makes distinct people exact over any period,
+What each person did on each day (UTC), by event type and item: the rollup behind popularity and trends.
+One row a person makes distinct people exact over any period,
 and deletions and moves as exact as additions. Kept by `analytics.refresh_activity`.
 $$;
 comment on column analytics.activity.person_id is $$Who; 0 for events that were kept without a person.$$;

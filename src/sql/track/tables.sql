@@ -414,7 +414,8 @@ create table track.changed (
 );
 
 comment on table track.changed is $$
-Whose sessions, page views or events changed, once a consumer. A consumer deletes its rows and, in the same transaction but a later statement, recomputes what they name; what is
+Whose sessions, page views or events changed, once a consumer.
+A consumer deletes its rows and, in the same transaction but a later statement, recomputes what they name; what is
 committed in between has rows of its own, so nothing is missed and a repetition does no harm.
 $$;
 comment on column track.changed.person_id is $$Whose.$$;

@@ -144,8 +144,8 @@ $$;
 alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.trend(text, text, timestamptz, timestamptz, int) is $$
-How often an event happened, bucket by bucket (UTC; weeks begin on Monday) between two times (`until` excluded), with empty buckets as zero: events, distinct people,
-the running average over the last `window_size` buckets, and the slope of the least-squares line through them, in events a bucket.
+How often an event happened, bucket by bucket, between two times (`until` excluded).
+Buckets are in UTC, weeks begin on Monday, empty buckets are zero. Each has events, distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line through them, in events a bucket.
 Buckets with fewer people than `analytics.setting.smallest_group` are null, and left out of average and slope. Whole days come from the rollup as of its last refresh.
 Errors: CF002 for an unknown event (with the most similar names), CF001 for a bad argument, CF008 for more than 10,000 buckets.
 $$;

@@ -21,7 +21,8 @@ end;
 $$;
 
 comment on function track.sync_enrolments(regclass) is $$
-Brings enrolments in from a table or view of the application, read with the caller's rights. Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
+Brings enrolments in from a table or view of the application, read with the caller's rights.
+Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
 and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered.
 Run it again at any time: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for a bad value.
 $$;

@@ -24,7 +24,8 @@ end;
 $$;
 
 comment on function track.sync_items(regclass) is $$
-Brings items in from a table or view of the application, read with the caller's rights. Columns: `external_id`, `kind`, and, where present, `title`, `parent` (external id), `url`,
+Brings items in from a table or view of the application, read with the caller's rights.
+Columns: `external_id`, `kind`, and, where present, `title`, `parent` (external id), `url`,
 `language`, `attributes` (jsonb), `available_from`, `available_until`, `due_at`. What the application says replaces what events said; a column that it lacks, or a null, leaves what is there.
 Run it again at any time: unchanged items are not written. Errors: CF002 for a missing column, CF001 for a bad value, CF010 for a circle of parents.
 $$;
