@@ -10,6 +10,8 @@ export interface Input {
   /** Bytes read of the file itself so far, and its size; the size of standard input is not known. */
   read: () => number;
   size: number | undefined;
+  /** Lets go of the file, read to its end or not; an open pipe would keep the process waiting. */
+  close: () => Promise<void>;
 }
 
 /** Beginnings of files that are neither text nor gzip, so that they can be named instead of reported line by line. */
@@ -56,7 +58,13 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
   }
   const beginning = Buffer.concat(head);
   const foreign = FOREIGN.find(({ magic }) => magic.every((byte, index) => beginning[index] === byte));
-  if (foreign !== undefined) throw new ImportError(`${name} is ${foreign.name}, not CSV or JSON lines`, foreign.mend);
+  const close = async (): Promise<void> => {
+    await chunks.return?.();
+  };
+  if (foreign !== undefined) {
+    await close();
+    throw new ImportError(`${name} is ${foreign.name}, not CSV or JSON lines`, foreign.mend);
+  }
 
   async function* whole(): AsyncGenerator<Uint8Array> {
     read += beginning.length;
@@ -67,7 +75,7 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
     }
   }
   const packed = GZIP.every((byte, index) => beginning[index] === byte);
-  return { bytes: packed ? gunzip(whole(), name) : whole(), read: () => read, size };
+  return { bytes: packed ? gunzip(whole(), name) : whole(), read: () => read, size, close };
 }
 
 async function* gunzip(packed: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {

@@ -1,0 +1,150 @@
+import { SingleBar } from "cli-progress";
+import { type Command, InvalidArgumentError } from "commander";
+import { columnReader } from "../importer/columns.ts";
+import { withCollection } from "../importer/connection.ts";
+import { importFile, type Progress, type Summary } from "../importer/import.ts";
+import { openInput } from "../importer/input.ts";
+import { moodleReader } from "../importer/moodle.ts";
+import { nearest } from "../importer/problem.ts";
+import { Rejects } from "../importer/rejects.ts";
+import { segmentReader } from "../importer/segment.ts";
+import type { Reader } from "../importer/table.ts";
+import { timeZone } from "../importer/time-zone.ts";
+
+const NOTES = `
+FILE is plain or packed by gzip, which is told by its contents; - reads standard input.
+
+Every row has an id, its own or the hash of what it says, and each id is stored once: an import that was cut short is
+completed by running it again, and one that was complete changes nothing.
+
+Exit status: 0 when every row of the file is in the database; 1 when a row was bad, or the import broke off.`;
+
+interface Common {
+  source: string;
+  show: number;
+  rejects?: string;
+}
+
+export function register(program: Command): void {
+  const command = program.command("import").description("bring events in from a file").addHelpText("after", NOTES);
+
+  common(command.command("moodle <file>"), "moodle")
+    .description("a Moodle log as CSV: user_id, event_time, action, component, event_name, event_context")
+    .option("--time-zone <name>", "zone of the times in the file", parseZone, "UTC")
+    .action((file: string, options: Common & { timeZone: string }) =>
+      run(file, moodleReader({ timeZone: options.timeZone }), options),
+    );
+
+  common(command.command("segment <file>"), "segment")
+    .description("Segment's messages as JSON lines: a message, a list or a whole request a line")
+    .action((file: string, options: Common) => run(file, segmentReader(), options));
+
+  common(command.command("csv <file>"), "csv")
+    .description("any table of events as CSV with a header")
+    .requiredOption("--person <column>", "column of who it was (userId)")
+    .requiredOption("--at <column>", "column of when it was: ISO 8601, or seconds or milliseconds since 1970")
+    .requiredOption("--event <name>", 'what it was, such as "Course Rated"')
+    .option("--item <column>", "column of what it was about")
+    .option("--item-kind <kind>", "what that is: course, module, task, page, video")
+    .option("--item-title <column>", "column of its title")
+    .option("--id <column>", "column of an id of the row; without it, the row's own hash serves")
+    .option("--property <columns...>", "columns to take along, as column or name=column", [])
+    .option("--time-zone <name>", "zone of times without an offset", parseZone, "UTC")
+    .option("--delimiter <character>", 'between cells; "tab" for a tabulator', parseDelimiter, ",")
+    .action((file: string, options: Common & ColumnOptions) => {
+      const { id, property, source: _, show: __, rejects: ___, ...mapping } = options;
+      const reader = columnReader({ ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) });
+      return run(file, reader, options);
+    });
+}
+
+interface ColumnOptions {
+  person: string;
+  at: string;
+  event: string;
+  item?: string;
+  itemKind?: string;
+  itemTitle?: string;
+  id?: string;
+  property: string[];
+  timeZone: string;
+  delimiter: string;
+}
+
+function common(command: Command, source: string): Command {
+  return command
+    .option("--source <name>", "name of where the rows come from; ids are unique within it", source)
+    .option("--show <count>", "bad rows to print; the others are counted", parseCount, 20)
+    .option("--rejects <file>", "write all bad rows there, as JSON lines")
+    .addHelpText("after", NOTES);
+}
+
+async function run(file: string, reader: Reader, options: Common): Promise<void> {
+  const input = await openInput(file);
+  const rejects = new Rejects(options.show, options.rejects);
+  const started = performance.now();
+  try {
+    const summary = await withCollection("import", async (client) => {
+      const bar = progressBar(input.size);
+      try {
+        return await importFile(client, {
+          input,
+          reader,
+          source: options.source,
+          onProgress: (progress) => bar.update(progress),
+          onRejected: (line, problem) => rejects.add(line, problem),
+        });
+      } finally {
+        bar.stop();
+      }
+    });
+    if (summary.rejected > 0) process.exitCode = 1;
+    process.stdout.write(`${describe(summary, (performance.now() - started) / 1_000)}\n`);
+  } finally {
+    await input.close();
+    for (const line of rejects.report()) process.stderr.write(`${line}\n`);
+    await rejects.close();
+  }
+}
+
+function describe({ total, accepted, duplicates, rejected }: Summary, seconds: number): string {
+  const [rows, stored, known, bad] = [total, accepted, duplicates, rejected].map((count) => count.toLocaleString("en"));
+  return `${rows} rows in ${seconds.toFixed(1)} s: ${stored} stored, ${known} duplicates, ${bad} rejected`;
+}
+
+/** Bytes of the file where they are known, else what has been done so far; on a terminal only. */
+function progressBar(size: number | undefined): { update: (progress: Progress) => void; stop: () => void } {
+  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
+  const counts = "{accepted} stored, {duplicates} duplicates, {rejected} rejected";
+  const bar = new SingleBar({
+    format: size === undefined ? counts : `{bar} {percentage} %  ${counts}`,
+    stream: process.stderr,
+    hideCursor: true,
+  });
+  bar.start(size ?? 0, 0, { accepted: 0, duplicates: 0, rejected: 0 });
+  return {
+    update: ({ read, ...payload }) => bar.update(read, payload),
+    stop: () => bar.stop(),
+  };
+}
+
+function parseZone(name: string): string {
+  const zone = timeZone(name);
+  if (zone !== undefined) return name;
+  const near = nearest(name, Intl.supportedValuesOf("timeZone"));
+  throw new InvalidArgumentError(
+    `There is no time zone "${name}"${near === undefined ? "" : `; did you mean ${near}?`} Names look like Europe/Berlin.`,
+  );
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isSafeInteger(count) || count < 0) throw new InvalidArgumentError("Give a whole number from 0.");
+  return count;
+}
+
+function parseDelimiter(text: string): string {
+  if (text === "tab" || text === "\\t") return "\t";
+  if (text.length === 1 && !/["\r\n]/.test(text)) return text;
+  throw new InvalidArgumentError('Give one character, or "tab".');
+}

@@ -1,0 +1,72 @@
+import { SingleBar } from "cli-progress";
+import type { Command } from "commander";
+import { InsightsError } from "../errors.ts";
+import { withCollection } from "../importer/connection.ts";
+import type { Queryable } from "../importer/deliver.ts";
+import { midnight, Options } from "../simulator/options.ts";
+import { findPopulation, simulate } from "../simulator/run.ts";
+
+type Given = Partial<Record<"learners" | "courses" | "weeks" | "seed" | "until", string>>;
+
+const NOTES = `
+The same options give the same events, to the byte. A database holds one population: run again, the command completes it
+where it was cut short, or does nothing. Without --until, a population that is there keeps its own end.
+
+The application's tables are in the schema canvas_flow, what is true of the people in canvas_flow_truth.
+
+Exit status: 0 when the whole population is in the database, else 1.`;
+
+export function register(program: Command): void {
+  program
+    .command("simulate")
+    .description("fill the database with a seeded Canvas Flow population whose truth is written down")
+    .option("--learners <count>", "how many people learn (default: 200)")
+    .option("--courses <count>", "how many courses there are (default: 24)")
+    .option("--weeks <count>", "how long it goes on (default: 8)")
+    .option("--seed <number>", "which population of that size (default: 1)")
+    .option("--until <date>", "the day, in UTC, before which it ends (default: today)")
+    .addHelpText("after", NOTES)
+    .action(async (given: Given) => {
+      await withCollection("simulate", async (client) => {
+        const options = await readOptions(client, given);
+        const started = performance.now();
+        const bar = new SingleBar({
+          format: "{bar} {percentage} %  {accepted} messages",
+          stream: process.stderr,
+          hideCursor: true,
+        });
+        if (process.stderr.isTTY) bar.start(1, 0, { accepted: 0 });
+        const summary = await simulate(client, options, ({ fraction, accepted }) => {
+          bar.update(fraction, { accepted });
+        }).finally(() => bar.stop());
+        const seconds = ((performance.now() - started) / 1_000).toFixed(1);
+        const count = (value: number): string => value.toLocaleString("en");
+        process.stdout.write(
+          summary.wasThere
+            ? "this population is in the database already; nothing was changed\n"
+            : `${count(summary.learners)} learners, ${count(summary.courses)} courses, ${count(summary.sessions)} sessions in ${seconds} s: ` +
+                `${count(summary.accepted)} messages stored, ${count(summary.duplicates)} duplicates\n`,
+        );
+      });
+    });
+}
+
+/** What the command line says; for the end of the time, what the database says, or today. */
+async function readOptions(database: Queryable, { until, ...counts }: Given): Promise<Options> {
+  const numbers = Object.fromEntries(Object.entries(counts).map(([name, text]) => [name, Number(text)]));
+  const end = until === undefined ? ((await findPopulation(database))?.until ?? midnight(new Date())) : parseDay(until);
+  const parsed = Options.safeParse({ ...numbers, until: end });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const name = String(issue?.path[0]) as keyof Given;
+  throw new InsightsError(`--${name} is ${{ ...counts, until }[name]}: ${issue?.message}`, {
+    hint: "insights simulate --help lists the options.",
+  });
+}
+
+function parseDay(text: string): Date {
+  const day = new Date(`${text}T00:00:00Z`);
+  if (/^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text))
+    return day;
+  throw new InsightsError(`--until is ${text}: not a day`, { hint: "Write it as 2026-05-31." });
+}

@@ -1,0 +1,56 @@
+import { createWriteStream, type WriteStream } from "node:fs";
+import { finished } from "node:stream/promises";
+import { ImportError, type Problem, reason } from "./problem.ts";
+
+/** Keeps the first bad rows for the report, counts the others, and writes all of them to a file where one is wanted. */
+export class Rejects {
+  readonly #shown: [number, Problem][] = [];
+  readonly #most: number;
+  readonly #file: WriteStream | undefined;
+  readonly #path: string | undefined;
+  #failure: Error | undefined;
+  #count = 0;
+
+  constructor(most: number, path: string | undefined) {
+    this.#most = most;
+    this.#path = path;
+    if (path === undefined) return;
+    this.#file = createWriteStream(path);
+    this.#file.on("error", (error) => {
+      this.#failure = error;
+    });
+  }
+
+  add(line: number, problem: Problem): void {
+    this.#count += 1;
+    if (this.#shown.length < this.#most) this.#shown.push([line, problem]);
+    if (this.#failure === undefined) this.#file?.write(`${JSON.stringify({ line, ...problem })}\n`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#file !== undefined && this.#failure === undefined) {
+      this.#file.end();
+      await finished(this.#file).catch((error: Error) => {
+        this.#failure = error;
+      });
+    }
+    if (this.#failure !== undefined) {
+      throw new ImportError(`cannot write ${this.#path}: ${reason(this.#failure)}`, "name a file that you may write");
+    }
+  }
+
+  /** One line a row, in the order of the file. */
+  report(): string[] {
+    const lines = this.#shown
+      .toSorted(([a], [b]) => a - b)
+      .map(([line, { what, value, hint }]) => {
+        return `line ${line}: ${what}${value === undefined ? "" : `: ${value}`}${hint === undefined ? "" : ` (${hint})`}`;
+      });
+    const others = this.#count - this.#shown.length;
+    if (others > 0) {
+      const where = this.#path === undefined ? "; --rejects FILE writes all of them down" : `, all in ${this.#path}`;
+      lines.push(`and ${others.toLocaleString("en")} more${where}`);
+    }
+    return lines;
+  }
+}
