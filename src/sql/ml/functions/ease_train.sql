@@ -1,11 +1,11 @@
-create or replace function ml._ease_train(
+create or replace function ml._ease_gram(
   relation regclass,
   person_expression text,
   item_expression text,
   weight_expression text,
-  lambda float8
+  out items text[],
+  out gram vector[]
 )
-returns setof ml.ease_row
 language plpgsql
 set search_path from current
 set extra_float_digits to 1
@@ -28,9 +28,6 @@ declare
   );
   v_item_count bigint;
   v_bad text;
-  v_items text[];
-  v_gram vector[];
-  v_inverse vector[];
 begin
   execute format(
     $statement$
@@ -85,26 +82,59 @@ begin
       group by item
     )
 
-    select
-      array_agg(item.item::text order by item.n),
-      array_agg(gram.v + format('{%%s:%3$s}/%2$s', item.n)::sparsevec::vector order by item.n)
+    select array_agg(item.item::text order by item.n), array_agg(gram.v order by item.n)
     from gram
     join item using (item)
     $statement$,
-    v_source, v_item_count, lambda::real
+    v_source, v_item_count
   )
-  into v_items, v_gram;
-
-  v_inverse := ml.inverse(v_gram);
-  return query
-  select entry.n::int, entry.item, entry.weights, entry.inverse
-  from rows from (unnest(v_items), unnest(ml.ease_weights(v_inverse)), unnest(v_inverse)) with ordinality
-    as entry (item, weights, inverse, n);
+  into items, gram;
 end;
 $$;
 
-comment on function ml._ease_train(regclass, text, text, text, float8) is $$
-EASE on a relation whose columns and weight (null: each pair counts 1) have been read and quoted already.
+comment on function ml._ease_gram(regclass, text, text, text) is $$
+XᵀX of a table of interactions, and the items that its rows and columns are. Columns and weight have been read and quoted already; weight null: each pair counts 1.
+$$;
+
+create or replace function ml._ease_inverse(
+  gram vector[],
+  lambda float8
+)
+returns vector[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select ml.inverse(
+    array_agg(
+      row_.v + format('{%s:%s}/%s', row_.n, lambda::numeric, cardinality(_ease_inverse.gram))::sparsevec::vector
+      order by row_.n
+    )
+  )
+  from unnest(_ease_inverse.gram) with ordinality as row_ (v, n);
+end;
+
+comment on function ml._ease_inverse(vector[], float8) is $$
+(XᵀX + λI)⁻¹ from XᵀX.
+$$;
+
+create or replace function ml._ease_rows(
+  items text[],
+  inverse vector[]
+)
+returns setof ml.ease_row
+language sql
+immutable
+parallel safe
+begin atomic
+  select entry.n::int, entry.item, entry.weights, entry.inverse
+  from rows from (
+    unnest(_ease_rows.items), unnest(ml.ease_weights(_ease_rows.inverse)), unnest(_ease_rows.inverse)
+  ) with ordinality as entry (item, weights, inverse, n);
+end;
+
+comment on function ml._ease_rows(text[], vector[]) is $$
+The rows of an EASE model from its items and its inverse.
 $$;
 
 create or replace function ml.ease_train(
@@ -119,20 +149,22 @@ language plpgsql
 as $$
 declare
   v_relation constant regclass := ml._relation(source_table);
+  v_gram record;
 begin
   if lambda is null or not (lambda > 0 and lambda < 'infinity') then
     raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
       hint = 'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.';
   end if;
-  return query
-  select *
-  from ml._ease_train(
+  select * into v_gram
+  from ml._ease_gram(
     v_relation,
     ml._column(v_relation, person_column, 'person column'),
     ml._column(v_relation, item_column, 'item column'),
-    case when weight_column is not null then ml._numeric_expression(weight_column, v_relation, 'weight column') end,
-    lambda
+    case when weight_column is not null then ml._numeric_expression(weight_column, v_relation, 'weight column') end
   );
+  return query
+  select *
+  from ml._ease_rows(v_gram.items, ml._ease_inverse(v_gram.gram, lambda));
 end;
 $$;
 
@@ -147,6 +179,8 @@ Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
 $$;
 
 grant execute on function
-  ml._ease_train(regclass, text, text, text, float8),
+  ml._ease_gram(regclass, text, text, text),
+  ml._ease_inverse(vector[], float8),
+  ml._ease_rows(text[], vector[]),
   ml.ease_train(text, text, text, text, float8)
 to insights_analyst, insights_admin, insights_worker;
