@@ -12,6 +12,8 @@ export interface Database {
    * LISTEN, no state of the session outside a transaction.
    */
   readonly pooler: boolean;
+  /** This process has opened the embedded database, and nobody else has it. */
+  readonly own: boolean;
   /** Gives back what was opened for the caller: the embedded database, when this process opened it. */
   close(): Promise<void>;
 }
@@ -29,12 +31,13 @@ export function looksPooled(url: string): boolean {
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
     const pooler = config.pooler ?? looksPooled(config.databaseUrl);
-    return { url: config.databaseUrl, embedded: false, pooler, close: async () => {} };
+    return { url: config.databaseUrl, embedded: false, pooler, own: false, close: async () => {} };
   }
   const running = await findEmbedded(config.dataDirectory);
-  if (running !== undefined) return { url: running.url, embedded: true, pooler: true, close: async () => {} };
+  if (running !== undefined)
+    return { url: running.url, embedded: true, pooler: true, own: false, close: async () => {} };
   const opened = await openEmbedded({ dataDirectory: config.dataDirectory, command, port: config.databasePort });
-  return { url: opened.url, embedded: true, pooler: true, close: () => opened.close() };
+  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { InsightsError } from "../errors.ts";
+import { moduleEnding } from "../paths.ts";
 import type { ThreadOptions, ThreadReport } from "./embedded-thread.ts";
 import { lockHolder, takeLock } from "./lock.ts";
 
@@ -38,8 +39,7 @@ export async function openEmbedded({
   const lock = await takeLock(dataDirectory, command);
   try {
     const options: ThreadOptions = { directory: join(dataDirectory, "database"), port };
-    // The name of this file ends in .ts in the repository and in .js in the published package.
-    const thread = new Worker(new URL(`embedded-thread${import.meta.url.slice(-3)}`, import.meta.url), {
+    const thread = new Worker(new URL(`embedded-thread${moduleEnding}`, import.meta.url), {
       workerData: options,
     });
     let closing = false;

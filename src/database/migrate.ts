@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Logger } from "@graphile/logger";
-import { compile, migrate as migrateCommitted, type Settings } from "graphile-migrate";
+import { migrate as migrateCommitted, type Settings } from "graphile-migrate";
 import { runMigrations } from "graphile-worker";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
+import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
-import { migrationsDirectory } from "./sql.ts";
+import { compileSql, migrationsDirectory } from "./sql.ts";
 
 const oldestServer = 150_000;
 const oldestVector = [0, 8] as const;
@@ -26,44 +26,48 @@ export async function checkServer(client: pg.ClientBase): Promise<void> {
   }
 }
 
-async function createVector(client: pg.ClientBase): Promise<void> {
+/** Refuses a server without pgvector, or with one that is too old; answers whether this database has it. */
+export async function checkVector(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ available: string | null; installed: string | null }>(
     `select max(default_version) as available, max(installed_version) as installed
      from pg_catalog.pg_available_extensions where name = 'vector'`,
   );
   const { available = null, installed = null } = rows[0] ?? {};
-  if (available === null && installed === null) {
+  const version = installed ?? available;
+  if (version === null) {
     throw new InsightsError("the server does not have the extension pgvector", {
       hint:
         "Install it on the server (Debian: the package postgresql-17-pgvector; Docker: the image pgvector/pgvector), " +
         "or switch it on with your provider. Then run this again.",
     });
   }
-  if (installed === null) {
-    try {
-      await client.query("create extension if not exists vector");
-    } catch (error) {
-      // Two installations at once: the other one was quicker.
-      if (errorCode(error) === "23505" || errorCode(error) === "42710") return;
-      throw new InsightsError(
-        `the extension pgvector cannot be created: ${error instanceof Error ? error.message : error}`,
-        {
-          hint: 'Let an administrator run "create extension vector" in this database, or use your provider\'s way. Then run this again.',
-          cause: error,
-        },
-      );
-    }
-  }
-  const version = installed ?? available ?? "";
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major < oldestVector[0] || (major === oldestVector[0] && minor < oldestVector[1])) {
     throw new InsightsError(`the database has pgvector ${version}, and version 0.8 or later is needed`, {
       hint: 'Update the server\'s package, then run "alter extension vector update" in this database.',
     });
   }
+  return installed !== null;
 }
 
-const rolesFile = fileURLToPath(new URL("../sql/roles.sql", import.meta.url));
+async function createVector(client: pg.ClientBase): Promise<void> {
+  if (await checkVector(client)) return;
+  try {
+    await client.query("create extension if not exists vector");
+  } catch (error) {
+    // Two installations at once: the other one was quicker.
+    if (errorCode(error) === "23505" || errorCode(error) === "42710") return;
+    throw new InsightsError(
+      `the extension pgvector cannot be created: ${error instanceof Error ? error.message : error}`,
+      {
+        hint: 'Let an administrator run "create extension vector" in this database, or use your provider\'s way. Then run this again.',
+        cause: error,
+      },
+    );
+  }
+}
+
+const rolesFile = join(packageRoot, "src", "sql", "roles.sql");
 
 async function createRoles(client: pg.ClientBase): Promise<void> {
   const sql = await readFile(rolesFile, "utf8");
@@ -141,17 +145,26 @@ async function readIfPresent(path: string): Promise<string | undefined> {
 }
 
 /**
- * What the source has beyond the committed migrations, in a checkout. It is applied as `graphile-migrate current` does
- * it, but within one connection, which is all that the embedded database has; an unchanged file is not applied again.
+ * What the source of a checkout has beyond the committed migrations, unless this database has seen it in this state;
+ * undefined when there is nothing to do.
  */
-async function applyCurrent(client: pg.ClientBase, settings: Settings): Promise<boolean> {
+export async function pendingCurrent(client: pg.ClientBase): Promise<string | undefined> {
   const source = await readIfPresent(join(migrationsDirectory, "current.sql"));
-  if (source === undefined || source.trim() === "") return false;
-  const content = await compile(settings, source, { filename: "current.sql" });
+  if (source === undefined || source.trim() === "") return undefined;
+  const content = await compileSql(source, "current.sql");
   const { rows } = await client.query<{ content: string }>(
     "select content from graphile_migrate.current where filename = 'current.sql'",
   );
-  if (rows[0]?.content === content) return false;
+  return rows[0]?.content === content ? undefined : content;
+}
+
+/**
+ * Applies current.sql as `graphile-migrate current` does it, but within one connection, which is all that the embedded
+ * database has.
+ */
+async function applyCurrent(client: pg.ClientBase): Promise<boolean> {
+  const content = await pendingCurrent(client);
+  if (content === undefined) return false;
   await runAsOwner(client, content);
   await client.query(
     `insert into graphile_migrate.current (content) values ($1)
@@ -205,7 +218,7 @@ export async function migrate(url: string): Promise<MigrateResult> {
     // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it.
     await wait(250);
     const applied = (await appliedMigrations(client)).slice(before.length);
-    const current = await applyCurrent(client, settings);
+    const current = await applyCurrent(client);
     return { applied, current };
   });
 }

@@ -1,17 +1,23 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { compile } from "graphile-migrate";
+import { packageRoot } from "../paths.ts";
 
-export const migrationsDirectory: string = fileURLToPath(new URL("../../migrations", import.meta.url));
+export const migrationsDirectory: string = join(packageRoot, "migrations");
 
 /**
- * The text of a file of `src/sql` with every `--!include path.sql` line replaced by that file: what graphile-migrate
- * makes of it when a migration is committed. Only a checkout has these files; the published package has migrations.
+ * SQL with every line `--!include path.sql` replaced by that file of `src/sql`: what graphile-migrate makes of it when a
+ * migration is committed. Only a checkout has these files; the published package has migrations.
  */
-export async function expandSql(path: string): Promise<string> {
+export async function compileSql(sql: string, name: string): Promise<string> {
   return await compile(
     // No connection is made: the settings want the name of a database for placeholders, of which we have none.
     { connectionString: "postgres:///unused", migrationsFolder: migrationsDirectory },
-    `--!include ${path}\n`,
-    { filename: "expandSql" },
+    sql,
+    { filename: name },
   );
+}
+
+/** A file of `src/sql` with all that it includes. */
+export async function expandSql(path: string): Promise<string> {
+  return await compileSql(`--!include ${path}\n`, `expanded ${path}`);
 }

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError } from "commander";
+import { describeError } from "./errors.ts";
+import { packageRoot } from "./paths.ts";
+
+/*
+ * A command is a file of src/commands with a commander Command as its default export. It is loaded when it is called,
+ * so that one command does not wait for the libraries of the others.
+ */
+const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  start: {
+    summary: "database, migrations, simulated platform, worker and API in one process",
+    load: () => import("./commands/start.ts"),
+  },
+  migrate: {
+    summary: "bring the database to the state of this version",
+    load: () => import("./commands/migrate.ts"),
+  },
+  sql: {
+    summary: "run SQL on the configured database",
+    load: () => import("./commands/sql.ts"),
+  },
+  doctor: {
+    summary: "check server, extension, roles, migrations and models, each with the mend",
+    load: () => import("./commands/doctor.ts"),
+  },
+};
+
+const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
+
+const program = new Command("insights")
+  .description("Canvas Flow Insights: behaviour tracking, analytics and recommendations inside PostgreSQL.")
+  .version(version)
+  .addHelpText(
+    "after",
+    `
+Environment:
+  DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
+  INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
+  PORT, HOST          where the API listens (5678 on 127.0.0.1)
+`,
+  );
+
+const called = process.argv.slice(2).find((argument) => !argument.startsWith("-")) ?? "";
+for (const [name, { summary, load }] of Object.entries(commands)) {
+  const command =
+    name === called || (called === "help" && process.argv.includes(name)) ? (await load()).default : new Command();
+  program.addCommand(command.name(name).summary(summary));
+}
+
+// Errors of usage end with 2, others with 1.
+for (const command of [program, ...program.commands]) command.exitOverride();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else {
+    console.error(describeError(error));
+    process.exitCode = 1;
+  }
+}
