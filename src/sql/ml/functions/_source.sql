@@ -293,6 +293,10 @@ begin
           'Did you mean "' || ml._nearest(v_name, v_columns) || '"?',
           format('Its columns are %s.', array_to_string(v_columns, ', '))
         );
+    when insufficient_privilege then
+      get stacked diagnostics v_message = message_text;
+      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, v_message),
+        hint = 'Ask its owner for select.';
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
       or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
       get stacked diagnostics v_message = message_text;

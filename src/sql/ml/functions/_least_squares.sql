@@ -1,0 +1,460 @@
+/*
+ * Least squares from sums, twice: in double precision, which says whether it can be trusted, and in numeric, which always can.
+ * Both get their sums in one order: the sum of y and of each active column, then the upper triangle of the sums of products
+ * over (y, active columns), row by row.
+ */
+create or replace function ml._product_sums(design jsonb, prefix text)
+returns text
+language sql
+stable
+begin atomic
+  with variable as (
+    select 0 as nth, 'y' as name
+    union all
+    select nth, prefix || value
+    from jsonb_array_elements_text(design -> 'active') with ordinality as active (value, nth)
+  ),
+  product as (
+    select row_variable.nth as row_nth, column_variable.nth as column_nth, format('sum(%s * %s)', row_variable.name, column_variable.name) as term
+    from variable as row_variable
+    join variable as column_variable on column_variable.nth >= row_variable.nth
+  )
+  select
+    (select string_agg(format('sum(%s)', name), ', ' order by nth) from variable)
+    || ', ' || (select string_agg(term, ', ' order by row_nth, column_nth) from product);
+end;
+
+comment on function ml._product_sums(jsonb, text) is $$
+The built-in aggregates that make a Gram matrix of a design's columns and y, as the inside of one array constructor.
+$$;
+
+create or replace function ml._least_squares(
+  row_count bigint,
+  sums float8[],
+  design jsonb,
+  out beta float8[],
+  out coef float8[],
+  out inverse float8[],
+  out rss float8,
+  out r2 float8,
+  out condition_no float8,
+  out intercept integer,
+  out intercept_value float8,
+  out trusted boolean,
+  out failure text
+)
+language plpgsql
+immutable
+as $$
+declare
+  v_n constant float8 := row_count;
+  v_width constant integer := (design ->> 'width')::int;
+  v_active integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_count constant integer := cardinality(v_active);
+  v_candidates constant integer[] := array(select jsonb_array_elements_text(design -> 'candidates')::int);
+  v_literal constant float8[] := array(select jsonb_array_elements_text(design -> 'literals')::float8);
+  v_shift float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
+  v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
+  v_y_shift constant float8 := (design ->> 'y_shift')::float8;
+  v_y_scale constant float8 := (design ->> 'y_scale')::float8;
+  v_sum float8[] := array_fill(0::float8, array[v_count + 1]);
+  v_product float8[] := array_fill(0::float8, array[v_count + 1, v_count + 1]);
+  v_centred float8[];
+  v_used integer[] := '{}';
+  v_size integer;
+  v_position integer;
+  v_a float8[];
+  v_root float8[];
+  v_slope float8[];
+  v_gram float8[];
+  v_level float8[];
+  v_covariance float8[];
+  v_inverse float8[];
+  v_dependent integer;
+  v_row float8;
+  v_largest float8 := 0;
+  v_largest_inverse float8 := 0;
+  v_explained float8 := 0;
+  v_off_centre float8 := 1;
+  v_at integer;
+begin
+  trusted := true;
+  v_at := v_count + 1;
+  for i in 1..v_count + 1 loop
+    v_sum[i] := sums[i];
+    for j in i..v_count + 1 loop
+      v_at := v_at + 1;
+      v_product[i][j] := sums[v_at];
+      v_product[j][i] := sums[v_at];
+    end loop;
+  end loop;
+
+  -- what plays the intercept: the first constant that was written or found
+  for j in 1..v_width loop
+    if v_literal[j] is not null then
+      if v_literal[j] = 0 then
+        failure := format('column %s is always 0', ml._label(design, j));
+        return;
+      elsif intercept is not null then
+        failure := format('column %s is constant, and so is column %s', ml._label(design, j), ml._label(design, intercept));
+        return;
+      end if;
+      intercept := j;
+      intercept_value := v_literal[j];
+    end if;
+  end loop;
+  if intercept is null then
+    for i in 1..v_count loop
+      if intercept is null and v_active[i] = any (v_candidates) and v_product[i + 1][i + 1] = 0 then
+        intercept := v_active[i];
+        intercept_value := v_shift[v_active[i]];
+      end if;
+    end loop;
+  end if;
+  for i in 1..v_count loop
+    if v_active[i] is distinct from intercept then
+      v_used := v_used || (i + 1);
+    end if;
+  end loop;
+  v_size := cardinality(v_used);
+  if v_n < v_width then
+    failure := format('%s complete rows for %s columns', row_count, v_width);
+    return;
+  end if;
+
+  -- moments about the mean with an intercept, about zero without
+  v_centred := v_product;
+  for i in 1..v_count + 1 loop
+    for j in i..v_count + 1 loop
+      if intercept is not null then
+        v_centred[i][j] := v_product[i][j] - v_sum[i] * (v_sum[j] / v_n);
+      else
+        -- a candidate for the intercept that was none: the shift is taken back
+        v_row := case when i = 1 then v_y_shift * v_y_scale else v_shift[v_active[i - 1]] * v_scale[v_active[i - 1]] end;
+        v_explained := case when j = 1 then v_y_shift * v_y_scale else v_shift[v_active[j - 1]] * v_scale[v_active[j - 1]] end;
+        v_centred[i][j] := v_product[i][j] + v_row * v_sum[j] + v_explained * v_sum[i] + v_n * v_row * v_explained;
+      end if;
+      v_centred[j][i] := v_centred[i][j];
+    end loop;
+  end loop;
+
+  v_root := array_fill(1::float8, array[v_size + 1]);
+  for i in 1..v_size loop
+    v_row := v_centred[v_used[i]][v_used[i]];
+    if v_row <= 1e-11 * v_product[v_used[i]][v_used[i]] or v_row <= 0 then
+      -- nothing varies, or too little to tell
+      if v_product[v_used[i]][v_used[i]] = 0 then
+        failure := format('column %s is constant', ml._label(design, v_active[v_used[i] - 1]));
+      end if;
+      trusted := false;
+      return;
+    end if;
+    v_root[i] := sqrt(v_row);
+    v_off_centre := greatest(v_off_centre, v_product[v_used[i]][v_used[i]] / v_row);
+  end loop;
+  v_a := array_fill(0::float8, array[v_size, v_size]);
+  for i in 1..v_size loop
+    for j in 1..v_size loop
+      v_a[i][j] := v_centred[v_used[i]][v_used[j]] / (v_root[i] * v_root[j]);
+    end loop;
+  end loop;
+  select solved.inverse, solved.dependent into v_inverse, v_dependent from ml._spd_inverse(v_a, 1e-12) as solved;
+  if v_dependent is not null then
+    trusted := false;
+    return;
+  end if;
+
+  v_slope := array_fill(0::float8, array[v_size + 1]);
+  v_explained := 0;
+  for i in 1..v_size loop
+    v_row := 0;
+    for j in 1..v_size loop
+      v_row := v_row + v_inverse[i][j] * (v_centred[v_used[j]][1] / v_root[j]);
+    end loop;
+    v_slope[i] := v_row / v_root[i];
+    v_explained := v_explained + v_slope[i] * v_centred[v_used[i]][1];
+    v_row := 0;
+    for j in 1..v_size loop
+      v_row := v_row + abs(v_a[i][j]);
+    end loop;
+    v_largest := greatest(v_largest, v_row);
+    v_row := 0;
+    for j in 1..v_size loop
+      v_row := v_row + abs(v_inverse[i][j]);
+    end loop;
+    v_largest_inverse := greatest(v_largest_inverse, v_row);
+  end loop;
+  rss := greatest(v_centred[1][1] - v_explained, 0);
+  r2 := case when v_centred[1][1] > 0 then 1 - rss / v_centred[1][1] end;
+
+  -- Rounding grows by the condition of the correlations, by what centring took away, and by what the fit leaves of y. Ten digits are kept
+  -- where a second scan in numeric is cheap, six where it would take minutes.
+  trusted := v_product[1][1] = 0
+    or greatest(v_largest * v_largest_inverse, 1) * greatest(v_off_centre * v_centred[1][1], v_product[1][1]) * 4e-16
+      <= rss * (case when v_n * v_size * v_size < 2e7 then 1e-10 else 1e-6 end);
+
+  -- from the columns that were used to all of them
+  beta := array_fill(0::float8, array[v_width]);
+  v_covariance := array_fill(0::float8, array[v_width, v_width]);
+  for i in 1..v_size loop
+    v_position := v_active[v_used[i] - 1];
+    beta[v_position] := v_slope[i] / v_y_scale;
+    for j in 1..v_size loop
+      v_covariance[v_position][v_active[v_used[j] - 1]] := v_inverse[i][j] / (v_root[i] * v_root[j]);
+    end loop;
+  end loop;
+  if intercept is not null then
+    v_explained := v_sum[1] / v_n;
+    v_covariance[intercept][intercept] := 1 / v_n;
+    for i in 1..v_size loop
+      v_position := v_active[v_used[i] - 1];
+      v_explained := v_explained - v_slope[i] * (v_sum[v_used[i]] / v_n);
+      v_row := 0;
+      for j in 1..v_size loop
+        v_row := v_row - v_covariance[v_position][v_active[v_used[j] - 1]] * (v_sum[v_used[j]] / v_n);
+      end loop;
+      v_covariance[v_position][intercept] := v_row;
+      v_covariance[intercept][v_position] := v_row;
+      v_covariance[intercept][intercept] := v_covariance[intercept][intercept] - v_row * (v_sum[v_used[i]] / v_n);
+    end loop;
+    beta[intercept] := v_y_shift + v_explained / v_y_scale;
+  end if;
+  rss := rss / (v_y_scale * v_y_scale);
+
+  select unscaled.coef, unscaled.vcov into coef, inverse
+  from ml._unscaled(beta, v_covariance, design || case when intercept is null then jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width]))) else '{}' end, intercept, intercept_value) as unscaled;
+
+  -- X'X in the caller's units, for the condition number alone
+  v_level := array_fill(0::float8, array[v_width]);
+  v_gram := array_fill(0::float8, array[v_width, v_width]);
+  for i in 1..v_count loop
+    v_level[v_active[i]] := v_sum[i + 1] / v_scale[v_active[i]];
+  end loop;
+  for i in 1..v_width loop
+    v_shift[i] := coalesce(v_literal[i], v_shift[i]);
+  end loop;
+  for i in 1..v_width loop
+    for j in 1..v_width loop
+      v_gram[i][j] := v_n * v_shift[i] * v_shift[j] + v_shift[i] * v_level[j] + v_shift[j] * v_level[i];
+    end loop;
+  end loop;
+  for i in 1..v_count loop
+    for j in 1..v_count loop
+      v_gram[v_active[i]][v_active[j]] := v_gram[v_active[i]][v_active[j]]
+        + v_product[i + 1][j + 1] / v_scale[v_active[i]] / v_scale[v_active[j]];
+    end loop;
+  end loop;
+  condition_no := ml._condition_number(v_gram, inverse);
+end
+$$;
+
+comment on function ml._least_squares(bigint, float8[], jsonb) is $$
+Least squares in double precision from sums of centred, scaled columns: `coef` and (X'X)^-1 (`inverse`) in the caller's units,
+`beta` for the columns as they are summed (the intercept counting as 1). `trusted` is false where too many digits were lost,
+`failure` says why there is no fit at all: constant or collinear columns, fewer rows than columns.
+$$;
+
+create or replace function ml._least_squares_numeric(
+  row_count bigint,
+  sums numeric[],
+  design jsonb,
+  out beta float8[],
+  out coef float8[],
+  out inverse float8[],
+  out rss float8,
+  out r2 float8,
+  out condition_no float8,
+  out intercept integer,
+  out intercept_value float8,
+  out failure text
+)
+language plpgsql
+immutable
+as $$
+declare
+  v_digits constant integer := 90;
+  v_n constant numeric := row_count;
+  v_width constant integer := (design ->> 'width')::int;
+  v_literal constant numeric[] := array(select jsonb_array_elements_text(design -> 'literals')::numeric);
+  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_shift constant numeric[] := array(select jsonb_array_elements_text(design -> 'shift')::numeric);
+  v_scale constant numeric[] := array(select jsonb_array_elements_text(design -> 'scale')::numeric);
+  v_count constant integer := cardinality(v_active);
+  v_sum numeric[] := array_fill(0::numeric, array[v_count + 1]);
+  v_product numeric[] := array_fill(0::numeric, array[v_count + 1, v_count + 1]);
+  v_moment numeric[];
+  v_used integer[] := '{}';
+  v_size integer;
+  v_exponent integer[];
+  v_root numeric[];
+  v_r numeric[];
+  v_inverse numeric[];
+  v_dependent integer;
+  v_slope numeric[];
+  v_exact numeric[] := array_fill(0::numeric, array[v_width]);
+  v_covariance numeric[] := array_fill(0::numeric, array[v_width, v_width]);
+  v_gram numeric[] := array_fill(0::numeric, array[v_width, v_width]);
+  v_one constant numeric := 1 + 0 * ('1e-' || v_digits)::numeric;
+  v_constant numeric;
+  v_value numeric;
+  v_unit numeric;
+  v_left numeric := 1;
+  v_i integer;
+  v_j integer;
+  v_at integer;
+begin
+  v_at := v_count + 1;
+  for i in 1..v_count + 1 loop
+    v_sum[i] := sums[i];
+    for j in i..v_count + 1 loop
+      v_at := v_at + 1;
+      v_product[i][j] := sums[v_at];
+      v_product[j][i] := sums[v_at];
+    end loop;
+  end loop;
+  for j in 1..v_width loop
+    if v_literal[j] is not null then
+      intercept := j;
+      v_constant := v_literal[j];
+    end if;
+  end loop;
+  if intercept is null then
+    for i in 1..v_count loop
+      -- constant exactly when the mean of the squares is the square of the mean
+      if intercept is null and v_sum[i + 1] <> 0 and v_n * v_product[i + 1][i + 1] = v_sum[i + 1] * v_sum[i + 1] then
+        intercept := v_active[i];
+        v_constant := v_sum[i + 1] / v_n;
+      end if;
+    end loop;
+  end if;
+  intercept_value := v_constant;
+  for i in 1..v_count loop
+    if v_active[i] is distinct from intercept then
+      v_used := v_used || (i + 1);
+    end if;
+  end loop;
+  v_size := cardinality(v_used);
+  -- y is treated as one more column, the last
+  v_used := v_used || 1;
+
+  v_moment := v_product;
+  if intercept is not null then
+    for i in 1..v_count + 1 loop
+      for j in 1..v_count + 1 loop
+        v_moment[i][j] := v_n * v_product[i][j] - v_sum[i] * v_sum[j];
+      end loop;
+    end loop;
+  end if;
+
+  -- to correlations: the decimal exponent first, so that `digits` decimals are as many significant figures
+  v_exponent := array_fill(0, array[v_size + 1]);
+  v_root := array_fill(1::numeric, array[v_size + 1]);
+  for i in 1..v_size + 1 loop
+    v_value := v_moment[v_used[i]][v_used[i]];
+    if v_value = 0 and i <= v_size then
+      failure := format('column %s is constant', ml._label(design, v_active[v_used[i] - 1]));
+      return;
+    elsif v_value > 0 then
+      v_exponent[i] := floor(log(v_value) / 2);
+      v_root[i] := sqrt(round(v_value * ('1e' || -2 * v_exponent[i])::numeric, v_digits));
+    end if;
+  end loop;
+  v_r := array_fill(0::numeric, array[v_size + 1, v_size + 1]);
+  for i in 1..v_size + 1 loop
+    for j in 1..v_size + 1 loop
+      v_r[i][j] := round(
+        round(v_moment[v_used[i]][v_used[j]] * ('1e' || -(v_exponent[i] + v_exponent[j]))::numeric, v_digits)
+        / round(v_root[i] * v_root[j], v_digits),
+        v_digits
+      );
+    end loop;
+  end loop;
+
+  -- Exact data is collinear when nothing at all is left of a column. Values rounded to double precision leave about 1e-32
+  -- of its variance where they should leave nothing.
+  select solved.inverse, solved.dependent into v_inverse, v_dependent
+  from ml._spd_inverse_numeric(
+    v_r[1:v_size][1:v_size], case when (design ->> 'exact')::boolean then 1e-60 else 1e-28 end, v_digits
+  ) as solved;
+  if v_dependent is not null then
+    failure := format('column %s is a linear combination of the columns before it', ml._label(design, v_active[v_used[v_dependent] - 1]));
+    return;
+  end if;
+
+  v_slope := array_fill(0::numeric, array[v_size + 1]);
+  for i in 1..v_size loop
+    for j in 1..v_size loop
+      v_slope[i] := v_slope[i] + round(v_inverse[i][j] * v_r[j][v_size + 1], v_digits);
+    end loop;
+    v_left := v_left - round(v_slope[i] * v_r[i][v_size + 1], v_digits);
+  end loop;
+  -- a perfect fit leaves only what the decimals could not hold
+  if abs(v_left) < 1e-40 then
+    v_left := 0;
+  end if;
+  v_unit := case when intercept is not null then v_n else 1 end;
+  rss := v_moment[1][1] * v_left / v_unit;
+  r2 := case when v_moment[1][1] > 0 then 1 - v_left end;
+
+  for i in 1..v_size loop
+    v_i := v_active[v_used[i] - 1];
+    v_exact[v_i] := v_slope[i] * v_root[v_size + 1] / v_root[i] * ('1e' || v_exponent[v_size + 1] - v_exponent[i])::numeric;
+    for j in 1..v_size loop
+      v_j := v_active[v_used[j] - 1];
+      v_covariance[v_i][v_j] := v_inverse[i][j] / (v_root[i] * v_root[j]) * v_unit * ('1e' || -(v_exponent[i] + v_exponent[j]))::numeric;
+    end loop;
+  end loop;
+  for i in 1..v_count loop
+    for j in 1..v_count loop
+      v_gram[v_active[i]][v_active[j]] := v_product[i + 1][j + 1];
+    end loop;
+  end loop;
+  if intercept is not null then
+    v_left := v_sum[1];
+    v_covariance[intercept][intercept] := v_one / (v_n * v_constant * v_constant);
+    v_gram[intercept][intercept] := v_n * v_constant * v_constant;
+    for i in 1..v_size loop
+      v_i := v_active[v_used[i] - 1];
+      v_left := v_left - v_exact[v_i] * v_sum[v_used[i]];
+      v_unit := 0;
+      for j in 1..v_size loop
+        v_unit := v_unit - v_covariance[v_i][v_active[v_used[j] - 1]] * v_sum[v_used[j]];
+      end loop;
+      v_covariance[v_i][intercept] := v_unit / (v_n * v_constant);
+      v_covariance[intercept][v_i] := v_covariance[v_i][intercept];
+      v_covariance[intercept][intercept] := v_covariance[intercept][intercept]
+        - v_covariance[v_i][intercept] * v_sum[v_used[i]] / (v_n * v_constant);
+      v_gram[v_i][intercept] := v_sum[v_used[i]] * v_constant;
+      v_gram[intercept][v_i] := v_gram[v_i][intercept];
+    end loop;
+    v_exact[intercept] := v_left / (v_n * v_constant);
+  end if;
+  coef := v_exact::float8[];
+  inverse := v_covariance::float8[];
+  condition_no := ml._condition_number(v_gram::float8[], inverse);
+
+  -- the same model for the shifted and scaled columns, for a later look at the residuals
+  beta := coef;
+  v_left := 0;
+  for j in 1..v_width loop
+    if j <> coalesce(intercept, 0) then
+      beta[j] := v_exact[j] / v_scale[j];
+      v_left := v_left + v_exact[j] * v_shift[j];
+    end if;
+  end loop;
+  if intercept is not null then
+    beta[intercept] := v_exact[intercept] * v_constant + v_left;
+  end if;
+end
+$$;
+
+comment on function ml._least_squares_numeric(bigint, numeric[], jsonb) is $$
+Least squares in numeric, ninety digits, from exact sums of the columns as they are; outputs as ml._least_squares.
+Collinear columns are found by what is exactly nothing, not by a tolerance, when the data are integers and decimals.
+$$;
+
+grant execute on function
+  ml._product_sums(jsonb, text),
+  ml._least_squares(bigint, float8[], jsonb),
+  ml._least_squares_numeric(bigint, numeric[], jsonb)
+to insights_analyst, insights_admin, insights_worker;
