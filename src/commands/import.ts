@@ -1,8 +1,8 @@
-import { SingleBar } from "cli-progress";
-import { type Command, InvalidArgumentError } from "commander";
+import { basename } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
 import { columnReader } from "../importer/columns.ts";
-import { withCollection } from "../importer/connection.ts";
-import { importFile, type Progress, type Summary } from "../importer/import.ts";
+import { requireIngest } from "../importer/deliver.ts";
+import { importFile, type Summary } from "../importer/import.ts";
 import { openInput } from "../importer/input.ts";
 import { moodleReader } from "../importer/moodle.ts";
 import { nearest } from "../importer/problem.ts";
@@ -10,6 +10,8 @@ import { Rejects } from "../importer/rejects.ts";
 import { segmentReader } from "../importer/segment.ts";
 import type { Reader } from "../importer/table.ts";
 import { timeZone } from "../importer/time-zone.ts";
+import { step } from "../terminal.ts";
+import { withSession } from "./session.ts";
 
 const NOTES = `
 FILE is plain or packed by gzip, which is told by its contents; - reads standard input.
@@ -17,7 +19,8 @@ FILE is plain or packed by gzip, which is told by its contents; - reads standard
 Every row has an id, its own or the hash of what it says, and each id is stored once: an import that was cut short is
 completed by running it again, and one that was complete changes nothing.
 
-Exit status: 0 when every row of the file is in the database; 1 when a row was bad, or the import broke off.`;
+Exit status: 0 when every row of the file is in the database; 1 when a row was bad, or the import broke off; 2 for a
+wrong option.`;
 
 interface Common {
   source: string;
@@ -25,38 +28,38 @@ interface Common {
   rejects?: string;
 }
 
-export function register(program: Command): void {
-  const command = program.command("import").description("bring events in from a file").addHelpText("after", NOTES);
+const command = new Command().description("Brings events in from a file.").addHelpText("after", NOTES).exitOverride();
 
-  common(command.command("moodle <file>"), "moodle")
-    .description("a Moodle log as CSV: user_id, event_time, action, component, event_name, event_context")
-    .option("--time-zone <name>", "zone of the times in the file", parseZone, "UTC")
-    .action((file: string, options: Common & { timeZone: string }) =>
-      run(file, moodleReader({ timeZone: options.timeZone }), options),
-    );
+common(command.command("moodle <file>"), "moodle")
+  .description("a Moodle log as CSV: user_id, event_time, action, component, event_name, event_context")
+  .option("--time-zone <name>", "zone of the times in the file", parseZone, "UTC")
+  .action((file: string, options: Common & { timeZone: string }) =>
+    run(file, moodleReader({ timeZone: options.timeZone }), options),
+  );
 
-  common(command.command("segment <file>"), "segment")
-    .description("Segment's messages as JSON lines: a message, a list or a whole request a line")
-    .action((file: string, options: Common) => run(file, segmentReader(), options));
+common(command.command("segment <file>"), "segment")
+  .description("Segment's messages as JSON lines: a message, a list or a whole request a line")
+  .action((file: string, options: Common) => run(file, segmentReader(), options));
 
-  common(command.command("csv <file>"), "csv")
-    .description("any table of events as CSV with a header")
-    .requiredOption("--person <column>", "column of who it was (userId)")
-    .requiredOption("--at <column>", "column of when it was: ISO 8601, or seconds or milliseconds since 1970")
-    .requiredOption("--event <name>", 'what it was, such as "Course Rated"')
-    .option("--item <column>", "column of what it was about")
-    .option("--item-kind <kind>", "what that is: course, module, task, page, video")
-    .option("--item-title <column>", "column of its title")
-    .option("--id <column>", "column of an id of the row; without it, the row's own hash serves")
-    .option("--property <columns...>", "columns to take along, as column or name=column", [])
-    .option("--time-zone <name>", "zone of times without an offset", parseZone, "UTC")
-    .option("--delimiter <character>", 'between cells; "tab" for a tabulator', parseDelimiter, ",")
-    .action((file: string, options: Common & ColumnOptions) => {
-      const { id, property, source: _, show: __, rejects: ___, ...mapping } = options;
-      const reader = columnReader({ ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) });
-      return run(file, reader, options);
-    });
-}
+common(command.command("csv <file>"), "csv")
+  .description("any table of events as CSV with a header")
+  .requiredOption("--person <column>", "column of who it was (userId)")
+  .requiredOption("--at <column>", "column of when it was: ISO 8601, or seconds or milliseconds since 1970")
+  .requiredOption("--event <name>", 'what it was, such as "Course Rated"')
+  .option("--item <column>", "column of what it was about")
+  .option("--item-kind <kind>", "what that is: course, module, task, page, video")
+  .option("--item-title <column>", "column of its title")
+  .option("--id <column>", "column of an id of the row; without it, the row's own hash serves")
+  .option("--property <columns...>", "columns to take along, as column or name=column", [])
+  .option("--time-zone <name>", "zone of times without an offset", parseZone, "UTC")
+  .option("--delimiter <character>", 'between cells; "tab" for a tabulator', parseDelimiter, ",")
+  .action((file: string, options: Common & ColumnOptions) => {
+    const { id, property, source: _, show: __, rejects: ___, ...mapping } = options;
+    const reader = columnReader({ ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) });
+    return run(file, reader, options);
+  });
+
+export default command;
 
 interface ColumnOptions {
   person: string;
@@ -82,50 +85,34 @@ function common(command: Command, source: string): Command {
 async function run(file: string, reader: Reader, options: Common): Promise<void> {
   const input = await openInput(file);
   const rejects = new Rejects(options.show, options.rejects);
-  const started = performance.now();
   try {
-    const summary = await withCollection("import", async (client) => {
-      const bar = progressBar(input.size);
-      try {
-        return await importFile(client, {
-          input,
-          reader,
-          source: options.source,
-          onProgress: (progress) => bar.update(progress),
-          onRejected: (line, problem) => rejects.add(line, problem),
-        });
-      } finally {
-        bar.stop();
-      }
+    const { rejected } = await withSession("import", async ({ pool }) => {
+      await requireIngest(pool);
+      return await step(
+        `Importing ${file === "-" ? "standard input" : basename(file)}`,
+        (bar) =>
+          importFile(pool, {
+            input,
+            reader,
+            source: options.source,
+            onProgress: ({ read, size, accepted, duplicates, rejected }) =>
+              size === undefined ? bar.update(accepted + duplicates + rejected) : bar.update(read, size),
+            onRejected: (line, problem) => rejects.add(line, problem),
+          }),
+        describe,
+      );
     });
-    if (summary.rejected > 0) process.exitCode = 1;
-    process.stdout.write(`${describe(summary, (performance.now() - started) / 1_000)}\n`);
+    if (rejected > 0) process.exitCode = 1;
   } finally {
     await input.close();
-    for (const line of rejects.report()) process.stderr.write(`${line}\n`);
+    for (const line of rejects.report()) console.error(line);
     await rejects.close();
   }
 }
 
-function describe({ total, accepted, duplicates, rejected }: Summary, seconds: number): string {
+function describe({ total, accepted, duplicates, rejected }: Summary): string {
   const [rows, stored, known, bad] = [total, accepted, duplicates, rejected].map((count) => count.toLocaleString("en"));
-  return `${rows} rows in ${seconds.toFixed(1)} s: ${stored} stored, ${known} duplicates, ${bad} rejected`;
-}
-
-/** Bytes of the file where they are known, else what has been done so far; on a terminal only. */
-function progressBar(size: number | undefined): { update: (progress: Progress) => void; stop: () => void } {
-  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
-  const counts = "{accepted} stored, {duplicates} duplicates, {rejected} rejected";
-  const bar = new SingleBar({
-    format: size === undefined ? counts : `{bar} {percentage} %  ${counts}`,
-    stream: process.stderr,
-    hideCursor: true,
-  });
-  bar.start(size ?? 0, 0, { accepted: 0, duplicates: 0, rejected: 0 });
-  return {
-    update: ({ read, ...payload }) => bar.update(read, payload),
-    stop: () => bar.stop(),
-  };
+  return `${rows} rows: ${stored} stored, ${known} duplicates, ${bad} rejected`;
 }
 
 function parseZone(name: string): string {

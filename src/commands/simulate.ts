@@ -1,10 +1,10 @@
-import { SingleBar } from "cli-progress";
-import type { Command } from "commander";
+import { Command } from "commander";
 import { InsightsError } from "../errors.ts";
-import { withCollection } from "../importer/connection.ts";
-import type { Queryable } from "../importer/deliver.ts";
+import { type Queryable, requireIngest } from "../importer/deliver.ts";
 import { midnight, Options } from "../simulator/options.ts";
-import { findPopulation, simulate } from "../simulator/run.ts";
+import { findPopulation, type SimulationSummary, simulate } from "../simulator/run.ts";
+import { step } from "../terminal.ts";
+import { withSession } from "./session.ts";
 
 type Given = Partial<Record<"learners" | "courses" | "weeks" | "seed" | "until", string>>;
 
@@ -16,39 +16,36 @@ The application's tables are in the schema canvas_flow, what is true of the peop
 
 Exit status: 0 when the whole population is in the database, else 1.`;
 
-export function register(program: Command): void {
-  program
-    .command("simulate")
-    .description("fill the database with a seeded Canvas Flow population whose truth is written down")
-    .option("--learners <count>", "how many people learn (default: 200)")
-    .option("--courses <count>", "how many courses there are (default: 24)")
-    .option("--weeks <count>", "how long it goes on (default: 8)")
-    .option("--seed <number>", "which population of that size (default: 1)")
-    .option("--until <date>", "the day, in UTC, before which it ends (default: today)")
-    .addHelpText("after", NOTES)
-    .action(async (given: Given) => {
-      await withCollection("simulate", async (client) => {
-        const options = await readOptions(client, given);
-        const started = performance.now();
-        const bar = new SingleBar({
-          format: "{bar} {percentage} %  {accepted} messages",
-          stream: process.stderr,
-          hideCursor: true,
-        });
-        if (process.stderr.isTTY) bar.start(1, 0, { accepted: 0 });
-        const summary = await simulate(client, options, ({ fraction, accepted }) => {
-          bar.update(fraction, { accepted });
-        }).finally(() => bar.stop());
-        const seconds = ((performance.now() - started) / 1_000).toFixed(1);
-        const count = (value: number): string => value.toLocaleString("en");
-        process.stdout.write(
-          summary.wasThere
-            ? "this population is in the database already; nothing was changed\n"
-            : `${count(summary.learners)} learners, ${count(summary.courses)} courses, ${count(summary.sessions)} sessions in ${seconds} s: ` +
-                `${count(summary.accepted)} messages stored, ${count(summary.duplicates)} duplicates\n`,
+export default new Command()
+  .description("Fills the database with a seeded Canvas Flow population whose truth is written down.")
+  .option("--learners <count>", "how many people learn (default: 200)")
+  .option("--courses <count>", "how many courses there are (default: 24)")
+  .option("--weeks <count>", "how long it goes on (default: 8)")
+  .option("--seed <number>", "which population of that size (default: 1)")
+  .option("--until <date>", "the day, in UTC, before which it ends (default: today)")
+  .addHelpText("after", NOTES)
+  .action(async (given: Given) => {
+    await withSession("simulate", async ({ pool }) => {
+      await requireIngest(pool);
+      const options = await readOptions(pool, given);
+      const client = await pool.connect();
+      try {
+        await step(
+          "Simulating a platform",
+          (bar) => simulate(client, options, ({ fraction }) => bar.update(fraction, 1)),
+          describe,
         );
-      });
+      } finally {
+        client.release();
+      }
     });
+  });
+
+function describe(summary: SimulationSummary): string {
+  if (summary.wasThere) return "this population is in the database already, nothing was changed";
+  const { learners, courses, sessions, accepted, duplicates } = summary;
+  const count = (value: number): string => value.toLocaleString("en");
+  return `${count(learners)} learners, ${count(courses)} courses, ${count(sessions)} sessions: ${count(accepted)} messages stored, ${count(duplicates)} duplicates`;
 }
 
 /** What the command line says; for the end of the time, what the database says, or today. */

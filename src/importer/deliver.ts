@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { InsightsError } from "../errors.ts";
 import type { Message } from "./message.ts";
 
 /** Anything that runs a query: a client or a pool of `pg`. */
@@ -17,6 +18,13 @@ export type IngestResult = z.output<typeof Result>;
 
 /** Messages in one call: large enough that the round trip costs nothing, small enough that a lost call costs little. */
 export const BATCH = 1_000;
+
+/** Says what to do about a database that has not been migrated, before the first row is read. */
+export async function requireIngest(database: Queryable): Promise<void> {
+  const { rows } = await database.query("select to_regprocedure('track.ingest(jsonb)') is not null as exists");
+  if ((rows as { exists: boolean }[])[0]?.exists === true) return;
+  throw new InsightsError("the database has no function track.ingest(jsonb)", { hint: "Run: insights migrate" });
+}
 
 /*
  * The setting holds for the transaction, which this statement is: nothing is left behind in a session that a pooler shares. ingest's argument depends on it,
