@@ -1,0 +1,66 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { readConfig } from "../src/config.ts";
+import { bootstrap, runAsOwner } from "../src/database/migrate.ts";
+import { openPglite } from "../src/database/pglite.ts";
+import { serveSocket } from "../src/database/socket.ts";
+import { expandSql } from "../src/database/sql.ts";
+
+export interface BenchDatabase {
+  client: pg.Client;
+  /** What it runs on, for the head of the report. */
+  name: string;
+  close: () => Promise<void>;
+}
+
+/**
+ * A fresh database with everything installed: on the server of DATABASE_URL, where it is dropped at the end, or embedded in memory.
+ */
+export async function benchDatabase(): Promise<BenchDatabase> {
+  const { databaseUrl } = readConfig();
+  if (databaseUrl === undefined) {
+    const embedded = await openPglite();
+    const socket = await serveSocket(embedded);
+    const client = await install(socket.url);
+    return {
+      client,
+      name: `embedded ${await version(client)}`,
+      async close() {
+        await client.end();
+        await socket.stop();
+        await embedded.close();
+      },
+    };
+  }
+  const name = `insights_bench_${randomBytes(4).toString("hex")}`;
+  const administrator = new pg.Client({ connectionString: databaseUrl });
+  await administrator.connect();
+  await administrator.query(`create database ${name}`);
+  const url = new URL(databaseUrl);
+  url.pathname = `/${name}`;
+  const client = await install(url.href);
+  return {
+    client,
+    name: await version(client),
+    async close() {
+      await client.end();
+      await administrator.query(`drop database ${name} with (force)`);
+      await administrator.end();
+    },
+  };
+}
+
+async function install(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await bootstrap(client);
+  await runAsOwner(client, await expandSql("install.sql"));
+  return client;
+}
+
+async function version(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ version: string }>(
+    "select 'PostgreSQL ' || current_setting('server_version') as version",
+  );
+  return rows[0]?.version ?? "PostgreSQL";
+}
