@@ -34,6 +34,7 @@ values
 
 create table privacy.consent (
   person_id bigint not null,
+  identity_id bigint not null,
   consent_id uuid not null default gen_random_uuid(),
   purpose text not null references privacy.purpose,
   granted boolean not null,
@@ -49,6 +50,7 @@ comment on table privacy.consent is $$
 Every decision of a person about a purpose, append-only; the latest one holds.
 $$;
 comment on column privacy.consent.person_id is $$Whose decision it is.$$;
+comment on column privacy.consent.identity_id is $$The identity that decided, for ever, so that a merge of people can be undone; the key of the person where nobody says which.$$;
 comment on column privacy.consent.consent_id is $$Key of the decision.$$;
 comment on column privacy.consent.purpose is $$What was decided about.$$;
 comment on column privacy.consent.granted is $$True: agreed. False: refused, withdrawn or objected.$$;

@@ -34,9 +34,10 @@ begin
       hint = 'Give the time of the decision.';
   end if;
 
-  insert into privacy.consent (person_id, purpose, granted, decided_at, document_version, evidence)
+  insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, document_version, evidence)
   values (
-    record_consent.person_id, record_consent.purpose, record_consent.granted, record_consent.decided_at,
+    -- A clock that runs ahead must not outlast the decisions that come after.
+    record_consent.person_id, record_consent.person_id, record_consent.purpose, record_consent.granted, least(record_consent.decided_at, now()),
     record_consent.document_version, record_consent.evidence
   )
   returning * into v_consent;

@@ -26,6 +26,10 @@ stable
 parallel safe
 set search_path to ''
 as $$
+declare
+  -- Ten bytes such as 1e131000 would become 131,000 wherever they are written out.
+  v_vast_number constant jsonpath := '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308 || @ != 0 && @ < 1e-307 && @ > -1e-307))';
+  v_holds_vast_number constant boolean := jsonb_path_exists(_parse_batch.batch, v_vast_number);
 begin
   return (
     with setting as materialized (
@@ -53,7 +57,13 @@ begin
         entry.message ->> 'event' as event,
         coalesce(entry.message ->> 'originalTimestamp', entry.message ->> 'timestamp') as original_timestamp,
         coalesce(entry.message ->> 'sentAt', _parse_batch.batch ->> 'sentAt') as sent_at,
-        entry.message -> 'context' as context,
+        -- What the batch says of all its messages, each may say otherwise.
+        case
+          when jsonb_typeof(_parse_batch.batch -> 'context') = 'object'
+            then _parse_batch.batch -> 'context'
+              || case jsonb_typeof(entry.message -> 'context') when 'object' then entry.message -> 'context' else '{}' end
+          else entry.message -> 'context'
+        end as context,
         case when jsonb_typeof(entry.message -> 'properties') <> 'null' then entry.message -> 'properties' end as properties,
         case when _parse_batch.trusted then entry.message ->> 'receivedAt' end as stated_arrival
       from jsonb_array_elements(
@@ -94,10 +104,10 @@ begin
       select
         corrected.*,
         case
-          when message ? 'unreadable'
-            then array['CF009', message ->> 'unreadable', 'Send well-formed JSON without null bytes and half surrogate pairs.']
           when jsonb_typeof(message) <> 'object'
             then array['CF009', format('the message is a JSON %s', jsonb_typeof(message)), 'Send an object such as {"type": "track", …}.']
+          when type is null and message ? 'unreadable'
+            then array['CF009', message ->> 'unreadable', 'Send well-formed JSON without null bytes and half surrogate pairs.']
           when type is null
             then array['CF001', 'the message has no "type"', 'Use track, page, screen, identify, alias or group.']
           when type not in ('track', 'page', 'screen', 'identify', 'alias', 'group')
@@ -114,6 +124,8 @@ begin
             then array['CF001', format('"userId" is a JSON %s', jsonb_typeof(message -> 'userId')), 'Send a string.']
           when jsonb_typeof(message -> 'anonymousId') not in ('string', 'number', 'null')
             then array['CF001', format('"anonymousId" is a JSON %s', jsonb_typeof(message -> 'anonymousId')), 'Send a string.']
+          when jsonb_typeof(message -> 'previousId') not in ('string', 'number', 'null')
+            then array['CF001', format('"previousId" is a JSON %s', jsonb_typeof(message -> 'previousId')), 'Send a string.']
           when length(user_id) > 256 or length(anonymous_id) > 256 or length(previous_id) > 256
             then array['CF008', format('an id has %s characters', greatest(length(user_id), length(anonymous_id), length(previous_id))), 'Send 256 at most.']
           when not trusted and user_id is not null and not (setting.is_learner and user_id is not distinct from setting.own_name)
@@ -132,10 +144,18 @@ begin
             then array['CF001', format('"properties" is a JSON %s', jsonb_typeof(properties)), 'Send an object.']
           when jsonb_typeof(message -> 'traits') not in ('object', 'null')
             then array['CF001', format('"traits" is a JSON %s', jsonb_typeof(message -> 'traits')), 'Send an object.']
+          when v_holds_vast_number and jsonb_path_exists(message, v_vast_number)
+            then array['CF001', 'the message holds a number beyond double precision', 'Send a number from 1e-307 to 1e308, or a string.']
           when pg_column_size(message) > setting.longest_properties / 2 and octet_length(message::text) > setting.longest_properties
             then array['CF008', format('the message has %s bytes', octet_length(message::text)), format('Send %s at most.', setting.longest_properties)]
+          when jsonb_typeof(properties -> 'item') not in ('string', 'number', 'null')
+            then array['CF001', format('"properties.item" is a JSON %s', jsonb_typeof(properties -> 'item')), 'Send the external id of an item, a string.']
           when length(properties ->> 'item') > 512
             then array['CF008', format('"properties.item" has %s characters', length(properties ->> 'item')), 'Send 512 at most.']
+          when trusted and jsonb_typeof(properties -> 'parent') not in ('string', 'number', 'null')
+            then array['CF001', format('"properties.parent" is a JSON %s', jsonb_typeof(properties -> 'parent')), 'Send the external id of an item, a string.']
+          when trusted and length(properties ->> 'parent') > 512
+            then array['CF008', format('"properties.parent" has %s characters', length(properties ->> 'parent')), 'Send 512 at most.']
           when properties ->> 'itemKind' !~ '^[a-z][a-z0-9_]{0,62}$'
             then array['CF001', format('"properties.itemKind" is "%s"', left(properties ->> 'itemKind', 100)), 'Use a lower case word such as course, module, task, page or video.']
           when jsonb_typeof(properties -> 'duration') = 'number' and (properties ->> 'duration')::numeric < 0
@@ -166,8 +186,16 @@ begin
       from judged
     ),
 
+    decision as materialized (
+      select identity_kind, external_id, occurred_at, preferences
+      from named
+      where event = 'Segment Consent Preference Updated'
+        and type = 'track'
+        and problem is null
+    ),
+
     -- Consent is asked for the purpose of the event type: what the message says, then Global Privacy Control, then what the
-    -- person last decided, then the lawful basis.
+    -- person last decided, in this batch or before, then the lawful basis. A decision itself needs nobody's leave.
     decided as materialized (
       select
         named.*,
@@ -185,16 +213,28 @@ begin
         and identity.kind = named.identity_kind
       cross join lateral (
         select coalesce(
+          case when named.type = 'track' and named.event = 'Segment Consent Preference Updated' then true end,
           case jsonb_typeof(named.preferences -> purpose.purpose)
             when 'boolean' then (named.preferences ->> purpose.purpose)::boolean
           end,
           case when purpose.opted_out_by_gpc and named.context ->> 'gpc' in ('true', '1') then false end,
           (
-            select consent.granted
-            from privacy.consent
-            where consent.person_id = identity.person_id
-              and consent.purpose = purpose.purpose
-            order by consent.decided_at desc, consent.recorded_at desc
+            select said.granted
+            from (
+              select consent.granted, consent.decided_at, consent.recorded_at
+              from privacy.consent
+              where consent.person_id = identity.person_id
+                and consent.purpose = purpose.purpose
+
+              union all
+
+              select (decision.preferences ->> purpose.purpose)::boolean, decision.occurred_at, 'infinity'
+              from decision
+              where decision.external_id = named.external_id
+                and decision.identity_kind = named.identity_kind
+                and jsonb_typeof(decision.preferences -> purpose.purpose) = 'boolean'
+            ) as said
+            order by said.decided_at desc, said.recorded_at desc
             limit 1
           ),
           purpose.basis <> 'consent'
@@ -224,7 +264,12 @@ begin
         -- What an item is, only servers may say: anybody can send a page view.
         case
           when _parse_batch.trusted and properties ? 'itemKind' then properties ->> 'itemKind'
-          when type in ('page', 'screen') and nullif(properties ->> 'item', '') is null then 'page'
+          when nullif(properties ->> 'item', '') is null
+            and (
+              trusted and type in ('page', 'screen')
+              or type = 'page' and starts_with(coalesce(nullif(properties ->> 'path', ''), context #>> '{page,path}'), '/')
+            )
+            then 'page'
         end,
         case when _parse_batch.trusted then coalesce(properties ->> 'itemTitle', case type when 'page' then properties ->> 'title' end) end,
         case when _parse_batch.trusted then nullif(properties ->> 'parent', '') end,
@@ -239,9 +284,9 @@ begin
         end,
         case
           when is_nobody then null
-          when type = 'identify' and jsonb_typeof(message -> 'traits') = 'object' then
-            message -> 'traits' || case when context ? 'timezone' then jsonb_build_object('timezone', context -> 'timezone') else '{}' end
-          when context ? 'timezone' then jsonb_build_object('timezone', context -> 'timezone')
+          when type = 'identify' and jsonb_typeof(message -> 'traits') = 'object'
+            then message -> 'traits' || case when jsonb_typeof(context -> 'timezone') = 'string' then jsonb_build_object('timezone', context -> 'timezone') else '{}' end
+          when jsonb_typeof(context -> 'timezone') = 'string' then jsonb_build_object('timezone', context -> 'timezone')
         end,
         case when event_name = 'Segment Consent Preference Updated' then preferences end,
         error[1],
@@ -330,6 +375,47 @@ comment on function track._event_id(timestamptz, uuid, smallint) is $$
 Version 7 UUID (RFC 9562): milliseconds, 48 bits of the message's hash, the source. A function of the message alone, so that no order of arrival changes it.
 $$;
 
+create or replace function track._describe_items(messages track.parsed_message[])
+returns void
+language sql
+volatile
+security definer
+set search_path to ''
+as $$
+  -- Events fill gaps only: what the application's tables say stays.
+  update track.item
+  set
+    kind = case when item.kind = 'unknown' then coalesce(said.kind, item.kind) else item.kind end,
+    title = coalesce(item.title, said.title),
+    url = coalesce(item.url, said.url),
+    parent_item_id = coalesce(item.parent_item_id, said.parent_item_id),
+    updated_at = now()
+  from (
+    select
+      message.item,
+      (array_agg(message.item_kind order by message.position) filter (where message.item_kind is not null))[1] as kind,
+      (array_agg(message.item_title order by message.position) filter (where message.item_title is not null))[1] as title,
+      (array_agg(message.item_url order by message.position) filter (where message.item_url is not null))[1] as url,
+      (array_agg(parent.item_id order by message.position) filter (where parent.item_id is not null))[1] as parent_item_id
+    from unnest(messages) as message
+    left join track.item as parent
+      on parent.external_id = message.item_parent
+      and parent.external_id <> message.item
+    group by message.item
+  ) as said
+  where item.external_id = said.item
+    and (
+      item.kind = 'unknown' and said.kind is not null
+      or item.title is null and said.title is not null
+      or item.url is null and said.url is not null
+      or item.parent_item_id is null and said.parent_item_id is not null
+    );
+$$;
+
+comment on function track._describe_items(track.parsed_message[]) is $$
+Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
+$$;
+
 create or replace function track._name_everything(messages track.parsed_message[], trusted boolean)
 returns void
 language plpgsql
@@ -337,7 +423,17 @@ volatile
 security definer
 set search_path to ''
 as $$
+declare
+  v_message track.parsed_message;
 begin
+  -- First of all: a new partition has to wait for whoever has entered items or event types, so whoever makes one must not have.
+  perform track.make_partitions(month, month)
+  from (
+    select distinct date_trunc('month', message.occurred_at at time zone 'UTC') at time zone 'UTC' as month
+    from unnest(messages) as message
+  ) as needed
+  where to_regclass('track.event_' || to_char(month at time zone 'UTC', 'YYYY_MM')) is null;
+
   with named as (
     select message.identity_kind as kind, message.external_id
     from unnest(messages) as message
@@ -416,42 +512,35 @@ begin
     order by external_id
     on conflict (external_id) do nothing;
 
-    -- Events fill gaps only: what the application's tables say stays.
-    update track.item
-    set
-      kind = case when item.kind = 'unknown' then coalesce(said.kind, item.kind) else item.kind end,
-      title = coalesce(item.title, said.title),
-      url = coalesce(item.url, said.url),
-      parent_item_id = coalesce(item.parent_item_id, said.parent_item_id),
-      updated_at = now()
-    from (
-      select
-        message.item,
-        (array_agg(message.item_kind order by message.position) filter (where message.item_kind is not null))[1] as kind,
-        (array_agg(message.item_title order by message.position) filter (where message.item_title is not null))[1] as title,
-        (array_agg(message.item_url order by message.position) filter (where message.item_url is not null))[1] as url,
-        (array_agg(parent.item_id order by message.position) filter (where parent.item_id is not null))[1] as parent_item_id
-      from unnest(messages) as message
-      left join track.item as parent
-        on parent.external_id = message.item_parent
-        and parent.external_id <> message.item
-      group by message.item
-    ) as said
-    where item.external_id = said.item
-      and (
-        item.kind = 'unknown' and said.kind is not null
-        or item.title is null and said.title is not null
-        or item.url is null and said.url is not null
-        or item.parent_item_id is null and said.parent_item_id is not null
-      );
-  end if;
+    -- In one order, so that two batches wait for each other, but never in a circle.
+    perform item.item_id
+    from track.item
+    where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
+    order by item.item_id
+    for no key update;
 
-  perform track.make_partitions(month, month)
-  from (
-    select distinct date_trunc('month', message.occurred_at at time zone 'UTC') at time zone 'UTC' as month
-    from unnest(messages) as message
-  ) as needed
-  where to_regclass('track.event_' || to_char(month at time zone 'UTC', 'YYYY_MM')) is null;
+    begin
+      perform track._describe_items(messages);
+    exception
+      when sqlstate 'CF010' then
+        -- Somebody's parents go round in a circle: one after the other, without those that would close it.
+        perform track._describe_items(array(
+          select jsonb_populate_record(message, '{"item_parent": null}') from unnest(messages) as message
+        ));
+        for v_message in
+          select distinct on (message.item) message.*
+          from unnest(messages) as message
+          where message.item_parent is not null
+          order by message.item, message.position
+        loop
+          begin
+            perform track._describe_items(array[v_message]);
+          exception
+            when sqlstate 'CF010' then null;
+          end;
+        end loop;
+    end;
+  end if;
 end;
 $$;
 
@@ -495,7 +584,11 @@ set search_path to ''
 set jit to off
 as $$
 declare
-  v_trusted constant boolean := current_setting('role') not in ('insights_visitor', 'insights_learner');
+  -- A login that has not switched to a role is judged by its own memberships.
+  v_caller constant text := case current_setting('role') when 'none' then session_user else current_setting('role') end;
+  v_trusted constant boolean := pg_catalog.pg_has_role(v_caller, 'insights_worker', 'usage')
+    or pg_catalog.pg_has_role(v_caller, 'insights_admin', 'usage')
+    or pg_catalog.pg_has_role(v_caller, 'insights_owner', 'usage');
   v_batch jsonb := ingest.batch;
   v_count int;
   v_largest_batch int;
@@ -504,7 +597,11 @@ declare
   v_errors jsonb;
   v_rejected int;
   v_fresh uuid[];
-  v_link record;
+  v_linked bigint[];
+  v_linked_to bigint[];
+  v_kinds text[];
+  v_linked_at timestamptz[];
+  v_identities bigint[];
 begin
   -- GraphQL clients and forms send the batch as a string that holds JSON.
   if jsonb_typeof(v_batch) = 'string' then
@@ -537,7 +634,7 @@ begin
     coalesce(
       jsonb_agg(
         jsonb_build_object(
-          'index', position, 'messageId', message_id, 'code', error_code, 'message', error_message, 'hint', error_hint
+          'index', position, 'messageId', left(message_id, 256), 'code', error_code, 'message', error_message, 'hint', error_hint
         )
         order by position
       ),
@@ -579,19 +676,39 @@ begin
 
   perform track._name_everything(v_messages, v_trusted);
 
-  for v_link in
-    select other.identity_id, identity.identity_id as linked_identity_id, message.type as kind, message.occurred_at
+  select
+    array_agg(other.identity_id order by message.position, other.identity_id),
+    array_agg(identity.identity_id order by message.position, other.identity_id),
+    array_agg(message.type order by message.position, other.identity_id),
+    array_agg(message.occurred_at order by message.position, other.identity_id)
+  into v_linked, v_linked_to, v_kinds, v_linked_at
+  from unnest(v_messages) as message
+  join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+  join track.identity as other
+    on (message.type = 'identify' and other.external_id = message.anonymous_id and other.kind = 'anonymous')
+    or (message.type = 'alias' and other.external_id = message.previous_id and other.kind <> 'nobody')
+  where message.type in ('identify', 'alias')
+    and other.identity_id <> identity.identity_id
+    and not track._is_linked(other.identity_id, identity.identity_id, message.occurred_at);
+
+  if v_linked is not null then
+    perform track._lock_people(v_linked || v_linked_to);
+    for i in 1 .. cardinality(v_linked) loop
+      perform track._link(v_linked[i], v_linked_to[i], v_kinds[i], v_linked_at[i]);
+    end loop;
+  end if;
+
+  -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
+  v_identities := array(
+    select identity.identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-    join track.identity as other
-      on (message.type = 'identify' and other.external_id = message.anonymous_id and other.kind = 'anonymous')
-      or (message.type = 'alias' and other.external_id = message.previous_id and other.kind <> 'nobody')
-    where message.type in ('identify', 'alias')
-      and other.identity_id <> identity.identity_id
-    order by message.position
-  loop
-    perform track._link(v_link.identity_id, v_link.linked_identity_id, v_link.kind, v_link.occurred_at);
-  end loop;
+  );
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (v_identities)
+  order by identity.identity_id
+  for key share;
 
   insert into track.event (
     person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
@@ -618,13 +735,16 @@ begin
   join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   cross join lateral jsonb_each(message.traits) as trait
   where length(trait.key) between 1 and 100
-  order by identity.identity_id, trait.key, message.occurred_at desc, message.message_hash
+  order by identity.identity_id, trait.key, message.occurred_at desc, trait.value desc
   on conflict (person_id, identity_id, name) do update
   set value = excluded.value, set_at = excluded.set_at
-  where trait.set_at < excluded.set_at;
+  where (trait.set_at, trait.value) < (excluded.set_at, excluded.value);
 
-  insert into privacy.consent (person_id, purpose, granted, decided_at, source, evidence)
-  select identity.person_id, purpose.purpose, preference.value::boolean, message.occurred_at, 'event', message.properties
+  -- A clock that runs ahead must not outlast the decisions that come after.
+  insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, source, evidence)
+  select
+    identity.person_id, identity.identity_id, purpose.purpose, preference.value::boolean, least(message.occurred_at, now()), 'event',
+    message.properties
   from unnest(v_messages) as message
   join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   cross join lateral jsonb_each(case jsonb_typeof(message.consent) when 'object' then message.consent end) as preference
@@ -645,6 +765,7 @@ $$;
 comment on function track.ingest(jsonb) is $$
 Takes Segment-shaped messages (`track`, `page`, `screen`, `identify`, `alias`, `group`): a list, one message, or `{batch, sentAt}`; a JSON string that holds any of these is parsed.
 Each `messageId` of a source is stored once, for ever and under concurrency. A bad message gets an error of its own, the others are kept.
+Items are made when first named; what `properties` say of one (`itemKind`, `itemTitle`, `parent`, `url`) fills gaps, from servers only, and a parent that would close a circle is left out.
 Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`. Learners may speak for themselves only, visitors only as an `anonymousId`.
 Errors: CF009 for what is not a list of messages, CF008 for a batch above `track.setting.largest_batch`.
 $$;

@@ -101,21 +101,19 @@ begin
   select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
   from gone;
 
-  -- A decision belongs to the human being, so it goes where the last of the identities goes.
   with gone as (
     delete from privacy.consent
     using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
     where consent.person_id = moved.old_person_id
-      and not exists (select from track.identity where identity.person_id = moved.old_person_id)
+      and consent.identity_id = moved.identity_id
     returning moved.new_person_id, consent.*
   )
   insert into privacy.consent (
-    person_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
   )
-  select distinct on (consent_id)
-    new_person_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-  from gone
-  order by consent_id, new_person_id;
+  select
+    new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+  from gone;
 
   insert into track.stale (person_id, since, until)
   select person_id, '-infinity', 'infinity'
@@ -138,6 +136,53 @@ comment on function track._resolve_people(bigint[]) is $$
 Resolves the components of the given identities to people anew and moves what belongs to them; returns how many identities changed hands.
 $$;
 
+create or replace function track._lock_people(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+begin
+  -- One at a time: two links that are made at once could each miss the other's component.
+  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
+
+  -- And nobody stores anything for these people meanwhile. All at once and in order, as track.ingest does, so that nobody waits in a circle.
+  perform identity.identity_id
+  from track.identity
+  where identity.person_id in (
+    select named.person_id
+    from track.identity as named
+    where named.identity_id = any (_lock_people.identity_ids)
+  )
+  order by identity.identity_id
+  for update;
+end;
+$$;
+
+comment on function track._lock_people(bigint[]) is $$
+Keeps everybody else from linking identities, and from storing anything for the people of these ones, until the transaction ends.
+$$;
+
+create or replace function track._is_linked(identity_id bigint, linked_identity_id bigint, linked_at timestamptz)
+returns boolean
+language sql
+stable
+parallel safe
+begin atomic
+  select exists (
+    select
+    from track.identity_link
+    where identity_link.identity_id = _is_linked.identity_id
+      and identity_link.linked_identity_id = _is_linked.linked_identity_id
+      and (identity_link.unlinked_at is null or identity_link.unlinked_at >= _is_linked.linked_at)
+  );
+end;
+
+comment on function track._is_linked(bigint, bigint, timestamptz) is $$
+Whether an identity is linked to another one already, or was taken back from it after the given time: nothing to do.
+$$;
+
 create or replace function track._link(identity_id bigint, linked_identity_id bigint, kind text, linked_at timestamptz)
 returns boolean
 language plpgsql
@@ -146,19 +191,9 @@ security definer
 set search_path to ''
 as $$
 begin
-  -- A repetition needs no lock.
-  if exists (
-    select
-    from track.identity_link
-    where identity_link.identity_id = _link.identity_id
-      and identity_link.linked_identity_id = _link.linked_identity_id
-      and (unlinked_at is null or unlinked_at >= _link.linked_at)
-  ) then
+  if track._is_linked(_link.identity_id, _link.linked_identity_id, _link.linked_at) then
     return false;
   end if;
-
-  -- One at a time: two links that are made at once could each miss the other's component.
-  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
 
   -- A browser that belongs to one user already is shared: its past stays with that user.
   if _link.kind = 'identify' and exists (
@@ -183,7 +218,7 @@ end;
 $$;
 
 comment on function track._link(bigint, bigint, text, timestamptz) is $$
-Links an identity to another one, unless it is already, was taken back later, or an `identify` would join two users.
+Links an identity to another one, unless it is already, was taken back later, or an `identify` would join two users. `track._lock_people` comes first.
 $$;
 
 create or replace function track.link_identities(person text, other text)
@@ -221,7 +256,8 @@ begin
       message = format('"%s" would be linked to itself', link_identities.person),
       hint = 'Give two different names.';
   end if;
-  return track._link(v_other_id, v_person_id, 'alias', now());
+  perform track._lock_people(array[v_other_id, v_person_id]);
+  return track._link(v_other_id, v_person_id, 'alias', clock_timestamp());
 end;
 $$;
 

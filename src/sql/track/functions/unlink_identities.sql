@@ -8,11 +8,15 @@ as $$
 declare
   v_ends bigint[];
 begin
-  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
+  perform track._lock_people(array(
+    select identity_id
+    from track.identity
+    where external_id in (unlink_identities.person, unlink_identities.other)
+  ));
 
   with taken as (
     update track.identity_link
-    set unlinked_at = now()
+    set unlinked_at = clock_timestamp()
     from track.identity as identity, track.identity as linked
     where identity_link.identity_id = identity.identity_id
       and identity_link.linked_identity_id = linked.identity_id
