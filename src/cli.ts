@@ -10,13 +10,17 @@ import { packageRoot } from "./paths.ts";
  * so that one command does not wait for the libraries of the others.
  */
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
-  start: {
-    summary: "database, migrations, simulated platform, worker and API in one process",
-    load: () => import("./commands/start.ts"),
-  },
   migrate: {
     summary: "bring the database to the state of this version",
     load: () => import("./commands/migrate.ts"),
+  },
+  import: {
+    summary: "bring in a Moodle log, Segment lines or a CSV file",
+    load: () => import("./commands/import.ts"),
+  },
+  simulate: {
+    summary: "fill the database with a simulated platform",
+    load: () => import("./commands/simulate.ts"),
   },
   sql: {
     summary: "run SQL on the configured database",

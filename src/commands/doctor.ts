@@ -100,10 +100,13 @@ const examinations: Record<string, Examination> = {
 
   async migrations(patient) {
     const files = (await readdir(join(migrationsDirectory, "committed"))).filter((name) => /^\d+.*\.sql$/.test(name));
-    const applied = (await exists(patient, "graphile_migrate.migrations"))
-      ? (await patient.client.query<{ filename: string }>("select filename from graphile_migrate.migrations")).rows
-      : [];
-    const known = new Set(applied.map(({ filename }) => filename.slice(0, 6)));
+    if (!(await exists(patient, "graphile_migrate.migrations"))) {
+      return { status: "failure", text: "the database has not been migrated", mend: "Run: insights migrate" };
+    }
+    const applied = await patient.client.query<{ filename: string }>(
+      "select filename from graphile_migrate.migrations",
+    );
+    const known = new Set(applied.rows.map(({ filename }) => filename.slice(0, 6)));
     const pending = files.filter((name) => !known.has(name.slice(0, 6)));
     const ahead = [...known].filter((number) => !files.some((name) => name.startsWith(number)));
     if (ahead.length > 0) {

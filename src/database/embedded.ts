@@ -41,6 +41,8 @@ export async function openEmbedded({
     const options: ThreadOptions = { directory: join(dataDirectory, "database"), port };
     const thread = new Worker(new URL(`embedded-thread${moduleEnding}`, import.meta.url), {
       workerData: options,
+      // Not those of the process: some of them, such as --input-type, are not for files.
+      execArgv: [],
     });
     let closing = false;
     const bound = await new Promise<number>((resolve, reject) => {
