@@ -47,7 +47,7 @@ common(command.command("csv <file>"), "csv")
   .requiredOption("--at <column>", "column of when it was: ISO 8601, or seconds or milliseconds since 1970")
   .requiredOption("--event <name>", 'what it was, such as "Course Rated"')
   .option("--item <column>", "column of what it was about")
-  .option("--item-kind <kind>", "what that is: course, module, task, page, video")
+  .option("--item-kind <kind>", "what that is: course, module, task, page, video", parseKind)
   .option("--item-title <column>", "column of its title")
   .option("--id <column>", "column of an id of the row; without it, the row's own hash serves")
   .option("--property <columns...>", "columns to take along, as column or name=column", [])
@@ -120,8 +120,13 @@ function parseZone(name: string): string {
   if (zone !== undefined) return name;
   const near = nearest(name, Intl.supportedValuesOf("timeZone"));
   throw new InvalidArgumentError(
-    `There is no time zone "${name}"${near === undefined ? "" : `; did you mean ${near}?`} Names look like Europe/Berlin.`,
+    `There is no time zone "${name}"${near === undefined ? "." : `; did you mean ${near}?`} Names look like Europe/Berlin.`,
   );
+}
+
+function parseKind(text: string): string {
+  if (/^[a-z][a-z0-9_]{0,62}$/.test(text)) return text;
+  throw new InvalidArgumentError("Give a word in lower case, such as course.");
 }
 
 function parseCount(text: string): number {

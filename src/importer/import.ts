@@ -31,7 +31,8 @@ export interface ImportOptions {
 }
 
 /**
- * Streams a file into `track.ingest`. The next batch is read while the database works on this one; memory holds two of them, whatever the size of the file.
+ * Streams a file into `track.ingest`. The next batch is read while the database works on this one; memory holds two of them, and a few bytes a row
+ * where rows have no ids of their own.
  *
  * A batch is one transaction, and every message has an id that the file alone determines: whenever an import was cut short, the same
  * import again stores what is missing and nothing twice.
