@@ -16,7 +16,6 @@ const port = z.coerce.number().int().min(0).max(65_535);
 
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
-  SHADOW_DATABASE_URL: optional(databaseUrl),
   ROOT_DATABASE_URL: optional(databaseUrl),
   INSIGHTS_POOLER: optional(z.stringbool()),
   INSIGHTS_POOL_SIZE: optional(z.coerce.number().int().min(1).max(1000)),
@@ -33,8 +32,7 @@ const environment = z.object({
 export interface Config {
   /** The user's own PostgreSQL; without it, the embedded database. */
   databaseUrl: string | undefined;
-  /** For `npm run db:commit`: an empty database that is dropped and made anew, and one to do that from. */
-  shadowDatabaseUrl: string | undefined;
+  /** For `npm run db:commit`: where databases are created from; without it, the database `postgres` of the server. */
   rootDatabaseUrl: string | undefined;
   /** Whether a transaction pooler stands before the database; undefined leaves it to be told from the address. */
   pooler: boolean | undefined;
@@ -67,7 +65,6 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   const value = parsed.data;
   return {
     databaseUrl: value.DATABASE_URL,
-    shadowDatabaseUrl: value.SHADOW_DATABASE_URL,
     rootDatabaseUrl: value.ROOT_DATABASE_URL,
     pooler: value.INSIGHTS_POOLER,
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,
