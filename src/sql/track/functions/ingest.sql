@@ -19,6 +19,21 @@ comment on function track._parse_time(text) is $$
 An ISO 8601 time, UTC unless it says otherwise; null for anything else.
 $$;
 
+create or replace function track._time(value text)
+returns timestamptz
+language sql
+stable
+parallel safe
+return case
+  -- Nearly all clients write it so, and a cast is quick; the pattern lets no day through that some month does not have.
+  when value ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$' then value::timestamptz
+  else track._parse_time(value)
+end;
+
+comment on function track._time(text) is $$
+What `track._parse_time` gives, at a fraction of the cost for the usual form.
+$$;
+
 create or replace function track._parse_batch(batch jsonb, received_at timestamptz, trusted boolean)
 returns track.parsed_message[]
 language plpgsql
@@ -77,14 +92,9 @@ begin
     timed as materialized (
       select
         field.*,
-        -- Nearly all clients write it so; the pattern lets no day through that some month does not have.
-        case
-          when original_timestamp ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$'
-            then original_timestamp::timestamptz
-          else track._parse_time(original_timestamp)
-        end as original_at,
-        track._parse_time(sent_at) as parsed_sent_at,
-        coalesce(track._parse_time(stated_arrival), _parse_batch.received_at) as arrived_at
+        track._time(original_timestamp) as original_at,
+        track._time(sent_at) as parsed_sent_at,
+        coalesce(track._time(stated_arrival), _parse_batch.received_at) as arrived_at
       from field
     ),
 
