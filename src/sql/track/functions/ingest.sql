@@ -1,50 +1,50 @@
 create or replace function track._parse_time(value text)
 returns timestamptz
 language plpgsql
-immutable
-strict
-parallel safe
+stable
+parallel restricted
 set search_path to ''
-set timezone to 'UTC'
 as $$
 begin
-  -- Words such as "now" and "infinity" are times to PostgreSQL, but not to anybody else.
-  return case when value ~ '^\d{4}-\d\d-\d\d' then value::timestamptz end;
+  return value::timestamptz;
 exception
   when others then return null;
 end;
 $$;
 
 comment on function track._parse_time(text) is $$
-An ISO 8601 time, UTC unless it says otherwise; null for anything else.
+A time as PostgreSQL reads it; null for what is none.
 $$;
 
-create or replace function track._time(value text)
+create or replace function track._time(value text, doubtful boolean)
 returns timestamptz
 language sql
 stable
-parallel safe
+parallel restricted
+-- Words such as "now" and "infinity" are times to PostgreSQL, but not to anybody else.
 return case
-  -- Nearly all clients write it so, and a cast is quick; the pattern lets no day through that some month does not have.
-  when value ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$' then value::timestamptz
-  else track._parse_time(value)
+  when value like '____-__-__%' then case when doubtful then track._parse_time(value) else value::timestamptz end
 end;
 
-comment on function track._time(text) is $$
-What `track._parse_time` gives, at a fraction of the cost for the usual form.
+comment on function track._time(text, boolean) is $$
+An ISO 8601 time; null for anything else, or an error unless `doubtful`, for catching errors one by one is slow.
 $$;
 
-create or replace function track._parse_batch(batch jsonb, received_at timestamptz, trusted boolean)
+create or replace function track._parse_batch(batch jsonb, received_at timestamptz, trusted boolean, doubtful boolean default false)
 returns track.parsed_message[]
 language plpgsql
 stable
-parallel safe
+parallel restricted
 set search_path to ''
+set timezone to 'UTC'
 as $$
 declare
   -- Ten bytes such as 1e131000 would become 131,000 wherever they are written out.
   v_vast_number constant jsonpath := '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308 || @ != 0 && @ < 1e-307 && @ > -1e-307))';
   v_holds_vast_number constant boolean := jsonb_path_exists(_parse_batch.batch, v_vast_number);
+  v_messages constant jsonb := case jsonb_typeof(_parse_batch.batch) when 'array' then _parse_batch.batch else _parse_batch.batch -> 'batch' end;
+  v_sent_at constant text := _parse_batch.batch ->> 'sentAt';
+  v_context constant jsonb := case jsonb_typeof(_parse_batch.batch -> 'context') when 'object' then _parse_batch.batch -> 'context' end;
 begin
   return (
     with setting as materialized (
@@ -71,30 +71,24 @@ begin
         nullif(entry.message ->> 'previousId', '') as previous_id,
         entry.message ->> 'event' as event,
         coalesce(entry.message ->> 'originalTimestamp', entry.message ->> 'timestamp') as original_timestamp,
-        coalesce(entry.message ->> 'sentAt', _parse_batch.batch ->> 'sentAt') as sent_at,
+        coalesce(entry.message ->> 'sentAt', v_sent_at) as sent_at,
         -- What the batch says of all its messages, each may say otherwise.
         case
-          when jsonb_typeof(_parse_batch.batch -> 'context') = 'object'
-            then _parse_batch.batch -> 'context'
-              || case jsonb_typeof(entry.message -> 'context') when 'object' then entry.message -> 'context' else '{}' end
+          when v_context is not null
+            then v_context || case jsonb_typeof(entry.message -> 'context') when 'object' then entry.message -> 'context' else '{}' end
           else entry.message -> 'context'
         end as context,
         case when jsonb_typeof(entry.message -> 'properties') <> 'null' then entry.message -> 'properties' end as properties,
         case when _parse_batch.trusted then entry.message ->> 'receivedAt' end as stated_arrival
-      from jsonb_array_elements(
-        case jsonb_typeof(_parse_batch.batch)
-          when 'array' then _parse_batch.batch
-          else _parse_batch.batch -> 'batch'
-        end
-      ) with ordinality as entry (message, ordinality)
+      from jsonb_array_elements(v_messages) with ordinality as entry (message, ordinality)
     ),
 
     timed as materialized (
       select
         field.*,
-        track._time(original_timestamp) as original_at,
-        track._time(sent_at) as parsed_sent_at,
-        coalesce(track._time(stated_arrival), _parse_batch.received_at) as arrived_at
+        track._time(original_timestamp, doubtful) as original_at,
+        track._time(sent_at, doubtful) as parsed_sent_at,
+        coalesce(track._time(stated_arrival, doubtful), _parse_batch.received_at) as arrived_at
       from field
     ),
 
@@ -183,7 +177,7 @@ begin
       cross join setting
     ),
 
-    named as (
+    named as materialized (
       select
         judged.*,
         case type when 'track' then event when 'page' then 'Page Viewed' when 'screen' then 'Screen Viewed' end as event_name,
@@ -196,60 +190,67 @@ begin
       from judged
     ),
 
+    -- What each person of the batch last decided about each purpose, in this batch or before.
     decision as materialized (
-      select identity_kind, external_id, occurred_at, preferences
-      from named
-      where event = 'Segment Consent Preference Updated'
-        and type = 'track'
-        and problem is null
+      select distinct on (said.external_id, said.identity_kind, said.purpose)
+        said.external_id, said.identity_kind, said.purpose, said.granted
+      from (
+        select
+          identity.external_id, identity.kind as identity_kind, consent.purpose, consent.granted, consent.decided_at, consent.recorded_at
+        from (select distinct external_id, identity_kind from named) as person
+        join track.identity
+          on identity.external_id = person.external_id
+          and identity.kind = person.identity_kind
+        join privacy.consent on consent.person_id = identity.person_id
+
+        union all
+
+        select named.external_id, named.identity_kind, preference.key, preference.value::boolean, named.occurred_at, 'infinity'
+        from named
+        cross join lateral jsonb_each(case jsonb_typeof(named.preferences) when 'object' then named.preferences end) as preference
+        where named.event = 'Segment Consent Preference Updated'
+          and named.type = 'track'
+          and named.problem is null
+          and jsonb_typeof(preference.value) = 'boolean'
+      ) as said
+      order by said.external_id, said.identity_kind, said.purpose, said.decided_at desc, said.recorded_at desc
     ),
 
     -- Consent is asked for the purpose of the event type: what the message says, then Global Privacy Control, then what the
-    -- person last decided, in this batch or before, then the lawful basis. A decision itself needs nobody's leave.
-    decided as materialized (
+    -- person decided, then the lawful basis. A decision itself needs nobody's leave.
+    allowed as materialized (
       select
         named.*,
-        case
-          when problem is not null then problem
-          when not allowed.by_anything and purpose.without_basis = 'refuse'
-            then array['CF005', format('the person has not agreed to "%s"', purpose.purpose), 'Ask first, and say so in context.consent.categoryPreferences or by privacy.record_consent.']
-        end as error,
-        problem is null and not allowed.by_anything as is_nobody
-      from named
-      left join track.event_type on event_type.name = named.event_name
-      join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
-      left join track.identity
-        on identity.external_id = named.external_id
-        and identity.kind = named.identity_kind
-      cross join lateral (
-        select coalesce(
+        purpose.purpose,
+        purpose.without_basis,
+        coalesce(
           case when named.type = 'track' and named.event = 'Segment Consent Preference Updated' then true end,
           case jsonb_typeof(named.preferences -> purpose.purpose)
             when 'boolean' then (named.preferences ->> purpose.purpose)::boolean
           end,
           case when purpose.opted_out_by_gpc and named.context ->> 'gpc' in ('true', '1') then false end,
-          (
-            select said.granted
-            from (
-              select consent.granted, consent.decided_at, consent.recorded_at
-              from privacy.consent
-              where consent.person_id = identity.person_id
-                and consent.purpose = purpose.purpose
-
-              union all
-
-              select (decision.preferences ->> purpose.purpose)::boolean, decision.occurred_at, 'infinity'
-              from decision
-              where decision.external_id = named.external_id
-                and decision.identity_kind = named.identity_kind
-                and jsonb_typeof(decision.preferences -> purpose.purpose) = 'boolean'
-            ) as said
-            order by said.decided_at desc, said.recorded_at desc
-            limit 1
-          ),
+          decision.granted,
           purpose.basis <> 'consent'
-        ) as by_anything
-      ) as allowed
+        ) as is_allowed
+      from named
+      left join track.event_type on event_type.name = named.event_name
+      join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
+      left join decision
+        on decision.external_id = named.external_id
+        and decision.identity_kind = named.identity_kind
+        and decision.purpose = purpose.purpose
+    ),
+
+    decided as (
+      select
+        allowed.*,
+        case
+          when problem is not null then problem
+          when not is_allowed and without_basis = 'refuse'
+            then array['CF005', format('the person has not agreed to "%s"', purpose), 'Ask first, and say so in context.consent.categoryPreferences or by privacy.record_consent.']
+        end as error,
+        problem is null and not is_allowed as is_nobody
+      from allowed
     )
 
     select array_agg(
@@ -307,11 +308,18 @@ begin
     )
     from decided
   );
+exception
+  when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+    -- Some time of the batch is none: once more, one by one.
+    if doubtful then
+      raise;
+    end if;
+    return track._parse_batch(batch, received_at, trusted, true);
 end;
 $$;
 
-comment on function track._parse_batch(jsonb, timestamptz, boolean) is $$
-Reads the messages of a batch, corrects their clocks, asks for consent, and says what is wrong with each. A message that may be kept only without its person comes out as one of nobody.
+comment on function track._parse_batch(jsonb, timestamptz, boolean, boolean) is $$
+Reads the messages of a batch, corrects their clocks, asks for consent, and says what is wrong with each. A message that may be kept only without its person comes out as one of nobody. `doubtful`: a time in it is known to be none.
 $$;
 
 create or replace function track._split_text(body text)
