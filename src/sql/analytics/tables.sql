@@ -101,7 +101,7 @@ select
   sum(activity.engaged) as engaged,
   max(activity.day) as last_day,
   -- Halved every 30 days, up to the newest day on record.
-  sum(activity.event_count * 0.5 ^ ((newest.day - activity.day) / 30.0)) as decayed_event_count
+  sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
 from analytics.activity
 cross join (select max(day) as day from analytics.activity) as newest
 join track.item_ancestor as ancestor using (item_id)

@@ -64,9 +64,11 @@ begin atomic
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
-        else 0.5 ^ (
+        -- A weight of 2 to the power of -1000 is none; below that the power would raise an underflow.
+        else 0.5 ^ least(
+          1000,
           (least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date) - activity.day)
-          * 86400 / extract(epoch from _popular_items.half_life)::float8
+            * 86400 / extract(epoch from _popular_items.half_life)::float8
         )
       end as weight
     ) as aged

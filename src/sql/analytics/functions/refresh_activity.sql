@@ -11,6 +11,13 @@ declare
   v_since timestamptz[];
   v_until timestamptz[];
 begin
+  if refresh_activity.most_people is null or refresh_activity.most_people < 1 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('most_people is %s', coalesce(refresh_activity.most_people::text, 'null')),
+      hint = 'Give the number of people to refresh in one call, 1 or more.';
+  end if;
+
   perform pg_advisory_xact_lock(hashtext('analytics.refresh_activity'));
 
   with picked as (
@@ -80,6 +87,7 @@ $$;
 comment on function analytics.refresh_activity(int) is $$
 Brings `analytics.activity` up to date for at most so many people whose sessions changed; returns how many. Call it until that is 0.
 Recomputes the days that were touched and no others, so the result is what a computation from scratch would give.
+Errors: CF001 for fewer than one person.
 $$;
 
 grant execute on function analytics.refresh_activity(int) to insights_worker;

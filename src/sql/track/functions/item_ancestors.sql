@@ -14,7 +14,15 @@ begin
     ) then
       return null;
     end if;
+  elsif not exists (select from changed where parent_item_id is not null) then
+    insert into track.item_ancestor (item_id, ancestor_item_id, depth)
+    select item_id, item_id, 0
+    from changed;
+    return null;
   end if;
+
+  -- One move at a time: two at once, one below the other, would each miss the other's ancestors.
+  perform pg_advisory_xact_lock(hashtext('track.item_ancestor'));
 
   with recursive affected (item_id) as (
     select item_id from changed

@@ -10,6 +10,22 @@ declare
   v_name text;
   v_made int := 0;
 begin
+  if make_partitions.since is null or make_partitions.until is null
+    or not isfinite(make_partitions.since) or not isfinite(make_partitions.until)
+    or make_partitions.since > make_partitions.until
+  then
+    raise exception using
+      errcode = 'CF001',
+      message = format('the period is from %s until %s', coalesce(make_partitions.since::text, 'null'), coalesce(make_partitions.until::text, 'null')),
+      hint = 'Give a time for since, and the same or a later one for until.';
+  end if;
+  if make_partitions.until > make_partitions.since + interval '100 years' then
+    raise exception using
+      errcode = 'CF008',
+      message = format('from %s until %s there are more than 1200 months', make_partitions.since, make_partitions.until),
+      hint = 'Give a shorter period.';
+  end if;
+
   for v_month in
     select month
     from generate_series(
@@ -42,6 +58,7 @@ comment on function track.make_partitions(timestamptz, timestamptz) is $$
 @behavior -mutationField
 Makes the missing monthly partitions of `track.event` between two times, by default for the next three months; returns how many.
 A worker calls it ahead of time; `track.ingest` calls it for events of months that nobody foresaw.
+Errors: CF001 for a period that is none, CF008 for more than 100 years.
 $$;
 
 grant execute on function track.make_partitions(timestamptz, timestamptz) to insights_worker;

@@ -6,16 +6,28 @@ set search_path to ''
 as $$
 declare
   v_columns text[];
-  v_result track.sync_result;
+  v_enrolments jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
 begin
   v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
 
-  execute format(
-    'select (track._store_enrolments(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(%s))))).* from %s',
-    (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-    source
-  )
-  into v_result;
+  -- Who enrolled again is enrolled since the last time. The query runs as the caller; what it finds goes in through a definer that takes
+  -- values only, as much at a time as a value may hold.
+  for v_enrolments in
+    execute format(
+      'select jsonb_agg(jsonb_build_object(%s)) from (select *, (row_number() over (order by person, item) - 1) / 50000 as part from'
+        ' (select distinct on (person, item) %s from %s order by person, item, enrolled_at desc) as newest) as numbered group by part order by part',
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_enrolments(v_enrolments);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
   return v_result;
 end;
 $$;
@@ -23,7 +35,7 @@ $$;
 comment on function track.sync_enrolments(regclass) is $$
 Brings enrolments in from a table or view of the application, read with the caller's rights.
 Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
-and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered.
+and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered. Of several rows of one person and item the one that was enrolled last holds.
 Run it again at any time: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for a bad value.
 $$;
 
@@ -88,6 +100,14 @@ begin
   order by enrolment.item
   on conflict (external_id) do nothing;
 
+  -- Nobody may be merged away between here and the end of the transaction.
+  perform identity.identity_id
+  from track.identity
+  where identity.kind = 'user'
+    and identity.external_id = any (array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)))
+  order by identity.identity_id
+  for key share;
+
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
     select distinct on (identity.identity_id, item.item_id)
@@ -111,8 +131,14 @@ begin
   return row(
     v_inserted,
     v_updated,
-    coalesce(jsonb_array_length(enrolments), 0) - v_inserted - v_updated
+    jsonb_array_length(enrolments) - v_inserted - v_updated
   )::track.sync_result;
+exception
+  when data_exception then
+    raise exception using
+      errcode = 'CF001',
+      message = format('a value of an enrolment can''t be stored: %s', sqlerrm),
+      hint = 'Give a view whose columns have the types of track.enrolment, and texts for person and item.';
 end;
 $$;
 

@@ -6,19 +6,41 @@ set search_path to ''
 as $$
 declare
   v_columns text[];
-  v_result track.sync_result;
+  v_former bigint;
+  v_twice text;
+  v_items jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
 begin
   v_columns := track._columns(source, array['external_id', 'kind'], array[
     'title', 'parent', 'url', 'language', 'attributes', 'available_from', 'available_until', 'due_at'
   ]);
 
-  -- The query runs as the caller; what it finds goes in through a definer that takes values only.
-  execute format(
-    'select (track._store_items(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(%s))))).* from %s',
-    (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-    source
-  )
-  into v_result;
+  execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
+  into v_twice;
+  if v_twice is not null then
+    raise exception using
+      errcode = 'CF001',
+      message = format('%s names item "%s" more than once', source, left(v_twice, 100)),
+      hint = 'Give a view with one row for each external_id.';
+  end if;
+
+  v_former := (select coalesce(max(item_id), 0) from track.item);
+
+  -- The query runs as the caller; what it finds goes in through a definer that takes values only, as much at a time as a value may hold.
+  for v_items in
+    execute format(
+      'select jsonb_agg(jsonb_build_object(%s)) from (select %s, (row_number() over () - 1) / 10000 as part from %s) as numbered group by part order by part',
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_items(v_items, v_former);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
   return v_result;
 end;
 $$;
@@ -27,7 +49,7 @@ comment on function track.sync_items(regclass) is $$
 Brings items in from a table or view of the application, read with the caller's rights.
 Columns: `external_id`, `kind`, and, where present, `title`, `parent` (external id), `url`,
 `language`, `attributes` (jsonb), `available_from`, `available_until`, `due_at`. What the application says replaces what events said; a column that it lacks, or a null, leaves what is there.
-Run it again at any time: unchanged items are not written. Errors: CF002 for a missing column, CF001 for a bad value, CF010 for a circle of parents.
+Run it again at any time: unchanged items are not written. Errors: CF002 for a missing column, CF001 for a bad value or an item that comes twice, CF010 for a circle of parents.
 $$;
 
 grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;
@@ -63,7 +85,7 @@ $$;
 
 grant execute on function track._columns(regclass, text[], text[]) to insights_admin, insights_worker;
 
-create or replace function track._store_items(items jsonb)
+create or replace function track._store_items(items jsonb, newest_known bigint)
 returns track.sync_result
 language plpgsql
 volatile
@@ -72,48 +94,51 @@ set search_path to ''
 as $$
 declare
   v_bad record;
-  v_inserted int;
-  v_updated int;
+  v_result track.sync_result;
 begin
   select item.external_id, item.kind, item.parent into v_bad
-  from jsonb_to_recordset(items) as item (external_id text, kind text, parent text)
+  from jsonb_to_recordset(items) as item (external_id text, kind text, parent text, attributes jsonb)
   where coalesce(length(item.external_id), 0) not between 1 and 512
     or coalesce(item.kind, '') !~ '^[a-z][a-z0-9_]{0,62}$'
     or item.parent = item.external_id
+    or length(item.parent) not between 1 and 512
+    or jsonb_typeof(item.attributes) <> 'object'
   limit 1;
 
   if found then
     raise exception using
       errcode = 'CF001',
       message = format('item "%s" of kind "%s" with parent "%s" can''t be stored', left(v_bad.external_id, 100), left(v_bad.kind, 100), left(v_bad.parent, 100)),
-      hint = 'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, and a parent other than itself.';
+      hint = 'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other than itself or none, and a JSON object or nothing as attributes.';
   end if;
 
   with said as (
     select item.external_id from jsonb_to_recordset(items) as item (external_id text)
     union
     select item.parent from jsonb_to_recordset(items) as item (parent text)
-  ),
-  entered as (
-    insert into track.item (external_id)
-    select external_id
-    from said
-    where external_id is not null
-      and not exists (select from track.item where item.external_id = said.external_id)
-    order by external_id
-    on conflict (external_id) do nothing
-    returning 1
   )
-  select count(*) into v_inserted from entered;
+  insert into track.item (external_id)
+  select external_id
+  from said
+  where external_id is not null
+    and not exists (select from track.item where item.external_id = said.external_id)
+  order by external_id
+  on conflict (external_id) do nothing;
 
-  with said as (
-    select distinct on (item.external_id) item.*, parent.item_id as parent_item_id
+  -- In one order, as track.ingest does, so that nobody waits in a circle.
+  perform item.item_id
+  from track.item
+  where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as said (external_id text)))
+  order by item.item_id
+  for no key update;
+
+  with said as materialized (
+    select item.*, parent.item_id as parent_item_id
     from jsonb_to_recordset(items) as item (
       external_id text, kind text, title text, parent text, url text, language text, attributes jsonb,
       available_from timestamptz, available_until timestamptz, due_at timestamptz
     )
     left join track.item as parent on parent.external_id = item.parent
-    order by item.external_id
   ),
   changed as (
     update track.item
@@ -141,21 +166,29 @@ begin
         or item.available_until is distinct from coalesce(said.available_until, item.available_until)
         or item.due_at is distinct from coalesce(said.due_at, item.due_at)
       )
-    returning 1
+    returning item.item_id
   )
-  select count(*) into v_updated from changed;
-
-  return row(
-    v_inserted,
-    greatest(v_updated - v_inserted, 0),
-    coalesce(jsonb_array_length(items), 0) - greatest(v_updated, v_inserted)
-  )::track.sync_result;
+  select
+    count(*) filter (where item.item_id > _store_items.newest_known),
+    count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is not null),
+    count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is null)
+  into v_result
+  from said
+  join track.item on item.external_id = said.external_id
+  left join changed on changed.item_id = item.item_id;
+  return v_result;
+exception
+  when data_exception then
+    raise exception using
+      errcode = 'CF001',
+      message = format('a value of an item can''t be stored: %s', sqlerrm),
+      hint = 'Give a view whose columns have the types of track.item.';
 end;
 $$;
 
-comment on function track._store_items(jsonb) is $$
+comment on function track._store_items(jsonb, bigint) is $$
 @behavior -queryField -mutationField
-Stores a list of `{external_id, kind, …}` as `track.sync_items` describes.
+Stores a list of `{external_id, kind, …}` as `track.sync_items` describes. Items with keys up to `newest_known` count as known before.
 $$;
 
-grant execute on function track._store_items(jsonb) to insights_admin, insights_worker;
+grant execute on function track._store_items(jsonb, bigint) to insights_admin, insights_worker;
