@@ -1,0 +1,90 @@
+import { randomUUID } from "node:crypto";
+import { isSafeError } from "postgraphile/grafast";
+import { defaultMaskError } from "postgraphile/grafserv";
+import { GraphQLError } from "postgraphile/graphql";
+import { errorCode } from "../errors.ts";
+
+/*
+ * What a client is told. Our own errors (class CF) are written for it and pass; what the client can mend is said in words of
+ * our own, since PostgreSQL's may quote somebody's data; everything else is masked, and logged under an id.
+ */
+
+interface Told {
+  message: string;
+  code: string;
+  hint: string;
+}
+
+const malformed = (message: string, hint: string): Told => ({ message, code: "CF009", hint });
+
+const unavailable: Told = {
+  message: "the database is not available",
+  code: "08006",
+  hint: "Try again in a moment; /healthz tells when it is back.",
+};
+
+/** SQLSTATE (or error code of the system) → what is said. */
+const translations: Readonly<Record<string, Told>> = {
+  "42501": {
+    message: "not allowed",
+    code: "42501",
+    hint: "Send a token whose role may do this, as the header Authorization: Bearer …",
+  },
+  "57014": {
+    message: "the request took too long and was stopped",
+    code: "57014",
+    hint: "Ask for less: a shorter period, fewer rows.",
+  },
+  "22P05": malformed("a text holds a null byte or half a surrogate pair", "Send well-formed Unicode without U+0000."),
+  "22021": malformed("a text holds a null byte", "Send well-formed Unicode without U+0000."),
+  "22P02": malformed(
+    "an argument is not of the type that the schema asks for",
+    "Compare each argument with its type: a BigInt is digits, a UUID and a time have their usual forms.",
+  ),
+  "22007": malformed("an argument is not a time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
+  "22008": malformed("an argument is a time out of range", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
+  "22003": malformed("a number is out of range", "Send a smaller number."),
+  "57P01": unavailable,
+  "57P02": unavailable,
+  "57P03": unavailable,
+  ECONNREFUSED: unavailable,
+  ECONNRESET: unavailable,
+  ENOTFOUND: unavailable,
+};
+
+function textOf(error: object, key: "message" | "hint"): string | undefined {
+  const value: unknown = (error as Record<string, unknown>)[key];
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** What is said about an error of the database; undefined for one that is masked. */
+export function tellError(error: unknown): Told | undefined {
+  const code = errorCode(error);
+  if (code === undefined || typeof error !== "object" || error === null) return undefined;
+  if (/^CF\d{3}$/.test(code)) {
+    return { message: textOf(error, "message") ?? code, code, hint: textOf(error, "hint") ?? "" };
+  }
+  if (code.startsWith("08")) return unavailable;
+  return translations[code];
+}
+
+/** For `grafserv.maskError`. */
+export function maskError(error: GraphQLError): GraphQLError {
+  const original = error.originalError;
+  const place = { nodes: error.nodes ?? null, path: error.path ?? null };
+  const told = tellError(original);
+  if (told !== undefined) {
+    if (told === unavailable) console.error(`database not available: ${original?.message}`);
+    return new GraphQLError(told.message, { ...place, extensions: { code: told.code, hint: told.hint } });
+  }
+  // Errors of the request itself, of the limits and of the authentication are meant for the client.
+  if (original === undefined || original === null || original instanceof GraphQLError || isSafeError(original)) {
+    return defaultMaskError(error) as GraphQLError;
+  }
+  const errorId = randomUUID();
+  console.error(`masked error ${errorId} at ${error.path?.join(".") ?? "the request"}:`, original);
+  return new GraphQLError("an error occurred on the server", {
+    ...place,
+    extensions: { code: "XX000", hint: `The server's log has it under ${errorId}.`, errorId },
+  });
+}

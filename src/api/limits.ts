@@ -1,0 +1,168 @@
+import { depthLimit } from "@graphile/depth-limit";
+import { type ExecutableStep, type FieldArgs, lambda, SafeError } from "postgraphile/grafast";
+import {
+  type ASTVisitor,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  Kind,
+  type SelectionSetNode,
+  type ValidationContext,
+} from "postgraphile/graphql";
+
+/** What a request may ask for. Its time is bounded by the preset's timeouts and by `statement_timeout`. */
+export const limits = {
+  /** Bytes of a request. */
+  bytes: 4_000_000,
+  /** Characters of an operation, without its variables. */
+  operation: 50_000,
+  /** Fields of an operation, fragments and aliases counted as often as they are used. */
+  fields: 1000,
+  /** Levels of an operation. */
+  depth: 12,
+  /** Rows of a page, and of a list that names no page. */
+  rows: 1000,
+} as const;
+
+/** Counts the fields that a document asks for: what depth alone does not bound. */
+export function fieldLimit(context: ValidationContext): ASTVisitor {
+  const counts = new Map<string, number>();
+  const count = ({ selections }: SelectionSetNode): number => {
+    let sum = 0;
+    for (const selection of selections) {
+      if (selection.kind === Kind.FRAGMENT_SPREAD) sum += countFragment(context.getFragment(selection.name.value));
+      else if (selection.kind === Kind.INLINE_FRAGMENT) sum += count(selection.selectionSet);
+      else sum += 1 + (selection.selectionSet === undefined ? 0 : count(selection.selectionSet));
+    }
+    return sum;
+  };
+  const countFragment = (fragment: FragmentDefinitionNode | null | undefined): number => {
+    if (!fragment) return 0;
+    const name = fragment.name.value;
+    let sum = counts.get(name);
+    if (sum === undefined) {
+      // A fragment within itself is refused by another rule.
+      counts.set(name, 0);
+      sum = count(fragment.selectionSet);
+      counts.set(name, sum);
+    }
+    return sum;
+  };
+  return {
+    OperationDefinition(operation) {
+      const sum = count(operation.selectionSet);
+      if (sum > limits.fields) {
+        context.reportError(
+          new GraphQLError(`the operation asks for ${sum} fields`, {
+            nodes: operation,
+            extensions: { code: "CF008", hint: `Ask for ${limits.fields} at most.` },
+          }),
+        );
+      }
+    },
+  };
+}
+
+function tooMany(argument: string, value: unknown): SafeError {
+  return new SafeError(`"${argument}" is ${value}`, {
+    code: typeof value === "number" && value > limits.rows ? "CF008" : "CF001",
+    hint: `Ask for 0 to ${limits.rows} rows at a time, and go on after "pageInfo.endCursor".`,
+  });
+}
+
+function checked(argument: string, value: unknown): number {
+  if (typeof value === "number" && value >= 0 && value <= limits.rows) return value;
+  throw tooMany(argument, value);
+}
+
+function refuseBoth(first: unknown, last: unknown): void {
+  if (first == null || last == null) return;
+  throw new SafeError(`both "first" and "last" are given`, {
+    code: "CF001",
+    hint: `Use "first" with "after" to go forwards, or "last" with "before" to go backwards.`,
+  });
+}
+
+const boundedFirst = ([first, last, before]: readonly [unknown, unknown, unknown]): number | null => {
+  refuseBoth(first, last);
+  if (first != null) return checked("first", first);
+  return last != null || before != null ? null : limits.rows;
+};
+
+const boundedLast = ([first, last, before]: readonly [unknown, unknown, unknown]): number | null =>
+  last != null ? checked("last", last) : first == null && before != null ? limits.rows : null;
+
+interface Pages {
+  setFirst(step: ExecutableStep): void;
+  setLast(step: ExecutableStep): void;
+}
+
+function pagesOf(step: unknown): Pages | undefined {
+  return typeof step === "object" && step !== null && "setFirst" in step && "setLast" in step
+    ? (step as Pages)
+    : undefined;
+}
+
+function boundPage(step: unknown, fieldArgs: FieldArgs, backwards: boolean): void {
+  const pages = pagesOf(step);
+  if (pages === undefined) return;
+  const raw = (argument: string): ExecutableStep => fieldArgs.getRaw(argument) as ExecutableStep;
+  if (backwards) {
+    const dependencies = [raw("first"), raw("last"), raw("before")] as const;
+    pages.setFirst(lambda(dependencies, boundedFirst, true));
+    pages.setLast(lambda(dependencies, boundedLast, true));
+  } else {
+    pages.setFirst(lambda(raw("first"), (first) => boundedFirst([first, null, null]), true));
+  }
+}
+
+const nothing = (): void => {};
+
+/** Bounds the depth, the breadth and the length of an operation, and the rows of a page. */
+export const LimitsPlugin: GraphileConfig.Plugin = {
+  name: "InsightsLimitsPlugin",
+  version: "1.0.0",
+  grafserv: {
+    middleware: {
+      setPreset(next, event) {
+        event.validationRules.push(fieldLimit, depthLimit({ maxDepth: limits.depth, revealDetails: true }));
+        return next();
+      },
+      processGraphQLRequestBody(next, event) {
+        const { query } = event.body;
+        if (typeof query === "string" && query.length > limits.operation) {
+          throw new SafeError(`the operation has ${query.length} characters`, {
+            statusCode: 413,
+            code: "CF008",
+            hint: `Send ${limits.operation} at most, and data as variables.`,
+          });
+        }
+        return next();
+      },
+    },
+  },
+  schema: {
+    hooks: {
+      GraphQLObjectType_fields_field_args(args, _build, { scope }) {
+        if (!scope.isPgFieldConnection) return args;
+        for (const name of ["first", "last"]) {
+          const argument = args[name];
+          if (argument !== undefined) argument.applyPlan = nothing;
+        }
+        return args;
+      },
+      GraphQLObjectType_fields_field(field, _build, { scope }) {
+        const { plan } = field;
+        if (!scope.isPgFieldConnection || plan === undefined) return field;
+        return {
+          ...field,
+          plan($parent, fieldArgs, info) {
+            const $connection = plan($parent, fieldArgs, info);
+            const has = (name: string): boolean => info.field.args.some((argument) => argument.name === name);
+            if (has("first")) boundPage($connection, fieldArgs, has("last"));
+            return $connection;
+          },
+        };
+      },
+    },
+  },
+};

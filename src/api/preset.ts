@@ -1,0 +1,198 @@
+import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
+import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
+import { makePgService } from "postgraphile/adaptors/pg";
+import { SafeError } from "postgraphile/grafast";
+import { sql } from "postgraphile/pg-sql2";
+import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
+import "postgraphile/grafserv/node";
+import type pg from "pg";
+import { type Authenticate, AuthenticationError, type Identity, requestSettings, visitor } from "./authentication.ts";
+import { maskError } from "./errors.ts";
+import { LimitsPlugin, limits } from "./limits.ts";
+
+declare global {
+  namespace GraphileConfig {
+    interface Preset {
+      insights?: {
+        /** Who a request comes from, by its header `Authorization`. */
+        authenticate?: Authenticate;
+      };
+    }
+  }
+}
+
+/** The schemas that the API reflects, in the order of DESIGN. */
+export const rooms = ["ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
+
+function keep<T>(list: T[], wanted: (element: T) => boolean): void {
+  list.splice(0, list.length, ...list.filter(wanted));
+}
+
+/** Functions are published by their grants; this leaves out what can't be, or is not meant to be. */
+const RoomsPlugin: GraphileConfig.Plugin = {
+  name: "InsightsRoomsPlugin",
+  version: "1.0.0",
+  inflection: {
+    replace: {
+      // The first schema would otherwise get no prefix.
+      _schemaPrefix(_previous, _options, { pgNamespace }) {
+        return pgNamespace.nspname === "public" ? "" : `${pgNamespace.nspname}_`;
+      },
+    },
+  },
+  gather: {
+    hooks: {
+      pgIntrospection_introspection(_info, { introspection }) {
+        const { namespaces, types, attributes } = introspection;
+        const inRooms = new Set(namespaces.filter(({ nspname }) => rooms.includes(nspname)).map(({ _id }) => _id));
+        // GraphQL has no type for a vector, and a client no use for one.
+        const vectors = new Set(
+          types.filter(({ typname }) => /^_?(vector|halfvec|sparsevec)$/.test(typname)).map(({ _id }) => _id),
+        );
+        const holders = new Set(
+          attributes.filter(({ atttypid }) => vectors.has(atttypid)).map(({ attrelid }) => attrelid),
+        );
+        for (const { _id, typrelid } of types) if (typrelid !== null && holders.has(typrelid)) vectors.add(_id);
+        for (const { _id, typelem } of types) if (typelem !== null && vectors.has(typelem)) vectors.add(_id);
+
+        keep(introspection.procs, ({ pronamespace, proname, prorettype, proargtypes, proallargtypes }) => {
+          if (!inRooms.has(pronamespace)) return true;
+          const mentioned = [prorettype, ...(proargtypes ?? []), ...(proallargtypes ?? [])];
+          return !proname.startsWith("_") && !mentioned.some((type) => vectors.has(type));
+        });
+        // Partitions come and go, the API stays.
+        keep(introspection.classes, ({ _id, relispartition }) => !relispartition && !holders.has(_id));
+      },
+    },
+  },
+};
+
+/**
+ * The batch of `track.ingest` goes to the database as a JSON string that holds JSON: it reads such a string message by
+ * message, so that one that PostgreSQL can't store (a null byte, half a surrogate pair) does not spoil the others.
+ */
+const batchCodec: PgCodec = {
+  ...TYPES.jsonb,
+  name: "trackBatch",
+  toPg: (batch: unknown) => JSON.stringify(typeof batch === "string" ? batch : JSON.stringify(batch)),
+};
+
+const BatchPlugin: GraphileConfig.Plugin = {
+  name: "InsightsBatchPlugin",
+  version: "1.0.0",
+  gather: {
+    hooks: {
+      pgProcedures_PgResourceOptions(_info, { pgProc, resourceOptions }) {
+        if (pgProc.proname !== "ingest" || pgProc.getNamespace()?.nspname !== "track") return;
+        resourceOptions.parameters = resourceOptions.parameters?.map((parameter) => ({
+          ...parameter,
+          codec: batchCodec,
+        }));
+      },
+    },
+  },
+  schema: {
+    hooks: {
+      init(_, build) {
+        build.setGraphQLTypeForPgCodec(batchCodec, ["input", "output"], build.inflection.builtin("JSON"));
+        return _;
+      },
+    },
+  },
+};
+
+/** A time may be infinite ("for ever", "never since"), which PostGraphile's own format turns into null. */
+const timeCodec: PgCodec = {
+  ...TYPES.timestamptz,
+  castFromPg: (time) => sql`coalesce(to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'), ${time}::text)`,
+};
+
+const InfinityPlugin: GraphileConfig.Plugin = {
+  name: "InsightsInfinityPlugin",
+  version: "1.0.0",
+  gather: {
+    hooks: {
+      pgCodecs_findPgCodec: {
+        before: ["PgCodecsPlugin"],
+        callback(_info, event) {
+          if (event.pgType.getNamespace()?.nspname === "pg_catalog" && event.pgType.typname === "timestamptz") {
+            event.pgCodec = timeCodec;
+          }
+        },
+      },
+    },
+  },
+  schema: {
+    hooks: {
+      init(_, build) {
+        build.setGraphQLTypeForPgCodec(timeCodec, ["input", "output"], build.inflection.builtin("Datetime"));
+        return _;
+      },
+    },
+  },
+};
+
+/** By request, so that nothing of one can reach another. */
+const identities = new WeakMap<object, Identity>();
+
+/** A token that is sent must be good: a bad one is refused, rather than taken for a visitor's. */
+const AuthenticationPlugin: GraphileConfig.Plugin = {
+  name: "InsightsAuthenticationPlugin",
+  version: "1.0.0",
+  grafserv: {
+    middleware: {
+      async processGraphQLRequestBody(next, { request, resolvedPreset }) {
+        const authenticate = resolvedPreset.insights?.authenticate;
+        if (request !== undefined && authenticate !== undefined) {
+          try {
+            identities.set(request, await authenticate(request.getHeader("authorization")));
+          } catch (error) {
+            if (!(error instanceof AuthenticationError)) throw error;
+            const { message, statusCode, hint } = error;
+            if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
+            throw new SafeError(message, { statusCode, code: statusCode === 401 ? "28000" : "08006", hint });
+          }
+        }
+        return next();
+      },
+    },
+  },
+};
+
+/**
+ * The API, for `extends` in a PostGraphile preset of your own, which brings `pgServices`: see `insightsService`.
+ * With `insights.authenticate` it reads tokens; without it, set `pgSettings` in `grafast.context` by `requestSettings`.
+ */
+export const preset: GraphileConfig.Preset = {
+  extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
+  plugins: [RoomsPlugin, BatchPlugin, InfinityPlugin, AuthenticationPlugin, LimitsPlugin],
+  gather: { pgStrictFunctions: true },
+  schema: { sortExport: true },
+  grafast: {
+    timeouts: { planning: 5000, execution: 60_000 },
+    context(requestContext, args) {
+      const request = requestContext.http;
+      const given = (args.contextValue as { pgSettings?: Record<string, string> } | undefined)?.pgSettings;
+      return { pgSettings: { ...requestSettings((request && identities.get(request)) ?? visitor), ...given } };
+    },
+  },
+  grafserv: {
+    graphqlPath: "/graphql",
+    graphiqlPath: "/graphiql",
+    graphiqlOnGraphQLGET: false,
+    websockets: false,
+    maxRequestLength: limits.bytes,
+    maskError,
+  },
+};
+
+/** The database behind the preset. The schema is that of all roles together, whoever connects. */
+export function insightsService(pool: pg.Pool): GraphileConfig.PgServiceConfiguration {
+  return makePgService({
+    pool,
+    schemas: rooms,
+    // No LISTEN: poolers and the embedded database have no session to listen in.
+    pubsub: false,
+    pgSettingsForIntrospection: { role: "insights_api" },
+  });
+}

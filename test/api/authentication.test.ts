@@ -1,0 +1,149 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { afterAll, describe, expect, test } from "vitest";
+import {
+  type AuthenticationError,
+  createAuthenticate,
+  requestSettings,
+  signToken,
+} from "../../src/api/authentication.ts";
+import { secret } from "../support/api.ts";
+
+const key = new TextEncoder().encode(secret);
+const authenticate = createAuthenticate({ secret });
+const refused = async (header: string, by = authenticate): Promise<AuthenticationError> =>
+  (await by(header).then(
+    () => undefined,
+    (error: unknown) => error,
+  )) as AuthenticationError;
+
+const sign = (claims: Record<string, unknown>, expires: string | number = "1h", algorithm = "HS256"): Promise<string> =>
+  new SignJWT(claims).setProtectedHeader({ alg: algorithm }).setExpirationTime(expires).sign(key);
+
+describe("tokens with a shared key", () => {
+  test("who sends none is a visitor", async () => {
+    expect(await authenticate(undefined)).toEqual({ role: "visitor", person: undefined, source: undefined });
+  });
+
+  test("role, person and source come out as they were signed", async () => {
+    const token = await signToken({ role: "learner", person: "ada", source: "web" }, { secret });
+    expect(await authenticate(`Bearer ${token}`)).toEqual({ role: "learner", person: "ada", source: "web" });
+    expect(await authenticate(`bearer   ${token}`)).toMatchObject({ person: "ada" });
+  });
+
+  test("a role may have the name that the database has for it, and a signed-in person needs none", async () => {
+    expect(await authenticate(`Bearer ${await sign({ role: "insights_analyst" })}`)).toMatchObject({ role: "analyst" });
+    expect(await authenticate(`Bearer ${await sign({ sub: "ada" })}`)).toMatchObject({
+      role: "learner",
+      person: "ada",
+    });
+  });
+
+  test("a visitor's token makes nobody of its subject", async () => {
+    const identity = await authenticate(`Bearer ${await sign({ role: "visitor", sub: "ada" })}`);
+    expect(requestSettings(identity)).toMatchObject({ role: "insights_visitor", "insights.person": "" });
+  });
+
+  test.each([
+    ["no token at all", () => "Basic YTpi", /no token/],
+    ["three words that are not a token", () => "Bearer a.b.c", /not valid/],
+    [
+      "another key",
+      async () =>
+        `Bearer ${await signToken({ role: "admin", person: undefined, source: undefined }, { secret: `${secret}!` })}`,
+      /not valid/,
+    ],
+    [
+      "a changed claim",
+      async () => {
+        const [head, , signature] = (await sign({ role: "learner", sub: "ada" })).split(".");
+        const claims = Buffer.from(JSON.stringify({ role: "admin", exp: Date.now() })).toString("base64url");
+        return `Bearer ${head}.${claims}.${signature}`;
+      },
+      /not valid/,
+    ],
+    [
+      "no signature",
+      () => `Bearer ${new UnsecuredJWT({ role: "admin" }).setExpirationTime("1h").encode()}`,
+      /not valid|no token/,
+    ],
+    ["another algorithm", async () => `Bearer ${await sign({ role: "admin" }, "1h", "HS384")}`, /not valid/],
+    [
+      "an expired one",
+      async () => `Bearer ${await sign({ role: "learner", sub: "ada" }, Math.floor(Date.now() / 1000) - 60)}`,
+      /expired/,
+    ],
+    [
+      "one that never expires",
+      async () => `Bearer ${await new SignJWT({ role: "admin" }).setProtectedHeader({ alg: "HS256" }).sign(key)}`,
+      /"exp"/,
+    ],
+    ["the owner's role", async () => `Bearer ${await sign({ role: "insights_owner" })}`, /"role" is "insights_owner"/],
+    ["a superuser", async () => `Bearer ${await sign({ role: "postgres" })}`, /"role" is "postgres"/],
+    ["a learner who is nobody", async () => `Bearer ${await sign({ role: "learner" })}`, /no "sub"/],
+    ["a null byte in the name", async () => `Bearer ${await sign({ role: "learner", sub: "a\0b" })}`, /"sub" is/],
+    [
+      "a name of 257 characters",
+      async () => `Bearer ${await sign({ role: "learner", sub: "a".repeat(257) })}`,
+      /"sub" is/,
+    ],
+  ])("refuses %s", async (_what, header, message) => {
+    const error = await refused(await header());
+    expect(error).toMatchObject({
+      name: "AuthenticationError",
+      statusCode: 401,
+      message: expect.stringMatching(message),
+    });
+    expect(error.hint).not.toBe("");
+  });
+
+  test("issuer and audience are asked for where they are set", async () => {
+    const strict = createAuthenticate({ secret, issuer: "https://id.example", audience: "insights" });
+    expect((await refused(`Bearer ${await sign({ role: "admin" })}`, strict)).message).toMatch(/"iss"/);
+    const token = await signToken(
+      { role: "admin", person: undefined, source: undefined },
+      { secret, issuer: "https://id.example", audience: "insights" },
+    );
+    expect(await strict(`Bearer ${token}`)).toMatchObject({ role: "admin" });
+  });
+});
+
+describe("tokens of an identity provider", async () => {
+  const { publicKey, privateKey } = await generateKeyPair("ES256", { extractable: true });
+  const publicJwk = { ...(await exportJWK(publicKey)), kid: "1", alg: "ES256" };
+  const provider = createServer((_request, response) => {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ keys: [publicJwk] }));
+  });
+  await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
+  afterAll(() => provider.close());
+  const jwksUrl = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/jwks.json`;
+  const byProvider = createAuthenticate({ secret, jwksUrl });
+
+  test("are checked with its published keys", async () => {
+    const token = await new SignJWT({ sub: "ada" })
+      .setProtectedHeader({ alg: "ES256", kid: "1" })
+      .setExpirationTime("1h")
+      .sign(privateKey);
+    expect(await byProvider(`Bearer ${token}`)).toMatchObject({ role: "learner", person: "ada" });
+  });
+
+  test("a public key is no secret, and the shared key is of no use any more", async () => {
+    const confused = await new SignJWT({ role: "admin" })
+      .setProtectedHeader({ alg: "HS256", kid: "1" })
+      .setExpirationTime("1h")
+      .sign(new TextEncoder().encode(JSON.stringify(publicJwk)));
+    expect(await refused(`Bearer ${confused}`, byProvider)).toMatchObject({ statusCode: 401 });
+    expect(await refused(`Bearer ${await sign({ role: "admin" })}`, byProvider)).toMatchObject({ statusCode: 401 });
+  });
+
+  test("a provider that does not answer is not the client's fault", async () => {
+    const away = createAuthenticate({ jwksUrl: "http://127.0.0.1:1/jwks.json" });
+    const token = await new SignJWT({ sub: "ada" })
+      .setProtectedHeader({ alg: "ES256", kid: "1" })
+      .setExpirationTime("1h")
+      .sign(privateKey);
+    expect(await refused(`Bearer ${token}`, away)).toMatchObject({ statusCode: 503 });
+  });
+});

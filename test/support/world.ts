@@ -1,0 +1,59 @@
+import type { TestDatabase } from "./database.ts";
+
+/*
+ * A platform small enough to know by heart. Ten learners took two courses of a subject each; ada took one, and what the
+ * others of her subject took is what she should be told.
+ */
+
+export const learners = ["ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim"] as const;
+
+const courses = {
+  "course-algebra": "Algebra",
+  "course-analysis": "Analysis",
+  "course-poetry": "Poetry",
+  "course-drama": "Drama",
+};
+
+function message(person: string, number: number, event: string, item: string | undefined, minutes: number): object {
+  return {
+    type: "track",
+    messageId: `${person}-${number}`,
+    userId: person,
+    event,
+    timestamp: new Date(Date.now() - 3 * 86_400_000 + minutes * 60_000).toISOString(),
+    properties: item === undefined ? {} : { item },
+  };
+}
+
+/** Puts the platform into the database, and computes what the workers would. */
+export async function makeWorld(database: TestDatabase): Promise<void> {
+  const batch: object[] = Object.entries(courses).map(([item, itemTitle], number) => ({
+    type: "track",
+    messageId: `catalogue-${number}`,
+    userId: "catalogue",
+    event: "Course Published",
+    properties: { item, itemKind: "course", itemTitle },
+  }));
+  learners.forEach((person, number) => {
+    const [one, other] = number % 2 === 0 ? ["course-algebra", "course-analysis"] : ["course-poetry", "course-drama"];
+    batch.push(message(person, 1, "Course Enrolled", one, number), message(person, 2, "Page Viewed", one, number + 1));
+    if (person !== "ada") batch.push(message(person, 3, "Course Enrolled", other, number + 60));
+    batch.push({
+      type: "identify",
+      messageId: `${person}-i`,
+      userId: person,
+      anonymousId: `browser of ${person}`,
+      traits: { plan: `plan of ${person}` },
+    });
+  });
+  await database.query("select track.ingest($1)", [JSON.stringify(batch)]);
+  await refresh(database);
+}
+
+/** Runs every refresh to its end. */
+export async function refresh(database: TestDatabase): Promise<void> {
+  while ((await database.value<number>("select (track.refresh_sessions()).people")) > 0);
+  while (Number(await database.value("select analytics.refresh_activity()")) > 0);
+  while (Number(await database.value("select recommend.refresh_interactions()")) > 0);
+  await database.query("select analytics.refresh_views()");
+}
