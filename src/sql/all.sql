@@ -27,6 +27,11 @@
 --!include ml/functions/gbm_predict.sql
 --!include ml/functions/gbm_explain.sql
 --!include ml/functions/get_var_importance.sql
+--!include ml/functions/_forest.sql
+--!include ml/functions/tree_train.sql
+--!include ml/functions/tree_predict.sql
+--!include ml/functions/forest_train.sql
+--!include ml/functions/forest_predict.sql
 --!include ml/policies.sql
 --!include ml/functions/_matrix.sql
 --!include ml/functions/transpose.sql
@@ -49,6 +54,12 @@
 --!include ml/functions/_least_squares.sql
 --!include ml/functions/linregr_train.sql
 --!include ml/functions/linregr_predict.sql
+--!include ml/functions/_glm.sql
+--!include ml/functions/logregr_predict_prob.sql
+--!include ml/functions/logregr_predict.sql
+--!include ml/functions/logregr_train.sql
+--!include ml/functions/glm.sql
+--!include ml/functions/glm_predict.sql
 
 -- privacy
 --!include privacy/functions/allowed.sql
@@ -83,6 +94,21 @@
 --!include analytics/policies.sql
 
 -- recommend
+--!include recommend/functions/_interactions_of.sql
+--!include recommend/functions/refresh_interactions.sql
+--!include recommend/functions/rebuild.sql
+--!include recommend/functions/_history.sql
+--!include recommend/functions/_deployed_model.sql
+--!include recommend/functions/_sign.sql
+--!include recommend/functions/_check.sql
+--!include recommend/functions/_popularity.sql
+--!include recommend/functions/_rank_items.sql
+--!include recommend/functions/_recommend.sql
+--!include recommend/functions/for_me.sql
+--!include recommend/functions/for_person.sql
+--!include recommend/functions/similar_items.sql
+--!include recommend/functions/train.sql
+--!include recommend/policies.sql
 
 -- monitor
 --!include monitor/functions/start_run.sql
