@@ -94,3 +94,61 @@ export function exactLeastSquares(x: readonly (readonly number[])[], y: readonly
   }
   return system.map((row, i) => toNumber(through(row[width] as Fraction, row[i] as Fraction)));
 }
+
+/** Solves a small dense system by Gauss-Jordan elimination with pivoting; gives the inverse. */
+export function invert(matrix: readonly (readonly number[])[]): number[][] {
+  const n = matrix.length;
+  const work = matrix.map((row, i) => [...row, ...Array.from({ length: n }, (_, j) => (i === j ? 1 : 0))]);
+  for (let pivot = 0; pivot < n; pivot++) {
+    let best = pivot;
+    for (let i = pivot; i < n; i++) if (Math.abs(work[i]?.[pivot] ?? 0) > Math.abs(work[best]?.[pivot] ?? 0)) best = i;
+    [work[pivot], work[best]] = [work[best] ?? [], work[pivot] ?? []];
+    const head = (work[pivot] ?? []).map((value) => value / (work[pivot]?.[pivot] ?? Number.NaN));
+    work[pivot] = head;
+    for (const [i, row] of work.entries()) {
+      if (i === pivot) continue;
+      const factor = row[pivot] ?? 0;
+      work[i] = row.map((value, j) => value - factor * (head[j] ?? 0));
+    }
+  }
+  return work.map((row) => row.slice(n));
+}
+
+/** Sum of products of two lists. */
+export const dot = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((total, value, i) => total + value * (b[i] ?? 0), 0);
+
+/** A reproducible stream of numbers in 0..1 (Mulberry32). */
+export function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let value = Math.imul(state ^ (state >>> 15), 1 | state);
+    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
+    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** MADlib's patients, rows without nulls (robust regression, documentation of Apache MADlib). */
+export const patients: readonly (readonly [number, number, number])[] = [
+  [1, 1, 70],
+  [1, 1, 80],
+  [1, 1, 50],
+  [1, 0, 60],
+  [1, 0, 40],
+  [1, 0, 65],
+  [1, 0, 75],
+  [1, 0, 80],
+  [1, 0, 70],
+  [1, 0, 60],
+  [0, 1, 65],
+  [0, 1, 50],
+  [0, 1, 45],
+  [0, 1, 35],
+  [0, 1, 40],
+  [0, 1, 50],
+  [0, 0, 55],
+  [0, 0, 45],
+  [0, 0, 50],
+  [0, 0, 60],
+];

@@ -342,41 +342,58 @@ end;
 
 comment on function ml._centred(text, float8, float8) is $$The text of (name - shift) * scale, without what does nothing.$$;
 
+create or replace function ml._layer(columns text, source text)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  -- The planner pastes the expressions of a subquery into whatever uses them, so eta would be computed afresh in each of a
+  -- hundred sums. It leaves a subquery alone that calls a volatile function; pg_is_in_recovery is one that is parallel safe
+  -- and costs no more than a variable. (`offset 0` and `materialized` forbid a parallel scan.)
+  select format('select %s, pg_is_in_recovery() as layer from %s', columns, source);
+end;
+
+comment on function ml._layer(text, text) is $$
+A select whose columns are computed once a row, however often they are used above it, and still in parallel.
+$$;
+
 create or replace function ml._rows(design jsonb)
 returns text
 language sql
 stable
 begin atomic
-  -- The empty half of the union keeps the planner from pasting the expressions into each of the sums. `offset 0` would do
-  -- the same, but forbids a parallel scan. Plain columns may be pasted: nothing is computed twice then.
-  select format('select %s%s as key, %s as y%s, num_nulls(y%s) = 0 as complete from (%s) as source%s',
-    columns.groups,
-    case when columns.group_row is null then 'null::text' else format('row(%s)::text', columns.group_row) end,
-    ml._centred('y', (design ->> 'y_shift')::float8, (design ->> 'y_scale')::float8),
-    columns.centred,
-    ml._columns_of(design, 'x', ', %s', ''),
-    ml._values(design, 'float8'),
-    case when columns.plain then '' else format(' union all select %snull, null%s, null where false', columns.no_groups, ml._columns_of(design, 'd', ', null', '')) end
-  )
+  select case when columns.plain then 'select ' || columns.list || ' from ' || columns.source else ml._layer(columns.list, columns.source) end
   from (
     select
-      coalesce((select string_agg(format('g%s, ', nth), '' order by nth) from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)), '') as groups,
-      (select string_agg(format('g%s', nth), ', ' order by nth) from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)) as group_row,
-      coalesce((select string_agg('null, ', '') from jsonb_array_elements(design -> 'groups')), '') as no_groups,
-      coalesce((
-        select string_agg(
+      format('%s%s as key, %s as y%s, num_nulls(y%s) = 0 as complete',
+        coalesce(grouped.columns || ', ', ''),
+        coalesce('row(' || grouped.columns || ')::text', 'null::text'),
+        ml._centred('y', (design ->> 'y_shift')::float8, (design ->> 'y_scale')::float8),
+        coalesce(active.columns, ''),
+        ml._columns_of(design, 'x', ', %s', '')
+      ) as list,
+      format('(%s) as source', ml._values(design, 'float8')) as source,
+      -- plain columns may be pasted: nothing is computed twice then
+      not (design ->> 'array')::boolean
+        and (design -> 'y_shift', design -> 'y_scale', design ->> 'y_type') = ('0', '1', 'double precision')
+        and coalesce(active.plain, true) as plain
+    from (
+      select string_agg('g' || nth, ', ' order by nth) as columns
+      from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
+    ) as grouped
+    cross join (
+      select
+        string_agg(
           format(', %s as d%s', ml._centred('x' || place, (design -> 'shift' ->> place - 1)::float8, (design -> 'scale' ->> place - 1)::float8), place),
           '' order by nth
-        )
-        from jsonb_array_elements_text(design -> 'active') with ordinality as active (value, nth), lateral (select value::int) as part (place)
-      ), '') as centred,
-      not (design ->> 'array')::boolean
-        and (design -> 'y_shift', design -> 'y_scale') = ('0', '1')
-        and not exists (
-          select from jsonb_array_elements_text(design -> 'active') as active (value), lateral (select value::int) as part (place)
-          where (design -> 'shift' -> place - 1, design -> 'scale' -> place - 1, design -> 'x_types' ->> place - 1) <> ('0', '1', 'double precision')
-            or design -> 'x' ->> place - 1 !~ '^[a-zA-Z_0-9.]+$'
+        ) as columns,
+        bool_and(
+          (design -> 'shift' -> place - 1, design -> 'scale' -> place - 1, design -> 'x_types' ->> place - 1) = ('0', '1', 'double precision')
+          and design -> 'x' ->> place - 1 ~ '^[a-zA-Z_0-9.]+$'
         ) as plain
+      from jsonb_array_elements_text(design -> 'active') with ordinality as list (value, nth), lateral (select value::int) as part (place)
+    ) as active
   ) as columns;
 end;
 
@@ -572,6 +589,7 @@ grant execute on function
   ml._columns_of(jsonb, text, text, text),
   ml._standardized(jsonb),
   ml._centred(text, float8, float8),
+  ml._layer(text, text),
   ml._rows(jsonb),
   ml._refuse_non_finite(jsonb),
   ml._unscaled(float8[], float8[], jsonb, integer, float8),

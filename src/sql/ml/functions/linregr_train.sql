@@ -3,6 +3,37 @@
  * columns, or a fit that is nearly perfect, would leave fewer than ten digits of a double, the sums are taken once more in
  * numeric, exactly: so the certified digits of NIST's hardest data sets come out, and easy data pay nothing for it.
  */
+create or replace function ml._numeric_sums(design jsonb, keys text[])
+returns table (key text, complete_count bigint, skipped_count bigint, sums numeric[])
+language plpgsql
+as $$
+declare
+  v_columns constant text := ml._columns_of(design, 'x', ', %s', '');
+  v_state text;
+  v_message text;
+begin
+  return query execute format(
+    'select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s] from (%s) as row where key = any (%L) group by key',
+    replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
+    ml._layer(
+      format('y%s, num_nulls(y%s) = 0 as complete, %s as key', v_columns, v_columns, coalesce(
+        (select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth)) from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth) having count(*) > 0),
+        '''''::text'
+      )),
+      format('(%s) as source', ml._values(design, 'numeric'))
+    ),
+    keys
+  );
+exception when others then
+  get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+  perform ml._caller_error(v_state, v_message, (design ->> 'relation')::regclass);
+end;
+$$;
+
+comment on function ml._numeric_sums(jsonb, text[]) is $$
+The sums of a design once more, exactly, for the groups named by key (one empty key without groups).
+$$;
+
 create or replace function ml._linregr_fits(
   design jsonb,
   out key text,
@@ -75,30 +106,7 @@ begin
   end loop;
 
   if v_doubtful <> '{}' then
-    for v_group in
-      execute format(
-        $statement$
-        select
-          key,
-          count(*) filter (where complete) as complete_count,
-          count(*) filter (where not complete) as skipped_count,
-          array[%s] as sums
-        from (
-          select *, num_nulls(y%s) = 0 as complete, %s as key from (%s) as source offset 0
-        ) as row
-        where key = any ($1)
-        group by key
-        $statement$,
-        replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
-        ml._columns_of(design, 'x', ', %s', ''),
-        case when design -> 'groups' = '[]' then '''''::text' else (
-          select format('row(%s)::text', string_agg(format('g%s', position), ', ' order by position))
-          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, position)
-        ) end,
-        ml._values(design, 'numeric')
-      )
-      using v_doubtful
-    loop
+    for v_group in select * from ml._numeric_sums(design, v_doubtful) loop
       v_fit := ml._least_squares_numeric(v_group.complete_count, v_group.sums, design);
       key := case when design -> 'groups' <> '[]' then v_group.key end;
       row_count := v_group.complete_count;
@@ -130,7 +138,7 @@ begin
   if failure ~ 'without a null|rows for' then
     raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', relation, failure),
       hint = 'A model needs at least as many rows without nulls as it has columns.';
-  elsif failure ~ 'class' then
+  elsif failure ~ 'one class only' then
     raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', relation, failure),
       hint = 'Both classes must occur among the rows without nulls.';
   end if;
@@ -202,16 +210,16 @@ declare
   v_grouped constant boolean := design -> 'groups' <> '[]';
 begin
   -- One more scan that carries the model of each row's group: residual e = y - b0 - sum b d, in y's own unit.
-  return format(
-    'select row.key%s%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square%s from (%s) as row %s where row.complete offset 0',
-    ml._columns_of(design, 'd', ', row.%s', ''),
-    extra,
-    design ->> 'y_scale',
-    design ->> 'y_shift',
-    (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '') from unnest(v_active) as position),
-    '',
-    ml._rows(design),
+  return ml._layer(
     format(
+      'row.key%s%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square',
+      ml._columns_of(design, 'd', ', row.%s', ''),
+      extra,
+      design ->> 'y_scale',
+      design ->> 'y_shift',
+      (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '') from unnest(v_active) as position)
+    ),
+    format('(select * from (%s) as row where complete) as row ', ml._rows(design)) || format(
       case when v_grouped then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,
       (
         select format(
@@ -364,9 +372,12 @@ begin
     select part.row_count, part.sums, fit.value as fit
     from ml._sums(
       format(
-        'select key, true, count(*), array[sum(u), sum(u * u)%s] from (select *, e * e / nullif(mean_square, 0) - 1 as u from (%s) as residual offset 0) as row group by key',
+        'select key, true, count(*), array[sum(u), sum(u * u)%s] from (%s) as row group by key',
         ml._columns_of(design, 'd', ', sum(u * %s)', ''),
-        ml._residuals(design, fits)
+        ml._layer(
+          'key, e * e / nullif(mean_square, 0) - 1 as u' || ml._columns_of(design, 'd', ', %s', ''),
+          format('(%s) as residual', ml._residuals(design, fits))
+        )
       ),
       (design ->> 'relation')::regclass
     ) as part
@@ -421,6 +432,7 @@ Source: Golub and Van Loan, Matrix Computations; MADlib's linregr_train; certifi
 $$;
 
 grant execute on function
+  ml._numeric_sums(jsonb, text[]),
   ml._linregr_fits(jsonb),
   ml._fit_failed(text, text),
   ml._wald(float8[], float8[], float8),
