@@ -323,7 +323,7 @@ begin
     v_trees := '{}';
     for v_tree in 1..(v_summary ->> 'num_trees')::int loop
       v_trees := v_trees || ml._tree_expression(
-        v_model, v_tree, v_positions, v_summary -> 'categories',
+        v_model::text, v_tree, v_positions, v_summary -> 'categories',
         case when v_classes = '{}' then 'format(''%L::float8'', value)' else format('format(''%%L::float8'', distribution[%s])', v_class) end
       );
     end loop;

@@ -3,7 +3,7 @@
  * scanned once, in parallel where the server likes.
  */
 create or replace function ml._tree_expression(
-  model regclass,
+  nodes text,
   tree int,
   positions jsonb,
   categories jsonb,
@@ -19,8 +19,8 @@ declare
   v_text text;
   v_column text;
 begin
-  execute format('select array_fill(null::text, array[max(node) + 1]) from %s where tree = $1', model) into v_texts using tree;
-  for v_node in execute format('select node, feature, threshold, categories, missing_left, left_node, right_node, (%s)::text as leaf from %s where tree = $1 order by node desc', leaf, model) using tree loop
+  execute format('select array_fill(null::text, array[max(node) + 1]) from %s where tree = $1', nodes) into v_texts using tree;
+  for v_node in execute format('select node, feature, threshold, categories, missing_left, left_node, right_node, (%s)::text as leaf from %s where tree = $1 order by node desc', leaf, nodes) using tree loop
     v_column := 'x' || (positions ->> v_node.feature);
     -- A condition on NULL is not true, so what is asked is whatever sends missing values to the ELSE.
     v_text := case
@@ -49,8 +49,8 @@ begin
 end;
 $$;
 
-comment on function ml._tree_expression(regclass, int, jsonb, jsonb, text) is $$
-One tree of a model table as nested CASE over the columns x1, x2, …; `leaf` is SQL over the node that gives the text of a leaf.
+comment on function ml._tree_expression(text, int, jsonb, jsonb, text) is $$
+One tree of a model as nested CASE over the columns x1, x2, …; `nodes` is the model's table, or a query in its place; `leaf` is SQL over the node that gives the text of a leaf.
 $$;
 
 create or replace function ml._tree_inputs(
@@ -114,5 +114,5 @@ comment on function ml._model_summary(text, text[]) is $$
 The row of a model's `_summary` table as JSON, when it was made by one of the methods. Error CF002.
 $$;
 
-grant execute on function ml._tree_expression(regclass, int, jsonb, jsonb, text), ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
+grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text), ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
   to insights_analyst, insights_admin, insights_worker;

@@ -17,7 +17,7 @@ declare
   v_size int;
 begin
   for v_tree in 1..(summary ->> 'num_trees')::int loop
-    v_trees := v_trees || ml._tree_expression(model, v_tree, v_positions, summary -> 'categories', 'format(''%L::float8'', value)');
+    v_trees := v_trees || ml._tree_expression(model::text, v_tree, v_positions, summary -> 'categories', 'format(''%L::float8'', value)');
   end loop;
   -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
   v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
