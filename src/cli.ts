@@ -10,6 +10,10 @@ import { packageRoot } from "./paths.ts";
  * so that one command does not wait for the libraries of the others.
  */
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  start: {
+    summary: "database, migrations, simulated platform, worker and API in one process",
+    load: () => import("./commands/start.ts"),
+  },
   migrate: {
     summary: "bring the database to the state of this version",
     load: () => import("./commands/migrate.ts"),

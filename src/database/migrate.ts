@@ -14,13 +14,14 @@ const oldestServer = 150_000;
 const oldestVector = [0, 8] as const;
 
 /** Refuses a server that is too old, before anything is changed. */
-export async function checkServer(client: pg.ClientBase): Promise<void> {
+export async function checkServer(client: pg.ClientBase, oldest: number = oldestServer): Promise<void> {
   const { rows } = await client.query<{ number: number; version: string }>(
     "select current_setting('server_version_num')::int as number, current_setting('server_version') as version",
   );
   const [server] = rows;
-  if (server !== undefined && server.number < oldestServer) {
-    throw new InsightsError(`the server runs PostgreSQL ${server.version}, and version 15 or later is needed`, {
+  if (server !== undefined && server.number < oldest) {
+    const needed = Math.floor(oldest / 10_000);
+    throw new InsightsError(`the server runs PostgreSQL ${server.version}, and version ${needed} or later is needed`, {
       hint: "Upgrade the server, or unset DATABASE_URL to use the embedded database.",
     });
   }
@@ -122,17 +123,23 @@ export async function installWorker(url: string): Promise<void> {
   }
 }
 
-/** Runs a script in one transaction, as the owner of everything. */
-export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<void> {
+/** Some work in one transaction, as the owner of everything. */
+async function asOwner<T>(client: pg.ClientBase, work: () => Promise<T>): Promise<T> {
   await client.query("begin");
   try {
     await client.query("set local role insights_owner");
-    await client.query(sql);
+    const result = await work();
     await client.query("commit");
+    return result;
   } catch (error) {
     await client.query("rollback");
     throw error;
   }
+}
+
+/** Runs a script in one transaction, as the owner of everything. */
+export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<void> {
+  await asOwner(client, () => client.query(sql));
 }
 
 async function readIfPresent(path: string): Promise<string | undefined> {
@@ -163,15 +170,19 @@ export async function pendingCurrent(client: pg.ClientBase): Promise<string | un
  * database has.
  */
 async function applyCurrent(client: pg.ClientBase): Promise<boolean> {
-  const content = await pendingCurrent(client);
-  if (content === undefined) return false;
-  await runAsOwner(client, content);
-  await client.query(
-    `insert into graphile_migrate.current (content) values ($1)
-     on conflict (filename) do update set content = excluded.content, date = excluded.date`,
-    [content],
-  );
-  return true;
+  return await asOwner(client, async () => {
+    // Another process may be at it.
+    await client.query("select pg_advisory_xact_lock(hashtext('insights: current.sql'))");
+    const content = await pendingCurrent(client);
+    if (content === undefined) return false;
+    await client.query(content);
+    await client.query(
+      `insert into graphile_migrate.current (content) values ($1)
+       on conflict (filename) do update set content = excluded.content, date = excluded.date`,
+      [content],
+    );
+    return true;
+  });
 }
 
 export interface MigrateResult {

@@ -1,0 +1,186 @@
+import { Command } from "commander";
+import type pg from "pg";
+import { signToken } from "../api/authentication.ts";
+import { authenticationOptions, startApi } from "../api/server.ts";
+import { type Config, readConfig } from "../config.ts";
+import { createPool, type Database, openDatabase } from "../database/connect.ts";
+import { openEmbedded } from "../database/embedded.ts";
+import { migrate } from "../database/migrate.ts";
+import { describeError } from "../errors.ts";
+import { midnight, Options } from "../simulator/options.ts";
+import { findPopulation, simulate } from "../simulator/run.ts";
+import { type Progress, step } from "../terminal.ts";
+import { startWorker } from "../worker.ts";
+
+/** What was started, given back in reverse order. */
+class Closers {
+  readonly #list: (() => Promise<void>)[] = [];
+  #closing: Promise<void> | undefined;
+
+  add(close: () => Promise<void>): void {
+    this.#list.push(close);
+  }
+
+  closeAll(): Promise<void> {
+    this.#closing ??= (async () => {
+      for (const close of this.#list.reverse()) {
+        await close().catch((error: unknown) => console.error(describeError(error)));
+      }
+    })();
+    return this.#closing;
+  }
+}
+
+/** `start` is alone with the embedded database: unlike other commands it does not join one that runs. */
+async function open(config: Config): Promise<Database> {
+  if (config.databaseUrl !== undefined) return await openDatabase(config, "start");
+  const opened = await openEmbedded({
+    dataDirectory: config.dataDirectory,
+    command: "start",
+    port: config.databasePort,
+    onFailure: (error) => {
+      console.error(describeError(error));
+      console.error("hint: Start it again; everything that was acknowledged is there.");
+      process.exit(1);
+    },
+  });
+  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
+}
+
+async function exists(pool: pg.Pool, query: string): Promise<boolean> {
+  const { rows } = await pool.query<{ found: boolean }>(`select exists (${query}) as found`);
+  return rows[0]?.found === true;
+}
+
+/** Calls a function that works off a number of people at a time, until nobody is left. */
+async function workOff(pool: pg.Pool, call: string, bar: Progress): Promise<number> {
+  const { rows } = await pool.query<{ people: number }>("select count(*)::int as people from track.person");
+  for (let done = 0; ; ) {
+    const result = await pool.query<{ people: number }>(`select people::int from ${call}`);
+    const people = result.rows[0]?.people ?? 0;
+    if (people === 0) return done;
+    done += people;
+    bar.update(done, rows[0]?.people);
+  }
+}
+
+/** A demo for who has nothing to show yet: a platform and its people, all that follows from it, and a trained model. */
+async function fill(pool: pg.Pool): Promise<void> {
+  const { finished: _finished, ...population } = (await findPopulation(pool)) ?? {
+    until: midnight(new Date()),
+    finished: false,
+  };
+  const options = Options.parse(population);
+  const client = await pool.connect();
+  try {
+    await step(
+      "Simulating a platform",
+      (bar) => simulate(client, options, ({ fraction }) => bar.update(fraction, 1)),
+      ({ learners, courses, accepted }) => `${learners} learners, ${courses} courses, ${accepted} events`,
+    );
+  } finally {
+    client.release();
+  }
+  const people = (count: number): string => `${count} people`;
+  await step("Forming sessions", (bar) => workOff(pool, "track.refresh_sessions(50)", bar), people);
+  await step("Summing up activity", (bar) => workOff(pool, "analytics.refresh_activity(50) as people", bar), people);
+  await step(
+    "Weighing interactions",
+    (bar) => workOff(pool, "recommend.refresh_interactions(50) as people", bar),
+    people,
+  );
+  await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
+}
+
+async function train(pool: pg.Pool): Promise<void> {
+  await step(
+    "Training the recommender",
+    () => pool.query<{ version: number }>("select version from recommend.train()"),
+    ({ rows }) => `version ${rows[0]?.version}`,
+  );
+}
+
+/** A person of the database, for the token of a learner: the one with the richest history. */
+async function somebody(pool: pg.Pool): Promise<string> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select identity.external_id as name
+     from track.identity as identity
+     join recommend.interaction as interaction on interaction.person_id = identity.person_id
+     where identity.kind = 'user'
+     group by identity.external_id
+     order by count(*) desc, identity.external_id
+     limit 1`,
+  );
+  return rows[0]?.name ?? "ada";
+}
+
+function withoutPassword(url: string): string {
+  const shown = new URL(url);
+  shown.password = "";
+  return shown.href;
+}
+
+export default new Command()
+  .description(
+    "Opens the embedded database (or DATABASE_URL), migrates it, simulates a platform where the embedded database is empty, " +
+      "trains, and serves: the worker and the API in this process.",
+  )
+  .option("--simulate", "simulate a platform on DATABASE_URL too")
+  .addHelpText("after", "\nEnds at Ctrl-C. The next start goes on where this one was.")
+  .action(async (options: { simulate?: true }) => {
+    const began = performance.now();
+    const config = readConfig();
+    const closers = new Closers();
+    let serving = false;
+    const end = (): void => {
+      // A second Ctrl-C does not wait.
+      process.once("SIGINT", () => process.exit(130));
+      if (serving) console.log("\nstopping …");
+      void closers.closeAll().finally(() => process.exit(serving ? 0 : 130));
+    };
+    process.once("SIGINT", end);
+    process.once("SIGTERM", end);
+
+    try {
+      const database = await step(config.databaseUrl === undefined ? "Opening the database" : "Connecting", () =>
+        open(config),
+      );
+      closers.add(() => database.close());
+      await step(
+        "Migrating",
+        () => migrate(database.url),
+        ({ applied, current }) => (applied.length > 0 || current ? "brought up to date" : "up to date"),
+      );
+      const pool = createPool(database, 4);
+      closers.add(() => pool.end());
+
+      const api = await step("Starting the API", () => startApi(config, database));
+      closers.add(() => api.close());
+
+      const unfinished = (await findPopulation(pool))?.finished === false;
+      const empty = !(await exists(pool, "select from track.event"));
+      if (options.simulate === true || (database.embedded && (empty || unfinished))) await fill(pool);
+      const untrained = !(await exists(pool, "select from ml.deployment"));
+      if (untrained && (await exists(pool, "select from recommend.interaction"))) await train(pool);
+
+      const worker = await step("Starting the worker", () => startWorker(config, database));
+      closers.add(() => worker.close());
+
+      serving = true;
+      const authentication = await authenticationOptions(config);
+      console.log(`
+ready in ${((performance.now() - began) / 1000).toFixed(1)} s
+  start page  ${api.url}/
+  GraphQL     ${api.url}/graphiql
+  database    psql ${withoutPassword(database.url)}
+
+Tokens for the header "Authorization: Bearer …", good for 12 hours:`);
+      for (const role of ["learner", "analyst", "admin"] as const) {
+        const person = role === "learner" ? await somebody(pool) : role;
+        console.log(`${role}: ${await signToken({ role, person, source: undefined }, authentication)}`);
+      }
+    } catch (error) {
+      await closers.closeAll();
+      throw error;
+    }
+  });

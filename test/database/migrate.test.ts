@@ -1,0 +1,101 @@
+import { PGlite } from "@electric-sql/pglite";
+import pg from "pg";
+import { afterAll, describe, expect, test } from "vitest";
+import { withClient } from "../../src/database/connect.ts";
+import { checkServer, migrate } from "../../src/database/migrate.ts";
+import { serveSocket } from "../../src/database/socket.ts";
+import { testDatabase } from "../support/database.ts";
+
+const database = await testDatabase({ empty: true });
+
+describe("a server that will not do", () => {
+  test("one that is too old is told its version and the one that is needed", async () => {
+    const version = await database.value<string>("select current_setting('server_version')");
+    await withClient(database.url(), async (client) => {
+      await expect(checkServer(client, 990_000)).rejects.toMatchObject({
+        message: `the server runs PostgreSQL ${version}, and version 99 or later is needed`,
+        hint: expect.stringContaining("Upgrade"),
+      });
+      await checkServer(client);
+    });
+  });
+
+  test("one without pgvector is told how to get it, and nothing is changed", async () => {
+    const bare = await PGlite.create();
+    const socket = await serveSocket(bare);
+    await expect(migrate(socket.url)).rejects.toMatchObject({
+      message: "the server does not have the extension pgvector",
+      hint: expect.stringContaining("pgvector/pgvector"),
+    });
+    const { rows } = await bare.query("select from pg_roles where rolname like 'insights%'");
+    expect(rows).toEqual([]);
+    await socket.stop();
+    await bare.close();
+  });
+});
+
+describe.skipIf(!database.native)("logins that are no superuser (need a real server)", () => {
+  const suffix = Math.random().toString(36).slice(2, 8);
+  const allowed = `insights_test_allowed_${suffix}`;
+  const refused = `insights_test_refused_${suffix}`;
+  const name = new URL(database.url()).pathname.slice(1);
+  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api"].map(
+    (name) => `insights_${name}`,
+  );
+
+  afterAll(async () => {
+    await database.query(`alter database ${pg.escapeIdentifier(name)} owner to current_user`);
+    for (const role of [allowed, refused]) {
+      await database.query(`drop owned by ${role} cascade`);
+      await database.query(`drop role ${role}`);
+    }
+  });
+
+  function signedInAs(role: string): string {
+    const url = new URL(database.url());
+    url.username = role;
+    url.password = "secret";
+    return url.href;
+  }
+
+  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", {
+    timeout: 120_000,
+  }, async () => {
+    await database.query(`create role ${refused} login password 'secret'`);
+    await database.query(`create role ${allowed} login createrole password 'secret'`);
+    // As if it had created them itself, which an earlier installation on this cluster has done.
+    await database.query(`grant ${roles.join(", ")} to ${allowed} with admin option`);
+    await database.query(`alter database ${pg.escapeIdentifier(name)} owner to ${allowed}`);
+    await expect(migrate(signedInAs(allowed))).rejects.toMatchObject({
+      message: expect.stringContaining("the extension pgvector cannot be created"),
+      hint: expect.stringContaining("administrator"),
+    });
+    await database.query("create extension vector");
+    await migrate(signedInAs(allowed));
+    await withClient(signedInAs(allowed), async (client) => {
+      const { rows } = await client.query(
+        "select rolname as owner, rolsuper as super from pg_class join pg_roles on pg_roles.oid = relowner where pg_class.oid = 'track.event'::regclass",
+      );
+      expect(rows).toEqual([{ owner: "insights_owner", super: false }]);
+      await client.query("begin");
+      await client.query("set local role insights_learner");
+      await client.query("rollback");
+    });
+  });
+
+  test("one that may not is told what it lacks", async () => {
+    await expect(migrate(signedInAs(refused))).rejects.toMatchObject({
+      message: expect.stringContaining("may not create the roles"),
+      hint: expect.stringContaining("createrole"),
+    });
+  });
+});
+
+test.skipIf(!database.native)(
+  "two migrations at the same moment are one (needs parallel sessions)",
+  { timeout: 120_000 },
+  async () => {
+    const results = await Promise.all([migrate(database.url()), migrate(database.url())]);
+    expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
+  },
+);
