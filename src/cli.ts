@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
-import { describeError } from "./errors.ts";
+import { describeError, errorCode } from "./errors.ts";
 import { packageRoot } from "./paths.ts";
 
 /*
@@ -35,6 +35,12 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     load: () => import("./commands/doctor.ts"),
   },
 };
+
+// `insights sql … | head` reads no further than it wants to.
+process.stdout.on("error", (error) => {
+  if (errorCode(error) === "EPIPE") process.exit(0);
+  throw error;
+});
 
 const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
 
