@@ -54,10 +54,26 @@ begin
 
     select taken.person_id, tstzrange(session.started_at, session.ended_at, '[]')
     from taken
-    join track.session
-      on session.person_id = taken.person_id
-      and session.started_at <= upper(taken.period)
-      and session.ended_at >= lower(taken.period)
+    cross join lateral (
+      -- Sessions of a person do not overlap: besides those that begin within, only the last one before can reach in.
+      select session.started_at, session.ended_at
+      from track.session
+      where session.person_id = taken.person_id
+        and session.started_at > lower(taken.period)
+        and session.started_at <= upper(taken.period)
+
+      union all
+
+      (
+        select session.started_at, session.ended_at
+        from track.session
+        where session.person_id = taken.person_id
+          and session.started_at <= lower(taken.period)
+        order by session.started_at desc
+        limit 1
+      )
+    ) as session
+    where session.ended_at >= lower(taken.period)
   ),
 
   merged as (
@@ -114,7 +130,7 @@ begin
     from happened
   ),
 
-  placed as materialized (
+  placed as (
     select
       numbered.*,
       first_value(event_id) over session_in_order as session_id,
@@ -128,69 +144,72 @@ begin
     window session_in_order as (partition by person_id, session_number order by occurred_at, event_id)
   ),
 
-  -- A heartbeat belongs to the view that it names, or else to the one before it.
-  named_view as (
-    select distinct on (person_id, session_id, view_key) person_id, session_id, view_key, view_number
-    from placed
-    where opens_view and view_key is not null
-    order by person_id, session_id, view_key, view_number desc
-  ),
-
-  beaten as (
+  named as materialized (
     select
-      placed.person_id,
-      placed.session_id,
-      coalesce(named_view.view_number, placed.view_number) as view_number,
-      count(*)::int as heartbeat_count,
-      max(placed.occurred_at) as last_at,
-      (
-        count(distinct floor(date_part('epoch', placed.occurred_at) / date_part('epoch', v_setting.heartbeat))) - 1
-      ) * v_setting.heartbeat + v_setting.minimum_visit as engaged
+      placed.*,
+      -- A heartbeat belongs to the view that it names, or else to the one before it.
+      case
+        when is_heartbeat and view_key is not null
+          then coalesce(
+            max(view_number) filter (where opens_view) over (partition by person_id, session_number, view_key),
+            view_number
+          )
+        when is_heartbeat then view_number
+      end as beating_number
     from placed
-    left join named_view using (person_id, session_id, view_key)
-    where placed.is_heartbeat
-      and coalesce(named_view.view_number, placed.view_number) > 0
-    group by 1, 2, 3
   ),
 
-  gapped as (
+  -- From here on everything is grouped, not joined: the cost stays linear whatever the planner knows about the tables.
+  spread as (
+    select person_id, session_id, view_number, occurred_at, event_id, item_id, opens_view, gap, null::timestamptz as beat_at
+    from named
+
+    union all
+
+    select person_id, session_id, beating_number, null, null, null, false, null, occurred_at
+    from named
+    where beating_number > 0
+  ),
+
+  viewed as (
     select
       person_id,
       session_id,
-      view_number,
-      sum(gap) as engaged,
-      max(occurred_at + coalesce(gap, '0')) as last_at
-    from placed
-    where view_number > 0
+      view_number::int as view_number,
+      (array_agg(event_id) filter (where opens_view))[1] as event_id,
+      (array_agg(item_id) filter (where opens_view))[1] as item_id,
+      min(occurred_at) as started_at,
+      max(occurred_at) as last_event_at,
+      max(occurred_at + coalesce(gap, '0')) as last_sign_at,
+      count(occurred_at)::int as event_count,
+      sum(gap) as gaps,
+      count(beat_at)::int as heartbeat_count,
+      max(beat_at) as last_beat_at,
+      count(distinct floor(date_part('epoch', beat_at) / date_part('epoch', v_setting.heartbeat))) as beats,
+      (array_agg(item_id order by occurred_at, event_id) filter (where item_id is not null))[1] as entry_item_id,
+      (array_agg(item_id order by occurred_at desc, event_id desc) filter (where item_id is not null))[1] as exit_item_id
+    from spread
     group by person_id, session_id, view_number
   ),
 
-  measured as (
+  measured as materialized (
     select
-      viewed.person_id,
-      viewed.event_id,
-      viewed.session_id,
-      viewed.view_number::int as view_number,
-      viewed.item_id,
-      viewed.occurred_at as started_at,
-      coalesce(beaten.last_at, gapped.last_at) as ended_at,
+      viewed.*,
       -- Where the client sends heartbeats, a view without any was left at once.
       case
-        when beaten.engaged is not null then beaten.engaged
-        when beating.session_id is not null then interval '0'
-        else coalesce(gapped.engaged, '0')
+        when view_number = 0 then null
+        when beats > 0 then (beats - 1) * v_setting.heartbeat + v_setting.minimum_visit
+        when bool_or(beats > 0) over whole_session then interval '0'
+        else coalesce(gaps, '0')
       end as engaged,
       case
-        when beating.session_id is not null then 'heartbeats'
-        when gapped.engaged is not null then 'gaps'
+        when view_number = 0 then null
+        when bool_or(beats > 0) over whole_session then 'heartbeats'
+        when gaps is not null then 'gaps'
         else 'nothing'
-      end as engaged_by,
-      coalesce(beaten.heartbeat_count, 0) as heartbeat_count
-    from placed as viewed
-    join gapped using (person_id, session_id, view_number)
-    left join beaten using (person_id, session_id, view_number)
-    left join (select distinct person_id, session_id from beaten) as beating using (person_id, session_id)
-    where viewed.opens_view
+      end as engaged_by
+    from viewed
+    window whole_session as (partition by person_id, session_id)
   ),
 
   stored_view as (
@@ -198,15 +217,11 @@ begin
       person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
     )
     select
-      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
+      person_id, event_id, session_id, view_number, item_id, started_at, coalesce(last_beat_at, last_sign_at), engaged, engaged_by,
+      heartbeat_count
     from measured
+    where view_number > 0
     returning 1
-  ),
-
-  summed as (
-    select person_id, session_id, sum(engaged) as engaged, bool_or(engaged_by = 'heartbeats') as by_heartbeats, bool_or(engaged_by = 'gaps') as by_gaps
-    from measured
-    group by person_id, session_id
   ),
 
   stored_session as (
@@ -214,23 +229,22 @@ begin
       person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by, entry_item_id, exit_item_id
     )
     select
-      placed.person_id,
-      placed.session_id,
-      min(placed.occurred_at),
-      max(placed.occurred_at),
-      count(*),
-      count(*) filter (where placed.opens_view),
-      coalesce(max(summed.engaged), '0'),
+      person_id,
+      session_id,
+      min(started_at),
+      max(last_event_at),
+      sum(event_count),
+      max(view_number),
+      coalesce(sum(engaged), '0'),
       case
-        when bool_or(summed.by_heartbeats) then 'heartbeats'
-        when bool_or(summed.by_gaps) then 'gaps'
+        when bool_or(engaged_by = 'heartbeats') then 'heartbeats'
+        when bool_or(engaged_by = 'gaps') then 'gaps'
         else 'nothing'
       end,
-      (array_agg(placed.item_id order by placed.occurred_at, placed.event_id) filter (where placed.item_id is not null))[1],
-      (array_agg(placed.item_id order by placed.occurred_at desc, placed.event_id desc) filter (where placed.item_id is not null))[1]
-    from placed
-    left join summed using (person_id, session_id)
-    group by placed.person_id, placed.session_id
+      (array_agg(entry_item_id order by view_number) filter (where entry_item_id is not null))[1],
+      (array_agg(exit_item_id order by view_number desc) filter (where exit_item_id is not null))[1]
+    from measured
+    group by person_id, session_id
     returning 1
   )
 
