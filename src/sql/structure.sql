@@ -4,4 +4,5 @@
 --!include privacy/tables.sql
 --!include track/tables.sql
 --!include analytics/tables.sql
+--!include recommend/tables.sql
 --!include monitor/tables.sql

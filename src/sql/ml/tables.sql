@@ -89,3 +89,218 @@ create type ml.ease_row as (item_no int, item text, weights vector, inverse vect
 comment on type ml.ease_row is $$
 An item of an EASE model: its place in all the vectors of the model, its name, its row of the weights B and its row of P = (XᵀX + λI)⁻¹.
 $$;
+comment on column ml.ease_row.item_no is $$Place of the item in all the vectors of the model, from 1.$$;
+comment on column ml.ease_row.item is $$The item, as text.$$;
+comment on column ml.ease_row.weights is $$Row of B: what interest in the item says about each item.$$;
+comment on column ml.ease_row.inverse is $$Row of P, which `ml.rank_one_update` keeps current.$$;
+
+create table ml.tree_node (
+  model_id bigint not null references ml.model on delete cascade,
+  tree int not null check (tree > 0),
+  node int not null check (node >= 0),
+  parent int check (parent < node),
+  feature text,
+  threshold float8,
+  categories text[],
+  missing_left boolean,
+  left_node int,
+  right_node int,
+  value float8,
+  gain float8,
+  cover float8 not null,
+  primary key (model_id, tree, node),
+  check ((parent is null) = (node = 0)),
+  check ((feature is null) = (value is not null)),
+  check (feature is null or (missing_left is not null and left_node is not null and right_node is not null and num_nonnulls(threshold, categories) = 1))
+);
+
+comment on table ml.tree_node is $$
+@behavior -*
+The trees of registered models, one row a node, as `ml.gbm_train` writes them.
+$$;
+comment on column ml.tree_node.model_id is $$Version that it belongs to.$$;
+comment on column ml.tree_node.tree is $$1, 2, 3, … in the order of training.$$;
+comment on column ml.tree_node.node is $$Number within the tree; 0 is the root.$$;
+comment on column ml.tree_node.parent is $$Node above; null for the root.$$;
+comment on column ml.tree_node.feature is $$Feature that decides; null for a leaf.$$;
+comment on column ml.tree_node.threshold is $$Values below go left; infinity: every value that is not missing does.$$;
+comment on column ml.tree_node.categories is $$Categories that go left.$$;
+comment on column ml.tree_node.missing_left is $$Whether missing values go left.$$;
+comment on column ml.tree_node.left_node is $$Node to the left.$$;
+comment on column ml.tree_node.right_node is $$Node to the right.$$;
+comment on column ml.tree_node.value is $$What a leaf adds to the score.$$;
+comment on column ml.tree_node.gain is $$What the split improved in training.$$;
+comment on column ml.tree_node.cover is $$Weight of the training rows that came by: for explanations.$$;
+
+create table ml.embedding (
+  model_id bigint not null references ml.model on delete cascade,
+  side smallint not null check (side in (1, 2)),
+  key text not null check (length(key) <= 512),
+  embedding vector not null,
+  primary key (model_id, side, key)
+);
+
+comment on table ml.embedding is $$
+@behavior -*
+Vectors of registered models that compare things by likeness. They are looked through as a whole, model by model.
+$$;
+comment on column ml.embedding.model_id is $$Version that it belongs to.$$;
+comment on column ml.embedding.side is $$1 or 2: which of the two keys of the model it is of; models with one kind of thing have side 1 only.$$;
+comment on column ml.embedding.key is $$Name of the thing.$$;
+comment on column ml.embedding.embedding is $$Its vector; all of a model are of one length.$$;
+
+create table ml.score (
+  model_id bigint not null references ml.model on delete cascade,
+  keys text[] not null,
+  score float8 not null,
+  primary key (model_id, keys)
+);
+
+comment on table ml.score is $$
+@behavior -*
+Registered models that are tables of answers.
+$$;
+comment on column ml.score.model_id is $$Version that it belongs to.$$;
+comment on column ml.score.keys is $$Values of the model's keys, in their order.$$;
+comment on column ml.score.score is $$The answer.$$;
+
+create table ml.input_profile (
+  model_id bigint not null references ml.model on delete cascade,
+  feature text not null,
+  edges float8[],
+  categories text[],
+  shares float8[] not null,
+  primary key (model_id, feature),
+  check (num_nonnulls(edges, categories) = 1),
+  check (cardinality(shares) = 2 + coalesce(cardinality(edges), cardinality(categories)))
+);
+
+comment on table ml.input_profile is $$
+How each feature of a model was distributed in training, for the watch on drift.
+$$;
+comment on column ml.input_profile.model_id is $$Version.$$;
+comment on column ml.input_profile.feature is $$Feature.$$;
+comment on column ml.input_profile.edges is $$Edges of the bins of a number, at deciles of the training; null for a category.$$;
+comment on column ml.input_profile.categories is $$The frequent categories; null for a number.$$;
+comment on column ml.input_profile.shares is $$Share of the rows in each bin: missing ones, then one more than there are edges; or missing ones, each category, all others.$$;
+
+create table ml.comparison (
+  comparison_id bigint generated always as identity primary key,
+  project_id int not null references ml.project,
+  challenger_model_id bigint not null references ml.model on delete cascade,
+  champion_model_id bigint references ml.model on delete cascade,
+  metric text not null,
+  challenger_value float8,
+  champion_value float8,
+  challenger_metrics jsonb not null,
+  champion_metrics jsonb,
+  row_count bigint not null,
+  outcome text not null check (outcome in ('first', 'better', 'equal', 'worse', 'incomparable')),
+  compared_at timestamptz not null default clock_timestamp()
+);
+
+comment on table ml.comparison is $$
+Each new version against the one in force, both scored on the same rows that neither was trained on.
+$$;
+comment on column ml.comparison.comparison_id is $$Key, ascending with time.$$;
+comment on column ml.comparison.project_id is $$Project.$$;
+comment on column ml.comparison.challenger_model_id is $$The new version.$$;
+comment on column ml.comparison.champion_model_id is $$The version that was in force; null when none was.$$;
+comment on column ml.comparison.metric is $$Metric of the project, by which it is decided.$$;
+comment on column ml.comparison.challenger_value is $$That metric of the new version.$$;
+comment on column ml.comparison.champion_value is $$That metric of the version that was in force.$$;
+comment on column ml.comparison.challenger_metrics is $$All metrics of the new version.$$;
+comment on column ml.comparison.champion_metrics is $$All metrics of the version that was in force.$$;
+comment on column ml.comparison.row_count is $$On how many rows.$$;
+comment on column ml.comparison.outcome is $$`first`, `better`, `equal`, `worse`, or `incomparable` when the version in force needs features that are no longer there. Deployed unless equal or worse.$$;
+comment on column ml.comparison.compared_at is $$When.$$;
+
+create index comparison_project on ml.comparison (project_id, comparison_id desc);
+create index comparison_challenger on ml.comparison (challenger_model_id);
+create index comparison_champion on ml.comparison (champion_model_id);
+
+create table ml.drift (
+  drift_id bigint generated always as identity primary key,
+  model_id bigint not null references ml.model on delete cascade,
+  statistic text not null check (statistic in ('population_stability_index', 'calibration', 'metric')),
+  feature text,
+  value float8 not null,
+  reference float8,
+  verdict text not null check (verdict in ('stable', 'shifting', 'drifted')),
+  row_count bigint not null,
+  measured_at timestamptz not null default clock_timestamp(),
+  check ((feature is not null) = (statistic = 'population_stability_index'))
+);
+
+comment on table ml.drift is $$
+How far what a version meets has moved from what it was trained on: its inputs, its calibration, its metric.
+$$;
+comment on column ml.drift.drift_id is $$Key, ascending with time.$$;
+comment on column ml.drift.model_id is $$Version.$$;
+comment on column ml.drift.statistic is $$`population_stability_index` of an input, `calibration` (mean distance of predicted and observed share, or of mean prediction and mean value in standard deviations), or `metric` (of the project).$$;
+comment on column ml.drift.feature is $$The input, for its stability index.$$;
+comment on column ml.drift.value is $$The statistic.$$;
+comment on column ml.drift.reference is $$What it was in training; null where that is 0 by definition.$$;
+comment on column ml.drift.verdict is $$`stable`, `shifting` or `drifted`; for the index below 0.1, below 0.25, above.$$;
+comment on column ml.drift.row_count is $$Rows that it was measured on.$$;
+comment on column ml.drift.measured_at is $$When.$$;
+
+create index drift_model on ml.drift (model_id, drift_id desc);
+
+alter table ml.tree_node enable row level security;
+alter table ml.embedding enable row level security;
+alter table ml.score enable row level security;
+alter table ml.input_profile enable row level security;
+alter table ml.comparison enable row level security;
+alter table ml.drift enable row level security;
+
+create type ml.training as (
+  project text,
+  version int,
+  algorithm text,
+  deployed boolean,
+  outcome text,
+  metric text,
+  value float8,
+  champion_version int,
+  champion_value float8,
+  metrics jsonb,
+  row_count bigint,
+  holdout_row_count bigint,
+  duration interval
+);
+
+comment on type ml.training is $$
+What became of a training or a comparison: the version, its metrics on the held-out rows beside those of the version in force, and whether it was deployed.
+$$;
+comment on column ml.training.project is $$Project.$$;
+comment on column ml.training.version is $$The new version.$$;
+comment on column ml.training.algorithm is $$Its method.$$;
+comment on column ml.training.deployed is $$Whether it is in force now.$$;
+comment on column ml.training.outcome is $$`first`, `better`, `equal`, `worse` than the version in force, or `incomparable`.$$;
+comment on column ml.training.metric is $$Metric of the project.$$;
+comment on column ml.training.value is $$That metric of the version on the held-out rows.$$;
+comment on column ml.training.champion_version is $$The version that was in force.$$;
+comment on column ml.training.champion_value is $$The metric of that version on the same rows.$$;
+comment on column ml.training.metrics is $$All metrics of the version.$$;
+comment on column ml.training.row_count is $$Rows that it was trained on.$$;
+comment on column ml.training.holdout_row_count is $$Rows that were held out.$$;
+comment on column ml.training.duration is $$Elapsed time.$$;
+
+create type ml.contribution as (feature text, feature_value text, contribution float8);
+
+comment on type ml.contribution is $$
+What a feature added to a raw score, compared with the mean of the training rows. The contributions of a prediction, `(base)` included, sum to its raw score.
+$$;
+comment on column ml.contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
+comment on column ml.contribution.feature_value is $$Its value as text; null when missing.$$;
+comment on column ml.contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
+
+create type ml.neighbour as (rank int, key text, similarity float8);
+
+comment on type ml.neighbour is $$
+A thing that is like another one in a model of embeddings.
+$$;
+comment on column ml.neighbour.rank is $$1 for the nearest.$$;
+comment on column ml.neighbour.key is $$Name of the thing.$$;
+comment on column ml.neighbour.similarity is $$Inner product or cosine, as the model says.$$;

@@ -1,0 +1,35 @@
+create or replace function recommend._check(
+  top int,
+  kind text
+)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to ''
+as $$
+begin
+  if _check.top is null or _check.top not between 1 and 1000 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('top is %s', coalesce(_check.top::text, 'null')),
+      hint = 'Give a number from 1 to 1000.';
+  end if;
+  if not exists (select from track.item where item.kind = _check.kind) then
+    raise exception using
+      errcode = 'CF002',
+      message = format('there is no item of kind "%s"', coalesce(_check.kind, 'null')),
+      hint = coalesce(
+        (select format('There are %s.', string_agg(distinct item.kind, ', ' order by item.kind)) from track.item),
+        'There are no items yet: send events, or run track.sync_items.'
+      );
+  end if;
+end;
+$$;
+
+comment on function recommend._check(int, text) is $$
+@behavior -*
+Raises CF001 for a length of list out of 1 to 1000, CF002 for a kind that no item has.
+$$;
+
+grant execute on function recommend._check(int, text) to insights_reader, insights_learner;

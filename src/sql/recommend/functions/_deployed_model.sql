@@ -1,0 +1,24 @@
+create or replace function recommend._deployed_model(kind text)
+returns setof ml.model
+language sql
+stable
+parallel safe
+begin atomic
+  select model.*
+  from ml.project
+  cross join lateral (
+    select deployment.model_id
+    from ml.deployment
+    where deployment.project_id = project.project_id
+    order by deployment.deployment_id desc
+    limit 1
+  ) as latest
+  join ml.model on model.model_id = latest.model_id
+  where project.name = 'recommend.' || _deployed_model.kind;
+end;
+
+comment on function recommend._deployed_model(text) is $$
+The version of the recommender of a kind that is in force; no row when none was trained.
+$$;
+
+grant execute on function recommend._deployed_model(text) to insights_reader;

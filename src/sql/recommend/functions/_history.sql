@@ -1,0 +1,71 @@
+create or replace function recommend._history(
+  person_id bigint,
+  kind text
+)
+returns table (item_id bigint, strength real, is_left_out boolean)
+language plpgsql
+stable
+parallel safe
+set search_path to ''
+set jit to off
+as $$
+declare
+  v_full_weight constant real := (select full_weight from recommend.setting);
+  -- Events that came in since the last refresh: then the stored interactions are not the whole truth.
+  v_is_behind constant boolean := exists (
+    select from track.stale where stale.person_id = _history.person_id
+  ) or exists (
+    select from track.changed where changed.person_id = _history.person_id and changed.consumer = 'recommend.interaction'
+  );
+begin
+  -- Without consent nothing is looked at.
+  if not privacy.allowed(_history.person_id, 'personalization') then
+    return;
+  end if;
+
+  return query
+  with stored as (
+    select interaction.item_id, interaction.weight, interaction.completed_at, interaction.dismissed_at
+    from recommend.interaction
+    where interaction.person_id = _history.person_id
+      and not v_is_behind
+
+    union all
+
+    select interaction.item_id, interaction.weight, interaction.completed_at, interaction.dismissed_at
+    from recommend._interactions_of(array[_history.person_id]) as interaction
+    where v_is_behind
+  ),
+
+  leaf as (
+    select stored.item_id, stored.weight, stored.completed_at is not null or stored.dismissed_at is not null as is_over
+    from stored
+
+    union all
+
+    -- What the application says: enrolled is taken, whatever became of it.
+    select enrolment.item_id, v_full_weight, true
+    from track.enrolment
+    where enrolment.person_id = _history.person_id
+  )
+
+  select
+    target.item_id,
+    least(sum(leaf.weight) / v_full_weight, 1)::real,
+    -- A course is not over because a page of it is.
+    sum(leaf.weight) >= v_full_weight or bool_or(leaf.is_over and ancestor.depth = 0)
+  from leaf
+  join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
+  join track.item as target on target.item_id = ancestor.ancestor_item_id
+  where target.kind = _history.kind
+  group by target.item_id;
+end;
+$$;
+
+comment on function recommend._history(bigint, text) is $$
+@behavior -*
+What a person has to do with the items of a kind, as the caller may see it: strength from 0 to 1, summed over what an item contains, and whether the item is to be left out (taken, finished, dismissed, enrolled).
+Right to the last event: where events wait for the refresh, they are computed on the spot. Empty for who objected to `personalization`.
+$$;
+
+grant execute on function recommend._history(bigint, text) to insights_reader, insights_learner;

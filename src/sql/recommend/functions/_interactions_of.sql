@@ -1,0 +1,43 @@
+create or replace function recommend._interactions_of(people bigint[])
+returns setof recommend.interaction
+language sql
+stable
+parallel safe
+begin atomic
+  with counted as (
+    select
+      event.person_id,
+      event.item_id,
+      event_weight.weight * least(count(*), event_weight.most_counted) as weight,
+      count(*) as event_count,
+      min(event.occurred_at) as first_at,
+      max(event.occurred_at) as last_at,
+      max(event.occurred_at) filter (where event_weight.completes) as completed_at,
+      max(event.occurred_at) filter (where event_weight.dismisses) as dismissed_at
+    from track.event
+    join track.event_type using (event_type_id)
+    join recommend.event_weight on event_weight.event = event_type.name
+    where event.person_id = any (_interactions_of.people)
+      and event.person_id <> 0
+      and event.item_id is not null
+    group by event.person_id, event.item_id, event_weight.event
+  )
+
+  select
+    person_id,
+    item_id,
+    sum(weight)::real,
+    sum(event_count)::int,
+    min(first_at),
+    max(last_at),
+    max(completed_at),
+    max(dismissed_at)
+  from counted
+  group by person_id, item_id;
+end;
+
+comment on function recommend._interactions_of(bigint[]) is $$
+The interactions of some people, computed from their events: what `recommend.interaction` holds once it is up to date.
+$$;
+
+grant execute on function recommend._interactions_of(bigint[]) to insights_reader, insights_learner;

@@ -1,0 +1,46 @@
+/* A definer: it reads who has to do with what, and answers with shares of the most popular item only. */
+create or replace function recommend._popularity(kind text)
+returns table (item_id bigint, popularity float8)
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to ''
+set jit to off
+as $$
+begin
+  if (select relispopulated from pg_catalog.pg_class where oid = 'analytics.item_popularity'::regclass) then
+    return query
+    with counted as (
+      select
+        item_popularity.item_id,
+        item_popularity.person_count * item_popularity.decayed_event_count / nullif(item_popularity.event_count, 0) as people
+      from analytics.item_popularity
+      join track.item using (item_id)
+      where item.kind = _popularity.kind
+    )
+    select counted.item_id, (counted.people / nullif(max(counted.people) over (), 0))::float8
+    from counted
+    where counted.people > 0;
+    return;
+  end if;
+
+  -- A young installation, before the first refresh of the view.
+  return query
+  with counted as (
+    select ancestor.ancestor_item_id as item_id, count(distinct interaction.person_id) as people
+    from recommend.interaction
+    join track.item_ancestor as ancestor using (item_id)
+    join track.item on item.item_id = ancestor.ancestor_item_id
+    where item.kind = _popularity.kind
+    group by ancestor.ancestor_item_id
+  )
+  select counted.item_id, counted.people / (max(counted.people) over ())::float8
+  from counted;
+end;
+$$;
+
+comment on function recommend._popularity(text) is $$
+@behavior -*
+Popularity of the items of a kind, 1 for the most popular one: by people, each item's share of recent use counting (halved every 30 days).
+$$;

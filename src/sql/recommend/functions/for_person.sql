@@ -1,0 +1,38 @@
+/* A definer of insights_reader: workers and admins ask for anybody, and need no right on the tables for it. */
+create or replace function recommend.for_person(
+  person text,
+  top int default 10,
+  kind text default 'course'
+)
+returns setof recommend.recommendation
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to ''
+set jit to off
+as $$
+begin
+  if nullif(btrim(for_person.person), '') is null then
+    raise exception using
+      errcode = 'CF001',
+      message = 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
+      hint = 'Give the userId or anonymousId that was sent with events.';
+  end if;
+  perform recommend._check(for_person.top, for_person.kind);
+  return query
+  select *
+  from recommend._recommend(track.find_person(for_person.person), for_person.top, for_person.kind);
+end;
+$$;
+
+alter function recommend.for_person(text, int, text) owner to insights_reader;
+
+comment on function recommend.for_person(text, int, text) is $$
+Items for a person, by the `userId` or `anonymousId` that the application knows, best first, each with reasons that add up to its score.
+Left out is what the person has taken, finished, dismissed or is enrolled in, and what is not available now. An event counts from the moment that it is stored.
+A stranger, and who objected to `personalization`, gets what is popular: then `basis` says so.
+Errors: CF001 for an empty name or `top`, CF002 for a kind that no item has.
+$$;
+
+grant execute on function recommend.for_person(text, int, text) to insights_admin, insights_worker;

@@ -1,0 +1,23 @@
+create or replace function recommend.rebuild()
+returns bigint
+language sql
+volatile
+security definer
+set search_path to ''
+as $$
+  with marked as (
+    insert into track.changed (person_id, consumer, since, until)
+    select person_id, 'recommend.interaction', '-infinity', 'infinity'
+    from track.person
+    where person_id <> 0
+    returning 1
+  )
+  select count(*) from marked;
+$$;
+
+comment on function recommend.rebuild() is $$
+Marks all interactions as out of date, after a change of `recommend.event_weight`; returns how many people that concerns.
+The workers, or `recommend.refresh_interactions`, then compute them from scratch.
+$$;
+
+grant execute on function recommend.rebuild() to insights_admin, insights_worker;

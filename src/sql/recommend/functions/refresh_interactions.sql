@@ -1,0 +1,100 @@
+/*
+ * An event can raise, complete or take back what a person has to do with an item, and a merge or an erasure can take any
+ * of it away, so the people who changed are computed anew from their events; nobody else is touched. Only rows that
+ * differ are written.
+ */
+create or replace function recommend.refresh_interactions(most_people int default 2000)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path to ''
+set jit to off
+as $$
+declare
+  v_people bigint[];
+begin
+  if refresh_interactions.most_people is null or refresh_interactions.most_people < 1 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('most_people is %s', coalesce(refresh_interactions.most_people::text, 'null')),
+      hint = 'Give the number of people to refresh in one call, 1 or more.';
+  end if;
+
+  -- One refresh at a time: two would write the same rows.
+  perform pg_advisory_xact_lock(hashtext('recommend.refresh_interactions'));
+
+  with picked as (
+    select distinct person_id
+    from track.changed
+    where consumer = 'recommend.interaction'
+    order by person_id
+    limit refresh_interactions.most_people
+  ),
+
+  taken as (
+    delete from track.changed
+    using picked
+    where changed.person_id = picked.person_id
+      and changed.consumer = 'recommend.interaction'
+    returning changed.person_id
+  )
+
+  select array_agg(distinct person_id) into v_people
+  from taken;
+
+  -- Whoever objected is forgotten at the next refresh, whether or not anything else happened.
+  delete from recommend.interaction
+  using privacy.current_consent
+  where interaction.person_id = current_consent.person_id
+    and current_consent.purpose = 'personalization'
+    and not current_consent.granted;
+
+  if v_people is null then
+    return 0;
+  end if;
+
+  with fresh as materialized (
+    select interaction.*
+    from recommend._interactions_of(array(
+      select person_id from unnest(v_people) as person_id where privacy.allowed(person_id, 'personalization')
+    )) as interaction
+  ),
+
+  gone as (
+    delete from recommend.interaction
+    where interaction.person_id = any (v_people)
+      and not exists (
+        select
+        from fresh
+        where fresh.person_id = interaction.person_id
+          and fresh.item_id = interaction.item_id
+      )
+  )
+
+  insert into recommend.interaction (
+    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at
+  )
+  select person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at
+  from fresh
+  on conflict (person_id, item_id) do update
+  set
+    weight = excluded.weight,
+    event_count = excluded.event_count,
+    first_at = excluded.first_at,
+    last_at = excluded.last_at,
+    completed_at = excluded.completed_at,
+    dismissed_at = excluded.dismissed_at
+  where interaction is distinct from excluded;
+
+  return cardinality(v_people);
+end;
+$$;
+
+comment on function recommend.refresh_interactions(int) is $$
+Brings `recommend.interaction` up to date for at most so many people whose events changed; returns how many. Call it until that is 0.
+Idempotent, and right for late events, merges of people and deletions. People who objected to `personalization` have no interactions.
+Errors: CF001 for fewer than one person.
+$$;
+
+grant execute on function recommend.refresh_interactions(int) to insights_worker;

@@ -1,0 +1,95 @@
+/* A definer: the weights are granted to nobody. */
+create or replace function recommend.similar_items(
+  item text,
+  top int default 10
+)
+returns setof recommend.similar_item
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path from current
+set jit to off
+as $$
+declare
+  v_item track.item;
+  v_model ml.model;
+  v_weights real[];
+begin
+  if similar_items.top is null or similar_items.top not between 1 and 1000 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('top is %s', coalesce(similar_items.top::text, 'null')),
+      hint = 'Give a number from 1 to 1000.';
+  end if;
+
+  select * into v_item
+  from track.item as known
+  where known.external_id = similar_items.item;
+  if not found then
+    raise exception using
+      errcode = 'CF002',
+      message = format('there is no item "%s"', coalesce(similar_items.item, 'null')),
+      hint = coalesce(
+        'Did you mean "' || ml._nearest(
+          similar_items.item,
+          (
+            select array_agg(near.external_id)
+            from (
+              select known.external_id
+              from track.item as known
+              where known.kind = 'course' or known.external_id like left(similar_items.item, 3) || '%'
+              limit 1000
+            ) as near
+          )
+        ) || '"?',
+        'Give an item by the name that was sent with events.'
+      );
+  end if;
+
+  select * into v_model
+  from recommend._deployed_model(v_item.kind);
+  if not found then
+    raise exception using
+      errcode = 'CF006',
+      message = format('no recommender is trained for items of kind "%s"', v_item.kind),
+      hint = format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind);
+  end if;
+
+  select item_weight.weights::real[] into v_weights
+  from recommend.item_weight
+  where item_weight.model_id = v_model.model_id
+    and item_weight.item_id = v_item.item_id;
+  if not found then
+    raise exception using
+      errcode = 'CF006',
+      message = format('version %s of the recommender does not know "%s"', v_model.version, similar_items.item),
+      hint = 'Nobody had taken it when the version was trained; a later version will know it.';
+  end if;
+
+  return query
+  select
+    row_number() over (order by entry.weight desc, other.item_id)::int,
+    other.item_id,
+    other.external_id,
+    other.title,
+    entry.weight::float8
+  from unnest(v_weights) with ordinality as entry (weight, item_no)
+  join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_no = entry.item_no
+  join track.item as other on other.item_id = item_weight.item_id
+  where other.item_id <> v_item.item_id
+    and entry.weight > 0
+    and (other.available_from is null or other.available_from <= now())
+    and (other.available_until is null or other.available_until > now())
+  order by entry.weight desc, other.item_id
+  limit similar_items.top;
+end;
+$$;
+
+comment on function recommend.similar_items(text, int) is $$
+Items that go with an item, strongest first: what interest in it says for them, with what all other items say taken into account (a partial correlation, not a mere count of common people).
+Only items of the same kind that are available now and that it speaks for.
+Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 where no model is trained, or the model does not know the item.
+$$;
+
+grant execute on function recommend.similar_items(text, int) to insights_learner, insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,333 @@
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import * as algebra from "../../support/matrix.ts";
+import { forPerson, ingest, type Recommendation, refresh, twoTastes } from "../../support/recommend.ts";
+
+const database = await testDatabase();
+const people = 40;
+const history = twoTastes(people, algebra.generator(5));
+const courses = [...new Set(history.map(({ item }) => item ?? ""))].sort();
+const owned = (person: string): Set<string> =>
+  new Set(history.filter((step) => step.person === person).map(({ item }) => item ?? ""));
+
+/** The database of the tests below: history, a model of lambda 10, popularity. */
+await ingest(database, history);
+await refresh(database);
+
+const sum = (row: Recommendation): number => row.reasons.reduce((total, { contribution }) => total + contribution, 0);
+
+const mine = (person: string, role = "insights_learner", call = "recommend.for_me()"): Promise<Recommendation[]> =>
+  database.as(role, { "insights.person": person }, async (db) =>
+    (await db.rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`)).map(({ row }) => row),
+  );
+
+describe("before any training", () => {
+  test("everybody gets what is popular, less what is taken", async () => {
+    const counts = new Map<string, number>();
+    for (const course of courses) {
+      counts.set(course, [...Array(people).keys()].filter((n) => owned(`p${n}`).has(course)).length);
+    }
+    const most = Math.max(...counts.values());
+    const rows = await forPerson(database, "p0", 100);
+    expect(rows.map(({ item }) => item).sort()).toEqual(courses.filter((course) => !owned("p0").has(course)));
+    for (const row of rows) {
+      expect(row).toMatchObject({
+        basis: "popularity",
+        model_version: null,
+        reasons: [{ kind: "popularity", item: null, contribution: row.score }],
+      });
+      expect(row.score).toBeCloseTo((counts.get(row.item) ?? 0) / most, 9);
+    }
+    expect(rows.map(({ score }) => score)).toEqual(rows.map(({ score }) => score).sort((a, b) => b - a));
+  });
+
+  test("similar items are refused with what to do", async () => {
+    const error = await database.rejects("select * from recommend.similar_items('art-1')");
+    expect(error.code).toBe("CF006");
+    expect(error.hint).toContain("recommend.train('course')");
+  });
+});
+
+describe("with a model", () => {
+  let weights: { items: string[]; rows: number[][] } = { items: [], rows: [] };
+
+  test("the score is the sum over the person's own items, and so are the reasons", async () => {
+    await database.query("update recommend.setting set lambdas = '{10}', most_reasons = 2");
+    await database.query("select recommend.train()");
+    const x = [...Array(people).keys()]
+      .map((n) => courses.map((course) => Number(owned(`p${n}`).has(course))))
+      .filter((row) => row.includes(1));
+    weights = { items: courses, rows: algebra.ease(x, 10) };
+
+    await fc.assert(
+      fc.asyncProperty(fc.nat({ max: people - 1 }), fc.integer({ min: 1, max: 12 }), async (n, top) => {
+        const own = owned(`p${n}`);
+        fc.pre(own.size > 0);
+        const rows = await forPerson(database, `p${n}`, top);
+        const expected = courses
+          .filter((course) => !own.has(course))
+          .map((course) => ({
+            item: course,
+            score: [...own].reduce(
+              (total, item) => total + (weights.rows[courses.indexOf(item)]?.[courses.indexOf(course)] ?? 0),
+              0,
+            ),
+          }))
+          .sort((a, b) => b.score - a.score)
+          .slice(0, top);
+        expect(rows.map(({ item, score }) => ({ item, score }))).toEqual(
+          expected.map(({ item, score }) => ({ item, score: expect.closeTo(score, 5) })),
+        );
+        rows.forEach((row, i) => {
+          expect(row).toMatchObject({ rank: i + 1, basis: "model", model_version: 1, title: row.item.toUpperCase() });
+          expect(Math.abs(sum(row) - row.score)).toBeLessThan(1e-12);
+          expect(row.reasons).toHaveLength(Math.min(own.size, 3));
+          for (const [place, reason] of row.reasons.entries()) {
+            if (place === 2) {
+              expect(reason).toMatchObject({ kind: "others", item: null, title: `${own.size - 2} more` });
+            } else {
+              expect(reason).toMatchObject({ kind: "item", title: reason.item?.toUpperCase() });
+              expect(own).toContain(reason.item);
+              const weight = weights.rows[courses.indexOf(reason.item ?? "")]?.[courses.indexOf(row.item)] ?? 0;
+              expect(reason.contribution).toBeCloseTo(weight, 5);
+            }
+          }
+          const [first, second] = row.reasons;
+          if (second?.kind === "item") {
+            expect(Math.abs(first?.contribution ?? 0)).toBeGreaterThanOrEqual(Math.abs(second.contribution));
+          }
+        });
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test("an event of a moment ago counts, without a refresh or a training", async () => {
+    const [best] = await forPerson(database, "p2");
+    await ingest(database, [{ person: "p2", event: "Course Enrolled", item: best?.item ?? "", day: 150 }]);
+    const straight = await forPerson(database, "p2", 100);
+    expect(straight.map(({ item }) => item)).not.toContain(best?.item);
+    const now = new Set([...owned("p2"), best?.item ?? ""]);
+    for (const row of straight) {
+      const score = [...now].reduce(
+        (total, item) => total + (weights.rows[courses.indexOf(item)]?.[courses.indexOf(row.item)] ?? 0),
+        0,
+      );
+      expect(row.score).toBeCloseTo(score, 5);
+    }
+
+    // Between the refresh of the sessions and that of the interactions, and after both.
+    const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);
+    await database.query("select track.refresh_sessions()");
+    expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
+    await database.query("select recommend.refresh_interactions()");
+    expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
+  });
+
+  test("a newcomer's first event turns popularity into reasons", async () => {
+    await ingest(database, [{ person: "newcomer", event: "Course Enrolled", item: "law-1" }]);
+    const rows = await forPerson(database, "newcomer");
+    expect(rows[0]).toMatchObject({ basis: "model", reasons: [{ kind: "item", item: "law-1" }] });
+    expect(rows.slice(0, 3).every(({ item }) => item.startsWith("law-"))).toBe(true);
+  });
+
+  test("what is finished, dismissed or enrolled in is left out; what was merely looked at is not", async () => {
+    const name = "p4";
+    const candidates = (await forPerson(database, name, 100)).map(({ item }) => item);
+    const [finished = "", dismissed = "", enrolled = "", visited = "", partly = ""] = candidates;
+    await ingest(database, [
+      { person: name, event: "Course Completed", item: finished, day: 151 },
+      { person: name, event: "Course Dismissed", item: dismissed, day: 151 },
+      { person: name, event: "Page Viewed", item: `${visited}-page`, day: 151, kind: "page", parent: visited },
+      { person: name, event: "Task Completed", item: `${partly}-task`, day: 151, kind: "task", parent: partly },
+    ]);
+    await database.query(
+      `insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
+       select person_id, item_id, 'dropped', '2026-02-01', '2026-03-01', identity_id
+       from track.identity cross join track.item
+       where identity.external_id = $1 and item.external_id = $2`,
+      [name, enrolled],
+    );
+    const left = (await forPerson(database, name, 100)).map(({ item }) => item);
+    expect([...left].sort()).toEqual(
+      candidates.filter((item) => ![finished, dismissed, enrolled].includes(item)).sort(),
+    );
+    expect(left).toContain(visited);
+    expect(left).toContain(partly);
+  });
+
+  test("what is not available now is left out", async () => {
+    const before = (await forPerson(database, "p6", 100)).map(({ item }) => item);
+    const [ended, later, open] = before;
+    await database.query("update track.item set available_until = now() - interval '1 day' where external_id = $1", [
+      ended,
+    ]);
+    await database.query("update track.item set available_from = now() + interval '1 day' where external_id = $1", [
+      later,
+    ]);
+    await database.query(
+      "update track.item set available_from = now() - interval '1 day', available_until = now() + interval '1 day' where external_id = $1",
+      [open],
+    );
+    expect((await forPerson(database, "p6", 100)).map(({ item }) => item)).toEqual(before.slice(2));
+    expect((await forPerson(database, "stranger", 100)).map(({ item }) => item)).not.toContain(ended);
+    await database.query("update track.item set available_from = null, available_until = null");
+  });
+
+  test("a stranger gets what is popular, and is told so", async () => {
+    const rows = await forPerson(database, "who is this?");
+    expect(rows.length).toBeGreaterThan(0);
+    expect(rows.every(({ basis, reasons }) => basis === "popularity" && reasons[0]?.kind === "popularity")).toBe(true);
+    expect((await mine("nobody has heard of")).map(({ item }) => item)).toEqual(rows.map(({ item }) => item));
+  });
+
+  test("popularity is the same kind of list once the worker's view is filled", async () => {
+    await database.query("select analytics.refresh_activity()");
+    await database.query("select analytics.refresh_views()");
+    const rows = await forPerson(database, "stranger", 100);
+    expect(rows.map(({ item }) => item).sort()).toEqual(courses);
+    expect(rows[0]?.score).toBe(1);
+    for (const row of rows) {
+      expect(row.score).toBeGreaterThan(0);
+      expect(sum(row)).toBe(row.score);
+    }
+  });
+
+  test("who objects to personalization gets what is popular, and nothing personal is looked at", async () => {
+    await database.query("select privacy.record_consent(track.find_person('p8'), 'personalization', false)");
+    const rows = await forPerson(database, "p8", 100);
+    expect(rows.map(({ item }) => item).sort()).toEqual(courses);
+    expect(new Set(rows.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
+    expect(await mine("p8", "insights_learner", "recommend.for_me(100)")).toHaveLength(courses.length);
+  });
+
+  test("a serving id is signed with the installation's secret", async () => {
+    const [row] = await forPerson(database, "p3");
+    const parts = (row?.serving_id ?? "").split(".");
+    const signature = parts.pop();
+    const [secret] = await database.rows<{ inner_key: Buffer; outer_key: Buffer }>(
+      "select inner_key, outer_key from recommend.secret",
+    );
+    const hash = (...data: (Buffer | string)[]): Buffer => {
+      const sha = createHash("sha256");
+      for (const part of data) sha.update(part);
+      return sha.digest();
+    };
+    const { inner_key = Buffer.alloc(0), outer_key = Buffer.alloc(0) } = secret ?? {};
+    expect(signature).toBe(
+      hash(outer_key, hash(inner_key, parts.join(".")))
+        .toString("hex")
+        .slice(0, 32),
+    );
+    expect(parts.slice(2, 4)).toEqual(["1", "1"]);
+    expect(inner_key.equals(outer_key)).toBe(false);
+  });
+
+  test("similar items are the strongest weights of an item, of its kind", async () => {
+    const rows = await database.rows<{ item: string; score: number; rank: number }>(
+      "select rank, item, score from recommend.similar_items('law-2', 100)",
+    );
+    const expected = courses
+      .map((item, j) => ({ item, score: weights.rows[courses.indexOf("law-2")]?.[j] ?? 0 }))
+      .filter(({ score }) => score > 0)
+      .sort((a, b) => b.score - a.score);
+    expect(rows).toEqual(
+      expected.map(({ item, score }, i) => ({ rank: i + 1, item, score: expect.closeTo(score, 5) })),
+    );
+    expect(rows.slice(0, 2).every(({ item }) => item.startsWith("law-"))).toBe(true);
+  });
+});
+
+describe("rights", () => {
+  test("a learner gets for_me what the platform gets for the learner, under row security", async () => {
+    const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);
+    for (const name of ["p0", "p1", "p2"]) {
+      expect(comparable(await mine(name))).toEqual(comparable(await forPerson(database, name)));
+    }
+    // Also while an event waits for the refresh.
+    await ingest(database, [{ person: "p1", event: "Course Enrolled", item: "art-3", day: 152 }]);
+    expect(comparable(await mine("p1"))).toEqual(comparable(await forPerson(database, "p1")));
+  });
+
+  test("a learner sees own interactions only, and asks for nobody else", async () => {
+    await database.as("insights_learner", { "insights.person": "p3" }, async (db) => {
+      const seen = await db.rows<{ person: string }>(
+        "select distinct person_id::text as person from recommend.interaction",
+      );
+      expect(seen).toEqual([{ person: String(await db.value("select track.current_person_id()")) }]);
+      expect((await db.rejects("select * from recommend.for_person('p1')")).code).toBe("42501");
+      expect(
+        await db.rows("select * from recommend._history(1, 'course') where 1 <> track.current_person_id()"),
+      ).toEqual([]);
+    });
+  });
+
+  test("weights and the secret are read by no role of the applications", async () => {
+    for (const role of ["visitor", "learner", "analyst", "admin", "worker", "reader"]) {
+      await database.as(`insights_${role}`, { "insights.person": "p0" }, async (db) => {
+        for (const table of ["item_weight", "secret"]) {
+          expect((await db.rejects(`select * from recommend.${table}`)).code).toBe("42501");
+        }
+        expect((await db.rejects("select recommend._sign('1.2.3')")).code).toBe("42501");
+      });
+    }
+  });
+
+  test("people's recommendations are for admins and workers, item to item for all who are signed in", async () => {
+    for (const [role, allowed] of [
+      ["visitor", false],
+      ["learner", false],
+      ["analyst", false],
+      ["admin", true],
+      ["worker", true],
+    ] as const) {
+      await database.as(`insights_${role}`, {}, async (db) => {
+        if (allowed) expect(await db.rows("select * from recommend.for_person('p0')")).not.toEqual([]);
+        else expect((await db.rejects("select * from recommend.for_person('p0')")).code).toBe("42501");
+      });
+    }
+    for (const role of ["learner", "analyst", "admin", "worker"]) {
+      await database.as(`insights_${role}`, {}, async (db) => {
+        expect(await db.rows("select * from recommend.similar_items('law-1')")).not.toEqual([]);
+      });
+    }
+  });
+});
+
+describe("bad input", () => {
+  const refused = async (call: string): Promise<string> => {
+    const error = await database.rejects(`select * from recommend.${call}`);
+    expect(error.hint).toBeTruthy();
+    return `${error.code} ${error.message}`;
+  };
+
+  test("is refused with what, which value and what to do", async () => {
+    expect(await refused("for_person('')")).toBe('CF001 the person is ""');
+    expect(await refused("for_person(null)")).toBe("CF001 the person is null");
+    expect(await refused("for_person('p0', 0)")).toBe("CF001 top is 0");
+    expect(await refused("for_person('p0', null)")).toBe("CF001 top is null");
+    expect(await refused("for_me(1001)")).toBe("CF001 top is 1001");
+    expect(await refused("for_person('p0', kind => 'curse')")).toBe('CF002 there is no item of kind "curse"');
+    expect(await refused("similar_items('law-1', -1)")).toBe("CF001 top is -1");
+    expect(await refused("similar_items('lew-1')")).toBe('CF002 there is no item "lew-1"');
+    expect((await database.rejects("select * from recommend.similar_items('lew-1')")).hint).toBe(
+      'Did you mean "law-1"?',
+    );
+    expect((await database.rejects("select * from recommend.similar_items('#')")).hint).toBe(
+      "Give an item by the name that was sent with events.",
+    );
+    expect(await refused("similar_items(null)")).toBe('CF002 there is no item "null"');
+    await ingest(database, [{ person: "p0", event: "Course Enrolled", item: "brand new", day: 153, kind: "course" }]);
+    expect(await refused("similar_items('brand new')")).toBe(
+      'CF006 version 1 of the recommender does not know "brand new"',
+    );
+  });
+
+  test("a name that is SQL is only a name", async () => {
+    const name = "'; drop table recommend.interaction; --";
+    expect((await forPerson(database, name))[0]?.basis).toBe("popularity");
+    expect(Number(await database.value("select count(*) from recommend.interaction"))).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,102 @@
+import type { Queries } from "./database.ts";
+
+/** One event, as the tests of the recommender write it down. */
+export interface Step {
+  person: string;
+  event: string;
+  item?: string;
+  /** Days after the first of January 2026. */
+  day?: number;
+  kind?: string;
+  parent?: string;
+}
+
+let count = 0;
+
+const message = ({ person, event, item, day = 0, kind, parent }: Step): Record<string, unknown> => ({
+  type: "track",
+  messageId: `m${++count}`,
+  userId: person,
+  event,
+  timestamp: new Date(Date.UTC(2026, 0, 1) + Math.round(day * 86_400_000)).toISOString(),
+  properties: {
+    ...(item === undefined ? {} : { item, itemTitle: item.toUpperCase() }),
+    ...(kind === undefined ? {} : { itemKind: kind }),
+    ...(parent === undefined ? {} : { parent }),
+  },
+});
+
+/** Sends messages through the door that all events take; none may be refused. */
+export async function send(db: Queries, messages: readonly Record<string, unknown>[]): Promise<void> {
+  const { accepted, errors } = await db.value<{ accepted: number; errors: unknown }>(
+    "select to_jsonb(track.ingest($1))",
+    [JSON.stringify(messages)],
+  );
+  if (accepted !== messages.length) throw new Error(`not all accepted: ${JSON.stringify(errors)}`);
+}
+
+export const ingest = (db: Queries, steps: readonly Step[]): Promise<void> => send(db, steps.map(message));
+
+/** Brings everything that is derived from events up to date, as the workers do. */
+export async function refresh(db: Queries): Promise<void> {
+  await db.query("select track.refresh_sessions(100000)");
+  await db.query("select recommend.refresh_interactions(100000)");
+}
+
+export interface Reason {
+  kind: "item" | "others" | "popularity";
+  item: string | null;
+  title: string | null;
+  contribution: number;
+}
+
+export interface Recommendation {
+  rank: number;
+  item: string;
+  title: string | null;
+  score: number;
+  reasons: Reason[];
+  basis: "model" | "popularity";
+  model_version: number | null;
+  serving_id: string;
+}
+
+export async function forPerson(db: Queries, person: string, top = 10, kind = "course"): Promise<Recommendation[]> {
+  return (
+    await db.rows<{ row: Recommendation }>("select to_jsonb(r) as row from recommend.for_person($1, $2, $3) as r", [
+      person,
+      top,
+      kind,
+    ])
+  ).map(({ row }) => row);
+}
+
+/** Learners of two tastes, each with some of the six courses of theirs and now and then one of the other's. */
+export function twoTastes(people: number, next: () => number): Step[] {
+  const steps: Step[] = [];
+  for (let person = 0; person < people; person++) {
+    const own = person % 2 === 0 ? "art" : "law";
+    const other = own === "art" ? "law" : "art";
+    for (let n = 1; n <= 6; n++) {
+      if (next() < 0.6) {
+        steps.push({
+          person: `p${person}`,
+          event: "Course Enrolled",
+          item: `${own}-${n}`,
+          day: next() * 100,
+          kind: "course",
+        });
+      }
+      if (next() < 0.08) {
+        steps.push({
+          person: `p${person}`,
+          event: "Course Enrolled",
+          item: `${other}-${n}`,
+          day: next() * 100,
+          kind: "course",
+        });
+      }
+    }
+  }
+  return steps;
+}
