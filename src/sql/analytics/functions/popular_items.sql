@@ -25,7 +25,11 @@ begin atomic
     event.event_type_id,
     event.item_id,
     1,
-    coalesce(page_view.engaged, '0')
+    -- A look at each, not a join: these are hours of events, while the page views may be years.
+    coalesce(
+      (select page_view.engaged from track.page_view where page_view.person_id = event.person_id and page_view.event_id = event.event_id),
+      '0'
+    )
   from edge
   cross join lateral (
     values
@@ -33,7 +37,6 @@ begin atomic
       (greatest(edge.since, edge.end_day::timestamp at time zone 'UTC', edge.first_day::timestamp at time zone 'UTC'), edge.until)
   ) as part (since, until)
   join track.event on event.occurred_at >= part.since and event.occurred_at < part.until
-  left join track.page_view on page_view.person_id = event.person_id and page_view.event_id = event.event_id
   where isfinite(part.since) and isfinite(part.until);
 end;
 

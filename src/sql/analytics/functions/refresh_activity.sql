@@ -7,6 +7,7 @@ set search_path to ''
 set jit to off
 as $$
 declare
+  v_picked bigint[];
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
@@ -20,18 +21,18 @@ begin
 
   perform pg_advisory_xact_lock(hashtext('analytics.refresh_activity'));
 
-  with picked as (
+  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  v_picked := array(
     select distinct person_id
     from track.changed
     where consumer = 'analytics.activity'
     order by person_id
     limit refresh_activity.most_people
-  ),
+  );
 
-  taken as (
+  with taken as (
     delete from track.changed
-    using picked
-    where changed.person_id = picked.person_id
+    where changed.person_id = any (v_picked)
       and changed.consumer = 'analytics.activity'
     returning
       changed.person_id,
@@ -69,15 +70,16 @@ begin
     event.event_type_id,
     event.item_id,
     count(*),
-    coalesce(sum(page_view.engaged), '0')
+    -- A look at each, not a join, which might read all page views there are.
+    coalesce(
+      sum((select page_view.engaged from track.page_view where page_view.person_id = event.person_id and page_view.event_id = event.event_id)),
+      '0'
+    )
   from unnest(v_people, v_since, v_until) as period (person_id, since, until)
   join track.event
     on event.person_id = period.person_id
     and event.occurred_at >= period.since
     and event.occurred_at < period.until
-  left join track.page_view
-    on page_view.person_id = event.person_id
-    and page_view.event_id = event.event_id
   group by 1, 2, 3, 4;
 
   return (select count(distinct person_id) from unnest(v_people) as person_id);

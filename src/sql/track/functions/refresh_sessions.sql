@@ -13,6 +13,7 @@ set jit to off
 as $$
 declare
   v_setting track.setting;
+  v_picked bigint[];
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
@@ -30,17 +31,17 @@ begin
   perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
   select * into v_setting from track.setting;
 
-  with picked as (
+  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  v_picked := array(
     select distinct person_id
     from track.stale
     order by person_id
     limit refresh_sessions.most_people
-  ),
+  );
 
-  taken as (
+  with taken as (
     delete from track.stale
-    using picked
-    where stale.person_id = picked.person_id
+    where stale.person_id = any (v_picked)
     returning
       stale.person_id,
       tstzrange(stale.since - v_setting.session_timeout, stale.until + v_setting.session_timeout, '[]') as period
