@@ -18,6 +18,14 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "bring the database to the state of this version",
     load: () => import("./commands/migrate.ts"),
   },
+  api: {
+    summary: "serve the GraphQL API",
+    load: () => import("./commands/api.ts"),
+  },
+  worker: {
+    summary: "keep sessions, rollups, views, partitions and models fresh",
+    load: () => import("./commands/worker.ts"),
+  },
   import: {
     summary: "bring in a Moodle log, Segment lines or a CSV file",
     load: () => import("./commands/import.ts"),
@@ -25,6 +33,14 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   simulate: {
     summary: "fill the database with a simulated platform",
     load: () => import("./commands/simulate.ts"),
+  },
+  train: {
+    summary: "train a recommender",
+    load: () => import("./commands/train.ts"),
+  },
+  recommend: {
+    summary: "recommend items to a person, with reasons",
+    load: () => import("./commands/recommend.ts"),
   },
   sql: {
     summary: "run SQL on the configured database",

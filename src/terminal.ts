@@ -65,8 +65,9 @@ export async function step<T>(
   label: string,
   work: (bar: Progress) => Promise<T>,
   result?: (value: T) => string,
+  out: NodeJS.WriteStream = process.stdout,
 ): Promise<T> {
-  const bar = progress(label);
+  const bar = progress(label, out);
   try {
     const value = await work(bar);
     bar.finish(result?.(value));

@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TaskList } from "graphile-worker";
+import makePartitions from "../tasks/make_partitions.ts";
+import refresh from "../tasks/refresh.ts";
+import refreshActivity from "../tasks/refresh_activity.ts";
+import refreshInteractions from "../tasks/refresh_interactions.ts";
+import refreshViews from "../tasks/refresh_views.ts";
+import train from "../tasks/train.ts";
+import vacuum from "../tasks/vacuum.ts";
+import { packageRoot } from "./paths.ts";
+
+/** The tasks by name, for an existing graphile-worker: `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`. */
+export const taskList: TaskList = {
+  make_partitions: makePartitions,
+  refresh,
+  refresh_activity: refreshActivity,
+  refresh_interactions: refreshInteractions,
+  refresh_views: refreshViews,
+  train,
+  vacuum,
+};
+
+/** When they run. */
+export const crontab: string = readFileSync(join(packageRoot, "crontab"), "utf8");

@@ -1,0 +1,109 @@
+import { EventEmitter } from "node:events";
+import {
+  Logger,
+  makeWorkerUtils,
+  run,
+  runOnce,
+  type SharedOptions,
+  type TaskList,
+  type WorkerEvents,
+} from "graphile-worker";
+import type pg from "pg";
+import type { Config } from "./config.ts";
+import { createPool, type Database } from "./database/connect.ts";
+import { InsightsError } from "./errors.ts";
+import { crontab, taskList } from "./tasks.ts";
+
+/** The running worker. */
+export interface Worker {
+  /** Lets the running jobs end, or stop where they may, then gives everything back. */
+  close(): Promise<void>;
+}
+
+/** What tasks say, and what goes wrong; not what the queue says about itself. */
+const logger = new Logger((scope) => (level, message) => {
+  if (level === "error" || level === "warning") console.error(`worker: ${message}`);
+  else if (level === "info" && scope.jobId !== undefined) console.log(`worker: ${message}`);
+});
+
+/** Connections that the server cuts are replaced; the statement that was on one says so itself. */
+function createWorkerPool(database: Database, size: number): pg.Pool {
+  const pool = createPool(database, size);
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return pool;
+}
+
+function options(pool: pg.Pool, database: Database): SharedOptions & { taskList: TaskList } {
+  return { pgPool: pool, taskList, logger, noPreparedStatements: database.pooler };
+}
+
+/**
+ * Jobs that a process had when it was killed are free again at once where nobody else can hold any; elsewhere
+ * graphile-worker frees them after four hours, and the schedule queues new ones long before.
+ */
+async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
+  await pool.query(
+    `select graphile_worker.force_unlock_workers(array_agg(distinct locked_by))
+     from graphile_worker.jobs
+     where locked_by is not null
+     having count(*) > 0`,
+  );
+}
+
+/** Works off the queue and the schedule until it is closed. */
+export async function startWorker(config: Config, database: Database): Promise<Worker> {
+  // One job at a time has the embedded database's one session; the pool needs a connection each, and two for the queue.
+  const concurrency = database.embedded ? 1 : 2;
+  const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
+  try {
+    if (database.own) await freeJobsOfTheDead(pool);
+    const runner = await run({
+      ...options(pool, database),
+      crontab,
+      concurrency,
+      noHandleSignals: true,
+      pollInterval: 1000,
+    });
+    return {
+      async close() {
+        await runner.stop();
+        await pool.end();
+      },
+    };
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+}
+
+const wanted: readonly (readonly string[])[] = [
+  ["make_partitions", "refresh"],
+  ["refresh_views", "train", "vacuum"],
+];
+
+/** Does everything that the schedule would do, once, and what waits in the queue. */
+export async function runWorkerOnce(database: Database): Promise<void> {
+  const pool = createWorkerPool(database, 4);
+  const events: WorkerEvents = new EventEmitter();
+  const failed: string[] = [];
+  events.on("job:error", ({ job }) => failed.push(job.task_identifier));
+  try {
+    if (database.own) await freeJobsOfTheDead(pool);
+    const utils = await makeWorkerUtils({ pgPool: pool, logger });
+    try {
+      for (const step of wanted) {
+        for (const task of step) await utils.addJob(task, {}, { jobKey: task, maxAttempts: 3 });
+        await runOnce({ ...options(pool, database), events, concurrency: 1, noHandleSignals: true });
+      }
+    } finally {
+      await utils.release();
+    }
+  } finally {
+    await pool.end();
+  }
+  if (failed.length > 0) {
+    throw new InsightsError(`failed: ${[...new Set(failed)].join(", ")}`, {
+      hint: "The table monitor.run has the errors: insights sql \"select * from monitor.run where outcome = 'failed'\"",
+    });
+  }
+}

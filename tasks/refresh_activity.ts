@@ -1,0 +1,11 @@
+import { defineTask, nothing, workOff } from "../src/task.ts";
+
+/** The rollup that the analysis functions read. */
+export default defineTask({
+  name: "refresh_activity",
+  payload: nothing,
+  async run(_payload, tools) {
+    const { people, calls } = await workOff(tools, "analytics.refresh_activity() as people");
+    return { rows: people, detail: { calls } };
+  },
+});

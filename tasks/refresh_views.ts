@@ -1,0 +1,11 @@
+import { defineTask, nothing } from "../src/task.ts";
+
+/** The materialized views. */
+export default defineTask({
+  name: "refresh_views",
+  payload: nothing,
+  async run(_payload, { call }) {
+    const [row] = await call<{ rows: number }>("select analytics.refresh_views()::int as rows");
+    return { rows: row?.rows ?? 0 };
+  },
+});

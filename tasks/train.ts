@@ -1,0 +1,43 @@
+import { z } from "zod";
+import { defineTask } from "../src/task.ts";
+
+const payload = z.object({
+  /** Which recommender; all that are due when left out. */
+  kind: z.string().optional(),
+  /** As a part of what the latest version learned from: how much must be new. 0 trains on anything new. */
+  share: z.number().min(0).default(0.1),
+});
+
+type Payload = z.infer<typeof payload>;
+
+/** Recommenders, where enough is new since the latest version. */
+export default defineTask<Payload>({
+  name: "train",
+  payload,
+  async due({ kind, share }, { call }) {
+    if (kind !== undefined) return true;
+    const [found] = await call<{ any: boolean }>("select exists (select from recommend.due_trainings($1)) as any", [
+      share,
+    ]);
+    return found?.any === true;
+  },
+  async run({ kind, share }, tools) {
+    const kinds =
+      kind === undefined
+        ? (await tools.call<{ kind: string }>("select kind from recommend.due_trainings($1) as kind", [share])).map(
+            (row) => row.kind,
+          )
+        : [kind];
+    const trained = [];
+    for (const each of kinds) {
+      if (tools.stopping) break;
+      trained.push(
+        ...(await tools.call<{ interactions: number }>(
+          "select kind, version, deployed, ndcg_at_10, popularity_ndcg_at_10, interactions from recommend.train($1)",
+          [each],
+        )),
+      );
+    }
+    return { rows: trained.reduce((sum, { interactions }) => sum + interactions, 0), detail: { trained } };
+  },
+});

@@ -1,0 +1,219 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
+import { parseCrontab } from "graphile-worker";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { readConfig } from "../../src/config.ts";
+import { crontab, taskList } from "../../src/tasks.ts";
+import { runWorkerOnce, startWorker } from "../../src/worker.ts";
+import { asDatabase } from "../support/api.ts";
+import { testDatabase } from "../support/database.ts";
+import { learners, makeWorld } from "../support/world.ts";
+
+const database = await testDatabase();
+const target = asDatabase(database);
+vi.spyOn(console, "log").mockImplementation(() => {});
+
+interface Run {
+  task: string;
+  outcome: string;
+  row_count: string | null;
+  detail: { trained?: { version: number }[]; calls?: number } | null;
+  error: string | null;
+  timed: boolean;
+}
+
+const runs = (): Promise<Run[]> =>
+  database.rows<Run>(
+    "select task, outcome, row_count, detail, error, duration is not null as timed from monitor.run order by run_id",
+  );
+
+const ingest = (person: string, id: string, event = "Course Enrolled", item = "course-poetry"): Promise<unknown> =>
+  database.query("select track.ingest($1)", [
+    JSON.stringify([{ type: "track", messageId: id, userId: person, event, properties: { item } }]),
+  ]);
+
+afterEach(async () => {
+  await database.query("truncate monitor.run");
+});
+
+test("each line of the crontab is a task with an id of its own and a job key", () => {
+  const items = parseCrontab(crontab);
+  expect(items.map(({ task }) => task).filter((task) => !(task in taskList))).toEqual([]);
+  expect(new Set(items.map(({ identifier }) => identifier)).size).toBe(items.length);
+  expect(items.filter(({ options }) => !options.jobKey)).toEqual([]);
+});
+
+describe("one round of everything", async () => {
+  await makeWorld(database);
+
+  test("does what is due and records each run with its count and time", async () => {
+    // As the events come, before anything is refreshed.
+    await database.query("select track.rebuild()");
+    await runWorkerOnce(target);
+
+    const done = await runs();
+    expect(done.every(({ outcome, timed }) => outcome === "ok" && timed)).toBe(true);
+    expect(done.map(({ task }) => task).slice(0, 5)).toEqual([
+      "make_partitions",
+      "refresh",
+      "refresh_activity",
+      "refresh_interactions",
+      "refresh_views",
+    ]);
+    const count = (task: string): number => Number(done.find((run) => run.task === task)?.row_count);
+    const people = await database.value<number>("select count(*)::int from track.person where person_id <> 0");
+    expect(count("refresh")).toBe(people);
+    expect(count("refresh_activity")).toBe(people);
+    expect(await database.value("select count(*)::int from track.stale")).toBe(0);
+    expect(await database.value("select count(*)::int from track.changed")).toBe(0);
+
+    const trained = done.find(({ task }) => task === "train");
+    expect(trained?.detail?.trained).toMatchObject([{ version: 1 }]);
+    // Eleven learners, two courses each but ada.
+    expect(Number(trained?.row_count)).toBe(learners.length * 2 - 1);
+    expect(done.some(({ task }) => task === "vacuum")).toBe(!database.native);
+  });
+
+  test("again, with nothing new, is nothing: no refresh, no training", async () => {
+    await runWorkerOnce(target);
+    expect((await runs()).map(({ task }) => task).filter((task) => task !== "vacuum")).toEqual([
+      "make_partitions",
+      "refresh_views",
+    ]);
+  });
+
+  test("trains again when a tenth is new, not for less", async () => {
+    await ingest("ada", "new-1");
+    await runWorkerOnce(target);
+    expect((await runs()).map(({ task }) => task)).not.toContain("train");
+    // 21 interactions were learned from: three are a tenth.
+    await ingest("cleo", "new-2");
+    await ingest("eve", "new-3");
+    await runWorkerOnce(target);
+    expect((await runs()).find(({ task }) => task === "train")?.detail?.trained).toMatchObject([{ version: 2 }]);
+  });
+
+  test("a task has the rights of insights_worker and no more", async () => {
+    await database.query("revoke execute on function analytics.refresh_views() from insights_worker");
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: refresh_views");
+    await database.query("grant execute on function analytics.refresh_views() to insights_worker");
+    expect((await runs()).find(({ task }) => task === "refresh_views")).toMatchObject({
+      outcome: "failed",
+      error: expect.stringMatching(/permission denied.*42501/),
+      timed: true,
+    });
+    await database.query("select graphile_worker.remove_job('refresh_views')");
+  });
+
+  test("a payload that makes no sense fails without a run", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    await database.query(`select graphile_worker.add_job('refresh', '{"most_people": "all"}', max_attempts => 1)`);
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: refresh");
+    await database.query("delete from graphile_worker._private_jobs");
+  });
+});
+
+test("jobs of a key do not pile up", async () => {
+  for (let round = 0; round < 5; round++) {
+    await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+  }
+  expect(await database.value("select count(*)::int from graphile_worker.jobs")).toBe(1);
+  await database.query("delete from graphile_worker._private_jobs");
+});
+
+test("the running worker takes jobs as they come, and stops when told", async () => {
+  const worker = await startWorker(readConfig({}), target);
+  try {
+    await ingest("ben", "while it runs");
+    await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+    await vi.waitFor(
+      async () => {
+        expect((await runs()).filter(({ outcome }) => outcome === "ok").map(({ task }) => task)).toEqual(
+          expect.arrayContaining(["refresh", "refresh_activity", "refresh_interactions"]),
+        );
+      },
+      { timeout: 20_000, interval: 200 },
+    );
+  } finally {
+    await worker.close();
+  }
+  expect(await database.value("select count(*)::int from track.stale")).toBe(0);
+  expect(await database.value("select count(*)::int from graphile_worker.jobs where locked_at is not null")).toBe(0);
+});
+
+// On the embedded database the lock that holds the run up would hold up everybody.
+test.skipIf(!database.native)(
+  "killed in the middle of a run, it goes on at the next start (needs parallel sessions)",
+  async () => {
+    await ingest("dan", "before the kill");
+    await ingest("fay", "before the kill too");
+    const holder = await database.pool.connect();
+    let worker: ReturnType<typeof spawn> | undefined;
+    try {
+      // The refresh waits for this, in the middle of its run.
+      await holder.query("begin");
+      await holder.query("lock table track.session in access exclusive mode");
+      worker = spawn(process.execPath, ["src/cli.ts", "worker", "--once"], {
+        env: { ...process.env, DATABASE_URL: database.url() },
+        stdio: "ignore",
+      });
+      await vi.waitFor(
+        async () => {
+          expect(
+            await database.value(
+              "select count(*)::int from pg_locks where relation = 'track.session'::regclass and not granted",
+            ),
+          ).toBe(1);
+        },
+        { timeout: 30_000, interval: 100 },
+      );
+      const exited = once(worker, "exit");
+      worker.kill("SIGKILL");
+      await exited;
+    } finally {
+      worker?.kill("SIGKILL");
+      await holder.query("rollback");
+      holder.release();
+    }
+    // The server finishes or rolls back what the dead client had begun.
+    await vi.waitFor(async () => {
+      expect(
+        await database.value(
+          "select count(*)::int from pg_stat_activity where query like '%refresh_sessions(%' and state <> 'idle' and pid <> pg_backend_pid()",
+        ),
+      ).toBe(0);
+    });
+    await wait(100);
+
+    // The dead run is left as what it is, and its job does not keep the next one.
+    expect((await runs()).filter(({ task }) => task === "refresh")).toMatchObject([{ outcome: "running" }]);
+    await runWorkerOnce(target);
+    expect((await runs()).filter(({ task }) => task === "refresh").map(({ outcome }) => outcome)).toEqual([
+      "running",
+      "ok",
+    ]);
+    expect(await database.value("select count(*)::int from track.stale")).toBe(0);
+
+    const before = await database.rows("select * from track.session order by person_id, session_id");
+    await database.query("select track.rebuild()");
+    await runWorkerOnce(target);
+    expect(await database.rows("select * from track.session order by person_id, session_id")).toEqual(before);
+  },
+);
+
+test("locks that a killed process left on the embedded database are taken away by the next that opens it", async () => {
+  await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+  await ingest("gus", "locked");
+  await database.query("update graphile_worker._private_jobs set locked_at = now(), locked_by = 'dead', attempts = 1");
+  const worker = await startWorker(readConfig({}), { ...target, own: true });
+  try {
+    await vi.waitFor(async () => expect(await database.value("select count(*)::int from track.stale")).toBe(0), {
+      timeout: 20_000,
+      interval: 200,
+    });
+  } finally {
+    await worker.close();
+  }
+});
