@@ -60,6 +60,10 @@
 --!include ml/functions/logregr_train.sql
 --!include ml/functions/glm.sql
 --!include ml/functions/glm_predict.sql
+--!include ml/functions/elastic_net_train.sql
+--!include ml/functions/elastic_net_gaussian_predict.sql
+--!include ml/functions/elastic_net_binomial_prob.sql
+--!include ml/functions/elastic_net_predict.sql
 
 -- privacy
 --!include privacy/functions/allowed.sql
@@ -108,6 +112,7 @@
 --!include recommend/functions/for_person.sql
 --!include recommend/functions/similar_items.sql
 --!include recommend/functions/train.sql
+--!include recommend/functions/due_trainings.sql
 --!include recommend/policies.sql
 
 -- monitor

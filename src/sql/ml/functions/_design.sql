@@ -7,6 +7,7 @@
  *   groups           the quoted grouping columns
  *   width            number of coefficients, k
  *   exact            whether every value is an integer or a decimal, so that numeric sums are exact sums of the data
+ *   where            a condition on the rows, made by this room (folds), never by the caller
  *   literals         per coefficient the number written in array[1, ...], else null
  *   candidates       positions of columns that did not vary in the first thousand rows, and could be an intercept
  *   active           positions of all columns but the literals
@@ -210,7 +211,7 @@ language sql
 stable
 begin atomic
   select format(
-    'select %s%s as y%s from %s as %s',
+    'select %s%s as y%s from %s as %s%s',
     coalesce((
       select string_agg(format('%s as g%s, ', name, position), '' order by position)
       from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
@@ -233,7 +234,8 @@ begin atomic
       where design -> 'literals' -> position - 1 = 'null'
     ),
     design ->> 'relation',
-    design ->> 'alias'
+    design ->> 'alias',
+    ' where ' || (design ->> 'where')
   );
 end;
 
@@ -407,7 +409,7 @@ language plpgsql
 as $$
 declare
   v_relation constant regclass := (design ->> 'relation')::regclass;
-  v_bare constant jsonb := design || '{"groups": []}';
+  v_bare constant jsonb := design - 'where' || '{"groups": []}';
   v_key text;
   v_row text;
 begin
