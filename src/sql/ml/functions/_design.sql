@@ -7,6 +7,7 @@
  *   groups           the quoted grouping columns
  *   width            number of coefficients, k
  *   exact            whether every value is an integer or a decimal, so that numeric sums are exact sums of the data
+ *   clusters         quoted columns whose values make the clusters of a sandwich, as the column `cluster`
  *   where            a condition on the rows, made by this room (folds), never by the caller
  *   literals         per coefficient the number written in array[1, ...], else null
  *   candidates       positions of columns that did not vary in the first thousand rows, and could be an intercept
@@ -211,11 +212,12 @@ language sql
 stable
 begin atomic
   select format(
-    'select %s%s as y%s from %s as %s%s',
+    'select %s%s%s as y%s from %s as %s%s',
     coalesce((
       select string_agg(format('%s as g%s, ', name, position), '' order by position)
       from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
     ), ''),
+    'row(' || (select string_agg(name, ', ' order by nth) from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)) || ')::text as cluster, ',
     ml._cast(design ->> 'y', design ->> 'y_type', type),
     (
       select string_agg(
@@ -368,8 +370,9 @@ begin atomic
   select case when columns.plain then 'select ' || columns.list || ' from ' || columns.source else ml._layer(columns.list, columns.source) end
   from (
     select
-      format('%s%s as key, %s as y%s, num_nulls(y%s) = 0 as complete',
+      format('%s%s%s as key, %s as y%s, num_nulls(y%s) = 0 as complete',
         coalesce(grouped.columns || ', ', ''),
+        case when design ? 'clusters' then 'cluster, ' else '' end,
         coalesce('row(' || grouped.columns || ')::text', 'null::text'),
         ml._centred('y', (design ->> 'y_shift')::float8, (design ->> 'y_scale')::float8),
         coalesce(active.columns, ''),

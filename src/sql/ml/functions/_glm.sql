@@ -129,7 +129,7 @@ end;
 
 comment on function ml._linear_predictor(integer[], text) is $$The sum of coefficients times columns, as text.$$;
 
-create or replace function ml._glm_statement(
+create or replace function ml._glm_source(
   design jsonb,
   family text,
   link text,
@@ -145,11 +145,11 @@ as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth));
-  v_score text;
+  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth))
+    || case when design ? 'clusters' then ', cluster' else '' end;
   v_source text;
 begin
-  -- row: the columns; first: eta; second: mu; third: weight, score and deviance; fourth: weighted columns
+  -- row: the columns; first: eta; second: mu; third: weight, score and deviance
   v_source := format('(select * from (%s) as row where complete) as row %s', ml._rows(design), ml._model_of_group(design, keys, beta, variables));
   if beta is null then
     v_source := format('(%s) as first', ml._layer(format('fit.nth, row.y%s', replace(v_carried, ', ', ', row.')), v_source));
@@ -179,6 +179,34 @@ begin
       format('nth, y%s, eta, mu, ratio * slope as weight, (y - mu) * ratio as score, deviance', v_carried), v_source
     ));
   end if;
+  return v_source;
+end;
+$$;
+
+comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
+What one step of Fisher scoring sums: a subquery `third` with the group's number, y, the columns, eta, mu, and each row's
+weight, score and deviance.
+$$;
+
+create or replace function ml._glm_statement(
+  design jsonb,
+  family text,
+  link text,
+  mean float8,
+  keys text[],
+  beta float8[],
+  variables integer[]
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
+  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth));
+  v_source text := ml._glm_source(design, family, link, mean, keys, beta, variables);
+  v_score text;
+begin
   v_score := case when beta is null then 'weight * eta + score' else 'score' end;
   v_source := format('(%s) as fourth', ml._layer(
     format('nth, y, mu, weight, %s as score, deviance%s%s', v_score, v_carried,
@@ -612,6 +640,7 @@ grant execute on function
   ml._glm_terms(text, text, float8),
   ml._model_of_group(jsonb, text[], float8[], integer[]),
   ml._linear_predictor(integer[], text),
+  ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]),
   ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]),
   ml._scaled_inverse(float8[], float8),
   ml._settled(jsonb),

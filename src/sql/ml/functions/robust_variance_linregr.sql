@@ -1,0 +1,24 @@
+create or replace function ml.robust_variance_linregr(
+  source_table text,
+  out_table text,
+  dependent_varname text,
+  independent_varname text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+as $$
+begin
+  perform ml._sandwich('robust_variance_linregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, 20, 1e-6);
+end;
+$$;
+
+comment on function ml.robust_variance_linregr(text, text, text, text, text) is $$
+Linear regression with standard errors that hold when the spread of the residuals depends on the row, as MADlib's.
+Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and beyond MADlib's variance_covariance,
+num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
+Source: White, Econometrica 48, 1980: HC0, without a correction for small samples.
+Errors: as ml.linregr_train.
+$$;
+
+grant execute on function ml.robust_variance_linregr(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
