@@ -1,0 +1,200 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, inject, test } from "vitest";
+import { withClient } from "../../src/database/connect.ts";
+import { packageRoot } from "../../src/paths.ts";
+import { testDatabase } from "../support/database.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "insights-start-"));
+const running: ChildProcess[] = [];
+
+afterAll(async () => {
+  for (const child of running) {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+  }
+  await rm(directory, { recursive: true, force: true });
+});
+
+interface Insights {
+  child: ChildProcess;
+  /** Everything it said so far. */
+  said(): string;
+  /** Waits until it has said this. */
+  says(pattern: RegExp): Promise<RegExpExecArray>;
+  exitCode(): Promise<number | null>;
+}
+
+function insights(parameters: string[], environment: Record<string, string> = {}): Insights {
+  const child = spawn(process.execPath, [join(packageRoot, "src", "cli.ts"), ...parameters], {
+    env: { PATH: process.env["PATH"], INSIGHTS_DATA_DIR: directory, PORT: "0", ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.push(child);
+  let text = "";
+  child.stdout.on("data", (chunk) => (text += chunk));
+  child.stderr.on("data", (chunk) => (text += chunk));
+  const exited = once(child, "exit").then(([code]) => code as number | null);
+  return {
+    child,
+    said: () => text,
+    exitCode: () => exited,
+    async says(pattern) {
+      for (;;) {
+        const match = pattern.exec(text);
+        if (match !== null) return match;
+        if (child.exitCode !== null || child.signalCode !== null)
+          throw new Error(`ended without saying ${pattern}:\n${text}`);
+        await Promise.race([once(child.stdout, "data"), exited]);
+      }
+    },
+  };
+}
+
+async function graphql<T>(url: string, token: string | undefined, query: string): Promise<T> {
+  const response = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    body: JSON.stringify({ query }),
+  });
+  return (await response.json()) as T;
+}
+
+/** What `start` prints when it is ready. */
+async function ready(start: Insights): Promise<{ url: string; database: string; token: (role: string) => string }> {
+  await start.says(/^admin: ey\S+\n/m);
+  const text = start.said();
+  expect(text).toMatch(/^ready /m);
+  const find = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? `nothing like ${pattern}`;
+  return {
+    url: find(/start page +(http\S+)\/\n/),
+    database: find(/psql (postgres:\S+)/),
+    token: (role) => find(new RegExp(`^${role}: (ey\\S+)$`, "m")),
+  };
+}
+
+const count = (url: string): Promise<number> =>
+  withClient(url, async (client) => {
+    const { rows } = await client.query<{ count: number }>("select count(*)::int as count from track.event");
+    return rows[0]?.count ?? 0;
+  });
+
+describe.skipIf(inject("server").kind === "native")(
+  "the quick start, on the embedded database (once is enough)",
+  () => {
+    let first: Insights;
+    let stored = 0;
+
+    test("simulates, trains and serves what it says it serves", { timeout: 300_000 }, async () => {
+      first = insights(["start"]);
+      const { url, database, token } = await ready(first);
+      stored = await count(database);
+      expect(stored).toBeGreaterThan(10_000);
+
+      expect((await fetch(`${url}/`)).status).toBe(200);
+      expect((await fetch(`${url}/graphiql`, { headers: { accept: "text/html" } })).status).toBe(200);
+      expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ status: "ok", pendingMigrations: [] });
+
+      const query = "{ recommendForMe(top: 3) { nodes { item score reasons { item contribution } } } }";
+      const answer = await graphql<{ data: { recommendForMe: { nodes: { item: string; score: number }[] } } }>(
+        url,
+        token("learner"),
+        query,
+      );
+      expect(answer.data.recommendForMe.nodes).toHaveLength(3);
+      const analysis = await graphql<{ data: { analyticsPopularItems: { nodes: unknown[] } } }>(
+        url,
+        token("analyst"),
+        "{ analyticsPopularItems(top: 5) { nodes { item } } }",
+      );
+      expect(analysis.data.analyticsPopularItems.nodes).toHaveLength(5);
+    });
+
+    test("a second one beside it is refused, and other commands use the first one's database", {
+      timeout: 120_000,
+    }, async () => {
+      const second = insights(["start"]);
+      expect(await second.exitCode()).toBe(1);
+      expect(second.said()).toContain(`is in use by "insights start" (process ${first.child.pid})`);
+
+      const sql = insights(["sql", "--json", "select count(*)::int as events from track.event"]);
+      expect(await sql.exitCode()).toBe(0);
+      expect(JSON.parse(sql.said())).toEqual([{ events: stored }]);
+      const doctor = insights(["doctor"]);
+      expect(await doctor.exitCode()).toBe(0);
+    });
+
+    test("after kill -9 the next one goes on with the same data, and a signal ends it cleanly", {
+      timeout: 120_000,
+    }, async () => {
+      first.child.kill("SIGKILL");
+      await first.exitCode();
+      const next = insights(["start"]);
+      const { database } = await ready(next);
+      expect(next.said()).not.toContain("Simulating");
+      expect(await count(database)).toBe(stored);
+      next.child.kill("SIGINT");
+      expect(await next.exitCode()).toBe(0);
+      expect(next.said()).toContain("stopping");
+    });
+  },
+);
+
+test("on a server of one's own nothing is simulated, and a taken port is named", { timeout: 120_000 }, async () => {
+  const database = await testDatabase({ empty: true });
+  const start = insights(["start"], { DATABASE_URL: database.url() });
+  const { url } = await ready(start);
+  expect(start.said()).not.toContain("Simulating");
+  expect(await database.value("select count(*)::int from track.event")).toBe(0);
+
+  const taken = insights(["start"], { DATABASE_URL: database.url(), PORT: new URL(url).port });
+  expect(await taken.exitCode()).toBe(1);
+  expect(taken.said()).toMatch(/port \d+ .*is taken/);
+  start.child.kill("SIGTERM");
+  expect(await start.exitCode()).toBe(0);
+});
+
+describe("the command line", () => {
+  test("every command has a --help", { timeout: 120_000 }, async () => {
+    const help = insights(["--help"]);
+    expect(await help.exitCode()).toBe(0);
+    const commands = [...help.said().matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name = ""]) => name);
+    for (const name of [
+      "start",
+      "migrate",
+      "api",
+      "worker",
+      "import",
+      "simulate",
+      "train",
+      "recommend",
+      "sql",
+      "doctor",
+    ]) {
+      expect(commands).toContain(name);
+      const own = insights([name, "--help"]);
+      expect(await own.exitCode()).toBe(0);
+      expect(own.said()).toContain(`Usage: insights ${name}`);
+      expect(own.said().split("\n").length).toBeGreaterThan(5);
+    }
+  });
+
+  test("an unknown option or command is an error of usage, a wrong setting an error", { timeout: 60_000 }, async () => {
+    expect(await insights(["sql", "--nope"]).exitCode()).toBe(2);
+    expect(await insights(["nope"]).exitCode()).toBe(2);
+    const wrong = insights(["doctor"], { PORT: "many" });
+    expect(await wrong.exitCode()).toBe(1);
+    expect(wrong.said()).toContain('error: PORT is "many"');
+    const unreachable = insights(["doctor"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
+    expect(await unreachable.exitCode()).toBe(1);
+    expect(unreachable.said()).toContain("Check that a server listens at 127.0.0.1:1");
+  });
+});
