@@ -124,7 +124,14 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
   grafserv: {
     middleware: {
       setPreset(next, event) {
-        event.validationRules.push(fieldLimit, depthLimit({ maxDepth: limits.depth, revealDetails: true }));
+        const depth = depthLimit({
+          maxDepth: limits.depth,
+          // What the introspection query of GraphQL's reference implementation asks for.
+          maxIntrospectionDepth: 16,
+          maxDepthByFieldCoordinates: { "__Type.ofType": 10 },
+          revealDetails: true,
+        });
+        event.validationRules.push(fieldLimit, depth);
         return next();
       },
       processGraphQLRequestBody(next, event) {
