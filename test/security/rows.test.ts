@@ -1,0 +1,268 @@
+import { buildSchema, isObjectType } from "postgraphile/graphql";
+import { describe, expect, test } from "vitest";
+import { describeApi } from "../../src/api/schema.ts";
+import { testApi } from "../support/api.ts";
+import { testDatabase } from "../support/database.ts";
+import { makeWorld } from "../support/world.ts";
+
+/*
+ * Who sees whose rows: every table that holds people, for every role, in SQL and over HTTP. The tables are found in the
+ * catalogue and the fields in the schema, so a new one is tested the day that it is made.
+ */
+
+const database = await testDatabase();
+await makeWorld(database);
+await database.query(
+  `select privacy.record_consent(identity.person_id, 'analytics', true)
+   from track.identity
+   where identity.kind = 'user' and identity.external_id in ('ada', 'ben')`,
+);
+// Whose derived data are about to be refreshed is personal too.
+await database.query("select track.rebuild()");
+await database.query(
+  `insert into track.changed (person_id, consumer, since, until)
+   select person_id, (select consumer from track.consumer limit 1), now(), now()
+   from track.identity where external_id in ('ada', 'ben')`,
+);
+await database.query("create table public.private_list (external_id text, kind text)");
+const { ask } = await testApi(database);
+const sdl = await describeApi(database.pool);
+const schema = buildSchema(sdl);
+
+const rooms = "('ml', 'privacy', 'track', 'experiment', 'analytics', 'recommend', 'monitor')";
+const relations = await database.rows<{ room: string; name: string; secured: boolean; kind: string }>(
+  `select namespace.nspname as room, class.relname as name, class.relrowsecurity as secured, class.relkind as kind
+   from pg_class as class
+   join pg_namespace as namespace on namespace.oid = class.relnamespace
+   where namespace.nspname in ${rooms} and class.relkind in ('r', 'p', 'v', 'm')
+   order by 1, 2`,
+);
+const personal = await database.rows<{ room: string; name: string }>(
+  `select namespace.nspname as room, class.relname as name
+   from pg_class as class
+   join pg_namespace as namespace on namespace.oid = class.relnamespace
+   join pg_attribute as attribute on attribute.attrelid = class.oid and attribute.attname = 'person_id' and attribute.attnum > 0
+   where namespace.nspname in ${rooms} and class.relkind in ('r', 'p', 'v', 'm')
+   order by 1, 2`,
+);
+const key = (person: string): Promise<string> =>
+  database.value<string>("select person_id from track.identity where kind = 'user' and external_id = $1", [person]);
+const [ada, ben] = await Promise.all([key("ada"), key("ben")]);
+
+test("every table has row security", () => {
+  expect(relations.filter(({ kind, secured }) => "rp".includes(kind) && !secured)).toEqual([]);
+  expect(personal.length).toBeGreaterThan(10);
+});
+
+describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))("$table", ({ table }) => {
+  const readable = (role: string): Promise<boolean> =>
+    database.value<boolean>("select has_table_privilege($1, $2, 'select')", [`insights_${role}`, table]);
+
+  test("shows nothing to visitors and analysts", async () => {
+    for (const role of ["visitor", "analyst"])
+      expect({ role, readable: await readable(role) }).toEqual({ role, readable: false });
+  });
+
+  test("shows a learner her own rows, all of them, and nobody else's", async () => {
+    if (!(await readable("learner"))) return;
+    const own = await database.value<number>(`select count(*)::int from ${table} where person_id = $1`, [ada]);
+    const seen = await database.as("insights_learner", { "insights.person": "ada" }, (db) =>
+      db.rows<{ person_id: string | null; count: number }>(`select person_id, count(*)::int from ${table} group by 1`),
+    );
+    expect(seen).toEqual(own === 0 ? [] : [{ person_id: ada, count: own }]);
+  });
+
+  test.each(["", "nobody", "stranger", "browser of ada", "%", "' or true --"])(
+    'shows nothing to a learner who is called "%s"',
+    async (name) => {
+      if (!(await readable("learner"))) return;
+      const seen = await database.as("insights_learner", { "insights.person": name }, (db) =>
+        db.value<number>(`select count(*)::int from ${table}`),
+      );
+      expect(seen).toBe(0);
+    },
+  );
+
+  test("can't be written by any role of the API", async () => {
+    const allowed = await database.rows<{ role: string; privilege: string }>(
+      `select role, privilege
+       from unnest(array['visitor', 'learner', 'analyst', 'admin', 'worker']) as role
+       cross join unnest(array['insert', 'update', 'delete', 'truncate']) as privilege
+       where has_table_privilege('insights_' || role, $1, privilege)`,
+      [table],
+    );
+    expect(allowed).toEqual([]);
+  });
+});
+
+/** The lists of the API whose rows say whose they are. */
+const fields = Object.values(schema.getQueryType()?.getFields() ?? {}).filter(({ type, args }) => {
+  const connection = "ofType" in type ? type.ofType : type;
+  if (!isObjectType(connection) || args.some(({ type: argument }) => String(argument).endsWith("!"))) return false;
+  const nodes = connection.getFields()["nodes"]?.type;
+  const node = nodes && schema.getType(String(nodes).replace(/[[\]!]/g, ""));
+  return isObjectType(node) && "personId" in node.getFields();
+});
+
+describe("over HTTP", () => {
+  test("there are such lists", () => {
+    expect(fields.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        "trackEvents",
+        "trackSessions",
+        "trackIdentities",
+        "recommendInteractions",
+        "privacyConsents",
+      ]),
+    );
+  });
+
+  test.each(fields.map(({ name }) => name))("%s", async (field) => {
+    const query = `{ ${field} { totalCount nodes { personId } } }`;
+    for (const who of ["visitor", "analyst"]) {
+      const { data, errors } = await ask(who, query);
+      expect(data[field]).toBeNull();
+      expect(errors).toMatchObject([{ message: "not allowed" }]);
+    }
+    for (const person of [ada, ben]) {
+      const { data } = await ask(`learner:${person === ada ? "ada" : "ben"}`, query);
+      if (data[field] === null) continue;
+      const people = new Set(data[field].nodes.map(({ personId }: { personId: string }) => personId));
+      people.delete(person);
+      expect([...people]).toEqual([]);
+      expect(data[field].totalCount).toBe(data[field].nodes.length);
+    }
+    expect((await ask("learner:stranger", query)).data[field]?.nodes ?? []).toEqual([]);
+  });
+
+  test("a row of somebody else is not there, whichever way it is asked for", async () => {
+    const theirs = await ask(
+      "learner:ben",
+      "{ trackPeople { nodes { id personId } } trackSessions { nodes { id personId sessionId } } trackEvents { nodes { id } } }",
+    );
+    const [person] = theirs.data.trackPeople.nodes;
+    const [session] = theirs.data.trackSessions.nodes;
+    const [event] = theirs.data.trackEvents.nodes;
+    expect([person, session, event].every((row) => typeof row.id === "string")).toBe(true);
+    const query = `query ($person: ID!, $session: ID!, $event: ID!, $personId: BigInt!, $sessionId: UUID!) {
+      trackPersonById(id: $person) { personId }
+      trackPerson(personId: $personId) { personId }
+      trackSessionById(id: $session) { personId }
+      trackSession(personId: $personId, sessionId: $sessionId) { personId }
+      node(id: $event) { id ... on TrackEvent { personId } }
+    }`;
+    const variables = {
+      person: person.id,
+      session: session.id,
+      event: event.id,
+      personId: person.personId,
+      sessionId: session.sessionId,
+    };
+    const mine = await ask("learner:ada", query, variables);
+    expect(mine.errors).toEqual([]);
+    expect(mine.data).toMatchObject({
+      trackPersonById: null,
+      trackPerson: null,
+      trackSessionById: null,
+      trackSession: null,
+    });
+    expect(mine.data.node?.personId).toBeUndefined();
+    // Not because the question is wrong.
+    expect((await ask("learner:ben", query, variables)).data.trackSession).toEqual({ personId: ben });
+  });
+
+  test("nor by way of an item that both have to do with", async () => {
+    const { data } = await ask(
+      "learner:cleo",
+      `{ trackItems { nodes { externalId trackEventsByItemId { nodes { personId } } recommendInteractionsByItemId { nodes { personId } } } } }`,
+    );
+    const cleo = await key("cleo");
+    const seen = data.trackItems.nodes.flatMap((item: Record<string, { nodes: { personId: string }[] }>) =>
+      [item["trackEventsByItemId"], item["recommendInteractionsByItemId"]].flatMap((list) => list?.nodes ?? []),
+    );
+    expect(seen.length).toBeGreaterThan(0);
+    expect(new Set(seen.map(({ personId }: { personId: string }) => personId))).toEqual(new Set([cleo]));
+  });
+});
+
+describe("functions", () => {
+  const may = async (role: string): Promise<string[]> =>
+    (
+      await database.rows<{ name: string }>(
+        `select namespace.nspname || '.' || proc.proname as name
+         from pg_proc as proc
+         join pg_namespace as namespace on namespace.oid = proc.pronamespace
+         where namespace.nspname in ${rooms}
+           and not starts_with(proc.proname, '_')
+           and has_schema_privilege($1, namespace.oid, 'usage')
+           and has_function_privilege($1, proc.oid, 'execute')
+         order by 1`,
+        [`insights_${role}`],
+      )
+    ).map(({ name }) => name);
+
+  test("a visitor may send events and read nothing", async () => {
+    expect(await may("visitor")).toEqual(["track.current_person_id", "track.ingest"]);
+  });
+
+  test("a learner may send events, and ask about herself and the catalogue", async () => {
+    expect(await may("learner")).toEqual([
+      "privacy.allowed",
+      "recommend.for_me",
+      "recommend.similar_items",
+      "track.current_person_id",
+      "track.find_person",
+      "track.ingest",
+      "track.my_journey",
+      "track.record_my_consent",
+    ]);
+  });
+
+  test.each([
+    ["learner:ada", '{ trackJourney(person: "ben") { nodes { event } } }'],
+    ["learner:ada", '{ recommendForPerson(person: "ben") { nodes { item } } }'],
+    ["analyst", '{ trackJourney(person: "ben") { nodes { event } } }'],
+    ["analyst", '{ recommendForPerson(person: "ben") { nodes { item } } }'],
+    ["analyst", "mutation { recommendTrain(input: {}) { result { version } } }"],
+    ["visitor", "{ recommendForMe { nodes { item } } }"],
+    ["visitor", "{ trackItems { nodes { title } } }"],
+    ["learner:ada", 'mutation { trackLinkIdentities(input: {person: "ada", other: "ben"}) { result } }'],
+    ["learner:ada", "mutation { trackRebuild(input: {}) { result } }"],
+    [
+      "learner:ada",
+      "mutation { updateTrackSetting(input: {onlyRow: true, patch: {largestBatch: 1}}) { trackSetting { largestBatch } } }",
+    ],
+    [
+      "analyst",
+      "{ monitorRuns { nodes { runId } } trackSettings { nodes { largestBatch } } trackEvents { nodes { eventId } } }",
+    ],
+    // With the caller's own rights: nobody becomes the owner through a function that reads a table by name.
+    ["admin", 'mutation { trackSyncItems(input: {source: "public.private_list"}) { result { inserted } } }'],
+  ])("%s is not allowed: %s", async (who, query) => {
+    const { errors } = await ask(who, query);
+    expect(errors.length).toBe(1);
+    expect(errors[0]).toMatchObject({ message: "not allowed", extensions: { code: "42501" } });
+  });
+
+  test("a learner's own consent is her own", async () => {
+    const { data, errors } = await ask(
+      "learner:cleo",
+      'mutation { trackRecordMyConsent(input: {purpose: "personalization", granted: false}) { clientMutationId } }',
+    );
+    expect(errors).toEqual([]);
+    expect(data.trackRecordMyConsent).toBeDefined();
+    const decisions = await database.rows(
+      "select person_id, granted from privacy.consent where purpose = 'personalization'",
+    );
+    expect(decisions).toEqual([{ person_id: await key("cleo"), granted: false }]);
+  });
+
+  test("admins see people, for that is their task", async () => {
+    const { data } = await ask(
+      "admin",
+      '{ trackJourney(person: "ben") { nodes { event } } trackPeople { totalCount } }',
+    );
+    expect(data.trackJourney.nodes.length).toBeGreaterThan(0);
+    expect(data.trackPeople.totalCount).toBeGreaterThan(10);
+  });
+});
