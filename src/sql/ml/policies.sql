@@ -1,10 +1,14 @@
 /* Models and metrics are for everybody who may enter the room; they are written by the functions that train. */
 
-grant select on ml.project, ml.model, ml.deployment to insights_reader, insights_analyst, insights_admin, insights_worker;
-
-drop policy if exists everybody on ml.project;
-create policy everybody on ml.project for select using (true);
-drop policy if exists everybody on ml.model;
-create policy everybody on ml.model for select using (true);
-drop policy if exists everybody on ml.deployment;
-create policy everybody on ml.deployment for select using (true);
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['project', 'model', 'deployment', 'tree_node', 'embedding', 'score', 'input_profile', 'comparison', 'drift']
+  loop
+    execute format('grant select on ml.%I to insights_reader, insights_analyst, insights_admin, insights_worker', v_table);
+    execute format('drop policy if exists everybody on ml.%I', v_table);
+    execute format('create policy everybody on ml.%I for select using (true)', v_table);
+  end loop;
+end;
+$$;

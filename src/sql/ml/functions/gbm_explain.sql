@@ -47,38 +47,34 @@ $$;
  * known with chance t. The integrand is a polynomial, so a few points of Gauss–Legendre quadrature give it exactly, and
  * every leaf, feature and point is a row of one statement.
  */
-create or replace function ml.gbm_explain(
-  model_table text,
-  new_data_table text,
-  output_table text,
-  id_value text default null
+create or replace function ml._explanation(
+  nodes text,
+  intercept float8,
+  names text[],
+  types text[],
+  categories jsonb,
+  relation text,
+  id_expression text,
+  inputs text,
+  kept text
 )
-returns void
-language plpgsql
-set jit to off
-set work_mem to '64MB'
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
-  v_names text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_varnames'));
-  v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
-  v_rows bigint;
-begin
-  execute format(
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select format(
     $query$
-    create table %1$s as
-    with recursive edge as (
+    with recursive nodes as (
+      select * from %1$s
+    ), edge as (
       select child.tree, child.node as leaf, child.value, child.parent as node, child.node as child, child.cover as child_cover
-      from %2$s as child
+      from nodes as child
       where child.feature is null
       union all
       select edge.tree, edge.leaf, edge.value, node.parent, node.node, node.cover
       from edge
-      join %2$s as node on node.tree = edge.tree and node.node = edge.node
+      join nodes as node on node.tree = edge.tree and node.node = edge.node
       where node.parent is not null
     ), path as materialized (
       select
@@ -86,7 +82,7 @@ begin
         edge.child = node.left_node as goes_left,
         greatest(edge.child_cover / nullif(node.cover, 0), 1e-30) as share
       from edge
-      join %2$s as node on node.tree = edge.tree and node.node = edge.node
+      join nodes as node on node.tree = edge.tree and node.node = edge.node
     ), quadrature as materialized (
       select *
       from ml._gauss_legendre((
@@ -95,11 +91,11 @@ begin
       ))
     ), input as materialized (
       select row_number() over () as line, input.*
-      from (select %3$s as id, %4$s from %5$s where %6$s) as input
+      from (select %2$s as id, %3$s from %4$s where %5$s) as input
     ), given as materialized (
       select input.line, feature.*
       from input
-      cross join lateral (values %7$s) as feature (name, number, category, shown)
+      cross join lateral (values %6$s) as feature (name, number, category, shown)
     ), factor as materialized (
       select
         given.line, path.tree, path.leaf, path.feature, path.value,
@@ -126,12 +122,12 @@ begin
       join product using (line, tree, leaf)
       group by factor.line, factor.feature
     ), expected as (
-      select %8$L::float8 + coalesce(sum(leaf.value * leaf.cover / root.cover), 0) as contribution
-      from %2$s as leaf
-      join %2$s as root on root.tree = leaf.tree and root.node = 0
+      select %7$L::float8 + coalesce(sum(leaf.value * leaf.cover / root.cover), 0) as contribution
+      from nodes as leaf
+      join nodes as root on root.tree = leaf.tree and root.node = 0
       where leaf.feature is null
     )
-    select input.id as %3$s, explained.feature, explained.feature_value, explained.contribution
+    select input.id, explained.feature, explained.feature_value, explained.contribution
     from input
     cross join lateral (
       select '(base)' as feature, null::text as feature_value, expected.contribution
@@ -144,20 +140,52 @@ begin
     ) as explained
     order by input.line, abs(explained.contribution) desc
     $query$,
-    v_output, v_model, v_id, ml._tree_inputs(v_names, v_types, v_relation), v_relation,
-    case when id_value is null then 'true' else format('(%s)::text = %L', v_id, id_value) end,
+    nodes, id_expression, inputs, relation, kept,
     (
       select string_agg(
-        case when v_types[position] = 'category' then format(
+        case when types[position] = 'category' then format(
           '(%1$L, null::float8, case when x%2$s = any (%3$L::text[]) then x%2$s end, x%2$s)',
-          name, position, array(select jsonb_array_elements_text(v_summary -> 'categories' -> name))
+          name, position, array(select jsonb_array_elements_text(categories -> name))
         )
         else format('(%1$L, x%2$s, null::text, x%2$s::text)', name, position) end,
         ', ' order by position
       )
-      from unnest(v_names) with ordinality as feature (name, position)
+      from unnest(names) with ordinality as feature (name, position)
     ),
-    (v_summary ->> 'base_score')::float8
+    intercept
+  );
+end;
+
+comment on function ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) is $$
+The statement that explains the raw scores of boosted trees: id, feature, feature_value and contribution, for the rows of a relation that are `kept`.
+`nodes` is the model's table, or a query in its place; `inputs` gives the features as x1, x2, … (see ml._tree_inputs).
+$$;
+
+create or replace function ml.gbm_explain(
+  model_table text,
+  new_data_table text,
+  output_table text,
+  id_value text default null
+)
+returns void
+language plpgsql
+set jit to off
+set work_mem to '64MB'
+as $$
+declare
+  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
+  v_model regclass := ml._relation(model_table);
+  v_relation regclass := ml._relation(new_data_table);
+  v_output text := ml._output(output_table);
+  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_names text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_varnames'));
+  v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
+  v_rows bigint;
+begin
+  execute format('create table %s (%s, feature, feature_value, contribution) as ', v_output, v_id) || ml._explanation(
+    v_model::text, (v_summary ->> 'base_score')::float8, v_names, v_types, v_summary -> 'categories', v_relation::text, v_id,
+    ml._tree_inputs(v_names, v_types, v_relation),
+    case when id_value is null then 'true' else format('(%s)::text = %L', v_id, id_value) end
   );
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
@@ -176,4 +204,4 @@ Errors: CF002 (not a model, a missing column, no such row), CF003 (`output_table
 Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
 $$;
 
-grant execute on function ml._gauss_legendre(int), ml.gbm_explain(text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._gauss_legendre(int), ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text), ml.gbm_explain(text, text, text, text) to insights_analyst, insights_admin, insights_worker;
