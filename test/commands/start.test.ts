@@ -1,60 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, inject, test } from "vitest";
 import { withClient } from "../../src/database/connect.ts";
-import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
+import { insights as callInsights, endAtEndOfFile, type Insights } from "../support/insights.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "insights-start-"));
-const running: ChildProcess[] = [];
+endAtEndOfFile();
+afterAll(() => rm(directory, { recursive: true, force: true }));
 
-afterAll(async () => {
-  for (const child of running) {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill("SIGKILL");
-      await once(child, "exit");
-    }
-  }
-  await rm(directory, { recursive: true, force: true });
-});
-
-interface Insights {
-  child: ChildProcess;
-  /** Everything it said so far. */
-  said(): string;
-  /** Waits until it has said this. */
-  says(pattern: RegExp): Promise<RegExpExecArray>;
-  exitCode(): Promise<number | null>;
-}
-
-function insights(parameters: string[], environment: Record<string, string> = {}): Insights {
-  const child = spawn(process.execPath, [join(packageRoot, "src", "cli.ts"), ...parameters], {
-    env: { PATH: process.env["PATH"], INSIGHTS_DATA_DIR: directory, PORT: "0", ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  running.push(child);
-  let text = "";
-  child.stdout.on("data", (chunk) => (text += chunk));
-  child.stderr.on("data", (chunk) => (text += chunk));
-  const exited = once(child, "exit").then(([code]) => code as number | null);
-  return {
-    child,
-    said: () => text,
-    exitCode: () => exited,
-    async says(pattern) {
-      for (;;) {
-        const match = pattern.exec(text);
-        if (match !== null) return match;
-        if (child.exitCode !== null || child.signalCode !== null)
-          throw new Error(`ended without saying ${pattern}:\n${text}`);
-        await Promise.race([once(child.stdout, "data"), exited]);
-      }
-    },
-  };
-}
+const insights = (parameters: string[], environment: Record<string, string> = {}): Insights =>
+  callInsights(parameters, { INSIGHTS_DATA_DIR: directory, PORT: "0", ...environment });
 
 async function graphql<T>(url: string, token: string | undefined, query: string): Promise<T> {
   const response = await fetch(`${url}/graphql`, {
@@ -150,12 +107,13 @@ describe.skipIf(inject("server").kind === "native")(
 
 test("on a server of one's own nothing is simulated, and a taken port is named", { timeout: 120_000 }, async () => {
   const database = await testDatabase({ empty: true });
-  const start = insights(["start"], { DATABASE_URL: database.url() });
+  const own = { DATABASE_URL: database.url(), INSIGHTS_POOLER: String(!database.native) };
+  const start = insights(["start"], own);
   const { url } = await ready(start);
   expect(start.said()).not.toContain("Simulating");
   expect(await database.value("select count(*)::int from track.event")).toBe(0);
 
-  const taken = insights(["start"], { DATABASE_URL: database.url(), PORT: new URL(url).port });
+  const taken = insights(["start"], { ...own, PORT: new URL(url).port });
   expect(await taken.exitCode()).toBe(1);
   expect(taken.said()).toMatch(/port \d+ .*is taken/);
   start.child.kill("SIGTERM");

@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import { migrate } from "../../src/database/migrate.ts";
+import { testDatabase } from "../support/database.ts";
+import { endAtEndOfFile, insights } from "../support/insights.ts";
+
+const database = await testDatabase({ empty: true });
+endAtEndOfFile();
+
+interface Finding {
+  check: string;
+  status: string;
+  text: string;
+  mend?: string;
+}
+
+async function doctor(): Promise<{ code: number | null; findings: Record<string, Finding> }> {
+  const call = insights(["doctor", "--json"], { DATABASE_URL: database.url() });
+  const code = await call.exitCode();
+  const findings = JSON.parse(call.printed()) as Finding[];
+  return { code, findings: Object.fromEntries(findings.map((finding) => [finding.check, finding])) };
+}
+
+test("a database that was never migrated has one mend, and it works", { timeout: 120_000 }, async () => {
+  const before = await doctor();
+  expect(before.code).toBe(1);
+  for (const check of ["pgvector", "migrations", "queue", "runs", "models"]) {
+    expect(before.findings[check]).toMatchObject({ status: "failure", mend: "Run: insights migrate" });
+  }
+  await migrate(database.url());
+  const after = await doctor();
+  expect(after.code).toBe(0);
+  for (const check of ["server", "pgvector", "roles", "pooler", "migrations", "queue", "runs"]) {
+    expect(after.findings[check]).toMatchObject({ status: "ok" });
+  }
+  expect(after.findings["models"]).toMatchObject({ status: "warning", mend: "Run: insights train" });
+});
+
+test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_000 }, async () => {
+  await database.query(`
+    insert into monitor.run (task, started_at, finished_at, outcome, error)
+    values ('refresh', now() - interval '2 hours', now(), 'ok', null), ('train', now() - interval '1 hour', now(), 'failed', 'no events');
+    insert into ml.project (name, task, metric) values ('recommend.course', 'recommendation', 'ndcg');
+    insert into ml.model (project_id, version, algorithm, data_watermark)
+    select project_id, 3, 'ease', now() - interval '30 days' from ml.project;
+    insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from ml.model;
+    select graphile_worker.add_job('train', max_attempts => 1);
+    update graphile_worker._private_jobs set attempts = 1;
+    select track.ingest(jsonb_build_array(jsonb_build_object(
+      'type', 'track', 'event', 'Page Viewed', 'userId', 'ada', 'messageId', 'm1', 'timestamp', now()
+    )));
+  `);
+  const { code, findings } = await doctor();
+  expect(code).toBe(0);
+  expect(findings["runs"]).toMatchObject({ status: "warning", text: "failed last time: train (no events)" });
+  expect(findings["queue"]).toMatchObject({ status: "warning", text: "1 jobs have failed for good: train" });
+  expect(findings["models"]).toMatchObject({
+    status: "warning",
+    text: expect.stringContaining("recommend.course (version 3"),
+  });
+});
+
+test("a database ahead of this version is not touched, but named", { timeout: 120_000 }, async () => {
+  await database.query("insert into graphile_migrate.migrations (hash, filename) values ('sha1:future', '999999.sql')");
+  const { code, findings } = await doctor();
+  expect(code).toBe(1);
+  expect(findings["migrations"]).toMatchObject({ text: expect.stringContaining("999999") });
+});

@@ -1,0 +1,68 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { packageRoot } from "../../src/paths.ts";
+
+const running: ChildProcess[] = [];
+
+/** The command line in a process of its own. */
+export interface Insights {
+  child: ChildProcess;
+  /** Everything it said so far. */
+  said(): string;
+  /** What it printed to the standard output alone. */
+  printed(): string;
+  /** Waits until it has said this. */
+  says(pattern: RegExp): Promise<RegExpExecArray>;
+  exitCode(): Promise<number | null>;
+}
+
+/** Calls `insights` in an environment with nothing but what is given, and the given text as its input. */
+export function insights(parameters: string[], environment: Record<string, string>, input = ""): Insights {
+  const child = spawn(process.execPath, [join(packageRoot, "src", "cli.ts"), ...parameters], {
+    env: { PATH: process.env["PATH"], ...environment },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  running.push(child);
+  child.stdin.end(input);
+  let text = "";
+  let output = "";
+  child.stdout.on("data", (chunk) => {
+    text += chunk;
+    output += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    text += chunk;
+  });
+  // "close" comes after the last output, "exit" before it.
+  const closed = once(child, "close").then(([code]) => code as number | null);
+  return {
+    child,
+    said: () => text,
+    printed: () => output,
+    exitCode: () => closed,
+    async says(pattern) {
+      for (;;) {
+        const match = pattern.exec(text);
+        if (match !== null) return match;
+        if (child.exitCode !== null || child.signalCode !== null) {
+          throw new Error(`ended without saying ${pattern}:\n${text}`);
+        }
+        await Promise.race([once(child.stdout, "data"), closed]);
+      }
+    },
+  };
+}
+
+/** Ends what a test file has left running; call it once a file. */
+export function endAtEndOfFile(): void {
+  afterAll(async () => {
+    for (const child of running) {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill("SIGKILL");
+        await once(child, "exit");
+      }
+    }
+  });
+}
