@@ -186,7 +186,10 @@ export const preset: GraphileConfig.Preset = {
   },
 };
 
-/** The database behind the preset. The schema is that of all roles together, whoever connects. */
+/**
+ * The database behind the preset. The schema is that of all roles together, whoever connects. Where a pooler stands
+ * before the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
+ */
 export function insightsService(pool: pg.Pool): GraphileConfig.PgServiceConfiguration {
   return makePgService({
     pool,

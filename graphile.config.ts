@@ -1,0 +1,30 @@
+import "graphile-worker";
+import { createAuthenticate } from "./src/api/authentication.ts";
+import { authenticationOptions } from "./src/api/server.ts";
+import { readConfig } from "./src/config.ts";
+import { createPool, looksPooled } from "./src/database/connect.ts";
+import { findEmbedded } from "./src/database/embedded.ts";
+
+/*
+ * For the tools of the Graphile family, such as `npx graphile config print`, `npx postgraphile` and `npx graphile-worker`.
+ * They find the database that `insights start` would: DATABASE_URL, or the embedded database that runs.
+ */
+const config = readConfig();
+const url = config.databaseUrl ?? (await findEmbedded(config.dataDirectory))?.url;
+const pooler = config.databaseUrl === undefined || (config.pooler ?? looksPooled(config.databaseUrl));
+if (pooler) process.env["DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE"] = "0";
+const { insightsService, preset: api } = await import("./src/api/preset.ts");
+
+const preset: GraphileConfig.Preset = {
+  extends: [api],
+  insights: { authenticate: createAuthenticate(await authenticationOptions(config)) },
+  pgServices: url === undefined ? [] : [insightsService(createPool({ url }, config.poolSize))],
+  worker: {
+    ...(url === undefined ? {} : { connectionString: url }),
+    taskDirectory: `${import.meta.dirname}/tasks`,
+    crontabFile: `${import.meta.dirname}/crontab`,
+    preparedStatements: !pooler,
+  },
+};
+
+export default preset;
