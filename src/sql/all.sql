@@ -43,6 +43,13 @@
 --!include ml/functions/train_test_split.sql
 --!include ml/functions/time_split.sql
 --!include ml/functions/cross_validation_general.sql
+--!include ml/functions/_kmeans.sql
+--!include ml/functions/kmeanspp.sql
+--!include ml/functions/kmeanspp_auto.sql
+--!include ml/functions/kmeans_predict.sql
+--!include ml/functions/_eigen.sql
+--!include ml/functions/pca_train.sql
+--!include ml/functions/pca_project.sql
 --!include ml/functions/_registry.sql
 --!include ml/functions/_evaluate.sql
 --!include ml/functions/_challenge.sql
@@ -95,6 +102,9 @@
 --!include ml/functions/robust_variance_logregr.sql
 --!include ml/functions/clustered_variance_linregr.sql
 --!include ml/functions/clustered_variance_logregr.sql
+--!include ml/functions/mlogregr_train.sql
+--!include ml/functions/mlogregr_predict.sql
+--!include ml/functions/coxph_train.sql
 
 -- privacy
 --!include privacy/functions/allowed.sql
