@@ -9,8 +9,9 @@ import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
-import { type Progress, step } from "../terminal.ts";
+import { step } from "../terminal.ts";
 import { startWorker } from "../worker.ts";
+import { refreshes, workOff } from "./refresh.ts";
 
 /** What was started, given back in reverse order. */
 class Closers {
@@ -52,18 +53,6 @@ async function exists(pool: pg.Pool, query: string): Promise<boolean> {
   return rows[0]?.found === true;
 }
 
-/** Calls a function that works off a number of people at a time, until nobody is left. */
-async function workOff(pool: pg.Pool, call: string, bar: Progress): Promise<number> {
-  const { rows } = await pool.query<{ people: number }>("select count(*)::int as people from track.person");
-  for (let done = 0; ; ) {
-    const result = await pool.query<{ people: number }>(`select people::int from ${call}`);
-    const people = result.rows[0]?.people ?? 0;
-    if (people === 0) return done;
-    done += people;
-    bar.update(done, rows[0]?.people);
-  }
-}
-
 /** A demo for who has nothing to show yet: a platform and its people, all that follows from it, and a trained model. */
 async function fill(pool: pg.Pool): Promise<void> {
   const { finished: _finished, ...population } = (await findPopulation(pool)) ?? {
@@ -82,13 +71,9 @@ async function fill(pool: pg.Pool): Promise<void> {
     client.release();
   }
   const people = (count: number): string => `${count} people`;
-  await step("Forming sessions", (bar) => workOff(pool, "track.refresh_sessions(50)", bar), people);
-  await step("Summing up activity", (bar) => workOff(pool, "analytics.refresh_activity(50) as people", bar), people);
-  await step(
-    "Weighing interactions",
-    (bar) => workOff(pool, "recommend.refresh_interactions(50) as people", bar),
-    people,
-  );
+  await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people);
+  await step("Summing up activity", (bar) => workOff(pool, refreshes.activity, bar), people);
+  await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
 }
 

@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { Command } from "commander";
-import type pg from "pg";
-import { type Progress, step } from "../terminal.ts";
+import { step } from "../terminal.ts";
+import { refreshes, workOff } from "./refresh.ts";
 import { withSession } from "./session.ts";
 
 interface Training {
@@ -20,23 +20,6 @@ interface Training {
   seconds: number;
 }
 
-const refreshes = ["track.refresh_sessions(500)", "recommend.refresh_interactions(500) as people"] as const;
-
-/** What came in since the last refresh counts too, whether or not a worker runs. */
-async function refresh(pool: pg.Pool, bar: Progress): Promise<number> {
-  let done = 0;
-  for (const call of refreshes) {
-    for (;;) {
-      const { rows } = await pool.query<{ people: number }>(`select people::int from ${call}`);
-      const people = rows[0]?.people ?? 0;
-      if (people === 0) break;
-      done += people;
-      bar.update(done);
-    }
-  }
-  return done;
-}
-
 const figure = (value: number | null): string => (value === null ? "" : value.toFixed(4));
 
 export default new Command()
@@ -50,12 +33,10 @@ export default new Command()
   .action(async (kind: string, options: { json?: true }) => {
     await withSession("train", async ({ pool }) => {
       const out = options.json ? process.stderr : process.stdout;
-      await step(
-        "Weighing interactions",
-        (bar) => refresh(pool, bar),
-        (people) => `${people} people`,
-        out,
-      );
+      // What came in since the last refresh counts too, whether or not a worker runs.
+      const people = (count: number): string => `${count} people`;
+      await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people, out);
+      await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people, out);
       const training = await step(
         `Training recommend.${kind}`,
         async () => {
