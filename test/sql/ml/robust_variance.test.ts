@@ -13,7 +13,7 @@ interface Fit {
   num_clusters?: string;
 }
 
-async function fit(call: string): Promise<Fit> {
+async function model(call: string): Promise<Fit> {
   const [row] = await train<Fit>(database, call);
   if (row === undefined) throw new Error("no model");
   return row;
@@ -87,22 +87,22 @@ describe("robust", () => {
       "y int, a int, b int",
       patients.map(([y, a, b]) => ({ y, a, b })),
     );
-    const model = await fit("ml.robust_variance_logregr('lab.patients', 'lab.model', 'y', 'array[1, a, b]')");
-    expect(fewestDigits(model.std_err, [3.45872062333648, 1.1716192578234, 0.0534328864185018])).toBeGreaterThan(9);
-    expect(fewestDigits(model.p_values, [0.0657926909738889, 0.382066744585541, 0.0258849510757339])).toBeGreaterThan(
+    const robust = await model("ml.robust_variance_logregr('lab.patients', 'lab.model', 'y', 'array[1, a, b]')");
+    expect(fewestDigits(robust.std_err, [3.45872062333648, 1.1716192578234, 0.0534328864185018])).toBeGreaterThan(9);
+    expect(fewestDigits(robust.p_values, [0.0657926909738889, 0.382066744585541, 0.0258849510757339])).toBeGreaterThan(
       8,
     );
   });
 
   test("linear and logistic equal the definition", async () => {
-    const linear = await fit("ml.robust_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]')");
+    const linear = await model("ml.robust_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]')");
     expect(fewestDigits(linear.std_err.slice(1), sandwich(linear.coef, false, null))).toBeGreaterThan(8);
-    const logistic = await fit("ml.robust_variance_logregr('lab.sample', 'lab.model', 'c', 'array[1, a, b]')");
+    const logistic = await model("ml.robust_variance_logregr('lab.sample', 'lab.model', 'c', 'array[1, a, b]')");
     expect(fewestDigits(logistic.std_err.slice(1), sandwich(logistic.coef, true, null))).toBeGreaterThan(6);
   });
 
   test("the coefficients are those of the plain fit", async () => {
-    const robust = await fit("ml.robust_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]')");
+    const robust = await model("ml.robust_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]')");
     const [plain] = await train<Fit>(
       database,
       "ml.linregr_train('lab.sample', 'lab.plain', 'y', 'array[1, a, b]')",
@@ -114,7 +114,7 @@ describe("robust", () => {
 
 describe("clustered", () => {
   test("linear and logistic equal the definition", async () => {
-    const linear = await fit("ml.clustered_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]', 'g')");
+    const linear = await model("ml.clustered_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]', 'g')");
     expect(
       fewestDigits(
         linear.std_err.slice(1),
@@ -122,7 +122,9 @@ describe("clustered", () => {
       ),
     ).toBeGreaterThan(8);
     expect(linear.num_clusters).toBe("12");
-    const logistic = await fit("ml.clustered_variance_logregr('lab.sample', 'lab.model', 'c', 'array[1, a, b]', 'g')");
+    const logistic = await model(
+      "ml.clustered_variance_logregr('lab.sample', 'lab.model', 'c', 'array[1, a, b]', 'g')",
+    );
     expect(
       fewestDigits(
         logistic.std_err.slice(1),
@@ -132,9 +134,9 @@ describe("clustered", () => {
   });
 
   test("copies of a row in its cluster add nothing", async () => {
-    const once = await fit("ml.clustered_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]', 'id')");
+    const once = await model("ml.clustered_variance_linregr('lab.sample', 'lab.model', 'y', 'array[1, a, b]', 'id')");
     await database.query("create or replace view lab.copied as select sample.* from lab.sample, generate_series(1, 5)");
-    const copied = await fit("ml.clustered_variance_linregr('lab.copied', 'lab.model', 'y', 'array[1, a, b]', 'id')");
+    const copied = await model("ml.clustered_variance_linregr('lab.copied', 'lab.model', 'y', 'array[1, a, b]', 'id')");
     const factor = Math.sqrt(95 / 93 / ((5 * 96 - 1) / (5 * 96 - 3)));
     expect(
       fewestDigits(

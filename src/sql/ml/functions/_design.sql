@@ -8,6 +8,7 @@
  *   width            number of coefficients, k
  *   exact            whether every value is an integer or a decimal, so that numeric sums are exact sums of the data
  *   clusters         quoted columns whose values make the clusters of a sandwich, as the column `cluster`
+ *   status           whether the event was seen at y (survival), as the column `status`
  *   where            a condition on the rows, made by this room (folds), never by the caller
  *   literals         per coefficient the number written in array[1, ...], else null
  *   candidates       positions of columns that did not vary in the first thousand rows, and could be an intercept
@@ -212,12 +213,13 @@ language sql
 stable
 begin atomic
   select format(
-    'select %s%s%s as y%s from %s as %s%s',
+    'select %s%s%s%s as y%s from %s as %s%s',
     coalesce((
       select string_agg(format('%s as g%s, ', name, position), '' order by position)
       from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
     ), ''),
     'row(' || (select string_agg(name, ', ' order by nth) from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)) || ')::text as cluster, ',
+    '(' || (design ->> 'status') || ')::int::float8 as status, ',
     ml._cast(design ->> 'y', design ->> 'y_type', type),
     (
       select string_agg(
@@ -370,13 +372,14 @@ begin atomic
   select case when columns.plain then 'select ' || columns.list || ' from ' || columns.source else ml._layer(columns.list, columns.source) end
   from (
     select
-      format('%s%s%s as key, %s as y%s, num_nulls(y%s) = 0 as complete',
+      format('%s%s%s as key, %s as y%s, num_nulls(y%s%s) = 0 as complete',
         coalesce(grouped.columns || ', ', ''),
-        case when design ? 'clusters' then 'cluster, ' else '' end,
+        case when design ? 'clusters' then 'cluster, ' else '' end || case when design ? 'status' then 'status, ' else '' end,
         coalesce('row(' || grouped.columns || ')::text', 'null::text'),
         ml._centred('y', (design ->> 'y_shift')::float8, (design ->> 'y_scale')::float8),
         coalesce(active.columns, ''),
-        ml._columns_of(design, 'x', ', %s', '')
+        ml._columns_of(design, 'x', ', %s', ''),
+        case when design ? 'status' then ', status' else '' end
       ) as list,
       format('(%s) as source', ml._values(design, 'float8')) as source,
       -- plain columns may be pasted: nothing is computed twice then

@@ -567,7 +567,9 @@ begin
       if iteration > 0 then
         v_inverse[v_g] := jsonb_build_array(v_solved.inverse, v_matrix);
         -- The likelihood is flat (nothing more to gain) where a coefficient still runs: it would run for ever.
-        if family in ('binomial', 'poisson') and v_farthest > 0.3 and (v_gain < 1e-3 or iteration = max_iter and iteration >= 15) then
+        if family in ('binomial', 'poisson') and v_farthest > 0.3
+          and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15)
+        then
           v_done[v_g] := true;
           v_failure[v_g] := ml._separation(design, v_column);
         -- the distance to the optimum, in standard errors

@@ -1,0 +1,94 @@
+create or replace function ml._softmax(logits float8[])
+returns float8[]
+language plpgsql
+immutable
+parallel safe
+set search_path to ''
+as $$
+declare
+  v_top float8;
+  v_total float8 := 0;
+  v_result float8[] := logits;
+begin
+  if logits is null or array_position(logits, null) is not null then
+    return null;
+  end if;
+  v_top := (select max(value) from unnest(logits) as value);
+  for i in 1..cardinality(logits) loop
+    v_result[i] := exp(greatest(logits[i] - v_top, -700));
+    v_total := v_total + v_result[i];
+  end loop;
+  for i in 1..cardinality(logits) loop
+    v_result[i] := v_result[i] / v_total;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function ml._softmax(float8[]) is $$Probabilities proportional to exp of the values; null when one is null.$$;
+
+create or replace function ml.mlogregr_predict(
+  model_table text,
+  new_data_table text,
+  id_col_name text,
+  output_table text,
+  type text default 'response'
+)
+returns void
+language plpgsql
+set extra_float_digits to 1
+as $$
+declare
+  v_model constant regclass := ml._relation(model_table);
+  v_data constant regclass := ml._relation(new_data_table);
+  v_id constant text := ml._column(v_data, id_col_name, 'id column');
+  v_output constant text := ml._output(output_table);
+  v_kind constant text := lower(coalesce(type, 'response'));
+  v_summary record;
+  v_categories integer[];
+  v_logits text;
+  v_x text;
+begin
+  if v_kind not in ('response', 'prob') then
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', type), hint = 'Give response for the category, or prob for a probability of each.';
+  end if;
+  begin
+    execute format(
+      'select (select independent_varname from %s limit 1) as x, min(ref_category) as reference, array_agg(category order by category) as categories, jsonb_agg(coef order by category) as coefs from %s',
+      ml._relation((select format('%I.%I', nspname, relname || '_summary') from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = v_model)),
+      v_model
+    ) into v_summary;
+  exception when undefined_column then
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table), hint = 'Name its output table.';
+  end;
+  perform ml._expression(v_summary.x, v_data, 'independent variable');
+  v_x := format('(%s)::float8[]', v_summary.x);
+  v_categories := v_summary.reference || v_summary.categories;
+  v_logits := format('ml._softmax(array[0%s])', (
+    select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
+    from jsonb_array_elements(v_summary.coefs) with ordinality as list (coef, nth)
+  ));
+  execute format(
+    'create table %s as select %s, %s from (select %s, %s as p from (select source.%s, %s as x from %s as source) as evaluated offset 0) as scored',
+    v_output,
+    v_id,
+    case v_kind
+      when 'prob' then (select string_agg(format('p[%s] as %I', nth, 'estimated_prob_' || category), ', ' order by category) from unnest(v_categories) with ordinality as list (category, nth))
+      else format('(%L::int[])[array_position(p, (select max(value) from unnest(p) as value))] as category', v_categories)
+    end,
+    v_id, v_logits, v_id,
+    v_x,
+    v_data
+  );
+end;
+$$;
+
+comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
+Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
+Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for each (`prob`).
+Null where an independent variable is null.
+Errors: CF001 (not such a model, unknown type), CF002 (unknown table or column), CF003 (output exists), CF005.
+$$;
+
+grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)
+to insights_analyst, insights_admin, insights_worker;

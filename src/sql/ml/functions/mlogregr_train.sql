@@ -1,0 +1,366 @@
+create or replace function ml._multinomial_statement(
+  design jsonb,
+  categories integer[],
+  beta float8[],
+  variables integer[]
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_count constant integer := cardinality(categories);
+  v_size constant integer := cardinality(variables);
+  v_columns text := (select coalesce(string_agg(', d' || variable, '' order by nth), '') from unnest(variables) with ordinality as list (variable, nth) where variable > 0);
+  v_all constant text := (select string_agg('eta' || c, ', ' order by c) from generate_series(1, v_count) as c);
+  v_source text;
+begin
+  v_source := format('(%s) as first', ml._layer(
+    format('y%s, %s', v_columns, (
+      select string_agg(format('%s as eta%s', (
+        select string_agg(format('%L::float8%s', beta[(c - 1) * v_size + nth], case when variable = 0 then '' else ' * d' || variable end), ' + ' order by nth)
+        from unnest(variables) with ordinality as list (variable, nth)
+      ), c), ', ' order by c)
+      from generate_series(1, v_count) as c
+    )),
+    format('(select * from (%s) as row where complete) as row', ml._rows(design))
+  ));
+  -- the largest is taken off before exp, so nothing overflows
+  v_source := format('(%s) as second', ml._layer(format('y%s, %s, greatest(0, %s) as top', v_columns, v_all, v_all), v_source));
+  v_source := format('(%s) as third', ml._layer(
+    format('y%s, %s, top, exp(greatest(-top, -200)) as e0, %s', v_columns, v_all,
+      (select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as fourth', ml._layer(
+    format('y%s, %s, top, e0 + %s as total, %s', v_columns, v_all,
+      (select string_agg('e' || c, ' + ' order by c) from generate_series(1, v_count) as c),
+      (select string_agg('e' || c, ', ' order by c) from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as fifth', ml._layer(
+    format('y%s, case %s else 0 end - top - ln(total) as likelihood, %s', v_columns,
+      (select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c) from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format('e%s / total as p%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as sixth', ml._layer(
+    format('likelihood%s, %s, %s', v_columns,
+      (select string_agg(format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c), ', ' order by c) from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format(case when a = b then 'p%1$s * (1 - p%1$s) as w%1$s_%2$s' else '-p%1$s * p%2$s as w%1$s_%2$s' end, a, b), ', ' order by a, b)
+        from generate_series(1, v_count) as a, generate_series(1, v_count) as b where b >= a)),
+    v_source
+  ));
+  return format(
+    'select null::text, true, count(*), array[sum(likelihood), %s, %s] from %s',
+    (select string_agg(format('sum(s%s%s)', c, case when variable = 0 then '' else ' * d' || variable end), ', ' order by c, nth)
+      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth)),
+    (select string_agg(format('sum(w%s_%s%s%s)', a, b, case when i.variable = 0 then '' else ' * d' || i.variable end, case when j.variable = 0 then '' else ' * d' || j.variable end), ', ' order by a, b, i.nth, j.nth)
+      from generate_series(1, v_count) as a, generate_series(1, v_count) as b,
+        unnest(variables) with ordinality as i (variable, nth), unnest(variables) with ordinality as j (variable, nth)
+      where b >= a and j.nth >= i.nth),
+    v_source
+  );
+end;
+$$;
+
+comment on function ml._multinomial_statement(jsonb, integer[], float8[], integer[]) is $$
+One Newton step of multinomial logistic regression as a statement: the log likelihood, the score, and the information by pairs
+of categories, upper triangles. `categories` are those but the reference; `beta` holds them one after another.
+$$;
+
+create or replace function ml.mlogregr_train(
+  source_table text,
+  output_table text,
+  dependent_varname text,
+  independent_varname text,
+  ref_category integer default 0,
+  optimizer_params text default null
+)
+returns void
+language plpgsql
+set extra_float_digits to 1
+as $$
+declare
+  v_output text := ml._output(output_table, array['_summary']);
+  v_options constant jsonb := ml._options(optimizer_params, '{max_iter, max_num_iterations, optimizer, precision, tolerance}', 'optimizer_params');
+  v_max_iter constant integer := ml._number(v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000);
+  v_tolerance constant float8 := ml._number(v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1);
+  v_design jsonb;
+  v_first record;
+  v_found integer[] := '{}';
+  v_categories integer[];
+  v_variables integer[];
+  v_place integer[];
+  v_width integer;
+  v_intercept integer;
+  v_size integer;
+  v_count integer;
+  v_all integer;
+  v_part record;
+  v_sums float8[];
+  v_beta float8[];
+  v_before float8[];
+  v_likelihood float8 := '-Infinity';
+  v_halvings integer := 0;
+  v_iterations integer := 0;
+  v_converged boolean := false;
+  v_matrix float8[];
+  v_solved record;
+  v_gain float8;
+  v_value float8;
+  v_farthest float8;
+  v_column integer;
+  v_at integer;
+  v_n bigint;
+  v_inverse float8[];
+  v_covariance float8[];
+  v_full float8[];
+  v_block float8[];
+  v_coef float8[];
+  v_condition float8;
+  v_wald record;
+  v_result jsonb[] := '{}';
+  v_coefs jsonb := '[]';
+begin
+  if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'), hint = 'Use irls (the same as newton).';
+  end if;
+  v_design := ml._design(source_table, dependent_varname, independent_varname, null);
+  v_first := ml._settled(v_design);
+  if v_first.failure is not null then
+    perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
+  end if;
+  v_n := v_first.row_counts[1];
+  for v_part in
+    select part.sums[1] as category, part.row_count
+    from ml._sums(
+      format('select null::text, true, count(*), array[y] from (%s) as row where complete group by y limit 200', ml._rows(v_first.settled)),
+      (v_design ->> 'relation')::regclass
+    ) as part
+    order by part.sums[1]
+  loop
+    if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
+      raise exception using errcode = 'CF001', message = format('the dependent variable "%s" holds %s, a category is a whole number', dependent_varname, v_part.category),
+        hint = 'Number the categories 0, 1, 2, …';
+    end if;
+    v_found := v_found || v_part.category::integer;
+  end loop;
+  if cardinality(v_found) < 2 then
+    perform ml._fit_failed(coalesce('it holds one class only, ' || v_found[1], 'no row without a null'), v_design ->> 'relation');
+  elsif not ref_category = any (v_found) then
+    raise exception using errcode = 'CF002', message = format('"%s" never holds the reference category %s', dependent_varname, ref_category),
+      hint = format('Its categories are %s.', array_to_string(v_found, ', '));
+  end if;
+  v_categories := array_remove(v_found, ref_category);
+  v_width := (v_design ->> 'width')::int;
+  v_intercept := (v_first.settled ->> 'intercept')::int;
+  v_variables := case when v_intercept is null then '{}' else '{0}' end::integer[] || array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
+  v_place := array(select case when variable = 0 then v_intercept else variable end from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+  v_size := cardinality(v_variables);
+  v_count := cardinality(v_categories);
+  v_all := v_size * v_count;
+  if v_all > 120 then
+    raise exception using errcode = 'CF008', message = format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size), hint = 'At most 120 can be fitted; join rare categories.';
+  elsif v_n < v_all then
+    perform ml._fit_failed(format('%s complete rows for %s coefficients', v_n, v_all), v_design ->> 'relation');
+  end if;
+
+  v_beta := array_fill(0::float8, array[v_all]);
+  v_before := v_beta;
+  for iteration in 1..v_max_iter loop
+    v_sums := (select part.sums from ml._sums(ml._multinomial_statement(v_first.settled, v_categories, v_beta, v_variables), (v_design ->> 'relation')::regclass) as part);
+    v_iterations := iteration;
+    if v_sums[1] < v_likelihood - 1e-10 * abs(v_likelihood) then
+      v_halvings := v_halvings + 1;
+      exit when v_halvings > 30;
+      for j in 1..v_all loop
+        v_beta[j] := (v_beta[j] + v_before[j]) / 2;
+      end loop;
+      continue;
+    end if;
+    v_likelihood := v_sums[1];
+    v_halvings := 0;
+    v_matrix := array_fill(0::float8, array[v_all, v_all]);
+    v_at := 1 + v_all;
+    for a in 1..v_count loop
+      for b in a..v_count loop
+        for i in 1..v_size loop
+          for j in i..v_size loop
+            v_at := v_at + 1;
+            v_matrix[(a - 1) * v_size + i][(b - 1) * v_size + j] := v_sums[v_at];
+            v_matrix[(a - 1) * v_size + j][(b - 1) * v_size + i] := v_sums[v_at];
+            v_matrix[(b - 1) * v_size + j][(a - 1) * v_size + i] := v_sums[v_at];
+            v_matrix[(b - 1) * v_size + i][(a - 1) * v_size + j] := v_sums[v_at];
+          end loop;
+        end loop;
+      end loop;
+    end loop;
+    v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
+    if v_solved.dependent is not null then
+      v_column := v_place[(v_solved.dependent - 1) % v_size + 1];
+      perform ml._fit_failed(
+        case when iteration = 1 then format('column %s is a linear combination of the columns before it', ml._label(v_design, v_column)) else ml._separation(v_design, v_column) end,
+        v_design ->> 'relation'
+      );
+    end if;
+    v_gain := 0;
+    v_farthest := 0;
+    v_before := v_beta;
+    for i in 1..v_all loop
+      v_value := 0;
+      for j in 1..v_all loop
+        v_value := v_value + v_solved.inverse[i][j] * v_sums[1 + j];
+      end loop;
+      v_beta[i] := v_beta[i] + v_value;
+      v_gain := v_gain + v_value * v_sums[1 + i];
+      v_at := v_variables[(i - 1) % v_size + 1];
+      if v_at > 0 and abs(v_value) * (v_first.settled -> 'spread' ->> v_at - 1)::float8 > v_farthest then
+        v_farthest := abs(v_value) * (v_first.settled -> 'spread' ->> v_at - 1)::float8;
+        v_column := v_at;
+      end if;
+    end loop;
+    v_inverse := v_solved.inverse;
+    if v_farthest > 0.3 and (v_gain < 1e-3 or iteration = v_max_iter and iteration >= 15) then
+      perform ml._fit_failed(ml._separation(v_design, v_column), v_design ->> 'relation');
+    elsif v_gain <= (v_tolerance / 100) ^ 2 then
+      v_converged := true;
+      exit;
+    end if;
+  end loop;
+  if not v_converged then
+    raise warning 'ml.mlogregr_train: no convergence after % iterations', v_max_iter using hint = 'Give a larger max_iter in optimizer_params.';
+  end if;
+
+  -- to the caller's columns: T V T' for every pair of categories, T being the same for each
+  v_covariance := array_fill(0::float8, array[v_count * v_width, v_count * v_width]);
+  for a in 1..v_count loop
+    for b in 1..v_count loop
+      v_full := array_fill(0::float8, array[v_width, v_width]);
+      for i in 1..v_size loop
+        for j in 1..v_size loop
+          v_full[v_place[i]][v_place[j]] := v_inverse[(a - 1) * v_size + i][(b - 1) * v_size + j];
+        end loop;
+      end loop;
+      v_block := ml._transformed(v_full, v_first.settled);
+      for i in 1..v_width loop
+        for j in 1..v_width loop
+          -- MADlib's order: by column, then by category
+          v_covariance[(i - 1) * v_count + a][(j - 1) * v_count + b] := v_block[i][j];
+        end loop;
+      end loop;
+    end loop;
+  end loop;
+  v_condition := ml._condition_number((ml._scaled_inverse(v_covariance, 1e-15)).inverse, v_covariance) ^ 2;
+  for a in 1..v_count loop
+    v_coef := array_fill(0::float8, array[v_width]);
+    v_block := array_fill(0::float8, array[v_width, v_width]);
+    for i in 1..v_size loop
+      v_coef[v_place[i]] := v_beta[(a - 1) * v_size + i];
+    end loop;
+    v_coef := (ml._unscaled(v_coef, null, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8)).coef;
+    for i in 1..v_width loop
+      v_block[i][i] := v_covariance[(i - 1) * v_count + a][(i - 1) * v_count + a];
+    end loop;
+    v_wald := ml._wald(v_coef, v_block, null);
+    v_coefs := v_coefs || jsonb_build_array(v_coef);
+    v_result := v_result || jsonb_build_object(
+      'category', v_categories[a],
+      'ref_category', ref_category,
+      'coef', to_jsonb(v_coef),
+      'log_likelihood', v_likelihood,
+      'std_err', to_jsonb(v_wald.std_err),
+      'z_stats', to_jsonb(v_wald.stats),
+      'p_values', to_jsonb(v_wald.p_values),
+      'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth)) from unnest(v_coef) with ordinality as list (value, nth)),
+      'condition_no', v_condition,
+      'num_iterations', v_iterations,
+      'num_rows_processed', v_n,
+      'num_missing_rows_skipped', v_first.skipped[1],
+      'converged', v_converged
+    );
+  end loop;
+  perform ml._publish(
+    v_output, v_design,
+    'category integer, ref_category integer, coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], odds_ratios float8[], '
+      || 'condition_no float8, num_iterations integer, num_rows_processed bigint, num_missing_rows_skipped bigint, converged boolean',
+    to_jsonb(v_result),
+    jsonb_build_object(
+      'method', 'mlogregr', 'source_table', source_table, 'out_table', output_table, 'dependent_varname', dependent_varname, 'independent_varname', independent_varname,
+      'optimizer_params', format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance), 'ref_category', ref_category, 'num_categories', v_count + 1,
+      'num_rows_processed', v_n, 'num_missing_rows_skipped', v_first.skipped[1], 'variance_covariance', to_jsonb(v_covariance), 'coef', v_coefs
+    ),
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, optimizer_params text, ref_category integer, '
+      || 'num_categories integer, num_rows_processed bigint, num_missing_rows_skipped bigint, variance_covariance float8[], coef float8[]'
+  );
+end;
+$$;
+
+comment on function ml.mlogregr_train(text, text, text, text, integer, text) is $$
+Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`. `dependent_varname` is a
+whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20), tolerance or precision (1e-4,
+in hundredths of a standard error).
+Writes `output_table`, one row a category but the reference: category, ref_category, coef, log_likelihood, std_err, z_stats,
+p_values, odds_ratios, condition_no, num_iterations, num_rows_processed, num_missing_rows_skipped, converged; and
+`<output_table>_summary` with variance_covariance (by column, then category).
+Errors: CF001 (not whole numbers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005, CF007
+(collinear; separated), CF008 (more than 120 coefficients).
+Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
+$$;
+
+create or replace function ml._transformed(covariance float8[], design jsonb)
+returns float8[]
+language plpgsql
+immutable
+as $$
+declare
+  v_width constant integer := (design ->> 'width')::int;
+  v_intercept constant integer := (design ->> 'intercept')::int;
+  v_value constant float8 := (design ->> 'intercept_value')::float8;
+  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
+  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
+  v_half float8[] := covariance;
+  v_result float8[] := covariance;
+  v_sum float8;
+begin
+  for j in 1..v_width loop
+    for i in 1..v_width loop
+      v_half[i][j] := covariance[i][j] * v_scale[i];
+    end loop;
+    if v_intercept is not null then
+      v_sum := covariance[v_intercept][j];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * covariance[m][j];
+        end if;
+      end loop;
+      v_half[v_intercept][j] := v_sum / v_value;
+    end if;
+  end loop;
+  for i in 1..v_width loop
+    for j in 1..v_width loop
+      v_result[i][j] := v_half[i][j] * v_scale[j];
+    end loop;
+    if v_intercept is not null then
+      v_sum := v_half[i][v_intercept];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * v_half[i][m];
+        end if;
+      end loop;
+      v_result[i][v_intercept] := v_sum / v_value;
+    end if;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function ml._transformed(float8[], jsonb) is $$
+A block of covariances, not necessarily symmetric, from the centred and scaled columns to the caller's.
+$$;
+
+grant execute on function
+  ml._multinomial_statement(jsonb, integer[], float8[], integer[]),
+  ml._transformed(float8[], jsonb),
+  ml.mlogregr_train(text, text, text, text, integer, text)
+to insights_analyst, insights_admin, insights_worker;
