@@ -431,7 +431,7 @@ describe("what a row is", () => {
   });
 
   test("the caller's search_path finds the table", async () => {
-    await database.as("insights_analyst", {}, async (db) => {
+    await database.as("insights_worker", {}, async (db) => {
       await db.query("create temporary table mine as select i as x, i * i as y from generate_series(1, 9) as i");
       await db.query("set local search_path to pg_temp");
       await db.query("select ml.linregr_train('mine', 'mine_model', 'y', 'array[1, x]')");
@@ -541,20 +541,20 @@ describe("bad input", () => {
     await database.query(`
       create table lab.secret as select i as y, i * i as x from generate_series(1, 9) as i;
       create view lab.door with (security_invoker = true) as select * from lab.secret;
-      create schema if not exists desk; grant usage on schema lab to insights_analyst; grant all on schema desk to insights_analyst;
-      grant select on lab.door to insights_analyst`);
-    await database.as("insights_analyst", {}, async (db) => {
+      create schema if not exists desk; grant usage on schema lab to insights_worker; grant all on schema desk to insights_worker;
+      grant select on lab.door to insights_worker`);
+    await database.as("insights_worker", {}, async (db) => {
       const error = await db.rejects("select ml.linregr_train('lab.secret', 'desk.model', 'y', 'array[1, x]')");
       expect(error).toMatchObject({ code: "CF005" });
     });
-    await database.as("insights_analyst", {}, async (db) => {
+    await database.as("insights_worker", {}, async (db) => {
       const error = await db.rejects("select ml.linregr_train('lab.door', 'desk.model', 'y', 'array[1, x]')");
       expect(error).toMatchObject({ code: "CF005" });
     });
   });
 
   test("learners and visitors may not train", async () => {
-    for (const role of ["insights_learner", "insights_visitor"]) {
+    for (const role of ["insights_learner", "insights_visitor", "insights_analyst"]) {
       await database.as(role, {}, async (db) => {
         const error = await db.rejects(
           "select ml.linregr_train('lab.course', 'lab.model', 'score', 'array[1, hours]')",

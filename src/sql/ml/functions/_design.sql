@@ -534,7 +534,8 @@ end
 $$;
 
 comment on function ml._unscaled(float8[], float8[], jsonb, integer, float8) is $$
-Coefficients and their covariance in the caller's units, from those of the centred and scaled columns, in which the
+Coefficients and their covariance in the caller's units.
+They are made from those of the centred and scaled columns, in which the
 constant column of value `intercept_value` at position `intercept` (null without one) counts as 1.
 $$;
 
@@ -603,4 +604,4 @@ grant execute on function
   ml._unscaled(float8[], float8[], jsonb, integer, float8),
   ml._label(jsonb, integer),
   ml._publish(text, jsonb, text, jsonb, jsonb, text)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

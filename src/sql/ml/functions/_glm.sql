@@ -184,8 +184,8 @@ end;
 $$;
 
 comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
-What one step of Fisher scoring sums: a subquery `third` with the group's number, y, the columns, eta, mu, and each row's
-weight, score and deviance.
+What one step of Fisher scoring sums, row by row.
+A subquery `third` with the group's number, y, the columns, eta, mu, and each row's weight, score and deviance.
 $$;
 
 create or replace function ml._glm_statement(
@@ -241,7 +241,8 @@ end;
 $$;
 
 comment on function ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]) is $$
-One step of Fisher scoring as a statement: by group number, the deviance, how many rows fall outside the link's range, the
+One step of Fisher scoring as a statement.
+By group number: the deviance, how many rows fall outside the link's range, the
 score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without `beta` it is the first step, from each row's own value.
 $$;
 
@@ -376,7 +377,8 @@ end;
 $$;
 
 comment on function ml._settled(jsonb) is $$
-The first scan of an iterative fit: finds the groups and which column is the intercept (design keys `intercept`,
+The first scan of an iterative fit.
+It finds the groups and which column is the intercept (design keys `intercept`,
 `intercept_value`, `spread`), and checks that all values are finite. `sums` holds per group sum, min, max of y and sum |y (y - 1)|.
 $$;
 
@@ -621,7 +623,8 @@ end;
 $$;
 
 comment on function ml._glm_fits(jsonb, text, text, integer, float8) is $$
-Fits a generalized linear model to each group. `beta` belongs to the columns as they are summed, `coef`, `inverse` (of the
+Fits a generalized linear model to each group.
+`beta` belongs to the columns as they are summed, `coef`, `inverse` (of the
 information, dispersion 1) and `information` to the caller's. Ends when the optimum is nearer than tolerance / 100 standard
 errors. `failure` names collinear and separating columns.
 $$;
@@ -648,4 +651,4 @@ grant execute on function
   ml._settled(jsonb),
   ml._glm_fits(jsonb, text, text, integer, float8),
   ml._separation(jsonb, integer)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

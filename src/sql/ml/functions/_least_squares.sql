@@ -249,7 +249,8 @@ end
 $$;
 
 comment on function ml._least_squares(bigint, float8[], jsonb) is $$
-Least squares in double precision from sums of centred, scaled columns: `coef` and (X'X)^-1 (`inverse`) in the caller's units,
+Least squares in double precision from sums of centred, scaled columns.
+`coef` and (X'X)^-1 (`inverse`) are in the caller's units,
 `beta` for the columns as they are summed (the intercept counting as 1). `trusted` is false where too many digits were lost,
 `failure` says why there is no fit at all: constant or collinear columns, fewer rows than columns.
 $$;
@@ -457,4 +458,4 @@ grant execute on function
   ml._product_sums(jsonb, text),
   ml._least_squares(bigint, float8[], jsonb),
   ml._least_squares_numeric(bigint, numeric[], jsonb)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

@@ -195,9 +195,10 @@ end;
 $$;
 
 comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8) is $$
-Fits, then writes coefficients with sandwich standard errors: B M B, B the inverse information and M the sum of squared scores
+Fits, then writes coefficients with sandwich standard errors.
+B M B, B being the inverse information and M the sum of squared scores
 (HC0) or of squared cluster totals, those times m / (m - 1) (n - 1) / (n - k).
 $$;
 
 grant execute on function ml._sandwich(text, text, text, text, text, text, text, integer, float8)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

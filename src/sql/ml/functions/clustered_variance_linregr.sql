@@ -23,4 +23,4 @@ Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.linregr_train.
 $$;
 
-grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text) to insights_admin, insights_worker;

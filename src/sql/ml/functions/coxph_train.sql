@@ -62,7 +62,8 @@ end;
 $$;
 
 comment on function ml._cox_statement(jsonb, float8[], boolean) is $$
-One Newton step of Cox's partial likelihood as a statement: number of events, log likelihood, score, and the upper triangle of
+One Newton step of Cox's partial likelihood as a statement.
+Number of events, log likelihood, score, and the upper triangle of
 the information, over all strata (the design's groups). Ties as Breslow or as Efron.
 $$;
 
@@ -241,4 +242,4 @@ $$;
 grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
   ml.coxph_train(text, text, text, text, text, text, text)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

@@ -449,8 +449,8 @@ end;
 $$;
 
 comment on function ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8) is $$
-Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's: minimises
-loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log likelihood.
+Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's.
+Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log likelihood.
 An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in `excluded`.
 With `standardize` the penalty is on coefficients of columns divided by their standard deviation; those written are in the
 columns' own units. `optimizer_params` with `n_folds=5` chooses lambda by cross-validation, among `lambda_value={…}` or
@@ -618,4 +618,4 @@ grant execute on function
   ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text),
   ml._elastic_net_top(jsonb, text, float8, boolean),
   ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

@@ -265,8 +265,8 @@ end;
 $$;
 
 comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
-Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted
-least squares. `family_params` is such as `family=poisson, link=log`, the first link being the default: gaussian (identity,
+Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns.
+By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the default: gaussian (identity,
 log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse, identity, log), inverse_gaussian
 (sqr_inverse, log, identity, inverse). `optim_params`: max_iter, tolerance (in hundredths of a standard error).
 Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err, z_stats
@@ -284,4 +284,4 @@ grant execute on function
   ml._gamma_shape(float8),
   ml._glm_constants(jsonb, text),
   ml.glm(text, text, text, text, text, text, text, boolean)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

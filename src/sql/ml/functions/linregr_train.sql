@@ -175,8 +175,8 @@ begin atomic
 end;
 
 comment on function ml._wald(float8[], float8[], float8) is $$
-Standard errors, coefficients over standard errors, and two-sided p values, by Student's t with `df` degrees of freedom or,
-when that is null, by the normal distribution.
+Standard errors, coefficients over standard errors, and two-sided p values.
+By Student's t with `df` degrees of freedom or, when that is null, by the normal distribution.
 $$;
 
 create or replace function ml._scaled(matrix float8[], factor float8)
@@ -250,7 +250,8 @@ end;
 $$;
 
 comment on function ml._residuals(jsonb, jsonb, text) is $$
-The select that gives each complete row its residual `e` under its group's model, beside its columns d…; `fits` is an array of
+The select that gives each complete row its residual `e` under its group's model, beside its columns d….
+`fits` is an array of
 objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is more text for the select list.
 $$;
 
@@ -440,4 +441,4 @@ grant execute on function
   ml._residuals(jsonb, jsonb, text),
   ml._breusch_pagan(jsonb, jsonb),
   ml.linregr_train(text, text, text, text, text, boolean)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

@@ -124,4 +124,4 @@ comment on function ml._check_iteration(integer, float8) is $$Refuses a number o
 grant execute on function
   ml._check_iteration(integer, float8),
   ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

@@ -65,7 +65,8 @@ end;
 $$;
 
 comment on function ml._multinomial_statement(jsonb, integer[], float8[], integer[]) is $$
-One Newton step of multinomial logistic regression as a statement: the log likelihood, the score, and the information by pairs
+One Newton step of multinomial logistic regression as a statement.
+The log likelihood, the score, and the information by pairs
 of categories, upper triangles. `categories` are those but the reference; `beta` holds them one after another.
 $$;
 
@@ -297,8 +298,8 @@ end;
 $$;
 
 comment on function ml.mlogregr_train(text, text, text, text, integer, text) is $$
-Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`. `dependent_varname` is a
-whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20), tolerance or precision (1e-4,
+Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
+`dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20), tolerance or precision (1e-4,
 in hundredths of a standard error).
 Writes `output_table`, one row a category but the reference: category, ref_category, coef, log_likelihood, std_err, z_stats,
 p_values, odds_ratios, condition_no, num_iterations, num_rows_processed, num_missing_rows_skipped, converged; and
@@ -363,4 +364,4 @@ grant execute on function
   ml._multinomial_statement(jsonb, integer[], float8[], integer[]),
   ml._transformed(float8[], jsonb),
   ml.mlogregr_train(text, text, text, text, integer, text)
-to insights_analyst, insights_admin, insights_worker;
+to insights_admin, insights_worker;

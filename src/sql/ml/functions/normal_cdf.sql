@@ -26,7 +26,8 @@ begin atomic
 end;
 
 comment on function ml._standard_normal_cdf(float8) is $$
-Standard normal distribution function. Hart's rational approximation for |z| < 4, a continued fraction beyond
+Standard normal distribution function.
+Hart's rational approximation for |z| < 4, a continued fraction beyond
 (G. West, Better approximations to cumulative normal functions, Wilmott, 2005).
 $$;
 
