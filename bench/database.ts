@@ -8,6 +8,8 @@ import { expandSql } from "../src/database/sql.ts";
 
 export interface BenchDatabase {
   client: pg.Client;
+  url: string;
+  embedded: boolean;
   /** What it runs on, for the head of the report. */
   name: string;
   close: () => Promise<void>;
@@ -24,6 +26,8 @@ export async function benchDatabase(): Promise<BenchDatabase> {
     const client = await install(socket.url);
     return {
       client,
+      url: socket.url,
+      embedded: true,
       name: `embedded ${await version(client)}`,
       async close() {
         await client.end();
@@ -41,6 +45,8 @@ export async function benchDatabase(): Promise<BenchDatabase> {
   const client = await install(url.href);
   return {
     client,
+    url: url.href,
+    embedded: false,
     name: await version(client),
     async close() {
       await client.end();

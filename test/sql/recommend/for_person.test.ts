@@ -270,7 +270,7 @@ describe("rights", () => {
         for (const table of ["item_weight", "secret"]) {
           expect((await db.rejects(`select * from recommend.${table}`)).code).toBe("42501");
         }
-        expect((await db.rejects("select recommend._sign('1.2.3')")).code).toBe("42501");
+        expect((await db.rejects("select recommend._sign('1.2.3', '', '')")).code).toBe("42501");
       });
     }
   });

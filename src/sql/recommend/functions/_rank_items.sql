@@ -21,12 +21,15 @@ declare
   v_most_reasons constant int := (select most_reasons from recommend.setting);
   v_left_out constant bigint[] := coalesce(left_out, '{}');
   v_asked_at constant text := floor(extract(epoch from now()))::text;
+  v_secret recommend.secret;
   v_model ml.model;
   v_numbers int[];
   v_items bigint[];
   v_external_ids text[];
   v_titles text[];
 begin
+  select * into v_secret
+  from recommend.secret;
   select * into v_model
   from recommend._deployed_model(_rank_items.kind);
 
@@ -79,22 +82,30 @@ begin
     from best;
 
     return query
-    with entry as (
-      -- Each row is taken out of its storage once, not once a recommendation.
-      select item_weight.item_id, taken.strength, item_weight.weights::real[] as weights
+    /*
+     * What each item adds to each of the best. B[i,j] = -P[i,j] / P[j,j] and P is symmetric, so B[i,j] = B[j,i] P[i,i] / P[j,j]:
+     * the rows of the few best tell it as well as those of the many items of the person.
+     */
+    with known as (
+      select item_weight.item_id, item_weight.item_no, item_weight.diagonal, taken.strength
       from unnest(_rank_items.items, _rank_items.strengths) as taken (item_id, strength)
       join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_id = taken.item_id
       where taken.strength > 0
-      offset 0
     ),
 
-    contribution as (
-      select entry.item_id as because_id, picked.n, entry.strength::float8 * picked.weight as contribution
-      from entry
-      cross join lateral unnest(array(
-        select entry.weights[item_no]
-        from unnest(v_numbers) as item_no
-      )) with ordinality as picked (weight, n)
+    best as materialized (
+      select found.n, item_weight.diagonal, item_weight.weights::real[] as weights
+      from unnest(v_numbers) with ordinality as found (item_no, n)
+      join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_no = found.item_no
+    ),
+
+    contribution as materialized (
+      select
+        best.n,
+        known.item_id as because_id,
+        known.strength::float8 * best.weights[known.item_no] * known.diagonal / best.diagonal as contribution
+      from best
+      cross join known
     ),
 
     placed as (
@@ -134,9 +145,15 @@ begin
       v_titles[ranked.n],
       ranked.score,
       array(
-        select row('item', item.external_id, item.title, because.contribution)::recommend.reason
+        select row('item', named.external_id, named.title, because.contribution)::recommend.reason
         from unnest(ranked.because_ids, ranked.contributions) with ordinality as because (item_id, contribution, place)
-        join track.item using (item_id)
+        cross join lateral (
+          -- One look-up each: the planner would rather read all items.
+          select item.external_id, item.title
+          from track.item
+          where item.item_id = because.item_id
+          offset 0
+        ) as named
         order by because.place
       ) || case
         when ranked.other_count > 0
@@ -145,7 +162,7 @@ begin
       end,
       'model',
       v_model.version,
-      recommend._sign(concat_ws('.', v_model.model_id, ranked.item_id, ranked.rank, 1, v_asked_at))
+      recommend._sign(concat_ws('.', v_model.model_id, ranked.item_id, ranked.rank, 1, v_asked_at), v_secret.inner_key, v_secret.outer_key)
     from ranked
     order by ranked.rank;
     return;
@@ -183,7 +200,7 @@ begin
     array[row('popularity', null, 'Popular with everybody', ranked.popularity)::recommend.reason],
     'popularity',
     null::int,
-    recommend._sign(concat_ws('.', 0, ranked.item_id, ranked.rank, 1, v_asked_at))
+    recommend._sign(concat_ws('.', 0, ranked.item_id, ranked.rank, 1, v_asked_at), v_secret.inner_key, v_secret.outer_key)
   from ranked
   order by ranked.rank;
 end;

@@ -1,21 +1,20 @@
-/* A definer: the keys are granted to nobody. */
-create or replace function recommend._sign(payload text)
+create or replace function recommend._sign(
+  payload text,
+  inner_key bytea,
+  outer_key bytea
+)
 returns text
 language sql
-stable
-strict
+immutable
 parallel safe
-security definer
-set search_path to ''
-as $$
+begin atomic
   select payload || '.' || encode(
-    substr(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(payload, 'UTF8'))), 1, 16), 'hex'
-  )
-  from recommend.secret;
-$$;
+    substr(sha256(_sign.outer_key || sha256(_sign.inner_key || convert_to(payload, 'UTF8'))), 1, 16), 'hex'
+  );
+end;
 
-comment on function recommend._sign(text) is $$
+comment on function recommend._sign(text, bytea, bytea) is $$
 @behavior -*
-A text with its signature behind a dot: a nested SHA-256 with two keys, cut to 128 bits. Granted to nobody.
+A text with its signature behind a dot: a nested SHA-256 with two keys, cut to 128 bits.
 Source: Bellare, Canetti, Krawczyk, Keying hash functions for message authentication, CRYPTO 1996.
 $$;

@@ -320,9 +320,10 @@ begin
   )
   returning model_id, version into v_model_id, v_result.version;
 
-  insert into recommend.item_weight (model_id, item_no, item_id, weights)
-  select v_model_id, entry.n, entry.item_id, entry.weights
-  from rows from (unnest(v_items), unnest(ml.ease_weights(v_inverse))) with ordinality as entry (item_id, weights, n);
+  insert into recommend.item_weight (model_id, item_no, item_id, diagonal, weights)
+  select v_model_id, entry.n, entry.item_id, (entry.inverse::real[])[entry.n], entry.weights
+  from rows from (unnest(v_items), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
+    as entry (item_id, inverse, weights, n);
 
   -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors).
   v_ndcg := (v_former.metrics ->> 'ndcg_at_10')::float8;
