@@ -309,7 +309,7 @@ begin
     from decided
   );
 exception
-  when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+  when data_exception then
     -- Some time of the batch is none: once more, one by one.
     if doubtful then
       raise;
@@ -329,18 +329,31 @@ stable
 set search_path to ''
 as $$
 declare
+  v_mark constant text := format('unreadable %s', gen_random_uuid());
   v_document json;
   v_list json;
   v_message json;
-  v_messages jsonb := '[]';
+  v_messages jsonb[] := '{}';
   v_sent_at jsonb;
+  v_context jsonb;
 begin
   return body::jsonb;
 exception
   when others then
-    -- One message may be what jsonb can't hold, such as \u0000, while json can: then the others are still good.
+    -- One message may be what jsonb can't hold, while json can: then the others are still good. Not even json can look into
+    -- an object with an escape for what is no character, \u0000 or half a surrogate pair, so those are marked first.
     begin
-      v_document := body::json;
+      v_document := regexp_replace(
+        regexp_replace(
+          regexp_replace(body, '(?<!\\)((?:\\\\)*)\\u0000', '\1' || v_mark, 'g'),
+          '(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])', '\1' || v_mark, 'g'
+        ),
+        '(?<!\\)(?<!\\u[dD][89abAB][0-9a-fA-F]{2})((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || v_mark, 'g'
+      )::json;
+      v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
+      if json_typeof(v_document) = 'object' and v_list is null then
+        v_list := json_build_array(v_document);
+      end if;
     exception
       when others then
         raise exception using
@@ -348,7 +361,6 @@ exception
           message = format('the batch is not JSON: "%s"', left(body, 40) || case when length(body) > 40 then '…' else '' end),
           hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
     end;
-    v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
     if v_list is null or json_typeof(v_list) <> 'array' then
       return 'null'::jsonb;
     end if;
@@ -356,10 +368,13 @@ exception
       select value from json_array_elements(v_list)
     loop
       begin
-        v_messages := v_messages || jsonb_build_array(v_message::jsonb);
+        v_messages := v_messages || case
+          when strpos(v_message::text, v_mark) > 0 then jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair')
+          else v_message::jsonb
+        end;
       exception
         when others then
-          v_messages := v_messages || jsonb_build_array(jsonb_build_object('unreadable', sqlerrm));
+          v_messages := v_messages || jsonb_build_object('unreadable', sqlerrm);
       end;
     end loop;
     if json_typeof(v_document) = 'object' then
@@ -368,9 +383,14 @@ exception
       exception
         when others then v_sent_at := '"unreadable"';
       end;
-      return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at);
+      begin
+        v_context := (v_document -> 'context')::jsonb;
+      exception
+        when others then null;
+      end;
+      return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at, 'context', v_context);
     end if;
-    return v_messages;
+    return to_jsonb(v_messages);
 end;
 $$;
 
