@@ -60,7 +60,12 @@
 --!include ml/functions/predict_table.sql
 --!include ml/functions/explain.sql
 --!include ml/functions/challenge.sql
+--!include ml/functions/in_holdout.sql
+--!include ml/functions/_divide.sql
 --!include ml/functions/train.sql
+--!include ml/functions/export_training_set.sql
+--!include ml/functions/import_model.sql
+--!include ml/functions/nearest.sql
 --!include ml/functions/population_stability_index.sql
 --!include ml/functions/measure_drift.sql
 --!include ml/functions/watch_models.sql

@@ -1,3 +1,14 @@
+create or replace function ml._is_double(value jsonb)
+returns boolean
+language sql
+immutable
+parallel safe
+begin atomic
+  select coalesce(jsonb_typeof(value) = 'number' and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
+end;
+
+comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
+
 create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
@@ -25,10 +36,15 @@ begin
   where jsonb_typeof(feature) <> 'object'
     or coalesce(feature ->> 'name', '') = ''
     or coalesce(feature ->> 'type', '') not in ('number', 'category')
-    or (v_kind = 'linear' and feature ->> 'type' = 'number' and not coalesce(jsonb_typeof(feature -> 'coefficient') = 'number' and jsonb_typeof(feature -> 'mean') = 'number', false))
+    or (v_kind = 'linear' and feature ->> 'type' = 'number' and not (ml._is_double(feature -> 'coefficient') and ml._is_double(feature -> 'mean')))
     or (
       v_kind = 'linear' and feature ->> 'type' = 'category'
-      and not coalesce(jsonb_typeof(feature -> 'categories') = 'array' and jsonb_array_length(feature -> 'categories') = jsonb_array_length(feature -> 'coefficients'), false)
+      and not coalesce(
+        jsonb_typeof(feature -> 'categories') = 'array'
+        and jsonb_array_length(feature -> 'categories') = jsonb_array_length(feature -> 'coefficients')
+        and (select bool_and(ml._is_double(coefficient)) from jsonb_array_elements(feature -> 'coefficients') as coefficient) is not false,
+        false
+      )
     )
     or (v_kind = 'trees' and feature ->> 'type' = 'category' and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
   limit 1;
@@ -41,17 +57,20 @@ begin
     raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', v_wrong), hint = 'Names of features are unique.';
   end if;
   v_wrong := case
-    when v_kind in ('linear', 'trees') and coalesce(jsonb_typeof(document -> 'intercept'), '') <> 'number' then 'a number "intercept"'
+    when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
     when v_kind = 'trees' and coalesce(jsonb_typeof(document -> 'nodes'), '') <> 'array' then 'a list "nodes"'
     when v_kind = 'embeddings' and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine') or coalesce(document ->> 'sides', '') not in ('1', '2')) then '"similarity" (inner_product or cosine) and "sides" (1 or 2)'
     when v_kind = 'embeddings' and coalesce(jsonb_typeof(document -> 'embeddings'), '') <> 'array' then 'a list "embeddings"'
     when v_kind = 'embeddings' and jsonb_array_length(document -> 'features') <> 2 then 'two features, the keys'
     when v_kind = 'scores' and coalesce(jsonb_typeof(document -> 'scores'), '') <> 'array' then 'a list "scores"'
     when v_kind = 'scores' and jsonb_array_length(document -> 'features') = 0 then 'a key'
+    when v_kind = 'scores' and document ? 'default' and not ml._is_double(document -> 'default') then 'a number as default'
     when document ? 'calibration' and not coalesce(
       case document #>> '{calibration,method}'
-        when 'platt' then jsonb_typeof(document #> '{calibration,slope}') = 'number' and jsonb_typeof(document #> '{calibration,intercept}') = 'number'
+        when 'platt' then ml._is_double(document #> '{calibration,slope}') and ml._is_double(document #> '{calibration,intercept}')
         when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(document #> '{calibration,answers}')
+          and jsonb_array_length(document #> '{calibration,scores}') > 0
+          and (select bool_and(ml._is_double(number)) from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}')) as number)
       end, false
     ) then 'a sound calibration'
   end;
@@ -223,6 +242,6 @@ ml.import_model write it for you. `task` is regression or classification; `metri
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 
-grant execute on function ml._check_document(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
 grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text)
   to insights_admin, insights_worker;

@@ -170,22 +170,14 @@ set client_min_messages to warning
 as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();
-  v_relation regclass := ml._relation(source_table);
   v_rows constant text := ml._temporary('_ml_train_row');
   v_seen constant text := ml._temporary('_ml_train_seen');
   v_model_table constant text := ml._temporary('_ml_train_model');
   v_scored constant text := ml._temporary('_ml_train_scored');
-  v_split constant text := ml._temporary('_ml_train_split');
-  v_id text;
-  v_label text;
-  v_group text;
-  v_source text;
-  v_part text;
   v_listed text[];
   v_names text[];
   v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt' else 'none' end);
   v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
-  v_watermark timestamptz;
   v_document jsonb;
   v_version int;
   v_model ml.model;
@@ -201,48 +193,15 @@ begin
   elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
     raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', v_calibration, task),
       hint = 'Choose none, platt or isotonic; the last two make probabilities.';
-  elsif holdout_share is null or not (holdout_share > 0 and holdout_share < 1) then
-    raise exception using errcode = 'CF001', message = format('holdout_share %s', coalesce(holdout_share::text, 'null')), hint = 'Hold out a share between 0 and 1, such as 0.25.';
-  elsif seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give any number; the same seed gives the same model.';
-  elsif num_nonnulls(predicted_at, holdout) = 2 then
-    raise exception using errcode = 'CF001', message = 'both predicted_at and holdout say what is held out', hint = 'Give one of them.';
-  elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
-    raise exception using errcode = 'CF001', message = 'label_known_at and feature_known_at need predicted_at', hint = 'Say at which time each row''s prediction is due.';
   end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_label := ml._numeric_expression(label, v_relation, 'label');
-  v_group := case when group_column is null then v_id else ml._column(v_relation, group_column, 'group column') end;
-  if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', holdout), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
-  end if;
-  v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
-  -- Features are columns, so that a model can be asked by their names.
-  v_listed := array(select ml._column(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
-  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
-
-  execute format('drop table if exists %s, %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored, v_split);
-  v_source := v_relation::text;
-  if predicted_at is not null then
-    perform ml.time_split(source_table, v_split, predicted_at, coalesce(label_known_at, predicted_at), feature_known_at, null, holdout_share);
-    v_source := v_split;
-    v_part := 'split = ''test''';
-    execute format('select max((%s)::timestamptz) filter (where split = ''train'') from %s', coalesce(label_known_at, predicted_at), v_split) into v_watermark;
-  elsif holdout is not null then
-    v_part := format('coalesce((%s), false)', holdout);
-  else
-    -- By a hash that no seed changes, so that no version was trained on what the next one is compared on.
-    v_part := format('hashtextextended((%s)::text, 20) & 1048575 < %s', v_group, (holdout_share * 1048576)::int);
-  end if;
-  execute format(
-    'create temporary table _ml_train_row on commit drop as
-     select source.*, %s as _ml_label, case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
-     from %s as source',
-    v_label, v_part, v_group, seed + 21, v_source
+  execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
+  v_listed := ml._divide(
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
   );
+  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
   execute format(
     'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating, count(*) filter (where _ml_part = 2) as held,
-       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class
+       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class, max(_ml_known_at) filter (where _ml_part < 2) as watermark
      from %s where _ml_label is not null',
     v_rows
   ) into v_counts;
@@ -281,7 +240,7 @@ begin
       'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
       'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
     )),
-    metric, seed, coalesce(v_watermark, now()), v_counts.seen, null, description
+    metric, seed, v_counts.watermark, v_counts.seen, null, description
   );
   v_model := ml._version(project, v_version);
 
@@ -297,7 +256,7 @@ begin
     ml._profile(format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows), v_model.coefficients),
     v_started_at
   );
-  execute format('drop table if exists %s, %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored, v_split);
+  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored);
   return v_result;
 end;
 $$;
