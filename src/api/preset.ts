@@ -55,6 +55,9 @@ const RoomsPlugin: GraphileConfig.Plugin = {
         for (const { _id, typrelid } of types) if (typrelid !== null && holders.has(typrelid)) vectors.add(_id);
         for (const { _id, typelem } of types) if (typelem !== null && vectors.has(typelem)) vectors.add(_id);
 
+        // Comments begin and end with the line breaks of their quotes.
+        for (const comment of introspection.descriptions) comment.description = comment.description.trim();
+
         keep(introspection.procs, ({ pronamespace, proname, prorettype, proargtypes, proallargtypes }) => {
           if (!inRooms.has(pronamespace)) return true;
           const mentioned = [prorettype, ...(proargtypes ?? []), ...(proallargtypes ?? [])];

@@ -35,6 +35,7 @@ const pages: Readonly<Record<string, { file: string; type: string }>> = {
   "/": { file: "index.html", type: "text/html; charset=utf-8" },
   "/dashboard.css": { file: "dashboard.css", type: "text/css; charset=utf-8" },
   "/dashboard.js": { file: "dashboard.js", type: "text/javascript; charset=utf-8" },
+  "/queries.js": { file: "queries.js", type: "text/javascript; charset=utf-8" },
 };
 
 const pageHeaders = {
