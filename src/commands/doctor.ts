@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -206,6 +207,17 @@ function failure(error: unknown): Omit<Finding, "check"> {
 }
 
 async function examine(config: Config): Promise<Finding[]> {
+  // To look for it would be to make it.
+  if (config.databaseUrl === undefined && !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))) {
+    return [
+      {
+        check: "connection",
+        status: "failure",
+        text: `DATABASE_URL is not set, and there is no embedded database in ${config.dataDirectory}`,
+        mend: "Run: insights start",
+      },
+    ];
+  }
   let database: Database;
   try {
     database = await openDatabase(config, "doctor");

@@ -1,3 +1,6 @@
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { migrate } from "../../src/database/migrate.ts";
 import { testDatabase } from "../support/database.ts";
@@ -33,6 +36,14 @@ test("a database that was never migrated has one mend, and it works", { timeout:
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", mend: "Run: insights train" });
+});
+
+test("without a database nothing is made", async () => {
+  const nowhere = join(tmpdir(), `insights-nowhere-${process.pid}`);
+  const call = insights(["doctor"], { INSIGHTS_DATA_DIR: nowhere });
+  expect(await call.exitCode()).toBe(1);
+  expect(call.said()).toContain(`no embedded database in ${nowhere}`);
+  expect(existsSync(nowhere)).toBe(false);
 });
 
 test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_000 }, async () => {
