@@ -50,6 +50,12 @@
 --!include ml/functions/_eigen.sql
 --!include ml/functions/pca_train.sql
 --!include ml/functions/pca_project.sql
+--!include ml/functions/_series.sql
+--!include ml/functions/ets_train.sql
+--!include ml/functions/ets_forecast.sql
+--!include ml/functions/arima_train.sql
+--!include ml/functions/arima_forecast.sql
+--!include ml/functions/seasonal_naive_forecast.sql
 --!include ml/functions/_registry.sql
 --!include ml/functions/_evaluate.sql
 --!include ml/functions/_challenge.sql
