@@ -385,13 +385,15 @@ describe("properties", () => {
     }
   });
 
-  test("ten thousand groups in one pass", async () => {
+  test("ten thousand groups in one pass (a tenth of them on the embedded database)", async () => {
+    const groups = database.native ? 10_000 : 1000;
     await database.query("drop table if exists lab.many");
     await database.query(
-      "create table lab.many as select i % 10000 as g, (i / 10000) as x, 3 * (i / 10000) + i % 7 as y from generate_series(0, 49999) as i",
+      `create table lab.many as
+       select i % ${groups} as g, i / ${groups} as x, 3 * (i / ${groups}) + i % 7 as y from generate_series(0, ${5 * groups - 1}) as i`,
     );
     const fits = await linregr("lab.many", "y", "array[1, x]", ", 'g'");
-    expect(fits).toHaveLength(10_000);
+    expect(fits).toHaveLength(groups);
     expect(fits.every((fit) => fit.failure === null && fit.coef.length === 2)).toBe(true);
   });
 });

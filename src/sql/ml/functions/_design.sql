@@ -382,10 +382,13 @@ begin atomic
         case when design ? 'status' then ', status' else '' end
       ) as list,
       format('(%s) as source', ml._values(design, 'float8')) as source,
-      -- plain columns may be pasted: nothing is computed twice then
+      -- plain columns may be pasted: nothing is computed twice then, or (settled, see ml._settled) only by the one layer above
       not (design ->> 'array')::boolean
-        and (design -> 'y_shift', design -> 'y_scale', design ->> 'y_type') = ('0', '1', 'double precision')
-        and coalesce(active.plain, true) as plain
+        and coalesce(active.named, true)
+        and (
+          design ? 'spread'
+          or (design -> 'y_shift', design -> 'y_scale', design ->> 'y_type') = ('0', '1', 'double precision') and coalesce(active.plain, true)
+        ) as plain
     from (
       select string_agg('g' || nth, ', ' order by nth) as columns
       from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
@@ -398,8 +401,8 @@ begin atomic
         ) as columns,
         bool_and(
           (design -> 'shift' -> place - 1, design -> 'scale' -> place - 1, design -> 'x_types' ->> place - 1) = ('0', '1', 'double precision')
-          and design -> 'x' ->> place - 1 ~ '^[a-zA-Z_0-9.]+$'
-        ) as plain
+        ) as plain,
+        bool_and(design -> 'x' ->> place - 1 ~ '^[a-zA-Z_0-9.]+$') as named
       from jsonb_array_elements_text(design -> 'active') with ordinality as list (value, nth), lateral (select value::int) as part (place)
     ) as active
   ) as columns;

@@ -306,7 +306,6 @@ declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_candidates integer[] := array(select jsonb_array_elements_text(design -> 'candidates')::int);
   v_spreads float8[] := array_fill(0::float8, array[v_width]);
-  v_sums float8[] := '{}';
   v_part record;
   v_constant integer;
   v_total float8 := 0;
@@ -325,8 +324,8 @@ begin
       max(part.sums) filter (where part.complete) as sums
     from ml._sums(
       format(
-        'select key, complete, count(*), case when complete then array[sum(y), min(y), max(y), sum(abs(y * (y - 1)))%s%s] end from (%s) as row group by key, complete',
-        ml._columns_of(settled, 'd', ', sum(%s)', ''), ml._columns_of(settled, 'd', ', sum(%1$s * %1$s)', ''), ml._rows(settled)
+        'select key, complete, count(*), case when complete then array[sum(y), min(y), max(y), sum(abs(y * (y - 1)))%s] end from (%s) as row group by key, complete',
+        ml._columns_of(settled, 'd', ', sum(%1$s * %1$s)', ''), ml._rows(settled)
       ),
       (design ->> 'relation')::regclass
     ) as part
@@ -342,7 +341,7 @@ begin
     sums := sums || coalesce(v_part.sums[1:4], '{0, 0, 0, 0}');
     v_total := v_total + v_part.complete_count;
     for i in 1..cardinality(v_active) loop
-      v_spreads[v_active[i]] := v_spreads[v_active[i]] + coalesce(v_part.sums[4 + cardinality(v_active) + i], 0);
+      v_spreads[v_active[i]] := v_spreads[v_active[i]] + coalesce(v_part.sums[4 + i], 0);
     end loop;
   end loop;
   if keys = '{}' then
@@ -574,8 +573,13 @@ begin
         then
           v_done[v_g] := true;
           v_failure[v_g] := ml._separation(design, v_column);
-        -- the distance to the optimum, in standard errors
-        elsif v_gain <= (tolerance / 100) ^ 2 * (case when family in ('binomial', 'poisson') then 1 else v_part.sums[1] / v_first.row_counts[v_g] end)
+        -- The root of the gain is the distance to the optimum in standard errors. With a canonical link the step just made
+        -- squares it, and the information moves by a root n-th of it: so many rows allow to stop a step sooner.
+        elsif v_gain <= (case
+            when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
+            when family = 'binomial' then (tolerance / 100) ^ 2
+            else (tolerance / 100) ^ 2 * v_part.sums[1] / v_first.row_counts[v_g]
+          end)
           or v_gain <= 1e-24 * v_length
         then
           v_done[v_g] := true;

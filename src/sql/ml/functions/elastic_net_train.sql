@@ -101,7 +101,6 @@ declare
   v_sums jsonb := '{}';
   v_living integer[];
   v_lambda float8;
-  v_part record;
   v_g integer;
   v_n float8;
   v_h float8[];
@@ -506,7 +505,6 @@ as $$
 declare
   -- which fold a row is in depends on its values alone, so on nothing that a rerun could change
   v_fold constant text := format('(hashtextextended(%s::text, 20240607) & 1073741823) %% %s', design ->> 'alias', n_folds);
-  v_loss jsonb := '{}';
   v_path float8[] := lambdas;
   v_top float8;
   v_alpha float8;

@@ -44,32 +44,30 @@ declare
   v_id constant text := ml._column(v_data, id_col_name, 'id column');
   v_output constant text := ml._output(output_table);
   v_kind constant text := lower(coalesce(type, 'response'));
-  v_summary record;
-  v_categories integer[];
-  v_logits text;
   v_x text;
+  v_categories integer[];
+  v_coefs jsonb;
+  v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
     raise exception using errcode = 'CF001', message = format('there is no type "%s"', type), hint = 'Give response for the category, or prob for a probability of each.';
   end if;
   begin
     execute format(
-      'select (select independent_varname from %s limit 1) as x, min(ref_category) as reference, array_agg(category order by category) as categories, jsonb_agg(coef order by category) as coefs from %s',
+      'select (select independent_varname from %s limit 1) as x, min(ref_category) || array_agg(category order by category) as categories, jsonb_agg(coef order by category) as coefs from %s',
       ml._relation((select format('%I.%I', nspname, relname || '_summary') from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = v_model)),
       v_model
-    ) into v_summary;
+    ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
     raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table), hint = 'Name its output table.';
   end;
-  perform ml._expression(v_summary.x, v_data, 'independent variable');
-  v_x := format('(%s)::float8[]', v_summary.x);
-  v_categories := v_summary.reference || v_summary.categories;
+  perform ml._expression(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
     select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
-    from jsonb_array_elements(v_summary.coefs) with ordinality as list (coef, nth)
+    from jsonb_array_elements(v_coefs) with ordinality as list (coef, nth)
   ));
   execute format(
-    'create table %s as select %s, %s from (select %s, %s as p from (select source.%s, %s as x from %s as source) as evaluated offset 0) as scored',
+    'create table %s as select %s, %s from (select %s, %s as p from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated offset 0) as scored',
     v_output,
     v_id,
     case v_kind
