@@ -23,40 +23,40 @@ function plainProgress(label: string, out: NodeJS.WriteStream): Progress {
   };
 }
 
+/** A filled part of the bar; without a known end, a block that wanders to show that time passes. */
+function drawing(share: number | undefined, started: number): string {
+  const width = 30;
+  const block = share === undefined ? 6 : Math.round(share * width);
+  const way = 2 * (width - block);
+  const step = Math.floor((performance.now() - started) / 200) % Math.max(way, 1);
+  const before = share === undefined ? Math.min(step, way - step) : 0;
+  return `${"░".repeat(before)}${"█".repeat(block)}${"░".repeat(width - before - block)}`;
+}
+
 /** A bar on a terminal, plain lines elsewhere. */
 export function progress(label: string, out: NodeJS.WriteStream = process.stdout): Progress {
   if (!out.isTTY) return plainProgress(label, out);
   const started = performance.now();
-  let share = 0;
+  let share: number | undefined;
   let detail = "";
   const bar = new SingleBar({
     stream: out,
-    hideCursor: true,
     clearOnComplete: true,
     fps: 10,
-    format: (_options, { progress: value }) => {
-      const width = 30;
-      const filled = Math.round(value * width);
-      return `${label.padEnd(28)} ${"█".repeat(filled)}${"░".repeat(width - filled)} ${detail.padEnd(8)} ${seconds(started)}`;
-    },
+    format: () => `${label.padEnd(28)} ${drawing(share, started)} ${detail.padEnd(8)} ${seconds(started)}`,
   });
-  bar.start(1000, 0);
-  // A step that cannot count still shows that time passes.
-  const timer = setInterval(() => bar.update(Math.round(share * 1000)), 200);
-  const close = (): void => {
-    clearInterval(timer);
-    bar.stop();
-  };
+  // It draws itself, ten times a second, until it is stopped.
+  bar.start(1, 0);
   return {
     update(done, total) {
-      share = total === undefined || total === 0 ? 0 : Math.min(1, done / total);
-      detail = total === undefined ? String(done) : `${Math.floor(share * 100)} %`;
+      share = total === undefined || total === 0 ? undefined : Math.min(1, done / total);
+      detail = share === undefined ? String(done) : `${Math.floor(share * 100)} %`;
     },
     finish(text) {
-      close();
+      bar.stop();
       out.write(`${label.padEnd(28)} ${text === undefined ? "" : `${text}, `}${seconds(started)}\n`);
     },
-    stop: close,
+    stop: () => bar.stop(),
   };
 }
 
