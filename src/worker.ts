@@ -50,6 +50,21 @@ async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
   );
 }
 
+/** The worker goes on asking while the queue can't be reached; it says so once. */
+function sayWhenAway(events: WorkerEvents): void {
+  let away = false;
+  events.on("worker:getJob:error", ({ error }) => {
+    if (!away) console.error(`worker: the queue can't be reached: ${error instanceof Error ? error.message : error}`);
+    away = true;
+  });
+  for (const event of ["worker:getJob:empty", "job:start"] as const) {
+    events.on(event, () => {
+      if (away) console.error("worker: the queue can be reached again");
+      away = false;
+    });
+  }
+}
+
 /** Works off the queue and the schedule until it is closed. */
 export async function startWorker(config: Config, database: Database): Promise<Worker> {
   // One job at a time has the embedded database's one session; the pool needs a connection each, and two for the queue.
@@ -57,7 +72,10 @@ export async function startWorker(config: Config, database: Database): Promise<W
   const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
   try {
     if (database.own) await freeJobsOfTheDead(pool);
+    const events: WorkerEvents = new EventEmitter();
+    sayWhenAway(events);
     const runner = await run({
+      events,
       ...options(pool, database),
       crontab,
       concurrency,
@@ -86,7 +104,9 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   const pool = createWorkerPool(database, 4);
   const events: WorkerEvents = new EventEmitter();
   const failed: string[] = [];
+  const unreachable: unknown[] = [];
   events.on("job:error", ({ job }) => failed.push(job.task_identifier));
+  events.on("worker:getJob:error", ({ error }) => unreachable.push(error));
   try {
     if (database.own) await freeJobsOfTheDead(pool);
     const utils = await makeWorkerUtils({ pgPool: pool, logger });
@@ -101,6 +121,7 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   } finally {
     await pool.end();
   }
+  if (unreachable.length > 0) throw unreachable[0];
   if (failed.length > 0) {
     throw new InsightsError(`failed: ${[...new Set(failed)].join(", ")}`, {
       hint: "The table monitor.run has the errors: insights sql \"select * from monitor.run where outcome = 'failed'\"",

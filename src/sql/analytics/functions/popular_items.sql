@@ -165,7 +165,7 @@ begin
       errcode = 'CF002',
       message = format('there is no item of kind "%s"', popular_items.kind),
       hint = coalesce(
-        (select format('There are %s.', string_agg(distinct item.kind, ', ')) from track.item),
+        (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
       );
   end if;

@@ -20,7 +20,7 @@ begin
       errcode = 'CF002',
       message = format('there is no item of kind "%s"', coalesce(_check.kind, 'null')),
       hint = coalesce(
-        (select format('There are %s.', string_agg(distinct item.kind, ', ' order by item.kind)) from track.item),
+        (select 'There are ' || string_agg(distinct item.kind, ', ' order by item.kind) || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
       );
   end if;
