@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
@@ -19,9 +19,14 @@ test.skipIf(!database.native)("a login without rights of its own is enough (need
   const login = `insights_test_${randomBytes(6).toString("hex")}`;
   const password = randomBytes(12).toString("hex");
   await database.query(`create role ${login} login noinherit password '${password}' in role insights_api`);
-  afterAll(async () => {
-    await database.query(`drop role if exists ${login}`);
-  });
+  try {
+    await asLogin(login, password);
+  } finally {
+    await database.query(`drop role ${login}`);
+  }
+});
+
+async function asLogin(login: string, password: string): Promise<void> {
   const url = new URL(database.url());
   url.username = login;
   url.password = password;
@@ -72,4 +77,4 @@ test.skipIf(!database.native)("a login without rights of its own is enough (need
   } finally {
     await api.close();
   }
-});
+}
