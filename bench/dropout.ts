@@ -3,7 +3,7 @@
  *
  *   DATABASE_URL=postgres://… npm exec -- node bench/dropout.ts [trees] [folds]
  *
- * Makes a database of its own on that server and drops it at the end. Needs ../shared/data/kddcup2015_xuetangx.
+ * Makes a database of its own on that server and drops it at the end; embedded without DATABASE_URL. Needs ../shared/data/kddcup2015_xuetangx.
  * A further method is one more entry of `methods`: it gets the training and the test rows as two views and fills
  * a table of enrollment_id and prediction.
  */
@@ -11,25 +11,14 @@ import { createReadStream } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createGunzip } from "node:zlib";
 import { parse } from "csv-parse";
-import pg from "pg";
-import { bootstrap, runAsOwner } from "../src/database/migrate.ts";
-import { expandSql } from "../src/database/sql.ts";
+import { benchDatabase } from "./database.ts";
 
 const data = (name: string): string =>
   fileURLToPath(new URL(`../../shared/data/kddcup2015_xuetangx/${name}.csv.gz`, import.meta.url));
-const server = process.env["DATABASE_URL"];
-if (server === undefined) throw new Error("Set DATABASE_URL to a PostgreSQL server where a database may be created.");
 const trees = Number(process.argv[2] ?? 300);
 const folds = Number(process.argv[3] ?? 3);
-
-const name = `insights_bench_${process.pid}`;
-const url = new URL(server);
-url.pathname = `/${name}`;
-const root = new pg.Client({ connectionString: server });
-await root.connect();
-await root.query(`create database ${name}`);
-const client = new pg.Client({ connectionString: url.href });
-await client.connect();
+const database = await benchDatabase();
+const { client } = database;
 
 async function one<T>(sql: string): Promise<T> {
   const { rows, fields } = await client.query(sql);
@@ -152,8 +141,6 @@ interface Result {
 }
 
 try {
-  await bootstrap(client);
-  await runAsOwner(client, await expandSql("install.sql"));
   await client.query("create schema kdd");
   await load(
     "kdd.daily",
@@ -227,7 +214,5 @@ try {
     "Published on the full data (39 courses, all fields, other split): logistic regression 0.863, boosting 0.88 to 0.89, winner 0.907.",
   );
 } finally {
-  await client.end();
-  await root.query(`drop database if exists ${name}`);
-  await root.end();
+  await database.close();
 }

@@ -64,10 +64,9 @@ stable
 as $$
 declare
   v_inputs text[] := '{}';
-  v_type regtype;
 begin
   for v_position in 1..cardinality(features) loop
-    v_type := ml._expression(features[v_position], relation, 'feature');
+    perform ml._expression(features[v_position], relation, 'feature');
     v_inputs := v_inputs || case
       when types[v_position] = 'category' then format('(%s)::text as x%s', features[v_position], v_position)
       else format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(features[v_position], relation, 'feature'), v_position)

@@ -51,7 +51,8 @@ comment on function ml.forest_train(text, text, text, text, text, text, text, in
 A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
 `num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
 expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
-`grouping_cols`, `num_permutations` and `null_handling_params` must be null; for the importance of features see ml.get_var_importance.
+`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's and change nothing: ml.get_var_importance
+gives the importance by impurity of any model.
 Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of rows (for numbers: the
 squared error) that the trees which did not see them get wrong.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
