@@ -15,7 +15,7 @@ const report = (message: ThreadReport): void => parentPort?.postMessage(message)
 
 try {
   const database = await openPglite({ directory });
-  const socket = await serveSocket(database, port).catch(async (error: unknown) => {
+  const socket = await serveSocket(database, { port }).catch(async (error: unknown) => {
     await database.close();
     throw error;
   });

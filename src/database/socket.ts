@@ -147,6 +147,8 @@ interface Connection {
   copy: Buffer | undefined;
   /** A batch is being answered. */
   busy: boolean;
+  /** Ends an open transaction that others wait for too long. */
+  patience: NodeJS.Timeout | undefined;
 }
 
 function typed(type: string, body: Buffer): Buffer {
@@ -185,6 +187,7 @@ export interface DatabaseSocket {
 
 class SessionServer {
   readonly #database: PGlite;
+  readonly #idleLimit: number;
   readonly #connections = new Set<Connection>();
   readonly #waiting: Connection[] = [];
   #owner: Connection | undefined;
@@ -194,8 +197,9 @@ class SessionServer {
   #greeting: Buffer = Buffer.alloc(0);
   readonly server: Server;
 
-  constructor(database: PGlite) {
+  constructor(database: PGlite, idleLimit: number) {
     this.#database = database;
+    this.#idleLimit = idleLimit;
     this.server = createServer((socket) => this.#accept(socket));
   }
 
@@ -210,6 +214,7 @@ class SessionServer {
       settings: [],
       copy: undefined,
       busy: false,
+      patience: undefined,
     };
     this.#connections.add(connection);
     socket.setNoDelay(true);
@@ -251,6 +256,7 @@ class SessionServer {
   /** Answers one batch of the connection that owns the session. */
   async #serve(connection: Connection): Promise<void> {
     connection.busy = true;
+    clearTimeout(connection.patience);
     let open = false;
     let more = false;
     try {
@@ -272,10 +278,23 @@ class SessionServer {
     } finally {
       connection.busy = false;
       if (!this.#connections.has(connection)) await this.#forget(connection);
-      else if (!open && !this.#inTransaction()) this.#release(connection);
+      else if (open || this.#inTransaction()) this.#watch(connection);
+      else this.#release(connection);
       // More may be waiting, or have come meanwhile: in line again, behind the others.
       if (more) this.#want(connection);
     }
+  }
+
+  /** A client that leaves a transaction open stops everybody. It may, as long as nobody waits. */
+  #watch(connection: Connection): void {
+    connection.patience = setTimeout(() => {
+      if (this.#waiting.length === 0) this.#watch(connection);
+      else {
+        const { socket } = connection;
+        // Not left to the client, which may be the kind that does not answer.
+        socket.end(errorResponse("25P03", "a transaction was left open while others waited"), () => socket.destroy());
+      }
+    }, this.#idleLimit).unref();
   }
 
   /** Gives the session the settings of its new owner, those of the one before put aside. */
@@ -375,6 +394,7 @@ class SessionServer {
   }
 
   async #leave(connection: Connection): Promise<void> {
+    clearTimeout(connection.patience);
     this.#connections.delete(connection);
     const place = this.#waiting.indexOf(connection);
     if (place >= 0) this.#waiting.splice(place, 1);
@@ -426,9 +446,19 @@ class SessionServer {
   }
 }
 
-/** Lets PostgreSQL clients reach an embedded database on 127.0.0.1; port 0 takes any free one. */
-export async function serveSocket(database: PGlite, port = 0): Promise<DatabaseSocket> {
-  const sessions = new SessionServer(database);
+export interface SocketOptions {
+  /** 0, the default, takes any free port. */
+  port?: number;
+  /** Milliseconds after which a transaction that nothing happens in is rolled back when others wait. */
+  idleLimit?: number;
+}
+
+/** Lets PostgreSQL clients reach an embedded database on 127.0.0.1. */
+export async function serveSocket(
+  database: PGlite,
+  { port = 0, idleLimit = 60_000 }: SocketOptions = {},
+): Promise<DatabaseSocket> {
+  const sessions = new SessionServer(database, idleLimit);
   const bound = await sessions.listen(port);
   return {
     url: `postgres://postgres@127.0.0.1:${bound}/postgres`,

@@ -5,7 +5,7 @@ import { openPglite } from "../../src/database/pglite.ts";
 import { serveSocket } from "../../src/database/socket.ts";
 
 const database = await openPglite();
-const socket = await serveSocket(database);
+const socket = await serveSocket(database, { idleLimit: 500 });
 const pool = new pg.Pool({ connectionString: socket.url, max: 8 });
 
 afterAll(async () => {
@@ -82,6 +82,18 @@ describe("many connections, one session", () => {
     await client.query("insert into public.note values (1)");
     client.connection.stream.destroy();
     expect((await pool.query("select count(*)::int as count from public.note")).rows).toEqual([{ count: 0 }]);
+  });
+
+  test("a transaction that is left open is rolled back when others wait, and only then", async () => {
+    const client = new pg.Client({ connectionString: socket.url });
+    const lost = new Promise<Error>((resolve) => client.on("error", resolve));
+    await client.connect();
+    await client.query("begin");
+    await client.query("insert into public.note values (1)");
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await client.query("insert into public.note values (2)");
+    expect((await pool.query("select count(*)::int as count from public.note")).rows).toEqual([{ count: 0 }]);
+    expect(await lost).toMatchObject({ code: "25P03" });
   });
 
   test("a setting belongs to the connection that made it", async () => {
