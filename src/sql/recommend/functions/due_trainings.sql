@@ -30,15 +30,19 @@ as $$
   ) as latest on true
   cross join recommend.setting
   cross join lateral (
-    select count(*) as interaction_count, count(distinct fresh.person_id) as person_count
+    select
+      coalesce(sum(owned.item_count), 0) as interaction_count,
+      count(*) filter (where owned.item_count > 1) as person_count
     from (
-      select distinct interaction.person_id, ancestor.ancestor_item_id
+      select interaction.person_id, count(distinct ancestor.ancestor_item_id) as item_count
       from recommend.interaction
       join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where item.kind = known.kind
+        and interaction.weight > 0
         and interaction.last_at > coalesce(latest.data_watermark, '-infinity')
-    ) as fresh
+      group by interaction.person_id
+    ) as owned
   ) as fresh
   where case
     when latest.data_watermark is null then fresh.person_count >= setting.fewest_people
@@ -50,7 +54,7 @@ $$;
 comment on function recommend.due_trainings(float8) is $$
 @behavior -*
 The kinds of items whose recommender should be trained.
-That is: it never was, while `recommend.setting.fewest_people` have interactions; or as many interactions are newer than what the latest version saw as make up the given share of what it learned from.
+That is: it never was, while `recommend.setting.fewest_people` have to do with two or more items; or as many interactions are newer than what the latest version saw as make up the given share of what it learned from.
 $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;

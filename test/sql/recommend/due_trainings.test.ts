@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { ingest, refresh, type Step } from "../../support/recommend.ts";
+
+const database = await testDatabase();
+
+const due = async (share = 0.1): Promise<string[]> =>
+  (await database.rows<{ kind: string }>("select kind from recommend.due_trainings($1) as kind", [share])).map(
+    ({ kind }) => kind,
+  );
+
+const enrol = (person: string, item: string, day: number): Step => ({
+  person,
+  event: "Course Enrolled",
+  item,
+  day,
+  kind: "course",
+});
+
+test("a first training is due exactly when it would succeed", async () => {
+  expect(await due()).toEqual([]);
+  // Four people with two courses, many with one: a training would be refused.
+  await ingest(database, [
+    ...[1, 2, 3, 4].flatMap((n) => [enrol(`p${n}`, "a", n), enrol(`p${n}`, n % 2 ? "b" : "c", n + 1)]),
+    ...[11, 12, 13, 14, 15, 16].map((n) => enrol(`p${n}`, "a", n)),
+  ]);
+  await refresh(database);
+  expect(await due()).toEqual([]);
+  expect((await database.rejects("select recommend.train()")).code).toBe("CF004");
+
+  await ingest(database, [enrol("p5", "a", 20), enrol("p5", "b", 21)]);
+  await refresh(database);
+  expect(await due()).toEqual(["course"]);
+  await database.query("select recommend.train()");
+  expect(await due()).toEqual([]);
+  expect(await due(0)).toEqual([]);
+});
+
+test("a further one is due when enough is new", async () => {
+  // The model learned from 16 pairs: a tenth of them is two.
+  await ingest(database, [enrol("p6", "a", 30)]);
+  await refresh(database);
+  expect(await due()).toEqual([]);
+  expect(await due(0)).toEqual(["course"]);
+  await ingest(database, [enrol("p6", "b", 31)]);
+  await refresh(database);
+  expect(await due()).toEqual(["course"]);
+});
