@@ -127,6 +127,37 @@ test("with two categories it is logistic regression; the score vanishes with fou
   expect(fewestDigits(binary?.std_err ?? null, plain?.std_err ?? [])).toBeGreaterThan(5);
 });
 
+test("one model a group equals one training a group, and a group without a category says so", async () => {
+  await load(database, "lab.sample", "a int, b int, y int, g text", [
+    ...documented.map((row) => ({ ...row, g: "all" })),
+    ...documented.filter((row) => row.b > 31).map((row) => ({ ...row, g: "most" })),
+    ...documented.filter((row) => row.y < 2).map((row) => ({ ...row, g: "two" })),
+  ]);
+  const fits = (await mlogregr("array[1, a, b]", ", 0, null, 'g'")) as (Fit & { g: string; failure: string | null })[];
+  expect(fits.find((fit) => fit.g === "two")?.failure).toBe("it holds 2 of the 3 categories");
+  for (const group of ["all", "most"]) {
+    await database.query(`create or replace view lab.one as select * from lab.sample where g = '${group}'`);
+    const alone = await train<Fit>(
+      database,
+      "ml.mlogregr_train('lab.one', 'lab.alone', 'y', 'array[1, a, b]')",
+      "lab.alone",
+    );
+    for (const category of [1, 2]) {
+      expect(
+        fewestDigits(
+          fits.find((fit) => fit.g === group && fit.category === category)?.coef ?? null,
+          alone.find((fit) => fit.category === category)?.coef ?? [],
+        ),
+      ).toBeGreaterThan(8);
+    }
+  }
+  expect(
+    await database.rejects("select ml.mlogregr_predict('lab.model', 'lab.sample', 'a', 'lab.never')"),
+  ).toMatchObject({
+    code: "CF001",
+  });
+});
+
 test.each([
   ["one category", "'y * 0', 'array[1, a]'", "CF004"],
   ["fractions", "'a', 'array[1, b]'", "CF001"],

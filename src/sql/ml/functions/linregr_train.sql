@@ -138,7 +138,7 @@ begin
   if failure ~ 'without a null|rows for' then
     raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', relation, failure),
       hint = 'A model needs at least as many rows without nulls as it has columns.';
-  elsif failure ~ 'one class only' then
+  elsif failure ~ 'one class only|of the . categories' then
     raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', relation, failure),
       hint = 'Both classes must occur among the rows without nulls.';
   end if;

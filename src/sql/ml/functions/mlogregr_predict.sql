@@ -61,6 +61,10 @@ begin
   exception when undefined_column then
     raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table), hint = 'Name its output table.';
   end;
+  if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
+    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', model_table),
+      hint = 'Put the rows of one group into a view of its own, and predict with that.';
+  end if;
   perform ml._expression(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
     select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
@@ -85,7 +89,7 @@ comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
 Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
 Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for each (`prob`).
 Null where an independent variable is null.
-Errors: CF001 (not such a model, unknown type), CF002 (unknown table or column), CF003 (output exists), CF005.
+Errors: CF001 (not such a model, a grouped one, unknown type), CF002 (unknown table or column), CF003 (output exists), CF005.
 $$;
 
 grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)
