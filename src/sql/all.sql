@@ -116,6 +116,7 @@
 --!include ml/functions/mlogregr_train.sql
 --!include ml/functions/mlogregr_predict.sql
 --!include ml/functions/coxph_train.sql
+--!include ml/functions/coxph_predict.sql
 
 -- privacy
 --!include privacy/functions/allowed.sql

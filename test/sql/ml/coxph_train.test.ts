@@ -86,6 +86,24 @@ test("MADlib's documented example", async () => {
   expect(
     fewestDigits(fit.hessian.flat(), [2.78043065745617, -2.25848560642414, -2.25848560642414, 8.50472838284472]),
   ).toBeGreaterThan(8);
+  await database.query("alter table lab.stay add column id int generated always as identity");
+  for (const [type, column, expected] of [
+    ["linear_predictors", "predicted_value", -2.97110918125034],
+    ["risk", "predicted_value", Math.exp(-2.97110918125034)],
+  ] as const) {
+    await database.query("drop table if exists lab.predicted");
+    await database.query(`select ml.coxph_predict('lab.model', 'lab.stay', 'id', 'lab.predicted', '${type}')`);
+    expect(digits(await database.value(`select ${column} from lab.predicted where id = 1`), expected)).toBeGreaterThan(
+      9,
+    );
+  }
+  await database.query("drop table lab.predicted");
+  await database.query("select ml.coxph_predict('lab.model', 'lab.stay', 'id', 'lab.predicted', 'terms')");
+  const terms = await database.value<number[]>("select predicted_value from lab.predicted where id = 1");
+  expect(digits((terms[0] ?? 0) + (terms[1] ?? 0), -2.97110918125034)).toBeGreaterThan(9);
+  expect(
+    await database.rejects("select ml.coxph_predict('lab.model', 'lab.stay', 'id', 'lab.never', 'hazard')"),
+  ).toMatchObject({ code: "CF001" });
   // without a status every row is an event
   expect(fewestDigits((await cox("ARRAY[b, a]")).coef, fit.coef)).toBe(16);
 });

@@ -110,6 +110,7 @@ declare
   v_at integer;
   v_coef float8[];
   v_hessian float8[];
+  v_means float8[];
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
@@ -209,6 +210,15 @@ begin
     end loop;
   end loop;
   v_wald := ml._wald(v_coef, v_covariance, null);
+  -- what predictions are centred on
+  v_means := (
+    select array_agg((v_first.settled -> 'shift' ->> v_active[nth::int] - 1)::float8 + mean / v_scale[v_active[nth::int]] order by nth)
+    from ml._sums(
+      format('select null::text, true, count(*), array[%s] from (%s) as row where complete', ml._columns_of(v_first.settled, 'd', 'avg(%s)'), ml._rows(v_first.settled)),
+      (v_design ->> 'relation')::regclass
+    ) as part
+    cross join lateral unnest(part.sums) with ordinality as list (mean, nth)
+  );
   perform ml._publish(
     v_output, v_design || '{"groups": []}',
     'coef float8[], loglikelihood float8, std_err float8[], z_stats float8[], p_values float8[], hessian float8[], num_iterations integer, num_events bigint, converged boolean',
@@ -218,10 +228,10 @@ begin
     )),
     jsonb_build_object(
       'source_table', source_table, 'dependent_variable', dependent_variable, 'independent_variable', independent_variable,
-      'right_censoring_status', right_censoring_status, 'strata', strata, 'ties', v_ties,
+      'right_censoring_status', right_censoring_status, 'strata', strata, 'ties', v_ties, 'means', to_jsonb(v_means),
       'num_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n)
     ),
-    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, strata text, ties text, '
+    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, strata text, ties text, means float8[], '
       || 'num_processed bigint, num_missing_rows_skipped bigint'
   );
 end;
@@ -233,7 +243,7 @@ Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an e
 cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their own.
 `optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as MADlib; or efron, as R).
 Writes `output_table`: coef, loglikelihood (partial), std_err, z_stats, p_values, hessian, num_iterations, num_events, converged;
-and `<output_table>_summary`. The log relative hazard of a row is ml.linregr_predict(coef, its columns).
+and `<output_table>_summary`. Predict with ml.coxph_predict.
 Rows with a null are skipped and counted. Errors: CF001, CF002, CF003, CF004 (no rows, no events), CF005, CF007 (constant,
 collinear, monotone: names the column), CF008.
 Source: Cox, J. R. Stat. Soc. B 34, 1972; ties by Breslow 1974 and Efron, J. Am. Stat. Assoc. 72, 1977.
