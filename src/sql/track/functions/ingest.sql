@@ -470,7 +470,8 @@ begin
     select distinct date_trunc('month', message.occurred_at at time zone 'UTC') at time zone 'UTC' as month
     from unnest(messages) as message
   ) as needed
-  where to_regclass('track.event_' || to_char(month at time zone 'UTC', 'YYYY_MM')) is null;
+  where month is not null
+    and to_regclass('track.event_' || to_char(month at time zone 'UTC', 'YYYY_MM')) is null;
 
   with named as (
     select message.identity_kind as kind, message.external_id
