@@ -360,8 +360,8 @@ describe("what can not be measured is refused by name", () => {
       `select ml.area_under_roc('lab."odd; name"', 'lab."out; put"', '"the ""score"""', '"was; so"')`,
     );
     expect(await database.value('select area_under_roc from lab."out; put"')).toBe(1);
-    await database.query("grant usage, create on schema lab to insights_analyst");
-    await database.as("insights_analyst", {}, async (db) => {
+    await database.query("grant usage, create on schema lab to insights_worker");
+    await database.as("insights_worker", {}, async (db) => {
       expect(
         await db.rejects(`select ml.area_under_roc('lab."odd; name"', 'lab.mine', '"the ""score"""', '"was; so"')`),
       ).toMatchObject({ code: "CF005" });

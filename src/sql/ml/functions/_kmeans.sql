@@ -128,8 +128,13 @@ end;
 $$;
 
 comment on type ml.kmeans_result is $$
-Clusters: centroids (k × dimension), per cluster the sum of distances, their total, the share of points that the last iteration moved, and the number of iterations.
+Clusters that k-means found.
 $$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
+comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
+comment on column ml.kmeans_result.frac_reassigned is $$Share of the points that the last iteration moved to another cluster.$$;
+comment on column ml.kmeans_result.num_iterations is $$Number of iterations.$$;
 
 create or replace function ml._kmeans_run(
   k int,

@@ -91,7 +91,8 @@ end;
 $$;
 
 comment on function ml._ets_filter(float8[], int[], float8[]) is $$
-One-step errors and the last state of exponential smoothing with additive errors. `shape`: period, trend (0 none, 1 additive, 2 damped), seasonal (0, 1);
+One-step errors and the last state of exponential smoothing with additive errors.
+`shape`: period, trend (0 none, 1 additive, 2 damped), seasonal (0, 1);
 `parameters`: alpha, beta, gamma, phi. Nulls in the series are gaps. Source: Hyndman and others, Forecasting with Exponential Smoothing, 2008, chapter 2.
 $$;
 
@@ -263,7 +264,8 @@ end;
 $$;
 
 comment on function ml._series_fit(text, float8[], int[], float8[], float8[], int) is $$
-Least squares of the one-step errors over the parameters of a filter (`ets` or `arima`), after Levenberg and Marquardt. `covariance` is the inverse of the
+Least squares of the one-step errors over the parameters of a filter (`ets` or `arima`).
+`covariance` is the inverse of the
 slopes' products, to be multiplied by the residual variance. Source: Marquardt, An algorithm for least-squares estimation of nonlinear parameters, 1963.
 $$;
 

@@ -147,8 +147,9 @@ end;
 $$;
 
 comment on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint) is $$
-Reads the source once into the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one
-code a feature), and returns the number of rows left out for want of a dependent variable or weight.
+Reads the source of a training once and cuts its features into bins.
+Makes the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one code a feature), and returns the
+number of rows left out for want of a dependent variable or weight.
 Numbers and booleans are cut at quantiles, NaN counts as missing; text, enum and uuid are categories, the rarer ones beyond `max_bins` count as missing.
 Errors: CF001, CF002, CF004 (no rows), CF008 (too many features).
 $$;

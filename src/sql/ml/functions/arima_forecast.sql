@@ -90,4 +90,4 @@ Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_valu
 errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.arima_forecast(text, text, int, float8) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.arima_forecast(text, text, int, float8) to insights_admin, insights_worker;

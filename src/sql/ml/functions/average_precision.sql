@@ -39,4 +39,4 @@ Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF00
 Source: the definition of scikit-learn's average_precision_score; Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
 $$;
 
-grant execute on function ml.average_precision(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.average_precision(text, text, text, text, text) to insights_admin, insights_worker;

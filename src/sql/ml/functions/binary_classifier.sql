@@ -51,4 +51,4 @@ Writes `table_out`, one row a distinct score: the grouping columns, `threshold`,
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
 $$;
 
-grant execute on function ml.binary_classifier(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.binary_classifier(text, text, text, text, text) to insights_admin, insights_worker;

@@ -15,6 +15,11 @@ $$;
 comment on type ml.bootstrap_estimate is $$
 A statistic of a sample with its bootstrap standard error and percentile interval.
 $$;
+comment on column ml.bootstrap_estimate.estimate is $$The statistic of the sample itself.$$;
+comment on column ml.bootstrap_estimate.std_err is $$Standard deviation of the statistic over the resamples.$$;
+comment on column ml.bootstrap_estimate.lower is $$Lower end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.upper is $$Upper end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.resamples is $$Number of resamples in which the statistic was not null.$$;
 
 create or replace function ml.bootstrap_interval(
   source_table text,
@@ -105,4 +110,4 @@ Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table o
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 $$;
 
-grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;

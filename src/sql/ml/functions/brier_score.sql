@@ -23,4 +23,4 @@ Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown tab
 Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 $$;
 
-grant execute on function ml.brier_score(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.brier_score(text, text, text, text, text) to insights_admin, insights_worker;

@@ -70,4 +70,4 @@ Writes `table_out`, one row a class (and group): the grouping columns, `row_id`,
 Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
 $$;
 
-grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_admin, insights_worker;

@@ -19,4 +19,4 @@ diagonal); and `<output_table>_summary`. `verbose` is MADlib's and changes nothi
 Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008 (over 500 columns).
 $$;
 
-grant execute on function ml.covariance(text, text, text, boolean, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.covariance(text, text, text, boolean, text) to insights_admin, insights_worker;

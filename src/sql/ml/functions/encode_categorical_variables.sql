@@ -169,4 +169,4 @@ values only (a number, or a share of the rows below 1; one for all or a list suc
 Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500 columns).
 $$;
 
-grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) to insights_admin, insights_worker;

@@ -54,4 +54,4 @@ with chance `confidence` if errors are normal; a median and its interval for a m
 Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.ets_forecast(text, text, int, float8) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.ets_forecast(text, text, int, float8) to insights_admin, insights_worker;

@@ -16,4 +16,4 @@ Writes `output_table`: the id column and `estimated_<dependent variable>` (the n
 `prob` one column `estimated_prob_<class>` a class. Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.forest_predict(text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.forest_predict(text, text, text, text) to insights_admin, insights_worker;

@@ -39,4 +39,4 @@ Writes `output_table`: `feature`, `impurity_var_importance` (share of the total 
 Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.get_var_importance(text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;

@@ -71,4 +71,4 @@ Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_admin, insights_worker;

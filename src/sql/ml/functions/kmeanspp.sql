@@ -31,4 +31,4 @@ Errors: CF001, CF002, CF004 (no points, fewer distinct points than clusters), CF
 Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; Lloyd, Least squares quantization in PCM, 1982.
 $$;
 
-grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_admin, insights_worker;

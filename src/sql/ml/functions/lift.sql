@@ -56,4 +56,4 @@ positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bu
 Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
 $$;
 
-grant execute on function ml.lift(text, text, text, text, text, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.lift(text, text, text, text, text, int) to insights_admin, insights_worker;

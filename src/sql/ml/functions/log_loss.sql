@@ -22,4 +22,4 @@ Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a
 Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.log_loss(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.log_loss(text, text, text, text, text) to insights_admin, insights_worker;

@@ -113,4 +113,4 @@ row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot
 Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500 columns).
 $$;
 
-grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin, insights_worker;

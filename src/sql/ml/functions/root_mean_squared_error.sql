@@ -22,4 +22,4 @@ Writes `table_out`: the grouping columns and `root_mean_squared_error` (float8).
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.root_mean_squared_error(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.root_mean_squared_error(text, text, text, text, text) to insights_admin, insights_worker;

@@ -60,4 +60,4 @@ each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (no
 Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 5.5.
 $$;
 
-grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) to insights_admin, insights_worker;

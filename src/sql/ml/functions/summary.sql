@@ -123,4 +123,4 @@ the mean), `min`, `max`, `first_quartile`, `median`, `third_quartile`, `quantile
 `mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (empty), CF005.
 $$;
 
-grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin, insights_worker;

@@ -87,4 +87,4 @@ Errors: CF001 (a leak, not a time), CF002, CF003 (`output_table` or a column `sp
 Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
 $$;
 
-grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin, insights_worker;

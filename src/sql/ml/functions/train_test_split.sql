@@ -64,11 +64,11 @@ end;
 $$;
 
 comment on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) is $$
-Random rows to train on and others to test on, by group where `grouping_cols` are given. For behaviour, where the future must not teach
-about the past, use ml.time_split.
+Random rows to train on and others to test on, by group where `grouping_cols` are given.
+For behaviour, where the future must not teach about the past, use ml.time_split.
 Writes `output_table` with `target_cols` (null or `*`: all columns) and `split` (1 = train, 0 = test), or with `separate_output_tables` the tables
 `<output_table>_train` and `<output_table>_test`. A row's content and the seed decide, not the order of rows.
 Errors: CF001 (proportions, with_replacement), CF002, CF003 (a table or the column `split` exists), CF004 (fewer than two rows), CF005.
 $$;
 
-grant execute on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) to insights_admin, insights_worker;
