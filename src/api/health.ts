@@ -10,7 +10,7 @@ export interface Health {
   database: { version: string; milliseconds: number } | { error: string };
   /** Committed migrations of this version that the database does not have. */
   pendingMigrations: string[] | null;
-  /** Jobs that should have begun, how long the oldest of them waits, and jobs that failed for good. */
+  /** Jobs that should have begun, how long the oldest of them waits, and jobs that failed for good within a day. */
   queue: { waiting: number; oldestSeconds: number; failed: number } | null;
   /** People whose sessions are out of date, and how long ago a refresh ended well. */
   freshness: { stalePeople: number; refreshedSecondsAgo: number | null } | null;
@@ -24,7 +24,7 @@ const queueQuery = `
     count(*) filter (where run_at <= now() and attempts < max_attempts and locked_at is null)::int as waiting,
     coalesce(extract(epoch from now() - min(run_at) filter (where run_at <= now() and attempts < max_attempts and locked_at is null)), 0)::float8
       as "oldestSeconds",
-    count(*) filter (where attempts >= max_attempts and locked_at is null)::int as failed
+    count(*) filter (where attempts >= max_attempts and locked_at is null and updated_at > now() - interval '1 day')::int as failed
   from graphile_worker.jobs`;
 
 const freshnessQuery = `

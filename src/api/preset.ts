@@ -10,6 +10,8 @@ import { type Authenticate, AuthenticationError, type Identity, requestSettings,
 import { maskError } from "./errors.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 
+export { createAuthenticate, type Identity, requestSettings } from "./authentication.ts";
+
 declare global {
   namespace GraphileConfig {
     interface Preset {
