@@ -37,10 +37,12 @@ begin
     raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, message),
       hint = 'Ask its owner for select.';
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
-    raise exception using errcode = 'CF007', message = format('the values of "%s" are too large or too small to be squared: %s', relation, message),
+    raise exception using errcode = 'CF007',
+      message = format('the values of "%s" are too large or too small to be squared: %s', relation, message),
       hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
-    raise exception using errcode = 'CF001', message = format('the expressions can not be evaluated over "%s": %s', relation, message),
+    raise exception using errcode = 'CF001',
+      message = format('the expressions can not be evaluated over "%s": %s', relation, message),
       hint = 'Give columns, or one SQL expression over the columns of one row.';
   end if;
   raise exception using errcode = state, message = message;
@@ -105,7 +107,8 @@ declare
   v_width integer;
 begin
   if cardinality(ml._split(dependent_varname)) > 1 then
-    raise exception using errcode = 'CF001', message = format('the dependent variable "%s" is more than one expression', dependent_varname),
+    raise exception using errcode = 'CF001',
+      message = format('the dependent variable "%s" is more than one expression', dependent_varname),
       hint = 'Name one column, or one expression.';
   end if;
   perform ml._numeric_expression(dependent_varname, v_relation, 'dependent variable');
@@ -218,7 +221,8 @@ begin atomic
       select string_agg(format('%s as g%s, ', name, position), '' order by position)
       from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
     ), ''),
-    'row(' || (select string_agg(name, ', ' order by nth) from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)) || ')::text as cluster, ',
+    'row(' || (select string_agg(name, ', ' order by nth)
+      from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)) || ')::text as cluster, ',
     '(' || (design ->> 'status') || ')::int::float8 as status, ',
     ml._cast(design ->> 'y', design ->> 'y_type', type),
     (
@@ -568,20 +572,27 @@ language plpgsql
 as $$
 declare
   v_groups constant text[] := array(select jsonb_array_elements_text(design -> 'groups'));
-  v_names text := (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position) from unnest(string_to_array(columns, ',')) with ordinality as column_definition (part, position));
+  v_names text := (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position)
+    from unnest(string_to_array(columns, ',')) with ordinality as column_definition (part, position));
 begin
   if v_groups = '{}' then
     execute format('create table %s as select %s from jsonb_to_recordset(%L) as result (%s)', out_table, v_names, results, columns);
   else
     execute format(
-      'create table %1$s as select %2$s, %3$s from (select %2$s, row(%2$s)::text as key from %4$s as %5$s group by %2$s) as source join jsonb_to_recordset(%6$L) as result (key text, %7$s) using (key)',
+      $statement$
+      create table %1$s as
+      select %2$s, %3$s
+      from (select %2$s, row(%2$s)::text as key from %4$s as %5$s group by %2$s) as source
+      join jsonb_to_recordset(%6$L) as result (key text, %7$s) using (key)
+      $statement$,
       out_table, array_to_string(v_groups, ', '), v_names, design ->> 'relation', design ->> 'alias', results, columns
     );
   end if;
   execute format(
     'create table %s as select %s from jsonb_to_record(%L) as summary (%s)',
     ml._suffixed(out_table, '_summary'),
-    (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position) from unnest(string_to_array(summary_columns, ',')) with ordinality as column_definition (part, position)),
+    (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position)
+      from unnest(string_to_array(summary_columns, ',')) with ordinality as column_definition (part, position)),
     summary, summary_columns
   );
 end;

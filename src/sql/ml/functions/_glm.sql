@@ -145,7 +145,8 @@ as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth))
+  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '')
+    from unnest(v_columns) with ordinality as list (name, nth))
     || case when design ? 'clusters' then ', cluster' else '' end;
   v_source text;
 begin
@@ -203,14 +204,16 @@ stable
 as $$
 declare
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth));
+  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '')
+    from unnest(v_columns) with ordinality as list (name, nth));
   v_source text := ml._glm_source(design, family, link, mean, keys, beta, variables);
   v_score text;
 begin
   v_score := case when beta is null then 'weight * eta + score' else 'score' end;
   v_source := format('(%s) as fourth', ml._layer(
     format('nth, y, mu, weight, %s as score, deviance%s%s', v_score, v_carried,
-      (select coalesce(string_agg(format(', weight * %s as w%s', name, name), '' order by nth), '') from unnest(v_columns) with ordinality as list (name, nth))
+      (select coalesce(string_agg(format(', weight * %s as w%s', name, name), '' order by nth), '')
+        from unnest(v_columns) with ordinality as list (name, nth))
     ), v_source
   ));
   return format(
@@ -243,7 +246,8 @@ $$;
 comment on function ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]) is $$
 One step of Fisher scoring as a statement.
 By group number: the deviance, how many rows fall outside the link's range, the
-score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without `beta` it is the first step, from each row's own value.
+score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without `beta` it is
+the first step, from each row's own value.
 $$;
 
 create or replace function ml._scaled_inverse(
@@ -289,6 +293,18 @@ $$;
 comment on function ml._scaled_inverse(float8[], float8) is $$
 Inverse of a symmetric positive definite matrix whose rows differ in size: scaled to a unit diagonal first. As ml._spd_inverse.
 $$;
+
+create or replace function ml._variables(settled jsonb)
+returns integer[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select case when settled ->> 'intercept' is null then '{}' else '{0}' end::integer[]
+    || array(select value::integer from jsonb_array_elements_text(settled -> 'active') with ordinality as list (value, nth) order by nth);
+end;
+
+comment on function ml._variables(jsonb) is $$The unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.$$;
 
 create or replace function ml._settled(
   design jsonb,
@@ -345,7 +361,8 @@ begin
     end loop;
   end loop;
   if keys = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', design ->> 'relation'), hint = 'Train on a table with rows.';
+    raise exception using errcode = 'CF004', message = format('"%s" has no rows', design ->> 'relation'),
+      hint = 'Train on a table with rows.';
   end if;
 
   for place in 1..v_width loop
@@ -364,8 +381,10 @@ begin
   settled := settled || jsonb_build_object(
     'intercept', v_constant,
     'intercept_value', coalesce((design -> 'literals' ->> v_constant - 1)::float8, (design -> 'shift' ->> v_constant - 1)::float8),
-    'spread', (select jsonb_agg(case when v_total > 0 then sqrt(spread / v_total) end order by place) from unnest(v_spreads) with ordinality as list (spread, place)),
-    'active', (select coalesce(jsonb_agg(place order by place), '[]') from unnest(v_active) as place where place is distinct from v_constant),
+    'spread', (select jsonb_agg(case when v_total > 0 then sqrt(spread / v_total) end order by place)
+      from unnest(v_spreads) with ordinality as list (spread, place)),
+    'active', (select coalesce(jsonb_agg(place order by place), '[]')
+      from unnest(v_active) as place where place is distinct from v_constant),
     'candidates', '[]'::jsonb
   );
   if v_constant is null then
@@ -409,8 +428,7 @@ declare
   v_relation constant regclass := (design ->> 'relation')::regclass;
   v_width constant integer := (design ->> 'width')::int;
   v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
-  v_variables constant integer[] := case when v_intercept is null then '{}' else '{0}' end::integer[]
-    || array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
+  v_variables constant integer[] := ml._variables(v_first.settled);
   v_size constant integer := cardinality(v_variables);
   v_groups constant integer := cardinality(v_first.keys);
   v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
@@ -440,13 +458,17 @@ declare
   v_full float8[];
   v_vector float8[];
 begin
-  v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g) / nullif((select sum(n) from unnest(v_first.row_counts) as n), 0);
+  v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g) / nullif((select sum(n)
+    from unnest(v_first.row_counts) as n), 0);
   for g in 1..v_groups loop
     if v_first.row_counts[g] = 0 then
       v_failure[g] := 'no row without a null';
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, a class is 0 or 1', design ->> 'y', case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end),
+        message = format(
+          'the dependent variable "%s" holds %s, a class is 0 or 1',
+          design ->> 'y', case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+        ),
         hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
@@ -462,7 +484,8 @@ begin
     v_done[g] := v_failure[g] is not null;
   end loop;
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
-    raise exception using errcode = 'CF001', message = format('the mean of "%s" is %s, which the log link can not reach', design ->> 'y', v_mean),
+    raise exception using errcode = 'CF001',
+      message = format('the mean of "%s" is %s, which the log link can not reach', design ->> 'y', v_mean),
       hint = 'Use link=identity.';
   end if;
 
@@ -494,7 +517,8 @@ begin
           v_first.settled, family, link, v_mean,
           array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
           case when iteration > 0 then array(
-            select v_beta[(g - 1) * v_size + j] from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_size) as j order by nth, j
+            select v_beta[(g - 1) * v_size + j]
+              from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_size) as j order by nth, j
           ) end,
           v_variables
         ),
@@ -538,7 +562,8 @@ begin
         v_done[v_g] := true;
         v_column := v_variables[v_solved.dependent];
         v_failure[v_g] := case
-          when v_iterations[v_g] <= 1 then format('column %s is a linear combination of the columns before it', ml._label(design, case when v_column = 0 then v_intercept else v_column end))
+          when v_iterations[v_g] <= 1
+            then format('column %s is a linear combination of the columns before it', ml._label(design, coalesce(nullif(v_column, 0), v_intercept)))
           else ml._separation(design, case when v_column = 0 then v_variables[least(2, v_size)] else v_column end)
         end;
         continue;
@@ -612,7 +637,7 @@ begin
       for i in 1..v_size loop
         v_vector[case when v_variables[i] = 0 then v_intercept else v_variables[i] end] := v_beta[(g - 1) * v_size + i];
         for j in 1..v_size loop
-          v_full[case when v_variables[i] = 0 then v_intercept else v_variables[i] end][case when v_variables[j] = 0 then v_intercept else v_variables[j] end]
+          v_full[coalesce(nullif(v_variables[i], 0), v_intercept)][coalesce(nullif(v_variables[j], 0), v_intercept)]
             := (v_inverse[g] -> 0 -> i - 1 ->> j - 1)::float8;
         end loop;
       end loop;
@@ -652,6 +677,7 @@ grant execute on function
   ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]),
   ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]),
   ml._scaled_inverse(float8[], float8),
+  ml._variables(jsonb),
   ml._settled(jsonb),
   ml._glm_fits(jsonb, text, text, integer, float8),
   ml._separation(jsonb, integer)

@@ -222,7 +222,12 @@ begin
   rss := rss / (v_y_scale * v_y_scale);
 
   select unscaled.coef, unscaled.vcov into coef, inverse
-  from ml._unscaled(beta, v_covariance, design || case when intercept is null then jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width]))) else '{}' end, intercept, intercept_value) as unscaled;
+  from ml._unscaled(
+    beta, v_covariance,
+    -- without an intercept the shift was taken back
+    design || case when intercept is null then jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width]))) else '{}' end,
+    intercept, intercept_value
+  ) as unscaled;
 
   -- X'X in the caller's units, for the condition number alone
   v_level := array_fill(0::float8, array[v_width]);

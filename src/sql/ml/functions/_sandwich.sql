@@ -55,7 +55,8 @@ begin
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
-      raise exception using errcode = 'CF001', message = 'no cluster column is named', hint = 'Name the columns whose values make a cluster, such as ''course_id''.';
+      raise exception using errcode = 'CF001', message = 'no cluster column is named',
+        hint = 'Name the columns whose values make a cluster, such as ''course_id''.';
     end if;
     v_design := v_design || jsonb_build_object('clusters', to_jsonb(ml._column_list((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
   end if;
@@ -73,9 +74,10 @@ begin
     end if;
     if v_variables is null then
       v_intercept := (v_settled ->> 'intercept')::int;
-      v_variables := case when v_intercept is null then '{}' else '{0}' end::integer[] || array(select jsonb_array_elements_text(v_settled -> 'active')::int);
+      v_variables := ml._variables(v_settled);
       v_size := cardinality(v_variables);
-      v_place := array(select case when variable = 0 then v_intercept else variable end from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+      v_place := array(select case when variable = 0 then v_intercept else variable end
+        from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
     end if;
     v_keys := v_keys || v_fit.key;
     for i in 1..v_size loop
@@ -92,10 +94,17 @@ begin
   v_source := ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables);
   select
     string_agg(format('sum(weight%s%s)', row_list.term, column_list.term), ', ' order by row_list.nth, column_list.nth),
-    string_agg(format(case when v_clustered then 'sum(s%3$s * s%4$s)' else 'sum(score * score%1$s%2$s)' end, row_list.term, column_list.term, row_list.nth, column_list.nth), ', ' order by row_list.nth, column_list.nth)
+    string_agg(
+      format(
+        case when v_clustered then 'sum(s%3$s * s%4$s)' else 'sum(score * score%1$s%2$s)' end,
+        row_list.term, column_list.term, row_list.nth, column_list.nth
+      ), ', ' order by row_list.nth, column_list.nth
+    )
   into v_statement, v_source
-  from (select case when variable = 0 then '' else ' * d' || variable end as term, nth from unnest(v_variables) with ordinality as list (variable, nth)) as row_list
-  join (select case when variable = 0 then '' else ' * d' || variable end as term, nth from unnest(v_variables) with ordinality as list (variable, nth)) as column_list
+  from (select case when variable = 0 then '' else ' * d' || variable end as term, nth
+    from unnest(v_variables) with ordinality as list (variable, nth)) as row_list
+  join (select case when variable = 0 then '' else ' * d' || variable end as term, nth
+    from unnest(v_variables) with ordinality as list (variable, nth)) as column_list
     on column_list.nth >= row_list.nth;
   if v_clustered then
     v_statement := format(
@@ -103,7 +112,8 @@ begin
       (select string_agg(format('sum(b%s)', nth), ', ' order by nth) from generate_series(1, v_size * (v_size + 1) / 2) as nth),
       v_source,
       (select string_agg(format('%s as b%s', term, nth), ', ' order by nth) from regexp_split_to_table(v_statement, ', ') with ordinality as list (term, nth)),
-      (select string_agg(format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth), ', ' order by nth) from unnest(v_variables) with ordinality as list (variable, nth)),
+      (select string_agg(format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth), ', ' order by nth)
+        from unnest(v_variables) with ordinality as list (variable, nth)),
       ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
     );
   else

@@ -10,42 +10,60 @@ as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_size constant integer := cardinality(v_active);
-  v_columns text := (select string_agg(', d' || place, '' order by nth) from unnest(v_active) with ordinality as list (place, nth));
+  v_columns text := (select string_agg(', d' || place, '' order by nth)
+    from unnest(v_active) with ordinality as list (place, nth));
   v_moments text[];
   v_source text;
   v_names text[];
 begin
   v_source := format('(%s) as first', ml._layer(
     format('key, y, status%s, %s as eta', v_columns, (
-      select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth) from unnest(v_active) with ordinality as list (place, nth)
+      select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth)
+        from unnest(v_active) with ordinality as list (place, nth)
     )),
     format('(select * from (%s) as row where complete) as row', ml._rows(design))
   ));
   v_source := format('(%s) as second', ml._layer(format('key, y, status%s, eta, exp(least(greatest(eta, -200), 200)) as risk', v_columns), v_source));
   v_names := array['r0'] || array(select 'r' || i from generate_series(1, v_size) as i order by i)
-    || array(select format('r%s_%s', i, j) from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i order by i, j);
-  v_moments := array['risk'] || array(select 'risk * d' || place from unnest(v_active) with ordinality as list (place, nth) order by nth)
-    || array(select format('risk * d%s * d%s', a.place, b.place) from unnest(v_active) with ordinality as a (place, nth), unnest(v_active) with ordinality as b (place, nth) where b.nth >= a.nth order by a.nth, b.nth);
+    || array(select format('r%s_%s', i, j)
+      from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i order by i, j);
+  v_moments := array['risk'] || array(select 'risk * d' || place
+    from unnest(v_active) with ordinality as list (place, nth) order by nth)
+    || array(select format('risk * d%s * d%s', a.place, b.place)
+      from unnest(v_active) with ordinality as a (place, nth), unnest(v_active) with ordinality as b (place, nth) where b.nth >= a.nth order by a.nth, b.nth);
   v_source := format(
     'select key, y, sum(status) as events, sum(status * eta) as eta, %s, %s%s from %s group by key, y',
-    (select string_agg(format('sum(status * d%s) as x%s', place, nth), ', ' order by nth) from unnest(v_active) with ordinality as list (place, nth)),
-    (select string_agg(format('sum(%s) as %s', moment, name), ', ' order by nth) from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)),
-    case when efron then (select string_agg(format(', sum(status * %s) as e%s', moment, name), '' order by nth) from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)) else '' end,
+    (select string_agg(format('sum(status * d%s) as x%s', place, nth), ', ' order by nth)
+      from unnest(v_active) with ordinality as list (place, nth)),
+    (select string_agg(format('sum(%s) as %s', moment, name), ', ' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)),
+    case when efron then (select string_agg(format(', sum(status * %s) as e%s', moment, name), '' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)) else '' end,
     v_source
   );
   v_source := format(
     'select key, y, events, eta, %s, %s%s from (%s) as by_time window later as (partition by key order by y desc rows unbounded preceding)',
     (select string_agg('x' || i, ', ' order by i) from generate_series(1, v_size) as i),
-    (select string_agg(format('sum(%s) over later as %s', name, name), ', ' order by nth) from unnest(v_names) with ordinality as list (name, nth)),
-    case when efron then (select string_agg(', e' || name, '' order by nth) from unnest(v_names) with ordinality as list (name, nth)) else '' end,
+    (select string_agg(format('sum(%s) over later as %s', name, name), ', ' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)),
+    case when efron then (select string_agg(', e' || name, '' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)) else '' end,
     v_source
   );
   if efron then
     -- each of d events at one time sees a d-th more of their own risk gone (Efron 1977)
     v_source := format(
-      'select key, y, case when nth = 0 then events else 0 end as seen, case when nth = 0 then eta else 0 end as eta, 1::float8 as events, %s, %s from (%s) as at_risk cross join lateral generate_series(0, events::int - 1) as nth where events > 0',
-      (select string_agg(format('case when nth = 0 then x%s else 0 end as x%s', i, i), ', ' order by i) from generate_series(1, v_size) as i),
-      (select string_agg(format('%s - nth / events * e%s as %s', name, name, name), ', ' order by nth) from unnest(v_names) with ordinality as list (name, nth)),
+      $statement$
+      select key, y, case when nth = 0 then events else 0 end as seen, case when nth = 0 then eta else 0 end as eta,
+        1::float8 as events, %s, %s
+      from (%s) as at_risk
+      cross join lateral generate_series(0, events::int - 1) as nth
+      where events > 0
+      $statement$,
+      (select string_agg(format('case when nth = 0 then x%s else 0 end as x%s', i, i), ', ' order by i)
+        from generate_series(1, v_size) as i),
+      (select string_agg(format('%s - nth / events * e%s as %s', name, name, name), ', ' order by nth)
+        from unnest(v_names) with ordinality as list (name, nth)),
       v_source
     );
   else
@@ -85,6 +103,7 @@ declare
   v_options constant jsonb := ml._options(optimizer_params, '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}', 'optimizer_params');
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
+  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
   v_ties constant text := lower(coalesce(v_options ->> 'ties', 'breslow'));
   v_status text := coalesce(nullif(btrim(right_censoring_status), ''), 'true');
   v_design jsonb;
@@ -114,13 +133,17 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', v_options ->> 'ties'), hint = 'Give ties=breslow or ties=efron.';
+    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', v_options ->> 'ties'),
+      hint = 'Give ties=breslow or ties=efron.';
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'), hint = 'Use newton.';
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+      hint = 'Use newton.';
   end if;
   -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
   v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
-  if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status') not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype) then
+  if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
+    not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
+  then
     raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', v_status),
       hint = 'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.';
   end if;
@@ -165,8 +188,10 @@ begin
     v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
     if v_solved.dependent is not null then
       perform ml._fit_failed(
-        case when iteration = 1 then format('column %s is a linear combination of the columns before it', ml._label(v_design, v_active[v_solved.dependent]))
-          else format('column %s orders the events perfectly, so its coefficient has no finite value', ml._label(v_design, v_active[v_solved.dependent])) end,
+        format(
+          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
+          ml._label(v_design, v_active[v_solved.dependent])
+        ),
         v_design ->> 'relation'
       );
     end if;
@@ -188,14 +213,14 @@ begin
     end loop;
     -- the likelihood is flat where a coefficient still runs: it would run for ever
     if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
-      perform ml._fit_failed(format('column %s orders the events perfectly, so its coefficient has no finite value', ml._label(v_design, v_column)), v_design ->> 'relation');
+      perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
     elsif v_gain <= greatest(v_tolerance * v_tolerance, 1e-20) or v_gain <= 1e-24 * abs(v_likelihood) then
       v_converged := true;
       exit;
     end if;
   end loop;
   if not v_converged and v_farthest > 0.3 and v_iterations >= 15 then
-    perform ml._fit_failed(format('column %s orders the events perfectly, so its coefficient has no finite value', ml._label(v_design, v_column)), v_design ->> 'relation');
+    perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
   elsif not v_converged then
     raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter using hint = 'Give a larger max_iter in optimizer_params.';
   end if;
@@ -229,7 +254,8 @@ begin
     jsonb_build_object(
       'source_table', source_table, 'dependent_variable', dependent_variable, 'independent_variable', independent_variable,
       'right_censoring_status', right_censoring_status, 'strata', strata, 'ties', v_ties, 'means', to_jsonb(v_means),
-      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n)
+      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n)
+        from unnest(v_first.skipped) as n)
     ),
     'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, strata text, ties text, means float8[], '
       || 'num_processed bigint, num_missing_rows_skipped bigint'

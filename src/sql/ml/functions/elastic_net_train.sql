@@ -146,7 +146,8 @@ begin
             ml._glm_statement(
               v_first.settled, family, case family when 'binomial' then 'logit' else 'identity' end, null,
               array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-              array(select v_beta[(g - 1) * v_all + j] from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
+              array(select v_beta[(g - 1) * v_all + j]
+                from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
               v_variables
             ),
             (design ->> 'relation')::regclass
@@ -306,7 +307,8 @@ begin
       order by nth
     );
     if features = '{}' then
-      raise exception using errcode = 'CF001', message = format('"%s" has no other column', tbl_source), hint = 'Name the independent variables.';
+      raise exception using errcode = 'CF001', message = format('"%s" has no other column', tbl_source),
+        hint = 'Name the independent variables.';
     end if;
   else
     perform ml._expression(col_ind_var, v_relation, 'independent variable');
@@ -370,14 +372,17 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', regress_family), hint = 'Give gaussian (or linear), or binomial (or logistic).';
+    raise exception using errcode = 'CF001', message = format('there is no family "%s"', regress_family),
+      hint = 'Give gaussian (or linear), or binomial (or logistic).';
   elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
     raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
       hint = 'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.';
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
-    raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')), hint = 'Give 0 (ridge) to 1 (lasso).';
+    raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')),
+      hint = 'Give 0 (ridge) to 1 (lasso).';
   elsif v_folds = 0 and (lambda_value is null or not lambda_value >= 0 or lambda_value = 'Infinity') then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda_value::text, 'null')), hint = 'Give 0 or more.';
+    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda_value::text, 'null')),
+      hint = 'Give 0 or more.';
   elsif v_folds = 1 then
     raise exception using errcode = 'CF001', message = 'n_folds is 1', hint = 'Give 2 or more folds, or none for a given lambda.';
   end if;
@@ -385,7 +390,8 @@ begin
 
   if v_folds > 1 then
     if grouping_col is not null then
-      raise exception using errcode = 'CF001', message = 'cross-validation can not be grouped', hint = 'Train each group on a view of its own.';
+      raise exception using errcode = 'CF001', message = 'cross-validation can not be grouped',
+        hint = 'Train each group on a view of its own.';
     end if;
     if v_options ->> 'validation_result' is not null then
       v_validation := ml._output(v_options ->> 'validation_result');
@@ -409,9 +415,11 @@ begin
       'regress_family', v_family,
       'features', to_jsonb(v_made.features),
       'features_selected', (
-        select coalesce(jsonb_agg(name order by nth), '[]') from unnest(v_made.features, v_fit.coef) with ordinality as list (name, value, nth) where value <> 0
+        select coalesce(jsonb_agg(name order by nth), '[]')
+          from unnest(v_made.features, v_fit.coef) with ordinality as list (name, value, nth) where value <> 0
       ),
-      'coef_nonzero', (select coalesce(jsonb_agg(value order by nth), '[]') from unnest(v_fit.coef) with ordinality as list (value, nth) where value <> 0),
+      'coef_nonzero', (select coalesce(jsonb_agg(value order by nth), '[]')
+        from unnest(v_fit.coef) with ordinality as list (value, nth) where value <> 0),
       'coef_all', to_jsonb(v_fit.coef),
       'intercept', v_fit.intercept,
       'log_likelihood', case
@@ -477,8 +485,10 @@ begin
   exception when invalid_text_representation or numeric_value_out_of_range then
     null;
   end;
-  if v_values is null or v_values = '{}' or exists (select from unnest(v_values) as value where value is null or not value between smallest and largest) then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, list), hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
+  if v_values is null or v_values = '{}' or exists (select
+    from unnest(v_values) as value where value is null or not value between smallest and largest) then
+    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, list),
+      hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
   end if;
   return v_values;
 end;
@@ -515,7 +525,8 @@ begin
     if lambdas is null then
       -- from where every coefficient is 0, down to a thousandth of it
       v_top := ml._elastic_net_top(design, family, greatest(v_alpha, 0.001), standardize);
-      v_path := array(select v_top * power(0.001::float8, (i - 1.0) / greatest(n_lambdas - 1, 1)) from generate_series(1, n_lambdas) as i order by i);
+      v_path := array(select v_top * power(0.001::float8, (i - 1.0) / greatest(n_lambdas - 1, 1))
+        from generate_series(1, n_lambdas) as i order by i);
     else
       v_path := array(select value from unnest(lambdas) as value order by value desc);
     end if;
@@ -527,7 +538,8 @@ begin
           ml._glm_statement(
             fit.settled || jsonb_build_object('where', format('%s = %s', v_fold, fold)), family, case family when 'binomial' then 'logit' else 'identity' end, null,
             array[''], array[fit.beta[(fit.settled ->> 'intercept')::int]] || array(
-              select fit.beta[place::int] from jsonb_array_elements_text(fit.settled -> 'active') with ordinality as list (place, nth) order by nth
+              select fit.beta[place::int]
+                from jsonb_array_elements_text(fit.settled -> 'active') with ordinality as list (place, nth) order by nth
             ),
             '{0}'::integer[] || array(select jsonb_array_elements_text(fit.settled -> 'active')::int)
           ),

@@ -119,7 +119,11 @@ begin
     from ml._sums(
       case when family = 'poisson' then format(
         -- ln y! only once for each count that occurs
-        'select key, true, sum(times)::bigint, array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))] from (select key, y, count(*) as times from (%s) as row where complete group by key, y) as tally group by key',
+        $statement$
+        select key, true, sum(times)::bigint, array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
+        from (select key, y, count(*) as times from (%s) as row where complete group by key, y) as tally
+        group by key
+        $statement$,
         ml._rows(design)
       )
       else format('select key, true, count(*), array[sum(ln(y))] from (%s) as row where complete group by key', ml._rows(design)) end,
@@ -178,9 +182,11 @@ begin
       hint = 'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.';
   elsif not v_links -> v_family ? v_link then
     raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', v_family, v_link),
-      hint = format('Its links are %s.', (select string_agg(name, ', ') from jsonb_array_elements_text(v_links -> v_family) as name));
+      hint = format('Its links are %s.', (select string_agg(name, ', ')
+        from jsonb_array_elements_text(v_links -> v_family) as name));
   elsif coalesce(lower(v_options ->> 'optimizer'), 'irls') <> 'irls' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'), hint = 'Use irls.';
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+      hint = 'Use irls.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);
   v_width := (v_design ->> 'width')::int;

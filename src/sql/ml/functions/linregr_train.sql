@@ -17,7 +17,8 @@ begin
     replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
     ml._layer(
       format('y%s, num_nulls(y%s) = 0 as complete, %s as key', v_columns, v_columns, coalesce(
-        (select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth)) from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth) having count(*) > 0),
+        (select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
+          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth) having count(*) > 0),
         '''''::text'
       )),
       format('(%s) as source', ml._values(design, 'numeric'))
@@ -217,7 +218,8 @@ begin
       extra,
       design ->> 'y_scale',
       design ->> 'y_shift',
-      (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '') from unnest(v_active) as position)
+      (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '')
+        from unnest(v_active) as position)
     ),
     format('(select * from (%s) as row where complete) as row ', ml._rows(design)) || format(
       case when v_grouped then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,

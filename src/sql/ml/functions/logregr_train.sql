@@ -46,7 +46,8 @@ begin
       'std_err', to_jsonb(v_wald.std_err),
       'z_stats', to_jsonb(v_wald.stats),
       'p_values', to_jsonb(v_wald.p_values),
-      'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth)) from unnest(v_fit.coef) with ordinality as list (value, nth)),
+      'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
+        from unnest(v_fit.coef) with ordinality as list (value, nth)),
       'condition_no', case when v_fit.failure is null then ml._condition_number(v_fit.information, v_fit.inverse) end,
       'num_rows_processed', v_fit.row_count,
       'num_missing_rows_skipped', v_fit.skipped,
@@ -112,9 +113,11 @@ immutable
 as $$
 begin
   if max_iter is null or max_iter < 1 then
-    raise exception using errcode = 'CF001', message = format('max_iter is %s', coalesce(max_iter::text, 'null')), hint = 'Give 1 or more.';
+    raise exception using errcode = 'CF001', message = format('max_iter is %s', coalesce(max_iter::text, 'null')),
+      hint = 'Give 1 or more.';
   elsif tolerance is null or not tolerance >= 0 or tolerance = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('tolerance is %s', coalesce(tolerance::text, 'null')), hint = 'Give 0 or more, such as 0.0001.';
+    raise exception using errcode = 'CF001', message = format('tolerance is %s', coalesce(tolerance::text, 'null')),
+      hint = 'Give 0 or more, such as 0.0001.';
   end if;
 end;
 $$;

@@ -50,16 +50,30 @@ declare
   v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', type), hint = 'Give response for the category, or prob for a probability of each.';
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', type),
+      hint = 'Give response for the category, or prob for a probability of each.';
   end if;
   begin
     execute format(
-      'select (select independent_varname from %s limit 1) as x, min(ref_category) || array_agg(category order by category) as categories, jsonb_agg(coef order by category) as coefs from %s',
-      ml._relation((select format('%I.%I', nspname, relname || '_summary') from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = v_model)),
+      $statement$
+      select
+        (select independent_varname from %s limit 1),
+        min(ref_category) || array_agg(category order by category),
+        jsonb_agg(coef order by category)
+      from %s
+      where coef is not null
+      $statement$,
+      ml._relation((
+        select format('%I.%I', namespace.nspname, class.relname || '_summary')
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = v_model
+      )),
       v_model
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table), hint = 'Name its output table.';
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table),
+      hint = 'Name its output table.';
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
     raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', model_table),
@@ -75,7 +89,8 @@ begin
     v_output,
     v_id,
     case v_kind
-      when 'prob' then (select string_agg(format('p[%s] as %I', nth, 'estimated_prob_' || category), ', ' order by category) from unnest(v_categories) with ordinality as list (category, nth))
+      when 'prob' then (select string_agg(format('p[%s] as %I', nth, 'estimated_prob_' || category), ', ' order by category)
+        from unnest(v_categories) with ordinality as list (category, nth))
       else format('(%L::int[])[array_position(p, (select max(value) from unnest(p) as value))] as category', v_categories)
     end,
     v_id, v_logits, v_id,

@@ -11,11 +11,13 @@ stable
 as $$
 declare
   v_count constant integer := cardinality(categories);
-  v_columns constant text := (select coalesce(string_agg(', d' || variable, '' order by nth), '') from unnest(variables) with ordinality as list (variable, nth) where variable > 0);
+  v_columns constant text := (select coalesce(string_agg(', d' || variable, '' order by nth), '')
+    from unnest(variables) with ordinality as list (variable, nth) where variable > 0);
   v_all constant text := (select string_agg('eta' || c, ', ' order by c) from generate_series(1, v_count) as c);
   -- the coefficient of variable 2 for the third category is b3002
   v_coefficients constant integer[] := array(
-    select 1000 * c + variable from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth) order by c, nth
+    select 1000 * c + variable
+      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth) order by c, nth
   );
   v_source text;
 begin
@@ -33,7 +35,8 @@ begin
   v_source := format('(%s) as second', ml._layer(format('nth, y%s, %s, greatest(0, %s) as top', v_columns, v_all, v_all), v_source));
   v_source := format('(%s) as third', ml._layer(
     format('nth, y%s, %s, top, exp(greatest(-top, -200)) as e0, %s', v_columns, v_all,
-      (select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
+      (select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c)
+        from generate_series(1, v_count) as c)),
     v_source
   ));
   v_source := format('(%s) as fourth', ml._layer(
@@ -44,13 +47,15 @@ begin
   ));
   v_source := format('(%s) as fifth', ml._layer(
     format('nth, y%s, case %s else 0 end - top - ln(total) as likelihood, %s', v_columns,
-      (select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c) from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c)
+        from unnest(categories) with ordinality as list (category, c)),
       (select string_agg(format('e%s / total as p%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
     v_source
   ));
   v_source := format('(%s) as sixth', ml._layer(
     format('nth, likelihood%s, %s, %s', v_columns,
-      (select string_agg(format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c), ', ' order by c) from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c), ', ' order by c)
+        from unnest(categories) with ordinality as list (category, c)),
       (select string_agg(format(case when a = b then 'p%1$s * (1 - p%1$s) as w%1$s_%2$s' else '-p%1$s * p%2$s as w%1$s_%2$s' end, a, b), ', ' order by a, b)
         from generate_series(1, v_count) as a, generate_series(1, v_count) as b where b >= a)),
     v_source
@@ -60,7 +65,9 @@ begin
     case when design -> 'groups' = '[]' then '''1''' else 'nth::text' end,
     (select string_agg(format('sum(s%s%s)', c, case when variable = 0 then '' else ' * d' || variable end), ', ' order by c, nth)
       from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth)),
-    (select string_agg(format('sum(w%s_%s%s%s)', a, b, case when i.variable = 0 then '' else ' * d' || i.variable end, case when j.variable = 0 then '' else ' * d' || j.variable end), ', ' order by a, b, i.nth, j.nth)
+    (select string_agg(
+        format('sum(w%s_%s%s%s)', a, b, ' * d' || nullif(i.variable, 0), ' * d' || nullif(j.variable, 0)), ', ' order by a, b, i.nth, j.nth
+      )
       from generate_series(1, v_count) as a, generate_series(1, v_count) as b,
         unnest(variables) with ordinality as i (variable, nth), unnest(variables) with ordinality as j (variable, nth)
       where b >= a and j.nth >= i.nth),
@@ -101,8 +108,7 @@ declare
   v_groups constant integer := cardinality(v_first.keys);
   v_relation constant regclass := (design ->> 'relation')::regclass;
   v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
-  v_variables constant integer[] := case when v_intercept is null then '{}' else '{0}' end::integer[]
-    || array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
+  v_variables constant integer[] := ml._variables(v_first.settled);
   v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
   v_size constant integer := cardinality(v_variables);
   v_found integer[] := '{}';
@@ -147,21 +153,24 @@ begin
     if not v_part.category::integer = any (v_found) then
       v_found := v_found || v_part.category::integer;
       if cardinality(v_found) > 100 then
-        raise exception using errcode = 'CF008', message = format('the dependent variable "%s" has more than 100 categories', design ->> 'y'),
+        raise exception using errcode = 'CF008',
+          message = format('the dependent variable "%s" has more than 100 categories', design ->> 'y'),
           hint = 'Join rare categories, or use a regression for numbers.';
       end if;
     end if;
     v_present := v_present || jsonb_build_object(v_part.key, coalesce((v_present ->> v_part.key)::int, 0) + 1);
   end loop;
   if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
-    raise exception using errcode = 'CF002', message = format('"%s" never holds the reference category %s', design ->> 'y', ref_category),
+    raise exception using errcode = 'CF002',
+      message = format('"%s" never holds the reference category %s', design ->> 'y', ref_category),
       hint = format('Its categories are %s.', array_to_string(v_found, ', '));
   end if;
   v_categories := array_remove(v_found, ref_category);
   v_count := cardinality(v_categories);
   v_all := v_size * v_count;
   if v_all > 120 then
-    raise exception using errcode = 'CF008', message = format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
+    raise exception using errcode = 'CF008',
+      message = format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
       hint = 'At most 120 can be fitted; join rare categories.';
   end if;
   for g in 1..v_groups loop
@@ -185,7 +194,8 @@ begin
         ml._multinomial_statement(
           v_first.settled, v_categories,
           array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-          array(select v_beta[(g - 1) * v_all + j] from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
+          array(select v_beta[(g - 1) * v_all + j]
+            from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
           v_variables
         ),
         v_relation
@@ -323,7 +333,8 @@ declare
   v_coefs jsonb;
 begin
   if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'), hint = 'Use irls (the same as newton).';
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+      hint = 'Use irls (the same as newton).';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width := (v_design ->> 'width')::int;
@@ -344,8 +355,9 @@ begin
         using hint = 'Give a larger max_iter in optimizer_params.';
     end if;
     v_intercept := (v_fit.settled ->> 'intercept')::int;
-    v_variables := case when v_intercept is null then '{}' else '{0}' end::integer[] || array(select jsonb_array_elements_text(v_fit.settled -> 'active')::int);
-    v_place := array(select case when variable = 0 then v_intercept else variable end from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+    v_variables := ml._variables(v_fit.settled);
+    v_place := array(select case when variable = 0 then v_intercept else variable end
+      from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
     v_size := cardinality(v_variables);
 
     -- to the caller's columns: T V T' for every pair of categories, T being the same for each
@@ -390,7 +402,8 @@ begin
         'std_err', to_jsonb(v_wald.std_err),
         'z_stats', to_jsonb(v_wald.stats),
         'p_values', to_jsonb(v_wald.p_values),
-        'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth)) from unnest(v_coef) with ordinality as list (value, nth)),
+        'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
+          from unnest(v_coef) with ordinality as list (value, nth)),
         'condition_no', v_condition,
         'num_iterations', v_fit.iterations,
         'num_rows_processed', v_fit.row_count,

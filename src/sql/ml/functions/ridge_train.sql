@@ -36,20 +36,23 @@ declare
   v_result jsonb[] := '{}';
 begin
   if lambda is null or not lambda >= 0 or lambda = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')), hint = 'Give 0 or more.';
+    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
+      hint = 'Give 0 or more.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_first := ml._settled(v_design);
   v_width := (v_design ->> 'width')::int;
   v_intercept := (v_first.settled ->> 'intercept')::int;
-  v_variables := case when v_intercept is null then '{}' else '{0}' end::integer[] || array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
+  v_variables := ml._variables(v_first.settled);
   v_size := cardinality(v_variables);
-  v_place := array(select case when variable = 0 then v_intercept else variable end from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+  v_place := array(select case when variable = 0 then v_intercept else variable end
+    from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
   if v_first.failure is not null and v_first.failure ~ 'constant, and so' then
     perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
   end if;
 
-  v_keys := array(select key from unnest(v_first.keys, v_first.row_counts) with ordinality as list (key, row_count, nth) where row_count > 0 order by nth);
+  v_keys := array(select key
+    from unnest(v_first.keys, v_first.row_counts) with ordinality as list (key, row_count, nth) where row_count > 0 order by nth);
   if v_keys = '{}' then
     perform ml._fit_failed('no row without a null', v_design ->> 'relation');
   end if;
@@ -127,7 +130,8 @@ begin
     jsonb_build_object(
       'method', 'ridge', 'source_table', source_table, 'out_table', out_table, 'dependent_varname', dependent_varname,
       'independent_varname', independent_varname, 'lambda', lambda, 'grouping_cols', grouping_cols,
-      'num_rows_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n),
+      'num_rows_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n)
+        from unnest(v_first.skipped) as n),
       'num_all_groups', cardinality(v_first.keys), 'num_failed_groups', v_failed
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, lambda float8, grouping_cols text, '
