@@ -1,0 +1,238 @@
+import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
+import { describe, expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { ingest, message, refresh } from "./messages.ts";
+
+const database = await testDatabase();
+
+/** A session of its own, in a transaction. */
+async function session(): Promise<{
+  client: pg.Client;
+  send: (batch: unknown) => Promise<number>;
+  end: () => Promise<void>;
+}> {
+  const client = new pg.Client({ connectionString: database.url() });
+  client.on("error", () => {});
+  await client.connect();
+  await client.query("begin");
+  return {
+    client,
+    async send(batch) {
+      const { rows } = await client.query("select accepted from track.ingest($1)", [JSON.stringify(batch)]);
+      return (rows[0] as { accepted: number }).accepted;
+    },
+    async end() {
+      await client.query("commit");
+      await client.end();
+    },
+  };
+}
+
+const settled = async (promise: Promise<unknown>): Promise<boolean> =>
+  await Promise.race([promise.then(() => true), wait(300).then(() => false)]);
+
+describe.skipIf(!database.native)("two sessions at once (needs parallel sessions)", () => {
+  test("a message that both send is stored once: the second waits, then finds a duplicate", async () => {
+    const [one, two] = [await session(), await session()];
+    const same = message({ userId: "twice" });
+    expect(await one.send([same])).toBe(1);
+    const second = two.send([same]);
+    expect(await settled(second)).toBe(false);
+    await one.end();
+    expect(await second).toBe(0);
+    await two.end();
+    expect(
+      await database.value(
+        "select count(*) from track.event join track.identity using (identity_id) where external_id = 'twice'",
+      ),
+    ).toBe("1");
+  });
+
+  test("when the first one gives up, the second one stores it", async () => {
+    const [one, two] = [await session(), await session()];
+    const same = message({ userId: "given-up" });
+    await one.send([same]);
+    const second = two.send([same]);
+    expect(await settled(second)).toBe(false);
+    await one.client.query("rollback");
+    await one.client.end();
+    expect(await second).toBe(1);
+    await two.end();
+  });
+
+  test("an event that comes while its person is merged away goes to who it is now", async () => {
+    await ingest(database, [message({ userId: "keep" }), message({ userId: undefined, anonymousId: "lost-browser" })]);
+    // The event first, the merge waits for it.
+    const writer = await session();
+    await writer.send([message({ userId: undefined, anonymousId: "lost-browser" })]);
+    const linker = await session();
+    const linking = linker.send([message({ type: "identify", userId: "keep", anonymousId: "lost-browser" })]);
+    expect(await settled(linking)).toBe(false);
+    await writer.end();
+    await linking;
+    // The merge first, the event waits for it.
+    const late = await session();
+    const sending = late.send([
+      message({ userId: undefined, anonymousId: "lost-browser", context: { timezone: "Asia/Tokyo" } }),
+    ]);
+    expect(await settled(sending)).toBe(false);
+    await linker.end();
+    await sending;
+    await late.end();
+    const wrong =
+      "select count(*) from track.%s as row join track.identity using (identity_id) where row.person_id <> identity.person_id";
+    expect(await database.value(wrong.replace("%s", "event"))).toBe("0");
+    expect(await database.value(wrong.replace("%s", "trait"))).toBe("0");
+    expect(
+      await database.value("select count(*) from track.event where person_id = (select track.find_person('keep'))"),
+    ).toBe("4");
+  });
+
+  test("many writers with the same people, items, months, links and messages: each message once, nobody in a circle", async () => {
+    const messages = Array.from({ length: 240 }, (_, index) => {
+      const timestamp = new Date(Date.UTC(2010, index % 12, 1 + (index % 28))).toISOString();
+      const name = `crowd-${index % 12}`;
+      if (index % 8 === 0)
+        return message({ type: "identify", userId: name, anonymousId: `crowd-browser-${index % 30}`, timestamp });
+      return message({
+        ...(index % 3 === 0 ? { userId: undefined, anonymousId: `crowd-browser-${index % 30}` } : { userId: name }),
+        timestamp,
+        event: `Crowd ${index % 7}`,
+        properties: { item: `crowd-item-${index % 20}`, parent: `crowd-item-${(index + 1) % 20}`, itemKind: "task" },
+      });
+    });
+    const writers = Array.from({ length: 6 }, async (_, writer) => {
+      let accepted = 0;
+      for (let part = 0; part < 12; part++) {
+        const batch = Array.from(
+          { length: 40 },
+          (_, index) => messages[(index * (2 * writer + 1) + part * 20 + writer * 40) % 240],
+        );
+        accepted += (await ingest(database, batch)).accepted;
+        if (writer === 0) await database.query("select track.refresh_sessions(5)");
+      }
+      return accepted;
+    });
+    const accepted = await Promise.all(writers);
+    const sent = new Set(messages.map(({ messageId }) => messageId));
+    await ingest(database, messages);
+    const stored = Number(
+      await database.value(
+        "select count(*) from track.event join track.event_type using (event_type_id) where name like 'Crowd %'",
+      ),
+    );
+    expect(accepted.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(sent.size);
+    expect(stored).toBe(messages.filter(({ type }) => type === "track").length);
+    for (const table of ["event", "trait"]) {
+      expect(
+        await database.value(
+          `select count(*) from track.${table} as row join track.identity using (identity_id) where row.person_id <> identity.person_id`,
+        ),
+      ).toBe("0");
+    }
+    // The closed tree is what the parents say.
+    expect(
+      await database.value(
+        `with recursive up as (
+           select item_id, item_id as ancestor_item_id, 0 as depth from track.item
+           union all
+           select up.item_id, item.parent_item_id, depth + 1 from up join track.item on item.item_id = up.ancestor_item_id where parent_item_id is not null
+         )
+         select count(*) from (
+           (table up except all select item_id, ancestor_item_id, depth::int from track.item_ancestor)
+           union all (select item_id, ancestor_item_id, depth::int from track.item_ancestor except all table up)
+         ) as difference`,
+      ),
+    ).toBe("0");
+  });
+
+  test("both make the same month: one does, the other waits and finds it", async () => {
+    const [one, two] = [await session(), await session()];
+    await one.client.query("select track.make_partitions('2012-01-01', '2012-03-01')");
+    const second = two.client.query("select track.make_partitions('2012-02-01', '2012-04-01') as made");
+    expect(await settled(second)).toBe(false);
+    await one.end();
+    expect((await second).rows).toEqual([{ made: 1 }]);
+    await two.end();
+  });
+
+  test("two moves in one tree, one below the other, both count", async () => {
+    await ingest(database, [
+      message({ userId: "w", properties: { item: "tree-page" } }),
+      message({ userId: "w", properties: { item: "tree-module" } }),
+      message({ userId: "w", properties: { item: "tree-course" } }),
+    ]);
+    const [one, two] = [await session(), await session()];
+    await one.send([message({ userId: "w", properties: { item: "tree-module", parent: "tree-course" } })]);
+    const second = two.send([message({ userId: "w", properties: { item: "tree-page", parent: "tree-module" } })]);
+    await settled(second);
+    await one.end();
+    await second;
+    await two.end();
+    expect(
+      await database.rows(
+        "select ancestor.external_id as item from track.item_ancestor join track.item using (item_id) join track.item as ancestor on ancestor.item_id = ancestor_item_id where item.external_id = 'tree-page' order by depth",
+      ),
+    ).toEqual([{ item: "tree-page" }, { item: "tree-module" }, { item: "tree-course" }]);
+  });
+
+  test("events that come during a refresh are seen by the next one", async () => {
+    await refresh(database);
+    const at = (minute: number) => new Date(Date.UTC(2026, 1, 3, 8, minute)).toISOString();
+    await ingest(database, [message({ userId: "meanwhile", timestamp: at(0) })]);
+    const refresher = await session();
+    await refresher.client.query("select track.refresh_sessions(1000)");
+    await ingest(database, [message({ userId: "meanwhile", timestamp: at(10) })]);
+    await refresher.end();
+    await refresh(database);
+    expect(
+      await database.value(
+        "select event_count from track.session where person_id = (select track.find_person('meanwhile'))",
+      ),
+    ).toBe(2);
+  });
+
+  test("a refresh that is killed midway leaves what was there, and the next one goes on", async () => {
+    const at = (minute: number) => new Date(Date.UTC(2026, 1, 4, 8, minute)).toISOString();
+    await ingest(
+      database,
+      Array.from({ length: 400 }, (_, index) =>
+        message({ userId: `victim-${index % 100}`, timestamp: at(index / 100) }),
+      ),
+    );
+    await refresh(database);
+    const read = () =>
+      database.rows(
+        "select * from track.session where person_id in (select person_id from track.identity where external_id like 'victim-%') order by person_id, session_id",
+      );
+    const before = await read();
+    await ingest(
+      database,
+      Array.from({ length: 100 }, (_, index) => message({ userId: `victim-${index}`, timestamp: at(30) })),
+    );
+    const waiting = await database.value<string>("select count(*) from track.stale");
+
+    // Midway: its sessions are deleted and the new ones wait for a lock that this test holds.
+    const blocker = await session();
+    await blocker.client.query("lock table track.page_view in share mode");
+    const refresher = await session();
+    const pid = (await refresher.client.query("select pg_backend_pid() as pid")).rows[0].pid as number;
+    const running = refresher.client.query("select track.refresh_sessions(50)").catch((error: Error) => error);
+    await wait(200);
+    expect(await database.value("select wait_event_type from pg_stat_activity where pid = $1", [pid])).toBe("Lock");
+    await database.query("select pg_terminate_backend($1, 5000)", [pid]);
+    expect(await running).toBeInstanceOf(Error);
+    await blocker.end();
+
+    expect(await read()).toEqual(before);
+    expect(await database.value("select count(*) from track.stale")).toBe(waiting);
+    await refresh(database, 30);
+    const after = await read();
+    expect(after).toHaveLength(before.length);
+    expect(after.filter((row) => row["event_count"] === 5)).toHaveLength(100);
+    await database.query("select track.rebuild()");
+    await refresh(database);
+    expect(await read()).toEqual(after);
+  });
+});
