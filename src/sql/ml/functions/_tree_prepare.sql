@@ -62,7 +62,7 @@ begin
   -- The source, which may be an expensive view, is read once.
   execute format(
     'create temp table _ml_tree_source on commit drop as
-     select hashtextextended((%s)::text, %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
+     select hashtextextended(coalesce((%s)::text, ''''), %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
     id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'), coalesce('coalesce((' || validation_expression || '), false)', 'false'),
     array_to_string(v_columns, ', '), relation
   );
