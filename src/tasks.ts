@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import forgetRuns from "../tasks/forget_runs.ts";
 import makePartitions from "../tasks/make_partitions.ts";
 import refresh from "../tasks/refresh.ts";
 import refreshActivity from "../tasks/refresh_activity.ts";
@@ -12,6 +13,7 @@ import { packageRoot } from "./paths.ts";
 
 /** The tasks by name, for an existing graphile-worker: `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`. */
 export const taskList: TaskList = {
+  forget_runs: forgetRuns,
   make_partitions: makePartitions,
   refresh,
   refresh_activity: refreshActivity,

@@ -148,6 +148,14 @@
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql
+--!include analytics/functions/_learner_features.sql
+--!include analytics/functions/train_predictions.sql
+--!include analytics/functions/_predict_learners.sql
+--!include analytics/functions/dropout_risk.sql
+--!include analytics/functions/completion_probability.sql
+--!include analytics/functions/expected_next_week_activity.sql
+--!include analytics/functions/course_outlook.sql
+--!include analytics/functions/watch_predictions.sql
 --!include analytics/policies.sql
 
 -- recommend
@@ -172,4 +180,5 @@
 --!include monitor/functions/start_run.sql
 --!include monitor/functions/finish_run.sql
 --!include monitor/functions/fail_run.sql
+--!include monitor/functions/forget_runs.sql
 --!include monitor/policies.sql

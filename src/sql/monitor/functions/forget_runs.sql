@@ -1,0 +1,38 @@
+create or replace function monitor.forget_runs(older_than interval default '90 days')
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path to ''
+as $$
+declare
+  v_forgotten bigint;
+begin
+  if forget_runs.older_than is null or forget_runs.older_than < '1 day' then
+    raise exception using
+      errcode = 'CF001',
+      message = format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
+      hint = 'Give an interval of a day or more.';
+  end if;
+
+  -- The latest run of a task stays, however old: it says when the task was last seen.
+  delete from monitor.run
+  where run.started_at < now() - forget_runs.older_than
+    and exists (
+      select
+      from monitor.run as later
+      where later.task = run.task
+        and later.started_at > run.started_at
+    );
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end;
+$$;
+
+comment on function monitor.forget_runs(interval) is $$
+@behavior -mutationField
+Deletes the record of runs that began longer ago, all but the latest of each task; returns how many.
+Errors: CF001 for less than a day.
+$$;
+
+grant execute on function monitor.forget_runs(interval) to insights_worker;

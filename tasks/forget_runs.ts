@@ -1,0 +1,11 @@
+import { defineTask, nothing } from "../src/task.ts";
+
+/** The record of runs, kept for 90 days. */
+export default defineTask({
+  name: "forget_runs",
+  payload: nothing,
+  async run(_payload, { call }) {
+    const [row] = await call<{ forgotten: string }>("select monitor.forget_runs() as forgotten");
+    return { rows: Number(row?.forgotten ?? 0) };
+  },
+});
