@@ -453,6 +453,15 @@ describe("what a row is", () => {
     }
   });
 
+  test("a column of pgvector's type", async () => {
+    await database.query(
+      `drop table if exists lab.embedded;
+       create table lab.embedded as select i as id, i + i % 3 as y, array[1, i, i % 5]::real[]::vector as v from generate_series(1, 20) as i`,
+    );
+    const plain = await only("lab.embedded", "y", "array[1, id, id % 5]");
+    expect(fewestDigits((await only("lab.embedded", "y", "v")).coef, plain.coef)).toBeGreaterThan(12);
+  });
+
   test("the caller's search_path finds the table", async () => {
     await database.as("insights_worker", {}, async (db) => {
       await db.query("create temporary table mine as select i as x, i * i as y from generate_series(1, 9) as i");
@@ -547,6 +556,18 @@ describe("bad input", () => {
       ).toMatchObject({ code: "CF003" });
     }
     expect(await database.value("select to_regclass('lab.fresh')")).toBeNull();
+  });
+
+  test("a grouping column named as an output column", async () => {
+    await load(
+      database,
+      "lab.named",
+      "coef int, x int",
+      [1, 2, 3, 4].map((x) => ({ coef: x % 2, x })),
+    );
+    expect(
+      await database.rejects("select ml.linregr_train('lab.named', 'lab.never', 'x', 'array[1]', 'coef')"),
+    ).toMatchObject({ code: "CF001", hint: expect.stringContaining("r2") as string });
   });
 
   test("fewer rows than columns", async () => {

@@ -595,6 +595,9 @@ begin
       from unnest(string_to_array(summary_columns, ',')) with ordinality as column_definition (part, position)),
     summary, summary_columns
   );
+exception when duplicate_column or ambiguous_column then
+  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', design ->> 'relation'),
+    hint = format('Rename it in a view; the output columns are %s.', v_names);
 end;
 $$;
 
