@@ -90,11 +90,15 @@ begin atomic
       sum(by_person.event_count)::bigint as event_count,
       count(*) filter (where by_person.person_id <> 0) as person_count,
       sum(by_person.engaged) as engaged,
-      case _popular_items.measure
-        when 'events' then sum(by_person.decayed_event_count)
-        when 'engaged' then sum(by_person.decayed_engaged)::float8
-        else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
-      end as score
+      -- Rounded: the last digits depend on the order of addition, and would decide between equals.
+      round(
+        case _popular_items.measure
+          when 'events' then sum(by_person.decayed_event_count)
+          when 'engaged' then sum(by_person.decayed_engaged)::float8
+          else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
+        end::numeric,
+        9
+      )::float8 as score
     from by_person
     join track.item using (item_id)
     where _popular_items.kind is null or item.kind = _popular_items.kind
