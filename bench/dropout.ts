@@ -119,6 +119,61 @@ const methods: Record<string, Method> = {
       "create table kdd.predicted as select enrollment_id, (recency + 1) / 32.0 as prediction from kdd.test",
     );
   },
+  // What is counted goes in as a logarithm; the intercept is a column of ones.
+  "logistic regression": async () => {
+    const columns = [
+      ...[
+        "active_days",
+        "recency",
+        "first_active_day",
+        "span",
+        "events",
+        "discussion",
+        "navigate",
+        "page_close",
+        "problem",
+        "video",
+        "wiki",
+      ],
+      ...[
+        "busiest_day",
+        "weekend_days",
+        "last_events",
+        "events_3",
+        "events_7",
+        "days_3",
+        "days_7",
+        "days_15",
+        "last_3_days",
+        "week_4",
+        "week_3",
+        "week_2",
+      ],
+      ...[
+        "events_last_3",
+        "events_week_4",
+        "events_week_3",
+        "problem_days",
+        "video_days",
+        "longest_gap",
+        "last_gap",
+        "mean_gap",
+      ],
+    ];
+    const inputs = [
+      "1",
+      ...columns.map((column) => `ln((1 + coalesce(${column}, 0))::float8)`),
+      ...["days_7_rank", "events_rank", "course_active_days", "course_last_week", "course_one_day", "course_recency"],
+    ];
+    await client.query("drop table if exists kdd.logistic, kdd.logistic_summary");
+    await client.query("select ml.logregr_train('kdd.train', 'kdd.logistic', 'dropout = 1', $1, null, 50)", [
+      `array[${inputs.join(", ")}]`,
+    ]);
+    await client.query(`
+      create table kdd.predicted as
+      select enrollment_id, ml.logregr_predict_prob(coef, array[${inputs.join(", ")}]::float8[]) as prediction
+      from kdd.test cross join kdd.logistic`);
+  },
   "gradient-boosted trees": async (fold) => {
     await client.query("drop table if exists kdd.boosted, kdd.boosted_summary");
     await client.query(`
