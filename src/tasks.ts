@@ -8,7 +8,9 @@ import refreshActivity from "../tasks/refresh_activity.ts";
 import refreshInteractions from "../tasks/refresh_interactions.ts";
 import refreshViews from "../tasks/refresh_views.ts";
 import train from "../tasks/train.ts";
+import trainPredictions from "../tasks/train_predictions.ts";
 import vacuum from "../tasks/vacuum.ts";
+import watchModels from "../tasks/watch_models.ts";
 import { packageRoot } from "./paths.ts";
 
 /** The tasks by name, for an existing graphile-worker: `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`. */
@@ -20,7 +22,9 @@ export const taskList: TaskList = {
   refresh_interactions: refreshInteractions,
   refresh_views: refreshViews,
   train,
+  train_predictions: trainPredictions,
   vacuum,
+  watch_models: watchModels,
 };
 
 /** When they run. */

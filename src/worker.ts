@@ -96,7 +96,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
 
 const wanted: readonly (readonly string[])[] = [
   ["make_partitions", "refresh"],
-  ["refresh_views", "train", "vacuum"],
+  ["refresh_views", "train", "train_predictions", "watch_models", "vacuum"],
 ];
 
 /** Does everything that the schedule would do, once, and what waits in the queue. */

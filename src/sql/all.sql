@@ -150,6 +150,7 @@
 --!include analytics/functions/trend.sql
 --!include analytics/functions/_learner_features.sql
 --!include analytics/functions/train_predictions.sql
+--!include analytics/functions/due_predictions.sql
 --!include analytics/functions/_predict_learners.sql
 --!include analytics/functions/dropout_risk.sql
 --!include analytics/functions/completion_probability.sql

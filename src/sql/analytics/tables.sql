@@ -123,3 +123,136 @@ create unique index item_popularity_item on analytics.item_popularity (item_id);
 
 alter table analytics.setting enable row level security;
 alter table analytics.activity enable row level security;
+
+/* ------------------------------------------------------------------------------------------------ predictions -- */
+
+create table analytics.question (
+  question text primary key check (question in ('dropout', 'completion', 'activity')),
+  project text not null unique,
+  task text not null check (task in ('classification', 'regression')),
+  horizon interval not null check (horizon >= '1 day' and horizon = date_trunc('day', horizon)),
+  longest_idle interval not null default '28 days' check (longest_idle >= '1 day'),
+  weeks int not null default 26 check (weeks between 2 and 520),
+  fewest_rows int not null default 200 check (fewest_rows >= 100),
+  description text not null
+);
+
+comment on table analytics.question is $$
+What is predicted of each learner in each course, and from how much of the past it is learned.
+$$;
+comment on column analytics.question.question is $$`dropout`, `completion` or `activity`.$$;
+comment on column analytics.question.project is $$Its project in the model registry.$$;
+comment on column analytics.question.task is $$`classification`: a probability; `regression`: a number.$$;
+comment on column analytics.question.horizon is $$How far ahead it looks: whole days.$$;
+comment on column analytics.question.longest_idle is $$Who has done nothing in a course for longer is gone already: neither learned from nor asked about.$$;
+comment on column analytics.question.weeks is $$How many weekly looks at the past are learned from.$$;
+comment on column analytics.question.fewest_rows is $$Fewest looks at a learner, with the outcome known, that a model is trained on.$$;
+comment on column analytics.question.description is $$What it asks.$$;
+
+insert into analytics.question (question, project, task, horizon, description)
+values
+  ('dropout', 'analytics.dropout', 'classification', '14 days', 'Nothing is done in the course for the whole horizon, or it is dropped within it, and it is not completed.'),
+  ('completion', 'analytics.completion', 'classification', '28 days', 'The course is completed within the horizon.'),
+  ('activity', 'analytics.activity', 'regression', '7 days', 'On how many days of the horizon something is done in the course.');
+
+create type analytics.learner_features as (
+  person_id bigint,
+  course_id bigint,
+  as_of timestamptz,
+  known_at timestamptz,
+  days_enrolled float8,
+  days_idle float8,
+  active_days float8,
+  active_days_week_1 float8,
+  active_days_week_2 float8,
+  active_days_week_3 float8,
+  active_days_week_4 float8,
+  events float8,
+  events_week_1 float8,
+  events_week_2 float8,
+  engaged_minutes float8,
+  engaged_minutes_week_1 float8,
+  mean_gap float8,
+  gap_deviation float8,
+  longest_gap float8,
+  share_of_items float8,
+  share_of_tasks float8,
+  tasks_overdue float8,
+  mean_days_late float8,
+  active_days_anywhere_week_1 float8,
+  course_active_share float8,
+  days_to_end float8
+);
+
+comment on type analytics.learner_features is $$
+A learner in a course as of a time: everything from `days_enrolled` on is a feature, of events before that time only.
+Weeks count back from the time: week 1 is the last seven days. Whole days are UTC.
+$$;
+comment on column analytics.learner_features.person_id is $$Who.$$;
+comment on column analytics.learner_features.course_id is $$In which course.$$;
+comment on column analytics.learner_features.as_of is $$As of when.$$;
+comment on column analytics.learner_features.known_at is $$When the newest fact that the features use was known: never after `as_of`.$$;
+comment on column analytics.learner_features.days_enrolled is $$Days since the enrolment.$$;
+comment on column analytics.learner_features.days_idle is $$Recency: days since anything was done in the course; since the enrolment where nothing was.$$;
+comment on column analytics.learner_features.active_days is $$Days on which something was done in the course.$$;
+comment on column analytics.learner_features.active_days_week_1 is $$Of them in the last 7 days.$$;
+comment on column analytics.learner_features.active_days_week_2 is $$Of them in the 7 days before.$$;
+comment on column analytics.learner_features.active_days_week_3 is $$Of them in the 7 days before that.$$;
+comment on column analytics.learner_features.active_days_week_4 is $$Of them in the 7 days before that.$$;
+comment on column analytics.learner_features.events is $$Events in the course.$$;
+comment on column analytics.learner_features.events_week_1 is $$Of them in the last 7 days.$$;
+comment on column analytics.learner_features.events_week_2 is $$Of them in the 7 days before.$$;
+comment on column analytics.learner_features.engaged_minutes is $$Engaged minutes in the course.$$;
+comment on column analytics.learner_features.engaged_minutes_week_1 is $$Of them in the last 7 days.$$;
+comment on column analytics.learner_features.mean_gap is $$Regularity: mean days from one active day to the next; null for fewer than two.$$;
+comment on column analytics.learner_features.gap_deviation is $$Regularity: standard deviation of these gaps.$$;
+comment on column analytics.learner_features.longest_gap is $$Longest of these gaps.$$;
+comment on column analytics.learner_features.share_of_items is $$Breadth: share of what the course contains that was touched.$$;
+comment on column analytics.learner_features.share_of_tasks is $$Share of the course's tasks that were submitted; null for a course without any.$$;
+comment on column analytics.learner_features.tasks_overdue is $$Lateness: tasks that were due and are not submitted.$$;
+comment on column analytics.learner_features.mean_days_late is $$Lateness: mean days from the deadline to the submission, negative when early; null where nothing with a deadline was submitted.$$;
+comment on column analytics.learner_features.active_days_anywhere_week_1 is $$Days of the last 7 on which something was done anywhere.$$;
+comment on column analytics.learner_features.course_active_share is $$Share of the course's learners who did something in it in the last 7 days.$$;
+comment on column analytics.learner_features.days_to_end is $$Days until the course ends; null where no end is set.$$;
+
+create type analytics.learner_prediction as (
+  rank int,
+  person_id bigint,
+  person text,
+  score float8,
+  reasons ml.contribution[],
+  model_version int,
+  as_of timestamptz
+);
+
+comment on type analytics.learner_prediction is $$
+What is predicted of a learner, with the features that moved it most.
+$$;
+comment on column analytics.learner_prediction.rank is $$1 for the learner to look at first.$$;
+comment on column analytics.learner_prediction.person_id is $$Who.$$;
+comment on column analytics.learner_prediction.person is $$The name by which the application knows the person.$$;
+comment on column analytics.learner_prediction.score is $$A probability, or expected active days.$$;
+comment on column analytics.learner_prediction.reasons is $$The features that moved the score most, largest first: exact shares of its distance from the mean, in log odds for a probability (before calibration).$$;
+comment on column analytics.learner_prediction.model_version is $$Version of the model that said so.$$;
+comment on column analytics.learner_prediction.as_of is $$As of when: nothing later was looked at.$$;
+
+create type analytics.course_outlook as (
+  course text,
+  title text,
+  person_count bigint,
+  mean_score float8,
+  lower_quartile float8,
+  upper_quartile float8
+);
+
+comment on type analytics.course_outlook is $$
+What is predicted of the learners of a course together.
+$$;
+comment on column analytics.course_outlook.course is $$External id of the course.$$;
+comment on column analytics.course_outlook.title is $$Its title.$$;
+comment on column analytics.course_outlook.person_count is $$Learners who take it now.$$;
+comment on column analytics.course_outlook.mean_score is $$Mean of the scores; times the learners it is the expected number of dropouts or completions.$$;
+comment on column analytics.course_outlook.lower_quartile is $$A quarter of the learners score below; null where these are too few.$$;
+comment on column analytics.course_outlook.upper_quartile is $$A quarter of the learners score above; null where these are too few.$$;
+
+alter table analytics.question enable row level security;

@@ -469,3 +469,6 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant execute on function ml._feature_list(jsonb, regclass), ml._predict_into(ml.model, regclass, text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;
+
+-- Errors name what is near, for whoever asks.
+grant execute on function ml._nearest(text, text[]) to insights_reader;

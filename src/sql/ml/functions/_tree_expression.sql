@@ -113,5 +113,6 @@ comment on function ml._model_summary(text, text[]) is $$
 The row of a model's `_summary` table as JSON, when it was made by one of the methods. Error CF002.
 $$;
 
-grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text), ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
+grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
   to insights_analyst, insights_admin, insights_worker;

@@ -204,5 +204,5 @@ Errors: CF002 (not a model, a missing column, no such row), CF003 (`output_table
 Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
 $$;
 
-grant execute on function ml._gauss_legendre(int), ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._gauss_legendre(int), ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant execute on function ml.gbm_explain(text, text, text, text) to insights_admin, insights_worker;

@@ -11,6 +11,7 @@ begin
     from ml.project
     join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
     where model.coefficients ? 'kind'
+      and model.parameters ->> 'source_table' !~ '^pg_temp'
       and to_regclass(model.parameters ->> 'source_table') is not null
       and has_table_privilege(to_regclass(model.parameters ->> 'source_table'), 'select')
     order by project.name

@@ -1,0 +1,35 @@
+import { defineTask, nothing } from "../src/task.ts";
+
+interface Drift {
+  project: string;
+  statistic: string;
+  feature: string | null;
+  value: number;
+  verdict: string;
+}
+
+/** Whether what the models in force meet is still what they were trained on; what has drifted is in the run's detail. */
+export default defineTask({
+  name: "watch_models",
+  payload: nothing,
+  async due(_payload, { call }) {
+    const [found] = await call<{ any: boolean }>(
+      "select exists (select from ml.deployment join ml.model using (model_id) where coefficients ? 'kind') as any",
+    );
+    return found?.any === true;
+  },
+  async run(_payload, { call }) {
+    const measured: Drift[] = [];
+    for (const watch of ["ml.watch_models()", "analytics.watch_predictions()"]) {
+      measured.push(
+        ...(await call<Drift>(
+          `select project.name as project, statistic, feature, value, verdict
+           from ${watch} as drift
+           join ml.model using (model_id)
+           join ml.project using (project_id)`,
+        )),
+      );
+    }
+    return { rows: measured.length, detail: { drifted: measured.filter(({ verdict }) => verdict === "drifted") } };
+  },
+});
