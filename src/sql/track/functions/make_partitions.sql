@@ -38,7 +38,8 @@ begin
     -- Whoever comes second waits here, and then finds the month made.
     perform pg_advisory_xact_lock(hashtext('track.make_partitions'));
     v_name := format('event_%s', to_char(v_month, 'YYYY_MM'));
-    if to_regclass('track.' || v_name) is null then
+    -- A query, for to_regclass answers from a cache that waiting for an advisory lock does not bring up to date.
+    if not exists (select from pg_catalog.pg_class where relnamespace = 'track'::regnamespace and relname = v_name) then
       -- Attaching, other than "create table … partition of", lets writers of other months go on.
       execute format('create table track.%I (like track.event including defaults including constraints)', v_name);
       execute format('alter table track.%I enable row level security', v_name);
