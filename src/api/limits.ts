@@ -19,9 +19,35 @@ export const limits = {
   fields: 1000,
   /** Levels of an operation. */
   depth: 12,
+  /** Levels of lists and objects in the variables, also of JSON within a string: a database that reads many may not come back. */
+  nesting: 200,
   /** Rows of a page, and of a list that names no page. */
   rows: 1000,
 } as const;
+
+/** How many lists and objects lie within each other in a text, brackets in strings included: more than that there can't be. */
+function nesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index) | 0x20;
+    // [ and { differ from each other in one bit, ] and } likewise.
+    if (character === 0x7b) {
+      depth += 1;
+      if (depth > deepest) deepest = depth;
+    } else if (character === 0x7d && depth > 0) depth -= 1;
+  }
+  return deepest;
+}
+
+function nestingOf(variables: unknown): number {
+  try {
+    return nesting(JSON.stringify(variables) ?? "");
+  } catch {
+    // More than JSON.stringify itself can follow.
+    return Number.POSITIVE_INFINITY;
+  }
+}
 
 /** Counts the fields that a document asks for: what depth alone does not bound. */
 export function fieldLimit(context: ValidationContext): ASTVisitor {
@@ -141,6 +167,16 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
             statusCode: 413,
             code: "CF008",
             hint: `Send ${limits.operation} at most, and data as variables.`,
+          });
+        }
+        if (
+          Math.max(nestingOf(event.body.variableValues), typeof query === "string" ? nesting(query) : 0) >
+          limits.nesting
+        ) {
+          throw new SafeError("lists and objects lie too deep within each other", {
+            statusCode: 400,
+            code: "CF008",
+            hint: `Nest ${limits.nesting} at most.`,
           });
         }
         return next();

@@ -310,6 +310,17 @@ describe("limits", () => {
     expect((await ask("admin", cycle)).errors[0]?.message).toMatch(/exceeds/);
   });
 
+  test("of the nesting of what is sent, also within a string", async () => {
+    const deep = (levels: number): string => `${"[".repeat(levels)}${"]".repeat(levels)}`;
+    for (const batch of [deep(100_000), JSON.parse(deep(1000)), `[{"properties":${deep(20_000)}}]`]) {
+      expect((await ask("visitor", ingest, { batch })).errors).toMatchObject([{ extensions: { code: "CF008" } }]);
+    }
+    const { status } = await post(`{"query": ${JSON.stringify(ingest)}, "variables": {"batch": ${deep(50_000)}}}`);
+    expect(status).toBe(400);
+    const page = { type: "page", messageId: "nested", anonymousId: "deep", properties: { x: JSON.parse(deep(150)) } };
+    expect((await ask("visitor", ingest, { batch: [page] })).data.trackIngest.result.accepted).toBe(1);
+  });
+
   test("of the fields, also behind aliases and fragments", async () => {
     const aliases = Array.from({ length: limits.fields + 1 }, (_, number) => `a${number}: __typename`).join(" ");
     expect((await ask("visitor", `{ ${aliases} }`)).errors).toMatchObject([{ extensions: { code: "CF008" } }]);

@@ -24,24 +24,18 @@ begin
   -- One refresh at a time: two would write the same rows.
   perform pg_advisory_xact_lock(hashtext('recommend.refresh_interactions'));
 
-  with picked as (
+  -- By array: the queue is mostly empty, and what the planner believes of its size would lead it astray.
+  v_people := array(
     select distinct person_id
     from track.changed
     where consumer = 'recommend.interaction'
     order by person_id
     limit refresh_interactions.most_people
-  ),
+  );
 
-  taken as (
-    delete from track.changed
-    using picked
-    where changed.person_id = picked.person_id
-      and changed.consumer = 'recommend.interaction'
-    returning changed.person_id
-  )
-
-  select array_agg(distinct person_id) into v_people
-  from taken;
+  delete from track.changed
+  where person_id = any (v_people)
+    and consumer = 'recommend.interaction';
 
   -- Whoever objected is forgotten at the next refresh, whether or not anything else happened.
   delete from recommend.interaction
@@ -50,7 +44,7 @@ begin
     and current_consent.purpose = 'personalization'
     and not current_consent.granted;
 
-  if v_people is null then
+  if v_people = '{}' then
     return 0;
   end if;
 
