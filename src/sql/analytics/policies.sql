@@ -13,7 +13,7 @@ drop policy if exists all_people on analytics.activity;
 create policy all_people on analytics.activity for select to insights_reader, insights_admin using (true);
 
 grant select on analytics.question to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant update (horizon, weeks, fewest_rows) on analytics.question to insights_admin;
+grant update (horizon, longest_idle, weeks, fewest_rows) on analytics.question to insights_admin;
 drop policy if exists everybody on analytics.question;
 create policy everybody on analytics.question for select using (true);
 drop policy if exists admins_change on analytics.question;

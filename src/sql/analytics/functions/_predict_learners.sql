@@ -66,7 +66,7 @@ begin atomic
   from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position);
 end;
 
-comment on function analytics._input_list(jsonb) is $$The features of a model, of those of `analytics.learner_features`, as x1, x2, …$$;
+comment on function analytics._input_list(jsonb) is $$The features of a model, of those of `analytics.learner_features`, as x1, x2, ….$$;
 
 create or replace function analytics._predict_learners(question text, course text, as_of timestamptz, top int, lowest_first boolean)
 returns setof analytics.learner_prediction
