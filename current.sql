@@ -1,1 +1,1 @@
---!include install.sql
+--!include all.sql
