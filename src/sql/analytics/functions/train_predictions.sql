@@ -79,6 +79,9 @@ declare
   v_seen record;
   v_features text;
   v_algorithm text;
+  v_trained int;
+  v_message text;
+  v_hint text;
 begin
   if v_asked then
     perform analytics._question(train_predictions.question);
@@ -117,28 +120,38 @@ begin
       and not attribute.attisdropped
       and attribute.attname not in ('person_id', 'course_id', 'as_of', 'known_at');
 
-    -- Both kinds, so that the better one is in force whatever the data are like.
+    -- Both kinds, so that the better one is in force whatever the data are like, and one is when the other can not be had.
+    v_trained := 0;
     foreach v_algorithm in array array['elastic_net', 'gbm'] loop
-      return query
-      select *
-      from ml.train(
-        v_question.project, v_question.task, v_looks, 'look', 'outcome',
-        features => v_features,
-        algorithm => v_algorithm,
-        parameters => case v_algorithm
-          when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
-          else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
-        end,
-        predicted_at => 'as_of',
-        label_known_at => 'outcome_known_at',
-        feature_known_at => 'known_at',
-        group_column => 'person_id',
-        calibration => case v_question.task when 'classification' then 'platt' else 'none' end,
-        metric => case v_question.task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
-        seed => train_predictions.seed,
-        description => v_question.description
-      );
+      begin
+        return query
+        select *
+        from ml.train(
+          v_question.project, v_question.task, v_looks, 'look', 'outcome',
+          features => v_features,
+          algorithm => v_algorithm,
+          parameters => case v_algorithm
+            when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
+            else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
+          end,
+          predicted_at => 'as_of',
+          label_known_at => 'outcome_known_at',
+          feature_known_at => 'known_at',
+          group_column => 'person_id',
+          calibration => case v_question.task when 'classification' then 'platt' else 'none' end,
+          metric => case v_question.task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
+          seed => train_predictions.seed,
+          description => v_question.description
+        );
+        v_trained := v_trained + 1;
+      exception when sqlstate 'CF004' or sqlstate 'CF007' then
+        get stacked diagnostics v_message = message_text, v_hint = pg_exception_hint;
+        raise warning 'analytics.train_predictions: % by %: %', v_question.question, v_algorithm, v_message;
+      end;
     end loop;
+    if v_asked and v_trained = 0 then
+      raise exception using errcode = 'CF004', message = format('nothing could be learned about %s: %s', v_question.question, v_message), hint = v_hint;
+    end if;
   end loop;
   drop table if exists pg_temp.learner_look;
 end;
