@@ -219,8 +219,11 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     const refresher = await session();
     const pid = (await refresher.client.query("select pg_backend_pid() as pid")).rows[0].pid as number;
     const running = refresher.client.query("select track.refresh_sessions(50)").catch((error: Error) => error);
-    await wait(200);
-    expect(await database.value("select wait_event_type from pg_stat_activity where pid = $1", [pid])).toBe("Lock");
+    await expect
+      .poll(() => database.value("select wait_event_type from pg_stat_activity where pid = $1", [pid]), {
+        timeout: 20_000,
+      })
+      .toBe("Lock");
     await database.query("select pg_terminate_backend($1, 5000)", [pid]);
     expect(await running).toBeInstanceOf(Error);
     await blocker.end();
