@@ -20,6 +20,18 @@ function textOf(error: object, key: "message" | "hint" | "detail"): string | und
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+const address = "Check DATABASE_URL: a server must listen there, and let this login use this database.";
+
+/** What to do about errors that come without a hint of their own. */
+const mends: Record<string, string> = {
+  ECONNREFUSED: address,
+  ENOTFOUND: address,
+  ETIMEDOUT: address,
+  "28000": address,
+  "28P01": address,
+  "3D000": address,
+};
+
 /** The lines that a terminal shows for an error: ours and the database's with their hint. */
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return `error: ${String(error)}`;
@@ -28,7 +40,7 @@ export function describeError(error: unknown): string {
   const state = code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? ` [${code}]` : "";
   const lines = [`error: ${textOf(error, "message") ?? String(error)}${state}`];
   const detail = textOf(error, "detail");
-  const hint = textOf(error, "hint");
+  const hint = textOf(error, "hint") ?? mends[code ?? ""];
   if (detail !== undefined) lines.push(`detail: ${detail}`);
   if (hint !== undefined) lines.push(`hint: ${hint}`);
   return lines.join("\n");

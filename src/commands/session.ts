@@ -2,11 +2,20 @@ import type pg from "pg";
 import { type Config, readConfig } from "../config.ts";
 import { createPool, type Database, openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
+import { errorCode, InsightsError } from "../errors.ts";
 
 export interface Session {
   config: Config;
   database: Database;
   pool: pg.Pool;
+}
+
+/** Codes of what a database that was never migrated lacks: a table, a schema, a function. */
+const missing = new Set(["42P01", "3F000", "42883"]);
+
+async function isMigrated(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query<{ found: boolean }>("select to_regnamespace('recommend') is not null as found");
+  return rows[0]?.found === true;
 }
 
 /**
@@ -21,6 +30,12 @@ export async function withSession<T>(command: string, work: (session: Session) =
     const pool = createPool(database, config.poolSize);
     try {
       return await work({ config, database, pool });
+    } catch (error) {
+      if (!(error instanceof Error) || !missing.has(errorCode(error) ?? "") || (await isMigrated(pool))) throw error;
+      throw new InsightsError(error.message, {
+        hint: "The database has not been migrated. Run: insights migrate",
+        cause: error,
+      });
     } finally {
       await pool.end();
     }

@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { InsightsError } from "../errors.ts";
+import { errorCode, InsightsError } from "../errors.ts";
 import { moduleEnding } from "../paths.ts";
 import type { ThreadOptions, ThreadReport } from "./embedded-thread.ts";
 import { lockHolder, takeLock } from "./lock.ts";
@@ -23,6 +23,9 @@ export interface EmbeddedOptions {
   onFailure?: (error: Error) => void;
 }
 
+/** Codes of a directory that can not be made or written in. */
+const unusable = new Set(["EACCES", "EEXIST", "ENOENT", "ENOSPC", "ENOTDIR", "EPERM", "EROFS"]);
+
 const urlOf = (port: number): string => `postgres://postgres@127.0.0.1:${port}/postgres`;
 
 /**
@@ -35,8 +38,15 @@ export async function openEmbedded({
   port = 0,
   onFailure,
 }: EmbeddedOptions): Promise<EmbeddedDatabase> {
-  await mkdir(dataDirectory, { recursive: true });
-  const lock = await takeLock(dataDirectory, command);
+  const lock = await mkdir(dataDirectory, { recursive: true })
+    .then(() => takeLock(dataDirectory, command))
+    .catch((error: unknown) => {
+      if (!unusable.has(errorCode(error) ?? "")) throw error;
+      throw new InsightsError(`the embedded database can not be kept in ${dataDirectory}: ${String(error)}`, {
+        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+        cause: error,
+      });
+    });
   try {
     const options: ThreadOptions = { directory: join(dataDirectory, "database"), port };
     const thread = new Worker(new URL(`embedded-thread${moduleEnding}`, import.meta.url), {

@@ -24,6 +24,11 @@ async function doctor(): Promise<{ code: number | null; findings: Record<string,
 }
 
 test("a database that was never migrated has one mend, and it works", { timeout: 120_000 }, async () => {
+  for (const words of [["train"], ["recommend", "ada"]]) {
+    const call = insights(words, { DATABASE_URL: database.url() });
+    expect(await call.exitCode()).toBe(1);
+    expect(call.said()).toContain("hint: The database has not been migrated. Run: insights migrate");
+  }
   const before = await doctor();
   expect(before.code).toBe(1);
   for (const check of ["pgvector", "migrations", "queue", "runs", "models"]) {
@@ -32,10 +37,22 @@ test("a database that was never migrated has one mend, and it works", { timeout:
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "roles", "pooler", "migrations", "queue", "runs"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", mend: "Run: insights train" });
+  // The tests sign in as a superuser, which is not for an API in production.
+  expect(after.findings["roles"]).toMatchObject({
+    status: "warning",
+    text: expect.stringContaining("a superuser"),
+    mend: expect.stringContaining("in role insights_api"),
+  });
+});
+
+test("a server that is not there is a matter of DATABASE_URL", { timeout: 60_000 }, async () => {
+  const call = insights(["migrate"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
+  expect(await call.exitCode()).toBe(1);
+  expect(call.said()).toContain("hint: Check DATABASE_URL");
 });
 
 test("without a database nothing is made", async () => {

@@ -106,3 +106,14 @@ test("a taken port is named", async () => {
   await database.close();
   await rm(other, { recursive: true });
 });
+
+test("a directory that can not be one is named, with what to set", async () => {
+  const file = join(dataDirectory, "file");
+  await writeFile(file, "");
+  for (const directory of [file, join(file, "below")]) {
+    await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
+      message: expect.stringContaining(`can not be kept in ${directory}`),
+      hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+    });
+  }
+});
