@@ -1,8 +1,6 @@
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
-import { migrationsDirectory } from "../database/sql.ts";
+import { committedMigrations, migrationNumber } from "../database/migrate.ts";
 
 /** What `/healthz` answers. A part that the login of the API may not look at is null. */
 export interface Health {
@@ -36,11 +34,6 @@ const freshnessQuery = `
       where task = 'refresh' and outcome = 'ok'
     ) as "refreshedSecondsAgo"`;
 
-async function committedMigrations(): Promise<string[]> {
-  const files = await readdir(join(migrationsDirectory, "committed")).catch(() => []);
-  return files.filter((name) => name.endsWith(".sql")).sort();
-}
-
 async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
   const begin = performance.now();
   await client.query("begin transaction read only");
@@ -64,14 +57,14 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
     const ask = async <T>(query: string): Promise<T[]> => (await client.query(query)).rows as T[];
     const applied = migrations
       ? new Set(
-          (await ask<{ filename: string }>("select filename from graphile_migrate.migrations")).map(
-            (row) => row.filename,
+          (await ask<{ filename: string }>("select filename from graphile_migrate.migrations")).map((row) =>
+            migrationNumber(row.filename),
           ),
         )
       : null;
     return {
       database: { version: rows[0]?.version ?? "", milliseconds },
-      pendingMigrations: applied && (await committedMigrations()).filter((name) => !applied.has(name)),
+      pendingMigrations: applied && (await committedMigrations()).filter((name) => !applied.has(migrationNumber(name))),
       queue: queue ? ((await ask<NonNullable<Health["queue"]>>(queueQuery))[0] ?? null) : null,
       freshness: stale && runs ? ((await ask<NonNullable<Health["freshness"]>>(freshnessQuery))[0] ?? null) : null,
     };

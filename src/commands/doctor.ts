@@ -1,12 +1,10 @@
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import type pg from "pg";
 import { type Config, readConfig } from "../config.ts";
 import { type Database, looksPooled, openDatabase, withClient } from "../database/connect.ts";
-import { checkServer, checkVector, pendingCurrent } from "../database/migrate.ts";
-import { migrationsDirectory } from "../database/sql.ts";
+import { checkServer, checkVector, committedMigrations, migrationNumber, pendingCurrent } from "../database/migrate.ts";
 import { errorCode, InsightsError } from "../errors.ts";
 
 interface Finding {
@@ -112,15 +110,15 @@ const examinations: Record<string, Examination> = {
   },
 
   async migrations(patient) {
-    const files = (await readdir(join(migrationsDirectory, "committed"))).filter((name) => /^\d+.*\.sql$/.test(name));
+    const files = await committedMigrations();
     if (!(await exists(patient, "graphile_migrate.migrations"))) {
       return { status: "failure", text: "the database has not been migrated", mend: "Run: insights migrate" };
     }
     const applied = await patient.client.query<{ filename: string }>(
       "select filename from graphile_migrate.migrations",
     );
-    const known = new Set(applied.rows.map(({ filename }) => filename.slice(0, 6)));
-    const pending = files.filter((name) => !known.has(name.slice(0, 6)));
+    const known = new Set(applied.rows.map(({ filename }) => migrationNumber(filename)));
+    const pending = files.filter((name) => !known.has(migrationNumber(name)));
     const ahead = [...known].filter((number) => !files.some((name) => name.startsWith(number)));
     if (ahead.length > 0) {
       return {

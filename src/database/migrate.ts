@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Logger } from "@graphile/logger";
@@ -184,6 +184,15 @@ async function applyCurrent(client: pg.ClientBase): Promise<boolean> {
     return true;
   });
 }
+
+/** The committed migrations of this version, by file name, in order. */
+export async function committedMigrations(): Promise<string[]> {
+  const files = await readdir(join(migrationsDirectory, "committed"));
+  return files.filter((name) => /^\d+.*\.sql$/.test(name)).sort();
+}
+
+/** What tells a migration in the database, which does not know the words of the file's name. */
+export const migrationNumber = (filename: string): string => filename.slice(0, 6);
 
 export interface MigrateResult {
   /** Committed migrations that this run applied, by file name. */
