@@ -225,18 +225,22 @@ export async function migrate(url: string, options: { current?: boolean } = {}):
       // What it would print is in the answer, or in the error.
       logger: new Logger(() => () => {}),
     };
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await migrateCommitted(settings);
-        break;
-      } catch (error) {
-        // Another process migrates at this moment.
-        if (!(error instanceof Error) || error.message !== "Failed to get exclusive lock" || attempt > 600) throw error;
-        await wait(100);
+    try {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await migrateCommitted(settings);
+          break;
+        } catch (error) {
+          // Another process migrates at this moment.
+          if (!(error instanceof Error) || error.message !== "Failed to get exclusive lock" || attempt > 600)
+            throw error;
+          await wait(100);
+        }
       }
+    } finally {
+      // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it: also before the error is told.
+      await wait(250);
     }
-    // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it.
-    await wait(250);
     const applied = (await appliedMigrations(client)).slice(before.length);
     const current = options.current !== false && (await applyCurrent(client));
     return { applied, current };

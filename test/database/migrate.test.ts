@@ -1,8 +1,10 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { withClient } from "../../src/database/connect.ts";
 import { checkServer, migrate } from "../../src/database/migrate.ts";
+import { openPglite } from "../../src/database/pglite.ts";
 import { serveSocket } from "../../src/database/socket.ts";
 import { testDatabase } from "../support/database.ts";
 
@@ -32,6 +34,19 @@ describe("a server that will not do", () => {
     await socket.stop();
     await bare.close();
   });
+});
+
+test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
+  const taken = await openPglite();
+  await taken.query("create schema ml");
+  const socket = await serveSocket(taken);
+  await expect(migrate(socket.url)).rejects.toMatchObject({ message: 'schema "ml" already exists' });
+  const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
+  await socket.stop();
+  await taken.close();
+  await wait(300);
+  expect(exit).not.toHaveBeenCalled();
+  exit.mockRestore();
 });
 
 describe.skipIf(!database.native)("logins that are no superuser (need a real server)", () => {
