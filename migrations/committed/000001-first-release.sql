@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:272d4f5d9ce74fbd2461e8ce93cd8c5e78ff1c8f
+--! Hash: sha1:dd417d20e55a77016db13894067a420e596ac165
 --! Message: first release
 
 --! Included install.sql
@@ -1333,6 +1333,7 @@ values
   ('Course Rated', 1, 1, false, false),
   ('Course Dropped', 0, 1, false, true),
   ('Course Dismissed', 0, 1, false, true),
+  ('Recommendation Dismissed', 0, 1, false, true),
   ('Module Completed', 0.3, 1, true, false),
   ('Task Started', 0.1, 1, false, false),
   ('Task Submitted', 0.2, 1, false, false),
@@ -2089,6 +2090,7 @@ end;
 $$;
 
 comment on function ml.mean_abs_error(text, text, text, text, text) is $$
+@behavior -*
 Mean absolute error of predictions, in the unit of the observed value.
 Writes `table_out`: the grouping columns and `mean_abs_error` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2116,6 +2118,7 @@ end;
 $$;
 
 comment on function ml.mean_squared_error(text, text, text, text, text) is $$
+@behavior -*
 Mean squared error of predictions, in the square of the observed unit.
 Writes `table_out`: the grouping columns and `mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2143,6 +2146,7 @@ end;
 $$;
 
 comment on function ml.root_mean_squared_error(text, text, text, text, text) is $$
+@behavior -*
 Root of the mean squared error of predictions, in the unit of the observed value.
 Writes `table_out`: the grouping columns and `root_mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2170,6 +2174,7 @@ end;
 $$;
 
 comment on function ml.mean_perc_error(text, text, text, text, text) is $$
+@behavior -*
 Mean error as a fraction of the observed value; negative when predictions are too low. Rows observed as 0 do not count.
 Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2197,6 +2202,7 @@ end;
 $$;
 
 comment on function ml.mean_abs_perc_error(text, text, text, text, text) is $$
+@behavior -*
 Mean absolute error as a fraction of the observed value. Rows observed as 0 do not count.
 Writes `table_out`: the grouping columns and `mean_abs_perc_error` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2224,6 +2230,7 @@ end;
 $$;
 
 comment on function ml.r2_score(text, text, text, text, text) is $$
+@behavior -*
 Coefficient of determination: 1 minus the squared error over the squared deviation from the mean; null when nothing varies.
 Writes `table_out`: the grouping columns and `r2_score` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2264,6 +2271,7 @@ end;
 $$;
 
 comment on function ml.adjusted_r2_score(text, text, text, text, int, int, text) is $$
+@behavior -*
 Coefficient of determination, corrected for the number of predictors: 1 − (1 − r2) · (n − 1) / (n − p − 1).
 Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float8).
 Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).
@@ -2291,6 +2299,7 @@ end;
 $$;
 
 comment on function ml.log_loss(text, text, text, text, text) is $$
+@behavior -*
 Logarithmic loss of predicted probabilities, in nats; probabilities are kept 1e-15 away from 0 and 1.
 Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2318,6 +2327,7 @@ end;
 $$;
 
 comment on function ml.brier_score(text, text, text, text, text) is $$
+@behavior -*
 Brier score: mean squared distance of the predicted probability from what happened.
 Writes `table_out`: the grouping columns and `brier_score` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
@@ -2359,6 +2369,7 @@ end;
 $$;
 
 comment on function ml.area_under_roc(text, text, text, text, text) is $$
+@behavior -*
 Area under the receiver operating characteristic: the chance that a positive row scores above a negative one, ties counting half.
 Writes `table_out`: the grouping columns and `area_under_roc` (float8 in 0..1; null for a group of one class).
 Any score will do, larger for class 1; `observed_col` is boolean or 0 and 1.
@@ -2404,6 +2415,7 @@ end;
 $$;
 
 comment on function ml.average_precision(text, text, text, text, text) is $$
+@behavior -*
 Average precision: the precision at every threshold, weighted by the recall that it adds; no interpolation, ties move together.
 Writes `table_out`: the grouping columns and `average_precision` (float8 in 0..1; null for a group without a positive row).
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
@@ -2460,6 +2472,7 @@ end;
 $$;
 
 comment on function ml.binary_classifier(text, text, text, text, text) is $$
+@behavior -*
 What becomes of a score at each of its values as the threshold: a row counts as predicted positive when its score is the threshold or more.
 Writes `table_out`, one row a distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn` (bigint) and rates `tpr`
 (recall), `tnr`, `ppv` (precision), `npv`, `fpr`, `fdr`, `fnr`, `acc`, `f1` (float8; null where nothing is divided by nothing).
@@ -2535,6 +2548,7 @@ end;
 $$;
 
 comment on function ml.confusion_matrix(text, text, text, text, text) is $$
+@behavior -*
 How often each observed class was predicted as each class.
 Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and `confusion_arr`
 (bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or names).
@@ -2610,6 +2624,7 @@ end;
 $$;
 
 comment on function ml.calibration_curve(text, text, text, text, text, int, text) is $$
+@behavior -*
 How often the predicted happens: probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
 Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction, `num_rows`,
 `mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.
@@ -2672,6 +2687,7 @@ end;
 $$;
 
 comment on function ml.lift(text, text, text, text, text, int) is $$
+@behavior -*
 What acting on the highest scores first would gain: rows in buckets of equal size from the highest score down.
 Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`, `positives`, `rate` of
 positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those above, and `captured`, the share of all positives that they hold.
@@ -2786,6 +2802,7 @@ end;
 $$;
 
 comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
+@behavior -*
 Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
 With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
 The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).
@@ -3599,6 +3616,7 @@ end;
 $$;
 
 comment on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint) is $$
+@behavior -*
 Gradient-boosted trees, by histogram sums in plain SQL.
 `objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean. Features are columns or
 expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at quantiles, text is categorical, missing values
@@ -3695,6 +3713,7 @@ end;
 $$;
 
 comment on function ml.gbm_predict(text, text, text, text) is $$
+@behavior -*
 Predictions of a model of ml.gbm_train for every row of a table, in one statement.
 `type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or 1) or `raw` (the sum of the
 trees: log odds for a logistic model). The new table needs the id column and the columns of the features; a dependent variable is not looked at.
@@ -3904,6 +3923,7 @@ end;
 $$;
 
 comment on function ml.gbm_explain(text, text, text, text) is $$
+@behavior -*
 What moved each prediction: exact Shapley values of the features, path-dependent as TreeSHAP's.
 Explains the row whose id is `id_value`, or all rows. Writes `output_table`: the id column, `feature` (`(base)` is the mean prediction over the
 training rows), `feature_value` as text, and `contribution`, in the unit of the raw score: log odds for a logistic model. The contributions
@@ -3952,6 +3972,7 @@ end;
 $$;
 
 comment on function ml.get_var_importance(text, text) is $$
+@behavior -*
 How much each feature of a tree, forest or boosted model improved its training, in MADlib's name.
 Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits` and `cover` (weight of the rows split).
 Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model), CF003 (`output_table` exists), CF005.
@@ -4383,6 +4404,7 @@ end;
 $$;
 
 comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
+@behavior -*
 A decision tree: classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
 `split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of `min_split` by default, `num_splits` the
 number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`: branches that lower the root's impurity by less than this share a
@@ -4409,6 +4431,7 @@ begin atomic
 end;
 
 comment on function ml.tree_predict(text, text, text, text) is $$
+@behavior -*
 Predictions of a model of ml.tree_train for every row of a table, in one statement.
 Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column `estimated_prob_<class>` a class.
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
@@ -4467,6 +4490,7 @@ end;
 $$;
 
 comment on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) is $$
+@behavior -*
 A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
 `num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
 expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
@@ -4494,6 +4518,7 @@ begin atomic
 end;
 
 comment on function ml.forest_predict(text, text, text, text) is $$
+@behavior -*
 Predictions of a model of ml.forest_train for every row of a table, in one statement: the mean over the trees.
 Writes `output_table`: the id column and `estimated_<dependent variable>` (the number, or the class of the highest mean probability), or with type
 `prob` one column `estimated_prob_<class>` a class. Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
@@ -4620,6 +4645,7 @@ end;
 $$;
 
 comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
+@behavior -*
 What is in each column of a table, in MADlib's columns; one row a column, and a value of each grouping column by itself.
 Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`, `distinct_values` (exact), `missing_values`,
 `blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`, `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of
@@ -4728,6 +4754,7 @@ begin atomic
 end;
 
 comment on function ml.correlation(text, text, text, boolean, text) is $$
+@behavior -*
 Pearson's correlation of every pair of columns (−1..1; null where a column is constant).
 With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
 Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
@@ -4752,6 +4779,7 @@ begin atomic
 end;
 
 comment on function ml.covariance(text, text, text, boolean, text) is $$
+@behavior -*
 Sample covariance of every pair of columns (divided by n − 1; the diagonal holds the variances).
 With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
 Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
@@ -4925,6 +4953,7 @@ end;
 $$;
 
 comment on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) is $$
+@behavior -*
 Categories as columns of 0 and 1, one a value (one-hot), or all but one (`value_to_drop`, such as `sex=M, rings=10`), in MADlib's arguments.
 `categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that are not encoded). `top`: encode the most frequent
 values only (a number, or a share of the rows below 1; one for all or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
@@ -5044,6 +5073,7 @@ end;
 $$;
 
 comment on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) is $$
+@behavior -*
 Values of columns as columns: one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
 `aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value` stands where a combination has no
 row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot column>_<its value>`; where one is too long, or with
@@ -5141,6 +5171,7 @@ end;
 $$;
 
 comment on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) is $$
+@behavior -*
 A share of the rows of each group (stratum), so that a sample keeps the groups' sizes; rounded to whole rows a group.
 Writes `output_table` with the grouping columns and `target_cols` (null or `*`: all columns). A row's content and the seed decide, not the order of rows.
 Errors: CF001 (proportion), CF002, CF003 (`output_table` exists), CF004 (nothing drawn), CF005.
@@ -5215,6 +5246,7 @@ end;
 $$;
 
 comment on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) is $$
+@behavior -*
 Random rows to train on and others to test on, by group where `grouping_cols` are given.
 For behaviour, where the future must not teach about the past, use ml.time_split.
 Writes `output_table` with `target_cols` (null or `*`: all columns) and `split` (1 = train, 0 = test), or with `separate_output_tables` the tables
@@ -5304,6 +5336,7 @@ end;
 $$;
 
 comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
+@behavior -*
 The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
 `predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known. `feature_known_at`: one expression or more,
 separated by commas, that give the time of the newest event the features use. A row whose features use anything after `predicted_at` is refused,
@@ -5432,6 +5465,7 @@ end;
 $$;
 
 comment on function ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text) is $$
+@behavior -*
 Cross-validation of any training, prediction and measure, over values of one parameter, in MADlib's arguments.
 Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`, `%id%`, `%prediction%` (the table that
 the prediction makes), `%scored%` (the rows to validate on, joined with it by id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name of
@@ -5780,6 +5814,7 @@ end;
 $$;
 
 comment on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) is $$
+@behavior -*
 k-means clustering with k-means++ seeds, in MADlib's arguments.
 `expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`, `dist_norm1` or `dist_angle`; `agg_centroid` is
 `avg` or `normalized_avg`. It ends when less than `min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.
@@ -5861,6 +5896,7 @@ end;
 $$;
 
 comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) is $$
+@behavior -*
 k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
 `k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances to the nearest and second nearest
 centroid), `elbow` (where the objective bends most) or `both`.
@@ -5939,6 +5975,7 @@ end;
 $$;
 
 comment on function ml.kmeans_predict(text, text, text, text, float8[], text) is $$
+@behavior -*
 The nearest centroid of each point. `centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
 Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows without a point are left out.
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
@@ -6201,6 +6238,7 @@ end;
 $$;
 
 comment on function ml.pca_train(text, text, text, float8, boolean) is $$
+@behavior -*
 Principal components of rows, in MADlib's columns.
 The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension. `components_param` is a number of
 components, or below 1 the share of the variance that they reach. With `use_correlation` dimensions are scaled to unit variance.
@@ -6291,6 +6329,7 @@ end;
 $$;
 
 comment on function ml.pca_project(text, text, text, text, text) is $$
+@behavior -*
 Rows in the coordinates of the principal components of ml.pca_train.
 Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what the components leave of each row.
 Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
@@ -6856,6 +6895,7 @@ end;
 $$;
 
 comment on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) is $$
+@behavior -*
 Exponential smoothing with level, trend and season (Holt and Winters), fitted by least squares of the one-step errors; one model a group.
 `seasonal_period` is the number of rows in a cycle (7 for days). `trend`: `none`, `additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative` (the
 series' logarithm is smoothed); `auto` takes the shape with the least corrected Akaike criterion. `optimizer_params` fixes parameters: `alpha=0.3, beta=0.1`. Rows are
@@ -6922,6 +6962,7 @@ end;
 $$;
 
 comment on function ml.ets_forecast(text, text, int, float8) is $$
+@behavior -*
 What a model of ml.ets_train expects, with intervals, beside the seasonal-naive forecast.
 Writes `output_table`: the grouping columns, `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value
 with chance `confidence` if errors are normal; a median and its interval for a multiplicative season), and `naive_value`, the value one cycle ago.
@@ -7026,6 +7067,7 @@ end;
 $$;
 
 comment on function ml.arima_train(text, text, text, text, text, boolean, int[], text) is $$
+@behavior -*
 ARIMA(p, d, q) by conditional least squares, in MADlib's arguments: a series differenced d times, explained by its p last values and q last errors.
 `non_seasonal_orders` is array[p, d, q]; `include_mean` adds the mean of the differenced series; `optimizer_params` is `max_iter=…`; `grouping_columns` must be null.
 Rows are in the order of time, one a step, without gaps. For seasons, gaps and groups see ml.ets_train.
@@ -7126,6 +7168,7 @@ end;
 $$;
 
 comment on function ml.arima_forecast(text, text, int, float8) is $$
+@behavior -*
 What a model of ml.arima_train expects, with intervals.
 Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value with chance `confidence` if
 errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
@@ -7190,6 +7233,7 @@ end;
 $$;
 
 comment on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) is $$
+@behavior -*
 The forecast that every other has to beat: the value one cycle ago (`seasonal_period` rows; 1 is the last value).
 Writes `output_table`: the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`: the variance is that of the changes from cycle to cycle, once for
 each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
@@ -8599,6 +8643,7 @@ end;
 $$;
 
 comment on function ml.challenge(text, int, text, text, text) is $$
+@behavior -*
 Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
 For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
 to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.
@@ -8972,6 +9017,7 @@ end;
 $$;
 
 comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
+@behavior -*
 Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
 `task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
 `parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.
@@ -9576,6 +9622,7 @@ end;
 $$;
 
 comment on function ml.measure_drift(text, text, text, int) is $$
+@behavior -*
 How far the rows that a model is asked about now have moved from those it was trained on; noted in `ml.drift`.
 For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome where it is known already, also
 the calibration (a classifier's calibration_error, a regression's mean error in standard deviations: stable up to 0.05 above training, drifted from 0.1 on)
@@ -12689,6 +12736,7 @@ Breusch and Pagan's test for residuals whose spread depends on the columns, in K
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
+@behavior -*
 Ordinary least squares, as MADlib's: one model, or one for each value of the grouping columns.
 `dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
 float8[]. No intercept is added: write the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
@@ -13571,6 +13619,7 @@ end;
 $$;
 
 comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted least squares.
 `dependent_varname` is a boolean, 0 and 1, or an expression such as `score >= 50`; `independent_varname` an array, the 1 included.
 Rows with a null are skipped and counted; NaN and infinity are an error. All groups share each scan.
@@ -13880,6 +13929,7 @@ end;
 $$;
 
 comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
+@behavior -*
 Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns.
 By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the default: gaussian (identity,
 log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse, identity, log), inverse_gaussian
@@ -14394,6 +14444,7 @@ end;
 $$;
 
 comment on function ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8) is $$
+@behavior -*
 Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's.
 Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log likelihood.
 An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in `excluded`.
@@ -14777,6 +14828,7 @@ end;
 $$;
 
 comment on function ml.ridge_train(text, text, text, text, float8, text) is $$
+@behavior -*
 Ridge regression: minimises the squared residuals plus lambda times the squared coefficients, in closed form, from two scans.
 A constant column among the independent variables is the intercept and is not penalised; none is added. Works where columns
 are collinear or more than the rows. Predict with ml.linregr_predict.
@@ -15021,6 +15073,7 @@ end;
 $$;
 
 comment on function ml.robust_variance_linregr(text, text, text, text, text) is $$
+@behavior -*
 Linear regression with standard errors that hold when the spread of the residuals depends on the row, as MADlib's.
 Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and beyond MADlib's variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
@@ -15055,6 +15108,7 @@ end;
 $$;
 
 comment on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression with Huber-White standard errors, as MADlib's.
 Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and beyond MADlib's variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
@@ -15082,6 +15136,7 @@ end;
 $$;
 
 comment on function ml.clustered_variance_linregr(text, text, text, text, text, text) is $$
+@behavior -*
 Linear regression with standard errors that hold when rows of a cluster (a course, a school) belong together, as MADlib's.
 `clustervar` is a list of columns whose values make a cluster. Writes `out_table`: the grouping columns, coef, std_err,
 t_stats, p_values, and beyond MADlib's variance_covariance, num_clusters, num_rows_processed, num_missing_rows_skipped,
@@ -15118,6 +15173,7 @@ end;
 $$;
 
 comment on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression with standard errors that hold when rows of a cluster belong together, as MADlib's.
 Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
 Source: Liang and Zeger, Biometrika 73, 1986.
@@ -15563,6 +15619,7 @@ end;
 $$;
 
 comment on function ml.mlogregr_train(text, text, text, text, integer, text, text) is $$
+@behavior -*
 Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
 `dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20),
 tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a model a group.
@@ -15736,6 +15793,7 @@ end;
 $$;
 
 comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
+@behavior -*
 Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
 Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for each (`prob`).
 Null where an independent variable is null.
@@ -16012,6 +16070,7 @@ end;
 $$;
 
 comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
+@behavior -*
 Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an event, such as dropping out of a course.
 `dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which would
 cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their own.
@@ -16091,6 +16150,7 @@ end;
 $$;
 
 comment on function ml.coxph_predict(text, text, text, text, text, text) is $$
+@behavior -*
 Predictions of a proportional hazards model, as MADlib's: how a row's hazard compares with that of an average row.
 Evaluates the training's independent variables over `source_table` and writes `output_table`: the id column and
 `predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column (`terms`,
@@ -19296,6 +19356,9 @@ declare
   v_seen record;
   v_features text;
   v_algorithm text;
+  v_trained int;
+  v_message text;
+  v_hint text;
 begin
   if v_asked then
     perform analytics._question(train_predictions.question);
@@ -19334,28 +19397,38 @@ begin
       and not attribute.attisdropped
       and attribute.attname not in ('person_id', 'course_id', 'as_of', 'known_at');
 
-    -- Both kinds, so that the better one is in force whatever the data are like.
+    -- Both kinds, so that the better one is in force whatever the data are like, and one is when the other can not be had.
+    v_trained := 0;
     foreach v_algorithm in array array['elastic_net', 'gbm'] loop
-      return query
-      select *
-      from ml.train(
-        v_question.project, v_question.task, v_looks, 'look', 'outcome',
-        features => v_features,
-        algorithm => v_algorithm,
-        parameters => case v_algorithm
-          when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
-          else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
-        end,
-        predicted_at => 'as_of',
-        label_known_at => 'outcome_known_at',
-        feature_known_at => 'known_at',
-        group_column => 'person_id',
-        calibration => case v_question.task when 'classification' then 'platt' else 'none' end,
-        metric => case v_question.task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
-        seed => train_predictions.seed,
-        description => v_question.description
-      );
+      begin
+        return query
+        select *
+        from ml.train(
+          v_question.project, v_question.task, v_looks, 'look', 'outcome',
+          features => v_features,
+          algorithm => v_algorithm,
+          parameters => case v_algorithm
+            when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
+            else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
+          end,
+          predicted_at => 'as_of',
+          label_known_at => 'outcome_known_at',
+          feature_known_at => 'known_at',
+          group_column => 'person_id',
+          calibration => case v_question.task when 'classification' then 'platt' else 'none' end,
+          metric => case v_question.task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
+          seed => train_predictions.seed,
+          description => v_question.description
+        );
+        v_trained := v_trained + 1;
+      exception when sqlstate 'CF004' or sqlstate 'CF007' then
+        get stacked diagnostics v_message = message_text, v_hint = pg_exception_hint;
+        raise warning 'analytics.train_predictions: % by %: %', v_question.question, v_algorithm, v_message;
+      end;
     end loop;
+    if v_asked and v_trained = 0 then
+      raise exception using errcode = 'CF004', message = format('nothing could be learned about %s: %s', v_question.question, v_message), hint = v_hint;
+    end if;
   end loop;
   drop table if exists pg_temp.learner_look;
 end;
@@ -20231,11 +20304,13 @@ begin
     explained as (
       select
         placed.n,
-        sum(placed.contribution) as score,
+        -- To the last bit what the reasons add up to in the order in which they are given.
+        sum(placed.contribution order by placed.place) filter (where placed.place <= v_most_reasons)
+          + coalesce(sum(placed.contribution order by placed.place) filter (where placed.place > v_most_reasons), 0) as score,
         array_agg(placed.because_id order by placed.place) filter (where placed.place <= v_most_reasons) as because_ids,
         array_agg(placed.contribution order by placed.place) filter (where placed.place <= v_most_reasons) as contributions,
         count(*) - v_most_reasons as other_count,
-        sum(placed.contribution) filter (where placed.place > v_most_reasons) as other_contribution
+        sum(placed.contribution order by placed.place) filter (where placed.place > v_most_reasons) as other_contribution
       from placed
       group by placed.n
     ),
@@ -20691,6 +20766,7 @@ declare
   v_best_ndcg float8;
   v_ndcg float8;
   v_ndcg_error float8;
+  v_harder float8;
   v_people_with_two int;
   v_test_count int := 0;
   v_result recommend.training;
@@ -20725,7 +20801,7 @@ begin
       errcode = 'CF004',
       message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, train.kind),
       hint = format(
-        'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, check recommend.event_weight, and run recommend.refresh_interactions.',
+        'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, see that items have that kind and recommend.event_weight their events, and run recommend.refresh_interactions.',
         v_setting.fewest_people
       );
   end if;
@@ -20847,14 +20923,16 @@ begin
   from rows from (unnest(v_items), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
     as entry (item_id, inverse, weights, n);
 
-  -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors).
-  v_ndcg := (v_former.metrics ->> 'ndcg_at_10')::float8;
+  -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors). Other people and
+  -- other items make another task, and how hard it is, popularity tells: the former figure is held against it in proportion.
+  v_harder := coalesce(v_result.popularity_ndcg_at_10 / nullif((v_former.metrics ->> 'popularity_ndcg_at_10')::float8, 0), 1);
+  v_ndcg := (v_former.metrics ->> 'ndcg_at_10')::float8 * v_harder;
   v_result.reason := case
     when v_former.model_id is null then 'first'
     when v_result.ndcg_at_10 is null or v_ndcg is null then 'newest'
     when v_result.ndcg_at_10 > v_ndcg then 'better'
     when v_result.ndcg_at_10 >= v_ndcg - 2 * sqrt(
-      v_ndcg_error ^ 2 + coalesce((v_former.metrics ->> 'ndcg_at_10_standard_error')::float8, 0) ^ 2
+      v_ndcg_error ^ 2 + coalesce((v_former.metrics ->> 'ndcg_at_10_standard_error')::float8 * v_harder, 0) ^ 2
     ) then 'newest'
     else 'worse'
   end;
@@ -20878,7 +20956,7 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Trains the recommender of a kind of items (EASE) on all interactions and enrolments, measures it, registers it as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the version in force by more than chance.
+Trains the recommender of a kind of items (EASE) on all interactions and enrolments, measures it, registers it as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the version in force by more than chance, popularity being the yardstick between them.
 Measured on up to `most_test_people` people: the item that each took last is held out and ranked among all that the person had not taken; NDCG@10 and recall@10 beside those of popularity. Half of these people choose the ridge, the other half measure.
 People who objected to `personalization` are not learned from. The same seed and data give the same model.
 Errors: CF002 for a kind that no item has, CF004 for too little to learn from, CF008 for more than 16,000 items, CF010 while the same training runs.

@@ -60,6 +60,7 @@ values
   ('Course Rated', 1, 1, false, false),
   ('Course Dropped', 0, 1, false, true),
   ('Course Dismissed', 0, 1, false, true),
+  ('Recommendation Dismissed', 0, 1, false, true),
   ('Module Completed', 0.3, 1, true, false),
   ('Task Started', 0.1, 1, false, false),
   ('Task Submitted', 0.2, 1, false, false),

@@ -82,7 +82,7 @@ describe("with a model", () => {
         );
         rows.forEach((row, i) => {
           expect(row).toMatchObject({ rank: i + 1, basis: "model", model_version: 1, title: row.item.toUpperCase() });
-          expect(Math.abs(sum(row) - row.score)).toBeLessThan(1e-12);
+          expect(sum(row)).toBe(row.score);
           expect(row.reasons).toHaveLength(Math.min(own.size, 3));
           for (const [place, reason] of row.reasons.entries()) {
             if (place === 2) {

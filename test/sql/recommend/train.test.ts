@@ -276,6 +276,19 @@ describe("a training", () => {
     ]);
   });
 
+  test("is held against the version in force in proportion to how hard their tasks were", async () => {
+    const easy = await train();
+    await database.query(
+      `update ml.model
+       set metrics = metrics || '{"ndcg_at_10": 1, "ndcg_at_10_standard_error": 0, "popularity_ndcg_at_10": 1}'
+       from ml.project
+       where project.project_id = model.project_id and project.name = 'recommend.course'
+         and model.model_id = (select deployment.model_id from ml.deployment order by deployment_id desc limit 1)`,
+    );
+    // As good as popularity was all that the former version was.
+    expect(await train()).toMatchObject({ version: easy.version + 1, deployed: true });
+  });
+
   test.skipIf(!database.native)("that is killed leaves everything as it was (needs parallel sessions)", async () => {
     const state = () =>
       database.rows(

@@ -30,6 +30,7 @@ end;
 $$;
 
 comment on function ml.adjusted_r2_score(text, text, text, text, int, int, text) is $$
+@behavior -*
 Coefficient of determination, corrected for the number of predictors: 1 − (1 − r2) · (n − 1) / (n − p − 1).
 Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float8).
 Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).

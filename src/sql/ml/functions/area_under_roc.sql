@@ -30,6 +30,7 @@ end;
 $$;
 
 comment on function ml.area_under_roc(text, text, text, text, text) is $$
+@behavior -*
 Area under the receiver operating characteristic: the chance that a positive row scores above a negative one, ties counting half.
 Writes `table_out`: the grouping columns and `area_under_roc` (float8 in 0..1; null for a group of one class).
 Any score will do, larger for class 1; `observed_col` is boolean or 0 and 1.

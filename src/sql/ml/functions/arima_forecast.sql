@@ -85,6 +85,7 @@ end;
 $$;
 
 comment on function ml.arima_forecast(text, text, int, float8) is $$
+@behavior -*
 What a model of ml.arima_train expects, with intervals.
 Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value with chance `confidence` if
 errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.

@@ -93,6 +93,7 @@ end;
 $$;
 
 comment on function ml.arima_train(text, text, text, text, text, boolean, int[], text) is $$
+@behavior -*
 ARIMA(p, d, q) by conditional least squares, in MADlib's arguments: a series differenced d times, explained by its p last values and q last errors.
 `non_seasonal_orders` is array[p, d, q]; `include_mean` adds the mean of the differenced series; `optimizer_params` is `max_iter=…`; `grouping_columns` must be null.
 Rows are in the order of time, one a step, without gaps. For seasons, gaps and groups see ml.ets_train.

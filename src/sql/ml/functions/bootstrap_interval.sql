@@ -103,6 +103,7 @@ end;
 $$;
 
 comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
+@behavior -*
 Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
 With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
 The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).

@@ -64,6 +64,7 @@ end;
 $$;
 
 comment on function ml.calibration_curve(text, text, text, text, text, int, text) is $$
+@behavior -*
 How often the predicted happens: probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
 Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction, `num_rows`,
 `mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.

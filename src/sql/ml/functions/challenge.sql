@@ -32,6 +32,7 @@ end;
 $$;
 
 comment on function ml.challenge(text, int, text, text, text) is $$
+@behavior -*
 Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
 For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
 to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.

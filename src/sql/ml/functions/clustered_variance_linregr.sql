@@ -15,6 +15,7 @@ end;
 $$;
 
 comment on function ml.clustered_variance_linregr(text, text, text, text, text, text) is $$
+@behavior -*
 Linear regression with standard errors that hold when rows of a cluster (a course, a school) belong together, as MADlib's.
 `clustervar` is a list of columns whose values make a cluster. Writes `out_table`: the grouping columns, coef, std_err,
 t_stats, p_values, and beyond MADlib's variance_covariance, num_clusters, num_rows_processed, num_missing_rows_skipped,

@@ -23,6 +23,7 @@ end;
 $$;
 
 comment on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression with standard errors that hold when rows of a cluster belong together, as MADlib's.
 Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
 Source: Liang and Zeger, Biometrika 73, 1986.

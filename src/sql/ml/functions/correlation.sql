@@ -12,6 +12,7 @@ begin atomic
 end;
 
 comment on function ml.correlation(text, text, text, boolean, text) is $$
+@behavior -*
 Pearson's correlation of every pair of columns (−1..1; null where a column is constant).
 With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
 Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the

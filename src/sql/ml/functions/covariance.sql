@@ -12,6 +12,7 @@ begin atomic
 end;
 
 comment on function ml.covariance(text, text, text, boolean, text) is $$
+@behavior -*
 Sample covariance of every pair of columns (divided by n − 1; the diagonal holds the variances).
 With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
 Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the

@@ -60,6 +60,7 @@ end;
 $$;
 
 comment on function ml.coxph_predict(text, text, text, text, text, text) is $$
+@behavior -*
 Predictions of a proportional hazards model, as MADlib's: how a row's hazard compares with that of an average row.
 Evaluates the training's independent variables over `source_table` and writes `output_table`: the id column and
 `predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column (`terms`,

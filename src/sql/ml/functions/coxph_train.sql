@@ -264,6 +264,7 @@ end;
 $$;
 
 comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
+@behavior -*
 Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an event, such as dropping out of a course.
 `dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which would
 cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their own.

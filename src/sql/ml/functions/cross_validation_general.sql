@@ -113,6 +113,7 @@ end;
 $$;
 
 comment on function ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text) is $$
+@behavior -*
 Cross-validation of any training, prediction and measure, over values of one parameter, in MADlib's arguments.
 Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`, `%id%`, `%prediction%` (the table that
 the prediction makes), `%scored%` (the rows to validate on, joined with it by id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name of

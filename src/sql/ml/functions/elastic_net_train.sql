@@ -456,6 +456,7 @@ end;
 $$;
 
 comment on function ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8) is $$
+@behavior -*
 Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's.
 Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log likelihood.
 An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in `excluded`.

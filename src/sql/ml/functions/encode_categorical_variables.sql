@@ -161,6 +161,7 @@ end;
 $$;
 
 comment on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) is $$
+@behavior -*
 Categories as columns of 0 and 1, one a value (one-hot), or all but one (`value_to_drop`, such as `sex=M, rings=10`), in MADlib's arguments.
 `categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that are not encoded). `top`: encode the most frequent
 values only (a number, or a share of the rows below 1; one for all or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.

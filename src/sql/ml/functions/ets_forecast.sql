@@ -48,6 +48,7 @@ end;
 $$;
 
 comment on function ml.ets_forecast(text, text, int, float8) is $$
+@behavior -*
 What a model of ml.ets_train expects, with intervals, beside the seasonal-naive forecast.
 Writes `output_table`: the grouping columns, `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value
 with chance `confidence` if errors are normal; a median and its interval for a multiplicative season), and `naive_value`, the value one cycle ago.

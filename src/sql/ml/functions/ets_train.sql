@@ -213,6 +213,7 @@ end;
 $$;
 
 comment on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) is $$
+@behavior -*
 Exponential smoothing with level, trend and season (Holt and Winters), fitted by least squares of the one-step errors; one model a group.
 `seasonal_period` is the number of rows in a cycle (7 for days). `trend`: `none`, `additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative` (the
 series' logarithm is smoothed); `auto` takes the shape with the least corrected Akaike criterion. `optimizer_params` fixes parameters: `alpha=0.3, beta=0.1`. Rows are

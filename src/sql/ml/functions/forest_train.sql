@@ -48,6 +48,7 @@ end;
 $$;
 
 comment on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) is $$
+@behavior -*
 A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
 `num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
 expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.

@@ -196,6 +196,7 @@ end;
 $$;
 
 comment on function ml.gbm_explain(text, text, text, text) is $$
+@behavior -*
 What moved each prediction: exact Shapley values of the features, path-dependent as TreeSHAP's.
 Explains the row whose id is `id_value`, or all rows. Writes `output_table`: the id column, `feature` (`(base)` is the mean prediction over the
 training rows), `feature_value` as text, and `contribution`, in the unit of the raw score: log odds for a logistic model. The contributions

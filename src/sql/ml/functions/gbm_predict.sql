@@ -76,6 +76,7 @@ end;
 $$;
 
 comment on function ml.gbm_predict(text, text, text, text) is $$
+@behavior -*
 Predictions of a model of ml.gbm_train for every row of a table, in one statement.
 `type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or 1) or `raw` (the sum of the
 trees: log odds for a logistic model). The new table needs the id column and the columns of the features; a dependent variable is not looked at.

@@ -230,6 +230,7 @@ end;
 $$;
 
 comment on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint) is $$
+@behavior -*
 Gradient-boosted trees, by histogram sums in plain SQL.
 `objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean. Features are columns or
 expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at quantiles, text is categorical, missing values

@@ -271,6 +271,7 @@ end;
 $$;
 
 comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
+@behavior -*
 Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns.
 By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the default: gaussian (identity,
 log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse, identity, log), inverse_gaussian

@@ -66,6 +66,7 @@ end;
 $$;
 
 comment on function ml.kmeans_predict(text, text, text, text, float8[], text) is $$
+@behavior -*
 The nearest centroid of each point. `centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
 Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows without a point are left out.
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.

@@ -23,6 +23,7 @@ end;
 $$;
 
 comment on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) is $$
+@behavior -*
 k-means clustering with k-means++ seeds, in MADlib's arguments.
 `expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`, `dist_norm1` or `dist_angle`; `agg_centroid` is
 `avg` or `normalized_avg`. It ends when less than `min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.

@@ -68,6 +68,7 @@ end;
 $$;
 
 comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) is $$
+@behavior -*
 k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
 `k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances to the nearest and second nearest
 centroid), `elbow` (where the objective bends most) or `both`.

@@ -50,6 +50,7 @@ end;
 $$;
 
 comment on function ml.lift(text, text, text, text, text, int) is $$
+@behavior -*
 What acting on the highest scores first would gain: rows in buckets of equal size from the highest score down.
 Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`, `positives`, `rate` of
 positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those above, and `captured`, the share of all positives that they hold.

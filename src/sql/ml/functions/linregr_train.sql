@@ -420,6 +420,7 @@ Breusch and Pagan's test for residuals whose spread depends on the columns, in K
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
+@behavior -*
 Ordinary least squares, as MADlib's: one model, or one for each value of the grouping columns.
 `dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
 float8[]. No intercept is added: write the 1. Rows with a null are skipped and counted; NaN and infinity are an error.

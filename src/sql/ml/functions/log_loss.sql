@@ -17,6 +17,7 @@ end;
 $$;
 
 comment on function ml.log_loss(text, text, text, text, text) is $$
+@behavior -*
 Logarithmic loss of predicted probabilities, in nats; probabilities are kept 1e-15 away from 0 and 1.
 Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).

@@ -94,6 +94,7 @@ end;
 $$;
 
 comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted least squares.
 `dependent_varname` is a boolean, 0 and 1, or an expression such as `score >= 50`; `independent_varname` an array, the 1 included.
 Rows with a null are skipped and counted; NaN and infinity are an error. All groups share each scan.

@@ -100,6 +100,7 @@ end;
 $$;
 
 comment on function ml.measure_drift(text, text, text, int) is $$
+@behavior -*
 How far the rows that a model is asked about now have moved from those it was trained on; noted in `ml.drift`.
 For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome where it is known already, also
 the calibration (a classifier's calibration_error, a regression's mean error in standard deviations: stable up to 0.05 above training, drifted from 0.1 on)

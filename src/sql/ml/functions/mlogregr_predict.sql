@@ -101,6 +101,7 @@ end;
 $$;
 
 comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
+@behavior -*
 Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
 Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for each (`prob`).
 Null where an independent variable is null.

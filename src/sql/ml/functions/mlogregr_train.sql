@@ -434,6 +434,7 @@ end;
 $$;
 
 comment on function ml.mlogregr_train(text, text, text, text, integer, text, text) is $$
+@behavior -*
 Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
 `dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20),
 tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a model a group.

@@ -75,6 +75,7 @@ end;
 $$;
 
 comment on function ml.pca_project(text, text, text, text, text) is $$
+@behavior -*
 Rows in the coordinates of the principal components of ml.pca_train.
 Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what the components leave of each row.
 Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.

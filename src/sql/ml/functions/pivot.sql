@@ -106,6 +106,7 @@ end;
 $$;
 
 comment on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) is $$
+@behavior -*
 Values of columns as columns: one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
 `aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value` stands where a combination has no
 row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot column>_<its value>`; where one is too long, or with

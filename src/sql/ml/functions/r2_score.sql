@@ -17,6 +17,7 @@ end;
 $$;
 
 comment on function ml.r2_score(text, text, text, text, text) is $$
+@behavior -*
 Coefficient of determination: 1 minus the squared error over the squared deviation from the mean; null when nothing varies.
 Writes `table_out`: the grouping columns and `r2_score` (float8). Rows without a prediction or an observed value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).

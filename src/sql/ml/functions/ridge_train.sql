@@ -141,6 +141,7 @@ end;
 $$;
 
 comment on function ml.ridge_train(text, text, text, text, float8, text) is $$
+@behavior -*
 Ridge regression: minimises the squared residuals plus lambda times the squared coefficients, in closed form, from two scans.
 A constant column among the independent variables is the intercept and is not penalised; none is added. Works where columns
 are collinear or more than the rows. Predict with ml.linregr_predict.

@@ -14,6 +14,7 @@ end;
 $$;
 
 comment on function ml.robust_variance_linregr(text, text, text, text, text) is $$
+@behavior -*
 Linear regression with standard errors that hold when the spread of the residuals depends on the row, as MADlib's.
 Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and beyond MADlib's variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.

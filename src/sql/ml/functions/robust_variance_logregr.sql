@@ -22,6 +22,7 @@ end;
 $$;
 
 comment on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
 Logistic regression with Huber-White standard errors, as MADlib's.
 Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and beyond MADlib's variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.

@@ -54,6 +54,7 @@ end;
 $$;
 
 comment on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) is $$
+@behavior -*
 The forecast that every other has to beat: the value one cycle ago (`seasonal_period` rows; 1 is the last value).
 Writes `output_table`: the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`: the variance is that of the changes from cycle to cycle, once for
 each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.

@@ -77,6 +77,7 @@ end;
 $$;
 
 comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
+@behavior -*
 The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
 `predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known. `feature_known_at`: one expression or more,
 separated by commas, that give the time of the newest event the features use. A row whose features use anything after `predicted_at` is refused,

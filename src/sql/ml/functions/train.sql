@@ -262,6 +262,7 @@ end;
 $$;
 
 comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
+@behavior -*
 Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
 `task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
 `parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.

@@ -64,6 +64,7 @@ end;
 $$;
 
 comment on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) is $$
+@behavior -*
 Random rows to train on and others to test on, by group where `grouping_cols` are given.
 For behaviour, where the future must not teach about the past, use ml.time_split.
 Writes `output_table` with `target_cols` (null or `*`: all columns) and `split` (1 = train, 0 = test), or with `separate_output_tables` the tables

@@ -37,6 +37,7 @@ end;
 $$;
 
 comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
+@behavior -*
 A decision tree: classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
 `split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of `min_split` by default, `num_splits` the
 number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`: branches that lower the root's impurity by less than this share a

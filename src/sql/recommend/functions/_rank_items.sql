@@ -121,11 +121,13 @@ begin
     explained as (
       select
         placed.n,
-        sum(placed.contribution) as score,
+        -- To the last bit what the reasons add up to in the order in which they are given.
+        sum(placed.contribution order by placed.place) filter (where placed.place <= v_most_reasons)
+          + coalesce(sum(placed.contribution order by placed.place) filter (where placed.place > v_most_reasons), 0) as score,
         array_agg(placed.because_id order by placed.place) filter (where placed.place <= v_most_reasons) as because_ids,
         array_agg(placed.contribution order by placed.place) filter (where placed.place <= v_most_reasons) as contributions,
         count(*) - v_most_reasons as other_count,
-        sum(placed.contribution) filter (where placed.place > v_most_reasons) as other_contribution
+        sum(placed.contribution order by placed.place) filter (where placed.place > v_most_reasons) as other_contribution
       from placed
       group by placed.n
     ),

@@ -169,6 +169,7 @@ declare
   v_best_ndcg float8;
   v_ndcg float8;
   v_ndcg_error float8;
+  v_harder float8;
   v_people_with_two int;
   v_test_count int := 0;
   v_result recommend.training;
@@ -203,7 +204,7 @@ begin
       errcode = 'CF004',
       message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, train.kind),
       hint = format(
-        'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, check recommend.event_weight, and run recommend.refresh_interactions.',
+        'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, see that items have that kind and recommend.event_weight their events, and run recommend.refresh_interactions.',
         v_setting.fewest_people
       );
   end if;
@@ -325,14 +326,16 @@ begin
   from rows from (unnest(v_items), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
     as entry (item_id, inverse, weights, n);
 
-  -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors).
-  v_ndcg := (v_former.metrics ->> 'ndcg_at_10')::float8;
+  -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors). Other people and
+  -- other items make another task, and how hard it is, popularity tells: the former figure is held against it in proportion.
+  v_harder := coalesce(v_result.popularity_ndcg_at_10 / nullif((v_former.metrics ->> 'popularity_ndcg_at_10')::float8, 0), 1);
+  v_ndcg := (v_former.metrics ->> 'ndcg_at_10')::float8 * v_harder;
   v_result.reason := case
     when v_former.model_id is null then 'first'
     when v_result.ndcg_at_10 is null or v_ndcg is null then 'newest'
     when v_result.ndcg_at_10 > v_ndcg then 'better'
     when v_result.ndcg_at_10 >= v_ndcg - 2 * sqrt(
-      v_ndcg_error ^ 2 + coalesce((v_former.metrics ->> 'ndcg_at_10_standard_error')::float8, 0) ^ 2
+      v_ndcg_error ^ 2 + coalesce((v_former.metrics ->> 'ndcg_at_10_standard_error')::float8 * v_harder, 0) ^ 2
     ) then 'newest'
     else 'worse'
   end;
@@ -356,7 +359,7 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Trains the recommender of a kind of items (EASE) on all interactions and enrolments, measures it, registers it as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the version in force by more than chance.
+Trains the recommender of a kind of items (EASE) on all interactions and enrolments, measures it, registers it as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the version in force by more than chance, popularity being the yardstick between them.
 Measured on up to `most_test_people` people: the item that each took last is held out and ranked among all that the person had not taken; NDCG@10 and recall@10 beside those of popularity. Half of these people choose the ridge, the other half measure.
 People who objected to `personalization` are not learned from. The same seed and data give the same model.
 Errors: CF002 for a kind that no item has, CF004 for too little to learn from, CF008 for more than 16,000 items, CF010 while the same training runs.
