@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:dd417d20e55a77016db13894067a420e596ac165
+--! Hash: sha1:57398cd79ecfdb5d082d5a212743f5ccf421fbcc
 --! Message: first release
 
 --! Included install.sql
@@ -6475,7 +6475,6 @@ Source: Box and Jenkins, Time Series Analysis, 1970, section 7.1.
 $$;
 
 create or replace function ml._bounded(
-  shape int[],
   free float8[],
   fixed float8[]
 )
@@ -6493,7 +6492,7 @@ begin atomic
   from (select coalesce(fixed[1], 0.0001 + 0.9998 / (1 + exp(-free[1]))) as alpha) as chosen;
 end;
 
-comment on function ml._bounded(int[], float8[], float8[]) is $$
+comment on function ml._bounded(float8[], float8[]) is $$
 Smoothing parameters from free numbers: 0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha, 0.8 < phi < 0.98; those in `fixed` as they are.
 $$;
 
@@ -6599,7 +6598,7 @@ begin
     exit when not v_better;
   end loop;
   covariance := case when v_gram is not null then (ml._spd_inverse(v_gram, 1e-15)).inverse end;
-  parameters := case when kind = 'ets' then ml._bounded(shape, v_point, fixed) else v_point end;
+  parameters := case when kind = 'ets' then ml._bounded(v_point, fixed) else v_point end;
 end;
 $$;
 
@@ -6624,7 +6623,7 @@ set search_path to ''
 as $$
 begin
   if kind = 'ets' then
-    return (ml._ets_filter(series, shape, ml._bounded(shape, point, fixed))).residuals;
+    return (ml._ets_filter(series, shape, ml._bounded(point, fixed))).residuals;
   end if;
   return ml._arima_filter(series, shape, point);
 end;
@@ -6674,7 +6673,7 @@ Reads one array a group, in the order of time, into the temporary table `_ml_ser
 $$;
 
 grant execute on function
-  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(int[], float8[], float8[]),
+  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(float8[], float8[]),
   ml._series_fit(text, float8[], int[], float8[], float8[], int), ml._series_residuals(text, float8[], int[], float8[], float8[]),
   ml._read_series(regclass, text, text, text[])
 to insights_analyst, insights_admin, insights_worker;
@@ -17291,7 +17290,7 @@ comment on function track._describe_items(track.parsed_message[]) is $$
 Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
 $$;
 
-create or replace function track._name_everything(messages track.parsed_message[], trusted boolean)
+create or replace function track._name_everything(messages track.parsed_message[])
 returns void
 language plpgsql
 volatile
@@ -17420,7 +17419,7 @@ begin
 end;
 $$;
 
-comment on function track._name_everything(track.parsed_message[], boolean) is $$
+comment on function track._name_everything(track.parsed_message[]) is $$
 Enters what the messages of a batch name for the first time: identities with their people, event types, items, months.
 $$;
 
@@ -17550,7 +17549,7 @@ begin
     );
   end if;
 
-  perform track._name_everything(v_messages, v_trusted);
+  perform track._name_everything(v_messages);
 
   select
     array_agg(other.identity_id order by message.position, other.identity_id),
@@ -17576,7 +17575,7 @@ begin
 
   -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   v_identities := array(
-    select identity.identity_id
+    select distinct identity.identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   );
@@ -17648,6 +17647,40 @@ $$;
 
 grant execute on function track.ingest(jsonb) to insights_visitor, insights_learner, insights_admin, insights_worker;
 --! EndIncluded track/functions/ingest.sql
+--! Included track/functions/changed_people.sql
+create or replace function track._changed_people(consumer text, most_people int)
+returns bigint[]
+language plpgsql
+volatile
+set search_path to ''
+as $$
+begin
+  if _changed_people.most_people is null or _changed_people.most_people < 1 then
+    raise exception using
+      errcode = 'CF001',
+      message = format('most_people is %s', coalesce(_changed_people.most_people::text, 'null')),
+      hint = 'Give the number of people to refresh in one call, 1 or more.';
+  end if;
+
+  -- One refresh of a consumer at a time: two would write the same rows.
+  perform pg_advisory_xact_lock(hashtext(_changed_people.consumer));
+
+  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  return array(
+    select distinct changed.person_id
+    from track.changed
+    where changed.consumer = _changed_people.consumer
+    order by changed.person_id
+    limit _changed_people.most_people
+  );
+end;
+$$;
+
+comment on function track._changed_people(text, int) is $$
+How the refresh of a consumer begins: waits for its turn, then names at most so many people of whom `track.changed` tells it; their rows are the caller's to delete.
+Errors: CF001 for fewer than one person.
+$$;
+--! EndIncluded track/functions/changed_people.sql
 --! Included track/functions/refresh_sessions.sql
 /*
  * Sessions are separated by pauses longer than the time-out, so a change can only touch the sessions that come within a
@@ -18393,8 +18426,7 @@ begin
   -- The decision may be the first thing that is heard of a person.
   if v_person_id is null then
     perform track._name_everything(
-      array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))],
-      true
+      array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))]
     );
     v_person_id := track.current_person_id();
   end if;
@@ -18512,29 +18544,11 @@ set search_path to ''
 set jit to off
 as $$
 declare
-  v_picked bigint[];
+  v_picked constant bigint[] := track._changed_people('analytics.activity', refresh_activity.most_people);
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
 begin
-  if refresh_activity.most_people is null or refresh_activity.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_activity.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
-  end if;
-
-  perform pg_advisory_xact_lock(hashtext('analytics.refresh_activity'));
-
-  -- An array, not a join: statistics of a queue are wrong whenever it matters.
-  v_picked := array(
-    select distinct person_id
-    from track.changed
-    where consumer = 'analytics.activity'
-    order by person_id
-    limit refresh_activity.most_people
-  );
-
   with taken as (
     delete from track.changed
     where changed.person_id = any (v_picked)
@@ -19868,27 +19882,8 @@ set search_path to ''
 set jit to off
 as $$
 declare
-  v_people bigint[];
+  v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
 begin
-  if refresh_interactions.most_people is null or refresh_interactions.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_interactions.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
-  end if;
-
-  -- One refresh at a time: two would write the same rows.
-  perform pg_advisory_xact_lock(hashtext('recommend.refresh_interactions'));
-
-  -- By array: the queue is mostly empty, and what the planner believes of its size would lead it astray.
-  v_people := array(
-    select distinct person_id
-    from track.changed
-    where consumer = 'recommend.interaction'
-    order by person_id
-    limit refresh_interactions.most_people
-  );
-
   delete from track.changed
   where person_id = any (v_people)
     and consumer = 'recommend.interaction';

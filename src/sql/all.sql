@@ -132,6 +132,7 @@
 --!include track/functions/link_identities.sql
 --!include track/functions/unlink_identities.sql
 --!include track/functions/ingest.sql
+--!include track/functions/changed_people.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/rebuild.sql
 --!include track/functions/journey.sql

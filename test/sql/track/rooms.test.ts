@@ -111,7 +111,7 @@ describe("row security", () => {
           "track._link(1, 2, 'alias', now())",
           "track._resolve_people('{1}')",
           "track._lock_people('{1}')",
-          "track._name_everything('{}', true)",
+          "track._name_everything('{}')",
           "track._describe_items('{}')",
         ]) {
           expect(await db.rejects(`select ${call}`)).toMatchObject({ code: "42501" });

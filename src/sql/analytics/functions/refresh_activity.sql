@@ -7,29 +7,11 @@ set search_path to ''
 set jit to off
 as $$
 declare
-  v_picked bigint[];
+  v_picked constant bigint[] := track._changed_people('analytics.activity', refresh_activity.most_people);
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
 begin
-  if refresh_activity.most_people is null or refresh_activity.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_activity.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
-  end if;
-
-  perform pg_advisory_xact_lock(hashtext('analytics.refresh_activity'));
-
-  -- An array, not a join: statistics of a queue are wrong whenever it matters.
-  v_picked := array(
-    select distinct person_id
-    from track.changed
-    where consumer = 'analytics.activity'
-    order by person_id
-    limit refresh_activity.most_people
-  );
-
   with taken as (
     delete from track.changed
     where changed.person_id = any (v_picked)

@@ -135,7 +135,6 @@ Source: Box and Jenkins, Time Series Analysis, 1970, section 7.1.
 $$;
 
 create or replace function ml._bounded(
-  shape int[],
   free float8[],
   fixed float8[]
 )
@@ -153,7 +152,7 @@ begin atomic
   from (select coalesce(fixed[1], 0.0001 + 0.9998 / (1 + exp(-free[1]))) as alpha) as chosen;
 end;
 
-comment on function ml._bounded(int[], float8[], float8[]) is $$
+comment on function ml._bounded(float8[], float8[]) is $$
 Smoothing parameters from free numbers: 0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha, 0.8 < phi < 0.98; those in `fixed` as they are.
 $$;
 
@@ -259,7 +258,7 @@ begin
     exit when not v_better;
   end loop;
   covariance := case when v_gram is not null then (ml._spd_inverse(v_gram, 1e-15)).inverse end;
-  parameters := case when kind = 'ets' then ml._bounded(shape, v_point, fixed) else v_point end;
+  parameters := case when kind = 'ets' then ml._bounded(v_point, fixed) else v_point end;
 end;
 $$;
 
@@ -284,7 +283,7 @@ set search_path to ''
 as $$
 begin
   if kind = 'ets' then
-    return (ml._ets_filter(series, shape, ml._bounded(shape, point, fixed))).residuals;
+    return (ml._ets_filter(series, shape, ml._bounded(point, fixed))).residuals;
   end if;
   return ml._arima_filter(series, shape, point);
 end;
@@ -334,7 +333,7 @@ Reads one array a group, in the order of time, into the temporary table `_ml_ser
 $$;
 
 grant execute on function
-  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(int[], float8[], float8[]),
+  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(float8[], float8[]),
   ml._series_fit(text, float8[], int[], float8[], float8[], int), ml._series_residuals(text, float8[], int[], float8[], float8[]),
   ml._read_series(regclass, text, text, text[])
 to insights_analyst, insights_admin, insights_worker;

@@ -12,27 +12,8 @@ set search_path to ''
 set jit to off
 as $$
 declare
-  v_people bigint[];
+  v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
 begin
-  if refresh_interactions.most_people is null or refresh_interactions.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_interactions.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
-  end if;
-
-  -- One refresh at a time: two would write the same rows.
-  perform pg_advisory_xact_lock(hashtext('recommend.refresh_interactions'));
-
-  -- By array: the queue is mostly empty, and what the planner believes of its size would lead it astray.
-  v_people := array(
-    select distinct person_id
-    from track.changed
-    where consumer = 'recommend.interaction'
-    order by person_id
-    limit refresh_interactions.most_people
-  );
-
   delete from track.changed
   where person_id = any (v_people)
     and consumer = 'recommend.interaction';

@@ -454,7 +454,7 @@ comment on function track._describe_items(track.parsed_message[]) is $$
 Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
 $$;
 
-create or replace function track._name_everything(messages track.parsed_message[], trusted boolean)
+create or replace function track._name_everything(messages track.parsed_message[])
 returns void
 language plpgsql
 volatile
@@ -583,7 +583,7 @@ begin
 end;
 $$;
 
-comment on function track._name_everything(track.parsed_message[], boolean) is $$
+comment on function track._name_everything(track.parsed_message[]) is $$
 Enters what the messages of a batch name for the first time: identities with their people, event types, items, months.
 $$;
 
@@ -713,7 +713,7 @@ begin
     );
   end if;
 
-  perform track._name_everything(v_messages, v_trusted);
+  perform track._name_everything(v_messages);
 
   select
     array_agg(other.identity_id order by message.position, other.identity_id),
@@ -739,7 +739,7 @@ begin
 
   -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   v_identities := array(
-    select identity.identity_id
+    select distinct identity.identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   );

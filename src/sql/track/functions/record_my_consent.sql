@@ -18,8 +18,7 @@ begin
   -- The decision may be the first thing that is heard of a person.
   if v_person_id is null then
     perform track._name_everything(
-      array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))],
-      true
+      array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))]
     );
     v_person_id := track.current_person_id();
   end if;
