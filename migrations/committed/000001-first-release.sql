@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:57398cd79ecfdb5d082d5a212743f5ccf421fbcc
+--! Hash: sha1:0e6a306d739d5d986f4926e8b13afb7c152df39f
 --! Message: first release
 
 --! Included install.sql
@@ -1756,7 +1756,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_parts text[] := '{}';
@@ -3731,7 +3731,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_x float8;
@@ -5993,7 +5993,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant int := array_length(matrix, 1);
@@ -6355,7 +6355,7 @@ create or replace function ml._ets_filter(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_period constant int := shape[1];
@@ -6445,7 +6445,7 @@ create or replace function ml._arima_filter(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_p constant int := shape[1];
@@ -6512,7 +6512,7 @@ create or replace function ml._series_fit(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_k int;
@@ -6619,7 +6619,7 @@ returns float8[]
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if kind = 'ets' then
@@ -6690,7 +6690,7 @@ returns jsonb
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant int := (select count(value) from unnest(series) as value);
@@ -6751,7 +6751,7 @@ returns table (step int, forecast float8, deviation float8)
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_level constant float8 := model ->> 'level';
@@ -7260,7 +7260,7 @@ returns ml.project
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project;
@@ -7299,7 +7299,7 @@ returns ml.model
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project := ml._project(project);
@@ -7333,7 +7333,7 @@ returns jsonb
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
@@ -7430,7 +7430,7 @@ returns text
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -7531,7 +7531,7 @@ returns table (name text, place int, type text, value text)
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_feature jsonb;
@@ -7628,7 +7628,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -7662,7 +7662,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_answer float8;
@@ -7999,7 +7999,7 @@ returns ml.training
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model;
@@ -8063,7 +8063,7 @@ returns ml.model
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   update ml.model
   set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)
@@ -8139,7 +8139,7 @@ create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_kind constant text := document ->> 'kind';
@@ -8379,7 +8379,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into ml.deployment (project_id, model_id, strategy)
   select model.project_id, model.model_id, _deploy.strategy
@@ -8393,7 +8393,7 @@ create or replace function ml.deploy(project text, version int)
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model;
@@ -8421,7 +8421,7 @@ create or replace function ml.rollback(project text)
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project := ml._project(project);
@@ -8459,7 +8459,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   return ml._predict(ml._version(project, version), features);
@@ -8513,7 +8513,7 @@ returns text
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -8579,7 +8579,7 @@ returns setof ml.contribution
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -8756,7 +8756,7 @@ create or replace function ml._named_arguments(parameters jsonb, allowed text[])
 returns text
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_unknown text;
@@ -9119,7 +9119,7 @@ create or replace function ml._import_linear(document jsonb, link text)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_wrong text;
@@ -9175,7 +9175,7 @@ create or replace function ml._import_xgboost(document jsonb)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document) else document end;
@@ -9312,7 +9312,7 @@ create or replace function ml._import_keyed(document jsonb, format text)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_keys text[];
@@ -9390,7 +9390,7 @@ create or replace function ml.import_model(
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document jsonb;
@@ -9441,7 +9441,7 @@ returns setof ml.neighbour
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model := ml._version(project, version);
@@ -9485,7 +9485,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_expected_total float8 := (select sum(value) from unnest(expected) as value);
@@ -9525,7 +9525,7 @@ returns setof ml.drift
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
   select model_id, statistic, feature, value, reference, verdict, row_count
@@ -9737,7 +9737,7 @@ returns void
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if count > 16000 then
@@ -10478,7 +10478,7 @@ create or replace function ml._spd_inverse(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
@@ -10549,7 +10549,7 @@ create or replace function ml._spd_inverse_numeric(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
@@ -10615,7 +10615,7 @@ returns float8
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
@@ -10789,7 +10789,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_x float8 := x;
@@ -10812,7 +10812,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_p constant float8 := least(a, b);
@@ -10840,7 +10840,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_a float8 := a;
@@ -10909,7 +10909,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_log float8;
@@ -11072,7 +11072,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_tail constant float8 := least(p, 1 - p);
@@ -11131,7 +11131,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_tail constant float8 := least(p, 1 - p);
@@ -12501,7 +12501,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_matrix float8[] := matrix;
@@ -12768,7 +12768,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_sum float8 := 0;
@@ -12813,7 +12813,7 @@ create or replace function ml._glm_terms(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- mu and the rest 1 - mu (binomial only), null outside the link's range; slope d mu / d eta; bounds keep exp from overflow
@@ -13054,7 +13054,7 @@ create or replace function ml._scaled_inverse(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := array_length(matrix, 1);
@@ -13485,7 +13485,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, ind_var);
@@ -13716,7 +13716,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_x float8 := x;
@@ -13741,7 +13741,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_target constant float8 := mean_deviance / 2;
@@ -13957,7 +13957,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, col_ind_var);
@@ -14003,7 +14003,7 @@ create or replace function ml._coordinate_descent(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(target, 1), 0);
@@ -14662,7 +14662,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   case lower(regress_family)
@@ -15694,7 +15694,7 @@ returns float8[]
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_top float8;
@@ -16203,7 +16203,7 @@ returns privacy.consent
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_consent privacy.consent;
@@ -16291,7 +16291,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select identity.person_id
   from track.identity
@@ -16336,7 +16336,7 @@ returns int
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_month timestamp;
@@ -16402,7 +16402,7 @@ create or replace function track._keep_item_ancestors()
 returns trigger
 language plpgsql
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'UPDATE' then
@@ -16479,7 +16479,7 @@ returns boolean
 language plpgsql
 stable
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   raise exception using
@@ -16516,7 +16516,7 @@ returns int
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_moved bigint[];
@@ -16654,7 +16654,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- One at a time: two links that are made at once could each miss the other's component.
@@ -16701,7 +16701,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if track._is_linked(_link.identity_id, _link.linked_identity_id, _link.linked_at) then
@@ -16739,7 +16739,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_person_id constant bigint := (
@@ -16787,7 +16787,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_ends bigint[];
@@ -16839,7 +16839,7 @@ returns timestamptz
 language plpgsql
 stable
 parallel restricted
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   return value::timestamptz;
@@ -16871,7 +16871,7 @@ returns track.parsed_message[]
 language plpgsql
 stable
 parallel restricted
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 as $$
 declare
@@ -17162,7 +17162,7 @@ create or replace function track._split_text(body text)
 returns jsonb
 language plpgsql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_mark constant text := format('unreadable %s', gen_random_uuid());
@@ -17254,7 +17254,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   -- Events fill gaps only: what the application's tables say stays.
   update track.item
@@ -17295,7 +17295,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_message track.parsed_message;
@@ -17428,7 +17428,7 @@ returns smallint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
@@ -17455,7 +17455,7 @@ returns track.ingest_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -17652,7 +17652,7 @@ create or replace function track._changed_people(consumer text, most_people int)
 returns bigint[]
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _changed_people.most_people is null or _changed_people.most_people < 1 then
@@ -17692,7 +17692,7 @@ returns track.refresh_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -17963,7 +17963,7 @@ returns bigint
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with marked as (
     insert into track.stale (person_id, since, until)
@@ -18062,7 +18062,7 @@ create or replace function track.sync_items(source regclass)
 returns track.sync_result
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[];
@@ -18118,7 +18118,7 @@ create or replace function track._columns(source regclass, needed text[], possib
 returns text[]
 language plpgsql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_present text[] := array(
@@ -18150,7 +18150,7 @@ returns track.sync_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_bad record;
@@ -18258,7 +18258,7 @@ create or replace function track.sync_enrolments(source regclass)
 returns track.sync_result
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[];
@@ -18302,7 +18302,7 @@ returns track.sync_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_bad record;
@@ -18411,7 +18411,7 @@ returns privacy.consent
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := nullif(current_setting('insights.person', true), '');
@@ -18516,7 +18516,7 @@ returns void
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check_period.since is null or _check_period.until is null or _check_period.since >= _check_period.until then
@@ -18540,7 +18540,7 @@ returns bigint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -18620,7 +18620,7 @@ returns bigint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- The first time there is nothing that readers could go on reading.
@@ -18783,7 +18783,7 @@ language plpgsql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin
@@ -18919,7 +18919,7 @@ language plpgsql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -19294,7 +19294,7 @@ returns analytics.question
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_question analytics.question;
@@ -19314,7 +19314,7 @@ create or replace function analytics._write_looks(question analytics.question, w
 returns bigint
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
@@ -19359,7 +19359,7 @@ returns setof ml.training
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
@@ -19467,7 +19467,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with recorded as (
     select
@@ -19507,7 +19507,7 @@ returns bigint
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_course_id bigint;
@@ -19531,7 +19531,7 @@ returns table (person_id bigint, course_id bigint, score float8)
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -19577,7 +19577,7 @@ returns setof analytics.learner_prediction
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -19654,7 +19654,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select * from analytics._predict_learners('dropout', $1, $2, $3, false);
 $$;
@@ -19679,7 +19679,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select * from analytics._predict_learners('completion', $1, $2, $3, true);
 $$;
@@ -19704,7 +19704,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select * from analytics._predict_learners('activity', $1, $2, $3, true);
 $$;
@@ -19729,7 +19729,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select
     item.external_id,
@@ -19763,7 +19763,7 @@ returns setof ml.drift
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
@@ -19878,7 +19878,7 @@ returns bigint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -19950,7 +19950,7 @@ returns bigint
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with marked as (
     insert into track.changed (person_id, consumer, since, until)
@@ -19978,7 +19978,7 @@ returns table (item_id bigint, strength real, is_left_out boolean)
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -20099,7 +20099,7 @@ returns void
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check.top is null or _check.top not between 1 and 1000 then
@@ -20135,7 +20135,7 @@ language plpgsql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin
@@ -20432,7 +20432,7 @@ returns setof recommend.recommendation
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin
@@ -20464,7 +20464,7 @@ language plpgsql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin
@@ -20594,7 +20594,7 @@ create or replace function recommend._training_rows(kind text)
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
 language sql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with leaf as (
     select interaction.person_id, interaction.item_id, interaction.weight, interaction.first_at, interaction.last_at
@@ -20966,7 +20966,7 @@ returns setof text
 language sql
 stable
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
   with known as (
@@ -21052,7 +21052,7 @@ returns bigint
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into monitor.run (task) values (start_run.task) returning run_id;
 $$;
@@ -21070,7 +21070,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   update monitor.run
   set outcome = 'ok', finished_at = clock_timestamp(), row_count = finish_run.row_count, detail = finish_run.detail
@@ -21091,7 +21091,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   update monitor.run
   set outcome = 'failed', finished_at = clock_timestamp(), error = fail_run.error
@@ -21112,7 +21112,7 @@ returns bigint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_forgotten bigint;

@@ -126,7 +126,7 @@ describe("functions", () => {
           -- MADlib's interface takes tables and expressions as text: they mean what they mean to the caller.
           and not (function.nspname = 'ml' and not function.prosecdef)
           and not coalesce(function.proconfig, '{}') && array[
-            'search_path=""',
+            'search_path=pg_catalog, pg_temp',
             (
               select format('search_path=%I, pg_temp', namespace.nspname)
               from pg_catalog.pg_extension as extension

@@ -3,7 +3,7 @@ returns bigint
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_course_id bigint;
@@ -27,7 +27,7 @@ returns table (person_id bigint, course_id bigint, score float8)
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
@@ -73,7 +73,7 @@ returns setof analytics.learner_prediction
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

@@ -3,7 +3,7 @@ returns void
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check_period.since is null or _check_period.until is null or _check_period.since >= _check_period.until then

@@ -5,7 +5,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select * from analytics._predict_learners('completion', $1, $2, $3, true);
 $$;

@@ -4,7 +4,7 @@ returns bigint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- The first time there is nothing that readers could go on reading.

@@ -3,7 +3,7 @@ returns analytics.question
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_question analytics.question;
@@ -23,7 +23,7 @@ create or replace function analytics._write_looks(question analytics.question, w
 returns bigint
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
@@ -68,7 +68,7 @@ returns setof ml.training
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$

@@ -4,7 +4,7 @@ returns setof ml.drift
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$

@@ -119,7 +119,7 @@ returns ml.training
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model;
@@ -183,7 +183,7 @@ returns ml.model
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   update ml.model
   set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)

@@ -36,7 +36,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_x float8 := x;
@@ -59,7 +59,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_p constant float8 := least(a, b);
@@ -87,7 +87,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_a float8 := a;
@@ -156,7 +156,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_log float8;

@@ -18,7 +18,7 @@ create or replace function ml._glm_terms(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- mu and the rest 1 - mu (binomial only), null outside the link's range; slope d mu / d eta; bounds keep exp from overflow
@@ -259,7 +259,7 @@ create or replace function ml._scaled_inverse(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := array_length(matrix, 1);

@@ -13,7 +13,7 @@ create or replace function ml._spd_inverse(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
@@ -84,7 +84,7 @@ create or replace function ml._spd_inverse_numeric(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
@@ -150,7 +150,7 @@ returns float8
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);

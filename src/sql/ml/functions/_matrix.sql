@@ -51,7 +51,7 @@ returns void
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if count > 16000 then

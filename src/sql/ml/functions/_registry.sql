@@ -16,7 +16,7 @@ returns ml.project
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project;
@@ -55,7 +55,7 @@ returns ml.model
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project := ml._project(project);
@@ -89,7 +89,7 @@ returns jsonb
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
@@ -186,7 +186,7 @@ returns text
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -287,7 +287,7 @@ returns table (name text, place int, type text, value text)
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_feature jsonb;
@@ -384,7 +384,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -418,7 +418,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_answer float8;

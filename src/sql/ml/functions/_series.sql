@@ -15,7 +15,7 @@ create or replace function ml._ets_filter(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_period constant int := shape[1];
@@ -105,7 +105,7 @@ create or replace function ml._arima_filter(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_p constant int := shape[1];
@@ -172,7 +172,7 @@ create or replace function ml._series_fit(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_k int;
@@ -279,7 +279,7 @@ returns float8[]
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if kind = 'ets' then

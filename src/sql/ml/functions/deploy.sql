@@ -4,7 +4,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into ml.deployment (project_id, model_id, strategy)
   select model.project_id, model.model_id, _deploy.strategy
@@ -18,7 +18,7 @@ create or replace function ml.deploy(project text, version int)
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model;

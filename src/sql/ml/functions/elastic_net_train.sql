@@ -16,7 +16,7 @@ create or replace function ml._coordinate_descent(
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant integer := coalesce(array_length(target, 1), 0);

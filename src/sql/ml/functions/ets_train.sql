@@ -9,7 +9,7 @@ returns jsonb
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant int := (select count(value) from unnest(series) as value);
@@ -70,7 +70,7 @@ returns table (step int, forecast float8, deviation float8)
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_level constant float8 := model ->> 'level';

@@ -3,7 +3,7 @@ returns text
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
@@ -69,7 +69,7 @@ returns setof ml.contribution
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

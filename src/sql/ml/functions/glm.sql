@@ -59,7 +59,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_x float8 := x;
@@ -84,7 +84,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_target constant float8 := mean_deviance / 2;

@@ -2,7 +2,7 @@ create or replace function ml._import_linear(document jsonb, link text)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_wrong text;
@@ -58,7 +58,7 @@ create or replace function ml._import_xgboost(document jsonb)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document) else document end;
@@ -195,7 +195,7 @@ create or replace function ml._import_keyed(document jsonb, format text)
 returns jsonb
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_keys text[];
@@ -273,7 +273,7 @@ create or replace function ml.import_model(
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document jsonb;

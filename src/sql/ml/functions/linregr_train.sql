@@ -186,7 +186,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_matrix float8[] := matrix;

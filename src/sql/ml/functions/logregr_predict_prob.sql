@@ -4,7 +4,7 @@ language plpgsql
 immutable
 parallel safe
 strict
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, ind_var);

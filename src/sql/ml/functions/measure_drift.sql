@@ -4,7 +4,7 @@ returns setof ml.drift
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
   select model_id, statistic, feature, value, reference, verdict, row_count

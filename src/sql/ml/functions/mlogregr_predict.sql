@@ -3,7 +3,7 @@ returns float8[]
 language plpgsql
 immutable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_top float8;

@@ -3,7 +3,7 @@ returns setof ml.neighbour
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_model ml.model := ml._version(project, version);

@@ -3,7 +3,7 @@ returns float8
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   return ml._predict(ml._version(project, version), features);

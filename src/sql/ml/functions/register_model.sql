@@ -13,7 +13,7 @@ create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_kind constant text := document ->> 'kind';

@@ -2,7 +2,7 @@ create or replace function ml.rollback(project text)
 returns int
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project := ml._project(project);

@@ -2,7 +2,7 @@ create or replace function ml._named_arguments(parameters jsonb, allowed text[])
 returns text
 language plpgsql
 immutable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_unknown text;

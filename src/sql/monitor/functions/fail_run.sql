@@ -3,7 +3,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   update monitor.run
   set outcome = 'failed', finished_at = clock_timestamp(), error = fail_run.error

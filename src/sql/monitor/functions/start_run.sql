@@ -3,7 +3,7 @@ returns bigint
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   insert into monitor.run (task) values (start_run.task) returning run_id;
 $$;

@@ -10,7 +10,7 @@ returns privacy.consent
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_consent privacy.consent;

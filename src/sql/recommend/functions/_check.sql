@@ -6,7 +6,7 @@ returns void
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check.top is null or _check.top not between 1 and 1000 then

@@ -6,7 +6,7 @@ returns table (item_id bigint, strength real, is_left_out boolean)
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

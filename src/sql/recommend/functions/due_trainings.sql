@@ -4,7 +4,7 @@ returns setof text
 language sql
 stable
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
   with known as (

@@ -6,7 +6,7 @@ returns setof recommend.recommendation
 language plpgsql
 stable
 parallel safe
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin

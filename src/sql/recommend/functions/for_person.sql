@@ -9,7 +9,7 @@ language plpgsql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 begin

@@ -2,7 +2,7 @@ create or replace function recommend._training_rows(kind text)
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
 language sql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with leaf as (
     select interaction.person_id, interaction.item_id, interaction.weight, interaction.first_at, interaction.last_at

@@ -2,7 +2,7 @@ create or replace function track._changed_people(consumer text, most_people int)
 returns bigint[]
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _changed_people.most_people is null or _changed_people.most_people < 1 then

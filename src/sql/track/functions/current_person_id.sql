@@ -5,7 +5,7 @@ language sql
 stable
 parallel safe
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   select identity.person_id
   from track.identity

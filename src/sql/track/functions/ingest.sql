@@ -3,7 +3,7 @@ returns timestamptz
 language plpgsql
 stable
 parallel restricted
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   return value::timestamptz;
@@ -35,7 +35,7 @@ returns track.parsed_message[]
 language plpgsql
 stable
 parallel restricted
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 as $$
 declare
@@ -326,7 +326,7 @@ create or replace function track._split_text(body text)
 returns jsonb
 language plpgsql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_mark constant text := format('unreadable %s', gen_random_uuid());
@@ -418,7 +418,7 @@ returns void
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   -- Events fill gaps only: what the application's tables say stays.
   update track.item
@@ -459,7 +459,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_message track.parsed_message;
@@ -592,7 +592,7 @@ returns smallint
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
@@ -619,7 +619,7 @@ returns track.ingest_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

@@ -2,7 +2,7 @@ create or replace function track._keep_item_ancestors()
 returns trigger
 language plpgsql
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'UPDATE' then
@@ -79,7 +79,7 @@ returns boolean
 language plpgsql
 stable
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   raise exception using

@@ -3,7 +3,7 @@ returns int
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_moved bigint[];
@@ -141,7 +141,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- One at a time: two links that are made at once could each miss the other's component.
@@ -188,7 +188,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if track._is_linked(_link.identity_id, _link.linked_identity_id, _link.linked_at) then
@@ -226,7 +226,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_person_id constant bigint := (

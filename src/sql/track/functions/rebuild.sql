@@ -3,7 +3,7 @@ returns bigint
 language sql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
   with marked as (
     insert into track.stale (person_id, since, until)

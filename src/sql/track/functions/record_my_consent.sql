@@ -3,7 +3,7 @@ returns privacy.consent
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := nullif(current_setting('insights.person', true), '');

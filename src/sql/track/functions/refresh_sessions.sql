@@ -8,7 +8,7 @@ returns track.refresh_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

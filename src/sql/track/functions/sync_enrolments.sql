@@ -2,7 +2,7 @@ create or replace function track.sync_enrolments(source regclass)
 returns track.sync_result
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[];
@@ -46,7 +46,7 @@ returns track.sync_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_bad record;

@@ -2,7 +2,7 @@ create or replace function track.sync_items(source regclass)
 returns track.sync_result
 language plpgsql
 volatile
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[];
@@ -58,7 +58,7 @@ create or replace function track._columns(source regclass, needed text[], possib
 returns text[]
 language plpgsql
 stable
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_present text[] := array(
@@ -90,7 +90,7 @@ returns track.sync_result
 language plpgsql
 volatile
 security definer
-set search_path to ''
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_bad record;
