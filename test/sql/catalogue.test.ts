@@ -1,4 +1,8 @@
+import { readFileSync } from "node:fs";
+import { glob } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { packageRoot } from "../../src/paths.ts";
 import { rooms } from "../support/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 
@@ -117,23 +121,67 @@ describe("functions", () => {
       `);
   });
 
-  test("a fixed search_path wherever names are looked up at run time", async () => {
+  /** Functions whose names are looked up at run time, under the path of whoever calls them. */
+  const unpinned = `
+    select function.*
+    from function
+    where (function.prosecdef or function.lanname <> 'sql' or function.prosqlbody is null)
+      and function.prokind in ('f', 'p')
+      and not coalesce(function.proconfig, '{}') && array[
+        'search_path=pg_catalog, pg_temp',
+        (
+          select format('search_path=%I, pg_temp', namespace.nspname)
+          from pg_catalog.pg_extension as extension
+          join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+          where extension.extname = 'vector'
+        )
+      ]
+  `;
+
+  test("a fixed search_path wherever names are looked up at run time, but for the names that a caller gives", async () => {
+    const rows = await database.rows<{ name: string }>(`
+      with room as (${rooms}),
+      function as (
+        select procedure.*, procedure.oid::regprocedure::text as name, language.lanname
+        from pg_catalog.pg_proc as procedure
+        join room on room.oid = procedure.pronamespace
+        join pg_catalog.pg_language as language on language.oid = procedure.prolang
+      )
+      select name from (${unpinned}) as function
+    `);
+    const names = rows.map(({ name }) => `${name}\n`).sort();
+    await expect(names.join("")).toMatchFileSnapshot("callers_path.txt");
+  });
+
+  test("what keeps the caller's search_path is an invoker of ml that resolves a name of the caller, itself or through another", async () => {
     await expectNone(`
-        select function.name as offender
-        from function
-        where (function.prosecdef or function.lanname <> 'sql' or function.prosqlbody is null)
-          and function.prokind in ('f', 'p')
-          -- MADlib's interface takes tables and expressions as text: they mean what they mean to the caller.
-          and not (function.nspname = 'ml' and not function.prosecdef)
-          and not coalesce(function.proconfig, '{}') && array[
-            'search_path=pg_catalog, pg_temp',
-            (
-              select format('search_path=%I, pg_temp', namespace.nspname)
-              from pg_catalog.pg_extension as extension
-              join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-              where extension.extname = 'vector'
-            )
-          ]
+        , kept as (${unpinned}),
+
+        body as (
+          select function.proname, function.nspname,
+            coalesce(pg_get_function_sqlbody(function.oid), function.prosrc) as text,
+            pg_get_function_arguments(function.oid) ~ '\\mregclass\\M'
+            or function.prosrc ~* '\\mexecute\\M|\\mto_reg(class|proc|type)\\M|::reg(class|type)\\M' as resolves
+          from function
+          where function.nspname = 'ml'
+        ),
+
+        reader as (
+          with recursive reader (proname) as (
+            select body.proname from body where body.resolves
+            union
+            select body.proname
+            from reader
+            join body on body.text ~ format('\\mml\\.%s\\(', reader.proname)
+          )
+          select proname from reader
+        )
+
+        select kept.name as offender
+        from kept
+        where kept.prosecdef
+          or kept.nspname <> 'ml'
+          or not exists (select from reader where reader.proname = kept.proname)
       `);
   });
 
@@ -198,6 +246,28 @@ describe("functions", () => {
         .sort()
         .join("\n")}\n`,
     ).toMatchFileSnapshot("definers.txt");
+  });
+
+  test("the source of each of them says why, above it or in its contract", async () => {
+    const silent: string[] = [];
+    let definers = 0;
+    for await (const file of glob("src/sql/**/*.sql", { cwd: packageRoot })) {
+      // From the end of one statement to the body of the next function: its comment and its contract.
+      for (const [text, name] of readFileSync(join(packageRoot, file), "utf8").matchAll(
+        /^(?:\/\*(?:(?!\*\/)[\s\S])*\*\/\n)?create or replace function ([\w.]+)[\s\S]*?\n(?:as \$|begin atomic)/gm,
+      )) {
+        if (!/^security definer$/m.test(text)) continue;
+        definers += 1;
+        if (!/^\/\*[\s\S]*[Aa] definer\b|^-- A definer: .+\n(?:-- .+\n)*security definer$/m.test(text)) {
+          silent.push(`${file}: ${name}`);
+        }
+      }
+    }
+    expect(silent, silent.join("\n")).toEqual([]);
+    const listed = readFileSync(join(import.meta.dirname, "definers.txt"), "utf8")
+      .trimEnd()
+      .split("\n");
+    expect(definers).toBe(listed.length);
   });
 
   test("plpgsql_check finds no error", async ({ skip }) => {

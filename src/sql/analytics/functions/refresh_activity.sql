@@ -2,6 +2,7 @@ create or replace function analytics.refresh_activity(most_people int default 20
 returns bigint
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes analytics.activity, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off

@@ -484,6 +484,7 @@ create or replace function ml._unscaled(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_width constant integer := (design ->> 'width')::int;

@@ -2,6 +2,7 @@ create or replace function ml._temporary(name text)
 returns text
 language plpgsql
 volatile
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- The schema of temporary tables exists from the first one on.

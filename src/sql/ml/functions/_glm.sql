@@ -141,6 +141,7 @@ create or replace function ml._glm_source(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
@@ -201,6 +202,7 @@ create or replace function ml._glm_statement(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);

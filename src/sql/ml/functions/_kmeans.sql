@@ -81,6 +81,7 @@ create or replace function ml._kmeans_distances(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_schema text := (
@@ -147,6 +148,7 @@ create or replace function ml._kmeans_run(
 )
 returns ml.kmeans_result
 language plpgsql
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$

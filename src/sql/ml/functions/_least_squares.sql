@@ -45,6 +45,7 @@ create or replace function ml._least_squares(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_n constant float8 := row_count;
@@ -276,6 +277,7 @@ create or replace function ml._least_squares_numeric(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_digits constant integer := 90;

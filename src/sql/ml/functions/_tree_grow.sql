@@ -19,6 +19,7 @@ create or replace function ml._tree_grow(
 )
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 -- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and feature.
@@ -209,6 +210,7 @@ $$;
 create or replace function ml._tree_case(leaf text)
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_node record;

@@ -6,6 +6,7 @@ create or replace function ml._cox_statement(design jsonb, beta float8[], efron 
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);

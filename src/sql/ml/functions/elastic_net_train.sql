@@ -474,6 +474,7 @@ create or replace function ml._list(list text, name text, smallest float8, large
 returns float8[]
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_values float8[];

@@ -2,6 +2,7 @@ create or replace function ml._options(options text, allowed text[], what text)
 returns jsonb
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_result jsonb := '{}';
@@ -31,6 +32,7 @@ create or replace function ml._number(options jsonb, name text, fallback float8,
 returns float8
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_value float8;

@@ -134,6 +134,7 @@ $$;
 create or replace function ml._fit_failed(failure text, relation text)
 returns void
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
@@ -205,6 +206,7 @@ comment on function ml._scaled(float8[], float8) is $$A matrix times a number.$$
 create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);

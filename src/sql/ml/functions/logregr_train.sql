@@ -111,6 +111,7 @@ create or replace function ml._check_iteration(max_iter integer, tolerance float
 returns void
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if max_iter is null or max_iter < 1 then

@@ -8,6 +8,7 @@ create or replace function ml._multinomial_statement(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_count constant integer := cardinality(categories);
@@ -450,6 +451,7 @@ create or replace function ml._transformed(covariance float8[], design jsonb)
 returns float8[]
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_width constant integer := (design ->> 'width')::int;

@@ -102,6 +102,7 @@ create or replace function ml.register_model(
 returns int
 language plpgsql
 volatile
+-- A definer: it checks the document and writes the registry, which no role may write.
 security definer
 set search_path from current
 as $$

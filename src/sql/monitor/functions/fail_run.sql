@@ -2,6 +2,7 @@ create or replace function monitor.fail_run(run_id bigint, error text)
 returns void
 language sql
 volatile
+-- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

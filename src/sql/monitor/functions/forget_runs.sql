@@ -2,6 +2,7 @@ create or replace function monitor.forget_runs(older_than interval default '90 d
 returns bigint
 language plpgsql
 volatile
+-- A definer: workers have no right to delete from monitor.run.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

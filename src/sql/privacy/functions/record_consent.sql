@@ -9,6 +9,7 @@ create or replace function privacy.record_consent(
 returns privacy.consent
 language plpgsql
 volatile
+-- A definer: it writes privacy.consent, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

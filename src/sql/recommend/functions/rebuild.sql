@@ -2,6 +2,7 @@ create or replace function recommend.rebuild()
 returns bigint
 language sql
 volatile
+-- A definer: it marks everybody as changed in track.changed, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -7,6 +7,7 @@ create or replace function recommend.refresh_interactions(most_people int defaul
 returns bigint
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes recommend.interaction, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off

@@ -417,6 +417,7 @@ create or replace function track._describe_items(messages track.parsed_message[]
 returns void
 language sql
 volatile
+-- A definer: it writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -458,6 +459,7 @@ create or replace function track._name_everything(messages track.parsed_message[
 returns void
 language plpgsql
 volatile
+-- A definer: it writes identities, people, event types and items, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -591,6 +593,7 @@ create or replace function track._source_id()
 returns smallint
 language plpgsql
 volatile
+-- A definer: it enters a new name into track.source, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -1,6 +1,7 @@
 create or replace function track._keep_item_ancestors()
 returns trigger
 language plpgsql
+-- A definer: it writes track.item_ancestor, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -78,6 +79,7 @@ create or replace function track._refuse_item_cycle(path bigint[])
 returns boolean
 language plpgsql
 stable
+-- A definer: it reads all items, on behalf of whoever stores one of them.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -2,6 +2,7 @@ create or replace function track._resolve_people(identity_ids bigint[])
 returns int
 language plpgsql
 volatile
+-- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -140,6 +141,7 @@ create or replace function track._lock_people(identity_ids bigint[])
 returns void
 language plpgsql
 volatile
+-- A definer: it locks rows of track.identity and track.person, which takes a right to write them.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -187,6 +189,7 @@ create or replace function track._link(identity_id bigint, linked_identity_id bi
 returns boolean
 language plpgsql
 volatile
+-- A definer: it writes track.identity_link, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -225,6 +228,7 @@ create or replace function track.link_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
+-- A definer: it merges people and moves their data, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

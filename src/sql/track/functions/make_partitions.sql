@@ -2,6 +2,7 @@ create or replace function track.make_partitions(since timestamptz default now()
 returns int
 language plpgsql
 volatile
+-- A definer: only the owner of a table may add partitions to it.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -2,6 +2,7 @@ create or replace function track.rebuild()
 returns bigint
 language sql
 volatile
+-- A definer: it marks everybody in track.stale, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -2,6 +2,7 @@ create or replace function track.record_my_consent(purpose text, granted boolean
 returns privacy.consent
 language plpgsql
 volatile
+-- A definer: it writes privacy.consent, which no role may write, and for the caller's own person only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -7,6 +7,7 @@ create or replace function track.refresh_sessions(most_people int default 2000)
 returns track.refresh_result
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes sessions and page views, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off

@@ -45,6 +45,7 @@ create or replace function track._store_enrolments(enrolments jsonb)
 returns track.sync_result
 language plpgsql
 volatile
+-- A definer: the caller reads its own table, and this writes track.enrolment, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -89,6 +89,7 @@ create or replace function track._store_items(items jsonb, newest_known bigint)
 returns track.sync_result
 language plpgsql
 volatile
+-- A definer: the caller reads its own table, and this writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

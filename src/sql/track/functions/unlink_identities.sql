@@ -2,6 +2,7 @@ create or replace function track.unlink_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
+-- A definer: it splits a person and moves data of hers, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
