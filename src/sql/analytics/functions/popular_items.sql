@@ -140,7 +140,6 @@ returns setof analytics.popular_item
 language plpgsql
 stable
 parallel safe
--- A definer: it runs as insights_reader, which reads people's activity, and answers about groups of them only.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
