@@ -28,6 +28,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -74,6 +78,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare

@@ -6,6 +6,10 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
   select
     item.external_id,

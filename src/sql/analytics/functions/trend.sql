@@ -80,6 +80,10 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare

@@ -120,6 +120,10 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_model ml.model;

@@ -9,6 +9,10 @@ create or replace function ml.adjusted_r2_score(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then

@@ -7,6 +7,10 @@ create or replace function ml.binary_classifier(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(

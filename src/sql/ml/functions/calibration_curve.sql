@@ -9,6 +9,10 @@ create or replace function ml.calibration_curve(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if bins is null or bins not between 2 and 1000 then

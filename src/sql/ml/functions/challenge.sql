@@ -8,6 +8,10 @@ create or replace function ml.challenge(
 returns ml.training
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();

@@ -8,6 +8,10 @@ create or replace function ml.clustered_variance_linregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._sandwich('clustered_variance_linregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, 20, 1e-6);

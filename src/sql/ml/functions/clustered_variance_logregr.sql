@@ -12,6 +12,10 @@ create or replace function ml.clustered_variance_logregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then

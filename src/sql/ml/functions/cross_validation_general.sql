@@ -20,6 +20,10 @@ create or replace function ml.cross_validation_general(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare

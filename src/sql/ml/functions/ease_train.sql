@@ -146,6 +146,10 @@ create or replace function ml.ease_train(
 )
 returns setof ml.ease_row
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation constant regclass := ml._relation(source_table);

@@ -6,6 +6,10 @@ create or replace function ml.ets_forecast(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_model regclass := ml._relation(model_table);

@@ -31,9 +31,11 @@ create or replace function ml.export_training_set(
 returns setof text
 language plpgsql
 volatile
-set client_min_messages to warning
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
-set datestyle to 'ISO'
+set client_min_messages to warning
 as $$
 declare
   v_rows constant text := ml._temporary('_ml_train_row');

@@ -21,6 +21,10 @@ create or replace function ml.forest_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(training_table_name);

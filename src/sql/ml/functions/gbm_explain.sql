@@ -169,6 +169,10 @@ create or replace function ml.gbm_explain(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set work_mem to '64MB'
 as $$

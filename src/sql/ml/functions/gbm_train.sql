@@ -23,6 +23,10 @@ create or replace function ml.gbm_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$

@@ -4,6 +4,10 @@ create or replace function ml.get_var_importance(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);

@@ -151,6 +151,9 @@ create or replace function ml.glm(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare

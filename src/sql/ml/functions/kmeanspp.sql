@@ -11,6 +11,10 @@ create or replace function ml.kmeanspp(
 )
 returns ml.kmeans_result
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_result ml.kmeans_result;

@@ -13,6 +13,10 @@ create or replace function ml.kmeanspp_auto(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(rel_source);

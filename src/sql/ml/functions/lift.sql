@@ -8,6 +8,10 @@ create or replace function ml.lift(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if buckets is null or buckets not between 1 and 1000 then

@@ -269,6 +269,9 @@ create or replace function ml.linregr_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare

@@ -7,6 +7,10 @@ create or replace function ml.pca_project(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare

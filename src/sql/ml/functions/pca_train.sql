@@ -59,6 +59,10 @@ create or replace function ml.pca_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$

@@ -4,6 +4,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   return ml._predict(ml._version(project, version), features);

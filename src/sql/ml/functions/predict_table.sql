@@ -8,6 +8,10 @@ create or replace function ml.predict_table(
 returns bigint
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare

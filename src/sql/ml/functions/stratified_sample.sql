@@ -9,6 +9,10 @@ create or replace function ml.stratified_sample(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);

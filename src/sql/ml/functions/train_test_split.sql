@@ -11,6 +11,10 @@ create or replace function ml.train_test_split(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare

@@ -16,6 +16,10 @@ create or replace function ml.tree_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_cp float8 := 0;

@@ -2,6 +2,10 @@ create or replace function ml.watch_models()
 returns setof ml.drift
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_watched record;

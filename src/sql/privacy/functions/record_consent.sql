@@ -12,6 +12,10 @@ volatile
 -- A definer: it writes privacy.consent, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_consent privacy.consent;

@@ -153,6 +153,10 @@ language plpgsql
 volatile
 security definer
 set search_path from current
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare

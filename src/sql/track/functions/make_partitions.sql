@@ -5,6 +5,10 @@ volatile
 -- A definer: only the owner of a table may add partitions to it.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_month timestamp;

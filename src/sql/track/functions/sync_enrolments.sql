@@ -48,6 +48,10 @@ volatile
 -- A definer: the caller reads its own table, and this writes track.enrolment, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_bad record;

@@ -92,6 +92,10 @@ volatile
 -- A definer: the caller reads its own table, and this writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_bad record;
