@@ -1,9 +1,9 @@
-import { once } from "node:events";
 import { Command } from "commander";
 import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { runWorkerOnce, startWorker } from "../worker.ts";
+import { untilEnded } from "./ending.ts";
 
 export default new Command()
   .description("Keeps everything fresh: sessions, rollups, views, partitions, models. `insights start` contains one.")
@@ -20,8 +20,7 @@ export default new Command()
       }
       const worker = await startWorker(config, database);
       console.log("ready: the worker looks after the database");
-      await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-      console.log("stopping …");
+      await untilEnded(database);
       await worker.close();
     } finally {
       await database.close();

@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Config } from "../config.ts";
+import { describeError } from "../errors.ts";
 import { type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
 import { DirectoryInUse } from "./lock.ts";
 
@@ -45,12 +46,18 @@ export async function openDatabase(config: Config, command: string): Promise<Dat
     }
     try {
       const { dataDirectory, databasePort: port } = config;
-      return ownDatabase(await openEmbedded({ dataDirectory, command, port }));
+      return ownDatabase(await openEmbedded({ dataDirectory, command, port, onFailure: endWithDatabase }));
     } catch (error) {
       // Another process was quicker: its database will do.
       if (!(error instanceof DirectoryInUse) || attempt > 5) throw error;
     }
   }
+}
+
+/** Without its database a process has nothing to do. */
+export function endWithDatabase(error: Error): void {
+  console.error(describeError(error));
+  process.exit(1);
 }
 
 /** The embedded database that this process has opened. */

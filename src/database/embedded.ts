@@ -43,7 +43,8 @@ export interface EmbeddedOptions {
   onFailure?: (error: Error) => void;
 }
 
-const passwordFile = "database-password";
+/** What the password of TCP connections is kept in, in the data directory. */
+export const passwordFile = "database-password";
 
 /** Windows has no Unix sockets that PostgreSQL's clients know. */
 const onlyTcp = process.platform === "win32";

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -69,7 +70,7 @@ export interface Lock {
 /** Takes the directory for this process, also from one that died; refuses when a living one holds it. */
 export async function takeLock(directory: string, command: string): Promise<Lock> {
   const path = lockPath(directory);
-  const draft = `${path}.${process.pid}`;
+  const draft = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   const self: LockHolder = { pid: process.pid, began: await processBegan(process.pid), command };
   await writeFile(draft, JSON.stringify(self), { mode: 0o600 });
   try {
@@ -89,7 +90,7 @@ export async function takeLock(directory: string, command: string): Promise<Lock
         );
       }
       // Moved away, not removed: should another process have taken it in between, it gets its lock back.
-      const stale = `${path}.stale.${process.pid}`;
+      const stale = `${draft}.stale`;
       await rename(path, stale).catch(() => {});
       const moved = await read(stale);
       if (moved !== undefined && moved.text !== found.text) await link(stale, path).catch(() => {});
