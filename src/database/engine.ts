@@ -1,8 +1,10 @@
 import type { PGlite } from "@electric-sql/pglite";
-import { Assembler } from "./wire.ts";
+import { Assembler, message } from "./wire.ts";
 
 /** What is known after some messages were answered. */
 export interface Outcome {
+  /** Whether the session said that it is ready for more. */
+  ready: boolean;
   inTransaction: boolean;
   /** `statement_timeout` of the open transaction, where it was asked for. */
   limit: string | undefined;
@@ -23,7 +25,7 @@ export interface Engine {
   /** One statement with values, or a script without. */
   query<T extends object>(sql: string, values?: unknown[]): Promise<T[]>;
   /** Ends what runs, by ending the engine, and opens the database again. What runs then fails with `EngineEnded`. */
-  interrupt?(): void;
+  interrupt?(): Promise<void>;
 }
 
 /** The engine has ended in the middle of a statement, by itself or because it was told to. */
@@ -54,7 +56,8 @@ export class LocalEngine implements Engine {
       throw this.#failure;
     }
     const inTransaction = this.#database.isInTransaction();
-    return { inTransaction, limit: askLimit && inTransaction ? await this.#limit() : undefined };
+    const ready = assembler.last === message.readyForQuery;
+    return { ready, inTransaction, limit: askLimit && inTransaction ? await this.#limit() : undefined };
   }
 
   async #limit(): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
-import { type Engine, EngineEnded } from "./engine.ts";
+import { type Engine, EngineEnded, type Outcome, type Run } from "./engine.ts";
 import { mechanism, ScramServer } from "./scram.ts";
 import {
   askForRows,
@@ -422,8 +422,8 @@ class SessionServer {
     this.#tenant = connection;
     if (connection?.lostTransaction === true) {
       connection.lostTransaction = false;
-      await this.#execute(simpleQuery("begin"));
-      await this.#execute(simpleQuery("select 1 / 0"));
+      await this.#execute({ bytes: simpleQuery("begin") });
+      await this.#execute({ bytes: simpleQuery("select 1 / 0") });
     }
   }
 
@@ -454,7 +454,7 @@ class SessionServer {
       if (connection.copy !== undefined) {
         const bytes = Buffer.concat([connection.copy, batch.bytes]);
         connection.copy = undefined;
-        await this.#execute(bytes, connection, (data) => {
+        await this.#answerWithin(connection, bytes, batch.last, (data) => {
           for (const part of messagesOf(data)) {
             // The client was asked for its rows before.
             if (part[0] !== message.copyInResponse) socket.write(part);
@@ -472,9 +472,8 @@ class SessionServer {
       } else {
         for (const name of batch.names) connection.statements.add(name);
         socket.cork();
-        await this.#execute(batch.bytes, connection, (data) => socket.writable && socket.write(data)).finally(() =>
-          socket.uncork(),
-        );
+        const write = (data: Buffer): void => void (socket.writable && socket.write(data));
+        await this.#answerWithin(connection, batch.bytes, batch.last, write).finally(() => socket.uncork());
       }
     } catch (error) {
       if (!(error instanceof EngineEnded)) throw error;
@@ -505,29 +504,40 @@ class SessionServer {
     connection.socket.write(Buffer.concat([errorResponse(stop, "ERROR"), readyForQuery(wasInTransaction)]));
   }
 
-  /** Lets the engine answer, for a connection no longer than its limit. */
-  async #execute(bytes: Uint8Array, connection?: Connection, reply: (data: Buffer) => void = () => {}): Promise<void> {
-    const askLimit =
-      connection !== undefined &&
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("statement_timeout");
-    let watchdog: NodeJS.Timeout | undefined;
-    if (connection !== undefined) {
-      const limit = connection.transactionLimit ?? connection.limit;
-      connection.began = performance.now();
-      connection.stop = undefined;
-      // Longer than a timer can count is no limit.
-      if (limit < 2 ** 31) watchdog = setTimeout(() => this.#stop(connection, timeout(limit)), limit);
+  /** Lets the session answer, and sees that it does so to the end, which only a flush has not. */
+  async #execute(run: Run, reply: (data: Buffer) => void = () => {}, flush = false): Promise<Outcome> {
+    const outcome = await this.#engine.run(run, reply);
+    if (!outcome.ready && !flush) {
+      // So it ends on a stack that overflows, and nobody knows in which state it is.
+      await this.#engine.interrupt?.();
+      throw new EngineEnded("the embedded database did not answer a statement to its end");
     }
+    this.#inTransaction = outcome.inTransaction;
+    return outcome;
+  }
+
+  /** Lets the session answer a connection, for no longer than its limit. */
+  async #answerWithin(
+    connection: Connection,
+    bytes: Buffer,
+    last: number,
+    reply: (data: Buffer) => void,
+  ): Promise<void> {
+    const limit = connection.transactionLimit ?? connection.limit;
+    connection.began = performance.now();
+    connection.stop = undefined;
+    // What is longer than a timer can count is no limit.
+    const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timeout(limit)), limit) : undefined;
     try {
-      const { inTransaction, limit } = await this.#engine.run({ bytes, askLimit }, reply);
-      this.#inTransaction = inTransaction;
-      if (connection !== undefined) {
-        if (!inTransaction) connection.transactionLimit = undefined;
-        else if (limit !== undefined) connection.transactionLimit = milliseconds(limit) ?? connection.defaultLimit;
+      const askLimit = bytes.includes("statement_timeout");
+      const outcome = await this.#execute({ bytes, askLimit }, reply, last === message.flush);
+      if (!outcome.inTransaction) connection.transactionLimit = undefined;
+      else if (outcome.limit !== undefined) {
+        connection.transactionLimit = milliseconds(outcome.limit) ?? connection.defaultLimit;
       }
     } finally {
       clearTimeout(watchdog);
-      if (connection !== undefined) connection.began = undefined;
+      connection.began = undefined;
     }
   }
 
@@ -538,7 +548,7 @@ class SessionServer {
     setImmediate(() => {
       if (began === undefined || connection.began !== began || connection.stop !== undefined) return;
       connection.stop = reason;
-      this.#engine.interrupt?.();
+      void this.#engine.interrupt?.();
     });
   }
 
@@ -577,10 +587,12 @@ class SessionServer {
     connection.busy = true;
     try {
       this.#meetEngine();
-      await this.#execute(synchronise);
-      if (this.#inTransaction) await this.#execute(simpleQuery("rollback"));
+      await this.#execute({ bytes: synchronise });
+      if (this.#inTransaction) await this.#execute({ bytes: simpleQuery("rollback") });
       if (connection.statements.size > 0 && connection.generation === this.#generation) {
-        await this.#execute(Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]));
+        await this.#execute({
+          bytes: Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]),
+        });
       }
       connection.statements.clear();
       if (connection.touchedSession) this.#dirty = true;
@@ -595,7 +607,7 @@ class SessionServer {
   /** Takes the session's greeting, which every connection gets. */
   async prepare(): Promise<void> {
     const greeting: Buffer[] = [];
-    await this.#execute(startupPacket, undefined, (data) => greeting.push(data));
+    await this.#execute({ bytes: startupPacket }, (data) => greeting.push(data));
     this.#greeting = [...messagesOf(Buffer.concat(greeting))].filter(([type]) => type !== message.backendKeyData);
   }
 

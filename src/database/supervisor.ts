@@ -111,8 +111,8 @@ export class SupervisedEngine implements Engine {
     return await this.#ask<T[]>({ sql, values });
   }
 
-  interrupt(): void {
-    void this.#thread.then((thread) => thread.terminate());
+  async interrupt(): Promise<void> {
+    await (await this.#thread).terminate();
   }
 
   /** Ends the thread: with a checkpoint when nothing runs, else as it is. */

@@ -17,6 +17,7 @@ export const message = {
   copyInResponse: 0x47,
   parameterStatus: 0x53,
   backendKeyData: 0x4b,
+  readyForQuery: 0x5a,
 };
 
 /** Bytes of a start-up packet, and of a message of a client that has not signed in yet. */
@@ -138,6 +139,8 @@ export class Assembler {
   #length = 0;
   /** Bytes without which no message is whole: spares joining every piece of a long one. */
   #needed = 5;
+  /** The type of the last whole message. */
+  last: number | undefined;
 
   /** Keeps a copy of the piece; returns the messages that are whole by now. */
   push(piece: Uint8Array): Buffer | undefined {
@@ -153,6 +156,7 @@ export class Assembler {
         this.#needed = end - whole;
         break;
       }
+      this.last = all[whole];
       whole = end;
     }
     const rest = all.subarray(whole);

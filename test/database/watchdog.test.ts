@@ -103,7 +103,7 @@ describe("a statement that runs longer than its limit", () => {
 
   test("ends its connection when that had prepared statements, which nobody can restore", async () => {
     const bystander = new pg.Client({ connectionString: database.psqlUrl });
-    const lost = new Promise<Error>((resolve) => bystander.once("error", resolve));
+    const lost = new Promise<Error>((resolve) => bystander.on("error", resolve));
     await bystander.connect();
     await bystander.query({ name: "kept", text: "select 1" });
     const owner = new pg.Client({ connectionString: database.psqlUrl });
