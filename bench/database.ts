@@ -3,8 +3,8 @@ import pg from "pg";
 import { readConfig } from "../src/config.ts";
 import { bootstrap, runAsOwner } from "../src/database/migrate.ts";
 import { openPglite } from "../src/database/pglite.ts";
-import { serveSocket } from "../src/database/socket.ts";
 import { expandSql } from "../src/database/sql.ts";
+import { serveLocally } from "../test/support/embedded.ts";
 
 export interface BenchDatabase {
   client: pg.Client;
@@ -22,7 +22,7 @@ export async function benchDatabase(): Promise<BenchDatabase> {
   const { databaseUrl } = readConfig();
   if (databaseUrl === undefined) {
     const embedded = await openPglite();
-    const socket = await serveSocket(embedded);
+    const socket = await serveLocally(embedded);
     const client = await install(socket.url);
     return {
       client,

@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { z } from "zod";
-import { errorCode, InsightsError } from "./errors.ts";
+import { keptSecret } from "./database/directory.ts";
+import { InsightsError } from "./errors.ts";
 
 /** An unset and an empty variable mean the same. */
 const optional = <T extends z.ZodType>(schema: T) =>
@@ -40,8 +39,8 @@ export interface Config {
   poolSize: number;
   /** Where the embedded database, its lock and a generated signing key are kept. */
   dataDirectory: string;
-  /** The port of the embedded database; 0 takes any free one. */
-  databasePort: number;
+  /** A port of 127.0.0.1 for the embedded database, beside its Unix socket; 0 takes any free one. */
+  databasePort: number | undefined;
   /** Key of HS256 tokens; without it, one is generated and kept in the data directory. */
   jwtSecret: string | undefined;
   /** Where an identity provider publishes its keys; replaces `jwtSecret`. */
@@ -69,7 +68,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     pooler: value.INSIGHTS_POOLER,
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,
     dataDirectory: resolve(value.INSIGHTS_DATA_DIR ?? ".insights"),
-    databasePort: value.INSIGHTS_DATABASE_PORT ?? 0,
+    databasePort: value.INSIGHTS_DATABASE_PORT,
     jwtSecret: value.INSIGHTS_JWT_SECRET,
     jwksUrl: value.INSIGHTS_JWKS_URL,
     jwtIssuer: value.INSIGHTS_JWT_ISSUER,
@@ -82,14 +81,5 @@ export function readConfig(variables: Record<string, string | undefined> = proce
 /** The key that signs and checks HS256 tokens: the configured one, or one made once and kept beside the data. */
 export async function signingKey(config: Config): Promise<string> {
   if (config.jwtSecret !== undefined) return config.jwtSecret;
-  const path = join(config.dataDirectory, "jwt-secret");
-  await mkdir(config.dataDirectory, { recursive: true });
-  try {
-    const key = randomBytes(32).toString("base64url");
-    await writeFile(path, `${key}\n`, { flag: "wx", mode: 0o600 });
-    return key;
-  } catch (error) {
-    if (errorCode(error) !== "EEXIST") throw error;
-    return (await readFile(path, "utf8")).trim();
-  }
+  return await keptSecret(config.dataDirectory, "jwt-secret");
 }

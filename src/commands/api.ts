@@ -1,9 +1,9 @@
-import { once } from "node:events";
 import { Command } from "commander";
 import { startApi } from "../api/server.ts";
 import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
+import { untilEnded } from "./ending.ts";
 
 export default new Command()
   .description("Serves the GraphQL API and its pages. `insights start` contains one.")
@@ -12,11 +12,10 @@ export default new Command()
     const config = readConfig();
     const database = await openDatabase(config, "api");
     try {
-      if (database.own) await migrate(database.url);
+      if (database.own) await migrate(database.migrationUrl ?? database.url);
       const api = await startApi(config, database);
       console.log(`ready: ${api.url}/graphql, ${api.url}/graphiql to try it, ${api.url}/healthz`);
-      await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-      console.log("stopping …");
+      await untilEnded(database);
       await api.close();
     } finally {
       await database.close();

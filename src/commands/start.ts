@@ -1,16 +1,18 @@
+import { join } from "node:path";
 import { Command } from "commander";
 import type pg from "pg";
 import { signToken } from "../api/authentication.ts";
 import { authenticationOptions, startApi } from "../api/server.ts";
 import { type Config, readConfig } from "../config.ts";
-import { createPool, type Database, openDatabase } from "../database/connect.ts";
-import { openEmbedded } from "../database/embedded.ts";
+import { createPool, type Database, endWithDatabase, openDatabase, ownDatabase } from "../database/connect.ts";
+import { openEmbedded, passwordFile } from "../database/embedded.ts";
 import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
 import { startWorker } from "../worker.ts";
+import { endInTime } from "./ending.ts";
 import { refreshes, workOff } from "./refresh.ts";
 
 /** What was started, given back in reverse order. */
@@ -39,13 +41,9 @@ async function open(config: Config): Promise<Database> {
     dataDirectory: config.dataDirectory,
     command: "start",
     port: config.databasePort,
-    onFailure: (error) => {
-      console.error(describeError(error));
-      console.error("hint: Start it again; everything that was acknowledged is there.");
-      process.exit(1);
-    },
+    onFailure: endWithDatabase,
   });
-  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
+  return ownDatabase(opened);
 }
 
 async function exists(pool: pg.Pool, query: string): Promise<boolean> {
@@ -121,6 +119,7 @@ export default new Command()
       // A second Ctrl-C does not wait.
       process.once("SIGINT", () => process.exit(130));
       if (serving) console.log("\nstopping …");
+      endInTime({ embedded: config.databaseUrl === undefined }, serving ? 0 : 130);
       void closers.closeAll().finally(() => process.exit(serving ? 0 : 130));
     };
     process.once("SIGINT", end);
@@ -133,7 +132,7 @@ export default new Command()
       closers.add(() => database.close());
       await step(
         "Migrating",
-        () => migrate(database.url),
+        () => migrate(database.migrationUrl ?? database.url),
         ({ applied, current }) => (applied.length > 0 || current ? "brought up to date" : "up to date"),
       );
       const pool = createPool(database, 4);
@@ -153,11 +152,15 @@ export default new Command()
 
       serving = true;
       const authentication = await authenticationOptions(config);
+      const password =
+        database.embedded && config.databasePort !== undefined
+          ? ` (password in ${join(config.dataDirectory, passwordFile)})`
+          : "";
       console.log(`
 ready in ${((performance.now() - began) / 1000).toFixed(1)} s
   start page  ${api.url}/
   GraphQL     ${api.url}/graphiql
-  database    psql ${withoutPassword(database.url)}
+  database    psql "${database.psqlUrl ?? withoutPassword(database.url)}"${password}
 
 Tokens for the header "Authorization: Bearer …", good for 12 hours:`);
       for (const role of ["learner", "analyst", "admin"] as const) {

@@ -1,9 +1,9 @@
-import { once } from "node:events";
 import { Command } from "commander";
 import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { runWorkerOnce, startWorker } from "../worker.ts";
+import { untilEnded } from "./ending.ts";
 
 export default new Command()
   .description("Keeps everything fresh: sessions, rollups, views, partitions, models. `insights start` contains one.")
@@ -13,15 +13,14 @@ export default new Command()
     const config = readConfig();
     const database = await openDatabase(config, "worker");
     try {
-      if (database.own) await migrate(database.url);
+      if (database.own) await migrate(database.migrationUrl ?? database.url);
       if (options.once) {
         await runWorkerOnce(database);
         return;
       }
       const worker = await startWorker(config, database);
       console.log("ready: the worker looks after the database");
-      await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-      console.log("stopping …");
+      await untilEnded(database);
       await worker.close();
     } finally {
       await database.close();

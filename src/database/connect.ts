@@ -1,11 +1,17 @@
 import pg from "pg";
 import type { Config } from "../config.ts";
-import { findEmbedded, openEmbedded } from "./embedded.ts";
+import { describeError } from "../errors.ts";
+import { type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
+import { DirectoryInUse } from "./lock.ts";
 
 /** Where the database is, and how to speak with it. */
 export interface Database {
   readonly url: string;
-  /** The embedded database: one session for all, superuser only. */
+  /** Where migrations need another login than everything else: on the embedded database, its superuser. */
+  readonly migrationUrl?: string;
+  /** What psql is called with, where that is not `url`. */
+  readonly psqlUrl?: string;
+  /** The embedded database: one session for all. */
   readonly embedded: boolean;
   /**
    * A transaction pooler stands in between (the embedded database is one, in effect): no named prepared statements, no
@@ -33,11 +39,30 @@ export async function openDatabase(config: Config, command: string): Promise<Dat
     const pooler = config.pooler ?? looksPooled(config.databaseUrl);
     return { url: config.databaseUrl, embedded: false, pooler, own: false, close: async () => {} };
   }
-  const running = await findEmbedded(config.dataDirectory);
-  if (running !== undefined)
-    return { url: running.url, embedded: true, pooler: true, own: false, close: async () => {} };
-  const opened = await openEmbedded({ dataDirectory: config.dataDirectory, command, port: config.databasePort });
-  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
+  for (let attempt = 1; ; attempt++) {
+    const running = await findEmbedded(config.dataDirectory);
+    if (running !== undefined) {
+      return { ...running, embedded: true, pooler: true, own: false, close: async () => {} };
+    }
+    try {
+      const { dataDirectory, databasePort: port } = config;
+      return ownDatabase(await openEmbedded({ dataDirectory, command, port, onFailure: endWithDatabase }));
+    } catch (error) {
+      // Another process was quicker: its database will do.
+      if (!(error instanceof DirectoryInUse) || attempt > 5) throw error;
+    }
+  }
+}
+
+/** Without its database a process has nothing to do. */
+export function endWithDatabase(error: Error): void {
+  console.error(describeError(error));
+  process.exit(1);
+}
+
+/** The embedded database that this process has opened. */
+export function ownDatabase({ url, migrationUrl, psqlUrl, close }: EmbeddedDatabase): Database {
+  return { url, migrationUrl, psqlUrl, embedded: true, pooler: true, own: true, close };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */

@@ -1,16 +1,35 @@
-import { mkdir } from "node:fs/promises";
+import { chmod, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { errorCode, InsightsError } from "../errors.ts";
-import { moduleEnding } from "../paths.ts";
-import type { ThreadOptions, ThreadReport } from "./embedded-thread.ts";
-import { lockHolder, takeLock } from "./lock.ts";
+import {
+  answers,
+  freeSocket,
+  keptSecret,
+  privateDirectory,
+  socketFolder,
+  socketPath,
+  socketPort,
+  sweep,
+} from "./directory.ts";
+import { type Address, lockHolder, takeLock } from "./lock.ts";
+import { administrator, ordinaryLogin, serveSocket } from "./socket.ts";
+import { SupervisedEngine } from "./supervisor.ts";
 
-/** The embedded database, served on a socket of 127.0.0.1. */
-export interface EmbeddedDatabase {
+/** How the running embedded database is reached. */
+export interface EmbeddedAddress {
+  /** For the commands of this package: as an ordinary role, with time for long jobs. */
   readonly url: string;
-  readonly port: number;
+  /** For migrations: as the superuser. */
+  readonly migrationUrl: string;
+}
+
+/** The embedded database, open in this process. */
+export interface EmbeddedDatabase extends EmbeddedAddress {
+  /** For people with psql: as an ordinary role, without the password. */
+  readonly psqlUrl: string;
+  /** The port of 127.0.0.1, where one was asked for. */
+  readonly port: number | undefined;
   close(): Promise<void>;
 }
 
@@ -18,15 +37,43 @@ export interface EmbeddedOptions {
   dataDirectory: string;
   /** What the lock says to others: the command that holds the database. */
   command: string;
-  port?: number;
-  /** Called when the database ends by itself; nothing that was acknowledged is lost. */
+  /** A port of 127.0.0.1 to listen on beside the Unix socket, for clients with the password; 0 takes any free one. */
+  port?: number | undefined;
+  /** Called when the database ends and cannot be opened again; nothing that was acknowledged is lost. */
   onFailure?: (error: Error) => void;
 }
 
-/** Codes of a directory that can not be made or written in. */
-const unusable = new Set(["EACCES", "EEXIST", "ENOENT", "ENOSPC", "ENOTDIR", "EPERM", "EROFS"]);
+/** What the password of TCP connections is kept in, in the data directory. */
+export const passwordFile = "database-password";
 
-const urlOf = (port: number): string => `postgres://postgres@127.0.0.1:${port}/postgres`;
+/** Windows has no Unix sockets that PostgreSQL's clients know. */
+const onlyTcp = process.platform === "win32";
+
+/** Milliseconds between two looks at the rights of files that have come since. */
+const sweepEvery = 60_000;
+
+/** How long a statement of a command or of the worker may run, and one of a migration. */
+const limits = { commands: "10min", migrations: "1h" };
+
+const escaped = (text: string): string =>
+  encodeURIComponent(text)
+    .replaceAll("%2F", "/")
+    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
+
+/** An address that PostgreSQL's own clients and node-postgres understand, and a shell within double quotes. */
+function urlOf({ host, port }: Address, user: string, password: string | undefined, limit?: string): string {
+  const options = limit === undefined ? "" : `options=${encodeURIComponent(`-c statement_timeout=${limit}`)}`;
+  if (host.startsWith("/")) {
+    return `postgres:///postgres?host=${escaped(host)}&user=${user}${options === "" ? "" : `&${options}`}`;
+  }
+  const login = password === undefined ? user : `${user}:${password}`;
+  return `postgres://${login}@${host}:${port}/postgres${options === "" ? "" : `?${options}`}`;
+}
+
+const addressesOf = (address: Address, password: string | undefined): EmbeddedAddress => ({
+  url: urlOf(address, ordinaryLogin, password, limits.commands),
+  migrationUrl: urlOf(address, administrator, password, limits.migrations),
+});
 
 /**
  * Opens the embedded database of a data directory, which nobody else may have open. It runs on a thread of its own, so
@@ -35,67 +82,77 @@ const urlOf = (port: number): string => `postgres://postgres@127.0.0.1:${port}/p
 export async function openEmbedded({
   dataDirectory,
   command,
-  port = 0,
-  onFailure,
+  port: wantedPort = onlyTcp ? 0 : undefined,
+  onFailure = () => {},
 }: EmbeddedOptions): Promise<EmbeddedDatabase> {
-  const lock = await mkdir(dataDirectory, { recursive: true })
-    .then(() => takeLock(dataDirectory, command))
-    .catch((error: unknown) => {
-      if (!unusable.has(errorCode(error) ?? "")) throw error;
-      throw new InsightsError(`the embedded database can not be kept in ${dataDirectory}: ${String(error)}`, {
-        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+  await privateDirectory(dataDirectory);
+  const lock = await takeLock(dataDirectory, command);
+  const giveBack: (() => Promise<void>)[] = [() => lock.release()];
+  const closeAll = async (): Promise<void> => {
+    for (const close of giveBack.splice(0).reverse()) await close();
+  };
+  try {
+    const folder = onlyTcp ? undefined : await socketFolder(dataDirectory);
+    const path = folder && socketPath(folder);
+    if (path !== undefined) await freeSocket(path);
+    const password = wantedPort === undefined ? undefined : await keptSecret(dataDirectory, passwordFile);
+
+    const engine = await SupervisedEngine.open({ directory: join(dataDirectory, "database") }, onFailure);
+    giveBack.push(async () => {
+      await engine.close();
+      await sweep(dataDirectory);
+    });
+    await sweep(dataDirectory);
+    const sweeper = setInterval(() => void sweep(dataDirectory).catch(() => {}), sweepEvery).unref();
+    giveBack.push(async () => clearInterval(sweeper));
+
+    const tcp = wantedPort === undefined || password === undefined ? undefined : { port: wantedPort, password };
+    const socket = await serveSocket(engine, { ...(path && { path }), ...(tcp && { tcp }) }).catch((error: unknown) => {
+      if (errorCode(error) !== "EADDRINUSE") throw error;
+      throw new InsightsError(`port ${wantedPort} is taken`, {
+        hint: "Set INSIGHTS_DATABASE_PORT to a free port, or leave it out.",
         cause: error,
       });
     });
-  try {
-    const options: ThreadOptions = { directory: join(dataDirectory, "database"), port };
-    const thread = new Worker(new URL(`embedded-thread${moduleEnding}`, import.meta.url), {
-      workerData: options,
-      // Not those of the process: some of them, such as --input-type, are not for files.
-      execArgv: [],
+    giveBack.push(async () => {
+      await socket.stop();
+      if (path !== undefined) await rm(path, { force: true });
     });
-    let closing = false;
-    const bound = await new Promise<number>((resolve, reject) => {
-      thread.on("message", (report: ThreadReport) => {
-        if ("port" in report) resolve(report.port);
-        else reject(new InsightsError(report.error, { hint: report.hint }));
-      });
-      thread.on("error", reject);
-      thread.on("exit", () => {
-        const error = new Error("the embedded database has ended");
-        reject(error);
-        if (!closing) onFailure?.(error);
-      });
-    });
-    await lock.publish(bound);
+    if (path !== undefined) await chmod(path, 0o600);
+
+    const overTcp: Address = { host: "127.0.0.1", port: socket.port ?? 0 };
+    const address: Address = folder === undefined ? overTcp : { host: folder, port: socketPort };
+    await lock.publish(address);
     return {
-      url: urlOf(bound),
-      port: bound,
-      async close() {
-        if (closing) return;
-        closing = true;
-        const exited = new Promise((resolve) => thread.once("exit", resolve));
-        thread.postMessage("close");
-        await exited;
-        await lock.release();
-      },
+      ...addressesOf(address, folder === undefined ? password : undefined),
+      psqlUrl: urlOf(socket.port === undefined ? address : overTcp, ordinaryLogin, undefined),
+      port: socket.port,
+      close: closeAll,
     };
   } catch (error) {
-    await lock.release();
+    await closeAll();
     throw error;
   }
 }
 
-/** The running database of a data directory, when a process has it open; waits while that process starts. */
-export async function findEmbedded(dataDirectory: string): Promise<{ url: string } | undefined> {
+/** The running database of a data directory, when a process has it open; waits while that process starts or ends. */
+export async function findEmbedded(dataDirectory: string): Promise<EmbeddedAddress | undefined> {
   for (const deadline = Date.now() + 30_000; ; await wait(100)) {
     const holder = await lockHolder(dataDirectory);
     if (holder === undefined) return undefined;
-    if (holder.port !== undefined) return { url: urlOf(holder.port) };
+    const { address } = holder;
+    if (address !== undefined) {
+      const unix = address.host.startsWith("/");
+      if (await answers(unix ? { path: socketPath(address.host) } : address)) {
+        const password = unix ? undefined : (await readFile(join(dataDirectory, passwordFile), "utf8")).trim();
+        return addressesOf(address, password);
+      }
+    }
     if (Date.now() > deadline) {
-      throw new InsightsError(`"insights ${holder.command}" (process ${holder.pid}) does not come up`, {
-        hint: `Stop it and look at what it said; it holds ${dataDirectory}.`,
-      });
+      throw new InsightsError(
+        `"insights ${holder.command}" (process ${holder.pid}) holds ${dataDirectory} and does not answer`,
+        { hint: "Look at what it says, end it, and try again." },
+      );
     }
   }
 }

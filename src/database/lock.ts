@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -13,16 +14,18 @@ const holder = z.object({
   /** When the process began, as the system counts it: tells a process from a later one with the same number. */
   began: z.string(),
   command: z.string(),
-  /** The port of its socket, once it listens. */
-  port: z.number().int().optional(),
+  /** Where its socket is, once it listens: the folder of a Unix socket, or 127.0.0.1, and a port. */
+  address: z.object({ host: z.string(), port: z.number().int() }).optional(),
 });
 
 export type LockHolder = z.infer<typeof holder>;
+export type Address = NonNullable<LockHolder["address"]>;
 
-/** Field 22 of /proc/<pid>/stat; empty where the system has no such file. */
+/** Field 22 of /proc/<pid>/stat; empty where the system has no such file, or has the process no more but for its parent. */
 async function processBegan(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return state === "Z" || state === "X" ? "" : (fields[18] ?? "");
 }
 
 async function isAlive({ pid, began }: LockHolder): Promise<boolean> {
@@ -56,18 +59,20 @@ export async function lockHolder(directory: string): Promise<LockHolder | undefi
   return found?.holder !== undefined && (await isAlive(found.holder)) ? found.holder : undefined;
 }
 
+export class DirectoryInUse extends InsightsError {}
+
 export interface Lock {
   /** Tells others where the socket is. */
-  publish(port: number): Promise<void>;
+  publish(address: Address): Promise<void>;
   release(): Promise<void>;
 }
 
 /** Takes the directory for this process, also from one that died; refuses when a living one holds it. */
 export async function takeLock(directory: string, command: string): Promise<Lock> {
   const path = lockPath(directory);
-  const draft = `${path}.${process.pid}`;
+  const draft = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   const self: LockHolder = { pid: process.pid, began: await processBegan(process.pid), command };
-  await writeFile(draft, JSON.stringify(self));
+  await writeFile(draft, JSON.stringify(self), { mode: 0o600 });
   try {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -79,15 +84,13 @@ export async function takeLock(directory: string, command: string): Promise<Lock
       const found = await read(path);
       if (found === undefined) continue;
       if ((found.holder !== undefined && (await isAlive(found.holder))) || attempt > 5) {
-        throw new InsightsError(
+        throw new DirectoryInUse(
           `${directory} is in use by "insights ${found.holder?.command}" (process ${found.holder?.pid})`,
-          {
-            hint: "Stop that process first, or set INSIGHTS_DATA_DIR to another directory and PORT to another port.",
-          },
+          { hint: "Stop that process first, or set INSIGHTS_DATA_DIR to another directory and PORT to another port." },
         );
       }
       // Moved away, not removed: should another process have taken it in between, it gets its lock back.
-      const stale = `${path}.stale.${process.pid}`;
+      const stale = `${draft}.stale`;
       await rename(path, stale).catch(() => {});
       const moved = await read(stale);
       if (moved !== undefined && moved.text !== found.text) await link(stale, path).catch(() => {});
@@ -97,8 +100,8 @@ export async function takeLock(directory: string, command: string): Promise<Lock
     await rm(draft, { force: true });
   }
   return {
-    async publish(port) {
-      await writeFile(draft, JSON.stringify({ ...self, port }));
+    async publish(address) {
+      await writeFile(draft, JSON.stringify({ ...self, address }), { mode: 0o600 });
       await rename(draft, path);
     },
     release: () => rm(path, { force: true }),

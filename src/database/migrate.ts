@@ -8,6 +8,7 @@ import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
+import { ordinaryLogin } from "./socket.ts";
 import { compileSql, migrationsDirectory } from "./sql.ts";
 
 const oldestServer = 150_000;
@@ -98,11 +99,40 @@ async function createRoles(client: pg.ClientBase): Promise<void> {
   }
 }
 
+/**
+ * The login of the embedded database for everything but migrations: it may do all that can be done to the data, but is
+ * no superuser, so that a "copy … to program" or "to '/file'" is refused instead of ending the engine. A real server
+ * has logins of its own.
+ */
+async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
+  await client.query(`
+    do $$
+    declare
+      v_role name;
+    begin
+      if version() !~ 'wasm|emscripten' then
+        return;
+      end if;
+      if to_regrole('${ordinaryLogin}') is null then
+        create role ${ordinaryLogin} login;
+        comment on role ${ordinaryLogin} is 'Canvas Flow Insights: login of the embedded database, no superuser.';
+      end if;
+      for v_role in select rolname from pg_roles where starts_with(rolname, 'insights_') loop
+        execute format('grant %I to ${ordinaryLogin} with inherit true, set true', v_role);
+      end loop;
+      grant pg_read_all_data, pg_write_all_data, pg_monitor to ${ordinaryLogin};
+      execute format('grant connect, create, temporary on database %I to ${ordinaryLogin}', current_database());
+      grant usage, create on schema public to ${ordinaryLogin};
+    end;
+    $$`);
+}
+
 /** What must stand before the first migration: a server that is new enough, pgvector, and the roles of the cluster. */
 export async function bootstrap(client: pg.ClientBase): Promise<void> {
   await checkServer(client);
   await createVector(client);
   await createRoles(client);
+  await createEmbeddedLogin(client);
 }
 
 /** The queue of graphile-worker, by its own migrations, owned as everything else is. */

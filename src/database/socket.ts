@@ -1,39 +1,51 @@
+import { randomInt } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
-import type { PGlite } from "@electric-sql/pglite";
+import { type Engine, EngineEnded, type Outcome, type Run } from "./engine.ts";
+import { mechanism, ScramServer } from "./scram.ts";
+import {
+  askForRows,
+  authentication,
+  type Batch,
+  backendKeyData,
+  batchEnds,
+  closeStatement,
+  copyEnds,
+  errorResponse,
+  Inbox,
+  message,
+  messagesOf,
+  parameterStatus,
+  type Refusal,
+  readyForQuery,
+  request,
+  simpleQuery,
+  startupPacket,
+  startupParameters,
+  synchronise,
+} from "./wire.ts";
 
 /*
  * PostgreSQL clients reach the embedded database through this server. The database is one session, so the server is
  * what a transaction pooler is: a connection owns the session from the first message of a batch until the batch is
- * synchronised and no transaction is open. (The server that comes with PGlite hands the session over between single
- * messages, so that a statement larger than one network packet can lose its parameters to another client's.)
+ * synchronised and no transaction is open.
+ *
+ * All of it works around https://github.com/electric-sql/pglite/issues/1046: the server that comes with PGlite
+ * (pglite-socket) hands the session over between single messages, so that a statement larger than one network packet
+ * can lose its parameters to another client's. It can go once that server keeps the session for a client until its
+ * batch is synchronised; the limit of time, the logins and the password then need a place of their own.
  */
 
-/** The parts of the PostgreSQL wire protocol, version 3, that a pooler has to know. */
-const sslRequest = 80877103;
-const gssRequest = 80877104;
-const cancelRequest = 80877102;
-const longestStartup = 10_000;
-const message = {
-  query: 0x51,
-  parse: 0x50,
-  sync: 0x53,
-  flush: 0x48,
-  functionCall: 0x46,
-  terminate: 0x58,
-  copyDone: 0x63,
-  copyFail: 0x66,
-  copyInResponse: 0x47,
-};
+/** The login of the engine itself, a superuser: for migrations. */
+export const administrator = "postgres";
+/** The login of everybody else, an ordinary role. */
+export const ordinaryLogin = "insights";
 
-/** Where the server has to do something before the next message makes sense. */
-const batchEnds: ReadonlySet<number> = new Set([
-  message.query,
-  message.sync,
-  message.flush,
-  message.functionCall,
-  message.terminate,
-]);
-const copyEnds: ReadonlySet<number> = new Set([message.copyDone, message.copyFail, message.terminate]);
+/** Milliseconds that a statement may run where the client sets no `statement_timeout`. */
+const defaultLimit = 60_000;
+/** A cancelled statement costs everybody the time in which the database is opened again: it gets this long to end by itself. */
+const cancelAfter = 1000;
+/** Milliseconds that a client has to sign in. */
+const signInLimit = 10_000;
 
 /** A statement that asks the client for rows, alone in its query. */
 const copyFromClient = /^(?:\s|--.*\n|\/\*[\s\S]*?\*\/)*copy\b[^;]*\bfrom\s+stdin\b[^;]*;?\s*$/i;
@@ -47,85 +59,8 @@ const touchesSession =
 /** Settings with a dot in their name, which the server does not list. */
 const customSetting = /\b(?:set\s+(?:session\s+)?|set_config\s*\(\s*')([a-z_]\w*\.[a-z_]\w*)/gi;
 
-/** Messages that are answered together. */
-interface Batch {
-  bytes: Buffer;
-  /** The type of the last message. */
-  last: number;
-  /** Prepared statements that the batch names. */
-  names: string[];
-  /** The statements in it. */
-  sql: string;
-}
-
-/** What one connection has sent and not yet had answered, cut at message boundaries. */
-class Inbox {
-  #buffer: Buffer = Buffer.alloc(0);
-  #chunks: Buffer[] = [];
-  #length = 0;
-  /** Bytes without which the message under way is not complete: spares joining every packet of a long one. */
-  #needed = 0;
-
-  push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
-  }
-
-  #gather(): Buffer {
-    if (this.#chunks.length > 0) {
-      this.#buffer = Buffer.concat([this.#buffer, ...this.#chunks]);
-      this.#chunks = [];
-    }
-    return this.#buffer;
-  }
-
-  #take(length: number): Buffer {
-    const taken = this.#buffer.subarray(0, length);
-    this.#buffer = this.#buffer.subarray(length);
-    this.#length -= length;
-    return taken;
-  }
-
-  /** A start-up packet, which has a length but no type. */
-  startup(): Buffer | undefined {
-    if (this.#length < 8) return undefined;
-    const length = this.#gather().readInt32BE(0);
-    if (length < 8 || length > longestStartup) throw new Error("this is not the PostgreSQL protocol");
-    return this.#length < length ? undefined : this.#take(length);
-  }
-
-  /** All messages up to and including the next one of the given types. */
-  batch(ends: ReadonlySet<number>): Batch | undefined {
-    const buffer = this.#needed > this.#length ? undefined : this.#gather();
-    if (buffer === undefined) return undefined;
-    const names: string[] = [];
-    const statements: string[] = [];
-    let position = 0;
-    while (position + 5 <= buffer.length) {
-      const type = buffer.readUInt8(position);
-      const end = position + 1 + buffer.readInt32BE(position + 1);
-      if (end < position + 5) throw new Error("this is not the PostgreSQL protocol");
-      if (end > buffer.length) {
-        this.#needed = end;
-        return undefined;
-      }
-      if (type === message.parse) {
-        const endOfName = buffer.indexOf(0, position + 5);
-        const name = buffer.toString("utf8", position + 5, endOfName);
-        if (name !== "") names.push(name);
-        statements.push(buffer.toString("utf8", endOfName + 1, buffer.indexOf(0, endOfName + 1)));
-      } else if (type === message.query) {
-        statements.push(buffer.toString("utf8", position + 5, end - 1));
-      }
-      if (ends.has(type)) {
-        this.#needed = 0;
-        return { bytes: this.#take(end), last: type, names, sql: statements.join(";") };
-      }
-      position = end;
-    }
-    return undefined;
-  }
-}
+/** What may change whose rights the session has. */
+const touchesAuthorization = /\bauthorization\b|\bsession_authorization\b|\bdiscard\b/i;
 
 interface Setting {
   name: string;
@@ -135,96 +70,246 @@ interface Setting {
 interface Connection {
   socket: Socket;
   inbox: Inbox;
-  started: boolean;
+  /** How far it is with signing in; over TCP with a password. */
+  stage: "startup" | "password" | "proof" | "admitted" | "started";
+  scram: ScramServer | undefined;
+  user: string;
+  /** Tells it from others in a request to cancel. */
+  process: number;
+  secret: number;
+  /** Milliseconds that a statement of it may run; the second for the open transaction. */
+  limit: number;
+  transactionLimit: number | undefined;
+  defaultLimit: number;
   /** Prepared statements that it named, which live in the shared session until they are closed. */
   statements: Set<string>;
-  /** It may have changed the session's settings since they were last put aside. */
+  /** The engine in which it has them. */
+  generation: number;
+  /** It may have changed the session's settings since they were last looked at. */
   touchedSession: boolean;
   customSettings: Set<string>;
-  /** Its settings, put aside while others have the session. */
+  /** Its settings, for when others have had the session. */
   settings: Setting[];
+  /** Its transaction was lost with an engine: what it sends is refused until it rolls back, as in PostgreSQL. */
+  lostTransaction: boolean;
   /** A COPY that waits for its rows: the session reads a statement and its rows in one go. */
   copy: Buffer | undefined;
   /** A batch is being answered. */
   busy: boolean;
+  /** Since when the engine works on a batch of it, and why that is to be stopped. */
+  began: number | undefined;
+  stop: Refusal | undefined;
   /** Ends an open transaction that others wait for too long. */
   patience: NodeJS.Timeout | undefined;
 }
 
-function typed(type: string, body: Buffer): Buffer {
-  const head = Buffer.alloc(5);
-  head.write(type, 0, "latin1");
-  head.writeInt32BE(body.length + 4, 1);
-  return Buffer.concat([head, body]);
-}
+/** A connection that cannot go on, and what it is told. */
+class Refused extends Error {
+  readonly refusal: Refusal;
 
-const startupPacket = Buffer.from("\0\0\0\x17\0\x03\0\0user\0postgres\0\0", "latin1");
-const synchronise = typed("S", Buffer.alloc(0));
-
-/** Closes a prepared statement, without an error when there is none. */
-const closeStatement = (name: string): Buffer => typed("C", Buffer.from(`S${name}\0`));
-
-const errorResponse = (code: string, text: string): Buffer =>
-  typed("E", Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${text}\0\0`));
-
-/** COPY's answer to the client: text, the number of columns left open. */
-const askForRows = typed("G", Buffer.from([0, 0, 0]));
-
-function* messagesOf(buffer: Buffer): Generator<Buffer> {
-  for (let position = 0; position < buffer.length; ) {
-    const end = position + 1 + buffer.readInt32BE(position + 1);
-    yield buffer.subarray(position, end);
-    position = end;
+  constructor(refusal: Refusal) {
+    super(refusal.text);
+    this.refusal = refusal;
   }
 }
 
-export interface DatabaseSocket {
-  readonly url: string;
-  readonly port: number;
-  /** Ends all connections, open transactions rolled back. The database stays open. */
-  stop(): Promise<void>;
+const units: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of a setting such as `10s`; undefined for 0, which is no limit. */
+function milliseconds(setting: string): number | undefined {
+  const [, count = "", unit = "ms"] = /^(\d+)([a-z]+)?$/.exec(setting.trim()) ?? [];
+  return Number(count) * (units[unit] ?? 0) || undefined;
 }
 
+/** `statement_timeout` in a start-up packet: by its name, or among the options of the command line. */
+function askedLimit(parameters: Map<string, string>): number | undefined {
+  const option = /(?:-c\s*|--)statement_timeout=(\w+)/.exec(parameters.get("options") ?? "")?.[1];
+  return milliseconds(parameters.get("statement_timeout") ?? option ?? "");
+}
+
+const restarted: Refusal = {
+  code: "57P01",
+  text: "the embedded database was restarted, and what this connection had prepared is lost",
+  hint: "Connect again.",
+};
+
+function timeout(limit: number): Refusal {
+  return {
+    code: "57014",
+    text: "canceling statement due to statement timeout",
+    hint: `It ran for ${limit / 1000} s. For a longer one: set statement_timeout = '10min'.`,
+  };
+}
+
+const cancelled: Refusal = { code: "57014", text: "canceling statement due to user request" };
+
 class SessionServer {
-  readonly #database: PGlite;
+  readonly #engine: Engine;
   readonly #idleLimit: number;
   readonly #connections = new Set<Connection>();
   readonly #waiting: Connection[] = [];
   #owner: Connection | undefined;
-  /** Whose settings the session has. */
+  /** Whose settings the session has, and whether it has any. */
   #tenant: Connection | undefined;
-  #failure: Error | undefined;
-  #greeting: Buffer = Buffer.alloc(0);
-  readonly server: Server;
+  #dirty = false;
+  /** Whose rights the session has, where that is known. */
+  #authorization: string | undefined;
+  #inTransaction = false;
+  /** The engine that all of this is true of. */
+  #generation: number;
+  /** Roles that may sign in. */
+  readonly #logins = new Set([administrator]);
+  #greeting: Buffer[] = [];
+  #processes = 0;
+  readonly #servers: Server[] = [];
 
-  constructor(database: PGlite, idleLimit: number) {
-    this.#database = database;
+  constructor(engine: Engine, idleLimit: number) {
+    this.#engine = engine;
     this.#idleLimit = idleLimit;
-    this.server = createServer((socket) => this.#accept(socket));
+    this.#generation = engine.generation;
   }
 
-  #accept(socket: Socket): void {
+  #accept(socket: Socket, password: string | undefined): void {
     const connection: Connection = {
       socket,
       inbox: new Inbox(),
-      started: false,
+      stage: "startup",
+      scram: password === undefined ? undefined : new ScramServer(password),
+      user: "",
+      process: ++this.#processes,
+      secret: randomInt(2 ** 31),
+      limit: defaultLimit,
+      transactionLimit: undefined,
+      defaultLimit,
       statements: new Set(),
+      generation: this.#engine.generation,
       touchedSession: false,
       customSettings: new Set(),
       settings: [],
+      lostTransaction: false,
       copy: undefined,
       busy: false,
+      began: undefined,
+      stop: undefined,
       patience: undefined,
     };
     this.#connections.add(connection);
+    const late = setTimeout(() => {
+      if (connection.stage !== "admitted" && connection.stage !== "started") socket.destroy();
+    }, signInLimit).unref();
     socket.setNoDelay(true);
     socket.on("data", (chunk) => {
       connection.inbox.push(chunk);
-      this.#want(connection);
+      try {
+        while (this.#signIn(connection));
+      } catch (error) {
+        this.#end(connection, error);
+        return;
+      }
+      if (connection.stage === "admitted" || connection.stage === "started") this.#want(connection);
     });
     // A reset is a way to leave; "close" follows it.
     socket.on("error", () => {});
-    socket.on("close", () => void this.#leave(connection));
+    socket.on("close", () => {
+      clearTimeout(late);
+      void this.#leave(connection);
+    });
+  }
+
+  /** Tells a connection why it is closed. */
+  #end({ socket }: Connection, error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    const refusal = error instanceof Refused ? error.refusal : { code: "08P01", text };
+    // Not left to the client, which may be the kind that does not answer.
+    socket.end(errorResponse(refusal), () => socket.destroy());
+  }
+
+  /**
+   * One step of the start-up, which needs no session; true when there may be another. The server speaks it itself:
+   * PGlite ends for good on a packet that it cannot read, and takes everybody for the superuser.
+   */
+  #signIn(connection: Connection): boolean {
+    const { socket, inbox, scram } = connection;
+    if (connection.stage === "startup") {
+      const packet = inbox.startup();
+      if (packet === undefined) return false;
+      const code = packet.readInt32BE(4);
+      if (code === request.cancel) {
+        if (packet.length >= 16) this.#cancel(packet.readInt32BE(8), packet.readInt32BE(12));
+        socket.end();
+        return false;
+      }
+      if (code === request.ssl || code === request.gss) {
+        socket.write("N");
+        return true;
+      }
+      if (code >> 16 !== 3) throw new Error("only version 3 of the PostgreSQL protocol is spoken here");
+      const parameters = startupParameters(packet);
+      connection.user = parameters.get("user") ?? "";
+      connection.defaultLimit = askedLimit(parameters) ?? defaultLimit;
+      connection.limit = connection.defaultLimit;
+      connection.stage = scram === undefined ? "admitted" : "password";
+      if (scram !== undefined) socket.write(authentication(10, `${mechanism}\0\0`));
+      return true;
+    }
+    if (connection.stage === "password" || connection.stage === "proof") {
+      const body = inbox.password();
+      if (body === undefined) return false;
+      const wrong = new Refused({
+        code: "28P01",
+        text: `password authentication failed for user "${connection.user.slice(0, 100)}"`,
+        hint: "The password is in the file database-password of the data directory.",
+      });
+      if (connection.stage === "password") {
+        // The name of the mechanism, the length of the answer, the answer.
+        const start = body.indexOf(0) + 5;
+        const challenge = scram?.challenge(body.toString("utf8", start));
+        if (challenge === undefined || body.toString("utf8", 0, start - 5) !== mechanism) throw wrong;
+        socket.write(authentication(11, challenge));
+        connection.stage = "proof";
+      } else {
+        const verified = scram?.verify(body.toString("utf8"));
+        if (verified === undefined) throw wrong;
+        socket.write(authentication(12, verified));
+        connection.stage = "admitted";
+      }
+      return true;
+    }
+    if (connection.stage === "admitted" && this.#logins.has(connection.user)) this.#greet(connection);
+    return false;
+  }
+
+  /** The session's own greeting, with what is the connection's in it. */
+  #greet(connection: Connection): void {
+    const { socket, user, process, secret } = connection;
+    const own: Record<string, string> =
+      user === administrator ? {} : { session_authorization: user, is_superuser: "off" };
+    const parts = this.#greeting.map((part) => {
+      const name = part[0] === message.parameterStatus ? part.toString("utf8", 5, part.indexOf(0, 5)) : "";
+      const value = own[name];
+      return value === undefined ? part : parameterStatus(name, value);
+    });
+    const ready = parts.pop() ?? Buffer.alloc(0);
+    socket.write(Buffer.concat([...parts, backendKeyData(process, secret), ready]));
+    connection.stage = "started";
+  }
+
+  /** Whether a role may sign in is asked once: the answer "role does not exist" comes again when it is needed. */
+  async #admit(connection: Connection): Promise<void> {
+    const [role] = await this.#engine.query<{ login: boolean }>(
+      "select rolcanlogin as login from pg_catalog.pg_roles where rolname = $1",
+      [connection.user],
+    );
+    if (role?.login !== true) {
+      const name = connection.user.slice(0, 100);
+      throw new Refused({
+        code: "28000",
+        text: role === undefined ? `role "${name}" does not exist` : `role "${name}" is not permitted to log in`,
+        hint: `Sign in as "${ordinaryLogin}"; "insights migrate" makes this role.`,
+      });
+    }
+    this.#logins.add(connection.user);
+    this.#greet(connection);
   }
 
   /** Puts a connection in line for the session, or goes on with it when it owns the session already. */
@@ -260,25 +345,24 @@ class SessionServer {
     let open = false;
     let more = false;
     try {
-      if (!connection.started) {
-        more = this.#start(connection);
+      if (connection.stage === "admitted") {
+        await this.#admit(connection);
+        more = true;
       } else if (this.#connections.has(connection)) {
         const batch = connection.inbox.batch(connection.copy === undefined ? batchEnds : copyEnds);
         if (batch !== undefined) {
           await this.#settle(connection);
-          connection.touchedSession ||= touchesSession.test(batch.sql);
-          for (const [, name = ""] of batch.sql.matchAll(customSetting)) connection.customSettings.add(name);
           await this.#answer(connection, batch);
           open = batch.last === message.flush;
           more = true;
         }
       }
     } catch (error) {
-      connection.socket.end(errorResponse("08P01", error instanceof Error ? error.message : String(error)));
+      this.#end(connection, error);
     } finally {
       connection.busy = false;
       if (!this.#connections.has(connection)) await this.#forget(connection);
-      else if (open || this.#inTransaction()) this.#watch(connection);
+      else if (open || this.#inTransaction) this.#watch(connection);
       else this.#release(connection);
       // More may be waiting, or have come meanwhile: in line again, behind the others.
       if (more) this.#want(connection);
@@ -290,107 +374,198 @@ class SessionServer {
     connection.patience = setTimeout(() => {
       if (this.#waiting.length === 0) this.#watch(connection);
       else {
-        const { socket } = connection;
-        // Not left to the client, which may be the kind that does not answer.
-        socket.end(errorResponse("25P03", "a transaction was left open while others waited"), () => socket.destroy());
+        this.#end(connection, new Refused({ code: "25P03", text: "a transaction was left open while others waited" }));
       }
     }, this.#idleLimit).unref();
   }
 
-  /** Gives the session the settings of its new owner, those of the one before put aside. */
-  async #settle(connection: Connection | undefined): Promise<void> {
-    const before = this.#tenant;
-    if (before === connection) return;
-    this.#tenant = connection;
-    if (before !== undefined && (before.touchedSession || before.settings.length > 0)) {
-      if (this.#connections.has(before)) {
-        const { rows } = await this.#database.query<Setting>(
-          `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings where source = 'session'
-           union all select name, pg_catalog.current_setting(name, true) from pg_catalog.unnest($1::text[]) as custom (name)
-           union all select 'role', pg_catalog.current_setting('role')`,
-          [[...before.customSettings]],
-        );
-        before.settings = rows;
-        before.touchedSession = false;
-      }
-      await this.#database.exec("reset role; reset all");
+  /** What was true of the session went with its engine. */
+  #meetEngine(): void {
+    if (this.#generation === this.#engine.generation) return;
+    this.#generation = this.#engine.generation;
+    this.#tenant = undefined;
+    this.#dirty = false;
+    this.#authorization = undefined;
+    this.#inTransaction = false;
+    // Pools learn now, not at their next query, that a connection is of no use any more.
+    for (const connection of this.#connections) {
+      if (connection.statements.size > 0 && !connection.busy) this.#end(connection, new Refused(restarted));
     }
-    if (connection !== undefined && connection.settings.length > 0) {
-      await this.#database.query(
+  }
+
+  /** Gives the session, outside of a transaction, to a connection: its rights and its settings. */
+  async #settle(connection: Connection | undefined): Promise<void> {
+    this.#meetEngine();
+    if (connection !== undefined && connection.generation !== this.#generation) {
+      if (connection.statements.size > 0) throw new Refused(restarted);
+      connection.generation = this.#generation;
+    }
+    if (this.#inTransaction) return;
+    if (this.#tenant !== connection && this.#dirty) {
+      await this.#engine.query("reset role; reset all");
+      this.#dirty = false;
+    }
+    // A guard against accidents, such as "copy … to program", which ends the engine. It is no boundary: the session
+    // was begun by the superuser, so that "set session authorization" can always bring that one back.
+    if (connection !== undefined && this.#authorization !== connection.user) {
+      this.#authorization = undefined;
+      await this.#engine.query(`set session authorization "${connection.user.replaceAll('"', '""')}"`);
+      this.#authorization = connection.user;
+    }
+    if (connection !== undefined && this.#tenant !== connection && connection.settings.length > 0) {
+      this.#dirty = true;
+      await this.#engine.query(
         "select pg_catalog.set_config(name, value, false) from pg_catalog.json_to_recordset($1) as setting (name text, value text)",
         [JSON.stringify(connection.settings)],
       );
     }
+    this.#tenant = connection;
+    if (connection?.lostTransaction === true) {
+      connection.lostTransaction = false;
+      await this.#execute({ bytes: simpleQuery("begin") });
+      await this.#execute({ bytes: simpleQuery("select 1 / 0") });
+    }
+  }
+
+  /** Remembers the settings of the connection that has the session, once it may have changed them. */
+  async #remember(connection: Connection): Promise<void> {
+    if (this.#inTransaction || !connection.touchedSession) return;
+    connection.touchedSession = false;
+    connection.settings = await this.#engine.query<Setting>(
+      `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings where source = 'session'
+       union all select name, pg_catalog.current_setting(name, true) from pg_catalog.unnest($1::text[]) as custom (name)
+       union all select 'role', pg_catalog.current_setting('role')`,
+      [[...connection.customSettings]],
+    );
+    this.#dirty = true;
+    const limit = connection.settings.find(({ name }) => name === "statement_timeout")?.value;
+    connection.limit = milliseconds(limit ?? "") ?? connection.defaultLimit;
   }
 
   async #answer(connection: Connection, batch: Batch): Promise<void> {
     const { socket } = connection;
-    if (batch.last === message.terminate) {
-      socket.end();
-      return;
-    }
-    if (connection.copy !== undefined) {
-      const output: Buffer[] = [];
-      await this.#execute(Buffer.concat([connection.copy, batch.bytes]), (data) => output.push(data));
-      connection.copy = undefined;
-      for (const part of messagesOf(Buffer.concat(output))) {
-        // The client was asked for its rows before.
-        if (part[0] !== message.copyInResponse) socket.write(part);
-      }
-    } else if (batch.last === message.query && copyFromClient.test(batch.sql)) {
-      connection.copy = batch.bytes;
-      socket.write(askForRows);
-    } else if (copyAmongOthers.test(batch.sql)) {
-      socket.end(errorResponse("0A000", "COPY FROM STDIN has to be a query of its own, in the simple protocol"));
-      return;
-    } else {
-      for (const name of batch.names) connection.statements.add(name);
-      socket.cork();
-      await this.#execute(batch.bytes, (data) => socket.writable && socket.write(data)).finally(() => socket.uncork());
-    }
-  }
-
-  /**
-   * The server speaks the start-up itself, with the session's own greeting: PGlite ends for good on a packet that it
-   * cannot read. What a client asks for there (a user, a database, settings) has no meaning in a shared session.
-   */
-  #start(connection: Connection): boolean {
-    const packet = connection.inbox.startup();
-    if (packet === undefined) return false;
-    const code = packet.readInt32BE(4);
-    if (code === cancelRequest) {
-      // A running statement holds the thread: by the time a wish to cancel it is read, it is over.
-      connection.socket.end();
-      return false;
-    }
-    if (code === sslRequest || code === gssRequest) {
-      connection.socket.write("N");
-    } else if (code >> 16 === 3) {
-      connection.socket.write(this.#greeting);
-      connection.started = true;
-    } else {
-      throw new Error("only version 3 of the PostgreSQL protocol is spoken here");
-    }
-    return true;
-  }
-
-  async #execute(bytes: Uint8Array, reply: (data: Buffer) => void = () => {}): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    connection.touchedSession ||= touchesSession.test(batch.sql);
+    for (const [, name = ""] of batch.sql.matchAll(customSetting)) connection.customSettings.add(name);
     try {
-      await this.#database.runExclusive(() =>
-        this.#database.execProtocolRawStream(new Uint8Array(bytes), {
-          // What comes is a view of the database's own memory: it has to be copied before the next statement runs.
-          onRawData: (data) => reply(Buffer.from(data)),
-        }),
-      );
+      if (batch.last === message.terminate) {
+        socket.end();
+        return;
+      }
+      if (connection.copy !== undefined) {
+        const bytes = Buffer.concat([connection.copy, batch.bytes]);
+        connection.copy = undefined;
+        await this.#answerWithin(connection, bytes, batch.last, (data) => {
+          for (const part of messagesOf(data)) {
+            // The client was asked for its rows before.
+            if (part[0] !== message.copyInResponse) socket.write(part);
+          }
+        });
+      } else if (batch.last === message.query && copyFromClient.test(batch.sql)) {
+        connection.copy = batch.bytes;
+        socket.write(askForRows);
+        return;
+      } else if (copyAmongOthers.test(batch.sql)) {
+        throw new Refused({
+          code: "0A000",
+          text: "COPY FROM STDIN has to be a query of its own, in the simple protocol",
+        });
+      } else {
+        for (const name of batch.names) connection.statements.add(name);
+        socket.cork();
+        const write = (data: Buffer): void => void (socket.writable && socket.write(data));
+        await this.#answerWithin(connection, batch.bytes, batch.last, write).finally(() => socket.uncork());
+      }
     } catch (error) {
-      this.#failure = new Error("the embedded database has failed and must be restarted", { cause: error });
-      throw this.#failure;
+      if (!(error instanceof EngineEnded)) throw error;
+      this.#answerLost(connection, batch);
+      return;
+    }
+    if (touchesAuthorization.test(batch.sql)) this.#authorization = undefined;
+    await this.#remember(connection);
+  }
+
+  /** What a client is told whose statement was lost with the engine. */
+  #answerLost(connection: Connection, { last }: Batch): void {
+    const wasInTransaction = this.#inTransaction;
+    const { stop } = connection;
+    this.#meetEngine();
+    connection.touchedSession = false;
+    if (stop === undefined) {
+      throw new Refused({
+        code: "57P02",
+        text: "the embedded database ended on this statement and was opened again",
+        hint: "Nothing acknowledged is lost. Connect again.",
+      });
+    }
+    // What a client has prepared, or sends before it synchronises, would meet a session that knows nothing of it.
+    if (connection.statements.size > 0 || last === message.flush) throw new Refused(stop);
+    connection.lostTransaction = wasInTransaction;
+    connection.transactionLimit = undefined;
+    connection.socket.write(Buffer.concat([errorResponse(stop, "ERROR"), readyForQuery(wasInTransaction)]));
+  }
+
+  /** Lets the session answer, and sees that it does so to the end, which only a flush has not. */
+  async #execute(run: Run, reply: (data: Buffer) => void = () => {}, flush = false): Promise<Outcome> {
+    const outcome = await this.#engine.run(run, reply);
+    if (!outcome.ready && !flush) {
+      // So it ends on a stack that overflows, and nobody knows in which state it is.
+      await this.#engine.interrupt?.();
+      throw new EngineEnded("the embedded database did not answer a statement to its end");
+    }
+    this.#inTransaction = outcome.inTransaction;
+    return outcome;
+  }
+
+  /** Lets the session answer a connection, for no longer than its limit. */
+  async #answerWithin(
+    connection: Connection,
+    bytes: Buffer,
+    last: number,
+    reply: (data: Buffer) => void,
+  ): Promise<void> {
+    const limit = connection.transactionLimit ?? connection.limit;
+    connection.began = performance.now();
+    connection.stop = undefined;
+    // What is longer than a timer can count is no limit.
+    const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timeout(limit)), limit) : undefined;
+    try {
+      const askLimit = bytes.includes("statement_timeout");
+      const outcome = await this.#execute({ bytes, askLimit }, reply, last === message.flush);
+      if (!outcome.inTransaction) connection.transactionLimit = undefined;
+      else if (outcome.limit !== undefined) {
+        connection.transactionLimit = milliseconds(outcome.limit) ?? connection.defaultLimit;
+      }
+    } finally {
+      clearTimeout(watchdog);
+      connection.began = undefined;
     }
   }
 
-  #inTransaction(): boolean {
-    return this.#failure === undefined && this.#database.isInTransaction();
+  /** Ends what runs for a connection. The only way is to end the engine, which then opens the database again. */
+  #stop(connection: Connection, reason: Refusal): void {
+    const { began } = connection;
+    // An answer that has come while this thread was busy counts.
+    setImmediate(() => {
+      if (began === undefined || connection.began !== began || connection.stop !== undefined) return;
+      connection.stop = reason;
+      void this.#engine.interrupt?.();
+    });
+  }
+
+  /** Honours a request to cancel when it comes from the connection's own client. */
+  #cancel(process: number, secret: number): void {
+    for (const connection of this.#connections) {
+      if (connection.process !== process || connection.secret !== secret) continue;
+      const { began } = connection;
+      if (began === undefined) return;
+      const left = began + cancelAfter - performance.now();
+      setTimeout(
+        () => {
+          if (connection.began === began) this.#stop(connection, cancelled);
+        },
+        Math.max(left, 0),
+      ).unref();
+    }
   }
 
   async #leave(connection: Connection): Promise<void> {
@@ -411,12 +586,16 @@ class SessionServer {
   async #forget(connection: Connection): Promise<void> {
     connection.busy = true;
     try {
-      await this.#execute(synchronise);
-      if (this.#inTransaction()) await this.#execute(typed("Q", Buffer.from("rollback\0")));
-      if (connection.statements.size > 0) {
-        await this.#execute(Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]));
-        connection.statements.clear();
+      this.#meetEngine();
+      await this.#execute({ bytes: synchronise });
+      if (this.#inTransaction) await this.#execute({ bytes: simpleQuery("rollback") });
+      if (connection.statements.size > 0 && connection.generation === this.#generation) {
+        await this.#execute({
+          bytes: Buffer.concat([...[...connection.statements].map(closeStatement), synchronise]),
+        });
       }
+      connection.statements.clear();
+      if (connection.touchedSession) this.#dirty = true;
       if (this.#tenant === connection) await this.#settle(undefined);
     } catch {
       // The failure is told to whoever asks next.
@@ -425,44 +604,63 @@ class SessionServer {
     }
   }
 
-  async listen(port: number): Promise<number> {
+  /** Takes the session's greeting, which every connection gets. */
+  async prepare(): Promise<void> {
     const greeting: Buffer[] = [];
-    await this.#execute(startupPacket, (data) => greeting.push(data));
-    this.#greeting = Buffer.concat(greeting);
+    await this.#execute({ bytes: startupPacket }, (data) => greeting.push(data));
+    this.#greeting = [...messagesOf(Buffer.concat(greeting))].filter(([type]) => type !== message.backendKeyData);
+  }
+
+  /** Listens at an address, where clients have to know the password if there is one. */
+  async listen(address: { path: string } | { host: string; port: number }, password?: string): Promise<number> {
+    const server = createServer((socket) => this.#accept(socket, password));
     await new Promise<void>((resolve, reject) => {
-      this.server.once("error", reject);
-      this.server.listen(port, "127.0.0.1", resolve);
+      server.once("error", reject);
+      server.listen(address, resolve);
     });
-    const address = this.server.address();
-    return typeof address === "object" && address !== null ? address.port : port;
+    this.#servers.push(server);
+    const bound = server.address();
+    return typeof bound === "object" && bound !== null ? bound.port : 0;
   }
 
   async stop(): Promise<void> {
-    const closed = new Promise((resolve) => this.server.close(resolve));
+    const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
     for (const { socket } of this.#connections) socket.destroy();
-    await closed;
+    await Promise.all(closed);
     // Connections that owned the session clean up after their socket has closed.
     while (this.#owner !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 
 export interface SocketOptions {
-  /** 0, the default, takes any free port. */
-  port?: number;
+  /** The path of a Unix socket. Whoever may reach it may use the database: it lies in a directory of its owner's. */
+  path?: string;
+  /** A port of 127.0.0.1, for clients that know the password. 0 takes any free port. */
+  tcp?: { port: number; password: string };
   /** Milliseconds after which a transaction that nothing happens in is rolled back when others wait. */
   idleLimit?: number;
 }
 
-/** Lets PostgreSQL clients reach an embedded database on 127.0.0.1. */
+export interface DatabaseSocket {
+  /** The port of 127.0.0.1, if it listens there. */
+  readonly port: number | undefined;
+  /** Ends all connections, open transactions rolled back. The database stays open. */
+  stop(): Promise<void>;
+}
+
+/** Lets PostgreSQL clients reach an embedded database. */
 export async function serveSocket(
-  database: PGlite,
-  { port = 0, idleLimit = 60_000 }: SocketOptions = {},
+  engine: Engine,
+  { path, tcp, idleLimit = 60_000 }: SocketOptions,
 ): Promise<DatabaseSocket> {
-  const sessions = new SessionServer(database, idleLimit);
-  const bound = await sessions.listen(port);
-  return {
-    url: `postgres://postgres@127.0.0.1:${bound}/postgres`,
-    port: bound,
-    stop: () => sessions.stop(),
-  };
+  const sessions = new SessionServer(engine, idleLimit);
+  await sessions.prepare();
+  try {
+    if (path !== undefined) await sessions.listen({ path });
+    const port = tcp && (await sessions.listen({ host: "127.0.0.1", port: tcp.port }, tcp.password));
+    return { port, stop: () => sessions.stop() };
+  } catch (error) {
+    await sessions.stop();
+    throw error;
+  }
 }

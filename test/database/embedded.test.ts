@@ -1,19 +1,51 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { openDatabase, withClient } from "../../src/database/connect.ts";
+import { socketFolder, socketPath } from "../../src/database/directory.ts";
 import { openEmbedded } from "../../src/database/embedded.ts";
 
+const root = process.getuid?.() === 0;
+const nobody = 65534;
+
+/** A database that is there already: making one takes seconds. */
+let made: string;
 let dataDirectory: string;
 const children: ChildProcess[] = [];
 
+const newDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "insights-embedded-"));
+
+beforeAll(async () => {
+  made = await newDirectory();
+  const database = await openEmbedded({ dataDirectory: made, command: "test" });
+  await withClient(database.migrationUrl, (client) => client.query("create role insights login"));
+  await database.close();
+});
+
+afterAll(() => rm(made, { recursive: true, force: true }));
+
 beforeEach(async () => {
-  dataDirectory = await mkdtemp(join(tmpdir(), "insights-embedded-"));
+  dataDirectory = await newDirectory();
+  await cp(made, dataDirectory, { recursive: true });
 });
 
 afterEach(async () => {
@@ -26,24 +58,28 @@ afterEach(async () => {
   await rm(dataDirectory, { recursive: true, force: true });
 });
 
-/** Another process that opens the database, then inserts numbers for ever and says each one once it is acknowledged. */
-async function startWriter(): Promise<{ child: ChildProcess; acknowledged: number[] }> {
+/** A program that opens the database, then inserts numbers for ever and says each one once it is acknowledged. */
+function writer(): string {
   const connect = new URL("../../src/database/connect.ts", import.meta.url).href;
   const embedded = new URL("../../src/database/embedded.ts", import.meta.url).href;
-  const child = spawn(process.execPath, ["--input-type=module"], { stdio: ["pipe", "pipe", "inherit"] });
-  children.push(child);
-  child.stdin?.end(`
+  return `
     import { withClient } from ${JSON.stringify(connect)};
     import { openEmbedded } from ${JSON.stringify(embedded)};
     const database = await openEmbedded({ dataDirectory: ${JSON.stringify(dataDirectory)}, command: "writer" });
-    await withClient(database.url, async (client) => {
+    await withClient(database.migrationUrl, async (client) => {
       await client.query("create table if not exists number (number int)");
       for (let number = 1; ; number++) {
         await client.query("insert into number values ($1)", [number]);
         console.log(number);
       }
     });
-  `);
+  `;
+}
+
+async function startWriter(): Promise<{ child: ChildProcess; acknowledged: number[] }> {
+  const child = spawn(process.execPath, ["--input-type=module"], { stdio: ["pipe", "pipe", "inherit"] });
+  children.push(child);
+  child.stdin?.end(writer());
   const acknowledged: number[] = [];
   const lines = createInterface({ input: child.stdout as NonNullable<typeof child.stdout> });
   lines.on("line", (line) => acknowledged.push(Number(line)));
@@ -54,66 +90,303 @@ async function startWriter(): Promise<{ child: ChildProcess; acknowledged: numbe
   return { child, acknowledged };
 }
 
-test("after kill -9 every acknowledged row is there, and the lock of the dead process is taken over", async () => {
-  const { child, acknowledged } = await startWriter();
-  await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(200);
-  child.kill("SIGKILL");
-  await once(child, "exit");
+describe("one process at a time", () => {
+  test("after kill -9 every acknowledged row is there, and lock and socket of the dead process are taken over", async () => {
+    const { child, acknowledged } = await startWriter();
+    await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(200);
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    await stat(socketPath(dataDirectory));
 
-  const database = await openEmbedded({ dataDirectory, command: "test" });
-  const stored = await withClient(database.url, async (client) => {
-    const { rows } = await client.query<{ number: number }>("select number from number order by number");
-    return rows.map(({ number }) => number);
-  });
-  await database.close();
-  expect(stored.slice(0, acknowledged.length)).toEqual(acknowledged);
-});
-
-test("while one process has the database, another is refused it and told who has it", async () => {
-  const { child } = await startWriter();
-  await expect(openEmbedded({ dataDirectory, command: "second" })).rejects.toMatchObject({
-    message: `${dataDirectory} is in use by "insights writer" (process ${child.pid})`,
-    hint: expect.stringContaining("INSIGHTS_DATA_DIR"),
-  });
-});
-
-test("a command uses the database that is running, and opens it where none runs", async () => {
-  const config = readConfig({ INSIGHTS_DATA_DIR: dataDirectory });
-  const first = await openDatabase(config, "first");
-  expect(first).toMatchObject({ embedded: true, pooler: true, own: true });
-  const second = await openDatabase(config, "second");
-  expect(second).toMatchObject({ url: first.url, own: false });
-  await second.close();
-  await withClient(first.url, (client) => client.query("select 1"));
-  await first.close();
-  await expect(readFile(join(dataDirectory, "lock"))).rejects.toMatchObject({ code: "ENOENT" });
-});
-
-test("a lock that a process with the same number left, or that is no lock at all, does not stand in the way", async () => {
-  for (const content of [JSON.stringify({ pid: process.pid, began: "1", command: "start", port: 1 }), "", "{"]) {
-    await writeFile(join(dataDirectory, "lock"), content);
     const database = await openEmbedded({ dataDirectory, command: "test" });
-    await database.close();
-  }
-});
-
-test("a taken port is named", async () => {
-  const database = await openEmbedded({ dataDirectory, command: "test" });
-  const other = await mkdtemp(join(tmpdir(), "insights-embedded-"));
-  await expect(openEmbedded({ dataDirectory: other, command: "test", port: database.port })).rejects.toMatchObject({
-    message: `port ${database.port} is taken`,
-  });
-  await database.close();
-  await rm(other, { recursive: true });
-});
-
-test("a directory that can not be one is named, with what to set", async () => {
-  const file = join(dataDirectory, "file");
-  await writeFile(file, "");
-  for (const directory of [file, join(file, "below")]) {
-    await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
-      message: expect.stringContaining(`can not be kept in ${directory}`),
-      hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+    const stored = await withClient(database.migrationUrl, async (client) => {
+      const { rows } = await client.query<{ number: number }>("select number from number order by number");
+      return rows.map(({ number }) => number);
     });
-  }
+    await database.close();
+    expect(stored.slice(0, acknowledged.length)).toEqual(acknowledged);
+  });
+
+  test.skipIf(process.platform !== "linux")(
+    "a killed process that its parent has not noticed yet is dead all the same (needs /proc)",
+    async () => {
+      const file = join(dataDirectory, "..", `writer-${process.pid}.mjs`);
+      await writeFile(file, writer());
+      // "sleep" takes the place of the shell, and never asks for the end of the writer.
+      const script = `${JSON.stringify(process.execPath)} ${JSON.stringify(file)} & echo "pid $!"; exec sleep 600`;
+      const parent = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "inherit"] });
+      children.push(parent);
+      let said = "";
+      parent.stdout.on("data", (chunk) => {
+        said += chunk;
+      });
+      await expect.poll(() => /^pid (\d+)$[\s\S]*^\d+$/m.test(said), { timeout: 30_000 }).toBe(true);
+      const pid = Number(/^pid (\d+)$/m.exec(said)?.[1]);
+      process.kill(pid, "SIGKILL");
+      await expect
+        .poll(async () => (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ")[1]?.[0], { timeout: 10_000 })
+        .toBe("Z");
+      const database = await openDatabase(readConfig({ INSIGHTS_DATA_DIR: dataDirectory }), "sql");
+      expect(database.own).toBe(true);
+      await database.close();
+      await rm(file);
+    },
+  );
+
+  test("while one process has the database, another is refused it and told who has it", async () => {
+    const { child } = await startWriter();
+    await expect(openEmbedded({ dataDirectory, command: "second" })).rejects.toMatchObject({
+      message: `${dataDirectory} is in use by "insights writer" (process ${child.pid})`,
+      hint: expect.stringContaining("INSIGHTS_DATA_DIR"),
+    });
+  });
+
+  test("a command uses the database that is running, and opens it where none runs, also when two come at once", async () => {
+    const config = readConfig({ INSIGHTS_DATA_DIR: dataDirectory });
+    const both = await Promise.all([openDatabase(config, "first"), openDatabase(config, "second")]);
+    const [own, others] = both[0].own ? both : [both[1], both[0]];
+    expect(own).toMatchObject({ embedded: true, pooler: true, own: true });
+    expect(others).toMatchObject({ url: own.url, migrationUrl: own.migrationUrl, own: false });
+    await others.close();
+    await withClient(own.url, (client) => client.query("select 1"));
+    await own.close();
+    await expect(readFile(join(dataDirectory, "lock"))).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(stat(socketPath(dataDirectory))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("a lock that a process with the same number left, or that is no lock at all, does not stand in the way", async () => {
+    for (const content of [JSON.stringify({ pid: process.pid, began: "1", command: "start" }), "", "{"]) {
+      await writeFile(join(dataDirectory, "lock"), content);
+      const database = await openEmbedded({ dataDirectory, command: "test" });
+      await database.close();
+    }
+  });
+
+  test("a socket that another process listens on is named", async () => {
+    const path = socketPath(dataDirectory);
+    const other = createServer().listen(path);
+    await once(other, "listening");
+    await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
+      message: `the socket ${path} is in use by another process`,
+      hint: expect.stringContaining("INSIGHTS_DATA_DIR"),
+    });
+    other.close();
+  });
+});
+
+/** What another user of the machine gets at: everything below a directory that may be read. */
+function asNobody(program: string): string {
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    uid: nobody,
+    gid: nobody,
+    cwd: "/",
+    encoding: "utf8",
+  });
+  return stdout + stderr;
+}
+
+describe("a directory of one user", () => {
+  test("directories, files and socket are the owner's alone, also files that come later", async () => {
+    // As the versions before have left it.
+    await chmod(dataDirectory, 0o755);
+    await writeFile(join(dataDirectory, "jwt-secret"), "secret\n", { mode: 0o644 });
+    const database = await openEmbedded({ dataDirectory, command: "test" });
+    expect((await stat(dataDirectory)).mode & 0o777).toBe(0o700);
+    for (const round of ["open", "closed"]) {
+      const entries = await readdir(dataDirectory, { recursive: true, withFileTypes: true });
+      expect(entries.length).toBeGreaterThan(900);
+      for (const entry of entries) {
+        const name = join(entry.parentPath, entry.name);
+        expect(((await stat(name)).mode & 0o077).toString(8), `${name}, ${round}`).toBe("0");
+      }
+      if (round === "closed") break;
+      await withClient(database.migrationUrl, (client) => client.query("create table later (number int)"));
+      await database.close();
+    }
+  });
+
+  test.skipIf(!root)("another user of the machine gets at nothing (needs root)", async () => {
+    const database = await openEmbedded({ dataDirectory, command: "test" });
+    const attempts = {
+      list: `import { readdirSync } from "node:fs"; readdirSync(${JSON.stringify(dataDirectory)})`,
+      lock: `import { readFileSync } from "node:fs"; readFileSync(${JSON.stringify(join(dataDirectory, "lock"))})`,
+      data: `import { readFileSync } from "node:fs"; readFileSync(${JSON.stringify(join(dataDirectory, "database", "PG_VERSION"))})`,
+      socket: `import { connect } from "node:net";
+        connect(${JSON.stringify(socketPath(dataDirectory))}, () => { console.log("connected"); process.exit(); })`,
+    };
+    for (const [name, program] of Object.entries(attempts)) expect(asNobody(program), name).toContain("EACCES");
+    // The attempts succeed where they are let in.
+    await chmod(dataDirectory, 0o755);
+    await chmod(socketPath(dataDirectory), 0o777);
+    expect(asNobody(attempts.socket)).toBe("connected\n");
+    expect(asNobody(attempts.list)).toBe("");
+    await database.close();
+  });
+
+  test("one that also holds other things is not closed to others unasked, and not used open", async () => {
+    await chmod(dataDirectory, 0o755);
+    await writeFile(join(dataDirectory, "thesis.txt"), "");
+    await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
+      message: `others may read ${dataDirectory}, which also holds other things, such as "thesis.txt"`,
+      hint: expect.stringContaining("chmod 700"),
+    });
+    expect((await stat(dataDirectory)).mode & 0o777).toBe(0o755);
+  });
+
+  test.skipIf(!root)("one of another user is refused (needs root)", async () => {
+    await chown(dataDirectory, nobody, nobody);
+    await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
+      message: `${dataDirectory} belongs to another user (uid ${nobody}; this process runs as 0)`,
+      hint: expect.stringContaining("a directory of your own"),
+    });
+  });
+
+  test("one that cannot be made or be one is named, with what to set", async () => {
+    const file = join(dataDirectory, "file");
+    await writeFile(file, "");
+    for (const directory of [file, join(file, "below"), "/proc/insights", "/proc/insights/below"]) {
+      await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
+        message: expect.stringContaining(`can not be kept in ${directory}`),
+        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+      });
+    }
+  });
+});
+
+describe("where clients connect", () => {
+  test("a path too long for a socket has it in the runtime directory, closed to others", async () => {
+    const runtime = await newDirectory();
+    const before = process.env["XDG_RUNTIME_DIR"];
+    process.env["XDG_RUNTIME_DIR"] = runtime;
+    try {
+      const long = join(dataDirectory, "a directory with a long name ".repeat(4));
+      await mkdir(long);
+      const folder = await socketFolder(long);
+      expect(folder.startsWith(runtime)).toBe(true);
+      for (const path of [folder, dirname(folder)]) expect((await stat(path)).mode & 0o777).toBe(0o700);
+
+      await cp(made, long, { recursive: true });
+      const database = await openEmbedded({ dataDirectory: long, command: "test" });
+      const found = await openDatabase(readConfig({ INSIGHTS_DATA_DIR: long }), "sql");
+      expect(found).toMatchObject({ url: database.url, own: false });
+      await withClient(database.psqlUrl, (client) => client.query("select 1"));
+      await database.close();
+
+      // Somebody was there first, with a link to where he may read.
+      await rm(dirname(folder), { recursive: true });
+      await symlink(dataDirectory, dirname(folder));
+      await expect(socketFolder(long)).rejects.toMatchObject({ message: `${dirname(folder)} is not a directory` });
+      if (root) {
+        await rm(dirname(folder));
+        await mkdir(dirname(folder));
+        await chown(dirname(folder), nobody, nobody);
+        await expect(socketFolder(long)).rejects.toMatchObject({
+          message: expect.stringContaining("belongs to another user"),
+        });
+      }
+    } finally {
+      if (before === undefined) delete process.env["XDG_RUNTIME_DIR"];
+      else process.env["XDG_RUNTIME_DIR"] = before;
+      await rm(runtime, { recursive: true });
+    }
+  });
+
+  test("psql and node-postgres understand the address, also with a path that a shell would change", async () => {
+    const odd = join(dataDirectory, "it's $HOME & 50%!");
+    await cp(made, odd, { recursive: true });
+    const database = await openEmbedded({ dataDirectory: odd, command: "test" });
+    const answer = await withClient(database.psqlUrl, (client) => client.query("select current_user as role"));
+    expect(answer.rows).toEqual([{ role: "insights" }]);
+    const shell = spawn("sh", ["-c", `psql -X -A -t -c "select 'found'" "${database.psqlUrl}"`]);
+    let said = "";
+    for (const stream of [shell.stdout, shell.stderr]) {
+      stream.on("data", (chunk) => {
+        said += chunk;
+      });
+    }
+    await once(shell, "close");
+    // Not every machine has psql.
+    if (!said.includes("not found")) expect(said).toBe("found\n");
+    await database.close();
+  });
+
+  test("TCP is there on request only, and asks for the password", async () => {
+    const closed = await openEmbedded({ dataDirectory, command: "test" });
+    expect(closed.port).toBeUndefined();
+    await closed.close();
+
+    const database = await openEmbedded({ dataDirectory, command: "test", port: 0 });
+    const password = (await readFile(join(dataDirectory, "database-password"), "utf8")).trim();
+    expect(password.length).toBeGreaterThan(30);
+    expect(database.psqlUrl).toBe(`postgres://insights@127.0.0.1:${database.port}/postgres`);
+    const over = (user: string, secret: string): string =>
+      `postgres://${user}:${secret}@127.0.0.1:${database.port}/postgres`;
+    const { rows } = await withClient(over("insights", password), (client) => client.query("select 1 as one"));
+    expect(rows).toEqual([{ one: 1 }]);
+    for (const user of ["insights", "postgres", "nobody"]) {
+      for (const wrong of ["wrong", password.slice(1), `${password}x`]) {
+        await expect(withClient(over(user, wrong), async () => {})).rejects.toMatchObject({
+          code: "28P01",
+          message: `password authentication failed for user "${user}"`,
+        });
+      }
+    }
+    await expect(withClient(over("nobody", password), async () => {})).rejects.toMatchObject({ code: "28000" });
+    const other = await newDirectory();
+    await expect(openEmbedded({ dataDirectory: other, command: "test", port: database.port })).rejects.toMatchObject({
+      message: `port ${database.port} is taken`,
+    });
+    await rm(other, { recursive: true });
+    await database.close();
+  });
+});
+
+describe("a database that cannot be opened", () => {
+  const control = (): string => join(dataDirectory, "database", "global", "pg_control");
+
+  test("a damaged one is called so, with the ways out, and is left as it is", async () => {
+    const file = await open(control(), "r+");
+    await file.write(Buffer.alloc(200, 0xa5), 0, 200, 0);
+    await file.close();
+    const before = await readFile(control());
+    await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
+      message: expect.stringContaining(`the embedded database in ${join(dataDirectory, "database")} is damaged`),
+      hint: expect.stringMatching(/Restore .* from a backup, or move .* away/),
+    });
+    expect(await readFile(control())).toEqual(before);
+    await expect(stat(join(dataDirectory, "lock"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("a folder that holds other files is not made a database", async () => {
+    await rm(join(dataDirectory, "database", "PG_VERSION"));
+    await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
+      message: expect.stringContaining("PG_VERSION is missing"),
+    });
+  });
+
+  test("one that was not made to its end is made again", async () => {
+    await rm(join(dataDirectory, "database"), { recursive: true });
+    await mkdir(join(dataDirectory, "database.new", "global"), { recursive: true });
+    const database = await openEmbedded({ dataDirectory, command: "test" });
+    await withClient(database.migrationUrl, (client) => client.query("select 1"));
+    await database.close();
+    expect(await readdir(dataDirectory)).toEqual(["database"]);
+  });
+
+  test("a full disk is called so, and what was begun there is not taken for a database", async (context) => {
+    const small = await newDirectory();
+    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=30m", "tmpfs", small]).status === 0;
+    if (!mounted) context.skip("needs the right to mount");
+    try {
+      const directory = join(small, "data");
+      await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
+        message: expect.stringContaining(`the disk of ${directory} is full`),
+        hint: expect.stringContaining("Make room"),
+      });
+      expect(await readdir(directory)).not.toContain("database");
+    } finally {
+      spawnSync("umount", [small]);
+      await rm(small, { recursive: true, force: true });
+    }
+  });
 });

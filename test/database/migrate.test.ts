@@ -5,8 +5,8 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { withClient } from "../../src/database/connect.ts";
 import { checkServer, migrate } from "../../src/database/migrate.ts";
 import { openPglite } from "../../src/database/pglite.ts";
-import { serveSocket } from "../../src/database/socket.ts";
 import { testDatabase } from "../support/database.ts";
+import { serveLocally } from "../support/embedded.ts";
 
 const database = await testDatabase({ empty: true });
 
@@ -24,7 +24,7 @@ describe("a server that will not do", () => {
 
   test("one without pgvector is told how to get it, and nothing is changed", async () => {
     const bare = await PGlite.create();
-    const socket = await serveSocket(bare);
+    const socket = await serveLocally(bare);
     await expect(migrate(socket.url)).rejects.toMatchObject({
       message: "the server does not have the extension pgvector",
       hint: expect.stringContaining("pgvector/pgvector"),
@@ -39,7 +39,7 @@ describe("a server that will not do", () => {
 test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
   const taken = await openPglite();
   await taken.query("create schema ml");
-  const socket = await serveSocket(taken);
+  const socket = await serveLocally(taken);
   await expect(migrate(socket.url)).rejects.toMatchObject({ message: 'schema "ml" already exists' });
   const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
   await socket.stop();

@@ -2,10 +2,10 @@ import { connect } from "node:net";
 import pg from "pg";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
-import { serveSocket } from "../../src/database/socket.ts";
+import { serveLocally } from "../support/embedded.ts";
 
 const database = await openPglite();
-const socket = await serveSocket(database, { idleLimit: 500 });
+const socket = await serveLocally(database, { idleLimit: 500 });
 const pool = new pg.Pool({ connectionString: socket.url, max: 8 });
 
 afterAll(async () => {
@@ -129,7 +129,7 @@ describe("the wire protocol", () => {
   const conversation = (bytes: Buffer[], until: (text: string) => boolean): Promise<string> =>
     new Promise((resolve, reject) => {
       let text = "";
-      const client = connect(socket.port, "127.0.0.1", () => {
+      const client = connect(socket.path, () => {
         for (const chunk of bytes) client.write(chunk);
       });
       client.on("data", (chunk) => {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { afterAll, inject } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
-import { serveSocket } from "../../src/database/socket.ts";
+import { serveLocally } from "./embedded.ts";
 import { withDatabase } from "./server.ts";
 
 type Row = Record<string, unknown>;
@@ -86,7 +86,7 @@ async function open(empty: boolean): Promise<Opened> {
     };
   }
   const database = await openPglite(empty ? {} : { from: new Blob([await readFile(server.archive)]) });
-  const socket = await serveSocket(database);
+  const socket = await serveLocally(database);
   return {
     url: socket.url,
     native: false,

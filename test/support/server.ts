@@ -7,8 +7,8 @@ import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { bootstrap, installWorker, runAsOwner } from "../../src/database/migrate.ts";
 import { openPglite } from "../../src/database/pglite.ts";
-import { serveSocket } from "../../src/database/socket.ts";
 import { expandSql } from "../../src/database/sql.ts";
+import { serveLocally } from "./embedded.ts";
 
 /** Where the databases of this run come from: a template on a server, or the archived directory of an embedded one. */
 export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; archive: string };
@@ -68,7 +68,7 @@ async function native(project: TestProject, url: string): Promise<() => Promise<
 /** One archive of a prepared data directory for the run; each test file loads it into a database of its own. */
 async function embedded(project: TestProject): Promise<() => Promise<void>> {
   const database = await openPglite();
-  const socket = await serveSocket(database);
+  const socket = await serveLocally(database);
   const directory = await mkdtemp(join(tmpdir(), "insights-test-"));
   const archive = join(directory, "template.tar");
   try {
