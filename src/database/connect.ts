@@ -1,10 +1,13 @@
 import pg from "pg";
 import type { Config } from "../config.ts";
 import { findEmbedded, openEmbedded } from "./embedded.ts";
+import { isPooled } from "./pooler.ts";
 
 /** Where the database is, and how to speak with it. */
 export interface Database {
   readonly url: string;
+  /** Where migrations connect to: the server itself. `pooler` undefined leaves it to `migrate` to look. */
+  readonly direct: { readonly url: string; readonly pooler?: boolean | undefined };
   /** The embedded database: one session for all, superuser only. */
   readonly embedded: boolean;
   /**
@@ -18,26 +21,26 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** Poolers are told by the habits of their addresses: PgBouncer's 6432, Supavisor's 6543, Neon's and Supabase's host names. */
-export function looksPooled(url: string): boolean {
-  const { hostname, port, searchParams } = new URL(url);
-  return port === "6432" || port === "6543" || /\bpooler\b/.test(hostname) || searchParams.get("pgbouncer") === "true";
-}
-
 /**
  * The configured database: DATABASE_URL; else the embedded database that is running; else the embedded database, opened
  * here under the name of `command`.
  */
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
-    const pooler = config.pooler ?? looksPooled(config.databaseUrl);
-    return { url: config.databaseUrl, embedded: false, pooler, own: false, close: async () => {} };
+    const url = config.databaseUrl;
+    const direct = config.directUrl === undefined ? { url, pooler: config.pooler } : { url: config.directUrl };
+    const pooler = config.pooler ?? (await withClient(url, isPooled));
+    return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
   }
   const running = await findEmbedded(config.dataDirectory);
-  if (running !== undefined)
-    return { url: running.url, embedded: true, pooler: true, own: false, close: async () => {} };
+  if (running !== undefined) return embedded(running.url, false, async () => {});
   const opened = await openEmbedded({ dataDirectory: config.dataDirectory, command, port: config.databasePort });
-  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
+  return embedded(opened.url, true, () => opened.close());
+}
+
+/** The embedded database at an address. */
+export function embedded(url: string, own: boolean, close: () => Promise<void>): Database {
+  return { url, direct: { url, pooler: false }, embedded: true, pooler: true, own, close };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */

@@ -1,7 +1,9 @@
-import { Logger, parseCrontab, runOnce } from "graphile-worker";
+import { getTasks, Logger, parseCrontab, runMigrations, runOnce, type TaskList } from "graphile-worker";
 import { expect, test } from "vitest";
 import { createPool } from "../../src/database/connect.ts";
 import { crontab, taskList } from "../../src/tasks.ts";
+import { runWorkerOnce } from "../../src/worker.ts";
+import { asDatabase, secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
@@ -51,19 +53,34 @@ test("the preset in a PostGraphile that serves the application's own tables and 
   });
 });
 
-test("the tasks and the crontab in a worker that has tasks of its own", async () => {
+test("the tasks and the crontab in a worker that has its own queue and tasks of the same names", async () => {
   const done: string[] = [];
-  await database.query("select graphile_worker.add_job('send_mail'), graphile_worker.add_job('make_partitions')");
   const pool = createPool({ url: database.url() }, 3);
   pool.on("connect", (client) => client.on("error", () => {}));
-  await runOnce({
-    pgPool: pool,
-    noPreparedStatements: !database.native,
-    logger: new Logger(() => () => {}),
-    taskList: { ...taskList, send_mail: async () => void done.push("send_mail") },
-  });
+  const options = { pgPool: pool, noPreparedStatements: !database.native, logger: new Logger(() => () => {}) };
+  await runMigrations(options);
+  await database.query(
+    "select graphile_worker.add_job('refresh', job_key => 'refresh'), graphile_worker.add_job('insights:make_partitions')",
+  );
+  const yours: TaskList = { refresh: async () => void done.push("refresh") };
+  expect(Object.keys({ ...yours, ...taskList })).toHaveLength(1 + Object.keys(taskList).length);
+  await runOnce({ ...options, taskList: { ...yours, ...taskList } });
+  // The queue of `insights worker` is another one.
+  await runWorkerOnce(asDatabase(database));
   await pool.end();
-  expect(done).toEqual(["send_mail"]);
-  expect(await database.value("select outcome from monitor.run where task = 'make_partitions'")).toBe("ok");
-  expect(parseCrontab(`0 4 * * * send_mail\n${crontab}`).length).toBeGreaterThan(5);
+  expect(done).toEqual(["refresh"]);
+  expect(await database.value("select count(*)::int from graphile_worker.jobs")).toBe(0);
+  expect(await database.value("select count(*)::int from monitor.run where task = 'make_partitions'")).toBe(2);
+  const ids = parseCrontab(`0 4 * * * refresh ?id=refresh\n${crontab}`).map(({ identifier }) => identifier);
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+test("the same names by taskDirectory, as in graphile.config.ts", async () => {
+  process.env["INSIGHTS_JWT_SECRET"] = secret;
+  const { default: config } = await import("../../graphile.config.ts");
+  const { tasks, release } = await getTasks({ logger: new Logger(() => () => {}) }, config.worker?.taskDirectory ?? "");
+  expect(Object.keys(tasks).sort()).toEqual(Object.keys(taskList).sort());
+  const scheduled = parseCrontab(crontab).map(({ task }) => task);
+  expect(scheduled.filter((task) => !(task in tasks) || !task.startsWith("insights:"))).toEqual([]);
+  await release();
 });

@@ -38,7 +38,7 @@ describe("a server that will not do", () => {
 
 test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
   const taken = await openPglite();
-  await taken.query("create schema ml");
+  await taken.exec("create role insights_owner; create schema ml authorization insights_owner");
   const socket = await serveSocket(taken);
   await expect(migrate(socket.url)).rejects.toMatchObject({ message: 'schema "ml" already exists' });
   const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
@@ -54,7 +54,7 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
   const allowed = `insights_test_allowed_${suffix}`;
   const refused = `insights_test_refused_${suffix}`;
   const name = new URL(database.url()).pathname.slice(1);
-  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api"].map(
+  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
     (name) => `insights_${name}`,
   );
 
