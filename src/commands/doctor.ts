@@ -98,7 +98,7 @@ const examinations: Record<string, Examination> = {
         status: "warning",
         text: `all ${roles.length}; signed in as "${login}", a superuser: so can be who holds an admin's token`,
         mend:
-          "In production, for insights api: create role my_api login noinherit password '…' in role insights_api; " +
+          "In production, for insights api: create role my_api login password '…' in role insights_api; " +
           "for insights worker: create role my_worker login password '…' in role insights_queue",
       };
     }

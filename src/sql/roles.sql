@@ -50,15 +50,12 @@ begin
   loop
     execute format('grant %I to %I', v_role.name, current_user) || v_grant;
   end loop;
-  if not pg_catalog.has_database_privilege('insights_owner', current_database(), 'create') then
+  -- Whoever does not own the database needs an administrator for these, and only once.
+  if pg_catalog.pg_has_role((select datdba from pg_catalog.pg_database where datname = current_database()), 'usage')
+    or not pg_catalog.has_database_privilege('insights_owner', current_database(), 'create')
+  then
     execute format('grant connect, create, temporary on database %I to insights_owner', current_database());
+    execute format('grant connect on database %I to insights_api, insights_queue', current_database());
   end if;
-  for v_role in
-    select name
-    from (values ('insights_api'), ('insights_queue')) as role (name)
-    where not pg_catalog.has_database_privilege(name, current_database(), 'connect')
-  loop
-    execute format('grant connect on database %I to %I', current_database(), v_role.name);
-  end loop;
 end;
 $$;

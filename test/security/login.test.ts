@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
 import { withClient } from "../../src/database/connect.ts";
+import { bootstrap } from "../../src/database/migrate.ts";
 import type { InsightsError } from "../../src/errors.ts";
 import { runWorkerOnce, startWorker } from "../../src/worker.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
@@ -26,7 +27,10 @@ async function withLogins(
   const password = randomBytes(12).toString("hex");
   const api = `my_api_${suffix}`;
   const worker = `my_worker_${suffix}`;
-  await database.query(`create role ${api} login noinherit password '${password}' in role insights_api`);
+  // Where not everybody may connect, their groups let them.
+  await database.query(`revoke connect on database ${new URL(database.url()).pathname.slice(1)} from public`);
+  await withClient(database.url(), bootstrap);
+  await database.query(`create role ${api} login password '${password}' in role insights_api`);
   await database.query(`create role ${worker} login password '${password}' in role insights_queue`);
   try {
     await work({
