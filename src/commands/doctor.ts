@@ -7,7 +7,7 @@ import { type Database, openDatabase, withClient } from "../database/connect.ts"
 import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector, committedMigrations, migrationNumber, pendingCurrent } from "../database/migrate.ts";
 import { isPooled } from "../database/pooler.ts";
-import { errorCode, InsightsError } from "../errors.ts";
+import { errorCode, InsightsError, suggestion } from "../errors.ts";
 
 interface Finding {
   check: string;
@@ -234,6 +234,14 @@ function failure(error: unknown): Omit<Finding, "check"> {
     : { status: "failure", text };
 }
 
+function unreachable(error: unknown, url: string | undefined): Finding {
+  const found = failure(error);
+  if (found.mend !== undefined || url === undefined) return { check: "connection", ...found };
+  const { hostname, port, pathname } = new URL(url);
+  const address = `Check that a server listens at ${hostname}:${port || 5432} and that the login may use database "${pathname.slice(1)}"`;
+  return { check: "connection", ...found, mend: suggestion(error, address) ?? address };
+}
+
 async function examine(config: Config): Promise<Finding[]> {
   // To look for it would be to make it.
   if (config.databaseUrl === undefined && !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))) {
@@ -250,7 +258,7 @@ async function examine(config: Config): Promise<Finding[]> {
   try {
     database = await openDatabase(config, "doctor");
   } catch (error) {
-    return [{ check: "connection", ...failure(error) }];
+    return [unreachable(error, config.databaseUrl)];
   }
   try {
     const findings: Finding[] = [];
@@ -270,14 +278,7 @@ async function examine(config: Config): Promise<Finding[]> {
     });
     return findings;
   } catch (error) {
-    const { hostname, port, pathname } = new URL(database.url);
-    return [
-      {
-        check: "connection",
-        ...failure(error),
-        mend: `Check that a server listens at ${hostname}:${port || 5432} and that the login may use database "${pathname.slice(1)}"`,
-      },
-    ];
+    return [unreachable(error, database.url)];
   } finally {
     await database.close();
   }

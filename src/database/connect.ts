@@ -55,8 +55,8 @@ export function createPool(database: Pick<Database, "url">, max: number): pg.Poo
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
   client.on("error", () => {});
-  await client.connect();
   try {
+    await client.connect();
     return await work(client);
   } finally {
     await client.end();

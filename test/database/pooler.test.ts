@@ -49,16 +49,17 @@ async function freePort(): Promise<number> {
 }
 
 async function startBouncer(directory: string, poolSize: number): Promise<Bouncer> {
-  const { hostname, port, username, password: own } = new URL(database.url());
+  const { hostname, port } = new URL(database.url());
   const listens = await freePort();
   const [, major = 0, minor = 0] = (
     /(\d+)\.(\d+)/.exec(execFileSync(program ?? "", ["--version"], { encoding: "utf8" })) ?? []
   ).map(Number);
-  const users = [
-    ...Object.values(logins).map((login) => [login, password]),
-    [decodeURIComponent(username), decodeURIComponent(own)],
-  ];
-  await writeFile(join(directory, "users.txt"), users.map(([name, secret]) => `"${name}" "${secret}"\n`).join(""));
+  await writeFile(
+    join(directory, "users.txt"),
+    Object.values(logins)
+      .map((login) => `"${login}" "${password}"\n`)
+      .join(""),
+  );
   await writeFile(
     join(directory, "pgbouncer.ini"),
     `[databases]
@@ -67,7 +68,7 @@ async function startBouncer(directory: string, poolSize: number): Promise<Bounce
 listen_addr = 127.0.0.1
 listen_port = ${listens}
 unix_socket_dir =
-auth_type = trust
+auth_type = scram-sha-256
 auth_file = ${join(directory, "users.txt")}
 pool_mode = transaction
 default_pool_size = ${poolSize}
@@ -84,7 +85,7 @@ ${major > 1 || minor >= 21 ? "max_prepared_statements = 0" : ""}
   };
   for (let attempt = 1; ; attempt++) {
     try {
-      await withClient(through(database.url()), (client) => client.query("select"));
+      await withClient(through(signedInAs(logins.owner)), (client) => client.query("select"));
       return { child, through };
     } catch (error) {
       if (attempt > 100 || child.exitCode !== null) throw error;
@@ -204,12 +205,28 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
   });
 
   test("it is found by its behaviour, on any port, and the server itself is none", async () => {
-    expect(await withClient(bouncer.through(database.url()), isPooled)).toBe(true);
+    expect(await withClient(bouncer.through(signedInAs(logins.owner)), isPooled)).toBe(true);
     expect(await withClient(database.url(), isPooled)).toBe(false);
     expect(await open(logins.worker)).toMatchObject({ pooler: true });
-    const without = { INSIGHTS_POOLER: "false", DATABASE_URL: bouncer.through(database.url()) };
+    const without = { INSIGHTS_POOLER: "false", DATABASE_URL: bouncer.through(signedInAs(logins.owner)) };
     expect(await openDatabase(readConfig(without), "test")).toMatchObject({ pooler: false });
     expect(await openDatabase(readConfig({ DATABASE_URL: database.url() }), "test")).toMatchObject({ pooler: false });
+  });
+
+  test("a wrong password, a missing one and a login that is not there are told, with what to do", async () => {
+    const wrong = new URL(bouncer.through(signedInAs(logins.api)));
+    wrong.password = "wrong";
+    const missing = new URL(wrong);
+    missing.password = "";
+    const unknown = new URL(wrong);
+    unknown.username = "nobody";
+    for (const url of [wrong, missing, unknown]) {
+      for (const command of ["api", "worker", "migrate", "train"]) {
+        const call = insights([command], { DATABASE_URL: url.href, PORT: "0", INSIGHTS_JWT_SECRET: secret });
+        expect(await call.exitCode()).toBe(1);
+        expect(call.said()).toMatch(/^error: .*\nhint: Check user and password in DATABASE_URL/);
+      }
+    }
   });
 
   test("a migration is refused before anything is changed, and goes to DIRECT_DATABASE_URL", async () => {
