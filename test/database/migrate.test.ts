@@ -25,9 +25,14 @@ describe("a server that will not do", () => {
   test("one without pgvector is told how to get it, and nothing is changed", async () => {
     const bare = await PGlite.create();
     const socket = await serveSocket(bare);
+    const { rows: versions } = await bare.query<{ major: number }>(
+      "select current_setting('server_version_num')::int / 10000 as major",
+    );
     await expect(migrate(socket.url)).rejects.toMatchObject({
       message: "the server does not have the extension pgvector",
-      hint: expect.stringContaining("pgvector/pgvector"),
+      hint: expect.stringMatching(
+        new RegExp(`postgresql-${versions[0]?.major}-pgvector.*pgvector/pgvector:pg${versions[0]?.major}\\)`),
+      ),
     });
     const { rows } = await bare.query("select from pg_roles where rolname like 'insights%'");
     expect(rows).toEqual([]);

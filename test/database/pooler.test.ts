@@ -281,6 +281,11 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
         [["recommend", "ada"], ""],
         [["sql", "select count(*) from track.event"], ""],
         [["sql", "--role", "insights_learner", "--person", "ada", "select count(*) from track.event"], ""],
+        [["sql", "-"], "set role insights_owner; set work_mem = '7MB'; listen x; prepare y as select 1; -- no end"],
+        [
+          ["sql", "select pg_advisory_lock(1), set_config('insights.person', 'ada', false); create temp table z ()"],
+          "",
+        ],
         [["doctor"], ""],
       ] as const) {
         const call = insights([...words], { DATABASE_URL: url }, input);
