@@ -68,6 +68,7 @@ const program = new Command("insights")
     `
 Environment:
   DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
+  DIRECT_DATABASE_URL the server itself, for migrations, where DATABASE_URL leads through a pooler
   INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
 `,

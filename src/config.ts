@@ -15,6 +15,7 @@ const port = z.coerce.number().int().min(0).max(65_535);
 
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
+  DIRECT_DATABASE_URL: optional(databaseUrl),
   ROOT_DATABASE_URL: optional(databaseUrl),
   INSIGHTS_POOLER: optional(z.stringbool()),
   INSIGHTS_POOL_SIZE: optional(z.coerce.number().int().min(1).max(1000)),
@@ -31,9 +32,11 @@ const environment = z.object({
 export interface Config {
   /** The user's own PostgreSQL; without it, the embedded database. */
   databaseUrl: string | undefined;
+  /** The server itself, for migrations, where DATABASE_URL leads through a pooler. */
+  directUrl: string | undefined;
   /** For `npm run db:commit`: where databases are created from; without it, the database `postgres` of the server. */
   rootDatabaseUrl: string | undefined;
-  /** Whether a transaction pooler stands before the database; undefined leaves it to be told from the address. */
+  /** Whether a transaction pooler stands before the database; undefined leaves it to be found out. */
   pooler: boolean | undefined;
   /** Connections of one process. */
   poolSize: number;
@@ -64,6 +67,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   const value = parsed.data;
   return {
     databaseUrl: value.DATABASE_URL,
+    directUrl: value.DIRECT_DATABASE_URL,
     rootDatabaseUrl: value.ROOT_DATABASE_URL,
     pooler: value.INSIGHTS_POOLER,
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,

@@ -21,16 +21,28 @@ function textOf(error: object, key: "message" | "hint" | "detail"): string | und
 }
 
 const address = "Check DATABASE_URL: a server must listen there, and let this login use this database.";
+const addressCodes = new Set(["ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "28000"]);
+const login =
+  "Check user and password in DATABASE_URL (for migrations DIRECT_DATABASE_URL, where that is set): " +
+  "postgres://user:password@host:5432/database. In a password, write @ as %40, : as %3A, / as %2F, # as %23 and % as %25.";
 
 /** What to do about errors that come without a hint of their own. */
 const mends: Record<string, string> = {
-  ECONNREFUSED: address,
-  ENOTFOUND: address,
-  ETIMEDOUT: address,
-  "28000": address,
-  "28P01": address,
-  "3D000": address,
+  "28P01": login,
+  "3D000": "Create that database, or check the name at the end of DATABASE_URL.",
+  "53300": "Let the server have more connections (max_connections), or set INSIGHTS_POOL_SIZE to fewer.",
 };
+
+/** What poolers and the driver say about a login, under codes that mean other things too, or none. */
+const wrongLogin =
+  /password authentication failed|client password must be a string|SASL authentication failed|no such user/;
+
+/** What to do about an error that does not say so itself; `unreachable` where nobody answers as a server does. */
+export function suggestion(error: unknown, unreachable: string = address): string | undefined {
+  const code = errorCode(error) ?? "";
+  if (addressCodes.has(code)) return unreachable;
+  return mends[code] ?? (error instanceof Error && wrongLogin.test(error.message) ? login : undefined);
+}
 
 /** The lines that a terminal shows for an error: ours and the database's with their hint. */
 export function describeError(error: unknown): string {
@@ -40,7 +52,7 @@ export function describeError(error: unknown): string {
   const state = code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? ` [${code}]` : "";
   const lines = [`error: ${textOf(error, "message") ?? String(error)}${state}`];
   const detail = textOf(error, "detail");
-  const hint = textOf(error, "hint") ?? mends[code ?? ""];
+  const hint = textOf(error, "hint") ?? suggestion(error);
   if (detail !== undefined) lines.push(`detail: ${detail}`);
   if (hint !== undefined) lines.push(`hint: ${hint}`);
   return lines.join("\n");

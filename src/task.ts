@@ -15,6 +15,9 @@ export interface Tools {
   readonly stopping: boolean;
 }
 
+/** A task's name in the queue, where an application may have tasks of its own. `monitor.run` has the name alone. */
+export const identifier = (name: string): string => `insights:${name}`;
+
 /** What a run did, for `monitor.run` and the log. */
 export interface Report {
   rows: number;
@@ -56,7 +59,7 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
         asWorker(helpers.withPgClient, async (client) => (await client.query(sql, values && [...values])).rows),
       withClient: (work) => helpers.withPgClient(work),
       next: async (task) => {
-        await helpers.addJob(task, {}, { jobKey: task, maxAttempts: 3 });
+        await helpers.addJob(identifier(task), {}, { jobKey: identifier(task), maxAttempts: 3 });
       },
       get stopping() {
         return helpers.abortSignal.aborted;

@@ -12,9 +12,9 @@ import trainPredictions from "../tasks/train_predictions.ts";
 import vacuum from "../tasks/vacuum.ts";
 import watchModels from "../tasks/watch_models.ts";
 import { packageRoot } from "./paths.ts";
+import { identifier } from "./task.ts";
 
-/** The tasks by name, for an existing graphile-worker: `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`. */
-export const taskList: TaskList = {
+const tasks = {
   forget_runs: forgetRuns,
   make_partitions: makePartitions,
   refresh,
@@ -26,6 +26,17 @@ export const taskList: TaskList = {
   vacuum,
   watch_models: watchModels,
 };
+
+/**
+ * The tasks by name (`insights:refresh`, …), for an existing graphile-worker:
+ * `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`.
+ */
+export const taskList: TaskList = Object.fromEntries(
+  Object.entries(tasks).map(([name, task]) => [identifier(name), task]),
+);
+
+/** The same for `taskDirectory`, which may be this file. */
+export default taskList;
 
 /** When they run. */
 export const crontab: string = readFileSync(join(packageRoot, "crontab"), "utf8");

@@ -11,7 +11,9 @@ import {
 import type pg from "pg";
 import type { Config } from "./config.ts";
 import { createPool, type Database } from "./database/connect.ts";
+import { checkWorkerLogin, queueSchema } from "./database/logins.ts";
 import { InsightsError } from "./errors.ts";
+import { identifier } from "./task.ts";
 import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */
@@ -29,12 +31,27 @@ const logger = new Logger((scope) => (level, message) => {
 /** Connections that the server cuts are replaced; the statement that was on one says so itself. */
 function createWorkerPool(database: Database, size: number): pg.Pool {
   const pool = createPool(database, size);
-  pool.on("connect", (client) => client.on("error", () => {}));
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    if (database.pooler) stopListening(client);
+  });
   return pool;
 }
 
+/**
+ * graphile-worker always listens for new jobs, beside asking for them. Behind a pooler the LISTEN would stay on a
+ * connection that others use, and tell the worker nothing.
+ */
+function stopListening(client: pg.PoolClient): void {
+  const query = client.query as (...parameters: unknown[]) => unknown;
+  client.query = ((...parameters: unknown[]) =>
+    typeof parameters[0] === "string" && /^(UN)?LISTEN /.test(parameters[0])
+      ? Promise.resolve({ rows: [] })
+      : query.apply(client, parameters)) as typeof client.query;
+}
+
 function options(pool: pg.Pool, database: Database): SharedOptions & { taskList: TaskList } {
-  return { pgPool: pool, taskList, logger, noPreparedStatements: database.pooler };
+  return { pgPool: pool, schema: queueSchema, taskList, logger, noPreparedStatements: database.pooler };
 }
 
 /**
@@ -43,8 +60,8 @@ function options(pool: pg.Pool, database: Database): SharedOptions & { taskList:
  */
 async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
   await pool.query(
-    `select graphile_worker.force_unlock_workers(array_agg(distinct locked_by))
-     from graphile_worker.jobs
+    `select ${queueSchema}.force_unlock_workers(array_agg(distinct locked_by))
+     from ${queueSchema}.jobs
      where locked_by is not null
      having count(*) > 0`,
   );
@@ -71,6 +88,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
   const concurrency = database.embedded ? 1 : 2;
   const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
   try {
+    await checkWorkerLogin(pool);
     if (database.own) await freeJobsOfTheDead(pool);
     const events: WorkerEvents = new EventEmitter();
     sayWhenAway(events);
@@ -108,11 +126,12 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   events.on("job:error", ({ job }) => failed.push(job.task_identifier));
   events.on("worker:getJob:error", ({ error }) => unreachable.push(error));
   try {
+    await checkWorkerLogin(pool);
     if (database.own) await freeJobsOfTheDead(pool);
-    const utils = await makeWorkerUtils({ pgPool: pool, logger });
+    const utils = await makeWorkerUtils({ pgPool: pool, schema: queueSchema, logger });
     try {
       for (const step of wanted) {
-        for (const task of step) await utils.addJob(task, {}, { jobKey: task, maxAttempts: 3 });
+        for (const task of step.map(identifier)) await utils.addJob(task, {}, { jobKey: task, maxAttempts: 3 });
         await runOnce({ ...options(pool, database), events, concurrency: 1, noHandleSignals: true });
       }
     } finally {

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
+import { queueSchema } from "../database/logins.ts";
 import { committedMigrations, migrationNumber } from "../database/migrate.ts";
 
 /** What `/healthz` answers. A part that the login of the API may not look at is null. */
@@ -23,7 +24,7 @@ const queueQuery = `
     coalesce(extract(epoch from now() - min(run_at) filter (where run_at <= now() and attempts < max_attempts and locked_at is null)), 0)::float8
       as "oldestSeconds",
     count(*) filter (where attempts >= max_attempts and locked_at is null and updated_at > now() - interval '1 day')::int as failed
-  from graphile_worker.jobs`;
+  from ${queueSchema}.jobs`;
 
 const freshnessQuery = `
   select
@@ -38,6 +39,10 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
   const begin = performance.now();
   await client.query("begin transaction read only");
   try {
+    // A login of the API has no rights itself.
+    await client.query(
+      "select set_config('role', rolname, true) from pg_catalog.pg_roles where rolname = 'insights_worker' and pg_has_role(oid, 'member')",
+    );
     const { rows } = await client.query<{ version: string; readable: boolean[] }>(
       `select
          current_setting('server_version') as version,
@@ -45,7 +50,7 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
            select coalesce(has_schema_privilege(schema, 'usage') and has_table_privilege(to_regclass(relation), 'select'), false)
            from (values
              (1, to_regnamespace('graphile_migrate'), 'graphile_migrate.migrations'),
-             (2, to_regnamespace('graphile_worker'), 'graphile_worker.jobs'),
+             (2, to_regnamespace('${queueSchema}'), '${queueSchema}.jobs'),
              (3, to_regnamespace('track'), 'track.stale'),
              (4, to_regnamespace('monitor'), 'monitor.run')
            ) as part (number, schema, relation)

@@ -1,11 +1,13 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import type pg from "pg";
+import pg from "pg";
 import { type Config, readConfig } from "../config.ts";
-import { type Database, looksPooled, openDatabase, withClient } from "../database/connect.ts";
+import { type Database, openDatabase, withClient } from "../database/connect.ts";
+import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector, committedMigrations, migrationNumber, pendingCurrent } from "../database/migrate.ts";
-import { errorCode, InsightsError } from "../errors.ts";
+import { isPooled } from "../database/pooler.ts";
+import { errorCode, InsightsError, suggestion } from "../errors.ts";
 
 interface Finding {
   check: string;
@@ -34,7 +36,7 @@ async function one<T extends pg.QueryResultRow>({ client }: Patient, sql: string
 const exists = async (patient: Patient, relation: string): Promise<boolean> =>
   (await one<{ present: boolean }>(patient, "select to_regclass($1) is not null as present", [relation])).present;
 
-const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api"].map(
+const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
   (name) => `insights_${name}`,
 );
 
@@ -61,52 +63,62 @@ const examinations: Record<string, Examination> = {
   },
 
   async roles(patient) {
-    const { missing, unreachable, login } = await one<{ missing: string[]; unreachable: string[]; login: string }>(
+    const { missing, login, above, api, queue } = await one<{
+      missing: string[];
+      login: string;
+      above: boolean;
+      api: boolean;
+      queue: boolean;
+    }>(
       patient,
       `select
-         coalesce(array_agg(name) filter (where oid is null), '{}') as missing,
-         coalesce(array_agg(name) filter (where not pg_has_role(current_user, oid, 'member')), '{}') as unreachable,
-         current_user::text as login
+         coalesce(array_agg(name) filter (where role.oid is null), '{}') as missing,
+         session_user::text as login,
+         (select rolsuper from pg_catalog.pg_roles where rolname = session_user) as above,
+         coalesce(bool_or(pg_has_role(session_user, role.oid, 'member')) filter (where name = 'insights_api'), false) as api,
+         coalesce(bool_or(pg_has_role(session_user, role.oid, 'usage')) filter (where name = any ($2)), false) as queue
        from unnest($1::text[]) as name
-       left join pg_catalog.pg_roles on rolname = name`,
-      [roles],
+       left join pg_catalog.pg_roles as role on role.rolname = name`,
+      [roles, ["insights_owner", "insights_queue"]],
     );
     if (missing.length > 0) {
       return { status: "failure", text: `missing: ${missing.join(", ")}`, mend: "Run: insights migrate" };
     }
-    const needed = unreachable.filter((name) => !["insights_owner", "insights_reader", "insights_api"].includes(name));
-    if (needed.length > 0) {
+    const identifier = pg.escapeIdentifier(login);
+    if (!api && !queue) {
       return {
         status: "failure",
-        text: `"${login}" may not act as ${needed.join(", ")}`,
-        mend: `As an administrator: grant insights_api to "${login}"`,
+        text: `"${login}" may serve neither the API nor the job queue`,
+        mend: `As an administrator: grant insights_api to ${identifier} (for insights api), or grant insights_queue to ${identifier} (for insights worker)`,
       };
     }
     // An admin's token may evaluate expressions, and an expression may go back to the login: set_config('role', …).
-    const { above } = await one<{ above: boolean }>(
-      patient,
-      "select rolsuper as above from pg_catalog.pg_roles where rolname = session_user",
-    );
-    return above && !patient.database.embedded
-      ? {
-          status: "warning",
-          text: `all ${roles.length}; signed in as "${login}", a superuser: so can be who holds an admin's token`,
-          mend: "For insights api in production: create role <name> login noinherit password '…' in role insights_api",
-        }
-      : ok(`all ${roles.length}; signed in as "${login}"`);
-  },
-
-  async pooler({ config, database }) {
-    if (database.embedded) return ok("one session shared by all connections, pooler mode on");
-    const pooled = looksPooled(database.url);
-    if (config.pooler === false && pooled) {
+    if (above && !patient.database.embedded) {
       return {
         status: "warning",
-        text: "the address looks like a transaction pooler's, but INSIGHTS_POOLER says there is none",
-        mend: "Set INSIGHTS_POOLER=true, or connect to the server itself",
+        text: `all ${roles.length}; signed in as "${login}", a superuser: so can be who holds an admin's token`,
+        mend:
+          "In production, for insights api: create role my_api login password '…' in role insights_api; " +
+          "for insights worker: create role my_worker login password '…' in role insights_queue",
       };
     }
-    return ok(database.pooler ? "pooler mode on; migrate through a connection to the server itself" : "none");
+    const may = [...(api ? ["serve the API"] : []), ...(queue ? ["work off the job queue"] : [])].join(" and ");
+    return ok(`all ${roles.length}; signed in as "${login}", which may ${may}`);
+  },
+
+  async pooler({ client, config, database }) {
+    if (database.embedded) return ok("one session shared by all connections, pooler mode on");
+    if (config.pooler === false && (await isPooled(client))) {
+      return {
+        status: "warning",
+        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is none in transaction mode",
+        mend: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
+      };
+    }
+    if (!database.pooler) return ok("none");
+    return config.directUrl === undefined
+      ? ok("pooler mode on; insights migrate needs DIRECT_DATABASE_URL, the address of the server itself")
+      : ok("pooler mode on; insights migrate uses DIRECT_DATABASE_URL");
   },
 
   async migrations(patient) {
@@ -135,7 +147,7 @@ const examinations: Record<string, Examination> = {
   },
 
   async queue(patient) {
-    if (!(await exists(patient, "graphile_worker.jobs"))) {
+    if (!(await exists(patient, `${queueSchema}.jobs`))) {
       return { status: "failure", text: "the job queue is not installed", mend: "Run: insights migrate" };
     }
     const { waiting, dead, names } = await one<{ waiting: number; dead: number; names: string | null }>(
@@ -143,13 +155,13 @@ const examinations: Record<string, Examination> = {
       `select count(*) filter (where run_at < now() - interval '15 minutes' and attempts < max_attempts and locked_at is null)::int as waiting,
          count(*) filter (where attempts >= max_attempts)::int as dead,
          string_agg(distinct task_identifier, ', ') filter (where attempts >= max_attempts) as names
-       from graphile_worker.jobs`,
+       from ${queueSchema}.jobs`,
     );
     if (dead > 0) {
       return {
         status: "warning",
         text: `${dead} jobs have failed for good: ${names}`,
-        mend: 'Look at last_error in graphile_worker.jobs, then: insights sql "select graphile_worker.permanently_fail_jobs(...)" or remove them',
+        mend: `Look at last_error in ${queueSchema}.jobs, then: insights sql "select ${queueSchema}.permanently_fail_jobs(...)" or remove them`,
       };
     }
     return waiting > 0
@@ -182,6 +194,12 @@ const examinations: Record<string, Examination> = {
   async models(patient) {
     if (!(await exists(patient, "ml.deployment")))
       return { status: "failure", text: "not migrated", mend: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      patient,
+      "select has_table_privilege('track.event', 'select') as readable",
+    );
+    if (!readable)
+      return ok("how old they are is only told to a login that may read events, such as the one that migrates");
     const { count, stale } = await one<{ count: number; stale: string | null }>(
       patient,
       `with newest as (
@@ -216,6 +234,14 @@ function failure(error: unknown): Omit<Finding, "check"> {
     : { status: "failure", text };
 }
 
+function unreachable(error: unknown, url: string | undefined): Finding {
+  const found = failure(error);
+  if (found.mend !== undefined || url === undefined) return { check: "connection", ...found };
+  const { hostname, port, pathname } = new URL(url);
+  const address = `Check that a server listens at ${hostname}:${port || 5432} and that the login may use database "${pathname.slice(1)}"`;
+  return { check: "connection", ...found, mend: suggestion(error, address) ?? address };
+}
+
 async function examine(config: Config): Promise<Finding[]> {
   // To look for it would be to make it.
   if (config.databaseUrl === undefined && !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))) {
@@ -232,25 +258,27 @@ async function examine(config: Config): Promise<Finding[]> {
   try {
     database = await openDatabase(config, "doctor");
   } catch (error) {
-    return [{ check: "connection", ...failure(error) }];
+    return [unreachable(error, config.databaseUrl)];
   }
   try {
     const findings: Finding[] = [];
     await withClient(database.url, async (client) => {
       for (const [check, examination] of Object.entries(examinations)) {
+        await client.query("begin transaction read only");
+        // A login of the API or of a worker has no rights itself.
+        await client.query(
+          `select set_config('role', rolname, true)
+           from pg_catalog.pg_roles
+           where rolname = 'insights_worker' and pg_has_role(oid, 'member')
+             and not exists (select from pg_catalog.pg_roles where rolname = 'insights_owner' and pg_has_role(oid, 'usage'))`,
+        );
         findings.push({ check, ...(await examination({ client, config, database }).catch(failure)) });
+        await client.query("rollback");
       }
     });
     return findings;
   } catch (error) {
-    const { hostname, port, pathname } = new URL(database.url);
-    return [
-      {
-        check: "connection",
-        ...failure(error),
-        mend: `Check that a server listens at ${hostname}:${port || 5432} and that the login may use database "${pathname.slice(1)}"`,
-      },
-    ];
+    return [unreachable(error, database.url)];
   } finally {
     await database.close();
   }

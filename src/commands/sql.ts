@@ -1,6 +1,7 @@
 import Table from "cli-table3";
 import { Command } from "commander";
 import type pg from "pg";
+import { errorCode, InsightsError } from "../errors.ts";
 import { withSession } from "./session.ts";
 
 function cell(value: unknown): string {
@@ -28,6 +29,21 @@ function print(result: pg.QueryArrayResult, json: boolean): void {
   console.log(`${result.rows.length} ${result.rows.length === 1 ? "row" : "rows"}`);
 }
 
+/**
+ * What a statement may leave in the session, such as a role, taken back. In the same message as the statement: a pooler
+ * gives the next one another session.
+ */
+const cleanUp = [
+  "reset session authorization",
+  "reset role",
+  "reset all",
+  "close all",
+  "unlisten *",
+  "deallocate all",
+  "discard temp",
+  "select pg_catalog.pg_advisory_unlock_all()",
+];
+
 async function readInput(): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
@@ -53,7 +69,9 @@ Examples:
   )
   .action(async (query: string | undefined, options: { json?: true; role?: string; person?: string }) => {
     const text = query === undefined || query === "-" ? await readInput() : query;
-    await withSession("sql", async ({ pool }) => {
+    await withSession("sql", async ({ pool, database }) => {
+      // The embedded database's server keeps the session of each client itself.
+      const after = database.pooler && !database.embedded ? cleanUp : [];
       const client = await pool.connect();
       try {
         const asSomebody = options.role !== undefined || options.person !== undefined;
@@ -64,11 +82,18 @@ Examples:
             options.person ?? "",
           ]);
         }
-        const answer: unknown = await client.query({ text, rowMode: "array" });
+        const answer: unknown = await client
+          .query({ text: [text, ...after].join("\n;"), rowMode: "array" })
+          .catch((error: unknown) => {
+            if (errorCode(error) !== "25001" || after.length === 0) throw error;
+            throw new InsightsError(String(error), {
+              hint: "The connection goes through a pooler. Set DATABASE_URL to the server itself for this statement.",
+              cause: error,
+            });
+          });
         if (asSomebody) await client.query("commit");
-        for (const result of (Array.isArray(answer) ? answer : [answer]) as pg.QueryArrayResult[]) {
-          print(result, options.json === true);
-        }
+        const results = (Array.isArray(answer) ? answer : [answer]) as pg.QueryArrayResult[];
+        for (const result of results.slice(0, results.length - after.length)) print(result, options.json === true);
       } finally {
         client.release(true);
       }

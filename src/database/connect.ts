@@ -1,14 +1,18 @@
 import pg from "pg";
 import type { Config } from "../config.ts";
 import { describeError } from "../errors.ts";
-import { type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
+import { type EmbeddedAddress, type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
 import { DirectoryInUse } from "./lock.ts";
+import { isPooled } from "./pooler.ts";
 
 /** Where the database is, and how to speak with it. */
 export interface Database {
   readonly url: string;
-  /** Where migrations need another login than everything else: on the embedded database, its superuser. */
-  readonly migrationUrl?: string;
+  /**
+   * Where migrations connect to: the server itself; on the embedded database, as its superuser. `pooler` undefined
+   * leaves it to `migrate` to look.
+   */
+  readonly direct: { readonly url: string; readonly pooler?: boolean | undefined };
   /** What psql is called with, where that is not `url`. */
   readonly psqlUrl?: string;
   /** The embedded database: one session for all. */
@@ -24,25 +28,21 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** Poolers are told by the habits of their addresses: PgBouncer's 6432, Supavisor's 6543, Neon's and Supabase's host names. */
-export function looksPooled(url: string): boolean {
-  const { hostname, port, searchParams } = new URL(url);
-  return port === "6432" || port === "6543" || /\bpooler\b/.test(hostname) || searchParams.get("pgbouncer") === "true";
-}
-
 /**
  * The configured database: DATABASE_URL; else the embedded database that is running; else the embedded database, opened
  * here under the name of `command`.
  */
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
-    const pooler = config.pooler ?? looksPooled(config.databaseUrl);
-    return { url: config.databaseUrl, embedded: false, pooler, own: false, close: async () => {} };
+    const url = config.databaseUrl;
+    const direct = config.directUrl === undefined ? { url, pooler: config.pooler } : { url: config.directUrl };
+    const pooler = config.pooler ?? (await withClient(url, isPooled));
+    return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
   }
   for (let attempt = 1; ; attempt++) {
     const running = await findEmbedded(config.dataDirectory);
     if (running !== undefined) {
-      return { ...running, embedded: true, pooler: true, own: false, close: async () => {} };
+      return { ...addressed(running), own: false, close: async () => {} };
     }
     try {
       const { dataDirectory, databasePort: port } = config;
@@ -54,6 +54,13 @@ export async function openDatabase(config: Config, command: string): Promise<Dat
   }
 }
 
+const addressed = ({ url, migrationUrl }: EmbeddedAddress) => ({
+  url,
+  direct: { url: migrationUrl, pooler: false },
+  embedded: true,
+  pooler: true,
+});
+
 /** Without its database a process has nothing to do. */
 export function endWithDatabase(error: Error): void {
   console.error(describeError(error));
@@ -61,8 +68,9 @@ export function endWithDatabase(error: Error): void {
 }
 
 /** The embedded database that this process has opened. */
-export function ownDatabase({ url, migrationUrl, psqlUrl, close }: EmbeddedDatabase): Database {
-  return { url, migrationUrl, psqlUrl, embedded: true, pooler: true, own: true, close };
+export function ownDatabase(database: EmbeddedDatabase): Database {
+  const { psqlUrl, close } = database;
+  return { ...addressed(database), psqlUrl, own: true, close };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */
@@ -77,8 +85,8 @@ export function createPool(database: Pick<Database, "url">, max: number): pg.Poo
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
   client.on("error", () => {});
-  await client.connect();
   try {
+    await client.connect();
     return await work(client);
   } finally {
     await client.end();

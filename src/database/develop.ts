@@ -74,7 +74,8 @@ try {
     options: { message: { type: "string", short: "m" } },
   });
   const [action] = positionals;
-  const { databaseUrl } = readConfig();
+  const config = readConfig();
+  const databaseUrl = config.directUrl ?? config.databaseUrl;
   if (databaseUrl === undefined) {
     throw new InsightsError(`db:${action} needs a PostgreSQL server, and DATABASE_URL is not set`, {
       hint: "The embedded database can't do it. Set DATABASE_URL to a server where the login may create databases.",

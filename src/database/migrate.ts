@@ -8,6 +8,9 @@ import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
+import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
+import { checkNeighbours } from "./neighbours.ts";
+import { refusePooler } from "./pooler.ts";
 import { ordinaryLogin } from "./socket.ts";
 import { compileSql, migrationsDirectory } from "./sql.ts";
 
@@ -30,17 +33,18 @@ export async function checkServer(client: pg.ClientBase, oldest: number = oldest
 
 /** Refuses a server without pgvector, or with one that is too old; answers whether this database has it. */
 export async function checkVector(client: pg.ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ available: string | null; installed: string | null }>(
-    `select max(default_version) as available, max(installed_version) as installed
+  const { rows } = await client.query<{ available: string | null; installed: string | null; major: number }>(
+    `select max(default_version) as available, max(installed_version) as installed,
+       current_setting('server_version_num')::int / 10000 as major
      from pg_catalog.pg_available_extensions where name = 'vector'`,
   );
-  const { available = null, installed = null } = rows[0] ?? {};
+  const { available = null, installed = null, major: server } = rows[0] ?? {};
   const version = installed ?? available;
   if (version === null) {
     throw new InsightsError("the server does not have the extension pgvector", {
       hint:
-        "Install it on the server (Debian: the package postgresql-17-pgvector; Docker: the image pgvector/pgvector), " +
-        "or switch it on with your provider. Then run this again.",
+        `Install it on the server (Debian, with the packages of apt.postgresql.org: postgresql-${server}-pgvector; ` +
+        `Docker: the image pgvector/pgvector:pg${server}), or switch it on with your provider. Then run this again.`,
     });
   }
   const [major = 0, minor = 0] = version.split(".").map(Number);
@@ -127,15 +131,19 @@ async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
     $$`);
 }
 
-/** What must stand before the first migration: a server that is new enough, pgvector, and the roles of the cluster. */
+/**
+ * What must stand before the first migration: a server that is new enough, schemas that no other application has taken,
+ * pgvector, and the roles of the cluster.
+ */
 export async function bootstrap(client: pg.ClientBase): Promise<void> {
   await checkServer(client);
+  await checkNeighbours(client);
   await createVector(client);
   await createRoles(client);
   await createEmbeddedLogin(client);
 }
 
-/** The queue of graphile-worker, by its own migrations, owned as everything else is. */
+/** The queue of graphile-worker, by its own migrations, owned as everything else is, and open to the logins of workers. */
 export async function installWorker(url: string): Promise<void> {
   const pool = new pg.Pool({
     connectionString: url,
@@ -147,7 +155,8 @@ export async function installWorker(url: string): Promise<void> {
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
   try {
-    await runMigrations({ pgPool: pool });
+    await runMigrations({ pgPool: pool, schema: queueSchema });
+    await grantQueue(pool);
   } finally {
     await pool.end();
   }
@@ -224,6 +233,13 @@ export async function committedMigrations(): Promise<string[]> {
 /** What tells a migration in the database, which does not know the words of the file's name. */
 export const migrationNumber = (filename: string): string => filename.slice(0, 6);
 
+export interface MigrateOptions {
+  /** Whether to apply current.sql too, where there is one. */
+  current?: boolean;
+  /** Whether the address leads through a transaction pooler; left out, it is found out. */
+  pooler?: boolean | undefined;
+}
+
 export interface MigrateResult {
   /** Committed migrations that this run applied, by file name. */
   applied: string[];
@@ -243,8 +259,9 @@ async function appliedMigrations(client: pg.ClientBase): Promise<string[]> {
 }
 
 /** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
-export async function migrate(url: string, options: { current?: boolean } = {}): Promise<MigrateResult> {
+export async function migrate(url: string, options: MigrateOptions = {}): Promise<MigrateResult> {
   return await withClient(url, async (client) => {
+    await refusePooler(client, options.pooler);
     await bootstrap(client);
     await installWorker(url);
     const before = await appliedMigrations(client);
@@ -271,6 +288,7 @@ export async function migrate(url: string, options: { current?: boolean } = {}):
       // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it: also before the error is told.
       await wait(250);
     }
+    await runAsOwner(client, historyGrants);
     const applied = (await appliedMigrations(client)).slice(before.length);
     const current = options.current !== false && (await applyCurrent(client));
     return { applied, current };

@@ -18,7 +18,8 @@ begin
       ('insights_analyst', 'nologin', 'Canvas Flow Insights: aggregates and reports.'),
       ('insights_admin', 'nologin', 'Canvas Flow Insights: people''s data and privacy requests.'),
       ('insights_worker', 'nologin', 'Canvas Flow Insights: scheduled refreshes and training.'),
-      ('insights_api', 'login noinherit', 'Canvas Flow Insights: login of the API server, switches to the role of each request.')
+      ('insights_api', 'nologin noinherit', 'Canvas Flow Insights: group of the logins of the API, which switches to the role of each request.'),
+      ('insights_queue', 'nologin noinherit', 'Canvas Flow Insights: group of the logins of workers, which may use the job queue.')
     ) as role (name, attributes, description)
   loop
     if not exists (select from pg_catalog.pg_roles where rolname = v_role.name) then
@@ -35,13 +36,26 @@ begin
   if not pg_catalog.pg_has_role('insights_api', 'insights_worker', 'member') then
     execute 'grant insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker to insights_api';
   end if;
+  -- Without inheritance: a worker has the rights of insights_worker only in the transactions that ask for them.
+  if not pg_catalog.pg_has_role('insights_queue', 'insights_worker', 'member') then
+    execute 'grant insights_worker to insights_queue';
+  end if;
   if not pg_catalog.pg_has_role('insights_owner', 'insights_reader', 'usage') then
     execute 'grant insights_reader to insights_owner' || v_grant;
   end if;
-  if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
-    execute format('grant insights_owner, insights_api to %I', current_user) || v_grant;
+  for v_role in
+    select rolname as name
+    from pg_catalog.pg_roles
+    where rolname in ('insights_owner', 'insights_api') and not pg_catalog.pg_has_role(rolname, 'usage')
+  loop
+    execute format('grant %I to %I', v_role.name, current_user) || v_grant;
+  end loop;
+  -- Whoever does not own the database needs an administrator for these, and only once.
+  if pg_catalog.pg_has_role((select datdba from pg_catalog.pg_database where datname = current_database()), 'usage')
+    or not pg_catalog.has_database_privilege('insights_owner', current_database(), 'create')
+  then
+    execute format('grant connect, create, temporary on database %I to insights_owner', current_database());
+    execute format('grant connect on database %I to insights_api, insights_queue', current_database());
   end if;
-  execute format('grant connect, create, temporary on database %I to insights_owner', current_database());
-  execute format('grant connect on database %I to insights_api', current_database());
 end;
 $$;

@@ -399,7 +399,7 @@ describe("pages", () => {
       queue: { waiting: 0, oldestSeconds: 0, failed: 0 },
       freshness: { stalePeople: expect.any(Number) },
     });
-    await database.query("select graphile_worker.add_job('refresh', run_at => now() - interval '1 hour')");
+    await database.query("select insights_queue.add_job('insights:refresh', run_at => now() - interval '1 hour')");
     await database.query("select track.rebuild()");
     const later = (await (await fetch(`${url}/healthz`)).json()) as {
       queue: { oldestSeconds: number };
@@ -407,7 +407,7 @@ describe("pages", () => {
     };
     expect(later.queue.oldestSeconds).toBeGreaterThan(3599);
     expect(later.freshness.stalePeople).toBeGreaterThan(10);
-    await database.query("delete from graphile_worker._private_jobs");
+    await database.query("delete from insights_queue._private_jobs");
   });
 
   test("other addresses are told apart", async () => {

@@ -1,7 +1,10 @@
-import { Logger, parseCrontab, runOnce } from "graphile-worker";
-import { expect, test } from "vitest";
+import { randomBytes } from "node:crypto";
+import { getTasks, Logger, parseCrontab, runMigrations, runOnce, type TaskList } from "graphile-worker";
+import { afterAll, expect, test } from "vitest";
 import { createPool } from "../../src/database/connect.ts";
 import { crontab, taskList } from "../../src/tasks.ts";
+import { runWorkerOnce } from "../../src/worker.ts";
+import { asDatabase, secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
@@ -51,19 +54,60 @@ test("the preset in a PostGraphile that serves the application's own tables and 
   });
 });
 
-test("the tasks and the crontab in a worker that has tasks of its own", async () => {
-  const done: string[] = [];
-  await database.query("select graphile_worker.add_job('send_mail'), graphile_worker.add_job('make_partitions')");
-  const pool = createPool({ url: database.url() }, 3);
-  pool.on("connect", (client) => client.on("error", () => {}));
-  await runOnce({
-    pgPool: pool,
-    noPreparedStatements: !database.native,
-    logger: new Logger(() => () => {}),
-    taskList: { ...taskList, send_mail: async () => void done.push("send_mail") },
+/** The application's login: no superuser, owner of its own queue. The embedded database has one login for all. */
+async function applicationLogin(): Promise<string> {
+  if (!database.native) return database.url();
+  const login = `my_app_${randomBytes(6).toString("hex")}`;
+  const url = new URL(database.url());
+  await database.query(`
+    create role ${login} login password 'secret';
+    grant create on database ${url.pathname.slice(1)} to ${login};
+    grant insights_worker to ${login}`);
+  afterAll(async () => {
+    await database.query(`drop owned by ${login} cascade; drop role ${login}`);
   });
+  url.username = login;
+  url.password = "secret";
+  return url.href;
+}
+
+test("the tasks and the crontab in a worker that has its own login, queue and tasks of the same names", async () => {
+  const done: string[] = [];
+  const pool = createPool({ url: await applicationLogin() }, 3);
+  pool.on("connect", (client) => client.on("error", () => {}));
+  const options = { pgPool: pool, noPreparedStatements: !database.native, logger: new Logger(() => () => {}) };
+  await runMigrations(options);
+  await pool.query(
+    "select graphile_worker.add_job('refresh', job_key => 'refresh'), graphile_worker.add_job('insights:make_partitions')",
+  );
+  await database.query(
+    "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
+  );
+  await pool.query("select graphile_worker.add_job('insights:refresh')");
+  const yours: TaskList = { refresh: async () => void done.push("refresh") };
+  expect(Object.keys({ ...yours, ...taskList })).toHaveLength(1 + Object.keys(taskList).length);
+  await runOnce({ ...options, taskList: { ...yours, ...taskList } });
+  expect(done).toEqual(["refresh"]);
+  const left = await pool.query("select task_identifier, last_error from graphile_worker.jobs");
+  expect(left.rows).toEqual([]);
   await pool.end();
-  expect(done).toEqual(["send_mail"]);
-  expect(await database.value("select outcome from monitor.run where task = 'make_partitions'")).toBe("ok");
-  expect(parseCrontab(`0 4 * * * send_mail\n${crontab}`).length).toBeGreaterThan(5);
+  const runs = await database.rows("select task, outcome from monitor.run order by task");
+  expect(runs).toEqual(
+    ["make_partitions", "refresh", "refresh_activity", "refresh_interactions"].map((task) => ({ task, outcome: "ok" })),
+  );
+  // The queue of `insights worker` is another one.
+  await runWorkerOnce(asDatabase(database));
+  expect(await database.value("select count(*)::int from monitor.run where task = 'make_partitions'")).toBe(2);
+  const ids = parseCrontab(`0 4 * * * refresh ?id=refresh\n${crontab}`).map(({ identifier }) => identifier);
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+test("the same names by taskDirectory, as in graphile.config.ts", async () => {
+  process.env["INSIGHTS_JWT_SECRET"] = secret;
+  const { default: config } = await import("../../graphile.config.ts");
+  const { tasks, release } = await getTasks({ logger: new Logger(() => () => {}) }, config.worker?.taskDirectory ?? "");
+  expect(Object.keys(tasks).sort()).toEqual(Object.keys(taskList).sort());
+  const scheduled = parseCrontab(crontab).map(({ task }) => task);
+  expect(scheduled.filter((task) => !(task in tasks) || !task.startsWith("insights:"))).toEqual([]);
+  await release();
 });

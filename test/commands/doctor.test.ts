@@ -71,8 +71,8 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
     insert into ml.model (project_id, version, algorithm, data_watermark)
     select project_id, 3, 'ease', now() - interval '30 days' from ml.project;
     insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from ml.model;
-    select graphile_worker.add_job('train', max_attempts => 1);
-    update graphile_worker._private_jobs set attempts = 1;
+    select insights_queue.add_job('insights:train', max_attempts => 1);
+    update insights_queue._private_jobs set attempts = 1;
     select track.ingest(jsonb_build_array(jsonb_build_object(
       'type', 'track', 'event', 'Page Viewed', 'userId', 'ada', 'messageId', 'm1', 'timestamp', now()
     )));
@@ -80,7 +80,7 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
   const { code, findings } = await doctor();
   expect(code).toBe(0);
   expect(findings["runs"]).toMatchObject({ status: "warning", text: "failed last time: train (no events)" });
-  expect(findings["queue"]).toMatchObject({ status: "warning", text: "1 jobs have failed for good: train" });
+  expect(findings["queue"]).toMatchObject({ status: "warning", text: "1 jobs have failed for good: insights:train" });
   expect(findings["models"]).toMatchObject({
     status: "warning",
     text: expect.stringContaining("recommend.course (version 3"),

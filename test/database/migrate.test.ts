@@ -25,9 +25,14 @@ describe("a server that will not do", () => {
   test("one without pgvector is told how to get it, and nothing is changed", async () => {
     const bare = await PGlite.create();
     const socket = await serveLocally(bare);
+    const { rows: versions } = await bare.query<{ major: number }>(
+      "select current_setting('server_version_num')::int / 10000 as major",
+    );
     await expect(migrate(socket.url)).rejects.toMatchObject({
       message: "the server does not have the extension pgvector",
-      hint: expect.stringContaining("pgvector/pgvector"),
+      hint: expect.stringMatching(
+        new RegExp(`postgresql-${versions[0]?.major}-pgvector.*pgvector/pgvector:pg${versions[0]?.major}\\)`),
+      ),
     });
     const { rows } = await bare.query("select from pg_roles where rolname like 'insights%'");
     expect(rows).toEqual([]);
@@ -38,7 +43,7 @@ describe("a server that will not do", () => {
 
 test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
   const taken = await openPglite();
-  await taken.query("create schema ml");
+  await taken.exec("create role insights_owner; create schema ml authorization insights_owner");
   const socket = await serveLocally(taken);
   await expect(migrate(socket.url)).rejects.toMatchObject({ message: 'schema "ml" already exists' });
   const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
@@ -54,7 +59,7 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
   const allowed = `insights_test_allowed_${suffix}`;
   const refused = `insights_test_refused_${suffix}`;
   const name = new URL(database.url()).pathname.slice(1);
-  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api"].map(
+  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
     (name) => `insights_${name}`,
   );
 

@@ -1,53 +1,162 @@
 import { randomBytes } from "node:crypto";
-import pg from "pg";
 import { expect, test } from "vitest";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
+import { withClient } from "../../src/database/connect.ts";
+import { bootstrap } from "../../src/database/migrate.ts";
+import type { InsightsError } from "../../src/errors.ts";
+import { runWorkerOnce, startWorker } from "../../src/worker.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
+import { endAtEndOfFile, insights } from "../support/insights.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * The API needs a login that may do nothing itself but switch to the roles of its callers. On the embedded database every
- * login is the superuser.
+ * The API and the worker each need a login that may do nothing itself but switch to their roles. On the embedded database
+ * every login is the superuser.
  */
 
 const database = await testDatabase();
+endAtEndOfFile();
 
-test.skipIf(!database.native)("a login without rights of its own is enough (needs real logins)", async () => {
-  await makeWorld(database);
-  const login = `insights_test_${randomBytes(6).toString("hex")}`;
+/** Logins made as the README says, gone at the end. */
+async function withLogins(
+  work: (logins: { api: string; worker: string; urlOf: (login: string) => string }) => Promise<void>,
+): Promise<void> {
+  const suffix = randomBytes(6).toString("hex");
   const password = randomBytes(12).toString("hex");
-  await database.query(`create role ${login} login noinherit password '${password}' in role insights_api`);
+  const api = `my_api_${suffix}`;
+  const worker = `my_worker_${suffix}`;
+  // Where not everybody may connect, their groups let them.
+  await database.query(`revoke connect on database ${new URL(database.url()).pathname.slice(1)} from public`);
+  await withClient(database.url(), bootstrap);
+  await database.query(`create role ${api} login password '${password}' in role insights_api`);
+  await database.query(`create role ${worker} login password '${password}' in role insights_queue`);
   try {
-    await asLogin(login, password);
+    await work({
+      api,
+      worker,
+      urlOf(login) {
+        const url = new URL(database.url());
+        url.username = login;
+        url.password = password;
+        return url.href;
+      },
+    });
   } finally {
-    await database.query(`drop role ${login}`);
+    await database.query(`drop role ${api}, ${worker}`);
   }
+}
+
+/** What the login cannot do itself. */
+async function refused(url: string, statements: string[]): Promise<void> {
+  await withClient(url, async (client) => {
+    for (const statement of statements) {
+      await expect(client.query(statement), statement).rejects.toMatchObject({ code: "42501" });
+    }
+  });
+}
+
+test.skipIf(!database.native)(
+  "the API needs a login in insights_api and nothing else (needs real logins)",
+  async () => {
+    await makeWorld(database);
+    await withLogins(async ({ api, urlOf }) => {
+      await refused(urlOf(api), [
+        "select * from track.event",
+        "select * from recommend.for_me()",
+        "select * from insights_queue._private_jobs",
+        "set role insights_owner",
+        "set role insights_queue",
+      ]);
+      await serve(urlOf(api));
+    });
+  },
+);
+
+test.skipIf(!database.native)(
+  "a worker needs a login in insights_queue and nothing else (needs real logins)",
+  async () => {
+    await withLogins(async ({ worker, urlOf }) => {
+      await refused(urlOf(worker), [
+        "select * from track.event",
+        "select * from track.stale",
+        "delete from insights_queue.migrations",
+        "create table insights_queue.mine ()",
+        "create function insights_queue.mine() returns int language sql return 1",
+        "set role insights_owner",
+        "set role insights_admin",
+        "set role insights_api",
+      ]);
+      await runWorkerOnce({ ...asDatabase(database), url: urlOf(worker) });
+      // The tasks with nothing to do are not recorded; this one and those that it queues have.
+      await database.query(
+        "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
+      );
+      await runWorkerOnce({ ...asDatabase(database), url: urlOf(worker) });
+      const running = await startWorker(readConfig({}), { ...asDatabase(database), url: urlOf(worker) });
+      await running.close();
+      const runs = await database.rows<{ task: string; outcome: string }>(
+        "select distinct task, outcome from monitor.run order by 1",
+      );
+      expect(runs.filter(({ outcome }) => outcome !== "ok")).toEqual([]);
+      expect(runs.map(({ task }) => task)).toEqual(
+        expect.arrayContaining([
+          "make_partitions",
+          "refresh",
+          "refresh_activity",
+          "refresh_interactions",
+          "refresh_views",
+          "train",
+        ]),
+      );
+      expect(await database.value("select count(*)::int from insights_queue._private_known_crontabs")).toBeGreaterThan(
+        5,
+      );
+    });
+  },
+);
+
+test.skipIf(!database.native)(
+  "a login that is not meant for a worker is told how to become one (needs real logins)",
+  async () => {
+    await withLogins(async ({ api, urlOf }) => {
+      const target = { ...asDatabase(database), url: urlOf(api) };
+      const told = await runWorkerOnce(target).catch((error: unknown) => error);
+      expect(told).toMatchObject({ message: expect.stringContaining(`"${api}" may not use the job queue`) });
+      await expect(startWorker(readConfig({}), target)).rejects.toMatchObject(told as InsightsError);
+      const [, statement = ""] = /this one do both: (.*)$/.exec((told as InsightsError).hint ?? "") ?? [];
+      await database.query(statement);
+      await runWorkerOnce(target);
+    });
+  },
+);
+
+test.skipIf(!database.native)("doctor finds nothing wrong with either login (needs real logins)", async () => {
+  await withLogins(async ({ api, worker, urlOf }) => {
+    for (const [login, may] of [
+      [api, "serve the API"],
+      [worker, "work off the job queue"],
+    ] as const) {
+      const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(login) });
+      await call.exitCode();
+      const findings = JSON.parse(call.printed()) as {
+        check: string;
+        text: string;
+        status: string;
+      }[];
+      expect(findings.filter(({ check, status }) => status !== "ok" && check !== "migrations")).toEqual([]);
+      expect(findings.find(({ check }) => check === "roles")?.text).toMatch(
+        new RegExp(`"${login}", which may ${may}$`),
+      );
+    }
+  });
 });
 
-async function asLogin(login: string, password: string): Promise<void> {
-  const url = new URL(database.url());
-  url.username = login;
-  url.password = password;
-
-  const client = new pg.Client({ connectionString: url.href });
-  await client.connect();
-  try {
-    for (const statement of [
-      "select * from track.event",
-      "select * from recommend.for_me()",
-      "set role insights_owner",
-    ]) {
-      await expect(client.query(statement)).rejects.toMatchObject({ code: "42501" });
-    }
-  } finally {
-    await client.end();
-  }
-
+async function serve(url: string): Promise<void> {
   const api = await startApi(
-    readConfig({ DATABASE_URL: url.href, PORT: "0", INSIGHTS_JWT_SECRET: secret, INSIGHTS_POOL_SIZE: "2" }),
-    { ...asDatabase(database), url: url.href },
+    readConfig({ DATABASE_URL: url, PORT: "0", INSIGHTS_JWT_SECRET: secret, INSIGHTS_POOL_SIZE: "2" }),
+    { ...asDatabase(database), url },
   );
   try {
     const { token } = await testApi(database);
@@ -68,11 +177,10 @@ async function asLogin(login: string, password: string): Promise<void> {
     expect(await ask("{ trackPeople { totalCount } }", "analyst")).toMatchObject({
       errors: [{ message: "not allowed" }],
     });
-    // What it may not look at, it does not tell.
     expect(await (await fetch(`${api.url}/healthz`)).json()).toMatchObject({
       status: "ok",
-      queue: null,
-      freshness: null,
+      queue: { waiting: 0, failed: 0 },
+      freshness: { stalePeople: 0 },
     });
   } finally {
     await api.close();

@@ -35,6 +35,7 @@ export interface TestApi {
 export function asDatabase(database: TestDatabase): Database {
   return {
     url: database.url(),
+    direct: { url: database.url() },
     embedded: !database.native,
     pooler: !database.native,
     own: false,

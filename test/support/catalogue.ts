@@ -5,7 +5,7 @@ export const rooms = `
   select oid, nspname
   from pg_catalog.pg_namespace
   where nspname !~ '^pg_'
-    and nspname not in ('information_schema', 'public', 'graphile_migrate', 'graphile_worker')
+    and nspname not in ('information_schema', 'public', 'graphile_migrate', 'insights_queue')
     and not exists (
       select from pg_catalog.pg_depend as dependency
       where dependency.classid = 'pg_catalog.pg_namespace'::regclass

@@ -97,37 +97,39 @@ describe("one round of everything", async () => {
   test("a task has the rights of insights_worker and no more", async () => {
     await database.query("revoke execute on function analytics.refresh_views() from insights_worker");
     vi.spyOn(console, "error").mockImplementation(() => {});
-    await expect(runWorkerOnce(target)).rejects.toThrow("failed: refresh_views");
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: insights:refresh_views");
     await database.query("grant execute on function analytics.refresh_views() to insights_worker");
     expect((await runs()).find(({ task }) => task === "refresh_views")).toMatchObject({
       outcome: "failed",
       error: expect.stringMatching(/permission denied.*42501/),
       timed: true,
     });
-    await database.query("select graphile_worker.remove_job('refresh_views')");
+    await database.query("select insights_queue.remove_job('insights:refresh_views')");
   });
 
   test("a payload that makes no sense fails without a run", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
-    await database.query(`select graphile_worker.add_job('refresh', '{"most_people": "all"}', max_attempts => 1)`);
-    await expect(runWorkerOnce(target)).rejects.toThrow("failed: refresh");
-    await database.query("delete from graphile_worker._private_jobs");
+    await database.query(
+      `select insights_queue.add_job('insights:refresh', '{"most_people": "all"}', max_attempts => 1)`,
+    );
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: insights:refresh");
+    await database.query("delete from insights_queue._private_jobs");
   });
 });
 
 test("jobs of a key do not pile up", async () => {
   for (let round = 0; round < 5; round++) {
-    await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+    await database.query("select insights_queue.add_job('insights:refresh', job_key => 'insights:refresh')");
   }
-  expect(await database.value("select count(*)::int from graphile_worker.jobs")).toBe(1);
-  await database.query("delete from graphile_worker._private_jobs");
+  expect(await database.value("select count(*)::int from insights_queue.jobs")).toBe(1);
+  await database.query("delete from insights_queue._private_jobs");
 });
 
 test("the running worker takes jobs as they come, and stops when told", async () => {
   const worker = await startWorker(readConfig({}), target);
   try {
     await ingest("ben", "while it runs");
-    await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+    await database.query("select insights_queue.add_job('insights:refresh', job_key => 'insights:refresh')");
     await vi.waitFor(
       async () => {
         expect((await runs()).filter(({ outcome }) => outcome === "ok").map(({ task }) => task)).toEqual(
@@ -140,7 +142,7 @@ test("the running worker takes jobs as they come, and stops when told", async ()
     await worker.close();
   }
   expect(await database.value("select count(*)::int from track.stale")).toBe(0);
-  expect(await database.value("select count(*)::int from graphile_worker.jobs where locked_at is not null")).toBe(0);
+  expect(await database.value("select count(*)::int from insights_queue.jobs where locked_at is not null")).toBe(0);
 });
 
 // On the embedded database the lock that holds the run up would hold up everybody.
@@ -204,9 +206,9 @@ test.skipIf(!database.native)(
 );
 
 test("locks that a killed process left on the embedded database are taken away by the next that opens it", async () => {
-  await database.query("select graphile_worker.add_job('refresh', job_key => 'refresh')");
+  await database.query("select insights_queue.add_job('insights:refresh', job_key => 'insights:refresh')");
   await ingest("gus", "locked");
-  await database.query("update graphile_worker._private_jobs set locked_at = now(), locked_by = 'dead', attempts = 1");
+  await database.query("update insights_queue._private_jobs set locked_at = now(), locked_by = 'dead', attempts = 1");
   const worker = await startWorker(readConfig({}), { ...target, own: true });
   try {
     await vi.waitFor(async () => expect(await database.value("select count(*)::int from track.stale")).toBe(0), {

@@ -1,0 +1,29 @@
+import type pg from "pg";
+import { InsightsError } from "../errors.ts";
+
+/**
+ * Whether a connection pooler (PgBouncer, Supavisor, Odyssey, pgcat, RDS Proxy, …) stands between this connection and
+ * the server. When a connection begins, the server tells the client the number of its process, for cancel requests. A
+ * pooler has many clients for each process, so it tells numbers of its own.
+ */
+export async function isPooled(client: pg.ClientBase): Promise<boolean> {
+  const told = (client as { processID?: number | null }).processID;
+  const { rows } = await client.query<{ pid: number; embedded: boolean }>(
+    "select pg_catalog.pg_backend_pid() as pid, pg_catalog.version() like '%PGlite%' as embedded",
+  );
+  const [server] = rows;
+  return server !== undefined && !server.embedded && server.pid !== told;
+}
+
+/**
+ * Refuses to migrate through a pooler; `pooler` is what the user says about it, if anything. Migrations set a role and take a lock for the whole session. In transaction mode
+ * the session is another client's a moment later, who would be the owner of everything.
+ */
+export async function refusePooler(client: pg.ClientBase, pooler: boolean | undefined): Promise<void> {
+  if (!(pooler ?? (await isPooled(client)))) return;
+  throw new InsightsError("the connection goes through a pooler, and migrations need one to the server itself", {
+    hint:
+      "Set DIRECT_DATABASE_URL to the address of the server itself (often the same host with port 5432); " +
+      "everything else goes on using DATABASE_URL. If the pooler is in session mode, set INSIGHTS_POOLER=false.",
+  });
+}
