@@ -43,5 +43,7 @@ begin
   end if;
   execute format('grant connect, create, temporary on database %I to insights_owner', current_database());
   execute format('grant connect on database %I to insights_api', current_database());
+  -- Trainings write temporary tables, as their callers. Many databases have revoked this right from public.
+  execute format('grant temporary on database %I to insights_analyst, insights_admin, insights_worker', current_database());
 end;
 $$;
