@@ -40,6 +40,8 @@ const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "wor
   (name) => `insights_${name}`,
 );
 
+const rooms = ["common", "ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
+
 /** A model is stale when this much newer data has come since it was trained. */
 const staleAfter = "7 days";
 
@@ -104,6 +106,66 @@ const examinations: Record<string, Examination> = {
     }
     const may = [...(api ? ["serve the API"] : []), ...(queue ? ["work off the job queue"] : [])].join(" and ");
     return ok(`all ${roles.length}; signed in as "${login}", which may ${may}`);
+  },
+
+  async rights(patient) {
+    const { fixes } = await one<{ fixes: string[] }>(
+      patient,
+      `with extension as (
+         select namespace.oid, namespace.nspname, namespace.nspowner, namespace.nspacl
+         from pg_catalog.pg_extension as extension
+         join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+         where extension.extname = 'vector'
+       ),
+
+       definer as (
+         select function.oid::regprocedure as name, function.proowner::regrole::text as owner, function.proconfig as settings,
+           exists (
+             select from aclexplode(coalesce(function.proacl, acldefault('f', function.proowner))) as privilege
+             where privilege.grantee = 0
+           ) as is_public
+         from pg_catalog.pg_proc as function
+         where function.prosecdef
+           and function.pronamespace in (select oid from pg_catalog.pg_namespace where nspname = any ($1))
+       ),
+
+       fix (statement) as (
+         -- Definers that use pgvector look for its names in its schema: who may create there could run as their owner.
+         select format('revoke create on schema %I from %s', extension.nspname,
+           case privilege.grantee when 0 then 'public' else quote_ident(role.rolname) end)
+         from extension
+         cross join lateral aclexplode(coalesce(extension.nspacl, acldefault('n', extension.nspowner))) as privilege
+         left join pg_catalog.pg_roles as role on role.oid = privilege.grantee
+         where privilege.privilege_type = 'CREATE'
+           and privilege.grantee <> extension.nspowner
+           and not coalesce(role.rolsuper or pg_has_role(role.oid, 'insights_owner', 'member'), false)
+         union all
+         select format('alter function %s owner to insights_owner', name) from definer
+         where owner not in ('insights_owner', 'insights_reader')
+         union all
+         select format('alter function %s set search_path to pg_catalog, pg_temp', name) from definer
+         where not coalesce(settings, '{}') && array[
+           'search_path=pg_catalog, pg_temp', (select format('search_path=%I, pg_temp', nspname) from extension)
+         ]
+         union all
+         select format('revoke execute on function %s from public', name) from definer where is_public
+         union all
+         select format('grant temporary on database %I to %I', current_database(), role.rolname)
+         from pg_catalog.pg_roles as role
+         where role.rolname in ('insights_analyst', 'insights_admin', 'insights_worker')
+           and not has_database_privilege(role.oid, current_database(), 'temporary')
+       )
+
+       select coalesce(array_agg(statement order by statement), '{}') as fixes from fix`,
+      [rooms],
+    );
+    return fixes.length === 0
+      ? ok("nobody else may create in the schema of pgvector, and no definer was changed")
+      : {
+          status: "warning",
+          text: `${fixes.length} ${fixes.length === 1 ? "right differs" : "rights differ"} from what is safe`,
+          mend: `As an administrator: ${fixes.slice(0, 10).join("; ")}`,
+        };
   },
 
   async pooler({ client, config, database }) {

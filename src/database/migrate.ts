@@ -143,6 +143,66 @@ export async function bootstrap(client: pg.ClientBase): Promise<void> {
   await createEmbeddedLogin(client);
 }
 
+/**
+ * Whether the database holds nothing but what we and extensions made. Only then is the right to make temporary objects,
+ * which everybody has by default, ours to take from those who need none.
+ */
+export async function holdsNothingElse(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ alone: boolean }>(`
+    with object (classid, oid, schema, owner) as (
+      select 'pg_catalog.pg_namespace'::regclass, oid, case nspname when 'public' then 'pg_catalog' else nspname end, nspowner
+      from pg_catalog.pg_namespace
+      union all
+      select 'pg_catalog.pg_class'::regclass, oid, relnamespace::regnamespace::text, relowner from pg_catalog.pg_class
+      union all
+      select 'pg_catalog.pg_proc'::regclass, oid, pronamespace::regnamespace::text, proowner from pg_catalog.pg_proc
+      union all
+      select 'pg_catalog.pg_type'::regclass, oid, typnamespace::regnamespace::text, typowner from pg_catalog.pg_type
+    )
+    select not exists (
+      select
+      from object
+      join pg_catalog.pg_roles as role on role.oid = object.owner
+      where object.schema !~ '^pg_'
+        and object.schema <> 'information_schema'
+        and role.rolname not in ('insights_owner', 'insights_reader')
+        and not exists (
+          select
+          from pg_catalog.pg_depend as dependency
+          where dependency.classid = object.classid
+            and dependency.objid = object.oid
+            and dependency.deptype in ('e', 'i')
+        )
+    ) as alone
+  `);
+  return rows[0]?.alone === true;
+}
+
+/**
+ * Takes the right to make temporary objects from public, where that concerns nobody but us and is ours to take. Those who
+ * train have it by a grant of their own (roles.sql); visitors and learners need none.
+ */
+async function revokeTemporary(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ name: string; owned: boolean; granted: boolean }>(`
+    select datname as name, pg_has_role(current_user, datdba, 'usage') as owned,
+      exists (
+        select from aclexplode(coalesce(datacl, acldefault('d', datdba))) as privilege
+        where privilege.grantee = 0 and privilege.privilege_type = 'TEMPORARY'
+      ) as granted
+    from pg_catalog.pg_database where datname = current_database()
+  `);
+  const [database] = rows;
+  if (database === undefined || !database.owned || !database.granted || !(await holdsNothingElse(client))) return false;
+  try {
+    await client.query(`revoke temporary on database ${pg.escapeIdentifier(database.name)} from public`);
+    return true;
+  } catch (error) {
+    // "tuple concurrently updated": another process migrates at this moment, and does it.
+    if (errorCode(error) === "XX000") return false;
+    throw error;
+  }
+}
+
 /** The queue of graphile-worker, by its own migrations, owned as everything else is, and open to the logins of workers. */
 export async function installWorker(url: string): Promise<void> {
   const pool = new pg.Pool({
@@ -245,6 +305,8 @@ export interface MigrateResult {
   applied: string[];
   /** Whether the source beyond the committed migrations was applied. */
   current: boolean;
+  /** Whether the right to make temporary objects was taken from public: at the first migration of a database of our own. */
+  temporaryRevoked: boolean;
 }
 
 async function appliedMigrations(client: pg.ClientBase): Promise<string[]> {
@@ -263,8 +325,9 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
   return await withClient(url, async (client) => {
     await refusePooler(client, options.pooler);
     await bootstrap(client);
-    await installWorker(url);
     const before = await appliedMigrations(client);
+    const temporaryRevoked = before.length === 0 && (await revokeTemporary(client));
+    await installWorker(url);
     const settings: Settings = {
       connectionString: url,
       migrationsFolder: migrationsDirectory,
@@ -291,6 +354,6 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     await runAsOwner(client, historyGrants);
     const applied = (await appliedMigrations(client)).slice(before.length);
     const current = options.current !== false && (await applyCurrent(client));
-    return { applied, current };
+    return { applied, current, temporaryRevoked };
   });
 }

@@ -56,6 +56,8 @@ begin
   then
     execute format('grant connect, create, temporary on database %I to insights_owner', current_database());
     execute format('grant connect on database %I to insights_api, insights_queue', current_database());
+    -- Trainings write temporary tables, as their callers. Many databases have revoked this right from public.
+    execute format('grant temporary on database %I to insights_analyst, insights_admin, insights_worker', current_database());
   end if;
 end;
 $$;

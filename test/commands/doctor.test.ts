@@ -93,3 +93,22 @@ test("a database ahead of this version is not touched, but named", { timeout: 12
   expect(code).toBe(1);
   expect(findings["migrations"]).toMatchObject({ text: expect.stringContaining("999999") });
 });
+
+test("rights that differ are named with the statement that restores them", { timeout: 120_000 }, async () => {
+  expect((await doctor()).findings["rights"]).toMatchObject({ status: "ok" });
+  const schema = await database.value<string>(
+    "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'",
+  );
+  await database.query(`
+    grant create on schema ${schema} to public;
+    alter function track.rebuild() set search_path to '';
+    alter function monitor.start_run(text) owner to insights_worker;
+    grant execute on function recommend.rebuild() to public`);
+  const { code, findings } = await doctor();
+  expect(code).toBe(1);
+  expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from what is safe" });
+  const [, fixes = ""] = /^As an administrator: (.*)$/.exec(findings["rights"]?.mend ?? "") ?? [];
+  expect(fixes).toContain(`revoke create on schema ${schema} from public`);
+  await database.query(fixes);
+  expect((await doctor()).findings["rights"]).toMatchObject({ status: "ok" });
+});

@@ -3,12 +3,14 @@ import { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { withClient } from "../../src/database/connect.ts";
-import { checkServer, migrate } from "../../src/database/migrate.ts";
+import { checkServer, holdsNothingElse, migrate } from "../../src/database/migrate.ts";
 import { openPglite } from "../../src/database/pglite.ts";
-import { testDatabase } from "../support/database.ts";
+import { type Queries, testDatabase } from "../support/database.ts";
 import { serveLocally } from "../support/embedded.ts";
 
 const database = await testDatabase({ empty: true });
+const own = await testDatabase({ empty: true });
+const shared = await testDatabase({ empty: true });
 
 describe("a server that will not do", () => {
   test("one that is too old is told its version and the one that is needed", async () => {
@@ -119,3 +121,47 @@ test.skipIf(!database.native)(
     expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
   },
 );
+
+describe("the right to make temporary objects", () => {
+  const grantees = async (db: Queries): Promise<string[]> => {
+    const names = await db.value<string[]>(
+      `select array_agg(case grantee when 0 then 'public' else grantee::regrole::text end)
+       from pg_database cross join lateral aclexplode(coalesce(datacl, acldefault('d', datdba)))
+       where datname = current_database() and privilege_type = 'TEMPORARY' and grantee <> datdba`,
+    );
+    return names.sort();
+  };
+  const trainers = ["insights_admin", "insights_analyst", "insights_owner", "insights_worker"];
+
+  test("is taken from public where nothing else lives, once, and those who train have it", {
+    timeout: 120_000,
+  }, async () => {
+    expect(await migrate(own.url())).toMatchObject({ temporaryRevoked: true });
+    expect(await grantees(own)).toEqual(trainers);
+    // A DBA who grants it again has her reasons.
+    await own.query(
+      `grant temporary on database ${await own.value("select quote_ident(current_database())")} to public`,
+    );
+    expect(await migrate(own.url())).toMatchObject({ temporaryRevoked: false });
+    expect(await grantees(own)).toEqual([...trainers, "public"]);
+  });
+
+  test("is left to public beside an application", { timeout: 120_000 }, async () => {
+    await shared.query("create schema shop");
+    expect(await migrate(shared.url())).toMatchObject({ temporaryRevoked: false });
+    expect(await grantees(shared)).toEqual([...trainers, "public"]);
+  });
+
+  test.each([
+    ["table", "create table public.shop (shop_id int)"],
+    ["function", "create function public.shop() returns int language sql return 1"],
+    ["type", "create type public.shop as enum ('open')"],
+  ])("knows a %s in public from what an extension put there", async (_, sql) => {
+    await withClient(own.url(), async (client) => {
+      expect(await holdsNothingElse(client)).toBe(true);
+      await client.query(`begin; ${sql}`);
+      expect(await holdsNothingElse(client)).toBe(false);
+      await client.query("rollback");
+    });
+  });
+});

@@ -1,0 +1,578 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Options } from "../../src/simulator/options.ts";
+import { simulate } from "../../src/simulator/run.ts";
+import { rooms } from "../support/catalogue.ts";
+import { testDatabase } from "../support/database.ts";
+import { refresh } from "../support/world.ts";
+
+/*
+ * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
+ * a definer attacks it here, in a session of its own: she makes objects that the body could take for those it means, all
+ * of which run `evil()`, and calls it. `evil()` raises a warning that names the user it runs as; warnings reach the client
+ * even when what raised them is rolled back.
+ *
+ * The same attack is played once more after the functions of the rooms were weakened: an empty path instead of theirs,
+ * which leaves pg_temp in front for types and relations; no path at all for functions and operators, which PostgreSQL
+ * never looks up in pg_temp; temporary tables that are taken as they are found. A row that fails to get through then
+ * shows nothing, and is not counted.
+ */
+
+const database = await testDatabase();
+
+/** Lets its maker do as she likes; whoever else runs it is named, and stopped. */
+const evil = (attacker: string): string => `
+  create function pg_temp.evil() returns boolean language plpgsql volatile set search_path to pg_catalog as $$
+  begin
+    if current_user <> '${attacker}' then
+      raise warning 'evil runs as %', current_user;
+      raise exception 'evil ran';
+    end if;
+    return true;
+  end $$;
+`;
+
+/** Names of types that bodies use. Keywords such as int and interval can't be shadowed: the grammar means pg_catalog. */
+const types = ["text", "jsonb", "timestamptz", "float8", "uuid", "date", "bytea", "int4", "int8", "regclass", "name"];
+
+/** Functions and operators that bodies use, by their arguments. */
+const functions = [
+  ["now", "", "timestamptz"],
+  ["clock_timestamp", "", "timestamptz"],
+  ["current_setting", "text, boolean", "text"],
+  ["current_setting", "text", "text"],
+  ["hashtext", "text", "int"],
+  ["length", "text", "int"],
+  ["lower", "text", "text"],
+  ["left", "text, int", "text"],
+  ["isfinite", "timestamptz", "boolean"],
+  ["cardinality", "anyarray", "int"],
+  ["unnest", "anyarray", "setof anyelement"],
+  ["generate_series", "int, int", "setof int"],
+  ["jsonb_typeof", "jsonb", "text"],
+  ["jsonb_array_length", "jsonb", "int"],
+  ["pg_try_advisory_xact_lock", "int", "boolean"],
+] as const;
+
+const operators = [
+  ["=", "text", "text", "boolean"],
+  ["=", "bigint", "bigint", "boolean"],
+  ["=", "int", "int", "boolean"],
+  ["=", "timestamptz", "timestamptz", "boolean"],
+  ["<", "int", "int", "boolean"],
+  ["<", "bigint", "int", "boolean"],
+  ["<=", "int", "int", "boolean"],
+  ["<=", "bigint", "int", "boolean"],
+  [">", "int", "int", "boolean"],
+  [">=", "int", "int", "boolean"],
+  [">", "timestamptz", "timestamptz", "boolean"],
+  ["<>", "text", "text", "boolean"],
+  ["<>", "bigint", "bigint", "boolean"],
+  ["<>", "bigint", "int", "boolean"],
+  ["!~", "text", "text", "boolean"],
+  ["->>", "jsonb", "text", "text"],
+  ["->", "jsonb", "text", "jsonb"],
+  ["||", "text", "text", "text"],
+  ["-", "timestamptz", "interval", "timestamptz"],
+  ["+", "timestamptz", "interval", "timestamptz"],
+] as const;
+
+/** Columns of temporary tables that are written to, so that one that was there before is written to as well. */
+const columns: Record<string, string> = {
+  training:
+    "person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz, is_held_out boolean, is_tuning boolean",
+  _ml_tree_feature: "feature int primary key, name text, category boolean, edges float8[], categories text[]",
+};
+
+/** Rows that let a function go on with a table of these columns. */
+const rows: Record<string, string> = {
+  training: `
+    select person::bigint as person_id, item::bigint as item_id, 1::real as strength, now() as first_at, now() as last_at,
+      false as is_held_out, false as is_tuning
+    from generate_series(1, 20) as person, generate_series(1, 3) as item`,
+};
+
+/** Makes tables that run evil() at every change, and that the owners of the definers may change. */
+const traps = (names: string[]): string => `
+  create function pg_temp.evil_trigger() returns trigger language plpgsql as
+    $$ begin perform pg_temp.evil(); return null; end $$;
+  ${names
+    .map(
+      (name) => `
+        create temporary table ${name} (${columns[name] ?? "taken boolean"});
+        ${rows[name] === undefined ? "" : `insert into pg_temp.${name} ${rows[name]};`}
+        create trigger attack before insert or update or delete or truncate on pg_temp.${name}
+          for each statement execute function pg_temp.evil_trigger();
+        grant all on pg_temp.${name} to public;`,
+    )
+    .join("\n")}
+`;
+
+type Weakness = "empty path" | "no path" | "takes tables";
+
+interface Kind {
+  /** How the functions are weakened so that the attack succeeds. */
+  weakness: Weakness;
+  /** The attacker's objects. `scratch` are the temporary tables that functions of the rooms make. */
+  make(scratch: string[]): string;
+  /** The body of a control that the attack takes over, owned by insights_owner. */
+  control: string;
+}
+
+const kinds: Record<string, Kind> = {
+  domain: {
+    weakness: "empty path",
+    make: () =>
+      types
+        .map((name) => `create domain pg_temp.${name} as pg_catalog.${name} check (pg_temp.evil());`)
+        .concat(`create domain pg_temp.vector as real[] check (pg_temp.evil());`)
+        .join("\n"),
+    control: "declare v_value text := 'x'; begin end",
+  },
+  type: {
+    weakness: "empty path",
+    make: () =>
+      types
+        .map(
+          (name) => `
+            create type pg_temp.${name} as (value boolean);
+            ${["pg_catalog.text", "bigint", "int", "timestamp with time zone", "double precision", "pg_catalog.jsonb"]
+              .map(
+                (source) => `
+                  create function pg_temp.evil_cast_${name}(${source}) returns pg_temp.${name} language plpgsql as
+                    $$ begin return row(pg_temp.evil()); end $$;
+                  create cast (${source} as pg_temp.${name}) with function pg_temp.evil_cast_${name}(${source}) as implicit;`,
+              )
+              .join("\n")}`,
+        )
+        .join("\n"),
+    control: "begin perform 1::int::text; end",
+  },
+  view: {
+    weakness: "takes tables",
+    make: (scratch) =>
+      scratch
+        .map(
+          (name) => `
+            create view pg_temp.${name} as select * from (${rows[name] ?? "select true as taken"}) as given where pg_temp.evil();
+            grant all on pg_temp.${name} to public;`,
+        )
+        .concat(
+          ["pg_class", "pg_namespace", "pg_extension", "pg_roles", "pg_proc", "pg_type"].map(
+            (name) => `
+              create view pg_temp.${name} as select * from pg_catalog.${name} where pg_temp.evil();
+              grant all on pg_temp.${name} to public;`,
+          ),
+        )
+        .join("\n"),
+    control: "begin perform from pg_class limit 1; end",
+  },
+  table: {
+    weakness: "takes tables",
+    make: (scratch) => traps(scratch.filter((name) => !name.startsWith("_ml_"))),
+    control:
+      "begin create temporary table if not exists training (taken boolean); insert into pg_temp.training default values; end",
+  },
+  "table of a training": {
+    weakness: "takes tables",
+    make: (scratch) => traps(scratch.filter((name) => name.startsWith("_ml_tree_"))),
+    control: `begin create temporary table if not exists _ml_tree_node (node int); delete from pg_temp._ml_tree_node; end`,
+  },
+  function: {
+    weakness: "no path",
+    make: () =>
+      functions
+        .map(([name, from, to]) => {
+          const given = from === "" ? "" : from.split(", ").map((_, i) => `$${i + 1}`);
+          return `
+            create function attacker.${name}(${from}) returns ${to} language plpgsql as $$
+            begin
+              perform pg_temp.evil();
+              return ${to.startsWith("setof") ? `query select pg_catalog.${name}(${given})` : `pg_catalog.${name}(${given})`};
+            end $$;
+            create function pg_temp.${name}(${from}) returns ${to} language sql as 'select attacker.${name}(${given})';`;
+        })
+        .join("\n"),
+    control: "begin perform now(); end",
+  },
+  operator: {
+    weakness: "no path",
+    make: () =>
+      operators
+        .map(
+          ([name, left, right, to], i) => `
+            create function attacker.operator_${i}(${left}, ${right}) returns ${to} language plpgsql as $$
+            begin perform pg_temp.evil(); return $1 operator(pg_catalog.${name}) $2; end $$;
+            create operator attacker.${name} (leftarg = ${left}, rightarg = ${right}, function = attacker.operator_${i});
+            create operator pg_temp.${name} (leftarg = ${left}, rightarg = ${right}, function = attacker.operator_${i});`,
+        )
+        .join("\n"),
+    control: "begin perform length('a') = 1; end",
+  },
+};
+
+/** Arguments that get into the body, by name; a function's own come first. */
+const samples: Record<string, Record<string, string>> = {
+  "ml.register_model": {
+    task: "'regression'",
+    metric: "'root_mean_squared_error'",
+    project: "'lab.attack'",
+    parameters: "'{}'",
+  },
+  "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
+  "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
+  "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
+  "monitor.start_run": { task: "'refresh'" },
+  "*": {
+    algorithm: "'linear'",
+    as_of: "'2025-05-20 00:00Z'",
+    batch: `'[{"type": "identify", "messageId": "a1", "userId": "new", "anonymousId": "browser", "traits": {"plan": "x"}},
+      {"type": "track", "messageId": "a2", "userId": "new", "event": "Page Viewed", "properties": {"item": "new", "duration": 3}}]'`,
+    bucket: "'day'",
+    calibration: `'{"method": "platt", "slope": 1, "intercept": 0}'`,
+    champion_metrics: "null",
+    champion_model_id: "null",
+    course: "course",
+    data_watermark: "now()",
+    decided_at: "now()",
+    description: "'x'",
+    detail: `'{"rows": 1}'`,
+    document: `'{"kind": "linear", "link": "identity", "intercept": 1,
+      "features": [{"name": "tax", "type": "number", "coefficient": 0.5, "mean": 1}]}'`,
+    document_version: "'1'",
+    duration: "'1 second'",
+    enrolments: `'[{"person": "new", "item": "new", "enrolled_at": "2025-05-20T00:00:00Z", "status": "active"}]'`,
+    error: "'x'",
+    event_name: "event",
+    evidence: "'{}'",
+    granted: "true",
+    half_life: "'7 days'",
+    item: "course",
+    kind: "'course'",
+    measure: "'people'",
+    measured: `jsonb_build_array(jsonb_build_object(
+      'model_id', model_id, 'statistic', 'metric', 'value', 1, 'verdict', 'stable', 'row_count', 10))`,
+    metrics: `'{"root_mean_squared_error": 0.5}'`,
+    model_id: "model_id",
+    most_people: "100",
+    newest_known: "0",
+    older_than: "'90 days'",
+    other: "'new'",
+    person: "person",
+    person_id: "person_id",
+    profile: "'[]'",
+    purpose: "'analytics'",
+    question: "'dropout'",
+    row_count: "1",
+    run_id: "1",
+    seed: "1",
+    share: "0.1",
+    since: "'2025-05-01 00:00Z'",
+    strategy: "'manual'",
+    strengths: "'{1}'",
+    top: "5",
+    until: "'2025-06-01 00:00Z'",
+    window_size: "7",
+  },
+};
+
+interface Definer {
+  oid: number;
+  name: string;
+  owner: string;
+  /** A call, whose parameters take the types of the function's. */
+  call: string;
+  values: (string | null)[];
+  /** Roles of the installation that may call it. */
+  roles: string[];
+}
+
+const suffix = randomBytes(4).toString("hex");
+const password = randomBytes(12).toString("hex");
+const attackerOf = (role: string): string => `attacker_${suffix}_${role.replace("insights_", "")}`;
+const every = ["admin", "analyst", "learner", "reader", "visitor", "worker"].map((name) => `insights_${name}`);
+const definers: Definer[] = [];
+let scratch: string[] = [];
+
+/** Every function of the rooms as it is made, to weaken it and to restore it. */
+let made: { name: string; definition: string }[] = [];
+
+async function weaken(weakness: Weakness): Promise<void> {
+  for (const { name, definition } of made) {
+    if (weakness === "takes tables") {
+      const weak = definition
+        .replaceAll(/create temp(orary)? table (?!if)/g, "create temporary table if not exists ")
+        .replaceAll(/drop table if exists pg_temp\.[^;]*;/g, "");
+      if (weak !== definition) await database.query(weak);
+    } else if (/^ SET search_path/m.test(definition)) {
+      await database.query(
+        `alter function ${name} ${weakness === "no path" ? "reset search_path" : "set search_path to ''"}`,
+      );
+    }
+  }
+}
+
+async function restore(): Promise<void> {
+  for (const { definition } of made) await database.query(definition);
+}
+
+beforeAll(async () => {
+  const client = await database.pool.connect();
+  try {
+    await simulate(
+      client,
+      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
+    );
+  } finally {
+    client.release();
+  }
+  await refresh(database);
+  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await database.query(`
+    update recommend.setting set fewest_people = 3;
+    update analytics.question set fewest_rows = 100, weeks = 6;
+    select analytics.train_predictions('dropout');
+    select recommend.train('course');
+    create schema attacker;
+    grant usage, create on schema attacker to public;
+    create table attacker.known as
+    select
+      (select item.external_id from track.enrolment join track.item using (item_id) group by 1 order by count(*) desc limit 1) as course,
+      (select event_type.name from track.event_type join track.event using (event_type_id) group by 1 order by count(*) desc limit 1) as event,
+      named.external_id as person, named.person_id,
+      (select model_id from ml.model join ml.project using (project_id) where project.name = 'analytics.dropout' order by 1 desc limit 1) as model_id
+    from (select external_id, person_id from track.identity where kind = 'user' order by 1 limit 1) as named;
+    grant select on attacker.known to public`);
+
+  const found = await database.rows<Omit<Definer, "call" | "values"> & { names: string[]; isSet: boolean }>(`
+    select
+      function.oid::int as oid, format('%s.%s', function.pronamespace::regnamespace, function.proname) as name,
+      function.proretset as "isSet", coalesce(function.proargnames[1:function.pronargs], '{}') as names,
+      array(
+        select role.rolname::text
+        from pg_catalog.pg_roles as role
+        where role.rolname ~ '^insights_[a-z]+$'
+          and role.rolname <> 'insights_owner'
+          and role.oid <> function.proowner
+          and has_function_privilege(role.oid, function.oid, 'execute')
+        order by 1
+      ) as roles
+    from pg_catalog.pg_proc as function
+    where function.prosecdef
+      and function.pronamespace in (select oid from (${rooms}) as room)
+    order by 2
+  `);
+  for (const { names, isSet, ...definer } of found) {
+    const values: (string | null)[] = [];
+    for (const name of definer.roles.length > 0 ? names : []) {
+      const sample = samples[definer.name]?.[name] ?? samples["*"]?.[name];
+      if (sample === undefined) throw new Error(`no sample of "${name}" for ${definer.name}`);
+      values.push(await database.value<string | null>(`select (${sample})::text from attacker.known`));
+    }
+    const given = values.map((_, i) => `$${i + 1}`).join(", ");
+    definers.push({ ...definer, values, call: `select ${isSet ? "count(*) from " : ""}${definer.name}(${given})` });
+  }
+  made = await database.rows(`
+    select function.oid::regprocedure::text as name, pg_get_functiondef(function.oid) as definition
+    from pg_catalog.pg_proc as function
+    where function.pronamespace in (select oid from (${rooms}) as room)
+      and function.pronamespace <> 'attacker'::regnamespace
+      and function.prokind = 'f'
+      and function.prosqlbody is null
+  `);
+  scratch = await database.value<string[]>(
+    `select array_agg(distinct made.name order by made.name)
+     from unnest($1::text[]) as function (definition)
+     cross join lateral (
+       select name[2] as name
+       from regexp_matches(function.definition, 'create temp(orary)? (?:table|view) (?:if not exists )?([a-z_]+)', 'g') as name
+     ) as made`,
+    [made.map(({ definition }) => definition)],
+  );
+  for (const [kind, { control, weakness }] of Object.entries(kinds)) {
+    await database.query(`
+      create function attacker."control ${kind}"() returns void language plpgsql security definer ${weakness === "no path" ? "" : "set search_path to ''"}
+        as $$${control}$$;
+      alter function attacker."control ${kind}"() owner to insights_owner`);
+  }
+  for (const role of every) {
+    await database.query(`create role ${attackerOf(role)} login inherit password '${password}' in role ${role}`);
+  }
+}, 240_000);
+
+afterAll(async () => {
+  for (const role of every) {
+    await database.query(`drop owned by ${attackerOf(role)}; drop role ${attackerOf(role)}`);
+  }
+});
+
+interface Outcome {
+  /** What it answered: nothing, or the code of its error. */
+  error: pg.DatabaseError | undefined;
+  /** Users that evil() ran as, other than the attacker. */
+  taken: string[];
+}
+
+/** A session of an attacker: she makes her objects, then calls; each call is taken back. */
+async function attack(
+  role: string,
+  prepare: string,
+  work: (call: (sql: string, values?: (string | null)[]) => Promise<Outcome>) => Promise<void>,
+): Promise<void> {
+  const attacker = attackerOf(role);
+  let client: pg.ClientBase;
+  let close: () => Promise<void>;
+  if (database.native) {
+    const url = new URL(database.url());
+    url.username = attacker;
+    url.password = password;
+    const session = new pg.Client({ connectionString: url.href });
+    await session.connect();
+    client = session;
+    close = () => session.end();
+  } else {
+    const session = await database.pool.connect();
+    client = session;
+    close = async () => {
+      await session.query("rollback");
+      session.release();
+    };
+  }
+  const taken: string[] = [];
+  const notice = ({ message = "" }): void => {
+    const user = /^evil runs as (.+)$/.exec(message)?.[1];
+    if (user !== undefined) taken.push(user);
+  };
+  client.on("notice", notice);
+  try {
+    await client.query("begin");
+    if (!database.native) {
+      // One session for all: functions that were compiled before the attacker came would not look at what she made.
+      await client.query(`
+        do $$
+        declare v_function record;
+        begin
+          for v_function in
+            select oid::regprocedure as name, procost
+            from pg_catalog.pg_proc
+            where pronamespace in (select oid from (${rooms}) as room)
+              and prokind = 'f'
+          loop
+            execute format('alter function %s cost %s', v_function.name, v_function.procost);
+          end loop;
+        end $$`);
+      await client.query(`set local role ${attacker}`);
+    }
+    await client.query(`${evil(attacker)} ${prepare}`);
+    await work(async (sql, values = []) => {
+      taken.length = 0;
+      await client.query("savepoint before");
+      const error = await client.query(sql, values).then(
+        () => undefined,
+        (thrown: unknown) => {
+          if (thrown instanceof pg.DatabaseError) return thrown;
+          throw thrown;
+        },
+      );
+      await client.query("rollback to savepoint before");
+      return { error, taken: [...new Set(taken)] };
+    });
+  } finally {
+    client.off("notice", notice);
+    await close();
+  }
+}
+
+test("each role that may call a definer is tried", () => {
+  expect([...new Set(definers.flatMap((definer) => definer.roles))].sort()).toEqual(every);
+});
+
+test("a definer that nobody may call is run by others that somebody may call", async () => {
+  const bodies = await database.rows<{ name: string; body: string; tables: string[] }>(`
+    select format('%s.%s', function.pronamespace::regnamespace, function.proname) as name,
+      coalesce(pg_get_function_sqlbody(function.oid), function.prosrc) as body,
+      array(select tgrelid::regclass::text from pg_catalog.pg_trigger where tgfoid = function.oid and not tgisinternal) as tables
+    from pg_catalog.pg_proc as function
+    where function.pronamespace in (select oid from (${rooms}) as room)
+      and function.prokind = 'f'
+  `);
+  const reached = new Set(definers.filter(({ roles }) => roles.length > 0).map(({ name }) => name));
+  // A set grows while it is gone through.
+  for (const name of reached) {
+    for (const { body } of bodies.filter((one) => one.name === name)) {
+      for (const inner of bodies) {
+        const changes = inner.tables.some(
+          (table) => body.includes(`insert into ${table}`) || body.includes(`update ${table}`),
+        );
+        if (changes || body.includes(`${inner.name}(`)) reached.add(inner.name);
+      }
+    }
+  }
+  expect(definers.map(({ name }) => name).filter((name) => !reached.has(name))).toEqual([]);
+});
+
+test("without an attack each call gets into the body", async () => {
+  const missed: string[] = [];
+  for (const role of every) {
+    await attack(role, "", async (call) => {
+      for (const definer of definers.filter(({ roles }) => roles.includes(role))) {
+        const { error } = await call(definer.call, definer.values);
+        if (error !== undefined && !error.code?.startsWith("CF")) {
+          missed.push(`${role}: ${definer.name}: ${error.code} ${error.message}`);
+        }
+      }
+    });
+  }
+  expect(missed, missed.join("\n")).toEqual([]);
+});
+
+const figures: string[] = [];
+
+test.each(Object.keys(kinds))(
+  "no definer runs a %s of its caller with other rights than the caller's",
+  async (kind) => {
+    const { weakness, make } = kinds[kind] as Kind;
+    const path = weakness === "no path" ? "set local search_path to attacker, pg_catalog;" : "";
+    const broken: string[] = [];
+
+    /** The rows that ran something of the attacker's, of all, under each role. */
+    const play = async (fail: (definer: Definer, outcome: Outcome) => void): Promise<Set<string>> => {
+      const fallen = new Set<string>();
+      for (const role of every) {
+        await attack(role, `${make(scratch)} ${path}`, async (call) => {
+          expect((await call(`select attacker."control ${kind}"()`)).taken, "the attack works").toEqual([
+            "insights_owner",
+          ]);
+          for (const definer of definers.filter(({ roles }) => roles.includes(role))) {
+            const outcome = await call(definer.call, definer.values);
+            if (outcome.taken.length > 0) fallen.add(`${definer.name} called by ${role}`);
+            fail(definer, outcome);
+          }
+        });
+      }
+      return fallen;
+    };
+
+    const fallen = await play(({ name }, { error }) => {
+      // It may refuse a temporary table that is not its own, and nothing else.
+      const refused = /must be owner of|is not a (table|view)|already exists/.test(error?.message ?? "");
+      if (error !== undefined && !error.code?.startsWith("CF") && !refused)
+        broken.push(`${name}: ${error.code} ${error.message}`);
+    });
+    expect([...fallen]).toEqual([]);
+    expect([...new Set(broken)]).toEqual([]);
+
+    await weaken(weakness);
+    const weak = await play(() => {}).finally(restore);
+    expect(weak.size, "rows that could have failed").toBeGreaterThan(0);
+    const all = definers.reduce((sum, { roles }) => sum + roles.length, 0);
+    figures.push(`${kind}: ${all} tried, ${weak.size} counted`);
+  },
+  600_000,
+);
+
+test("the size of the matrix", async ({ annotate }) => {
+  await annotate(`definers × roles by kind of attack: ${figures.join("; ")}`);
+  expect(figures).toHaveLength(Object.keys(kinds).length);
+});
