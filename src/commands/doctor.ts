@@ -236,7 +236,7 @@ async function examine(config: Config): Promise<Finding[]> {
   }
   try {
     const findings: Finding[] = [];
-    await withClient(database.url, async (client) => {
+    await withClient(database.migrationUrl ?? database.url, async (client) => {
       for (const [check, examination] of Object.entries(examinations)) {
         findings.push({ check, ...(await examination({ client, config, database }).catch(failure)) });
       }
