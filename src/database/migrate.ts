@@ -8,7 +8,7 @@ import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
-import { ordinaryLogin } from "./socket.ts";
+import { ordinaryLogin } from "./sign-in.ts";
 import { compileSql, migrationsDirectory } from "./sql.ts";
 
 const oldestServer = 150_000;
