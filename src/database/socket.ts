@@ -36,6 +36,8 @@ import {
 
 /** A cancelled statement costs everybody the time in which the database is opened again: it gets this long to end by itself. */
 const cancelAfter = 1000;
+/** Milliseconds that a running statement gets when the server stops. */
+const endWithin = 1000;
 /** Milliseconds that a client has to sign in. */
 const signInLimit = 10_000;
 
@@ -544,8 +546,12 @@ class SessionServer {
     const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
     for (const { socket } of this.#connections) socket.destroy();
     await Promise.all(closed);
-    // Connections that owned the session clean up after their socket has closed.
-    while (this.#owner !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    // The connection that has the session rolls back after its socket has closed. A statement that runs on ends with
+    // the engine.
+    const deadline = performance.now() + endWithin;
+    while (this.#owner !== undefined && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 }
 
