@@ -70,6 +70,8 @@ Environment:
   DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
   DIRECT_DATABASE_URL the server itself, for migrations, where DATABASE_URL leads through a pooler
   INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
+  INSIGHTS_DATABASE_PORT
+                      a port of 127.0.0.1 for the embedded database, beside its Unix socket; with a password
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
 `,
   );

@@ -93,10 +93,19 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
   };
 }
 
+/** People that one statement works off: the embedded database has one session, for which everybody else waits. */
+const portion = { native: 2000, embedded: 50 };
+
 /** Calls a function that works off some people at a time, until nobody is left or the worker stops. */
-export async function workOff(tools: Tools, call: string): Promise<{ people: number; calls: number; left: boolean }> {
+export async function workOff(
+  tools: Tools,
+  call: (mostPeople: number) => string,
+  mostPeople?: number,
+): Promise<{ people: number; calls: number; left: boolean }> {
+  const [server] = await tools.call<{ embedded: boolean }>("select version() like '%wasm%' as embedded");
+  const statement = `select people::int from ${call(mostPeople ?? portion[server?.embedded === true ? "embedded" : "native"])}`;
   for (let people = 0, calls = 0; ; calls++) {
-    const [row] = await tools.call<{ people: number }>(`select people::int from ${call}`);
+    const [row] = await tools.call<{ people: number }>(statement);
     const count = row?.people ?? 0;
     people += count;
     if (count === 0 || tools.stopping) return { people, calls, left: count > 0 };

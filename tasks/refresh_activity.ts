@@ -5,7 +5,7 @@ export default defineTask({
   name: "refresh_activity",
   payload: nothing,
   async run(_payload, tools) {
-    const { people, calls } = await workOff(tools, "analytics.refresh_activity() as people");
+    const { people, calls } = await workOff(tools, (most) => `analytics.refresh_activity(${most}) as people`);
     return { rows: people, detail: { calls } };
   },
 });

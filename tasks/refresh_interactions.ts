@@ -5,7 +5,7 @@ export default defineTask({
   name: "refresh_interactions",
   payload: nothing,
   async run(_payload, tools) {
-    const { people, calls } = await workOff(tools, "recommend.refresh_interactions() as people");
+    const { people, calls } = await workOff(tools, (most) => `recommend.refresh_interactions(${most}) as people`);
     return { rows: people, detail: { calls } };
   },
 });

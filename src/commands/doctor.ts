@@ -324,7 +324,7 @@ async function examine(config: Config): Promise<Finding[]> {
   }
   try {
     const findings: Finding[] = [];
-    await withClient(database.url, async (client) => {
+    await withClient(database.migrationUrl ?? database.url, async (client) => {
       for (const [check, examination] of Object.entries(examinations)) {
         await client.query("begin transaction read only");
         // A login of the API or of a worker has no rights itself.

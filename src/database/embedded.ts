@@ -13,7 +13,8 @@ import {
   sweep,
 } from "./directory.ts";
 import { type Address, lockHolder, takeLock } from "./lock.ts";
-import { administrator, ordinaryLogin, serveSocket } from "./socket.ts";
+import { administrator, ordinaryLogin } from "./sign-in.ts";
+import { serveSocket } from "./socket.ts";
 import { SupervisedEngine } from "./supervisor.ts";
 
 /** How the running embedded database is reached. */

@@ -11,7 +11,7 @@ import { withClient } from "./connect.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { checkNeighbours } from "./neighbours.ts";
 import { refusePooler } from "./pooler.ts";
-import { ordinaryLogin } from "./socket.ts";
+import { ordinaryLogin } from "./sign-in.ts";
 import { compileSql, migrationsDirectory } from "./sql.ts";
 
 const oldestServer = 150_000;

@@ -1,10 +1,10 @@
 import { randomInt } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
 import { type Engine, EngineEnded, type Outcome, type Run } from "./engine.ts";
-import { mechanism, ScramServer } from "./scram.ts";
+import { cancelled, defaultLimit, milliseconds, timedOut } from "./limit.ts";
+import { administrator, type CancelRequest, ordinaryLogin, SignIn } from "./sign-in.ts";
 import {
   askForRows,
-  authentication,
   type Batch,
   backendKeyData,
   batchEnds,
@@ -16,11 +16,10 @@ import {
   messagesOf,
   parameterStatus,
   type Refusal,
+  Refused,
   readyForQuery,
-  request,
   simpleQuery,
   startupPacket,
-  startupParameters,
   synchronise,
 } from "./wire.ts";
 
@@ -35,15 +34,10 @@ import {
  * batch is synchronised; the limit of time, the logins and the password then need a place of their own.
  */
 
-/** The login of the engine itself, a superuser: for migrations. */
-export const administrator = "postgres";
-/** The login of everybody else, an ordinary role. */
-export const ordinaryLogin = "insights";
-
-/** Milliseconds that a statement may run where the client sets no `statement_timeout`. */
-const defaultLimit = 60_000;
 /** A cancelled statement costs everybody the time in which the database is opened again: it gets this long to end by itself. */
 const cancelAfter = 1000;
+/** Milliseconds that a running statement gets when the server stops. */
+const endWithin = 1000;
 /** Milliseconds that a client has to sign in. */
 const signInLimit = 10_000;
 
@@ -70,10 +64,9 @@ interface Setting {
 interface Connection {
   socket: Socket;
   inbox: Inbox;
-  /** How far it is with signing in; over TCP with a password. */
-  stage: "startup" | "password" | "proof" | "admitted" | "started";
-  scram: ScramServer | undefined;
-  user: string;
+  signIn: SignIn;
+  /** It was greeted, and may send statements. */
+  started: boolean;
   /** Tells it from others in a request to cancel. */
   process: number;
   secret: number;
@@ -103,45 +96,11 @@ interface Connection {
   patience: NodeJS.Timeout | undefined;
 }
 
-/** A connection that cannot go on, and what it is told. */
-class Refused extends Error {
-  readonly refusal: Refusal;
-
-  constructor(refusal: Refusal) {
-    super(refusal.text);
-    this.refusal = refusal;
-  }
-}
-
-const units: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** Milliseconds of a setting such as `10s`; undefined for 0, which is no limit. */
-function milliseconds(setting: string): number | undefined {
-  const [, count = "", unit = "ms"] = /^(\d+)([a-z]+)?$/.exec(setting.trim()) ?? [];
-  return Number(count) * (units[unit] ?? 0) || undefined;
-}
-
-/** `statement_timeout` in a start-up packet: by its name, or among the options of the command line. */
-function askedLimit(parameters: Map<string, string>): number | undefined {
-  const option = /(?:-c\s*|--)statement_timeout=(\w+)/.exec(parameters.get("options") ?? "")?.[1];
-  return milliseconds(parameters.get("statement_timeout") ?? option ?? "");
-}
-
 const restarted: Refusal = {
   code: "57P01",
   text: "the embedded database was restarted, and what this connection had prepared is lost",
   hint: "Connect again.",
 };
-
-function timeout(limit: number): Refusal {
-  return {
-    code: "57014",
-    text: "canceling statement due to statement timeout",
-    hint: `It ran for ${limit / 1000} s. For a longer one: set statement_timeout = '10min'.`,
-  };
-}
-
-const cancelled: Refusal = { code: "57014", text: "canceling statement due to user request" };
 
 class SessionServer {
   readonly #engine: Engine;
@@ -173,9 +132,8 @@ class SessionServer {
     const connection: Connection = {
       socket,
       inbox: new Inbox(),
-      stage: "startup",
-      scram: password === undefined ? undefined : new ScramServer(password),
-      user: "",
+      signIn: new SignIn(password),
+      started: false,
       process: ++this.#processes,
       secret: randomInt(2 ** 31),
       limit: defaultLimit,
@@ -195,18 +153,18 @@ class SessionServer {
     };
     this.#connections.add(connection);
     const late = setTimeout(() => {
-      if (connection.stage !== "admitted" && connection.stage !== "started") socket.destroy();
+      if (!connection.signIn.done) socket.destroy();
     }, signInLimit).unref();
     socket.setNoDelay(true);
     socket.on("data", (chunk) => {
       connection.inbox.push(chunk);
       try {
-        while (this.#signIn(connection));
+        this.#signIn(connection);
       } catch (error) {
         this.#end(connection, error);
         return;
       }
-      if (connection.stage === "admitted" || connection.stage === "started") this.#want(connection);
+      if (connection.signIn.done) this.#want(connection);
     });
     // A reset is a way to leave; "close" follows it.
     socket.on("error", () => {});
@@ -224,64 +182,25 @@ class SessionServer {
     socket.end(errorResponse(refusal), () => socket.destroy());
   }
 
-  /**
-   * One step of the start-up, which needs no session; true when there may be another. The server speaks it itself:
-   * PGlite ends for good on a packet that it cannot read, and takes everybody for the superuser.
-   */
-  #signIn(connection: Connection): boolean {
-    const { socket, inbox, scram } = connection;
-    if (connection.stage === "startup") {
-      const packet = inbox.startup();
-      if (packet === undefined) return false;
-      const code = packet.readInt32BE(4);
-      if (code === request.cancel) {
-        if (packet.length >= 16) this.#cancel(packet.readInt32BE(8), packet.readInt32BE(12));
-        socket.end();
-        return false;
-      }
-      if (code === request.ssl || code === request.gss) {
-        socket.write("N");
-        return true;
-      }
-      if (code >> 16 !== 3) throw new Error("only version 3 of the PostgreSQL protocol is spoken here");
-      const parameters = startupParameters(packet);
-      connection.user = parameters.get("user") ?? "";
-      connection.defaultLimit = askedLimit(parameters) ?? defaultLimit;
+  /** What needs no session: it is answered at once, also while a long statement runs. */
+  #signIn(connection: Connection): void {
+    const { socket, inbox, signIn } = connection;
+    if (signIn.done) return;
+    const cancel = signIn.advance(inbox, (data) => socket.write(data));
+    if (cancel !== undefined) {
+      this.#cancel(cancel);
+      socket.end();
+    } else if (signIn.done) {
+      connection.defaultLimit = signIn.limit ?? defaultLimit;
       connection.limit = connection.defaultLimit;
-      connection.stage = scram === undefined ? "admitted" : "password";
-      if (scram !== undefined) socket.write(authentication(10, `${mechanism}\0\0`));
-      return true;
+      if (this.#logins.has(signIn.user)) this.#greet(connection);
     }
-    if (connection.stage === "password" || connection.stage === "proof") {
-      const body = inbox.password();
-      if (body === undefined) return false;
-      const wrong = new Refused({
-        code: "28P01",
-        text: `password authentication failed for user "${connection.user.slice(0, 100)}"`,
-        hint: "The password is in the file database-password of the data directory.",
-      });
-      if (connection.stage === "password") {
-        // The name of the mechanism, the length of the answer, the answer.
-        const start = body.indexOf(0) + 5;
-        const challenge = scram?.challenge(body.toString("utf8", start));
-        if (challenge === undefined || body.toString("utf8", 0, start - 5) !== mechanism) throw wrong;
-        socket.write(authentication(11, challenge));
-        connection.stage = "proof";
-      } else {
-        const verified = scram?.verify(body.toString("utf8"));
-        if (verified === undefined) throw wrong;
-        socket.write(authentication(12, verified));
-        connection.stage = "admitted";
-      }
-      return true;
-    }
-    if (connection.stage === "admitted" && this.#logins.has(connection.user)) this.#greet(connection);
-    return false;
   }
 
   /** The session's own greeting, with what is the connection's in it. */
   #greet(connection: Connection): void {
-    const { socket, user, process, secret } = connection;
+    const { socket, process, secret } = connection;
+    const { user } = connection.signIn;
     const own: Record<string, string> =
       user === administrator ? {} : { session_authorization: user, is_superuser: "off" };
     const parts = this.#greeting.map((part) => {
@@ -291,24 +210,24 @@ class SessionServer {
     });
     const ready = parts.pop() ?? Buffer.alloc(0);
     socket.write(Buffer.concat([...parts, backendKeyData(process, secret), ready]));
-    connection.stage = "started";
+    connection.started = true;
   }
 
   /** Whether a role may sign in is asked once: the answer "role does not exist" comes again when it is needed. */
   async #admit(connection: Connection): Promise<void> {
     const [role] = await this.#engine.query<{ login: boolean }>(
       "select rolcanlogin as login from pg_catalog.pg_roles where rolname = $1",
-      [connection.user],
+      [connection.signIn.user],
     );
     if (role?.login !== true) {
-      const name = connection.user.slice(0, 100);
+      const name = connection.signIn.user.slice(0, 100);
       throw new Refused({
         code: "28000",
         text: role === undefined ? `role "${name}" does not exist` : `role "${name}" is not permitted to log in`,
         hint: `Sign in as "${ordinaryLogin}"; "insights migrate" makes this role.`,
       });
     }
-    this.#logins.add(connection.user);
+    this.#logins.add(connection.signIn.user);
     this.#greet(connection);
   }
 
@@ -345,7 +264,7 @@ class SessionServer {
     let open = false;
     let more = false;
     try {
-      if (connection.stage === "admitted") {
+      if (!connection.started) {
         await this.#admit(connection);
         more = true;
       } else if (this.#connections.has(connection)) {
@@ -407,10 +326,10 @@ class SessionServer {
     }
     // A guard against accidents, such as "copy … to program", which ends the engine. It is no boundary: the session
     // was begun by the superuser, so that "set session authorization" can always bring that one back.
-    if (connection !== undefined && this.#authorization !== connection.user) {
+    if (connection !== undefined && this.#authorization !== connection.signIn.user) {
       this.#authorization = undefined;
-      await this.#engine.query(`set session authorization "${connection.user.replaceAll('"', '""')}"`);
-      this.#authorization = connection.user;
+      await this.#engine.query(`set session authorization "${connection.signIn.user.replaceAll('"', '""')}"`);
+      this.#authorization = connection.signIn.user;
     }
     if (connection !== undefined && this.#tenant !== connection && connection.settings.length > 0) {
       this.#dirty = true;
@@ -527,7 +446,7 @@ class SessionServer {
     connection.began = performance.now();
     connection.stop = undefined;
     // What is longer than a timer can count is no limit.
-    const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timeout(limit)), limit) : undefined;
+    const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timedOut(limit)), limit) : undefined;
     try {
       const askLimit = bytes.includes("statement_timeout");
       const outcome = await this.#execute({ bytes, askLimit }, reply, last === message.flush);
@@ -553,7 +472,7 @@ class SessionServer {
   }
 
   /** Honours a request to cancel when it comes from the connection's own client. */
-  #cancel(process: number, secret: number): void {
+  #cancel({ process, secret }: CancelRequest): void {
     for (const connection of this.#connections) {
       if (connection.process !== process || connection.secret !== secret) continue;
       const { began } = connection;
@@ -627,8 +546,12 @@ class SessionServer {
     const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
     for (const { socket } of this.#connections) socket.destroy();
     await Promise.all(closed);
-    // Connections that owned the session clean up after their socket has closed.
-    while (this.#owner !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    // The connection that has the session rolls back after its socket has closed. A statement that runs on ends with
+    // the engine.
+    const deadline = performance.now() + endWithin;
+    while (this.#owner !== undefined && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 }
 

@@ -80,11 +80,13 @@ export class SupervisedEngine implements Engine {
     else if (report.kind === "error") call.reject(Object.assign(new Error(report.error), { code: report.code }));
   }
 
+  /** Opens the database again, unless it is closed, and tells who waited for an answer. */
   #restart(): void {
-    if (this.#closing) return;
-    this.#generation++;
-    this.#thread = this.#start();
-    this.#thread.catch(this.#onFailure);
+    if (!this.#closing) {
+      this.#generation++;
+      this.#thread = this.#start();
+      this.#thread.catch(this.#onFailure);
+    }
     const call = this.#call;
     this.#call = undefined;
     call?.reject(new EngineEnded("the embedded database has ended"));
@@ -96,6 +98,7 @@ export class SupervisedEngine implements Engine {
     reply: (data: Buffer) => void = () => {},
   ): Promise<T> {
     const thread = await this.#thread;
+    if (this.#closing) throw new EngineEnded("the embedded database is closed");
     return await new Promise<T>((resolve, reject) => {
       this.#call = { reply, resolve: resolve as Call["resolve"], reject };
       thread.postMessage(request, moved);

@@ -217,6 +217,16 @@ export interface Refusal {
   hint?: string;
 }
 
+/** A connection that cannot go on. */
+export class Refused extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(refusal.text);
+    this.refusal = refusal;
+  }
+}
+
 export function errorResponse({ code, text, hint }: Refusal, severity: "ERROR" | "FATAL" = "FATAL"): Buffer {
   const withHint = hint === undefined ? "" : `H${hint}\0`;
   return typed("E", Buffer.from(`S${severity}\0V${severity}\0C${code}\0M${text}\0${withHint}\0`));

@@ -1,9 +1,11 @@
 import { request } from "node:http";
+import pg from "pg";
 import { getIntrospectionQuery } from "postgraphile/graphql";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { limits } from "../../src/api/limits.ts";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
+import { socketPath } from "../../src/database/directory.ts";
 import { asDatabase, testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld, refresh } from "../support/world.ts";
@@ -484,10 +486,11 @@ describe("without a database", async () => {
 /** An API whose connections lead through a relay that can be cut. */
 async function testDatabaseThatGoes() {
   const { createServer, connect } = await import("node:net");
-  const target = new URL(database.url());
+  const { host, port } = new pg.Client({ connectionString: database.url() });
+  const target = host.startsWith("/") ? { path: socketPath(host) } : { host, port };
   const sockets = new Set<import("node:net").Socket>();
   const relay = createServer((client) => {
-    const server = connect(Number(target.port), target.hostname);
+    const server = connect(target);
     for (const socket of [client, server]) {
       sockets.add(socket);
       socket.on("error", () => {});
@@ -496,8 +499,9 @@ async function testDatabaseThatGoes() {
     client.pipe(server).pipe(client);
   });
   await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
-  const through = new URL(database.url());
+  const through = new URL("postgres://postgres@127.0.0.1");
   through.port = String((relay.address() as import("node:net").AddressInfo).port);
+  through.pathname = database.native ? new URL(database.url()).pathname : "/postgres";
   const config = readConfig({
     DATABASE_URL: through.href,
     PORT: "0",

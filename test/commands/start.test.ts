@@ -33,7 +33,7 @@ async function ready(start: Insights): Promise<{ url: string; database: string; 
   const find = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? `nothing like ${pattern}`;
   return {
     url: find(/start page +(http\S+)\/\n/),
-    database: find(/psql (postgres:\S+)/),
+    database: find(/psql "(postgres:[^"\s]+)"/),
     token: (role) => find(new RegExp(`^${role}: (ey\\S+)$`, "m")),
   };
 }

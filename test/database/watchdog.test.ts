@@ -131,6 +131,23 @@ test("an engine that fails by itself is opened again, and the client is told", {
   });
 });
 
+test("a database is closed also while a statement runs, which is rolled back", { timeout: 60_000 }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "insights-closed-"));
+  const closing = await openEmbedded({ dataDirectory: directory, command: "test" });
+  const client = new pg.Client({ connectionString: closing.migrationUrl });
+  client.on("error", () => {});
+  await client.connect();
+  await client.query("create table kept (number int)");
+  const statement = client.query(`insert into kept ${endless}`).catch((error: Error) => error);
+  await closing.close();
+  expect(await statement).toBeInstanceOf(Error);
+  const again = await openEmbedded({ dataDirectory: directory, command: "test" });
+  const { rows } = await withClient(again.migrationUrl, (reader) => reader.query("select number from kept"));
+  expect(rows).toEqual([]);
+  await again.close();
+  await rm(directory, { recursive: true });
+});
+
 describe("a request to cancel", () => {
   /** The key that the server gives a client, of which node-postgres keeps the parts. */
   const keyOf = (client: pg.Client): { process: number; secret: number } => {
@@ -240,9 +257,13 @@ describe("a signal ends the process also while a statement runs", () => {
           await client.query("create table if not exists public.kept (number int)");
           await client.query("insert into public.kept values (1)");
           const statement = client.query(endless).catch((error: Error) => error);
+          // A request in the process itself, which waits for the session.
+          const url = /^ready: (http:\S+)\/graphql,/m.exec(running.said())?.[1];
+          const request = url === undefined ? undefined : fetch(`${url}/healthz`).catch((error: Error) => error);
           running.child.kill(signal);
           expect(await running.exitCode()).toBe(command === "start" ? 130 : 0);
           expect(await statement).toBeInstanceOf(Error);
+          if (url !== undefined) expect(await request).toBeInstanceOf(Error);
           const again = await openEmbedded({ dataDirectory: directory, command: "test" });
           const { rows } = await withClient(again.psqlUrl, (reader) => reader.query("select number from public.kept"));
           expect(rows).toEqual([{ number: 1 }]);
