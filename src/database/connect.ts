@@ -28,10 +28,8 @@ export interface Database {
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
     const url = config.databaseUrl;
-    const direct =
-      config.directUrl === undefined
-        ? { url, pooler: config.pooler }
-        : { url: config.directUrl, pooler: config.pooler === false ? false : undefined };
+    // That there is no transaction pooler is believed; that there is one is looked at where it matters.
+    const direct = { url: config.directUrl ?? url, pooler: config.pooler === false ? false : undefined };
     const pooler = config.pooler ?? (await withClient(url, isPooled));
     return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
   }
