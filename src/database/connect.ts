@@ -28,7 +28,7 @@ export interface Database {
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
     const url = config.databaseUrl;
-    // That there is no transaction pooler is believed; that there is one is looked at where it matters.
+    // INSIGHTS_POOLER=false holds for migrations too; otherwise they check for themselves.
     const direct = { url: config.directUrl ?? url, pooler: config.pooler === false ? false : undefined };
     const pooler = config.pooler ?? (await withClient(url, isPooled));
     return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
