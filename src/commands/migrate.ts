@@ -11,7 +11,7 @@ export default new Command()
   .action(async () => {
     const database = await openDatabase(readConfig(), "migrate");
     try {
-      const { applied, current } = await migrate(database.direct.url, database.direct);
+      const { applied, current } = await migrate(database.migrationUrl ?? database.url);
       for (const name of applied) console.log(`applied ${name}`);
       if (current) console.log("applied current.sql");
       if (applied.length === 0 && !current) console.log("up to date");

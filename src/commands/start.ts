@@ -3,7 +3,7 @@ import type pg from "pg";
 import { signToken } from "../api/authentication.ts";
 import { authenticationOptions, startApi } from "../api/server.ts";
 import { type Config, readConfig } from "../config.ts";
-import { createPool, type Database, embedded, openDatabase } from "../database/connect.ts";
+import { createPool, type Database, openDatabase } from "../database/connect.ts";
 import { openEmbedded } from "../database/embedded.ts";
 import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
@@ -45,7 +45,7 @@ async function open(config: Config): Promise<Database> {
       process.exit(1);
     },
   });
-  return embedded(opened.url, true, () => opened.close());
+  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
 }
 
 async function exists(pool: pg.Pool, query: string): Promise<boolean> {
@@ -133,7 +133,7 @@ export default new Command()
       closers.add(() => database.close());
       await step(
         "Migrating",
-        () => migrate(database.direct.url, database.direct),
+        () => migrate(database.migrationUrl ?? database.url),
         ({ applied, current }) => (applied.length > 0 || current ? "brought up to date" : "up to date"),
       );
       const pool = createPool(database, 4);

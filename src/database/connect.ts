@@ -6,8 +6,8 @@ import { isPooled } from "./pooler.ts";
 /** Where the database is, and how to speak with it. */
 export interface Database {
   readonly url: string;
-  /** Where migrations connect to: the server itself. `pooler` undefined leaves it to `migrate` to look. */
-  readonly direct: { readonly url: string; readonly pooler?: boolean | undefined };
+  /** Where migrations connect to, when it is not `url`: the server itself, where `url` leads through a pooler. */
+  readonly migrationUrl?: string;
   /** The embedded database: one session for all, superuser only. */
   readonly embedded: boolean;
   /**
@@ -27,21 +27,15 @@ export interface Database {
  */
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
-    const url = config.databaseUrl;
-    // INSIGHTS_POOLER=false holds for migrations too; otherwise they check for themselves.
-    const direct = { url: config.directUrl ?? url, pooler: config.pooler === false ? false : undefined };
-    const pooler = config.pooler ?? (await withClient(url, isPooled));
-    return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
+    const pooler = config.pooler ?? (await withClient(config.databaseUrl, isPooled));
+    const direct = config.directUrl === undefined ? {} : { migrationUrl: config.directUrl };
+    return { url: config.databaseUrl, ...direct, embedded: false, pooler, own: false, close: async () => {} };
   }
   const running = await findEmbedded(config.dataDirectory);
-  if (running !== undefined) return embedded(running.url, false, async () => {});
+  if (running !== undefined)
+    return { url: running.url, embedded: true, pooler: true, own: false, close: async () => {} };
   const opened = await openEmbedded({ dataDirectory: config.dataDirectory, command, port: config.databasePort });
-  return embedded(opened.url, true, () => opened.close());
-}
-
-/** The embedded database at an address. */
-export function embedded(url: string, own: boolean, close: () => Promise<void>): Database {
-  return { url, direct: { url, pooler: false }, embedded: true, pooler: true, own, close };
+  return { url: opened.url, embedded: true, pooler: true, own: true, close: () => opened.close() };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */
