@@ -127,14 +127,7 @@ await client.query(
 await latencies("recommend.for_person, with an event not yet refreshed", people, serve(10));
 
 const config = { ...readConfig(), port: 0, jwtSecret: randomBytes(32).toString("hex") };
-const api = await startApi(config, {
-  url,
-  direct: { url },
-  embedded,
-  pooler: embedded,
-  own: false,
-  close: async () => {},
-});
+const api = await startApi(config, { url, embedded, pooler: embedded, own: false, close: async () => {} });
 await workOff("track.refresh_sessions()");
 await workOff("recommend.refresh_interactions() as people");
 const options = await authenticationOptions(config);

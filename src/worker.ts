@@ -12,7 +12,7 @@ import type pg from "pg";
 import type { Config } from "./config.ts";
 import { createPool, type Database } from "./database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "./database/logins.ts";
-import { InsightsError } from "./errors.ts";
+import { errorCode, InsightsError } from "./errors.ts";
 import { identifier } from "./task.ts";
 import { crontab, taskList } from "./tasks.ts";
 
@@ -67,6 +67,18 @@ async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
   );
 }
 
+/** graphile-worker brings its tables up to date when it starts, which only the owner may. */
+function sayWhenOld(error: unknown): never {
+  if (errorCode(error) !== "42501") throw error;
+  throw new InsightsError(
+    `the job queue is older than this version: ${error instanceof Error ? error.message : error}`,
+    {
+      hint: "Run: insights migrate",
+      cause: error,
+    },
+  );
+}
+
 /** The worker goes on asking while the queue can't be reached; it says so once. */
 function sayWhenAway(events: WorkerEvents): void {
   let away = false;
@@ -99,7 +111,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
       concurrency,
       noHandleSignals: true,
       pollInterval: 1000,
-    });
+    }).catch(sayWhenOld);
     return {
       async close() {
         await runner.stop();
@@ -128,7 +140,7 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   try {
     await checkWorkerLogin(pool);
     if (database.own) await freeJobsOfTheDead(pool);
-    const utils = await makeWorkerUtils({ pgPool: pool, schema: queueSchema, logger });
+    const utils = await makeWorkerUtils({ pgPool: pool, schema: queueSchema, logger }).catch(sayWhenOld);
     try {
       for (const step of wanted) {
         for (const task of step.map(identifier)) await utils.addJob(task, {}, { jobKey: task, maxAttempts: 3 });

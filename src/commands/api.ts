@@ -12,7 +12,7 @@ export default new Command()
     const config = readConfig();
     const database = await openDatabase(config, "api");
     try {
-      if (database.own) await migrate(database.direct.url, database.direct);
+      if (database.own) await migrate(database.migrationUrl ?? database.url);
       const api = await startApi(config, database);
       console.log(`ready: ${api.url}/graphql, ${api.url}/graphiql to try it, ${api.url}/healthz`);
       await untilEnded(database);

@@ -11,7 +11,7 @@ export default new Command()
   .action(async () => {
     const database = await openDatabase(readConfig(), "migrate");
     try {
-      const { applied, current, temporaryRevoked } = await migrate(database.direct.url, database.direct);
+      const { applied, current, temporaryRevoked } = await migrate(database.migrationUrl ?? database.url);
       for (const name of applied) console.log(`applied ${name}`);
       if (temporaryRevoked) console.log("revoked temporary on this database from public: it holds nothing else");
       if (current) console.log("applied current.sql");

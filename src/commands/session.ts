@@ -26,7 +26,7 @@ export async function withSession<T>(command: string, work: (session: Session) =
   const config = readConfig();
   const database = await openDatabase(config, command);
   try {
-    if (database.own) await migrate(database.direct.url, database.direct);
+    if (database.own) await migrate(database.migrationUrl ?? database.url);
     const pool = createPool(database, config.poolSize);
     try {
       return await work({ config, database, pool });

@@ -132,7 +132,7 @@ export default new Command()
       closers.add(() => database.close());
       await step(
         "Migrating",
-        () => migrate(database.direct.url, database.direct),
+        () => migrate(database.migrationUrl ?? database.url),
         ({ applied, current }) => (applied.length > 0 || current ? "brought up to date" : "up to date"),
       );
       const pool = createPool(database, 4);

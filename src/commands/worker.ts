@@ -13,7 +13,7 @@ export default new Command()
     const config = readConfig();
     const database = await openDatabase(config, "worker");
     try {
-      if (database.own) await migrate(database.direct.url, database.direct);
+      if (database.own) await migrate(database.migrationUrl ?? database.url);
       if (options.once) {
         await runWorkerOnce(database);
         return;

@@ -1,18 +1,15 @@
 import pg from "pg";
 import type { Config } from "../config.ts";
 import { describeError } from "../errors.ts";
-import { type EmbeddedAddress, type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
+import { type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts";
 import { DirectoryInUse } from "./lock.ts";
 import { isPooled } from "./pooler.ts";
 
 /** Where the database is, and how to speak with it. */
 export interface Database {
   readonly url: string;
-  /**
-   * Where migrations connect to: the server itself; on the embedded database, as its superuser. `pooler` undefined
-   * leaves it to `migrate` to look.
-   */
-  readonly direct: { readonly url: string; readonly pooler?: boolean | undefined };
+  /** Where migrations connect to, when it is not `url`: the server itself behind a pooler, or the embedded database as its superuser. */
+  readonly migrationUrl?: string;
   /** What psql is called with, where that is not `url`. */
   readonly psqlUrl?: string;
   /** The embedded database: one session for all. */
@@ -34,15 +31,14 @@ export interface Database {
  */
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
-    const url = config.databaseUrl;
-    const direct = config.directUrl === undefined ? { url, pooler: config.pooler } : { url: config.directUrl };
-    const pooler = config.pooler ?? (await withClient(url, isPooled));
-    return { url, direct, embedded: false, pooler, own: false, close: async () => {} };
+    const pooler = config.pooler ?? (await withClient(config.databaseUrl, isPooled));
+    const direct = config.directUrl === undefined ? {} : { migrationUrl: config.directUrl };
+    return { url: config.databaseUrl, ...direct, embedded: false, pooler, own: false, close: async () => {} };
   }
   for (let attempt = 1; ; attempt++) {
     const running = await findEmbedded(config.dataDirectory);
     if (running !== undefined) {
-      return { ...addressed(running), own: false, close: async () => {} };
+      return { ...running, embedded: true, pooler: true, own: false, close: async () => {} };
     }
     try {
       const { dataDirectory, databasePort: port } = config;
@@ -54,13 +50,6 @@ export async function openDatabase(config: Config, command: string): Promise<Dat
   }
 }
 
-const addressed = ({ url, migrationUrl }: EmbeddedAddress) => ({
-  url,
-  direct: { url: migrationUrl, pooler: false },
-  embedded: true,
-  pooler: true,
-});
-
 /** Without its database a process has nothing to do. */
 export function endWithDatabase(error: Error): void {
   console.error(describeError(error));
@@ -68,9 +57,8 @@ export function endWithDatabase(error: Error): void {
 }
 
 /** The embedded database that this process has opened. */
-export function ownDatabase(database: EmbeddedDatabase): Database {
-  const { psqlUrl, close } = database;
-  return { ...addressed(database), psqlUrl, own: true, close };
+export function ownDatabase({ url, migrationUrl, psqlUrl, close }: EmbeddedDatabase): Database {
+  return { url, migrationUrl, psqlUrl, embedded: true, pooler: true, own: true, close };
 }
 
 /** A pool of connections. Statements are never named, so that it works through every pooler. */
@@ -85,8 +73,8 @@ export function createPool(database: Pick<Database, "url">, max: number): pg.Poo
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
   client.on("error", () => {});
+  await client.connect();
   try {
-    await client.connect();
     return await work(client);
   } finally {
     await client.end();

@@ -293,13 +293,6 @@ export async function committedMigrations(): Promise<string[]> {
 /** What tells a migration in the database, which does not know the words of the file's name. */
 export const migrationNumber = (filename: string): string => filename.slice(0, 6);
 
-export interface MigrateOptions {
-  /** Whether to apply current.sql too, where there is one. */
-  current?: boolean;
-  /** Whether the address leads through a transaction pooler; left out, it is found out. */
-  pooler?: boolean | undefined;
-}
-
 export interface MigrateResult {
   /** Committed migrations that this run applied, by file name. */
   applied: string[];
@@ -321,9 +314,9 @@ async function appliedMigrations(client: pg.ClientBase): Promise<string[]> {
 }
 
 /** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
-export async function migrate(url: string, options: MigrateOptions = {}): Promise<MigrateResult> {
+export async function migrate(url: string, options: { current?: boolean } = {}): Promise<MigrateResult> {
   return await withClient(url, async (client) => {
-    await refusePooler(client, options.pooler);
+    await refusePooler(client);
     await bootstrap(client);
     const before = await appliedMigrations(client);
     const temporaryRevoked = before.length === 0 && (await revokeTemporary(client));

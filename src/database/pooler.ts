@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { readConfig } from "../config.ts";
 import { InsightsError } from "../errors.ts";
 
 /**
@@ -16,11 +17,11 @@ export async function isPooled(client: pg.ClientBase): Promise<boolean> {
 }
 
 /**
- * Refuses to migrate through a pooler; `pooler` is what the user says about it, if anything. Migrations set a role and take a lock for the whole session. In transaction mode
+ * Refuses to migrate through a pooler, unless INSIGHTS_POOLER=false says that it is in session mode. Migrations set a role and take a lock for the whole session. In transaction mode
  * the session is another client's a moment later, who would be the owner of everything.
  */
-export async function refusePooler(client: pg.ClientBase, pooler: boolean | undefined): Promise<void> {
-  if (!(pooler ?? (await isPooled(client)))) return;
+export async function refusePooler(client: pg.ClientBase): Promise<void> {
+  if (readConfig().pooler === false || !(await isPooled(client))) return;
   throw new InsightsError("the connection goes through a pooler, and migrations need one to the server itself", {
     hint:
       "Set DIRECT_DATABASE_URL to the address of the server itself (often the same host with port 5432); " +

@@ -146,7 +146,7 @@ describe("one process at a time", () => {
     const both = await Promise.all([openDatabase(config, "first"), openDatabase(config, "second")]);
     const [own, others] = both[0].own ? both : [both[1], both[0]];
     expect(own).toMatchObject({ embedded: true, pooler: true, own: true });
-    expect(others).toMatchObject({ url: own.url, direct: own.direct, own: false });
+    expect(others).toMatchObject({ url: own.url, migrationUrl: own.migrationUrl, own: false });
     await others.close();
     await withClient(own.url, (client) => client.query("select 1"));
     await own.close();

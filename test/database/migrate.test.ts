@@ -101,6 +101,9 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
       expect(rows).toEqual([{ owner: "insights_owner", super: false }]);
       await client.query("begin");
       await client.query("set local role insights_learner");
+      // What /healthz sees of it.
+      await client.query("set local role insights_worker");
+      await client.query("select from graphile_migrate.migrations, insights_queue.jobs");
       await client.query("rollback");
     });
   });

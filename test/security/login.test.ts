@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
 import { withClient } from "../../src/database/connect.ts";
-import { bootstrap } from "../../src/database/migrate.ts";
+import { bootstrap, installWorker } from "../../src/database/migrate.ts";
 import type { InsightsError } from "../../src/errors.ts";
 import { runWorkerOnce, startWorker } from "../../src/worker.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
@@ -113,6 +113,20 @@ test.skipIf(!database.native)(
       expect(await database.value("select count(*)::int from insights_queue._private_known_crontabs")).toBeGreaterThan(
         5,
       );
+
+      // A new version of graphile-worker has migrations that the queue has not.
+      await database.query(
+        "delete from insights_queue.migrations where id = (select max(id) from insights_queue.migrations)",
+      );
+      const target = { ...asDatabase(database), url: urlOf(worker) };
+      for (const attempt of [() => runWorkerOnce(target), () => startWorker(readConfig({}), target)]) {
+        await expect(attempt()).rejects.toMatchObject({
+          message: expect.stringContaining("the job queue is older than this version"),
+          hint: "Run: insights migrate",
+        });
+      }
+      await installWorker(database.url());
+      await runWorkerOnce(target);
     });
   },
 );

@@ -35,7 +35,6 @@ export interface TestApi {
 export function asDatabase(database: TestDatabase): Database {
   return {
     url: database.url(),
-    direct: { url: database.url() },
     embedded: !database.native,
     pooler: !database.native,
     own: false,
