@@ -46,6 +46,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "run SQL on the configured database",
     load: () => import("./commands/sql.ts"),
   },
+  token: {
+    summary: "print a token that signs in as somebody",
+    load: () => import("./commands/token.ts"),
+  },
   doctor: {
     summary: "check server, extension, roles, migrations and models, each with the mend",
     load: () => import("./commands/doctor.ts"),

@@ -5,7 +5,7 @@ import { GraphQLError } from "postgraphile/graphql";
 import { errorCode } from "../errors.ts";
 
 /*
- * What a client is told. Our own errors (class CF) are written for it and pass; what the client can mend is said in words of
+ * What a client is told. Our own errors (class CF) are written for it and pass; what the client can fix is said in words of
  * our own, since PostgreSQL's may quote somebody's data; everything else is masked, and logged under an id.
  */
 
@@ -44,6 +44,7 @@ const translations: Readonly<Record<string, Told>> = {
   "22007": malformed("an argument is not a time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "22008": malformed("an argument is a time out of range", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "22003": malformed("a number is out of range", "Send a smaller number."),
+  "53300": { message: "the server is busy", code: "53300", hint: "Try again in a few seconds." },
   "57P01": unavailable,
   "57P02": unavailable,
   "57P03": unavailable,
@@ -68,8 +69,20 @@ export function tellError(error: unknown): Told | undefined {
   return translations[code];
 }
 
-/** For `grafserv.maskError`. */
+/**
+ * For `grafserv.maskError`. GraphQL's own errors suggest names of the schema ("Did you mean …?"), which is for those who may ask for it:
+ * this leaves them out.
+ */
 export function maskError(error: GraphQLError): GraphQLError {
+  const told = maskErrorWithSuggestions(error);
+  const message = told.message.replace(/ Did you mean [\s\S]*\?$/, "");
+  return message === told.message || told.extensions["hint"] !== undefined
+    ? told
+    : new GraphQLError(message, { nodes: told.nodes ?? null, path: error.path ?? null, extensions: told.extensions });
+}
+
+/** The same for a server whose schema everybody may ask for. */
+export function maskErrorWithSuggestions(error: GraphQLError): GraphQLError {
   const original = error.originalError;
   const place = { nodes: error.nodes ?? null, path: error.path ?? null };
   const told = tellError(original);
