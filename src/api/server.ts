@@ -76,14 +76,21 @@ export async function startApi(config: Config, database: Database, listener?: Li
   process.env["GRAPHILE_ENV"] ??= "production";
   const authenticate = createAuthenticate(await authenticationOptions(config));
   const { serve, url, port, close: stopListening } = listener ?? (await openListener(config));
-  const [{ postgraphile }, { grafserv }, { insightsService, preset }, { limits }, { maskErrorWithSuggestions }] =
-    await Promise.all([
-      import("postgraphile"),
-      import("postgraphile/grafserv/node"),
-      import("./preset.ts"),
-      import("./limits.ts"),
-      import("./errors.ts"),
-    ]);
+  const [
+    { postgraphile },
+    { grafserv },
+    { insightsService, preset },
+    { limits },
+    { maskErrorWithSuggestions },
+    { GraphiqlPlugin },
+  ] = await Promise.all([
+    import("postgraphile"),
+    import("postgraphile/grafserv/node"),
+    import("./preset.ts"),
+    import("./limits.ts"),
+    import("./errors.ts"),
+    import("./graphiql.ts"),
+  ]);
 
   const pool = createPool(
     database,
@@ -94,6 +101,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const graphiql = config.graphiql ?? false;
   const instance = postgraphile({
     extends: [preset],
+    plugins: [GraphiqlPlugin],
     insights: { authenticate, introspection: graphiql },
     pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
