@@ -31,7 +31,7 @@ function shareOf(role: string, size: number): number {
 }
 
 /** Requests that may wait for one connection of a share. */
-const waitersPerConnection = 20;
+const waitersPerConnection = 50;
 
 interface Waiter {
   role: string;

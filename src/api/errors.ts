@@ -69,16 +69,20 @@ export function tellError(error: unknown): Told | undefined {
   return translations[code];
 }
 
-/**
- * For `grafserv.maskError`. GraphQL's own errors suggest names of the schema ("Did you mean …?"), which is for those who may ask for it:
- * this leaves them out.
- */
+/** GraphQL's own errors suggest names of the schema ("Did you mean …?"), which are for those who may ask for it. */
+export const withoutSuggestions = (message: string): string => message.replace(/ Did you mean [\s\S]*\?$/, "");
+
+/** For `grafserv.maskError`. */
 export function maskError(error: GraphQLError): GraphQLError {
   const told = maskErrorWithSuggestions(error);
-  const message = told.message.replace(/ Did you mean [\s\S]*\?$/, "");
-  return message === told.message || told.extensions["hint"] !== undefined
-    ? told
-    : new GraphQLError(message, { nodes: told.nodes ?? null, path: error.path ?? null, extensions: told.extensions });
+  const message = withoutSuggestions(told.message);
+  // What has a hint was written by us.
+  if (message === told.message || told.extensions["hint"] !== undefined) return told;
+  return new GraphQLError(message, {
+    nodes: told.nodes ?? null,
+    path: error.path ?? null,
+    extensions: told.extensions,
+  });
 }
 
 /** The same for a server whose schema everybody may ask for. */

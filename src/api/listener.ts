@@ -133,6 +133,8 @@ export async function openListener(
         return;
       }
       handle(request, response).catch((error: unknown) => {
+        // A client that has gone away is no failure.
+        if (socket.destroyed) return;
         console.error("request failed:", error);
         if (response.headersSent) response.destroy();
         else answer(response, 500, problem("an error occurred on the server", "XX000", "The server's log has it."));

@@ -2,14 +2,14 @@ import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
 import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { SafeError } from "postgraphile/grafast";
-import { BREAK, parse, visit } from "postgraphile/graphql";
+import { BREAK, GraphQLError, parse, type ValidationContext, type ValidationRule, visit } from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
 import { type Authenticate, AuthenticationError, type Identity, requestSettings, visitor } from "./authentication.ts";
 import { createGate, takeTurns, wasBusy } from "./connections.ts";
-import { maskError } from "./errors.ts";
+import { maskError, withoutSuggestions } from "./errors.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 
 export { createAuthenticate, type Identity, requestSettings } from "./authentication.ts";
@@ -162,12 +162,28 @@ function introspects(query: unknown): boolean {
   return found;
 }
 
+/** A rule of validation whose errors suggest no names. */
+function quietly(rule: ValidationRule): ValidationRule {
+  return (context) => {
+    const quiet = Object.create(context) as ValidationContext;
+    quiet.reportError = ({ message, nodes, extensions }) =>
+      context.reportError(new GraphQLError(withoutSuggestions(message), { nodes: nodes ?? null, extensions }));
+    return rule(quiet);
+  };
+}
+
 /** A token that is sent must be good: a bad one is refused, rather than taken for a visitor's. */
 const AuthenticationPlugin: GraphileConfig.Plugin = {
   name: "InsightsAuthenticationPlugin",
   version: "1.0.0",
   grafserv: {
     middleware: {
+      setPreset(next, event) {
+        if (event.resolvedPreset.insights?.introspection !== true) {
+          event.validationRules = event.validationRules.map(quietly);
+        }
+        return next();
+      },
       async processGraphQLRequestBody(next, { request, resolvedPreset, body }) {
         const { authenticate, introspection = false } = resolvedPreset.insights ?? {};
         if (request !== undefined && authenticate !== undefined) {

@@ -69,7 +69,8 @@ async function asLogin(login: string, password: string): Promise<void> {
       errors: [{ message: "not allowed" }],
     });
     // What it may not look at, it does not tell.
-    expect(await (await fetch(`${api.url}/healthz`)).json()).toMatchObject({
+    const headers = { authorization: `Bearer ${await token("admin", "admin")}` };
+    expect(await (await fetch(`${api.url}/healthz`, { headers })).json()).toMatchObject({
       status: "ok",
       queue: null,
       freshness: null,
