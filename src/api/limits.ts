@@ -175,9 +175,15 @@ const boundedFirst = ([first, last, before]: readonly [unknown, unknown, unknown
 const boundedLast = ([first, last, before]: readonly [unknown, unknown, unknown]): number | null =>
   last != null ? checked("last", last) : first == null && before != null ? limits.rows : null;
 
+function boundedOffset(offset: unknown): unknown {
+  if (typeof offset !== "number" || offset >= 0) return offset;
+  throw new SafeError(`"offset" is ${offset}`, { code: "CF001", hint: "Skip 0 rows or more." });
+}
+
 interface Pages {
   setFirst(step: ExecutableStep): void;
   setLast(step: ExecutableStep): void;
+  setOffset(step: ExecutableStep): void;
 }
 
 function pagesOf(step: unknown): Pages | undefined {
@@ -253,7 +259,7 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
     hooks: {
       GraphQLObjectType_fields_field_args(args, _build, { scope }) {
         if (!scope.isPgFieldConnection) return args;
-        for (const name of ["first", "last"]) {
+        for (const name of ["first", "last", "offset"]) {
           const argument = args[name];
           if (argument !== undefined) argument.applyPlan = nothing;
         }
@@ -268,6 +274,10 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
             const $connection = plan($parent, fieldArgs, info);
             const has = (name: string): boolean => info.field.args.some((argument) => argument.name === name);
             if (has("first")) boundPage($connection, fieldArgs, has("last"));
+            if (has("offset")) {
+              const offset = fieldArgs.getRaw("offset") as ExecutableStep;
+              pagesOf($connection)?.setOffset(lambda(offset, boundedOffset, true));
+            }
             return $connection;
           },
         };
