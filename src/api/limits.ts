@@ -54,9 +54,18 @@ const tooDeep = (): SafeError =>
     hint: `Nest ${limits.nesting} at most.`,
   });
 
-const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
+const tooManyValues = (): SafeError =>
+  new SafeError(`the request has more than ${limits.values} values`, {
+    statusCode: 413,
+    code: "CF008",
+    hint: "Send fewer at a time; split the batch.",
+  });
 
-/** Reads the bytes of a JSON text once, before anything is made of them. */
+const quote = 0x22;
+const backslash = 0x5c;
+const comma = 0x2c;
+
+/** Reads the bytes of a JSON text once, before anything is made of them, and no further than it must. */
 export function checkJson(bytes: Uint8Array): void {
   let depth = 0;
   let values = 1;
@@ -67,19 +76,14 @@ export function checkJson(bytes: Uint8Array): void {
       if (byte === backslash) index += 1;
       else if (byte === quote) inString = false;
     } else if (byte === quote) inString = true;
-    else if (byte === comma) values += 1;
-    else if ((byte | 0x20) === 0x7b) {
+    else if (byte === comma) {
+      values += 1;
+      if (values > limits.values) throw tooManyValues();
+    } else if ((byte | 0x20) === 0x7b) {
       depth += 1;
       values += 1;
       if (depth > limits.nesting) throw tooDeep();
     } else if ((byte | 0x20) === 0x7d) depth -= 1;
-  }
-  if (values > limits.values) {
-    throw new SafeError(`the request has about ${values} values`, {
-      statusCode: 413,
-      code: "CF008",
-      hint: `Send ${limits.values} at most; split the batch.`,
-    });
   }
 }
 

@@ -22,7 +22,7 @@ export interface Listener {
 export const bounds = {
   /** Open connections. A new one takes the place of one that waits: see `makeRoom`. */
   connections: 1000,
-  /** Bytes of all requests that are not answered yet. Who sends no token has half of it. */
+  /** Bytes of all requests that are not answered yet. Those without a token have an eighth of it. */
   bytes: 64_000_000,
   /** Milliseconds for the head of a request, and for all of it. */
   head: 10_000,
@@ -128,7 +128,7 @@ export async function openListener(
         bytes -= held;
         waiting.add(socket);
       });
-      if (bytes > (request.headers.authorization === undefined ? limits.bytes / 2 : limits.bytes)) {
+      if (bytes > (request.headers.authorization === undefined ? limits.bytes / 8 : limits.bytes)) {
         busy(response);
         return;
       }
