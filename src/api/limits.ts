@@ -21,7 +21,9 @@ export const limits = {
   /** Words, numbers, texts and punctuation of an operation: what parsing, checking and remembering it cost. */
   tokens: 5000,
   /** Fields of an operation, fragments and aliases counted as often as they are used. */
-  fields: 1000,
+  fields: 500,
+  /** Operations that are remembered with their plans, of up to some megabytes each: anybody can send many that differ. */
+  operations: 100,
   /** Levels of an operation. */
   depth: 12,
   /** Levels of lists and objects in the variables, also of JSON within a string: a database that reads many may not come back. */
@@ -261,6 +263,15 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
   },
   schema: {
     hooks: {
+      GraphQLSchema(schema) {
+        const { extensions } = schema;
+        const grafast = {
+          ...extensions?.grafast,
+          operationsCacheMaxLength: limits.operations,
+          operationOperationPlansCacheMaxLength: 10,
+        };
+        return { ...schema, extensions: { ...extensions, grafast } };
+      },
       GraphQLObjectType_fields_field_args(args, _build, { scope }) {
         if (!scope.isPgFieldConnection) return args;
         for (const name of ["first", "last", "offset"]) {

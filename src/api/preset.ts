@@ -242,6 +242,7 @@ export const preset: GraphileConfig.Preset = {
     graphiqlOnGraphQLGET: false,
     websockets: false,
     maxRequestLength: limits.bytes,
+    parseAndValidateCacheSize: limits.operations,
     maskError,
   },
 };
