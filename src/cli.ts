@@ -74,6 +74,7 @@ Environment:
   DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
   INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
+  INSIGHTS_…          tokens, the pool, the GraphQL page: see README
 `,
   );
 

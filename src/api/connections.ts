@@ -6,7 +6,7 @@ import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
  *
  * - a role has a share, so that visitors never keep learners waiting, nor learners analysts;
  * - one connection is left to administrators, and /healthz has one of its own outside the pool;
- * - roles take turns, and within a role the person who holds the fewest connections is next;
+ * - roles take turns, and within a role the person who holds, and waits for, the fewest connections is next;
  * - few may wait, and not for long: the others are told at once that the server is busy.
  */
 
@@ -81,17 +81,23 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
   };
 
   const next = (): Waiter | undefined => {
-    let best: Waiter | undefined;
-    const order = ({ role, person }: Waiter): [number, number, number] => [
+    const queued = new Map<string, number>();
+    for (const { role, person } of waiting) {
+      if (person !== "") queued.set(key(role, person), (queued.get(key(role, person)) ?? 0) + 1);
+    }
+    /** Smallest first, by the first number that differs. */
+    const order = ({ role, person }: Waiter): number[] => [
       role === "insights_admin" ? 0 : 1,
       served.get(role) ?? 0,
       person === "" ? 0 : count(key(role, person)),
+      person === "" ? 0 : (queued.get(key(role, person)) ?? 0),
     ];
     const before = (a: Waiter, b: Waiter): boolean => {
       const [first, second] = [order(a), order(b)];
       const index = first.findIndex((value, position) => value !== second[position]);
       return index >= 0 && (first[index] ?? 0) < (second[index] ?? 0);
     };
+    let best: Waiter | undefined;
     for (const waiter of waiting) if (mayStart(waiter) && (best === undefined || before(waiter, best))) best = waiter;
     return best;
   };
@@ -112,9 +118,11 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
         change(caller, 1);
       };
       const longest = shareOf(role, size) * waitersPerConnection;
+      const rivals = waiting.filter((waiter) => waiter.role === role);
+      // One person has half of the queue at most, as of the connections.
+      const own = person === "" ? 0 : rivals.filter((waiter) => waiter.person === person).length;
       if (mayStart(caller)) begin();
-      else if (waiting.reduce((sum, waiter) => sum + (waiter.role === role ? 1 : 0), 0) >= longest)
-        throw new BusyError();
+      else if (rivals.length >= longest || own >= longest / 2) throw new BusyError();
       else {
         await new Promise<void>((resolve, reject) => {
           const waiter: Waiter = {

@@ -124,6 +124,14 @@ describe("who waits", () => {
     expect(started).toEqual(["visitor", "learner:ada"]);
   });
 
+  test("is refused when half of the queue is one person's, who keeps nobody else out", async () => {
+    const { started, refused, enter, leave } = crowd(createGate(2, 60_000));
+    await enter(...times(60, () => "learner:mallory"), "learner:ada");
+    expect(refused).toEqual(times(34, () => "learner:mallory"));
+    await leave("learner:mallory");
+    expect(started).toEqual(["learner:mallory", "learner:ada"]);
+  });
+
   test("is refused after a while, and takes nobody's turn", async () => {
     const gate = createGate(1, 20);
     const end = await gate.enter("insights_visitor", "");
