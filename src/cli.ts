@@ -46,6 +46,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "run SQL on the configured database",
     load: () => import("./commands/sql.ts"),
   },
+  token: {
+    summary: "print a token that signs in as somebody",
+    load: () => import("./commands/token.ts"),
+  },
   doctor: {
     summary: "check server, extension, roles, migrations and models, each with the mend",
     load: () => import("./commands/doctor.ts"),
@@ -73,6 +77,7 @@ Environment:
   INSIGHTS_DATABASE_PORT
                       a port of 127.0.0.1 for the embedded database, beside its Unix socket; with a password
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
+  INSIGHTS_…          tokens, the pool, the GraphQL page: see README
 `,
   );
 

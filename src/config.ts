@@ -11,20 +11,64 @@ const databaseUrl = z.string().refine((value) => /^postgres(ql)?:\/\//.test(valu
   error: "expected a connection string like postgres://user:password@host:5432/database",
 });
 
-const port = z.coerce.number().int().min(0).max(65_535);
+/** A whole number in plain digits: "1e3", "0x10" and " 5" are mistakes rather than numbers. */
+const whole = (least: number, most: number) => {
+  const expected = { error: `expected a whole number from ${least} to ${most}` };
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, expected)
+    .transform(Number)
+    .pipe(z.number().min(least, expected).max(most, expected));
+};
+
+const port = whole(0, 65_535);
+
+/**
+ * Where a token has a claim: "sub"; "realm_access.roles", where dots lead into objects; a name with "://" is one name; a JSON
+ * list has the names of a path in which dots are part of a name.
+ */
+const claimPath = z.string().transform((text, context) => {
+  const names = z.array(z.string().min(1)).min(1).max(10);
+  let path: unknown = text.includes("://") ? [text] : text.split(".");
+  if (text.startsWith("[")) {
+    try {
+      path = JSON.parse(text);
+    } catch {
+      path = undefined;
+    }
+  }
+  const parsed = names.safeParse(path);
+  if (parsed.success) return parsed.data;
+  context.addIssue({
+    code: "custom",
+    message:
+      'expected a claim such as sub, realm_access.roles, https://app.example/role or ["https://app.example/", "role"]',
+  });
+  return z.NEVER;
+});
+
+const duration = z
+  .string()
+  .regex(/^[1-9]\d{0,5}[smhd]$/, "expected a duration such as 30m, 24h or 7d")
+  .transform((text) => Number.parseInt(text, 10) * ({ s: 1, m: 60, h: 3600, d: 86_400 }[text.slice(-1)] ?? Number.NaN));
 
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
   ROOT_DATABASE_URL: optional(databaseUrl),
   INSIGHTS_POOLER: optional(z.stringbool()),
-  INSIGHTS_POOL_SIZE: optional(z.coerce.number().int().min(1).max(1000)),
+  INSIGHTS_POOL_SIZE: optional(whole(1, 1000)),
   INSIGHTS_DATA_DIR: optional(z.string()),
   INSIGHTS_DATABASE_PORT: optional(port),
   INSIGHTS_JWT_SECRET: optional(z.string().min(32, "expected at least 32 characters")),
   INSIGHTS_JWKS_URL: optional(z.url()),
   INSIGHTS_JWT_ISSUER: optional(z.string()),
   INSIGHTS_JWT_AUDIENCE: optional(z.string()),
+  INSIGHTS_JWT_ROLE_CLAIM: optional(claimPath),
+  INSIGHTS_JWT_PERSON_CLAIM: optional(claimPath),
+  INSIGHTS_JWT_DEFAULT_ROLE: optional(z.enum(["visitor", "learner"])),
+  INSIGHTS_JWT_MAX_LIFETIME: optional(duration),
+  INSIGHTS_GRAPHIQL: optional(z.stringbool()),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -48,8 +92,22 @@ export interface Config {
   jwtSecret: string | undefined;
   /** Where an identity provider publishes its keys; replaces `jwtSecret`. */
   jwksUrl: string | undefined;
+  /** What the claims "iss" and "aud" of a token must be; an audience is required with `jwksUrl`. */
   jwtIssuer: string | undefined;
   jwtAudience: string | undefined;
+  /** The path to the claim that holds the role: ["role"] for HS256 tokens; with `jwksUrl`, none is read unless it is set. */
+  jwtRoleClaim: string[] | undefined;
+  /** The path to the claim that holds the application's userId: ["sub"] unless set. */
+  jwtPersonClaim: string[] | undefined;
+  /** The role of a valid token that names none. */
+  jwtDefaultRole: "visitor" | "learner" | undefined;
+  /** Longest lifetime of a token, in seconds. */
+  jwtMaxLifetime: number | undefined;
+  /**
+   * The page /graphiql, introspection for every role, and details in /healthz for everybody. Undefined: true on the embedded database of
+   * `insights start`, false elsewhere.
+   */
+  graphiql: boolean | undefined;
   host: string;
   port: number;
 }
@@ -60,11 +118,18 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const name = String(issue?.path[0] ?? "environment");
-    throw new InsightsError(`${name} is ${JSON.stringify(variables[name] ?? null)}: ${issue?.message ?? "not valid"}`, {
+    // A secret that is too short is a secret all the same.
+    const shown = name === "INSIGHTS_JWT_SECRET" ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
+    throw new InsightsError(`${name} is ${shown}: ${issue?.message ?? "not valid"}`, {
       hint: `Set ${name} to a valid value, or leave it out.`,
     });
   }
   const value = parsed.data;
+  if (value.INSIGHTS_JWKS_URL !== undefined && value.INSIGHTS_JWT_AUDIENCE === undefined) {
+    throw new InsightsError("INSIGHTS_JWKS_URL is set, and INSIGHTS_JWT_AUDIENCE is not", {
+      hint: 'An identity provider signs tokens for many applications: set INSIGHTS_JWT_AUDIENCE to the "aud" of the tokens for this one.',
+    });
+  }
   return {
     databaseUrl: value.DATABASE_URL,
     directUrl: value.DIRECT_DATABASE_URL,
@@ -77,6 +142,11 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     jwksUrl: value.INSIGHTS_JWKS_URL,
     jwtIssuer: value.INSIGHTS_JWT_ISSUER,
     jwtAudience: value.INSIGHTS_JWT_AUDIENCE,
+    jwtRoleClaim: value.INSIGHTS_JWT_ROLE_CLAIM,
+    jwtPersonClaim: value.INSIGHTS_JWT_PERSON_CLAIM,
+    jwtDefaultRole: value.INSIGHTS_JWT_DEFAULT_ROLE,
+    jwtMaxLifetime: value.INSIGHTS_JWT_MAX_LIFETIME,
+    graphiql: value.INSIGHTS_GRAPHIQL,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

@@ -25,11 +25,54 @@ describe("the environment", () => {
     ["PORT", "-1"],
     ["DATABASE_URL", "mysql://localhost/x"],
     ["DATABASE_URL", "localhost"],
-    ["INSIGHTS_JWT_SECRET", "short"],
+    ["PORT", "1e3"],
+    ["INSIGHTS_POOL_SIZE", "0"],
+    ["INSIGHTS_JWT_ROLE_CLAIM", "[1]"],
+    ["INSIGHTS_JWT_PERSON_CLAIM", "a..b"],
+    ["INSIGHTS_JWT_DEFAULT_ROLE", "admin"],
+    ["INSIGHTS_JWT_MAX_LIFETIME", "for ever"],
+    ["INSIGHTS_GRAPHIQL", "perhaps"],
     ["INSIGHTS_JWKS_URL", "not an address"],
     ["INSIGHTS_POOLER", "perhaps"],
   ])("%s=%s is refused by its name and value", (name, value) => {
     expect(() => readConfig({ [name]: value })).toThrow(`${name} is ${JSON.stringify(value)}`);
+  });
+
+  test("a port that is no number is told as such", () => {
+    expect(() => readConfig({ PORT: "abc" })).toThrow('PORT is "abc": expected a whole number from 0 to 65535');
+  });
+
+  test("a secret that is too short is not repeated", () => {
+    expect(() => readConfig({ INSIGHTS_JWT_SECRET: "short" })).toThrow(
+      "INSIGHTS_JWT_SECRET is not valid: expected at least 32 characters",
+    );
+  });
+
+  test.each([
+    ["sub", ["sub"]],
+    ["realm_access.roles", ["realm_access", "roles"]],
+    ["https://app.example/role", ["https://app.example/role"]],
+    [
+      '["https://hasura.io/jwt/claims", "x-hasura-default-role"]',
+      ["https://hasura.io/jwt/claims", "x-hasura-default-role"],
+    ],
+  ])("the claim %s is a path", (claim, path) => {
+    expect(readConfig({ INSIGHTS_JWT_ROLE_CLAIM: claim })).toMatchObject({ jwtRoleClaim: path });
+  });
+
+  test.each([
+    ["90s", 90],
+    ["30m", 1800],
+    ["24h", 86_400],
+    ["7d", 604_800],
+  ])("%s are %i seconds", (text, seconds) => {
+    expect(readConfig({ INSIGHTS_JWT_MAX_LIFETIME: text })).toMatchObject({ jwtMaxLifetime: seconds });
+  });
+
+  test("an identity provider without an audience is refused", () => {
+    const url = { INSIGHTS_JWKS_URL: "https://id.example/keys" };
+    expect(() => readConfig(url)).toThrow("INSIGHTS_JWT_AUDIENCE is not");
+    expect(readConfig({ ...url, INSIGHTS_JWT_AUDIENCE: "insights" })).toMatchObject({ jwtAudience: "insights" });
   });
 });
 

@@ -22,7 +22,16 @@ export interface AuthenticationOptions {
   /** Where an identity provider publishes its keys; replaces the secret. */
   jwksUrl?: string | undefined;
   issuer?: string | undefined;
+  /** Required with `jwksUrl`: a provider signs tokens for other applications too, with the same keys. */
   audience?: string | undefined;
+  /** The path to the claim with the role. ["role"] with a secret; with `jwksUrl`, no claim is one of ours unless it is named here. */
+  roleClaim?: readonly string[] | undefined;
+  /** The path to the claim with the person's userId: ["sub"] unless set. */
+  personClaim?: readonly string[] | undefined;
+  /** The role of a valid token that names none of ours: "visitor" unless set. */
+  defaultRole?: "visitor" | "learner" | undefined;
+  /** Longest lifetime of a token in seconds: a day unless set. */
+  maxLifetime?: number | undefined;
 }
 
 /** A token that is not to be believed (401), or keys that can't be fetched (503). */
@@ -45,31 +54,85 @@ const name = (most: number) =>
     .max(most)
     .refine((value) => !value.includes("\0") && value.isWellFormed(), "expected well-formed text");
 
-const claims = z.object({
-  sub: name(256).optional(),
-  role: z
-    .string()
-    .transform((role) => role.replace(/^insights_/, ""))
-    .pipe(z.enum(roles))
-    .optional(),
-  source: name(100).optional(),
-});
+const personName = z.union([name(256), z.int().transform(String)]);
 
-function identityOf(payload: JWTPayload): Identity {
-  const parsed = claims.safeParse(payload);
-  if (!parsed.success) {
-    const claim = String(parsed.error.issues[0]?.path[0]);
-    throw new AuthenticationError(`the token's "${claim}" is ${JSON.stringify(payload[claim])?.slice(0, 100)}`, {
-      hint: `"role" is one of ${roles.join(", ")}; "sub" is the person's userId; "source" names the application.`,
+const isRole = (value: string): value is Role => (roles as readonly string[]).includes(value);
+const withoutPrefix = (role: string): string => role.replace(/^insights_/, "");
+
+/** The value at the end of a path of names; nothing is inherited from a prototype. */
+function claimAt(payload: JWTPayload, path: readonly string[]): unknown {
+  let value: unknown = payload;
+  for (const step of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, step)) return undefined;
+    value = (value as Record<string, unknown>)[step];
+  }
+  return value;
+}
+
+function refuse(path: readonly string[], value: unknown, hint: string): never {
+  throw new AuthenticationError(`the token's "${path.join(".")}" is ${JSON.stringify(value)?.slice(0, 100)}`, { hint });
+}
+
+/**
+ * One text is the role, and a text that is none of ours is refused. A list (Keycloak's, Auth0's) names the roles of many
+ * applications: others are passed over. With two of ours in it the token is refused, since no order among them is right for
+ * everybody: an analyst sees no more than a learner does, but something else.
+ */
+function roleOf(payload: JWTPayload, path: readonly string[]): Role | undefined {
+  const value = claimAt(payload, path);
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") {
+    const role = withoutPrefix(value);
+    return isRole(role) ? role : refuse(path, value, `It must be one of ${roles.join(", ")}.`);
+  }
+  if (Array.isArray(value) && value.every((element) => typeof element === "string")) {
+    const ours = new Set(value.map(withoutPrefix).filter(isRole));
+    if (ours.size < 2) return [...ours][0];
+    return refuse(
+      path,
+      [...ours],
+      `A token has one role of this server. Set INSIGHTS_JWT_ROLE_CLAIM to a claim that names one.`,
+    );
+  }
+  return refuse(path, value, `It must be one of ${roles.join(", ")}, or a list with one of them.`);
+}
+
+function identityOf(payload: JWTPayload, { roleClaim, personClaim, defaultRole }: ClaimOptions): Identity {
+  const role = (roleClaim && roleOf(payload, roleClaim)) ?? defaultRole;
+  const subject = claimAt(payload, personClaim);
+  const person = personName.optional().safeParse(subject);
+  if (!person.success) refuse(personClaim, subject, "It must be the person's userId: text of 1 to 256 characters.");
+  const source = name(100).optional().safeParse(payload["source"]);
+  if (!source.success) refuse(["source"], payload["source"], "It names the application: text of 1 to 100 characters.");
+  if (role === "learner" && person.data === undefined) {
+    throw new AuthenticationError(`the token has no "${personClaim.join(".")}"`, {
+      hint: "This claim says who the learner is: the userId.",
     });
   }
-  const { sub, source } = parsed.data;
-  // Identity providers that know nothing of our roles sign people in.
-  const role = parsed.data.role ?? "learner";
-  if (role === "learner" && sub === undefined) {
-    throw new AuthenticationError(`the token has no "sub"`, { hint: `"sub" says who the learner is: the userId.` });
+  return { role, person: role === "visitor" ? undefined : person.data, source: source.data };
+}
+
+interface ClaimOptions {
+  roleClaim: readonly string[] | undefined;
+  personClaim: readonly string[];
+  defaultRole: Role;
+}
+
+/** Seconds by which the clocks of two servers may differ. */
+const clockTolerance = 10;
+
+function checkLifetime({ exp = 0, iat }: JWTPayload, maxLifetime: number): void {
+  const now = Date.now() / 1000;
+  if (iat !== undefined && iat > now + clockTolerance) {
+    throw new AuthenticationError(`the token's "iat" lies in the future`, {
+      hint: "Compare the clocks of the two servers.",
+    });
   }
-  return { role, person: role === "visitor" ? undefined : sub, source };
+  if (exp - (iat ?? now) > maxLifetime + clockTolerance || exp - now > maxLifetime + clockTolerance) {
+    throw new AuthenticationError(`the token's lifetime is longer than ${maxLifetime} seconds`, {
+      hint: `Sign it with an earlier "exp", or set INSIGHTS_JWT_MAX_LIFETIME.`,
+    });
+  }
 }
 
 /** Why jose refused, for people. */
@@ -83,7 +146,10 @@ function refusal(error: unknown): AuthenticationError {
       hint: `Compare it with the server's settings; "exp" must be there.`,
     });
   }
-  if (error instanceof errors.JWKSTimeout || (!(error instanceof errors.JOSEError) && error instanceof Error)) {
+  // jose says "generic" of an answer of the provider that is no list of keys.
+  const provider = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
+  const generic = error instanceof errors.JOSEError && error.code === "ERR_JOSE_GENERIC";
+  if (error instanceof Error && (provider || generic || !(error instanceof errors.JOSEError))) {
     console.error(`keys of the identity provider can't be fetched: ${error.message}`);
     return new AuthenticationError("the keys of the identity provider can't be fetched", {
       hint: "Try again in a moment.",
@@ -98,18 +164,33 @@ function refusal(error: unknown): AuthenticationError {
 /** Reads the header `Authorization`; nothing sent is a visitor, something wrong is refused. */
 export type Authenticate = (authorization: string | undefined) => Promise<Identity>;
 
-export function createAuthenticate({ secret, jwksUrl, issuer, audience }: AuthenticationOptions): Authenticate {
+export function createAuthenticate({
+  secret,
+  jwksUrl,
+  issuer,
+  audience,
+  roleClaim = jwksUrl === undefined ? ["role"] : undefined,
+  personClaim = ["sub"],
+  defaultRole = "visitor",
+  maxLifetime = 86_400,
+}: AuthenticationOptions): Authenticate {
+  if (jwksUrl === undefined ? secret === undefined : audience === undefined) {
+    throw new TypeError(
+      jwksUrl === undefined ? "a secret or a jwksUrl is required" : "an audience is required with a jwksUrl",
+    );
+  }
   const key: Uint8Array | JWTVerifyGetKey =
     jwksUrl === undefined
       ? new TextEncoder().encode(secret)
       : createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5000 });
   const options = {
-    // A public key must never be taken for a secret, nor "none" for a signature.
+    // By the kind of key: a public key must never be taken for a secret, nor "none" for a signature.
     algorithms:
       jwksUrl === undefined
         ? ["HS256"]
-        : ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
+        : ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
     requiredClaims: ["exp"],
+    clockTolerance,
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   };
@@ -125,23 +206,40 @@ export function createAuthenticate({ secret, jwksUrl, issuer, audience }: Authen
       const { payload } = await (typeof key === "function"
         ? jwtVerify(token, key, options)
         : jwtVerify(token, key, options));
-      return identityOf(payload);
+      checkLifetime(payload, maxLifetime);
+      return identityOf(payload, { roleClaim, personClaim, defaultRole });
     } catch (error) {
       throw refusal(error);
     }
   };
 }
 
-/** An HS256 token of this server. */
+/** An HS256 token of this server, with the claims that it reads. */
 export async function signToken(
   { role, person, source }: Identity,
-  { secret, issuer, audience, expiresIn = "12h" }: AuthenticationOptions & { secret: string; expiresIn?: string },
+  {
+    secret,
+    issuer,
+    audience,
+    roleClaim = ["role"],
+    personClaim = ["sub"],
+    expiresIn = "12h",
+  }: AuthenticationOptions & { expiresIn?: string },
 ): Promise<string> {
-  const token = new SignJWT({ role, ...(source === undefined ? {} : { source }) })
+  const claims: Record<string, unknown> = source === undefined ? {} : { source };
+  const put = ([first = "", ...rest]: readonly string[], value: string, into = claims): void => {
+    if (rest.length === 0) into[first] = value;
+    else {
+      into[first] ??= {};
+      put(rest, value, into[first] as Record<string, unknown>);
+    }
+  };
+  put(roleClaim, role);
+  if (person !== undefined) put(personClaim, person);
+  const token = new SignJWT(claims)
     .setProtectedHeader({ alg: "HS256", typ: "JWT" })
     .setIssuedAt()
     .setExpirationTime(expiresIn);
-  if (person !== undefined) token.setSubject(person);
   if (issuer !== undefined) token.setIssuer(issuer);
   if (audience !== undefined) token.setAudience(audience);
   return await token.sign(new TextEncoder().encode(secret));

@@ -5,7 +5,10 @@ import {
   type FragmentDefinitionNode,
   GraphQLError,
   Kind,
+  Lexer,
   type SelectionSetNode,
+  Source,
+  TokenKind,
   type ValidationContext,
 } from "postgraphile/graphql";
 
@@ -15,12 +18,18 @@ export const limits = {
   bytes: 4_000_000,
   /** Characters of an operation, without its variables. */
   operation: 50_000,
+  /** Words, numbers, texts and punctuation of an operation: what parsing, checking and remembering it cost. */
+  tokens: 5000,
   /** Fields of an operation, fragments and aliases counted as often as they are used. */
-  fields: 1000,
+  fields: 500,
+  /** Operations that are remembered with their plans, of up to some megabytes each: anybody can send many that differ. */
+  operations: 100,
   /** Levels of an operation. */
   depth: 12,
   /** Levels of lists and objects in the variables, also of JSON within a string: a database that reads many may not come back. */
   nesting: 200,
+  /** Values in the JSON of a request: more cost more memory, once they are read, than the bytes say. */
+  values: 250_000,
   /** Rows of a page, and of a list that names no page. */
   rows: 1000,
 } as const;
@@ -40,12 +49,67 @@ function nesting(text: string): number {
   return deepest;
 }
 
-function nestingOf(variables: unknown): number {
+const tooDeep = (): SafeError =>
+  new SafeError("lists and objects lie too deep within each other", {
+    statusCode: 400,
+    code: "CF008",
+    hint: `Nest ${limits.nesting} at most.`,
+  });
+
+const tooManyValues = (): SafeError =>
+  new SafeError(`the request has more than ${limits.values} values`, {
+    statusCode: 413,
+    code: "CF008",
+    hint: "Send fewer at a time; split the batch.",
+  });
+
+const quote = 0x22;
+const backslash = 0x5c;
+const comma = 0x2c;
+
+/** Reads the bytes of a JSON text once, before anything is made of them, and no further than it must. */
+export function checkJson(bytes: Uint8Array): void {
+  let depth = 0;
+  let values = 1;
+  let inString = false;
+  for (let index = 0; index < bytes.length; index += 1) {
+    const byte = bytes[index] ?? 0;
+    if (inString) {
+      if (byte === backslash) index += 1;
+      else if (byte === quote) inString = false;
+    } else if (byte === quote) inString = true;
+    else if (byte === comma) {
+      values += 1;
+      if (values > limits.values) throw tooManyValues();
+    } else if ((byte | 0x20) === 0x7b) {
+      depth += 1;
+      values += 1;
+      if (depth > limits.nesting) throw tooDeep();
+    } else if ((byte | 0x20) === 0x7d) depth -= 1;
+  }
+}
+
+/** The same of what is in the texts of the variables, which may be JSON again. */
+function checkVariables(value: unknown, depth = 0): void {
+  if (depth > limits.nesting) throw tooDeep();
+  if (typeof value === "string") {
+    if (nesting(value) > limits.nesting) throw tooDeep();
+  } else if (typeof value === "object" && value !== null) {
+    for (const element of Array.isArray(value) ? value : Object.values(value)) checkVariables(element, depth + 1);
+  }
+}
+
+/** Whether a text has more tokens than an operation may have. What is not GraphQL is for the parser to refuse. */
+function tooManyTokens(query: string): boolean {
+  if (query.length <= limits.tokens) return false;
   try {
-    return nesting(JSON.stringify(variables) ?? "");
+    const lexer = new Lexer(new Source(query));
+    for (let tokens = 0; tokens <= limits.tokens; tokens += 1) {
+      if (lexer.advance().kind === TokenKind.EOF) return false;
+    }
+    return true;
   } catch {
-    // More than JSON.stringify itself can follow.
-    return Number.POSITIVE_INFINITY;
+    return false;
   }
 }
 
@@ -117,9 +181,15 @@ const boundedFirst = ([first, last, before]: readonly [unknown, unknown, unknown
 const boundedLast = ([first, last, before]: readonly [unknown, unknown, unknown]): number | null =>
   last != null ? checked("last", last) : first == null && before != null ? limits.rows : null;
 
+function boundedOffset(offset: unknown): unknown {
+  if (typeof offset !== "number" || offset >= 0) return offset;
+  throw new SafeError(`"offset" is ${offset}`, { code: "CF001", hint: "Skip 0 rows or more." });
+}
+
 interface Pages {
   setFirst(step: ExecutableStep): void;
   setLast(step: ExecutableStep): void;
+  setOffset(step: ExecutableStep): void;
 }
 
 function pagesOf(step: unknown): Pages | undefined {
@@ -160,6 +230,15 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
         event.validationRules.push(fieldLimit, depth);
         return next();
       },
+      processRequest(next, { requestDigest }) {
+        const getBody = requestDigest.getBody;
+        requestDigest.getBody = async () => {
+          const body = await getBody.call(requestDigest);
+          if (body.type === "buffer") checkJson(body.buffer);
+          return body;
+        };
+        return next();
+      },
       processGraphQLRequestBody(next, event) {
         const { query } = event.body;
         if (typeof query === "string" && query.length > limits.operation) {
@@ -169,25 +248,33 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
             hint: `Send ${limits.operation} at most, and data as variables.`,
           });
         }
-        if (
-          Math.max(nestingOf(event.body.variableValues), typeof query === "string" ? nesting(query) : 0) >
-          limits.nesting
-        ) {
-          throw new SafeError("lists and objects lie too deep within each other", {
-            statusCode: 400,
+        if (typeof query === "string" && tooManyTokens(query)) {
+          throw new SafeError(`the operation has more than ${limits.tokens} tokens`, {
+            statusCode: 413,
             code: "CF008",
-            hint: `Nest ${limits.nesting} at most.`,
+            hint: "Send lists and texts as variables, and large operations in parts.",
           });
         }
+        if (typeof query === "string" && nesting(query) > limits.nesting) throw tooDeep();
+        checkVariables(event.body.variableValues);
         return next();
       },
     },
   },
   schema: {
     hooks: {
+      GraphQLSchema(schema) {
+        const { extensions } = schema;
+        const grafast = {
+          ...extensions?.grafast,
+          operationsCacheMaxLength: limits.operations,
+          operationOperationPlansCacheMaxLength: 10,
+        };
+        return { ...schema, extensions: { ...extensions, grafast } };
+      },
       GraphQLObjectType_fields_field_args(args, _build, { scope }) {
         if (!scope.isPgFieldConnection) return args;
-        for (const name of ["first", "last"]) {
+        for (const name of ["first", "last", "offset"]) {
           const argument = args[name];
           if (argument !== undefined) argument.applyPlan = nothing;
         }
@@ -202,6 +289,10 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
             const $connection = plan($parent, fieldArgs, info);
             const has = (name: string): boolean => info.field.args.some((argument) => argument.name === name);
             if (has("first")) boundPage($connection, fieldArgs, has("last"));
+            if (has("offset")) {
+              const offset = fieldArgs.getRaw("offset") as ExecutableStep;
+              pagesOf($connection)?.setOffset(lambda(offset, boundedOffset, true));
+            }
             return $connection;
           },
         };

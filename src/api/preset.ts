@@ -2,12 +2,14 @@ import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
 import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { SafeError } from "postgraphile/grafast";
+import { BREAK, GraphQLError, parse, type ValidationContext, type ValidationRule, visit } from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
 import { type Authenticate, AuthenticationError, type Identity, requestSettings, visitor } from "./authentication.ts";
-import { maskError } from "./errors.ts";
+import { createGate, takeTurns, wasBusy } from "./connections.ts";
+import { maskError, withoutSuggestions } from "./errors.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 
 export { createAuthenticate, type Identity, requestSettings } from "./authentication.ts";
@@ -18,6 +20,8 @@ declare global {
       insights?: {
         /** Who a request comes from, by its header `Authorization`. */
         authenticate?: Authenticate;
+        /** Whether every role may ask for the schema (`__schema`, `__type`); without it, administrators only. */
+        introspection?: boolean;
       };
     }
   }
@@ -139,6 +143,34 @@ const InfinityPlugin: GraphileConfig.Plugin = {
 
 /** By request, so that nothing of one can reach another. */
 const identities = new WeakMap<object, Identity>();
+const settings = new WeakMap<object, object>();
+
+/** Whether an operation asks for the schema. A name has one spelling in GraphQL, so that a text without it need not be parsed. */
+function introspects(query: unknown): boolean {
+  if (typeof query !== "string" || !/\b__(schema|type)\b/.test(query)) return false;
+  let found = false;
+  try {
+    visit(parse(query), {
+      Field({ name: { value } }) {
+        found ||= value === "__schema" || value === "__type";
+        return found ? BREAK : undefined;
+      },
+    });
+  } catch {
+    // PostGraphile says what is wrong with it.
+  }
+  return found;
+}
+
+/** A rule of validation whose errors suggest no names. */
+function quietly(rule: ValidationRule): ValidationRule {
+  return (context) => {
+    const quiet = Object.create(context) as ValidationContext;
+    quiet.reportError = ({ message, nodes, extensions }) =>
+      context.reportError(new GraphQLError(withoutSuggestions(message), { nodes: nodes ?? null, extensions }));
+    return rule(quiet);
+  };
+}
 
 /** A token that is sent must be good: a bad one is refused, rather than taken for a visitor's. */
 const AuthenticationPlugin: GraphileConfig.Plugin = {
@@ -146,8 +178,14 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
   version: "1.0.0",
   grafserv: {
     middleware: {
-      async processGraphQLRequestBody(next, { request, resolvedPreset }) {
-        const authenticate = resolvedPreset.insights?.authenticate;
+      setPreset(next, event) {
+        if (event.resolvedPreset.insights?.introspection !== true) {
+          event.validationRules = event.validationRules.map(quietly);
+        }
+        return next();
+      },
+      async processGraphQLRequestBody(next, { request, resolvedPreset, body }) {
+        const { authenticate, introspection = false } = resolvedPreset.insights ?? {};
         if (request !== undefined && authenticate !== undefined) {
           try {
             identities.set(request, await authenticate(request.getHeader("authorization")));
@@ -157,8 +195,23 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
             if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
             throw new SafeError(message, { statusCode, code: statusCode === 401 ? "28000" : "08006", hint });
           }
+          // Not a rule of validation: whether a document is valid is remembered by its text, whoever sends it.
+          if (!introspection && identities.get(request)?.role !== "admin" && introspects(body.query)) {
+            throw new SafeError("introspection is for administrators", {
+              statusCode: 403,
+              code: "42501",
+              hint: "The package has the schema in schema.graphql; INSIGHTS_GRAPHIQL=true lets every role ask for it.",
+            });
+          }
         }
         return next();
+      },
+      /** That the server is busy is said by the status too, with the time to wait; grafserv knows 200 and 400 alone. */
+      async processRequest(next, { requestDigest }) {
+        const result = await next();
+        const pgSettings = settings.get(requestDigest);
+        if (result?.type !== "buffer" || pgSettings === undefined || !wasBusy(pgSettings)) return result;
+        return { ...result, statusCode: 503, headers: { ...result.headers, "retry-after": "5" } };
       },
     },
   },
@@ -178,7 +231,9 @@ export const preset: GraphileConfig.Preset = {
     context(requestContext, args) {
       const request = requestContext.http;
       const given = (args.contextValue as { pgSettings?: Record<string, string> } | undefined)?.pgSettings;
-      return { pgSettings: { ...requestSettings((request && identities.get(request)) ?? visitor), ...given } };
+      const pgSettings = { ...requestSettings((request && identities.get(request)) ?? visitor), ...given };
+      if (request) settings.set(request, pgSettings);
+      return { pgSettings };
     },
   },
   grafserv: {
@@ -187,20 +242,32 @@ export const preset: GraphileConfig.Preset = {
     graphiqlOnGraphQLGET: false,
     websockets: false,
     maxRequestLength: limits.bytes,
+    parseAndValidateCacheSize: limits.operations,
     maskError,
   },
 };
 
 /**
- * The database behind the preset. The schema is that of all roles together, whoever connects. Where a pooler stands
- * before the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
+ * The database behind the preset. The schema is that of all roles together, whoever connects. A role has a share of the pool's
+ * connections (see connections.ts); `patience` is how long a request waits for one, in milliseconds. Where a pooler stands before
+ * the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
  */
-export function insightsService(pool: pg.Pool): GraphileConfig.PgServiceConfiguration {
-  return makePgService({
+export function insightsService(pool: pg.Pool, patience = 5000): GraphileConfig.PgServiceConfiguration {
+  const service = makePgService({
     pool,
     schemas: rooms,
     // No LISTEN: poolers and the embedded database have no session to listen in.
     pubsub: false,
     pgSettingsForIntrospection: { role: "insights_api" },
   });
+  const { adaptor } = service;
+  const gate = createGate(pool.options.max ?? 10, patience);
+  return {
+    ...service,
+    adaptor: {
+      ...adaptor,
+      createWithPgClient: async (...options: Parameters<typeof adaptor.createWithPgClient>) =>
+        takeTurns(await adaptor.createWithPgClient(...options), gate),
+    },
+  };
 }

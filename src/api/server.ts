@@ -1,13 +1,17 @@
 import { readFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { type Config, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
-import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
-import { type AuthenticationOptions, createAuthenticate } from "./authentication.ts";
+import {
+  AuthenticationError,
+  type AuthenticationOptions,
+  createAuthenticate,
+  type Identity,
+} from "./authentication.ts";
 import { createHealthCheck } from "./health.ts";
+import { answer, type Listener, openListener, problem } from "./listener.ts";
 
 /** The running API. */
 export interface Api {
@@ -22,12 +26,17 @@ export interface Api {
 const embeddedConnections = 4;
 
 /** What the API checks tokens with; `signToken` takes the same. */
-export async function authenticationOptions(config: Config): Promise<AuthenticationOptions & { secret: string }> {
+export async function authenticationOptions(config: Config): Promise<AuthenticationOptions> {
   return {
-    secret: await signingKey(config),
+    // With an identity provider no shared key is of any use, so none is made.
+    secret: config.jwksUrl === undefined ? await signingKey(config) : undefined,
     jwksUrl: config.jwksUrl,
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
+    roleClaim: config.jwtRoleClaim,
+    personClaim: config.jwtPersonClaim,
+    defaultRole: config.jwtDefaultRole,
+    maxLifetime: config.jwtMaxLifetime,
   };
 }
 
@@ -35,11 +44,15 @@ const pages: Readonly<Record<string, { file: string; type: string }>> = {
   "/": { file: "index.html", type: "text/html; charset=utf-8" },
   "/dashboard.css": { file: "dashboard.css", type: "text/css; charset=utf-8" },
   "/dashboard.js": { file: "dashboard.js", type: "text/javascript; charset=utf-8" },
+  "/graphiql.js": { file: "graphiql.js", type: "text/javascript; charset=utf-8" },
   "/queries.js": { file: "queries.js", type: "text/javascript; charset=utf-8" },
+  "/sign-in.js": { file: "sign-in.js", type: "text/javascript; charset=utf-8" },
 };
 
 const pageHeaders = {
-  "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "cache-control": "no-cache",
 };
 
@@ -51,69 +64,66 @@ const corsHeaders = {
   "access-control-max-age": "86400",
 };
 
-function answer(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json; charset=utf-8", "cache-control": "no-store" });
-  response.end(JSON.stringify(body));
-}
-
-const problem = (message: string, code: string, hint: string) => ({
-  errors: [{ message, extensions: { code, hint } }],
-});
-
-async function listen(server: Server, { host, port }: Config): Promise<number> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => {
-      const code = errorCode(error);
-      if (code === "EADDRINUSE" || code === "EACCES") {
-        reject(
-          new InsightsError(`port ${port} of ${host} is ${code === "EADDRINUSE" ? "taken" : "not allowed"}`, {
-            hint: "Set PORT to a free port, such as PORT=5680; 0 takes any.",
-          }),
-        );
-      } else if (code === "ENOTFOUND" || code === "EADDRNOTAVAIL") {
-        reject(
-          new InsightsError(`HOST is "${host}", which is no address of this machine`, {
-            hint: "Use 127.0.0.1 or 0.0.0.0.",
-          }),
-        );
-      } else reject(error);
-    });
-    server.listen(port, host, resolve);
-  });
-  return (server.address() as AddressInfo).port;
-}
-
-/** Serves GraphQL on /graphql, its page on /graphiql, the start page on / and the state of things on /healthz. */
-export async function startApi(config: Config, database: Database): Promise<Api> {
+/**
+ * Serves GraphQL on /graphql, its page on /graphiql where it is wanted, the start page on /, who a token belongs to on /me, and
+ * the state of things on /healthz. `listener` holds the port already; without it, it is taken here.
+ */
+export async function startApi(config: Config, database: Database, listener?: Listener): Promise<Api> {
   // Both are read when PostGraphile is loaded, and never again. A pooler keeps no prepared statement of ours.
   if (database.pooler) process.env["DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE"] = "0";
   // Just-in-time compilation is switched off for each request, not for the session, which others may use after us.
   process.env["DATAPLAN_PG_DONT_DISABLE_JIT"] = "1";
   process.env["GRAPHILE_ENV"] ??= "production";
-  const [{ postgraphile }, { grafserv }, { insightsService, preset }, { limits }] = await Promise.all([
+  const authenticate = createAuthenticate(await authenticationOptions(config));
+  const { serve, url, port, close: stopListening } = listener ?? (await openListener(config));
+  const [
+    { postgraphile },
+    { grafserv },
+    { insightsService, preset },
+    { limits },
+    { maskErrorWithSuggestions },
+    { GraphiqlPlugin },
+  ] = await Promise.all([
     import("postgraphile"),
     import("postgraphile/grafserv/node"),
     import("./preset.ts"),
     import("./limits.ts"),
+    import("./errors.ts"),
+    import("./graphiql.ts"),
   ]);
 
   const pool = createPool(
     database,
     database.embedded ? Math.min(config.poolSize, embeddedConnections) : config.poolSize,
   );
+  // However many requests wait for the pool, the state of the server can be asked.
+  const healthPool = createPool(database, 1);
+  const graphiql = config.graphiql ?? false;
   const instance = postgraphile({
     extends: [preset],
-    insights: { authenticate: createAuthenticate(await authenticationOptions(config)) },
-    pgServices: [insightsService(pool)],
+    plugins: [GraphiqlPlugin],
+    insights: { authenticate, introspection: graphiql },
+    pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
+    grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
   });
-  const grafservInstance = instance.createServ(grafserv);
-  const graphql = grafservInstance.createHandler();
-  const health = createHealthCheck(pool, database.embedded);
+  const graphql = instance.createServ(grafserv).createHandler();
+  const health = createHealthCheck(healthPool, database.embedded);
+
+  /** Who asks; undefined when it was answered that the token is bad. */
+  async function identify(request: IncomingMessage, response: ServerResponse): Promise<Identity | undefined> {
+    try {
+      return await authenticate(request.headers.authorization);
+    } catch (error) {
+      if (!(error instanceof AuthenticationError)) throw error;
+      const { message, statusCode, hint } = error;
+      if (statusCode === 401) response.setHeader("www-authenticate", "Bearer");
+      answer(response, statusCode, problem(message, statusCode === 401 ? "28000" : "08006", hint));
+      return undefined;
+    }
+  }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split("?", 1)[0] ?? "/";
-    response.setHeader("x-content-type-options", "nosniff");
-    response.setHeader("referrer-policy", "no-referrer");
     if (path === "/graphql" || path === "/healthz") {
       for (const [name, value] of Object.entries(corsHeaders)) response.setHeader(name, value);
       if (request.method === "OPTIONS") {
@@ -123,19 +133,30 @@ export async function startApi(config: Config, database: Database): Promise<Api>
     }
     if (path === "/graphql") {
       // Told before it is read, where the client says how much it will send.
-      if (Number(request.headers["content-length"] ?? 0) > limits.bytes) {
-        const sent = request.headers["content-length"];
-        answer(
-          response,
-          413,
-          problem(`the request has ${sent} bytes`, "CF008", `Send ${limits.bytes} at most; split the batch.`),
-        );
+      const sent = request.headers["content-length"];
+      if (Number(sent ?? 0) > limits.bytes) {
+        const hint = `Send ${limits.bytes} at most; split the batch.`;
+        answer(response, 413, problem(`the request has ${sent} bytes`, "CF008", hint));
+        return;
+      }
+      const encoding = request.headers["content-encoding"];
+      if (encoding !== undefined && encoding !== "identity") {
+        const message = `the request is encoded as "${encoding.slice(0, 100)}"`;
+        answer(response, 415, problem(message, "CF009", "Send it without Content-Encoding."));
         return;
       }
     } else if (request.method === "GET" || request.method === "HEAD") {
       if (path === "/healthz") {
+        const who = await identify(request, response);
+        if (who === undefined) return;
         const state = await health();
-        answer(response, state.status === "ok" ? 200 : 503, state);
+        const told = graphiql || who.role === "admin" ? state : { status: state.status };
+        answer(response, state.status === "ok" ? 200 : 503, told);
+        return;
+      }
+      if (path === "/me") {
+        const who = await identify(request, response);
+        if (who !== undefined) answer(response, 200, { ...who, graphiql });
         return;
       }
       const page = pages[path];
@@ -147,47 +168,33 @@ export async function startApi(config: Config, database: Database): Promise<Api>
     }
     await graphql(request, response, (error?: unknown) => {
       if (error === undefined) {
+        const off = path === "/graphiql" && !graphiql;
         answer(
           response,
           404,
-          problem(`there is nothing at ${path.slice(0, 200)}`, "CF002", "See /, /graphql, /graphiql and /healthz."),
+          problem(
+            `there is nothing at ${path.slice(0, 100)}`,
+            "CF002",
+            off ? "INSIGHTS_GRAPHIQL=true serves this page." : "See /, /graphql and /healthz.",
+          ),
         );
-      } else fail(response, error);
+      } else throw error;
     });
   }
 
-  function fail(response: ServerResponse, error: unknown): void {
-    console.error("request failed:", error);
-    if (response.headersSent) response.destroy();
-    else answer(response, 500, problem("an error occurred on the server", "XX000", "The server's log has it."));
-  }
-
-  const server = createServer({ requestTimeout: 60_000, headersTimeout: 10_000 }, (request, response) => {
-    handle(request, response).catch((error: unknown) => fail(response, error));
-  });
-
-  const release = async (): Promise<void> => {
+  const close = async (): Promise<void> => {
+    await stopListening();
     await instance.release();
-    await pool.end();
+    await Promise.all([pool.end(), healthPool.end()]);
   };
 
   try {
     // A schema that can't be built is an error of the start, not of the first request.
     await instance.getSchema();
-    const port = await listen(server, config);
-    const host = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host;
-    return {
-      url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
-      port,
-      async close() {
-        const closed = new Promise((resolve) => server.close(resolve));
-        server.closeIdleConnections();
-        await closed;
-        await release();
-      },
-    };
+    serve(handle);
+    return { url, port, close };
   } catch (error) {
-    await release();
+    await close();
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { Command } from "commander";
+import { openListener } from "../api/listener.ts";
 import { startApi } from "../api/server.ts";
 import { readConfig } from "../config.ts";
-import { openDatabase } from "../database/connect.ts";
+import { type Database, openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { untilEnded } from "./ending.ts";
 
@@ -10,14 +11,20 @@ export default new Command()
   .addHelpText("after", "\nListens on PORT of HOST (5678 on 127.0.0.1). Ends at Ctrl-C, after the requests at hand.")
   .action(async () => {
     const config = readConfig();
-    const database = await openDatabase(config, "api");
+    // First of all, since a port that is taken is to be told before anything is changed.
+    const listener = await openListener(config);
+    let database: Database | undefined;
     try {
+      database = await openDatabase(config, "api");
       if (database.own) await migrate(database.migrationUrl ?? database.url);
-      const api = await startApi(config, database);
-      console.log(`ready: ${api.url}/graphql, ${api.url}/graphiql to try it, ${api.url}/healthz`);
+      const api = await startApi(config, database, listener);
+      console.log(
+        `ready: ${api.url}/graphql, ${config.graphiql ? `${api.url}/graphiql to try it, ` : ""}${api.url}/healthz`,
+      );
       await untilEnded(database);
       await api.close();
     } finally {
-      await database.close();
+      await listener.close();
+      await database?.close();
     }
   });

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import type pg from "pg";
 import { signToken } from "../api/authentication.ts";
+import { openListener } from "../api/listener.ts";
 import { authenticationOptions, startApi } from "../api/server.ts";
 import { type Config, readConfig } from "../config.ts";
 import { createPool, type Database, endWithDatabase, openDatabase, ownDatabase } from "../database/connect.ts";
@@ -97,6 +98,23 @@ async function somebody(pool: pg.Pool): Promise<string> {
   return rows[0]?.name ?? "ada";
 }
 
+/** How to sign in: links for the demo's people, and for nobody of a database of one's own. */
+async function signInLines(config: Config, database: Database, pool: pg.Pool, url: string): Promise<string> {
+  const options = await authenticationOptions(config);
+  if (options.secret === undefined) return "Sign in with a token of your identity provider (INSIGHTS_JWKS_URL).";
+  if (!database.embedded || (await findPopulation(pool)) === undefined) {
+    return "Sign in with a token of your application, signed with this server's key, or with one that `insights token admin` prints.";
+  }
+  const lines = [
+    "Links that sign in to the demo, good for 12 hours (the part after #token= is the token for Authorization: Bearer …):",
+  ];
+  for (const role of ["learner", "analyst", "admin"] as const) {
+    const person = role === "learner" ? await somebody(pool) : role;
+    lines.push(`${role}: ${url}/#token=${await signToken({ role, person, source: undefined }, options)}`);
+  }
+  return lines.join("\n");
+}
+
 function withoutPassword(url: string): string {
   const shown = new URL(url);
   shown.password = "";
@@ -126,6 +144,10 @@ export default new Command()
     process.once("SIGTERM", end);
 
     try {
+      // First of all, since a port that is taken is to be told before anything is changed.
+      const listener = await openListener(config);
+      closers.add(() => listener.close());
+
       const database = await step(config.databaseUrl === undefined ? "Opening the database" : "Connecting", () =>
         open(config),
       );
@@ -138,7 +160,8 @@ export default new Command()
       const pool = createPool(database, 4);
       closers.add(() => pool.end());
 
-      const api = await step("Starting the API", () => startApi(config, database));
+      const graphiql = config.graphiql ?? database.embedded;
+      const api = await step("Starting the API", () => startApi({ ...config, graphiql }, database, listener));
       closers.add(() => api.close());
 
       const unfinished = (await findPopulation(pool))?.finished === false;
@@ -151,22 +174,16 @@ export default new Command()
       closers.add(() => worker.close());
 
       serving = true;
-      const authentication = await authenticationOptions(config);
       const password =
         database.embedded && config.databasePort !== undefined
           ? ` (password in ${join(config.dataDirectory, passwordFile)})`
           : "";
       console.log(`
 ready in ${((performance.now() - began) / 1000).toFixed(1)} s
-  start page  ${api.url}/
-  GraphQL     ${api.url}/graphiql
+  start page  ${api.url}/${graphiql ? `\n  GraphQL     ${api.url}/graphiql` : ""}
   database    psql "${database.psqlUrl ?? withoutPassword(database.url)}"${password}
-
-Tokens for the header "Authorization: Bearer …", good for 12 hours:`);
-      for (const role of ["learner", "analyst", "admin"] as const) {
-        const person = role === "learner" ? await somebody(pool) : role;
-        console.log(`${role}: ${await signToken({ role, person, source: undefined }, authentication)}`);
-      }
+`);
+      console.log(await signInLines(config, database, pool, api.url));
     } catch (error) {
       await closers.closeAll();
       throw error;

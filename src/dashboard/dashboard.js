@@ -1,6 +1,7 @@
-/* The start page: signs in with a pasted token, shows live numbers of what its role may see, and runs queries. */
+/* The start page: signs in with a link or a pasted token, shows live numbers of what its role may see, and runs queries. */
 
 import { counts, examples, liveQuery } from "./queries.js";
+import { authorization, signIn, signOut, token, whoAmI } from "./sign-in.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -15,31 +16,15 @@ function make(name, attributes = {}, ...children) {
 
 /* ---------------------------------------------------------------------------------------------------- signing in -- */
 
-// A link may carry the token behind "#token=", which no server sees.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given !== null) {
-  sessionStorage.setItem("token", given);
-  history.replaceState(null, "", location.pathname);
-}
+const visitor = { role: "visitor", graphiql: false };
+let me = visitor;
 
-const token = () => sessionStorage.getItem("token") ?? "";
-
-/** What the token says about itself; the server decides whether it is true. */
-function claims() {
-  try {
-    const text = atob(token().split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (letter) => letter.charCodeAt(0))));
-  } catch {
-    return {};
-  }
-}
-
-const role = () => (token() === "" ? "visitor" : (claims().role ?? "learner").replace(/^insights_/, ""));
+const role = () => me.role;
 
 async function ask(query, variables) {
   const response = await fetch("/graphql", {
     method: "POST",
-    headers: { "content-type": "application/json", ...(token() === "" ? {} : { authorization: `Bearer ${token()}` }) },
+    headers: { "content-type": "application/json", ...authorization() },
     body: JSON.stringify({ query, variables }),
   });
   return await response.json();
@@ -185,8 +170,7 @@ async function refreshNumbers() {
   if (lists.length === 0) return;
   const { data, errors } = await ask(liveQuery(role()));
   if (!data) {
-    $("who").textContent = [errors?.[0]?.message, errors?.[0]?.extensions?.hint].filter(Boolean).join(". ");
-    $("who").classList.add("bad");
+    complain(errors ?? []);
     $("live").hidden = true;
     return;
   }
@@ -210,7 +194,7 @@ async function refreshNumbers() {
 async function refreshHealth() {
   const badge = $("health");
   try {
-    const { status, queue, freshness } = await (await fetch("/healthz")).json();
+    const { status, queue, freshness } = await (await fetch("/healthz", { headers: authorization() })).json();
     badge.className = `badge ${status === "ok" ? "good" : "bad"}`;
     const waiting = queue?.waiting ? `, ${queue.waiting} tasks wait` : "";
     const stale = freshness?.stalePeople ? `, ${figures.format(freshness.stalePeople)} people to refresh` : "";
@@ -252,14 +236,22 @@ async function run() {
 
 /* --------------------------------------------------------------------------------------------------------- the page -- */
 
+function complain(errors) {
+  $("who").textContent = errors.map(({ message, extensions }) => `${message}. ${extensions?.hint ?? ""}`).join(" ");
+  $("who").classList.add("bad");
+}
+
 async function enter() {
-  const { sub } = claims();
+  const { errors, ...found } = await whoAmI();
+  me = errors === undefined ? found : visitor;
   $("who").classList.remove("bad");
   $("who").textContent =
-    token() === ""
-      ? "Without one you are a visitor, who may send events and read nothing."
-      : `You are ${role() === "learner" ? `the learner ${sub}` : `an ${role()}`}.`;
+    me.role === "visitor"
+      ? "You are a visitor, who may send events and read nothing."
+      : `You are signed in as ${me.person ?? "somebody"}, role ${me.role}.`;
+  if (errors !== undefined) complain(errors);
   $("sign-out").hidden = token() === "";
+  $("graphiql").hidden = !me.graphiql && errors === undefined;
   $("live").hidden = true;
   offerExamples();
   await refreshNumbers();
@@ -269,14 +261,14 @@ $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const value = $("token")
     .value.trim()
-    .replace(/^(\w+: |Bearer )/, "");
+    .replace(/^.*#token=|^\w+: |^Bearer /, "");
   if (value === "") return;
-  sessionStorage.setItem("token", value);
+  signIn(value);
   $("token").value = "";
   enter();
 });
 $("sign-out").addEventListener("click", () => {
-  sessionStorage.removeItem("token");
+  signOut();
   enter();
 });
 $("ask").addEventListener("submit", (event) => {

@@ -32,12 +32,62 @@ describe("tokens with a shared key", () => {
     expect(await authenticate(`bearer   ${token}`)).toMatchObject({ person: "ada" });
   });
 
-  test("a role may have the name that the database has for it, and a signed-in person needs none", async () => {
+  test("a role may have the name that the database has for it", async () => {
     expect(await authenticate(`Bearer ${await sign({ role: "insights_analyst" })}`)).toMatchObject({ role: "analyst" });
-    expect(await authenticate(`Bearer ${await sign({ sub: "ada" })}`)).toMatchObject({
+  });
+
+  test("a token without a role is a visitor's, unless the default is another", async () => {
+    const token = `Bearer ${await sign({ sub: "ada" })}`;
+    expect(await authenticate(token)).toEqual({ role: "visitor", person: undefined, source: undefined });
+    expect(await createAuthenticate({ secret, defaultRole: "learner" })(token)).toMatchObject({
       role: "learner",
       person: "ada",
     });
+    const nobody = `Bearer ${await sign({})}`;
+    expect(await refused(nobody, createAuthenticate({ secret, defaultRole: "learner" }))).toMatchObject({
+      message: 'the token has no "sub"',
+    });
+  });
+
+  test.each([
+    ["Auth0", ["https://app.example/role"], { "https://app.example/role": "analyst" }, "analyst"],
+    ["Auth0, a list", ["https://app.example/roles"], { "https://app.example/roles": ["analyst"] }, "analyst"],
+    ["Keycloak", ["realm_access", "roles"], { realm_access: { roles: ["offline_access", "learner"] } }, "learner"],
+    ["Keycloak, none of ours", ["realm_access", "roles"], { realm_access: { roles: ["offline_access"] } }, "visitor"],
+    ["Supabase", ["app_metadata", "role"], { role: "authenticated", app_metadata: { role: "admin" } }, "admin"],
+    [
+      "Hasura",
+      ["https://hasura.io/jwt/claims", "x-hasura-default-role"],
+      { "https://hasura.io/jwt/claims": { "x-hasura-default-role": "learner" } },
+      "learner",
+    ],
+    ["a path that leads nowhere", ["a", "b"], { a: "analyst" }, "visitor"],
+    ["a property of every object", ["constructor", "name"], {}, "visitor"],
+  ])("the role in the claims of %s", async (_what, roleClaim, claims, role) => {
+    const by = createAuthenticate({ secret, roleClaim });
+    expect(await by(`Bearer ${await sign({ sub: "ada", ...claims })}`)).toMatchObject({ role });
+  });
+
+  test("the person in a claim of another name, also as a number", async () => {
+    const by = createAuthenticate({ secret, personClaim: ["user", "id"] });
+    expect(await by(`Bearer ${await sign({ role: "learner", sub: "x", user: { id: 42 } })}`)).toMatchObject({
+      person: "42",
+    });
+    const options = { secret, personClaim: ["user", "id"], roleClaim: ["user", "role"] };
+    const token = await signToken({ role: "learner", person: "ada", source: undefined }, options);
+    expect(await createAuthenticate(options)(`Bearer ${token}`)).toMatchObject({ role: "learner", person: "ada" });
+  });
+
+  test("the longest lifetime is a day, or what it is set to", async () => {
+    const forAWeek = `Bearer ${await sign({ role: "admin" }, "7d")}`;
+    expect(await refused(forAWeek)).toMatchObject({ message: "the token's lifetime is longer than 86400 seconds" });
+    expect(await createAuthenticate({ secret, maxLifetime: 8 * 86_400 })(forAWeek)).toMatchObject({ role: "admin" });
+    // Almost over, but it was good for long.
+    const now = Math.floor(Date.now() / 1000);
+    const old = `Bearer ${await sign({ role: "admin", iat: now - 100 * 86_400 }, now + 60)}`;
+    expect(await refused(old)).toMatchObject({ message: expect.stringContaining("lifetime") });
+    const future = `Bearer ${await sign({ role: "admin", iat: now + 3600 }, now + 7200)}`;
+    expect(await refused(future)).toMatchObject({ message: expect.stringContaining('"iat"') });
   });
 
   test("a visitor's token makes nobody of its subject", async () => {
@@ -81,6 +131,13 @@ describe("tokens with a shared key", () => {
     ],
     ["the owner's role", async () => `Bearer ${await sign({ role: "insights_owner" })}`, /"role" is "insights_owner"/],
     ["a superuser", async () => `Bearer ${await sign({ role: "postgres" })}`, /"role" is "postgres"/],
+    [
+      "a list with two of our roles",
+      async () => `Bearer ${await sign({ role: ["learner", "x", "admin"], sub: "ada" })}`,
+      /"role" is \["learner","admin"\]/,
+    ],
+    ["a role that is an object", async () => `Bearer ${await sign({ role: { admin: true } })}`, /"role" is/],
+    ["an empty role", async () => `Bearer ${await sign({ role: "" })}`, /"role" is ""/],
     ["a learner who is nobody", async () => `Bearer ${await sign({ role: "learner" })}`, /no "sub"/],
     ["a null byte in the name", async () => `Bearer ${await sign({ role: "learner", sub: "a\0b" })}`, /"sub" is/],
     [
@@ -119,19 +176,58 @@ describe("tokens of an identity provider", async () => {
   await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
   afterAll(() => provider.close());
   const jwksUrl = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/jwks.json`;
-  const byProvider = createAuthenticate({ secret, jwksUrl });
+  const audience = "insights";
+  const byProvider = createAuthenticate({ secret, jwksUrl, audience, roleClaim: ["role"] });
 
-  test("are checked with its published keys", async () => {
-    const token = await new SignJWT({ sub: "ada" })
+  const provided = (claims: Record<string, unknown>, by = audience): Promise<string> =>
+    new SignJWT(claims)
       .setProtectedHeader({ alg: "ES256", kid: "1" })
+      .setAudience(by)
       .setExpirationTime("1h")
       .sign(privateKey);
+
+  test("are checked with its published keys", async () => {
+    const token = await provided({ sub: "ada", role: "learner" });
     expect(await byProvider(`Bearer ${token}`)).toMatchObject({ role: "learner", person: "ada" });
+  });
+
+  test("say nothing about our roles until it is set which claim does", async () => {
+    const token = await provided({ sub: "ada", role: "admin" });
+    const unset = createAuthenticate({ jwksUrl, audience });
+    expect(await unset(`Bearer ${token}`)).toMatchObject({ role: "visitor", person: undefined });
+  });
+
+  test("for another application are refused, and an audience is required", async () => {
+    const token = await provided({ sub: "ada", role: "admin" }, "shop");
+    expect(await refused(`Bearer ${token}`, byProvider)).toMatchObject({ message: expect.stringContaining('"aud"') });
+    expect(() => createAuthenticate({ jwksUrl })).toThrow("audience");
+  });
+
+  test("with a key that it does not publish are refused", async () => {
+    const other = await generateKeyPair("ES256");
+    for (const kid of ["1", "2"]) {
+      const token = await new SignJWT({ sub: "ada", role: "admin" })
+        .setProtectedHeader({ alg: "ES256", kid })
+        .setAudience(audience)
+        .setExpirationTime("1h")
+        .sign(other.privateKey);
+      expect(await refused(`Bearer ${token}`, byProvider)).toMatchObject({ statusCode: 401 });
+    }
+  });
+
+  test("a list of keys that is none is the provider's fault", async () => {
+    const broken = createServer((_request, response) => response.end("<html>"));
+    await new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(broken.address() as AddressInfo).port}/`;
+    const by = createAuthenticate({ jwksUrl: url, audience });
+    expect(await refused(`Bearer ${await provided({ sub: "ada" })}`, by)).toMatchObject({ statusCode: 503 });
+    broken.close();
   });
 
   test("a public key is no secret, and the shared key is of no use any more", async () => {
     const confused = await new SignJWT({ role: "admin" })
       .setProtectedHeader({ alg: "HS256", kid: "1" })
+      .setAudience(audience)
       .setExpirationTime("1h")
       .sign(new TextEncoder().encode(JSON.stringify(publicJwk)));
     expect(await refused(`Bearer ${confused}`, byProvider)).toMatchObject({ statusCode: 401 });
@@ -139,7 +235,7 @@ describe("tokens of an identity provider", async () => {
   });
 
   test("a provider that does not answer is not the client's fault", async () => {
-    const away = createAuthenticate({ jwksUrl: "http://127.0.0.1:1/jwks.json" });
+    const away = createAuthenticate({ jwksUrl: "http://127.0.0.1:1/jwks.json", audience });
     const token = await new SignJWT({ sub: "ada" })
       .setProtectedHeader({ alg: "ES256", kid: "1" })
       .setExpirationTime("1h")

@@ -337,6 +337,54 @@ describe("limits", () => {
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
+  test("of the values of a request, before they are read", async () => {
+    const batch = `[${"{},".repeat(600_000)}{}]`;
+    const response = await post(`{"query": ${JSON.stringify(ingest)}, "variables": {"batch": ${batch}}}`);
+    expect(response.status).toBe(413);
+    expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: "CF008" } }] });
+    // In a text they are one value.
+    const text = {
+      type: "track",
+      messageId: "commas",
+      anonymousId: "b",
+      event: "X",
+      properties: { a: "{,".repeat(90) },
+    };
+    expect((await ask("visitor", ingest, { batch: [text] })).data.trackIngest.result.accepted).toBe(1);
+  });
+
+  test("of the tokens of an operation", async () => {
+    const { status, errors } = await ask("visitor", `{ ${"a ".repeat(20_000)} }`);
+    expect(status).toBe(413);
+    expect(errors).toMatchObject([{ extensions: { code: "CF008" } }]);
+  });
+
+  test.each([
+    ["a list of operations", "POST", { "content-type": "application/json" }, '[{"query": "{ __typename }"}]', 400],
+    ["a form", "POST", { "content-type": "multipart/form-data; boundary=x" }, "--x--", 415],
+    ["an address", "POST", { "content-type": "application/x-www-form-urlencoded" }, "query={__typename}", 415],
+    ["plain text", "POST", { "content-type": "text/plain" }, '{"query": "{ __typename }"}', 415],
+    ["nothing", "POST", { "content-type": "application/json" }, "", 400],
+    ["half of JSON", "POST", { "content-type": "application/json" }, '{"query": "{', 400],
+    [
+      "variables that are a text",
+      "POST",
+      { "content-type": "application/json" },
+      '{"query":"{a}","variables":"{}"}',
+      400,
+    ],
+    ["a compressed request", "POST", { "content-type": "application/json", "content-encoding": "gzip" }, "x", 415],
+    ["an address that is read", "GET", {}, undefined, 405],
+  ])("of the form of a request: %s", async (_what, method, headers, body, status) => {
+    const response = await fetch(`${url}/graphql${method === "GET" ? "?query={__typename}" : ""}`, {
+      method,
+      headers: headers as Record<string, string>,
+      ...(body === undefined ? {} : { body }),
+    });
+    expect(response.status).toBe(status);
+    expect(await response.json()).toMatchObject({ errors: [{ message: expect.any(String) }] });
+  });
+
   test("of the length of an operation", async () => {
     const { status, errors } = await ask("visitor", `{ ${"__typename ".repeat(6000)} }`);
     expect(status).toBe(413);
@@ -374,10 +422,24 @@ describe("limits", () => {
     }
   });
 
-  test("let introspection and the GraphQL page pass", async () => {
-    const { data, errors } = await ask("visitor", getIntrospectionQuery());
+  test("let introspection pass", async () => {
+    const { data, errors } = await ask("admin", getIntrospectionQuery());
     expect(errors).toEqual([]);
     expect(data.__schema.queryType.name).toBe("Query");
+  });
+});
+
+describe("for development", async () => {
+  const { url, post } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });
+
+  test("introspection and suggestions are for everybody, and /healthz has details", async () => {
+    const answer = await (await post(JSON.stringify({ query: "{ __schema { queryType { name } } }" }))).json();
+    expect(answer).toMatchObject({ data: { __schema: { queryType: { name: "Query" } } } });
+    expect(await (await post('{"query": "{ recommendForMee { totalCount } }"}')).text()).toContain("Did you mean");
+    expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ database: { version: expect.any(String) } });
+  });
+
+  test("the GraphQL page works without the internet", async () => {
     const page = await fetch(`${url}/graphiql`, { headers: { accept: "text/html" } });
     expect(page.status).toBe(200);
     const html = await page.text();
@@ -392,10 +454,19 @@ describe("limits", () => {
 });
 
 describe("pages", () => {
-  test("/healthz tells the state of the database, the migrations and the queue", async () => {
+  const healthAs = async (who: "admin" | "analyst"): Promise<unknown> => {
+    const headers = { authorization: `Bearer ${await token(who, who)}` };
+    return (await fetch(`${url}/healthz`, { headers })).json();
+  };
+
+  test("/healthz tells whether all is well to everybody, and more to administrators", async () => {
     const response = await fetch(`${url}/healthz`);
     expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({
+    expect(await response.json()).toEqual({ status: "ok" });
+    expect(await healthAs("analyst")).toEqual({ status: "ok" });
+    const refused = await fetch(`${url}/healthz`, { headers: { authorization: "Bearer a.b.c" } });
+    expect(refused.status).toBe(401);
+    expect(await healthAs("admin")).toMatchObject({
       status: "ok",
       database: { version: expect.stringMatching(/^1[5-9]/) },
       queue: { waiting: 0, oldestSeconds: 0, failed: 0 },
@@ -403,7 +474,7 @@ describe("pages", () => {
     });
     await database.query("select insights_queue.add_job('insights:refresh', run_at => now() - interval '1 hour')");
     await database.query("select track.rebuild()");
-    const later = (await (await fetch(`${url}/healthz`)).json()) as {
+    const later = (await healthAs("admin")) as {
       queue: { oldestSeconds: number };
       freshness: { stalePeople: number };
     };
@@ -418,7 +489,60 @@ describe("pages", () => {
     expect(await lost.json()).toMatchObject({ errors: [{ extensions: { code: "CF002" } }] });
     const start = await fetch(`${url}/`);
     expect(start.headers.get("content-type")).toBe("text/html; charset=utf-8");
-    expect(start.headers.get("content-security-policy")).toContain("default-src 'self'");
+  });
+
+  test("every answer has a content security policy, and none a version of a server", async () => {
+    const answers = await Promise.all([
+      ...["/", "/dashboard.js", "/nothing", "/healthz", "/me", "/graphiql", "/ruru-static/ruru.js", "/graphql"].map(
+        (path) => fetch(`${url}${path}`),
+      ),
+      post("not json"),
+      post('{"query": "{ __typename }"}', { authorization: "Bearer a.b.c" }),
+      fetch(`${url}/graphql`, { method: "OPTIONS" }),
+    ]);
+    for (const { url, headers } of answers) {
+      expect(headers.get("content-security-policy"), url).toMatch(/default-src 'none';.*frame-ancestors 'none'/);
+      expect(headers.get("content-security-policy"), url).not.toContain("unsafe");
+      expect(headers.get("x-content-type-options"), url).toBe("nosniff");
+      expect(headers.get("referrer-policy"), url).toBe("no-referrer");
+      expect(headers.get("server") ?? headers.get("x-powered-by"), url).toBeNull();
+    }
+  });
+
+  test("the GraphQL page is not served", async () => {
+    for (const path of ["/graphiql", "/ruru-static/ruru.js"]) {
+      expect((await fetch(`${url}${path}`, { headers: { accept: "text/html" } })).status).toBe(404);
+    }
+  });
+
+  test("/me says who a token belongs to", async () => {
+    const headers = { authorization: `Bearer ${await token("learner", "ada")}` };
+    expect(await (await fetch(`${url}/me`, { headers })).json()).toEqual({
+      role: "learner",
+      person: "ada",
+      graphiql: false,
+    });
+    expect(await (await fetch(`${url}/me`)).json()).toEqual({ role: "visitor", graphiql: false });
+  });
+
+  test.each([
+    ["plain", "{ __schema { types { name } } }"],
+    ["of a type", '{ __type(name: "Query") { name } }'],
+    ["in a fragment, under another name", "query { ...f } fragment f on Query { x: __schema { types { name } } }"],
+  ])("introspection is for administrators: %s", async (_what, query) => {
+    for (const who of ["visitor", "learner:ada", "analyst", "worker"]) {
+      expect(await ask(who, query)).toMatchObject({ status: 403, errors: [{ extensions: { code: "42501" } }] });
+    }
+    expect((await ask("admin", query)).errors).toEqual([]);
+    // The answer to one is nobody else's.
+    expect((await ask("visitor", query)).status).toBe(403);
+    expect((await ask("visitor", "{ __typename }")).errors).toEqual([]);
+    expect((await ask("visitor", 'query a { __typename } # __schema "__type"')).errors).toEqual([]);
+  });
+
+  test("errors suggest no names of the schema", async () => {
+    const { errors } = await ask("visitor", "{ recommendForMee { nodes { item } } }");
+    expect(errors[0]?.message).toBe('Cannot query field "recommendForMee" on type "Query".');
   });
 
   test("other sites may call, without cookies", async () => {
@@ -473,7 +597,7 @@ describe("without a database", async () => {
     await away.go();
     const health = await fetch(`${away.url}/healthz`);
     expect(health.status).toBe(503);
-    expect(await health.json()).toMatchObject({ status: "unavailable", database: { error: expect.any(String) } });
+    expect(await health.json()).toEqual({ status: "unavailable" });
     const response = await fetch(`${away.url}/graphql`, {
       method: "POST",
       headers: { "content-type": "application/json" },

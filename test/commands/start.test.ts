@@ -1,4 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, inject, test } from "vitest";
@@ -25,18 +27,25 @@ async function graphql<T>(url: string, token: string | undefined, query: string)
   return (await response.json()) as T;
 }
 
-/** What `start` prints when it is ready. */
-async function ready(start: Insights): Promise<{ url: string; database: string; token: (role: string) => string }> {
-  await start.says(/^admin: ey\S+\n/m);
+/** What `start` prints when it is ready; `end` is how it ends. */
+async function ready(
+  start: Insights,
+  end: RegExp,
+): Promise<{ url: string; database: string; token: (role: string) => string }> {
+  await start.says(end);
   const text = start.said();
   expect(text).toMatch(/^ready /m);
   const find = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? `nothing like ${pattern}`;
+  const url = find(/start page +(http\S+)\/\n/);
   return {
-    url: find(/start page +(http\S+)\/\n/),
+    url,
     database: find(/psql "(postgres:[^"\s]+)"/),
-    token: (role) => find(new RegExp(`^${role}: (ey\\S+)$`, "m")),
+    token: (role) => find(new RegExp(`^${role}: ${url}/#token=(ey\\S+)$`, "m")),
   };
 }
+
+const demo = /^admin: http\S+#token=ey\S+\n/m;
+const own = /^Sign in with .*\n/m;
 
 const count = (url: string): Promise<number> =>
   withClient(url, async (client) => {
@@ -52,7 +61,7 @@ describe.skipIf(inject("server").kind === "native")(
 
     test("simulates, trains and serves what it says it serves", { timeout: 300_000 }, async () => {
       first = insights(["start"]);
-      const { url, database, token } = await ready(first);
+      const { url, database, token } = await ready(first, demo);
       stored = await count(database);
       expect(stored).toBeGreaterThan(10_000);
 
@@ -95,7 +104,7 @@ describe.skipIf(inject("server").kind === "native")(
       first.child.kill("SIGKILL");
       await first.exitCode();
       const next = insights(["start"]);
-      const { database } = await ready(next);
+      const { database } = await ready(next, demo);
       expect(next.said()).not.toContain("Simulating");
       expect(await count(database)).toBe(stored);
       next.child.kill("SIGINT");
@@ -105,20 +114,53 @@ describe.skipIf(inject("server").kind === "native")(
   },
 );
 
-test("on a server of one's own nothing is simulated, and a taken port is named", { timeout: 120_000 }, async () => {
+test("on a server of one's own nothing is simulated and nobody signed in", { timeout: 120_000 }, async () => {
   const database = await testDatabase({ empty: true });
-  const own = { DATABASE_URL: database.url(), INSIGHTS_POOLER: String(!database.native) };
-  const start = insights(["start"], own);
-  const { url } = await ready(start);
+  const environment = {
+    DATABASE_URL: database.url(),
+    INSIGHTS_POOLER: String(!database.native),
+    INSIGHTS_JWT_SECRET: "a key for tests, longer than 32 characters",
+  };
+  const start = insights(["start"], environment);
+  const { url } = await ready(start, own);
   expect(start.said()).not.toContain("Simulating");
+  expect(start.said()).not.toMatch(/\bey\w+\./);
+  expect(start.said()).not.toContain("graphiql");
+  expect((await fetch(`${url}/graphiql`)).status).toBe(404);
   expect(await database.value("select count(*)::int from track.event")).toBe(0);
 
-  const taken = insights(["start"], { ...own, PORT: new URL(url).port });
-  expect(await taken.exitCode()).toBe(1);
-  expect(taken.said()).toMatch(/port \d+ .*is taken/);
+  const token = insights(["token", "admin"], environment);
+  expect(await token.exitCode()).toBe(0);
+  const answer = await graphql(url, token.printed().trim(), "{ trackPeople { totalCount } }");
+  expect(answer).toMatchObject({ data: { trackPeople: { totalCount: expect.any(Number) } } });
   start.child.kill("SIGTERM");
   expect(await start.exitCode()).toBe(0);
 });
+
+test.each(["start", "api"])(
+  "a port that is taken is told by %s before anything is done",
+  { timeout: 60_000 },
+  async (name) => {
+    const database = await testDatabase({ empty: true });
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address() as AddressInfo;
+    const empty = await mkdtemp(join(tmpdir(), "insights-taken-"));
+    try {
+      const onServer = insights([name], { DATABASE_URL: database.url(), PORT: String(port) });
+      expect(await onServer.exitCode()).toBe(1);
+      expect(onServer.said()).toMatch(/^error: port \d+ of 127.0.0.1 is taken\nhint: /);
+      expect(await database.value("select count(*)::int from pg_namespace where nspname = 'track'")).toBe(0);
+      const embedded = insights([name], { INSIGHTS_DATA_DIR: join(empty, "data"), PORT: String(port) });
+      expect(await embedded.exitCode()).toBe(1);
+      expect(embedded.said()).toMatch(/is taken/);
+      expect(await readdir(empty)).toEqual([]);
+    } finally {
+      taken.close();
+      await rm(empty, { recursive: true });
+    }
+  },
+);
 
 describe("the command line", () => {
   test("every command has a --help", { timeout: 120_000 }, async () => {
@@ -135,6 +177,7 @@ describe("the command line", () => {
       "train",
       "recommend",
       "sql",
+      "token",
       "doctor",
     ]) {
       expect(commands).toContain(name);
@@ -150,7 +193,15 @@ describe("the command line", () => {
     expect(await insights(["nope"]).exitCode()).toBe(2);
     const wrong = insights(["doctor"], { PORT: "many" });
     expect(await wrong.exitCode()).toBe(1);
-    expect(wrong.said()).toContain('error: PORT is "many"');
+    expect(wrong.said()).toContain('error: PORT is "many": expected a whole number from 0 to 65535');
+    const keys = insights(["start"], { INSIGHTS_JWKS_URL: "https://id.example/keys" });
+    expect(await keys.exitCode()).toBe(1);
+    expect(keys.said()).toContain("INSIGHTS_JWT_AUDIENCE");
+    const learner = insights(["token", "learner"]);
+    expect(await learner.exitCode()).toBe(1);
+    expect(learner.said()).toContain("a learner needs a userId");
+    const nobody = insights(["token", "owner"]);
+    expect(await nobody.exitCode()).toBe(2);
     const unreachable = insights(["doctor"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
     expect(await unreachable.exitCode()).toBe(1);
     expect(unreachable.said()).toContain("Check that a server listens at 127.0.0.1:1");

@@ -191,7 +191,8 @@ async function serve(url: string): Promise<void> {
     expect(await ask("{ trackPeople { totalCount } }", "analyst")).toMatchObject({
       errors: [{ message: "not allowed" }],
     });
-    expect(await (await fetch(`${api.url}/healthz`)).json()).toMatchObject({
+    const headers = { authorization: `Bearer ${await token("admin", "admin")}` };
+    expect(await (await fetch(`${api.url}/healthz`, { headers })).json()).toMatchObject({
       status: "ok",
       queue: { waiting: 0, failed: 0 },
       freshness: { stalePeople: 0 },

@@ -1,0 +1,181 @@
+import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
+
+/*
+ * Who gets a connection of the pool. Requests wait here rather than in the pool, where the first to come would be the first
+ * served and one client could hold all connections:
+ *
+ * - a role has a share, so that visitors never keep learners waiting, nor learners analysts;
+ * - one connection is left to administrators, and /healthz has one of its own outside the pool;
+ * - roles take turns, and within a role the person who holds, and waits for, the fewest connections is next;
+ * - few may wait, and not for long: the others are told at once that the server is busy.
+ */
+
+/** Told with HTTP status 503 and Retry-After; 53300 is PostgreSQL's own code for "too many connections". */
+export class BusyError extends Error {
+  readonly code = "53300";
+  readonly hint = "Try again in a few seconds.";
+
+  constructor() {
+    super("the server is busy");
+    this.name = "BusyError";
+  }
+}
+
+/** Connections that requests of a role may hold at once, of `size`. */
+function shareOf(role: string, size: number): number {
+  if (role === "insights_admin") return size;
+  const most = Math.max(1, size - 1);
+  if (role === "insights_visitor") return Math.max(1, Math.floor(size / 4));
+  if (role === "insights_learner") return Math.max(1, Math.floor(size / 2));
+  return most;
+}
+
+/** Requests that may wait for one connection of a share. */
+const waitersPerConnection = 50;
+
+interface Waiter {
+  role: string;
+  person: string;
+  start: () => void;
+}
+
+export interface Gate {
+  /** Resolves, when it is this request's turn, to a function that ends the turn. */
+  enter(role: string, person: string): Promise<() => void>;
+}
+
+export function createGate(size: number, patienceMilliseconds: number): Gate {
+  /** Held connections by role and by person; a person of two roles is two. */
+  const held = new Map<string, number>();
+  const waiting: Waiter[] = [];
+  /** When a role was served last, as a number that counts up. */
+  const served = new Map<string, number>();
+  let turn = 0;
+  let total = 0;
+  let administrators = 0;
+
+  const key = (role: string, person: string): string => `${role} ${person}`;
+  const count = (of: string): number => held.get(of) ?? 0;
+  const add = (of: string, change: number): void => {
+    const now = count(of) + change;
+    if (now === 0) held.delete(of);
+    else held.set(of, now);
+  };
+
+  const mayStart = ({ role, person }: Pick<Waiter, "role" | "person">): boolean => {
+    if (total >= size) return false;
+    const share = shareOf(role, size);
+    if (count(role) >= share) return false;
+    if (role === "insights_admin") return true;
+    // One is left to administrators where there are two or more.
+    if (total - administrators >= Math.max(1, size - 1)) return false;
+    // One person holds half of a share at most. Visitors are nobody in particular.
+    return person === "" || count(key(role, person)) < Math.max(1, Math.ceil(share / 2));
+  };
+
+  const change = ({ role, person }: Pick<Waiter, "role" | "person">, by: 1 | -1): void => {
+    total += by;
+    if (role === "insights_admin") administrators += by;
+    add(role, by);
+    if (person !== "") add(key(role, person), by);
+  };
+
+  const next = (): Waiter | undefined => {
+    const queued = new Map<string, number>();
+    for (const { role, person } of waiting) {
+      if (person !== "") queued.set(key(role, person), (queued.get(key(role, person)) ?? 0) + 1);
+    }
+    /** Smallest first, by the first number that differs. */
+    const order = ({ role, person }: Waiter): number[] => [
+      role === "insights_admin" ? 0 : 1,
+      served.get(role) ?? 0,
+      person === "" ? 0 : count(key(role, person)),
+      person === "" ? 0 : (queued.get(key(role, person)) ?? 0),
+    ];
+    const before = (a: Waiter, b: Waiter): boolean => {
+      const [first, second] = [order(a), order(b)];
+      const index = first.findIndex((value, position) => value !== second[position]);
+      return index >= 0 && (first[index] ?? 0) < (second[index] ?? 0);
+    };
+    let best: Waiter | undefined;
+    for (const waiter of waiting) if (mayStart(waiter) && (best === undefined || before(waiter, best))) best = waiter;
+    return best;
+  };
+
+  const startNext = (): void => {
+    for (let waiter = next(); waiter !== undefined; waiter = next()) {
+      waiting.splice(waiting.indexOf(waiter), 1);
+      waiter.start();
+    }
+  };
+
+  return {
+    async enter(role, person) {
+      const caller = { role, person };
+      const begin = (): void => {
+        turn += 1;
+        served.set(role, turn);
+        change(caller, 1);
+      };
+      const longest = shareOf(role, size) * waitersPerConnection;
+      const rivals = waiting.filter((waiter) => waiter.role === role);
+      // One person has half of the queue at most, as of the connections.
+      const own = person === "" ? 0 : rivals.filter((waiter) => waiter.person === person).length;
+      if (mayStart(caller)) begin();
+      else if (rivals.length >= longest || own >= longest / 2) throw new BusyError();
+      else {
+        await new Promise<void>((resolve, reject) => {
+          const waiter: Waiter = {
+            ...caller,
+            start() {
+              clearTimeout(timer);
+              begin();
+              resolve();
+            },
+          };
+          const timer = setTimeout(() => {
+            waiting.splice(waiting.indexOf(waiter), 1);
+            reject(new BusyError());
+          }, patienceMilliseconds);
+          waiting.push(waiter);
+        });
+      }
+      let over = false;
+      return () => {
+        if (over) return;
+        over = true;
+        change(caller, -1);
+        startNext();
+      };
+    },
+  };
+}
+
+/** Requests that were told that the server is busy, by the settings that they run with. */
+const busy = new WeakSet<object>();
+export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
+
+/** Lets each request take its turn before it takes a connection. What PostGraphile asks of its own has no settings of a person. */
+export function takeTurns<Client extends PgClient>(
+  withPgClient: WithPgClient<Client>,
+  gate: Gate,
+): WithPgClient<Client> {
+  const turnByTurn: WithPgClient<Client> = async (pgSettings, callback) => {
+    const role = pgSettings?.["role"] ?? "";
+    let leave: () => void;
+    try {
+      leave = await gate.enter(role, pgSettings?.["insights.person"] ?? "");
+    } catch (error) {
+      if (pgSettings) busy.add(pgSettings);
+      throw error;
+    }
+    try {
+      // The place for what every transaction of a request does first: `callback` runs in it, under the request's role.
+      return await withPgClient(pgSettings, callback);
+    } finally {
+      leave();
+    }
+  };
+  if (withPgClient.release) turnByTurn.release = () => withPgClient.release?.();
+  return turnByTurn;
+}
