@@ -30,7 +30,13 @@ begin atomic
           group by side.bigram
         ) as pair
       ) as similarity
-    from unnest(_nearest.candidates) as candidate
+    from (
+      select given.candidate
+      from unnest(_nearest.candidates) as given (candidate)
+      where length(given.candidate) <= 100
+        and length(_nearest.name) <= 100
+      limit 1000
+    ) as near
   ) as ranked
   where ranked.similarity >= 0.3
   order by ranked.similarity desc, ranked.candidate
@@ -39,6 +45,7 @@ end;
 
 comment on function ml._nearest(text, text[]) is $$
 The candidate that shares most pairs of letters with a name (Dice coefficient), null when none is near. For error messages.
+Only names of at most 100 characters are compared, with the first 1,000 such candidates.
 $$;
 
 create or replace function ml._relation(source_table text)
@@ -60,7 +67,7 @@ begin
     perform parse_ident(source_table);
     v_relation := to_regclass(source_table);
   exception when invalid_parameter_value or invalid_name or syntax_error then
-    raise exception using errcode = 'CF001', message = format('"%s" is not the name of a table', source_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not the name of a table', left(source_table, 100)),
       hint = 'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.';
   end;
   if v_relation is null then
@@ -74,16 +81,16 @@ begin
           and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
       )
     );
-    raise exception using errcode = 'CF002', message = format('there is no table "%s"', source_table),
+    raise exception using errcode = 'CF002', message = format('there is no table "%s"', left(source_table, 100)),
       hint = coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.');
   end if;
   v_kind := (select relkind from pg_catalog.pg_class where oid = v_relation);
   if v_kind not in ('r', 'v', 'm', 'p', 'f') then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a table, view or materialized view', source_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a table, view or materialized view', left(source_table, 100)),
       hint = 'Name a relation that has rows.';
   end if;
   if not has_any_column_privilege(v_relation, 'select') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s"', current_user, source_table),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s"', current_user, left(source_table, 100)),
       hint = 'Ask its owner for select.';
   end if;
   return v_relation;
@@ -116,7 +123,7 @@ begin
     null;
   end;
   if v_parts is null or array_length(v_parts, 1) > 2 then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a name for the output table', coalesce(output_table, 'null')),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a name for the output table', coalesce(left(output_table, 100), 'null')),
       hint = 'Give name or schema.name; put a name with blanks, capitals or semicolons into double quotes.';
   end if;
   v_name := v_parts[array_length(v_parts, 1)];
@@ -126,7 +133,7 @@ begin
       hint = 'Create it, or name the output table as schema.name.';
   end if;
   if not has_schema_privilege(v_schema, 'create') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not create tables in schema "%s"', current_user, v_schema),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not create tables in schema "%s"', current_user, left(v_schema, 100)),
       hint = 'Name the output table in a schema of your own.';
   end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
@@ -227,7 +234,7 @@ begin
     v_problem := 'a part of it is empty';
   end if;
   if v_problem is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', expressions, v_problem),
+    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', left(expressions, 100), left(v_problem, 100)),
       hint = 'Give a column, a list of columns, or one SQL expression over them.';
   end if;
   return v_parts;
@@ -271,7 +278,7 @@ declare
   v_message text;
 begin
   if expression is null or btrim(expression) = '' then
-    raise exception using errcode = 'CF001', message = format('the %s is null or empty', role),
+    raise exception using errcode = 'CF001', message = format('the %s is null or empty', left(role, 100)),
       hint = format('Name a column of %s or an expression over its columns.', relation);
   end if;
   perform ml._split(expression);
@@ -288,19 +295,19 @@ begin
       get stacked diagnostics v_message = message_text;
       v_name := coalesce(substring(v_message from '"([^"]*)"'), substring(v_message from 'column ([^ ]+) '), expression);
       raise exception using errcode = 'CF002',
-        message = format('%s: "%s" has no column "%s"', role, relation, v_name),
+        message = format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
         hint = coalesce(
           'Did you mean "' || ml._nearest(v_name, v_columns) || '"?',
           format('Its columns are %s.', array_to_string(v_columns, ', '))
         );
     when insufficient_privilege then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, v_message),
+      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 140)),
         hint = 'Ask its owner for select.';
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
       or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', role, expression, v_message),
+      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 140)),
         hint = 'Give a column or one SQL expression over the columns of one row.';
   end;
   return v_type;
@@ -328,7 +335,7 @@ begin
     return format('((%s)::int::float8)', expression);
   end if;
   if v_type not in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then
-    raise exception using errcode = 'CF001', message = format('%s: "%s" is of type %s, a number is due', role, expression, v_type),
+    raise exception using errcode = 'CF001', message = format('%s: "%s" is of type %s, a number is due', left(role, 100), left(expression, 100), v_type),
       hint = 'Cast it, or encode it with ml.encode_categorical_variables.';
   end if;
   return format('((%s)::float8)', expression);
@@ -362,7 +369,7 @@ begin
   if v_name = any (v_columns) then
     return quote_ident(v_name);
   end if;
-  raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', role, relation, coalesce(name, 'null')),
+  raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', left(role, 100), relation, coalesce(left(name, 100), 'null')),
     hint = coalesce(
       'Did you mean "' || ml._nearest(name, v_columns) || '"?',
       format('Its columns are %s.', array_to_string(v_columns, ', '))

@@ -427,7 +427,7 @@ begin
   if v_person_id = v_other_id then
     raise exception using
       errcode = 'CF001',
-      message = format('"%s" would be linked to itself', link_identities.person),
+      message = format('"%s" would be linked to itself', left(link_identities.person, 100)),
       hint = 'Give two different names.';
   end if;
   return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
