@@ -34,18 +34,18 @@ begin
         format('Its columns are %s.', array_to_string(ml._columns(relation), ', '))
       );
   elsif state = '42501' then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 140)),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
       hint = 'Ask its owner for select.';
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
     raise exception using errcode = 'CF007',
-      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 140)),
+      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
       hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
     raise exception using errcode = 'CF001',
-      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 140)),
+      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
       hint = 'Give columns, or one SQL expression over the columns of one row.';
   end if;
-  raise exception using errcode = state, message = message;
+  raise exception using errcode = left(state, 5), message = left(message, 300);
 end;
 $$;
 

@@ -82,7 +82,7 @@ begin
     begin
       execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
     exception when others then
-      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 140)), hint = 'Give a column of classes or numbers.';
+      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)), hint = 'Give a column of classes or numbers.';
     end;
     if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
       v_classes := array(select class from unnest(v_classes) as class order by class::bigint);

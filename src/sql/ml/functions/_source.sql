@@ -129,7 +129,7 @@ begin
   v_name := v_parts[array_length(v_parts, 1)];
   v_schema := case when array_length(v_parts, 1) = 2 then v_parts[1] else current_schema() end;
   if v_schema is null or to_regnamespace(quote_ident(v_schema)) is null then
-    raise exception using errcode = 'CF002', message = format('there is no schema "%s"', coalesce(v_schema, '')),
+    raise exception using errcode = 'CF002', message = format('there is no schema "%s"', coalesce(left(v_schema, 100), '')),
       hint = 'Create it, or name the output table as schema.name.';
   end if;
   if not has_schema_privilege(v_schema, 'create') then
@@ -138,11 +138,11 @@ begin
   end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
     if octet_length(v_name || v_suffix) > 63 then
-      raise exception using errcode = 'CF001', message = format('the name "%s" is longer than 63 bytes', v_name || v_suffix),
+      raise exception using errcode = 'CF001', message = format('the name "%s" is longer than 63 bytes', left(v_name || v_suffix, 100)),
         hint = 'Choose a shorter name for the output table.';
     end if;
     if to_regclass(format('%I.%I', v_schema, v_name || v_suffix)) is not null then
-      raise exception using errcode = 'CF003', message = format('the output table "%s" exists already', v_name || v_suffix),
+      raise exception using errcode = 'CF003', message = format('the output table "%s" exists already', left(v_name || v_suffix, 100)),
         hint = 'Drop it, or choose another name; nothing is overwritten.';
     end if;
   end loop;
@@ -165,7 +165,8 @@ immutable
 strict
 parallel safe
 begin atomic
-  select format('%I.%I', (parse_ident(qualified_name))[1], (parse_ident(qualified_name))[2] || suffix);
+  -- Longer ones are none, and parse_ident would show them whole.
+  select format('%I.%I', (parse_ident(left(qualified_name, 300)))[1], (parse_ident(left(qualified_name, 300)))[2] || suffix);
 end;
 
 comment on function ml._suffixed(text, text) is $$The quoted name of a companion table: schema.name and a suffix such as `_summary`.$$;
@@ -179,30 +180,42 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_parts text[] := '{}';
-  v_part text := '';
+  v_longest constant int := 200000;
+  -- Parts are cut at this mark, which no expression needs.
+  v_mark constant text := chr(1);
+  -- Each character by its place: to cut it out of a text, all before it would have to be walked through.
+  v_chars text[];
+  v_parts text[];
   v_char text;
   v_next text;
+  v_former text;
   v_quote text;
   v_escapes boolean := false;
   v_depth int := 0;
   v_position int := 1;
   v_problem text;
 begin
-  while v_position <= length(expressions) loop
-    v_char := substr(expressions, v_position, 1);
-    v_next := substr(expressions, v_position + 1, 1);
+  if length(expressions) > v_longest then
+    raise exception using errcode = 'CF008', message = format('an expression has %s characters', length(expressions)),
+      hint = format('Give %s at most.', v_longest);
+  end if;
+  v_chars := string_to_array(expressions, null);
+  if strpos(expressions, v_mark) > 0 then
+    v_problem := 'a control character has no place here';
+  end if;
+  while v_position <= cardinality(v_chars) and v_problem is null loop
+    v_former := v_chars[v_position - 1];
+    v_char := v_chars[v_position];
+    v_next := v_chars[v_position + 1];
     if v_quote is not null then
       if v_escapes and v_char = '\' then
-        v_part := v_part || v_char;
-        v_char := v_next;
         v_position := v_position + 1;
       elsif v_char = v_quote then
         v_quote := null;
       end if;
     elsif v_char in ('''', '"') then
       v_quote := v_char;
-      v_escapes := v_char = '''' and v_part ~* '(^|[^a-z0-9_$])e$';
+      v_escapes := v_char = '''' and coalesce(v_former in ('e', 'E'), false) and coalesce(v_chars[v_position - 2] !~* '[a-z0-9_$]', true);
     elsif v_char in ('(', '[', '{') then
       v_depth := v_depth + 1;
     elsif v_char in (')', ']', '}') then
@@ -214,27 +227,27 @@ begin
       v_problem := 'a semicolon ends the statement';
     elsif (v_char = '-' and v_next = '-') or (v_char = '/' and v_next = '*') then
       v_problem := 'a comment hides the rest';
-    elsif v_char = '$' and v_part !~* '[a-z0-9_$]$' then
+    elsif v_char = '$' and coalesce(v_former !~* '[a-z0-9_$]', true) then
       v_problem := 'dollar quotes and parameters have no place here';
     elsif v_char = ',' and v_depth = 0 then
-      v_parts := v_parts || btrim(v_part, E' \t\n\r');
-      v_part := '';
-      v_char := '';
+      v_chars[v_position] := v_mark;
     end if;
-    exit when v_problem is not null;
-    v_part := v_part || v_char;
     v_position := v_position + 1;
   end loop;
   v_problem := coalesce(
     v_problem,
     case when v_quote is not null then 'a quote is not closed' when v_depth > 0 then 'a bracket is not closed' end
   );
-  v_parts := v_parts || btrim(v_part, E' \t\n\r');
-  if v_problem is null and '' = any (v_parts) then
+  v_parts := array(
+    select btrim(part.part, E' \t\n\r')
+    from unnest(string_to_array(array_to_string(v_chars, ''), v_mark)) with ordinality as part (part, place)
+    order by part.place
+  );
+  if v_problem is null and ('' = any (v_parts) or v_parts = '{}') then
     v_problem := 'a part of it is empty';
   end if;
   if v_problem is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', left(expressions, 100), left(v_problem, 100)),
+    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', left(expressions, 100), v_problem),
       hint = 'Give a column, a list of columns, or one SQL expression over them.';
   end if;
   return v_parts;
@@ -243,7 +256,7 @@ $$;
 
 comment on function ml._split(text) is $$
 The parts of a list of expressions, cut at the commas outside brackets and quotes.
-Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Error CF001.
+Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Errors: CF001, CF008 above 200,000 characters.
 $$;
 
 create or replace function ml._columns(relation regclass)
@@ -302,12 +315,12 @@ begin
         );
     when insufficient_privilege then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 140)),
+      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
         hint = 'Ask its owner for select.';
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
       or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 140)),
+      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
         hint = 'Give a column or one SQL expression over the columns of one row.';
   end;
   return v_type;

@@ -146,7 +146,7 @@ begin
     v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
     v_text := coalesce(v_match[2], parameters[v_position]);
     if to_regtype(types[v_position]) is null then
-      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(types[v_position], 'null')), hint = 'Name a type for each parameter.';
+      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')), hint = 'Name a type for each parameter.';
     end if;
     v_text := case
       when v_text = explored then value

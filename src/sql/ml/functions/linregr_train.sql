@@ -137,13 +137,13 @@ language plpgsql
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 140)),
+    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
       hint = 'A model needs at least as many rows without nulls as it has columns.';
   elsif failure ~ 'one class only|of the . categories' then
-    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 140)),
+    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
       hint = 'Both classes must occur among the rows without nulls.';
   end if;
-  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 140)),
+  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
     hint = 'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or ml.ridge_train.';
 end;
 $$;

@@ -100,7 +100,7 @@ begin
       v_relation
     );
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
-    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 140)), hint = 'Choose aggregates and a fill value of the values'' type.';
+    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)), hint = 'Choose aggregates and a fill value of the values'' type.';
   end;
 end;
 $$;

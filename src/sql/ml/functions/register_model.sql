@@ -166,7 +166,7 @@ begin
           tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
         );
       exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
-        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 140)),
+        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
           hint = 'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, threshold or categories, missing_left, left_node and right_node.';
       end;
       select format('tree %s, node %s', node.tree, node.node)
@@ -202,7 +202,7 @@ begin
         from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
       exception
         when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
-          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 140)), hint = 'An embedding has side, key and embedding, a list of numbers.';
+          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 100)), hint = 'An embedding has side, key and embedding, a list of numbers.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'an embedding is listed twice', hint = 'Keys are unique on each side.';
       end;
@@ -221,7 +221,7 @@ begin
         from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
       exception
         when not_null_violation or invalid_text_representation or invalid_parameter_value then
-          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 140)), hint = 'A score has keys, a list of strings, and score, a number.';
+          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 100)), hint = 'A score has keys, a list of strings, and score, a number.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'a key has two scores', hint = 'Keys are unique.';
       end;

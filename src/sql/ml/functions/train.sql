@@ -13,7 +13,7 @@ begin
   select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
   if v_unknown is not null then
     raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', left(v_unknown, 100)),
-      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', format('There are %s.', array_to_string(allowed, ', ')));
+      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name)));
   end if;
   return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
 end;
