@@ -797,31 +797,38 @@ begin
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   );
 
-  with said as (
-    select message.position, message.type, message.occurred_at, other.identity_id, identity.identity_id as linked_identity_id
+  with said as materialized (
+    select
+      message.position, message.type, message.occurred_at, message.anonymous_id, message.previous_id,
+      identity.identity_id as linked_identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-    join track.identity as other on other.external_id = message.anonymous_id and other.kind = 'anonymous'
-    where message.type = 'identify'
+    where message.type in ('identify', 'alias')
+  ),
+
+  named as (
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.anonymous_id and other.kind = 'anonymous'
+    where said.type = 'identify'
 
     union all
 
-    select message.position, message.type, message.occurred_at, other.identity_id, identity.identity_id
-    from unnest(v_messages) as message
-    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-    join track.identity as other on other.external_id = message.previous_id and other.kind <> 'nobody'
-    where message.type = 'alias'
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    where said.type = 'alias'
   )
 
   select
-    array_agg(said.identity_id order by said.position, said.identity_id),
-    array_agg(said.linked_identity_id order by said.position, said.identity_id),
-    array_agg(said.type order by said.position, said.identity_id),
-    array_agg(said.occurred_at order by said.position, said.identity_id)
+    array_agg(named.identity_id order by named.position, named.identity_id),
+    array_agg(named.linked_identity_id order by named.position, named.identity_id),
+    array_agg(named.type order by named.position, named.identity_id),
+    array_agg(named.occurred_at order by named.position, named.identity_id)
   into v_linked, v_linked_to, v_kinds, v_linked_at
-  from said
-  where said.identity_id <> said.linked_identity_id
-    and not track._is_linked(said.identity_id, said.linked_identity_id, said.occurred_at);
+  from named
+  where named.identity_id <> named.linked_identity_id
+    and not track._is_linked(named.identity_id, named.linked_identity_id, named.occurred_at);
 
   if v_linked is not null then
     perform track._link_people(v_linked, v_linked_to, v_kinds, v_linked_at, v_identities);

@@ -1,11 +1,11 @@
 /*
- * A person is a connected component of identities, named after its oldest user, or else its oldest identity. So the name
- * alone says whether a person has a user, two people who become one keep the name that comes first, and nobody has to walk
- * through the links to add one: only `track.unlink_identities` does.
+ * A person is a connected component of identities, named after its oldest user, or else its oldest identity. So the
+ * name alone says whether a person has a user, two people who become one keep the name that comes first, and nobody
+ * has to walk through the links to add one: only `track.unlink_identities` does.
  *
- * Locks, always in this order and each kind at once, so that nobody waits in a circle: rows of `track.person` (who links or
- * unlinks has them for update), then rows of `track.identity` (who moves one has it for update, who stores something for one
- * has it for key share).
+ * Locks are taken in this order, and each kind at once, so that nobody waits in a circle: rows of `track.person` for
+ * update by whoever links or unlinks; rows of `track.identity` for update by whoever moves them, for key share by
+ * whoever stores something for them.
  */
 create or replace function track._lock_people(identity_ids bigint[])
 returns void
@@ -73,7 +73,8 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person lies in a session or in what is to be refreshed. Mostly it is a browser of today, or a new one without events.
+  -- Each event of a person lies in a session or in what is to be refreshed. A browser has been there for a day or so,
+  -- and a new one has no events.
   select min(period.since), max(period.until)
   into v_since, v_until
   from (
@@ -86,7 +87,8 @@ begin
     where session.person_id = any (_move_identities.old_people)
   ) as period;
 
-  -- Rows move by deletion and insertion: the person is what they are distributed by. A plan of its own each time, over the months between.
+  -- Rows move by deletion and insertion: the person is what they are distributed by. Planned each time, so that only
+  -- the months between are touched.
   if v_since is not null then
     execute $statement$
       with gone as (
@@ -283,7 +285,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
-  -- Whose identities are linked: first those who have a user, each group by age. Below, a person is its place in this list.
+  -- Whose identities are linked: first those who have a user, each group by age. Below, a person is its place here.
   v_people bigint[];
   v_users int;
   -- For each link that is not made yet, in order: its place in the arguments, its kind, and whom it joins.
@@ -291,7 +293,7 @@ declare
   v_is_identify boolean[];
   v_froms int[];
   v_tos int[];
-  -- For each person one that it is joined to, or itself. Following it leads to the one whose name all of them will have.
+  -- For each person one that it is joined to, or itself; following it leads to the one whose name all will have.
   v_joined int[];
   v_from int;
   v_to int;
