@@ -89,6 +89,101 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     ).toBe("4");
   });
 
+  test("linking a new browser of a person holds up nobody but who links that person", async () => {
+    const identify = (anonymousId: string, userId: string) => message({ type: "identify", anonymousId, userId });
+    await ingest(database, [identify("first-browser", "linked-ada"), message({ userId: "linked-ben" })]);
+    const linker = await session();
+    await linker.send([identify("second-browser", "linked-ada")]);
+    const other = await session();
+    // Her first browser goes on, and others sign in.
+    expect(await settled(other.send([message({ userId: undefined, anonymousId: "first-browser" })]))).toBe(true);
+    expect(await settled(other.send([identify("his-browser", "linked-ben")]))).toBe(true);
+    await other.end();
+    const late = await session();
+    const linking = late.send([identify("third-browser", "linked-ada")]);
+    expect(await settled(linking)).toBe(false);
+    await linker.end();
+    await linking;
+    await late.end();
+    expect(
+      await database.value(
+        "select count(*) from track.identity where person_id = (select track.find_person('linked-ada')) and kind = 'anonymous'",
+      ),
+    ).toBe("3");
+  });
+
+  test("who waits for a person that is merged away meanwhile links the one that it became", async () => {
+    const alias = (previousId: string, userId: string) => message({ type: "alias", previousId, userId });
+    for (const userId of ["merged-1", "merged-2", "merged-3"]) await ingest(database, [message({ userId })]);
+    const one = await session();
+    await one.send([alias("merged-2", "merged-1")]);
+    const two = await session();
+    const linking = two.send([alias("merged-3", "merged-2")]);
+    expect(await settled(linking)).toBe(false);
+    await one.end();
+    await linking;
+    await two.end();
+    expect(
+      await database.value(
+        "select count(distinct person_id) from track.identity where external_id like 'merged-_' and kind = 'user'",
+      ),
+    ).toBe("1");
+  });
+
+  test("many who link and unlink the same people while others store events for them: nobody waits in a circle", async () => {
+    const at = (index: number) => new Date(Date.now() + 1_000 * index).toISOString();
+    const pick = (seed: number, count: number) => (seed * 7_919 + 13) % count;
+    const writers = Array.from({ length: 6 }, async (_, writer) => {
+      for (let round = 0; round < 25; round++) {
+        const seed = writer * 100 + round;
+        const user = `ring-${pick(seed, 5)}`;
+        const browser = `ring-browser-${pick(seed * 3 + 1, 9)}`;
+        await ingest(database, [
+          message({ type: "identify", userId: user, anonymousId: browser, timestamp: at(seed) }),
+          message({ userId: undefined, anonymousId: `ring-browser-${pick(seed * 5 + 2, 9)}` }),
+          message({ userId: `ring-${pick(seed + 3, 5)}`, context: { timezone: "Asia/Tokyo" } }),
+          ...(round % 5 === 0
+            ? [message({ type: "alias", userId: user, previousId: `ring-${pick(seed + 1, 5)}`, timestamp: at(seed) })]
+            : []),
+        ]);
+        if (round % 4 === 0) {
+          await database
+            .query("select track.unlink_identities($1, $2)", [user, browser])
+            .catch((error: pg.DatabaseError) => {
+              if (error.code !== "CF002") throw error;
+            });
+        }
+        if (writer === 0 && round % 6 === 0) await database.query("select track.refresh_sessions(5)");
+      }
+    });
+    await Promise.all(writers);
+    for (const table of ["event", "trait"]) {
+      expect(
+        await database.value(
+          `select count(*) from track.${table} as row join track.identity using (identity_id) where row.person_id <> identity.person_id`,
+        ),
+      ).toBe("0");
+    }
+    // People are the components of the links that hold.
+    expect(
+      await database.value(
+        `with recursive reached (start_id, identity_id) as (
+           select identity_id, identity_id from track.identity where external_id like 'ring-%'
+           union
+           select start_id, case reached.identity_id when link.identity_id then link.linked_identity_id else link.identity_id end
+           from reached
+           join track.identity_link as link
+             on reached.identity_id in (link.identity_id, link.linked_identity_id) and link.unlinked_at is null
+         ), named as (
+           select distinct on (start_id) start_id as identity_id, identity.identity_id as person_id
+           from reached join track.identity using (identity_id)
+           order by start_id, identity.kind = 'user' desc, identity.identity_id
+         )
+         select count(*) from named join track.identity using (identity_id) where identity.person_id <> named.person_id`,
+      ),
+    ).toBe("0");
+  });
+
   test("many writers with the same people, items, months, links and messages: each message once, nobody in a circle", async () => {
     const messages = Array.from({ length: 240 }, (_, index) => {
       const timestamp = new Date(Date.UTC(2010, index % 12, 1 + (index % 28))).toISOString();

@@ -414,6 +414,79 @@ describe("a bad message has its own error, and the others are kept", () => {
     });
   });
 
+  test("beside a message that can't be read, the others keep each escape as it was sent", async () => {
+    await worker(async (db) => {
+      const value = String.raw`{"literal": "\\u0000 \\\\ud800", "accent": "\u00e9", "pair": "\ud83d\ude00", "slash": "a\\b\/\"", "k\u0065y": 1}`;
+      const text = String.raw`{"sentAt": "2026-03-01T00:00:0\u0030Z", "batch": ["\u0000", {"type": "track", "messageId": "escapes", "userId": "u", "event": "E", "timestamp": "2026-03-01T00:00:00Z", "properties": ${value}}]}`;
+      expect(await ingestText(db, text)).toMatchObject({ accepted: 1, rejected: 1, errors: [{ index: 0 }] });
+      const [event] = await stored<Stored>(db, events);
+      expect(event?.properties).toEqual(JSON.parse(value));
+    });
+  });
+
+  test("too many messages in a text are CF008, readable or not", async () => {
+    for (const first of ["{}", '"\\u0000"']) {
+      const text = `[${first}${",{}".repeat(10_000)}]`;
+      for (const body of [text, `{"batch": ${text}}`]) {
+        expect(await database.rejects("select track.ingest(to_jsonb($1::text))", [body])).toMatchObject({
+          code: "CF008",
+          message: "the batch has 10001 messages",
+        });
+      }
+    }
+    // As many commas, but within messages.
+    await worker(async (db) => {
+      const list = Array.from({ length: 120 }, () => 0);
+      const text = JSON.stringify(Array.from({ length: 100 }, () => message({ properties: { list } })));
+      expect(await ingestText(db, text)).toMatchObject({ accepted: 100 });
+    });
+  });
+
+  test("what a batch says of all its messages is little, and no number in it is vast", async () => {
+    const send = (context: unknown) =>
+      database.rejects("select track.ingest($1::jsonb)", [JSON.stringify({ context, batch: [message()] })]);
+    const many = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`purpose ${index}`, true]));
+    expect(await send({ consent: { categoryPreferences: many } })).toMatchObject({ code: "CF008" });
+    expect(
+      await database.rejects(`select track.ingest('{"context": {"gpc": 1e131000}, "batch": [{"type": "track"}]}')`),
+    ).toMatchObject({ code: "CF001" });
+    await worker(async (db) => {
+      // What nobody reads may be long.
+      expect(await ingest(db, { context: many, batch: [message()] })).toMatchObject({ accepted: 1 });
+      const long = `2026-03-01T00:00:00Z${"z".repeat(100_000)}`;
+      const result = await ingest(db, { sentAt: long, batch: [message({ timestamp: "2026-03-01T00:00:00Z" })] });
+      expect(result).toMatchObject({ rejected: 1 });
+      expect(JSON.stringify(result).length).toBeLessThan(500);
+    });
+  });
+
+  test("no field of a message with a vast number is written out, and no error is longer than it needs to be", async () => {
+    await worker(async (db) => {
+      const fields = [
+        "type",
+        "messageId",
+        "userId",
+        "anonymousId",
+        "previousId",
+        "event",
+        "timestamp",
+        "sentAt",
+        "receivedAt",
+      ];
+      const batch = fields.map((field) => {
+        const text = JSON.stringify({ ...message({ messageId: "vast" }), [field]: "here" });
+        return text.replace('"here"', "1e131000");
+      });
+      const result = await ingestText(db, `[${batch.join(", ")}, {"unreadable": "${"z".repeat(100_000)}"}]`);
+      expect(result).toMatchObject({ rejected: fields.length + 1 });
+      expect(result.errors.slice(0, -1).map(({ code }) => code)).toEqual(fields.map(() => "CF001"));
+      expect(result.errors[0]?.messageId).toBe("vast");
+      expect(JSON.stringify(result).length).toBeLessThan(4_000);
+      const error = await db.rejects(`select track.ingest('{"batch": 1, "other": 1e131000}')`);
+      expect(error.message.length).toBeLessThan(100);
+    });
+  });
+
   test("numbers that are short to write and long to read are refused", async () => {
     await worker(async (db) => {
       const vast = (value: string) =>

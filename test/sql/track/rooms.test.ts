@@ -108,7 +108,8 @@ describe("row security", () => {
           expect(await db.rejects(`delete from ${relation}`)).toMatchObject({ code: "42501" });
         }
         for (const call of [
-          "track._link(1, 2, 'alias', now())",
+          "track._link_people('{1}', '{2}', '{alias}', '{2026-03-01}')",
+          "track._move_identities('{1}', '{1}', '{2}')",
           "track._resolve_people('{1}')",
           "track._lock_people('{1}')",
           "track._name_everything('{}')",

@@ -10,7 +10,7 @@ declare
 begin
   select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
   if v_course_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(_course_id.course, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(_course_id.course, (select array_agg(item.external_id) from track.item where item.kind = 'course')) || '"?',
         'Give the external id of an item of kind course.'

@@ -165,13 +165,13 @@ begin
   if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
     raise exception using
       errcode = 'CF001',
-      message = format('measure is "%s"', popular_items.measure),
+      message = format('measure is "%s"', left(popular_items.measure, 100)),
       hint = 'Use events (frequency), people (distinct people) or engaged (time spent).';
   end if;
   if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item of kind "%s"', popular_items.kind),
+      message = format('there is no item of kind "%s"', left(popular_items.kind, 100)),
       hint = coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'

@@ -10,7 +10,7 @@ declare
 begin
   select * into v_question from analytics.question as entry where entry.question = _question.question;
   if v_question.question is null then
-    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(_question.question, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
       hint = (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry);
   end if;
   return v_question;

@@ -91,10 +91,16 @@ declare
   v_longest constant interval := interval '10000 hours';
 begin
   perform analytics._check_period(trend.since, trend.until);
+  if length(trend.event_name) > 200 then
+    raise exception using
+      errcode = 'CF008',
+      message = format('event_name has %s characters', length(trend.event_name)),
+      hint = 'The name of an event has 200 at most.';
+  end if;
   if v_event_type_id is null then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no event "%s"', trend.event_name),
+      message = format('there is no event "%s"', left(trend.event_name, 100)),
       hint = coalesce(
         (
           select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
@@ -118,7 +124,7 @@ begin
   if trend.bucket is null or trend.bucket not in ('hour', 'day', 'week', 'month') then
     raise exception using
       errcode = 'CF001',
-      message = format('bucket is "%s"', trend.bucket),
+      message = format('bucket is "%s"', left(trend.bucket, 100)),
       hint = 'Use hour, day, week (from Monday) or month.';
   end if;
   if trend.window_size is null or trend.window_size not between 1 and 10000 then

@@ -28,24 +28,24 @@ declare
   v_name text := coalesce(substring(message from '"([^"]*)"'), substring(message from 'column ([^ ]+) '));
 begin
   if state = '42703' then
-    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, v_name),
+    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, left(v_name, 100)),
       hint = coalesce(
         format('Did you mean "%s"?', ml._nearest(v_name, ml._columns(relation))),
         format('Its columns are %s.', array_to_string(ml._columns(relation), ', '))
       );
   elsif state = '42501' then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, message),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
       hint = 'Ask its owner for select.';
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
     raise exception using errcode = 'CF007',
-      message = format('the values of "%s" are too large or too small to be squared: %s', relation, message),
+      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
       hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
     raise exception using errcode = 'CF001',
-      message = format('the expressions can not be evaluated over "%s": %s', relation, message),
+      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
       hint = 'Give columns, or one SQL expression over the columns of one row.';
   end if;
-  raise exception using errcode = state, message = message;
+  raise exception using errcode = left(state, 5), message = left(message, 300);
 end;
 $$;
 
@@ -108,7 +108,7 @@ declare
 begin
   if cardinality(ml._split(dependent_varname)) > 1 then
     raise exception using errcode = 'CF001',
-      message = format('the dependent variable "%s" is more than one expression', dependent_varname),
+      message = format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
       hint = 'Name one column, or one expression.';
   end if;
   perform ml._numeric_expression(dependent_varname, v_relation, 'dependent variable');
@@ -128,8 +128,8 @@ begin
   else
     if cardinality(ml._split(independent_varname)) > 1 then
       raise exception using errcode = 'CF001',
-        message = format('the independent variable "%s" is a list, an array is due', independent_varname),
-        hint = format('Write array[%s].', independent_varname);
+        message = format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
+        hint = format('Write array[%s].', left(independent_varname, 100));
     end if;
     v_x_type := ml._expression(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
@@ -142,7 +142,7 @@ begin
     where type.oid = v_x_type;
     if v_element_type is null or v_element_type <> all (v_numbers) or v_element_type = 'boolean'::regtype then
       raise exception using errcode = 'CF001',
-        message = format('independent variable: "%s" is of type %s, an array of numbers is due', independent_varname, v_x_type),
+        message = format('independent variable: "%s" is of type %s, an array of numbers is due', left(independent_varname, 100), v_x_type),
         hint = 'Write array[1, x1, x2], or name a column of type float8[].';
     end if;
     v_array := format('((%s)::%s[])', independent_varname, v_element_type);
@@ -597,8 +597,8 @@ begin
     summary, summary_columns
   );
 exception when duplicate_column or ambiguous_column then
-  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', design ->> 'relation'),
-    hint = format('Rename it in a view; the output columns are %s.', v_names);
+  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
+    hint = format('Rename it in a view; the output columns are %s.', left(v_names, 500));
 end;
 $$;
 

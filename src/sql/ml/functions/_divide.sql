@@ -41,7 +41,7 @@ begin
   v_label := ml._numeric_expression(label, v_relation, 'label');
   v_group := case when group_column is null then v_id else ml._column(v_relation, group_column, 'group column') end;
   if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', holdout), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
+    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
   end if;
   v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
   -- Features are columns, so that a model can be asked by their names.

@@ -72,9 +72,9 @@ begin
   v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   v_criterion := lower(split_criterion);
   if v_criterion is null or v_criterion not in ('gini', 'entropy', 'misclassification', 'mse') then
-    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(split_criterion, 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
+    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
   elsif v_classifies and v_criterion = 'mse' then
-    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', dependent_variable, v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
+    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
 
@@ -82,15 +82,15 @@ begin
     begin
       execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
     exception when others then
-      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', dependent_variable, sqlerrm), hint = 'Give a column of classes or numbers.';
+      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)), hint = 'Give a column of classes or numbers.';
     end;
     if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
       v_classes := array(select class from unnest(v_classes) as class order by class::bigint);
     end if;
     if cardinality(v_classes) > 100 then
-      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', dependent_variable), hint = 'Cast it to float8 when it is a number to predict.';
+      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', left(dependent_variable, 100)), hint = 'Cast it to float8 when it is a number to predict.';
     elsif cardinality(v_classes) = 1 then
-      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', dependent_variable, v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
+      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
     end if;
     v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
     v_outputs := cardinality(v_classes);
@@ -106,9 +106,9 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, dependent_variable), hint = 'Make them null to leave them out.';
+    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', weights), hint = 'At least one row must count.';
+    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
@@ -311,7 +311,7 @@ declare
   v_names text;
 begin
   if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(type, 'null')), hint = 'Choose response, or prob for classes.';
+    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')), hint = 'Choose response, or prob for classes.';
   end if;
   begin
     v_dependent := (parse_ident(v_dependent))[1];

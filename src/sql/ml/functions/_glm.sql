@@ -363,7 +363,7 @@ begin
     end loop;
   end loop;
   if keys = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', design ->> 'relation'),
+    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(design ->> 'relation', 100)),
       hint = 'Train on a table with rows.';
   end if;
 
@@ -469,14 +469,14 @@ begin
       raise exception using errcode = 'CF001',
         message = format(
           'the dependent variable "%s" holds %s, a class is 0 or 1',
-          design ->> 'y', case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+          left(design ->> 'y', 100), case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
         ),
         hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
     elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0 or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, which family %s can not have', design ->> 'y', v_first.sums[4 * g - 2], family),
+        message = format('the dependent variable "%s" holds %s, which family %s can not have', left(design ->> 'y', 100), v_first.sums[4 * g - 2], left(family, 100)),
         hint = case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end;
     elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
       v_failure[g] := 'every count is 0, so it holds one class only';
@@ -487,7 +487,7 @@ begin
   end loop;
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
     raise exception using errcode = 'CF001',
-      message = format('the mean of "%s" is %s, which the log link can not reach', design ->> 'y', v_mean),
+      message = format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
       hint = 'Use link=identity.';
   end if;
 

@@ -31,7 +31,7 @@ begin
   elsif v_type = to_regtype(v_schema || '.vector') then
     v_array := format('(%s)::real[]::float8[]', expr_point);
   else
-    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', expr_point, v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
+    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', left(expr_point, 100), v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
   end if;
   drop table if exists pg_temp._ml_point, pg_temp._ml_raw_point;
   execute format('create temp table _ml_raw_point on commit drop as select %s as point from %s where (%s) is not null', v_array, relation, expr_point);
@@ -94,7 +94,7 @@ declare
   v_operator text := case v_name when 'squared_dist_norm2' then '<->' when 'dist_norm2' then '<->' when 'dist_norm1' then '<+>' when 'dist_angle' then '<=>' end;
 begin
   if v_operator is null then
-    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', v_name), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
+    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', left(v_name, 100)), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
   end if;
   return (
     select string_agg(
@@ -178,7 +178,7 @@ begin
   elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
     raise exception using errcode = 'CF001', message = format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')), hint = 'Choose a share above 0, at most 1.';
   elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
-    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(agg_centroid, 'null')), hint = 'Choose avg or normalized_avg.';
+    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')), hint = 'Choose avg or normalized_avg.';
   end if;
   -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner of a race of exponentials.
   execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;

@@ -23,7 +23,7 @@ declare
 begin
   select * into v_project from ml.project where project.name = _project.name;
   if v_project.project_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(name, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(left(name, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(name, (select array_agg(project.name) from ml.project)) || '"?',
         'Train or import a model first: ml.train, ml.import_model.'
@@ -67,10 +67,10 @@ begin
   where model.project_id = v_project.project_id
     and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id) else model.version = _version.version end;
   if v_model.model_id is null and version is null then
-    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', project),
+    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', left(project, 100)),
       hint = 'Train or import one, or deploy one with ml.deploy.';
   elsif v_model.model_id is null then
-    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', project, version),
+    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', left(project, 100), version),
       hint = coalesce(
         (select format('Its versions are %s to %s.', min(model.version), max(model.version)) from ml.model where model.project_id = v_project.project_id having count(*) > 0),
         'It has none yet.'
@@ -304,7 +304,7 @@ begin
     type := v_feature ->> 'type';
     v_given := features -> name;
     if v_given is null then
-      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', name),
+      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', left(name, 100)),
         hint = format(
           'Give a value, or null where it is unknown. %s',
           coalesce('Is it "' || ml._nearest(name, array(select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature))) || '"?', '')
@@ -312,7 +312,7 @@ begin
     end if;
     case
       when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
-        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', name, v_given, type),
+        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
           hint = 'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.';
       when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
         value := v_given::boolean::int::text;
@@ -320,7 +320,7 @@ begin
         begin
           value := (v_given #>> '{}')::float8;
         exception when numeric_value_out_of_range then
-          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', name, left(v_given::text, 40)),
+          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
             hint = 'Give a number between 1e-307 and 1e308.';
         end;
         if (document -> 'single_precision')::boolean then

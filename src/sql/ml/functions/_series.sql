@@ -319,11 +319,11 @@ begin
   end if;
   execute 'select times[array_position(series, bad)] from pg_temp._ml_series cross join unnest(array[''NaN'', ''Infinity'', ''-Infinity'']::float8[]) as bad where array_position(series, bad) is not null limit 1' into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', v_bad), hint = 'Make it null to leave a gap.';
+    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', left(v_bad, 100)), hint = 'Make it null to leave a gap.';
   end if;
   execute format('select %1$s::text from %2$s group by %3$s %1$s having count(*) > 1 limit 1', v_time, relation, case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end) into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('there are several rows at %s', v_bad), hint = 'Sum or average them first, or name grouping columns.';
+    raise exception using errcode = 'CF001', message = format('there are several rows at %s', left(v_bad, 100)), hint = 'Sum or average them first, or name grouping columns.';
   end if;
 end;
 $$;

@@ -102,8 +102,8 @@ begin
     execute format('select to_jsonb(summary) from %s as summary limit 1', v_summary) into v_row;
   end if;
   if v_row is null or not coalesce(v_row ->> 'method' = any (methods), false) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', model_table, array_to_string(methods, ' or ')),
-      hint = format('A model is the output table of a training, beside its table "%s".', v_summary);
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
+      hint = format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100));
   end if;
   return v_row;
 end;

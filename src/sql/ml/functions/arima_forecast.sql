@@ -40,7 +40,7 @@ begin
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
   if not 'ar_params' = any (ml._columns(v_model)) or to_regclass(v_summary) is null then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', model_table), hint = 'Give the output table of ml.arima_train, beside its summary.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', left(model_table, 100)), hint = 'Give the output table of ml.arima_train, beside its summary.';
   end if;
   execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
   execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;

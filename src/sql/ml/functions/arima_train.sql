@@ -42,7 +42,7 @@ begin
   if nullif(btrim(optimizer_params), '') is not null then
     v_max_iter := substring(optimizer_params from '^\s*max_iter\s*=\s*([0-9]{1,6})\s*$')::int;
     if v_max_iter is null then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', optimizer_params), hint = 'Give the number of iterations, such as max_iter=200.';
+      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(optimizer_params, 100)), hint = 'Give the number of iterations, such as max_iter=200.';
     end if;
   end if;
   v_p := non_seasonal_orders[1];

@@ -61,15 +61,15 @@ begin
     fetch v_cursor into v_result.estimate;
     move v_cursor;
     if found then
-      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', statistic), hint = 'Give an aggregate, such as avg(score).';
+      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', left(statistic, 100)), hint = 'Give an aggregate, such as avg(score).';
     end if;
     close v_cursor;
   exception
     when undefined_column then
-      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', statistic, sqlerrm),
+      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         hint = format('The columns of %s are %s.', v_relation, array_to_string(ml._columns(v_relation), ', '));
     when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
-      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', statistic, sqlerrm), hint = 'Give one aggregate that is a number, such as avg(score).';
+      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)), hint = 'Give one aggregate that is a number, such as avg(score).';
   end;
   if cluster_col is null then
     execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);

@@ -19,7 +19,7 @@ begin
     raise exception using errcode = 'CF001', message = format('%s bins', coalesce(bins::text, 'null')), hint = 'Choose 2 to 1000 bins.';
   end if;
   if strategy is null or strategy not in ('uniform', 'quantile') then
-    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(strategy, 'null')),
+    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
       hint = 'Choose uniform (equal widths) or quantile (equal numbers of rows).';
   end if;
   perform ml._assess(

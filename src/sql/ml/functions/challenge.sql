@@ -25,7 +25,7 @@ begin
   v_model := ml._version(project, version);
   v_label := ml._numeric_expression(label, v_relation, 'label');
   if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', holdout), hint = 'Give a condition that is true for the rows to score.';
+    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to score.';
   end if;
   return ml._challenge(
     v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),

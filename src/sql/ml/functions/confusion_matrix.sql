@@ -26,7 +26,7 @@ begin
     prediction_col, v_relation, observed_col, v_relation
   ) into v_classes;
   if v_classes = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, prediction_col, observed_col),
+    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
       hint = 'A confusion matrix needs rows.';
   elsif v_classes > 1000 then
     raise exception using errcode = 'CF008', message = format('%s classes', v_classes),

@@ -24,10 +24,10 @@ declare
   v_coef float8[];
 begin
   if v_kind not in ('linear_predictors', 'risk', 'terms') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', pred_type),
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(pred_type, 100)),
       hint = 'Give linear_predictors, risk or terms.';
   elsif lower(coalesce(reference, 'overall')) <> 'overall' then
-    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', reference),
+    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', left(reference, 100)),
       hint = 'Predictions are centred on the mean of all rows of the training: overall.';
   end if;
   begin
@@ -42,7 +42,7 @@ begin
       v_model
     ) into v_x, v_means, v_coef;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
       hint = 'Name its output table.';
   end;
   perform ml._expression(v_x, v_data, 'independent variable');

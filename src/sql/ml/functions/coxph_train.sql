@@ -137,10 +137,10 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', v_options ->> 'ties'),
+    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
       hint = 'Give ties=breslow or ties=efron.';
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use newton.';
   end if;
   -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
@@ -148,7 +148,7 @@ begin
   if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
-    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', v_status),
+    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
       hint = 'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.';
   end if;
   v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));

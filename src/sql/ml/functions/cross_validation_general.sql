@@ -47,7 +47,7 @@ begin
   elsif param_explored is null or not exists (
     select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
   ) then
-    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(param_explored, 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
+    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
   end if;
   if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
     or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
@@ -58,7 +58,7 @@ begin
   end if;
   foreach v_part in array array[modelling_func, predict_func, metric_func] loop
     if to_regproc(v_part) is null then
-      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(v_part, 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
+      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
     end if;
   end loop;
   v_columns := case when data_cols is null then '*' else array_to_string(ml._column_list(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
@@ -86,7 +86,7 @@ begin
       execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
       execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[4]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', predict_func), hint = 'Give %prediction% where the name of its output table belongs.';
+        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', left(predict_func, 100)), hint = 'Give %prediction% where the name of its output table belongs.';
       end if;
       -- A measure compares predictions with the rows they were made for.
       execute format(
@@ -95,7 +95,7 @@ begin
       );
       execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[5]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', metric_func), hint = 'Give %error% where the name of its output table belongs.';
+        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', left(metric_func, 100)), hint = 'Give %error% where the name of its output table belongs.';
       end if;
       execute format('select %I from %s limit 1', (ml._columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
       drop table pg_temp._ml_cv_scored;
@@ -150,7 +150,7 @@ begin
     v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
     v_text := coalesce(v_match[2], parameters[v_position]);
     if to_regtype(types[v_position]) is null then
-      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(types[v_position], 'null')), hint = 'Name a type for each parameter.';
+      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')), hint = 'Name a type for each parameter.';
     end if;
     v_text := case
       when v_text = explored then value

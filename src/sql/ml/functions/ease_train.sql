@@ -43,7 +43,7 @@ begin
       hint = 'There is nothing to learn from yet.';
   end if;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, v_bad),
+    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, left(v_bad, 100)),
       hint = 'Weights are finite numbers, 1 for "was here".';
   end if;
   perform ml._fits_vector(v_item_count, 'items');

@@ -122,7 +122,7 @@ begin
       continue;
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds other values than 0 and 1', design ->> 'y'),
+        message = format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
         hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
@@ -307,7 +307,7 @@ begin
       order by nth
     );
     if features = '{}' then
-      raise exception using errcode = 'CF001', message = format('"%s" has no other column', tbl_source),
+      raise exception using errcode = 'CF001', message = format('"%s" has no other column', left(tbl_source, 100)),
         hint = 'Name the independent variables.';
     end if;
   else
@@ -375,10 +375,10 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', regress_family),
+    raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)),
       hint = 'Give gaussian (or linear), or binomial (or logistic).';
   elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.';
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
     raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')),
@@ -492,7 +492,7 @@ begin
   end;
   if v_values is null or v_values = '{}' or exists (select
     from unnest(v_values) as value where value is null or not value between smallest and largest) then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, list),
+    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), left(list, 100)),
       hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
   end if;
   return v_values;

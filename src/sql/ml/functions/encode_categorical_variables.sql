@@ -61,7 +61,7 @@ begin
   if v_columns = '{}' then
     raise exception using errcode = 'CF004', message = 'no categorical column is left', hint = 'Name at least one column, or * for all of text, boolean and integer.';
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(output_type, 'null')), hint = 'Choose column or array.';
+    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
   end if;
   execute format('select count(*) from %s', v_relation) into v_rows;
   if v_rows = 0 then
@@ -80,7 +80,7 @@ begin
           v_top := btrim(split_part(v_item, '=', 2))::float8;
         end if;
       exception when invalid_text_representation then
-        raise exception using errcode = 'CF001', message = format('top "%s"', top), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
+        raise exception using errcode = 'CF001', message = format('top "%s"', left(top, 100)), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
       end;
     end loop;
     foreach v_item in array coalesce(ml._split(nullif(btrim(value_to_drop), '')), '{}') loop
@@ -105,10 +105,10 @@ begin
       v_frequent := v_frequent[1:floor(v_top)::int];
     end if;
     if cardinality(v_names) + cardinality(v_values) > 1500 and v_top is null then
-      raise exception using errcode = 'CF008', message = format('"%s" has %s values', v_column, cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
+      raise exception using errcode = 'CF008', message = format('"%s" has %s values', left(v_column, 100), cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
     end if;
     if v_drop is not null and not v_drop = any (v_values) then
-      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', v_column, v_drop), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
+      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
     end if;
     foreach v_value in array v_values loop
       continue when v_value = v_drop or (v_top is not null and not v_value = any (v_frequent));

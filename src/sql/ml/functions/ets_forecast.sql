@@ -22,7 +22,7 @@ begin
   elsif confidence is null or not (confidence > 0 and confidence < 1) then
     raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
   elsif not ml._columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', model_table), hint = 'Give the output table of ml.ets_train.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', left(model_table, 100)), hint = 'Give the output table of ml.ets_train.';
   end if;
   -- Whatever stands before the model are the groups.
   v_groups := array(

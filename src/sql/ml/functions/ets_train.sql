@@ -142,9 +142,9 @@ begin
   if seasonal_period is null or seasonal_period not between 1 and 1000 then
     raise exception using errcode = 'CF001', message = format('seasonal_period %s', coalesce(seasonal_period::text, 'null')), hint = 'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.';
   elsif trend is null or trend not in ('auto', 'none', 'additive', 'damped') then
-    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(trend, 'null')), hint = 'Choose auto, none, additive or damped.';
+    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(left(trend, 100), 'null')), hint = 'Choose auto, none, additive or damped.';
   elsif seasonal is null or seasonal not in ('auto', 'none', 'additive', 'multiplicative') then
-    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(seasonal, 'null')), hint = 'Choose auto, none, additive or multiplicative.';
+    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')), hint = 'Choose auto, none, additive or multiplicative.';
   elsif seasonal in ('additive', 'multiplicative') and seasonal_period = 1 then
     raise exception using errcode = 'CF001', message = 'a season of one row is none', hint = 'Give seasonal_period, such as 7.';
   elsif holdout < 0 then
@@ -152,7 +152,7 @@ begin
   end if;
   foreach v_item in array coalesce(ml._split(nullif(btrim(optimizer_params), '')), '{}') loop
     if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', v_item), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
+      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(v_item, 100)), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
     end if;
     v_fixed[array_position(array['alpha', 'beta', 'gamma', 'phi'], substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
   end loop;

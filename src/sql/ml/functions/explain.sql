@@ -54,7 +54,7 @@ begin
       )
     );
   end if;
-  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', v_document ->> 'kind'),
+  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
     hint = 'Linear models and trees can be explained.';
 end;
 $$;

@@ -36,7 +36,7 @@ begin
   elsif num_permutations is not null then
     raise exception using errcode = 'CF001', message = 'features are not permuted', hint = 'ml.get_var_importance gives the importance by impurity; leave num_permutations null.';
   elsif null_handling_params is not null then
-    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', null_handling_params), hint = 'Missing values go the way that each split learned; leave it null.';
+    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', left(null_handling_params, 100)), hint = 'Missing values go the way that each split learned; leave it null.';
   elsif sample_ratio is null or seed is null then
     raise exception using errcode = 'CF001', message = 'sample_ratio or seed is null', hint = 'Give a share above 0, at most 1, and any number as seed.';
   end if;

@@ -193,7 +193,7 @@ begin
   );
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
-    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, v_id, coalesce(id_value, 'anything')),
+    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
       hint = 'Give the id of a row of the new data.';
   end if;
 end;

@@ -63,7 +63,7 @@ declare
   v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
 begin
   if v_type not in ('response', 'prob', 'raw') or (v_type = 'prob' and v_summary ->> 'objective' <> 'logistic') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', v_type, v_summary ->> 'objective'),
+    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
       hint = 'Choose response, raw, or for a logistic model prob.';
   end if;
   execute format(

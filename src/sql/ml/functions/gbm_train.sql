@@ -82,10 +82,10 @@ begin
   if v_objective is null then
     v_objective := case when ml._expression(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
   elsif v_objective not in ('squared_error', 'logistic') then
-    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', objective), hint = 'Choose squared_error or logistic.';
+    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', left(objective, 100)), hint = 'Choose squared_error or logistic.';
   end if;
   if validation is not null and ml._expression(validation, v_relation, 'validation') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', validation), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
+    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', left(validation, 100)), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
@@ -99,15 +99,15 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, dependent_variable), hint = 'Make them null to leave them out.';
+    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', weights), hint = 'At least one row must count.';
+    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
   elsif v_objective = 'logistic' and v_seen.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', dependent_variable, v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
+    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
   elsif v_objective = 'logistic' and v_seen.least_trained = v_seen.greatest_trained then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', dependent_variable, v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
+    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
   elsif validation is not null and v_seen.validation_count = 0 then
-    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', validation), hint = 'Give a condition that is true for some rows.';
+    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', left(validation, 100)), hint = 'Give a condition that is true for some rows.';
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then

@@ -12,7 +12,7 @@ begin
   foreach v_option in array coalesce(ml._split(nullif(btrim(options), '')), '{}') loop
     v_name := lower(btrim(split_part(v_option, '=', 1)));
     if position('=' in v_option) = 0 or v_name <> all (allowed) then
-      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', what, v_option),
+      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
         hint = coalesce(
           format('Did you mean "%s"?', ml._nearest(v_name, allowed)),
           format('Give name=value pairs with commas between; the names are %s.', array_to_string(allowed, ', '))
@@ -46,7 +46,7 @@ begin
     null;
   end;
   if v_value is null or not v_value between smallest and largest then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, options ->> name),
+    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), options ->> name),
       hint = format('Give a number from %s to %s.', smallest, largest);
   end if;
   return v_value;
@@ -186,11 +186,11 @@ begin
     raise exception using errcode = 'CF001', message = format('there is no family "%s"', coalesce(v_family, '')),
       hint = 'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.';
   elsif not v_links -> v_family ? v_link then
-    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', v_family, v_link),
+    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
       hint = format('Its links are %s.', (select string_agg(name, ', ')
         from jsonb_array_elements_text(v_links -> v_family) as name));
   elsif coalesce(lower(v_options ->> 'optimizer'), 'irls') <> 'irls' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use irls.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);

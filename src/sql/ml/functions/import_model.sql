@@ -11,9 +11,9 @@ begin
     raise exception using errcode = 'CF009', message = 'the document has no object "coefficients"',
       hint = 'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.';
   elsif document ? 'intercept' and jsonb_typeof(document -> 'intercept') <> 'number' then
-    raise exception using errcode = 'CF009', message = format('the intercept is %s', document -> 'intercept'), hint = 'Give a number; without it the intercept is 0.';
+    raise exception using errcode = 'CF009', message = format('the intercept is %s', left((document -> 'intercept')::text, 100)), hint = 'Give a number; without it the intercept is 0.';
   elsif document ? 'means' and jsonb_typeof(document -> 'means') <> 'object' then
-    raise exception using errcode = 'CF009', message = format('the means are %s', document -> 'means'), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
+    raise exception using errcode = 'CF009', message = format('the means are %s', left((document -> 'means')::text, 100)), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
   end if;
   select format('"%s" is %s', coefficient.name, coefficient.value)
   into v_wrong
@@ -78,7 +78,7 @@ begin
     when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
   end;
   if v_link is null then
-    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', v_objective),
+    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', left(v_objective, 100)),
       hint = 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….';
   end if;
   begin
@@ -92,7 +92,7 @@ begin
       order by position
     );
   exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
-    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(v_given ->> 'base_score', '0.5'), sqlerrm),
+    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(left(v_given ->> 'base_score', 100), '0.5'), left(sqlerrm, 100)),
       hint = 'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.';
   end;
 
@@ -163,7 +163,7 @@ begin
     left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
     left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
   exception when numeric_value_out_of_range then
-    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', sqlerrm), hint = 'Numbers lie between 1e-307 and 1e308.';
+    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', left(sqlerrm, 100)), hint = 'Numbers lie between 1e-307 and 1e308.';
   end;
   if v_wrong is not null then
     raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": ["at", "de"]}.';
@@ -240,7 +240,7 @@ begin
     when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document has %s', v_wrong),
+    raise exception using errcode = 'CF009', message = format('the document has %s', left(v_wrong, 100)),
       hint = 'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, 0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.';
   end if;
   return jsonb_build_object(
@@ -281,7 +281,7 @@ declare
   v_model ml.model;
 begin
   if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(format, 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
+    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
   elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
     raise exception using errcode = 'CF009', message = pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')), hint = 'src/sql/ml/README.md shows the form of each format.';
   elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then

@@ -64,7 +64,7 @@ begin
       v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
     );
   exception when data_exception or null_value_not_allowed or cannot_coerce then
-    raise exception using errcode = 'CF001', message = format('point "%s": %s', expr_point, sqlerrm), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
+    raise exception using errcode = 'CF001', message = format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
   end;
 end;
 $$;

@@ -29,7 +29,7 @@ begin
   if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
     raise exception using errcode = 'CF001', message = format('k %s', coalesce(kmeanspp_auto.k::text, 'null')), hint = 'Give two or more numbers of clusters to compare, each at least 2.';
   elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
-    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(k_selection_algorithm, 'null')), hint = 'Choose silhouette, elbow or both.';
+    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')), hint = 'Choose silhouette, elbow or both.';
   end if;
   perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
   execute format(

@@ -138,13 +138,13 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', relation, failure),
+    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
       hint = 'A model needs at least as many rows without nulls as it has columns.';
   elsif failure ~ 'one class only|of the . categories' then
-    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', relation, failure),
+    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
       hint = 'Both classes must occur among the rows without nulls.';
   end if;
-  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', relation, failure),
+  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
     hint = 'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or ml.ridge_train.';
 end;
 $$;
@@ -322,7 +322,7 @@ begin
     );
   end loop;
   if v_result = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', v_design ->> 'relation'),
+    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(v_design ->> 'relation', 100)),
       hint = 'Train on a table with rows.';
   elsif v_fits = '{}' then
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');

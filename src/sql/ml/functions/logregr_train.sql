@@ -29,7 +29,7 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);

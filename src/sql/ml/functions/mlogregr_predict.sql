@@ -53,7 +53,7 @@ declare
   v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', type),
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(type, 100)),
       hint = 'Give response for the category, or prob for a probability of each.';
   end if;
   begin
@@ -75,11 +75,11 @@ begin
       v_model
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
       hint = 'Name its output table.';
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
-    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', left(model_table, 100)),
       hint = 'Put the rows of one group into a view of its own, and predict with that.';
   end if;
   perform ml._expression(v_x, v_data, 'independent variable');

@@ -148,14 +148,14 @@ begin
   loop
     if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, a category is a whole number', design ->> 'y', v_part.category),
+        message = format('the dependent variable "%s" holds %s, a category is a whole number', left(design ->> 'y', 100), v_part.category),
         hint = 'Number the categories 0, 1, 2, …';
     end if;
     if not v_part.category::integer = any (v_found) then
       v_found := v_found || v_part.category::integer;
       if cardinality(v_found) > 100 then
         raise exception using errcode = 'CF008',
-          message = format('the dependent variable "%s" has more than 100 categories', design ->> 'y'),
+          message = format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
           hint = 'Join rare categories, or use a regression for numbers.';
       end if;
     end if;
@@ -163,7 +163,7 @@ begin
   end loop;
   if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
     raise exception using errcode = 'CF002',
-      message = format('"%s" never holds the reference category %s', design ->> 'y', ref_category),
+      message = format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
       hint = format('Its categories are %s.', array_to_string(v_found, ', '));
   end if;
   v_categories := array_remove(v_found, ref_category);
@@ -337,7 +337,7 @@ declare
   v_coefs jsonb;
 begin
   if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use irls (the same as newton).';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);

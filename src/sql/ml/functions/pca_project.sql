@@ -32,7 +32,7 @@ begin
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
   if to_regclass(v_mean_table) is null or not 'principal_components' = any (ml._columns(v_model)) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', pc_table), hint = 'Give the output table of ml.pca_train, beside its table of means.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', left(pc_table, 100)), hint = 'Give the output table of ml.pca_train, beside its table of means.';
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
   execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;

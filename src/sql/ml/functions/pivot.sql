@@ -39,7 +39,7 @@ begin
   if v_index = '{}' or v_pivots = '{}' or v_values = '{}' then
     raise exception using errcode = 'CF001', message = 'index, pivot columns or pivot values are missing', hint = 'Name at least one column of each.';
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(output_type, 'null')), hint = 'Choose column or array.';
+    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
   end if;
   -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
   foreach v_item in array coalesce(ml._split(nullif(btrim(aggregate_func), '')), array['avg']) loop
@@ -48,7 +48,7 @@ begin
       if to_regproc(v_aggregate) is null and not exists (
         select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
       ) or v_aggregate !~* '^[a-z_][a-z0-9_.]*$' then
-        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', v_aggregate), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
+        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', left(v_aggregate, 100)), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
       end if;
       v_aggregates := v_aggregates || lower(v_aggregate);
       v_aggregated := v_aggregated || v_value;
@@ -62,9 +62,9 @@ begin
     case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
   ) into v_combinations;
   if v_combinations is null then
-    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, pivot_cols), hint = 'Pivoting needs rows; keep_null makes a column for null.';
+    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)), hint = 'Pivoting needs rows; keep_null makes a column for null.';
   elsif jsonb_array_length(v_combinations) * cardinality(v_values) * cardinality(v_aggregates) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), pivot_cols), hint = 'A table has room for 1,500 of them.';
+    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)), hint = 'A table has room for 1,500 of them.';
   end if;
   foreach v_value in array v_values loop
     for v_position in 1..cardinality(v_aggregates) loop
@@ -104,7 +104,7 @@ begin
       v_relation
     );
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
-    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), pivot_values, sqlerrm), hint = 'Choose aggregates and a fill value of the values'' type.';
+    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)), hint = 'Choose aggregates and a fill value of the values'' type.';
   end;
 end;
 $$;

@@ -20,7 +20,7 @@ declare
   v_wrong text;
 begin
   if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(v_kind, 'null')),
+    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
       hint = 'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.';
   end if;
   if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
@@ -54,7 +54,7 @@ begin
   end if;
   select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', v_wrong), hint = 'Names of features are unique.';
+    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', left(v_wrong, 100)), hint = 'Names of features are unique.';
   end if;
   v_wrong := case
     when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
@@ -75,7 +75,7 @@ begin
     ) then 'a sound calibration'
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document lacks %s', v_wrong), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
+    raise exception using errcode = 'CF009', message = format('the document lacks %s', left(v_wrong, 100)), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
   end if;
 end;
 $$;
@@ -115,11 +115,11 @@ declare
   v_wrong text;
 begin
   if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
-    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(project, 'null')),
+    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
       hint = 'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.';
   end if;
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(task, 'null')), hint = 'Choose regression or classification.';
+    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
   end if;
   if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
     raise exception using errcode = 'CF001', message = 'the algorithm has no name', hint = 'Say by what method the model was made, such as gbm.';
@@ -131,7 +131,7 @@ begin
     when 'root_mean_squared_error' then false when 'mean_abs_error' then false
   end;
   if v_higher is null then
-    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', v_metric),
+    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', left(v_metric, 100)),
       hint = 'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression root_mean_squared_error, mean_abs_error or r2_score.';
   end if;
   perform ml._check_document(document);
@@ -142,10 +142,10 @@ begin
   -- One version after the other.
   select * into v_project from ml.project where project.name = register_model.project for update;
   if v_project.task <> task then
-    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', project, v_project.task, task),
+    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
       hint = 'Give the model a project of its own.';
   elsif metric is not null and v_project.metric <> metric then
-    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', project, v_project.metric, metric),
+    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
       hint = 'Leave the metric out, or give the model a project of its own.';
   end if;
 
@@ -167,7 +167,7 @@ begin
           tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
         );
       exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
-        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', sqlerrm),
+        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
           hint = 'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, threshold or categories, missing_left, left_node and right_node.';
       end;
       select format('tree %s, node %s', node.tree, node.node)
@@ -193,7 +193,7 @@ begin
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ));
       if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', v_wrong),
+        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', left(v_wrong, 100)),
           hint = 'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.';
       end if;
     when 'embeddings' then
@@ -203,7 +203,7 @@ begin
         from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
       exception
         when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
-          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', sqlerrm), hint = 'An embedding has side, key and embedding, a list of numbers.';
+          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 100)), hint = 'An embedding has side, key and embedding, a list of numbers.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'an embedding is listed twice', hint = 'Keys are unique on each side.';
       end;
@@ -222,7 +222,7 @@ begin
         from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
       exception
         when not_null_violation or invalid_text_representation or invalid_parameter_value then
-          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', sqlerrm), hint = 'A score has keys, a list of strings, and score, a number.';
+          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 100)), hint = 'A score has keys, a list of strings, and score, a number.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'a key has two scores', hint = 'Keys are unique.';
       end;

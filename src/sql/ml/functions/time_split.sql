@@ -26,7 +26,7 @@ declare
 begin
   foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
     if ml._expression(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
-      raise exception using errcode = 'CF001', message = format('"%s" is not a time', v_expression), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
+      raise exception using errcode = 'CF001', message = format('"%s" is not a time', left(v_expression, 100)), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
     end if;
   end loop;
   if v_features = '{}' then
@@ -43,15 +43,15 @@ begin
     ) into v_seen;
     if v_seen.leaks is not null then
       raise exception using errcode = 'CF001',
-        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', v_expression, v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
-        hint = format('Build the feature from events until %s only.', predicted_at);
+        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', left(v_expression, 100), v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
+        hint = format('Build the feature from events until %s only.', left(predicted_at, 100));
     end if;
   end loop;
   execute format(
     'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
   ) into v_seen;
   if v_seen.leaks > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', label_known_at, predicted_at);
+    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100));
   end if;
 
   if v_cut is null then

@@ -12,8 +12,8 @@ begin
   end if;
   select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
   if v_unknown is not null then
-    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', v_unknown),
-      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', format('There are %s.', array_to_string(allowed, ', ')));
+    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', left(v_unknown, 100)),
+      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name)));
   end if;
   return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
 end;
@@ -189,13 +189,13 @@ declare
   v_counts record;
 begin
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(task, 'null')), hint = 'Choose regression or classification.';
+    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
   elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
     or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(algorithm, 'null'), task),
+    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
       hint = format('Choose gbm (boosted trees), elastic_net or %s.', case task when 'regression' then 'linregr' else 'logregr' end);
   elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', v_calibration, task),
+    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
       hint = 'Choose none, platt or isotonic; the last two make probabilities.';
   end if;
   execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
@@ -210,7 +210,7 @@ begin
     v_rows
   ) into v_counts;
   if task = 'classification' and v_counts.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', label, v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
+    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
   end if;
   if v_counts.seen = 0 or v_counts.held = 0 then
     raise exception using errcode = 'CF004', message = format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),

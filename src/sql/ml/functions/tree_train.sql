@@ -30,7 +30,7 @@ begin
   if nullif(btrim(pruning_params), '') is not null then
     v_cp := substring(pruning_params from '^\s*cp\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*$')::float8;
     if v_cp is null then
-      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', pruning_params), hint = 'Give the complexity parameter, such as cp=0.01.';
+      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', left(pruning_params, 100)), hint = 'Give the complexity parameter, such as cp=0.01.';
     end if;
   end if;
   perform ml._forest_train(

@@ -7,7 +7,7 @@ security definer
 set search_path to pg_catalog, pg_temp
 as $$
   update monitor.run
-  set outcome = 'failed', finished_at = clock_timestamp(), error = fail_run.error
+  set outcome = 'failed', finished_at = clock_timestamp(), error = left(fail_run.error, 10000)
   where run.run_id = fail_run.run_id
     and outcome = 'running';
 $$;

@@ -23,14 +23,23 @@ begin
   if record_consent.person_id is null or record_consent.person_id <= 0 or record_consent.granted is null then
     raise exception using
       errcode = 'CF001',
-      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), record_consent.purpose, coalesce(record_consent.granted::text, 'null')),
+      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), left(record_consent.purpose, 100), coalesce(record_consent.granted::text, 'null')),
       hint = 'Give a person, a purpose, and true or false.';
   end if;
   if not exists (select from privacy.purpose where purpose.purpose = record_consent.purpose) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no purpose "%s"', record_consent.purpose),
+      message = format('there is no purpose "%s"', left(record_consent.purpose, 100)),
       hint = (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose);
+  end if;
+  if length(record_consent.document_version) > 200 or pg_column_size(record_consent.evidence) > 32768 then
+    raise exception using
+      errcode = 'CF008',
+      message = format(
+        'document_version has %s characters, evidence %s bytes',
+        coalesce(length(record_consent.document_version), 0), coalesce(pg_column_size(record_consent.evidence), 0)
+      ),
+      hint = 'Send 200 characters and 32768 bytes at most.';
   end if;
   if record_consent.decided_at > now() + interval '1 hour' then
     raise exception using
@@ -52,7 +61,7 @@ $$;
 
 comment on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) is $$
 Records what a person decided about a purpose, by `decided_at`; earlier decisions stay in the record.
-Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose.
+Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose, CF008 for a document version above 200 characters or evidence above 32 kB.
 $$;
 
 grant execute on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) to insights_admin, insights_worker;

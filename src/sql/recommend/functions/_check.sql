@@ -18,7 +18,7 @@ begin
   if not exists (select from track.item where item.kind = _check.kind) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item of kind "%s"', coalesce(_check.kind, 'null')),
+      message = format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
       hint = coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ' order by item.kind) || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'

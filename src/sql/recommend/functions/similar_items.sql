@@ -23,13 +23,20 @@ begin
       hint = 'Give a number from 1 to 1000.';
   end if;
 
+  if length(similar_items.item) > 512 then
+    raise exception using
+      errcode = 'CF008',
+      message = format('item has %s characters', length(similar_items.item)),
+      hint = 'The name of an item has 512 at most.';
+  end if;
+
   select * into v_item
   from track.item as known
   where known.external_id = similar_items.item;
   if not found then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item "%s"', coalesce(similar_items.item, 'null')),
+      message = format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(
           similar_items.item,
@@ -38,7 +45,7 @@ begin
             from (
               select known.external_id
               from track.item as known
-              where known.kind = 'course' or known.external_id like left(similar_items.item, 3) || '%'
+              where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3))
               limit 1000
             ) as near
           )
@@ -63,7 +70,7 @@ begin
   if not found then
     raise exception using
       errcode = 'CF006',
-      message = format('version %s of the recommender does not know "%s"', v_model.version, similar_items.item),
+      message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
       hint = 'Nobody had taken it when the version was trained; a later version will know it.';
   end if;
 

@@ -184,7 +184,7 @@ begin
       hint = 'Give a number: the same seed and data give the same model.';
   end if;
   if not pg_try_advisory_xact_lock(hashtext('recommend.train'), hashtext(train.kind)) then
-    raise exception using errcode = 'CF010', message = format('the recommender of kind "%s" is being trained already', train.kind),
+    raise exception using errcode = 'CF010', message = format('the recommender of kind "%s" is being trained already', left(train.kind, 100)),
       hint = 'Wait until that is done.';
   end if;
   select * into v_setting from recommend.setting;
@@ -206,7 +206,7 @@ begin
   if v_people_with_two < v_setting.fewest_people then
     raise exception using
       errcode = 'CF004',
-      message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, train.kind),
+      message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, left(train.kind, 100)),
       hint = format(
         'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, see that items have that kind and recommend.event_weight their events, and run recommend.refresh_interactions.',
         v_setting.fewest_people

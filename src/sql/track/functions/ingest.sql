@@ -42,10 +42,47 @@ declare
   -- Ten bytes such as 1e131000 would become 131,000 wherever they are written out.
   v_vast_number constant jsonpath := '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308 || @ != 0 && @ < 1e-307 && @ > -1e-307))';
   v_holds_vast_number constant boolean := jsonb_path_exists(_parse_batch.batch, v_vast_number);
-  v_messages constant jsonb := case jsonb_typeof(_parse_batch.batch) when 'array' then _parse_batch.batch else _parse_batch.batch -> 'batch' end;
-  v_sent_at constant text := _parse_batch.batch ->> 'sentAt';
-  v_context constant jsonb := case jsonb_typeof(_parse_batch.batch -> 'context') when 'object' then _parse_batch.batch -> 'context' end;
+  v_messages jsonb := case jsonb_typeof(_parse_batch.batch) when 'array' then _parse_batch.batch else _parse_batch.batch -> 'batch' end;
+  -- What a batch says of all its messages, each of them comes to hold: little, and no more than is read.
+  v_longest_context constant int := 4096;
+  v_sent_at constant text := left(_parse_batch.batch ->> 'sentAt', 100);
+  v_context constant jsonb := (
+    select jsonb_object_agg(part.key, part.value)
+    from jsonb_each(
+      case jsonb_typeof(_parse_batch.batch -> 'context') when 'object' then _parse_batch.batch -> 'context' end
+    ) as part
+    where part.key in ('consent', 'gpc', 'page', 'timezone')
+  );
 begin
+  if pg_column_size(v_context) > v_longest_context then
+    raise exception using
+      errcode = 'CF008',
+      message = format('the "context" of the batch has %s bytes about consent, page and timezone', pg_column_size(v_context)),
+      hint = format('Send %s at most, and the rest in the "context" of each message.', v_longest_context);
+  end if;
+  if v_holds_vast_number then
+    if jsonb_path_exists(v_context, v_vast_number) then
+      raise exception using
+        errcode = 'CF001',
+        message = 'the "context" of the batch holds a number beyond double precision',
+        hint = 'Send a number from 1e-307 to 1e308, or a string.';
+    end if;
+    -- Nothing of such a message is written out, below or in an error.
+    v_messages := (
+      select jsonb_agg(
+        case
+          when jsonb_typeof(entry.message) = 'object' and jsonb_path_exists(entry.message, v_vast_number)
+            then jsonb_build_object(
+              'vast', true, 'messageId', case jsonb_typeof(entry.message -> 'messageId') when 'string' then entry.message -> 'messageId' end
+            )
+          else entry.message
+        end
+        order by entry.ordinality
+      )
+      from jsonb_array_elements(v_messages) with ordinality as entry (message, ordinality)
+    );
+  end if;
+
   return (
     with setting as materialized (
       select
@@ -111,7 +148,9 @@ begin
           when jsonb_typeof(message) <> 'object'
             then array['CF009', format('the message is a JSON %s', jsonb_typeof(message)), 'Send an object such as {"type": "track", …}.']
           when type is null and message ? 'unreadable'
-            then array['CF009', message ->> 'unreadable', 'Send well-formed JSON without null bytes and half surrogate pairs.']
+            then array['CF009', left(message ->> 'unreadable', 100), 'Send well-formed JSON without null bytes and half surrogate pairs.']
+          when v_holds_vast_number and type is null and message ? 'vast'
+            then array['CF001', 'the message holds a number beyond double precision', 'Send a number from 1e-307 to 1e308, or a string.']
           when type is null
             then array['CF001', 'the message has no "type"', 'Use track, page, screen, identify, alias or group.']
           when type not in ('track', 'page', 'screen', 'identify', 'alias', 'group')
@@ -148,8 +187,6 @@ begin
             then array['CF001', format('"properties" is a JSON %s', jsonb_typeof(properties)), 'Send an object.']
           when jsonb_typeof(message -> 'traits') not in ('object', 'null')
             then array['CF001', format('"traits" is a JSON %s', jsonb_typeof(message -> 'traits')), 'Send an object.']
-          when v_holds_vast_number and jsonb_path_exists(message, v_vast_number)
-            then array['CF001', 'the message holds a number beyond double precision', 'Send a number from 1e-307 to 1e308, or a string.']
           when pg_column_size(message) > setting.longest_properties / 2 and octet_length(message::text) > setting.longest_properties
             then array['CF008', format('the message has %s bytes', octet_length(message::text)), format('Send %s at most.', setting.longest_properties)]
           when jsonb_typeof(properties -> 'item') not in ('string', 'number', 'null')
@@ -322,6 +359,25 @@ comment on function track._parse_batch(jsonb, timestamptz, boolean, boolean) is 
 Reads the messages of a batch, corrects their clocks, asks for consent, and says what is wrong with each. A message that may be kept only without its person comes out as one of nobody. `doubtful`: a time in it is known to be none.
 $$;
 
+create or replace function track._refuse_batch(messages int, largest_batch int)
+returns void
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'CF008',
+    message = format('the batch has %s messages', _refuse_batch.messages),
+    hint = format('Send %s at most in one batch.', _refuse_batch.largest_batch);
+end;
+$$;
+
+comment on function track._refuse_batch(int, int) is $$
+Raises CF008.
+$$;
+
 create or replace function track._split_text(body text)
 returns jsonb
 language plpgsql
@@ -329,7 +385,13 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_mark constant text := format('unreadable %s', gen_random_uuid());
+  v_longest_body constant int := 64 * 1024 * 1024;
+  v_largest_batch constant int := (select largest_batch from track.setting);
+  -- Each message but the first has a comma before it.
+  v_may_be_too_many constant boolean := octet_length(body) - octet_length(replace(body, ',', '')) >= v_largest_batch;
+  -- Random, so that no text can hold them.
+  v_backslash constant text := left(gen_random_uuid()::text, 13);
+  v_escape constant text := left(gen_random_uuid()::text, 13);
   v_document json;
   v_list json;
   v_message json;
@@ -337,65 +399,82 @@ declare
   v_sent_at jsonb;
   v_context jsonb;
 begin
-  return body::jsonb;
-exception
-  when others then
-    -- One message may be what jsonb can't hold, while json can: then the others are still good. Not even json can look into
-    -- an object with an escape for what is no character, \u0000 or half a surrogate pair, so those are marked first.
+  if octet_length(body) > v_longest_body then
+    raise exception using
+      errcode = 'CF008',
+      message = format('the batch has %s bytes', octet_length(body)),
+      hint = format('Send %s at most in one batch.', v_longest_body);
+  end if;
+  if not v_may_be_too_many then
     begin
-      v_document := regexp_replace(
-        regexp_replace(
-          regexp_replace(body, '(?<!\\)((?:\\\\)*)\\u0000', '\1' || v_mark, 'g'),
-          '(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])', '\1' || v_mark, 'g'
-        ),
-        '(?<!\\)(?<!\\u[dD][89abAB][0-9a-fA-F]{2})((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || v_mark, 'g'
-      )::json;
-      v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
-      if json_typeof(v_document) = 'object' and v_list is null then
-        v_list := json_build_array(v_document);
-      end if;
+      return body::jsonb;
     exception
-      when others then
-        raise exception using
-          errcode = 'CF009',
-          message = format('the batch is not JSON: "%s"', left(body, 40) || case when length(body) > 40 then '…' else '' end),
-          hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
+      when others then null;
     end;
-    if v_list is null or json_typeof(v_list) <> 'array' then
-      return 'null'::jsonb;
+  end if;
+
+  -- Too many messages, or one that jsonb can't hold, while json can: then the others are still good. Not even json can look into an
+  -- object with an escape for what is no character, \u0000 or half a surrogate pair, so escapes are replaced until the messages are apart.
+  begin
+    v_document := replace(replace(body, '\\', v_backslash), '\u', v_escape)::json;
+    v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
+    if json_typeof(v_document) = 'object' and v_list is null then
+      v_list := json_build_array(v_document);
     end if;
-    for v_message in
-      select value from json_array_elements(v_list)
-    loop
-      begin
-        v_messages := v_messages || case
-          when strpos(v_message::text, v_mark) > 0 then jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair')
-          else v_message::jsonb
-        end;
-      exception
-        when others then
-          v_messages := v_messages || jsonb_build_object('unreadable', sqlerrm);
-      end;
-    end loop;
-    if json_typeof(v_document) = 'object' then
-      begin
-        v_sent_at := (v_document -> 'sentAt')::jsonb;
-      exception
-        when others then v_sent_at := '"unreadable"';
-      end;
-      begin
-        v_context := (v_document -> 'context')::jsonb;
-      exception
-        when others then null;
-      end;
-      return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at, 'context', v_context);
-    end if;
-    return to_jsonb(v_messages);
+  exception
+    when others then
+      raise exception using
+        errcode = 'CF009',
+        message = format('the batch is not JSON: "%s"', left(body, 40) || case when length(body) > 40 then '…' else '' end),
+        hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
+  end;
+  if v_list is null or json_typeof(v_list) <> 'array' then
+    return 'null'::jsonb;
+  end if;
+  -- Counted here already: to read so many as jsonb takes ten times as long.
+  if json_array_length(v_list) > v_largest_batch then
+    perform track._refuse_batch(json_array_length(v_list), v_largest_batch);
+  end if;
+  if v_may_be_too_many then
+    begin
+      return body::jsonb;
+    exception
+      when others then null;
+    end;
+  end if;
+
+  for v_message in
+    select value from json_array_elements(v_list)
+  loop
+    begin
+      v_messages := v_messages || replace(replace(v_message::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when untranslatable_character or invalid_text_representation then
+        v_messages := v_messages || jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair');
+      when others then
+        v_messages := v_messages || jsonb_build_object('unreadable', left(sqlerrm, 100));
+    end;
+  end loop;
+  if json_typeof(v_document) = 'object' then
+    begin
+      v_sent_at := replace(replace((v_document -> 'sentAt')::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when others then v_sent_at := '"unreadable"';
+    end;
+    begin
+      v_context := replace(replace((v_document -> 'context')::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when others then null;
+    end;
+    return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at, 'context', v_context);
+  end if;
+  return to_jsonb(v_messages);
 end;
 $$;
 
 comment on function track._split_text(text) is $$
 A batch that came as text. A message that can't be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others stay as they are.
+Errors: CF008 for too many messages or bytes, CF009 for what is not JSON.
 $$;
 
 create or replace function track._event_id(occurred_at timestamptz, message_hash uuid, source_id smallint)
@@ -655,17 +734,14 @@ begin
   if jsonb_typeof(v_batch) is distinct from 'array' and jsonb_typeof(v_batch -> 'batch') is distinct from 'array' then
     raise exception using
       errcode = 'CF009',
-      message = format('the batch is not a list of messages, but: %s', coalesce(left(v_batch::text, 60), 'null')),
+      message = format('the batch is not a list of messages, but a JSON %s', coalesce(jsonb_typeof(v_batch), 'null')),
       hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
   end if;
 
   v_count := jsonb_array_length(case jsonb_typeof(v_batch) when 'array' then v_batch else v_batch -> 'batch' end);
   v_largest_batch := (select largest_batch from track.setting);
   if v_count > v_largest_batch then
-    raise exception using
-      errcode = 'CF008',
-      message = format('the batch has %s messages', v_count),
-      hint = format('Send %s at most in one batch.', v_largest_batch);
+    perform track._refuse_batch(v_count, v_largest_batch);
   end if;
 
   v_source_id := track._source_id();
@@ -708,8 +784,8 @@ begin
       from (
         select distinct on (message.message_hash) message
         from unnest(v_messages) as message
+        join unnest(v_fresh) as fresh (message_hash) on fresh.message_hash = message.message_hash
         where message.error_code is null
-          and message.message_hash = any (v_fresh)
         order by message.message_hash, message.position
       ) as fresh
       order by (fresh.message).position
@@ -718,34 +794,50 @@ begin
 
   perform track._name_everything(v_messages);
 
-  select
-    array_agg(other.identity_id order by message.position, other.identity_id),
-    array_agg(identity.identity_id order by message.position, other.identity_id),
-    array_agg(message.type order by message.position, other.identity_id),
-    array_agg(message.occurred_at order by message.position, other.identity_id)
-  into v_linked, v_linked_to, v_kinds, v_linked_at
-  from unnest(v_messages) as message
-  join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-  join track.identity as other
-    on (message.type = 'identify' and other.external_id = message.anonymous_id and other.kind = 'anonymous')
-    or (message.type = 'alias' and other.external_id = message.previous_id and other.kind <> 'nobody')
-  where message.type in ('identify', 'alias')
-    and other.identity_id <> identity.identity_id
-    and not track._is_linked(other.identity_id, identity.identity_id, message.occurred_at);
-
-  if v_linked is not null then
-    perform track._lock_people(v_linked || v_linked_to);
-    for i in 1 .. cardinality(v_linked) loop
-      perform track._link(v_linked[i], v_linked_to[i], v_kinds[i], v_linked_at[i]);
-    end loop;
-  end if;
-
-  -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   v_identities := array(
     select distinct identity.identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   );
+
+  with said as materialized (
+    select
+      message.position, message.type, message.occurred_at, message.anonymous_id, message.previous_id,
+      identity.identity_id as linked_identity_id
+    from unnest(v_messages) as message
+    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+    where message.type in ('identify', 'alias')
+  ),
+
+  named as (
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.anonymous_id and other.kind = 'anonymous'
+    where said.type = 'identify'
+
+    union all
+
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    where said.type = 'alias'
+  )
+
+  select
+    array_agg(named.identity_id order by named.position, named.identity_id),
+    array_agg(named.linked_identity_id order by named.position, named.identity_id),
+    array_agg(named.type order by named.position, named.identity_id),
+    array_agg(named.occurred_at order by named.position, named.identity_id)
+  into v_linked, v_linked_to, v_kinds, v_linked_at
+  from named
+  where named.identity_id <> named.linked_identity_id
+    and not track._is_linked(named.identity_id, named.linked_identity_id, named.occurred_at);
+
+  if v_linked is not null then
+    perform track._link_people(v_linked, v_linked_to, v_kinds, v_linked_at, v_identities);
+  end if;
+
+  -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   perform identity.identity_id
   from track.identity
   where identity.identity_id = any (v_identities)

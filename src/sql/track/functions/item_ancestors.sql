@@ -89,9 +89,10 @@ begin
     message = format(
       'items would be parts of each other: %s',
       (
-        select string_agg(format('"%s"', item.external_id), ' → ' order by step.ordinality)
+        select string_agg(format('"%s"', left(item.external_id, 100)), ' → ' order by step.ordinality)
         from unnest(_refuse_item_cycle.path) with ordinality as step (item_id, ordinality)
         join track.item using (item_id)
+        where step.ordinality <= 10
       )
     ),
     hint = 'Give one of them another parent.';

@@ -1,5 +1,192 @@
+/*
+ * A person is a connected component of identities, named after its oldest user, or else its oldest identity. So the
+ * name alone says whether a person has a user, two people who become one keep the name that comes first, and nobody
+ * has to walk through the links to add one: only `track.unlink_identities` does.
+ *
+ * Locks are taken in this order, and each kind at once, so that nobody waits in a circle: rows of `track.person` for
+ * update by whoever links or unlinks; rows of `track.identity` for update by whoever moves them, for key share by
+ * whoever stores something for them.
+ */
+create or replace function track._lock_people(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_people bigint[];
+begin
+  loop
+    begin
+      v_people := array(
+        select distinct identity.person_id
+        from track.identity
+        where identity.identity_id = any (_lock_people.identity_ids)
+        order by identity.person_id
+      );
+      perform person.person_id
+      from track.person
+      where person.person_id = any (v_people)
+      order by person.person_id
+      for update;
+      if v_people = array(
+        select distinct identity.person_id
+        from track.identity
+        where identity.identity_id = any (_lock_people.identity_ids)
+        order by identity.person_id
+      ) then
+        return;
+      end if;
+      raise exception using errcode = 'CF099', message = 'the identities moved to other people meanwhile';
+    exception
+      -- The error gives the locks back, without which the next attempt could wait in a circle.
+      when sqlstate 'CF099' then null;
+    end;
+  end loop;
+end;
+$$;
+
+comment on function track._lock_people(bigint[]) is $$
+Locks the people of some identities: until the transaction ends, nobody else links or unlinks an identity of them.
+$$;
+
+create or replace function track._move_identities(identity_ids bigint[], old_people bigint[], new_people bigint[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz;
+  v_until timestamptz;
+begin
+  insert into track.person (person_id, created_at)
+  select distinct identity.identity_id, identity.created_at
+  from unnest(_move_identities.new_people) as moved (person_id)
+  join track.identity on identity.identity_id = moved.person_id
+  on conflict (person_id) do nothing;
+
+  update track.identity
+  set person_id = moved.new_person_id
+  from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
+  where identity.identity_id = moved.identity_id;
+
+  -- Each event of a person lies in a session or in what is to be refreshed. A browser has been there for a day or so,
+  -- and a new one has no events.
+  select min(period.since), max(period.until)
+  into v_since, v_until
+  from (
+    select stale.since, stale.until
+    from track.stale
+    where stale.person_id = any (_move_identities.old_people)
+    union all
+    select session.started_at, session.ended_at
+    from track.session
+    where session.person_id = any (_move_identities.old_people)
+  ) as period;
+
+  -- Rows move by deletion and insertion: the person is what they are distributed by. Planned each time, so that only
+  -- the months between are touched.
+  if v_since is not null then
+    execute $statement$
+      with gone as (
+        delete from track.event
+        using unnest($1, $2, $3) as moved (identity_id, old_person_id, new_person_id)
+        where event.person_id = moved.old_person_id
+          and event.identity_id = moved.identity_id
+          and event.occurred_at between $4 and $5
+        returning moved.old_person_id, moved.new_person_id, event.*
+      ),
+
+      placed as (
+        insert into track.event (
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        )
+        select new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        from gone
+      )
+
+      insert into track.stale (person_id, since, until)
+      select old_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by old_person_id
+      union all
+      select new_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by new_person_id
+    $statement$
+    using _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people, v_since, v_until;
+  end if;
+
+  with gone as (
+    delete from track.trait
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where trait.person_id = moved.old_person_id
+      and trait.identity_id = moved.identity_id
+    returning moved.new_person_id, trait.*
+  )
+  insert into track.trait (person_id, identity_id, name, value, set_at)
+  select new_person_id, identity_id, name, value, set_at
+  from gone;
+
+  -- What follows from an enrolment or a decision concerns all that a person did.
+  with gone as (
+    delete from track.enrolment
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where enrolment.person_id = moved.old_person_id
+      and enrolment.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, enrolment.*
+  ),
+
+  placed as (
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
+    from gone
+  )
+
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+
+  with gone as (
+    delete from privacy.consent
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where consent.person_id = moved.old_person_id
+      and consent.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, consent.*
+  ),
+
+  placed as (
+    insert into privacy.consent (
+      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    )
+    select
+      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    from gone
+  )
+
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+
+  delete from track.person
+  where person.person_id = any (_move_identities.old_people)
+    and not exists (select from track.identity where identity.person_id = person.person_id);
+end;
+$$;
+
+comment on function track._move_identities(bigint[], bigint[], bigint[]) is $$
+Moves identities and all that came with them, each from its old person to its new one; the three lists have the same length.
+Costs what the identities have. The people and the identities are locked by the caller.
+$$;
+
 create or replace function track._resolve_people(identity_ids bigint[])
-returns int
+returns void
 language plpgsql
 volatile
 -- A definer: it moves the data of people, which no role may write.
@@ -11,7 +198,6 @@ declare
   v_old bigint[];
   v_new bigint[];
 begin
-  -- Each component is named after its oldest user, or else its oldest identity. Whoever is named otherwise moves.
   with recursive reached (start_id, identity_id) as (
     select identity_id, identity_id
     from unnest(_resolve_people.identity_ids) as identity_id
@@ -51,119 +237,19 @@ begin
   from named
   where old_person_id <> new_person_id;
 
-  if v_moved is null then
-    return 0;
+  if v_moved is not null then
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_moved)
+    order by identity.identity_id
+    for update;
+    perform track._move_identities(v_moved, v_old, v_new);
   end if;
-
-  insert into track.person (person_id, created_at)
-  select distinct identity.identity_id, identity.created_at
-  from unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  join track.identity on identity.identity_id = moved.new_person_id
-  on conflict (person_id) do nothing;
-
-  update track.identity
-  set person_id = moved.new_person_id
-  from unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  where identity.identity_id = moved.identity_id;
-
-  -- Rows move by deletion and insertion: the person is what they are distributed by.
-  with gone as (
-    delete from track.event
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where event.person_id = moved.old_person_id
-      and event.identity_id = moved.identity_id
-    returning moved.new_person_id, event.*
-  )
-  insert into track.event (
-    person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
-  )
-  select new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
-  from gone;
-
-  with gone as (
-    delete from track.trait
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where trait.person_id = moved.old_person_id
-      and trait.identity_id = moved.identity_id
-    returning moved.new_person_id, trait.*
-  )
-  insert into track.trait (person_id, identity_id, name, value, set_at)
-  select new_person_id, identity_id, name, value, set_at
-  from gone;
-
-  with gone as (
-    delete from track.enrolment
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where enrolment.person_id = moved.old_person_id
-      and enrolment.identity_id = moved.identity_id
-    returning moved.new_person_id, enrolment.*
-  )
-  insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
-  select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
-  from gone;
-
-  with gone as (
-    delete from privacy.consent
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where consent.person_id = moved.old_person_id
-      and consent.identity_id = moved.identity_id
-    returning moved.new_person_id, consent.*
-  )
-  insert into privacy.consent (
-    person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-  )
-  select
-    new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-  from gone;
-
-  insert into track.stale (person_id, since, until)
-  select person_id, '-infinity', 'infinity'
-  from (
-    select unnest(v_old)
-    union
-    select unnest(v_new)
-  ) as touched (person_id);
-
-  delete from track.person
-  using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  where person.person_id = moved.old_person_id
-    and not exists (select from track.identity where identity.person_id = moved.old_person_id);
-
-  return cardinality(v_moved);
 end;
 $$;
 
 comment on function track._resolve_people(bigint[]) is $$
-Resolves the components of the given identities to people anew and moves what belongs to them; returns how many identities changed hands.
-$$;
-
-create or replace function track._lock_people(identity_ids bigint[])
-returns void
-language plpgsql
-volatile
--- A definer: it locks rows of track.identity and track.person, which takes a right to write them.
-security definer
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  -- One at a time: two links that are made at once could each miss the other's component.
-  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
-
-  -- And nobody stores anything for these people meanwhile. All at once and in order, as track.ingest does, so that nobody waits in a circle.
-  perform identity.identity_id
-  from track.identity
-  where identity.person_id in (
-    select named.person_id
-    from track.identity as named
-    where named.identity_id = any (_lock_people.identity_ids)
-  )
-  order by identity.identity_id
-  for update;
-end;
-$$;
-
-comment on function track._lock_people(bigint[]) is $$
-Keeps everybody else from linking identities, and from storing anything for the people of these ones, until the transaction ends.
+Walks through the links of some identities and moves whoever is not with the person that they resolve to. `track._lock_people` comes first.
 $$;
 
 create or replace function track._is_linked(identity_id bigint, linked_identity_id bigint, linked_at timestamptz)
@@ -185,43 +271,129 @@ comment on function track._is_linked(bigint, bigint, timestamptz) is $$
 Whether an identity is linked to another one already, or was taken back from it after the given time: nothing to do.
 $$;
 
-create or replace function track._link(identity_id bigint, linked_identity_id bigint, kind text, linked_at timestamptz)
-returns boolean
+create or replace function track._link_people(
+  identity_ids bigint[],
+  linked_identity_ids bigint[],
+  kinds text[],
+  linked_at timestamptz[],
+  also_locked bigint[] default '{}'
+)
+returns int
 language plpgsql
 volatile
 -- A definer: it writes track.identity_link, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
+  -- Whose identities are linked: first those who have a user, each group by age. Below, a person is its place here.
+  v_people bigint[];
+  v_users int;
+  -- For each link that is not made yet, in order: its place in the arguments, its kind, and whom it joins.
+  v_links int[];
+  v_is_identify boolean[];
+  v_froms int[];
+  v_tos int[];
+  -- For each person one that it is joined to, or itself; following it leads to the one whose name all will have.
+  v_joined int[];
+  v_from int;
+  v_to int;
+  v_made int[] := '{}';
+  v_moved bigint[];
+  v_old bigint[];
+  v_new bigint[];
 begin
-  if track._is_linked(_link.identity_id, _link.linked_identity_id, _link.linked_at) then
-    return false;
+  perform track._lock_people(v_ends);
+
+  select array_agg(person_id order by is_user desc, person_id), count(*) filter (where is_user)
+  into v_people, v_users
+  from (
+    select distinct identity.person_id, name.kind = 'user' as is_user
+    from track.identity
+    join track.identity as name on name.identity_id = identity.person_id
+    where identity.identity_id = any (v_ends)
+  ) as person;
+
+  select
+    array_agg(link.position order by link.position),
+    array_agg(link.kind = 'identify' order by link.position),
+    array_agg(person.place order by link.position),
+    array_agg(linked_person.place order by link.position)
+  into v_links, v_is_identify, v_froms, v_tos
+  from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
+    with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+  join track.identity on identity.identity_id = link.identity_id
+  join track.identity as linked on linked.identity_id = link.linked_identity_id
+  join unnest(v_people) with ordinality as person (person_id, place) on person.person_id = identity.person_id
+  join unnest(v_people) with ordinality as linked_person (person_id, place) on linked_person.person_id = linked.person_id
+  where not track._is_linked(link.identity_id, link.linked_identity_id, link.linked_at);
+
+  v_joined := array(select generate_series(1, cardinality(v_people)));
+  for i in 1 .. coalesce(cardinality(v_links), 0) loop
+    v_from := v_froms[i];
+    while v_joined[v_from] <> v_from loop
+      v_joined[v_from] := v_joined[v_joined[v_from]];
+      v_from := v_joined[v_from];
+    end loop;
+    v_to := v_tos[i];
+    while v_joined[v_to] <> v_to loop
+      v_joined[v_to] := v_joined[v_joined[v_to]];
+      v_to := v_joined[v_to];
+    end loop;
+    -- A browser that belongs to one user already is shared: its past stays with that user.
+    continue when v_is_identify[i] and v_from <> v_to and v_from <= v_users;
+    v_joined[greatest(v_from, v_to)] := least(v_from, v_to);
+    v_made := v_made || v_links[i];
+  end loop;
+
+  if v_made = '{}' then
+    return 0;
   end if;
 
-  -- A browser that belongs to one user already is shared: its past stays with that user.
-  if _link.kind = 'identify' and exists (
-    select
-    from track.identity as other
-    join track.identity as linked on linked.identity_id = _link.linked_identity_id
-    join track.identity as owner on owner.person_id = other.person_id and owner.kind = 'user'
-    where other.identity_id = _link.identity_id
-      and other.person_id <> linked.person_id
-  ) then
-    return false;
-  end if;
+  -- Nobody is joined to somebody behind, so one pass leads everybody to the end.
+  for i in 1 .. cardinality(v_people) loop
+    v_joined[i] := v_joined[v_joined[i]];
+  end loop;
+
+  select
+    array_agg(identity.identity_id),
+    array_agg(identity.person_id),
+    array_agg(joined.person_id)
+  into v_moved, v_old, v_new
+  from unnest(v_people, v_joined) with ordinality as person (person_id, joined, place)
+  join unnest(v_people) with ordinality as joined (person_id, place) on joined.place = person.joined
+  join track.identity on identity.person_id = person.person_id
+  where person.joined <> person.place;
+
+  -- And nobody stores anything for these meanwhile.
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (v_ends || v_moved || _link_people.also_locked)
+  order by identity.identity_id
+  for update;
 
   insert into track.identity_link (identity_id, linked_identity_id, kind, linked_at)
-  values (_link.identity_id, _link.linked_identity_id, _link.kind, _link.linked_at)
+  select distinct on (link.identity_id, link.linked_identity_id)
+    link.identity_id, link.linked_identity_id, link.kind, link.linked_at
+  from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
+    with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+  join unnest(v_made) as made (position) using (position)
+  order by link.identity_id, link.linked_identity_id, link.position
   on conflict on constraint identity_link_pkey do update
   set kind = excluded.kind, linked_at = excluded.linked_at, unlinked_at = null;
 
-  perform track._resolve_people(array[_link.identity_id]);
-  return true;
+  if v_moved is not null then
+    perform track._move_identities(v_moved, v_old, v_new);
+  end if;
+  return cardinality(v_made);
 end;
 $$;
 
-comment on function track._link(bigint, bigint, text, timestamptz) is $$
-Links an identity to another one, unless it is already, was taken back later, or an `identify` would join two users. `track._lock_people` comes first.
+comment on function track._link_people(bigint[], bigint[], text[], timestamptz[], bigint[]) is $$
+Links identities to others, one link after the other as the lists of the same length say, and moves what belongs to whom once at the end; returns how many links were made.
+A link is left out that is there already, that was taken back later, or that would join two users by an `identify`.
+`also_locked`: identities that the caller will store something for, and has to lock with these.
 $$;
 
 create or replace function track.link_identities(person text, other text)
@@ -251,17 +423,19 @@ begin
   if v_person_id is null or v_other_id is null then
     raise exception using
       errcode = 'CF002',
-      message = format('nobody is known as "%s"', case when v_person_id is null then link_identities.person else link_identities.other end),
+      message = format(
+        'nobody is known as "%s"',
+        left(case when v_person_id is null then link_identities.person else link_identities.other end, 100)
+      ),
       hint = 'Give the userId or anonymousId that was sent with events.';
   end if;
   if v_person_id = v_other_id then
     raise exception using
       errcode = 'CF001',
-      message = format('"%s" would be linked to itself', link_identities.person),
+      message = format('"%s" would be linked to itself', left(link_identities.person, 100)),
       hint = 'Give two different names.';
   end if;
-  perform track._lock_people(array[v_other_id, v_person_id]);
-  return track._link(v_other_id, v_person_id, 'alias', clock_timestamp());
+  return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
 end;
 $$;
 

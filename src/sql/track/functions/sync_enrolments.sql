@@ -71,7 +71,7 @@ begin
       errcode = 'CF001',
       message = format(
         'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
-        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(v_bad.status, 'active')
+        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(left(v_bad.status, 100), 'active')
       ),
       hint = 'An enrolment needs a person, an item and a time; its status is active, completed or dropped.';
   end if;
@@ -142,7 +142,7 @@ exception
   when data_exception then
     raise exception using
       errcode = 'CF001',
-      message = format('a value of an enrolment can''t be stored: %s', sqlerrm),
+      message = format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
       hint = 'Give a view whose columns have the types of track.enrolment, and texts for person and item.';
 end;
 $$;

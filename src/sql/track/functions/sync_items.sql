@@ -71,8 +71,8 @@ begin
   if v_missing is not null then
     raise exception using
       errcode = 'CF002',
-      message = format('%s has no column "%s"', source, v_missing),
-      hint = format('It has %s. Give a view that names the columns as needed.', array_to_string(v_present, ', '));
+      message = format('%s has no column "%s"', source, left(v_missing, 100)),
+      hint = format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500));
   end if;
   return needed || array(select name from unnest(possible) as name where name = any (v_present));
 end;
@@ -186,7 +186,7 @@ exception
   when data_exception then
     raise exception using
       errcode = 'CF001',
-      message = format('a value of an item can''t be stored: %s', sqlerrm),
+      message = format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
       hint = 'Give a view whose columns have the types of track.item.';
 end;
 $$;

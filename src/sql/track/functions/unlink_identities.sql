@@ -34,7 +34,7 @@ begin
   if v_ends is null then
     raise exception using
       errcode = 'CF002',
-      message = format('"%s" and "%s" are not linked', unlink_identities.person, unlink_identities.other),
+      message = format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
       hint = 'The table track.identity_link lists the links that hold.';
   end if;
 

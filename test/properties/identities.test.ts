@@ -1,0 +1,162 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ingest, type Message } from "../sql/track/messages.ts";
+import { type Queries, testDatabase } from "../support/database.ts";
+
+const database = await testDatabase();
+
+const user = fc.constantFrom("ada", "ben", "eve");
+const browser = fc.constantFrom("b1", "b2", "b3", "b4");
+/** Long ago, or later than any `unlink_identities` of this run. */
+const time = fc.constantFrom("2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z", "later");
+
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("identify"), userId: user, anonymousId: browser, time }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant("alias"), userId: user, previousId: fc.oneof(user, browser), time }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("track"), userId: user, time }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("track"), anonymousId: browser, time }) },
+);
+
+const unlink = fc.tuple(fc.oneof(user, browser), fc.oneof(user, browser));
+
+function toMessage({ time: at, ...fields }: { type: string; time: string }, index: number): Message {
+  return {
+    ...fields,
+    messageId: `m${index}`,
+    event: fields.type === "track" ? "Task Submitted" : undefined,
+    traits: fields.type === "identify" ? { step: index } : undefined,
+    timestamp: at === "later" ? new Date(Date.now() + 30 * 60_000).toISOString().slice(0, 15).concat("0:00Z") : at,
+  };
+}
+
+/** People, links, events and traits by names, for the keys depend on how the messages came. */
+const read = async (db: Queries): Promise<object> => ({
+  people: (
+    await db.rows<{ names: string[] }>(
+      "select array_agg(kind || ' ' || external_id order by 1) as names from track.identity group by person_id",
+    )
+  )
+    .map(({ names }) => names.toSorted().join(", "))
+    .toSorted(),
+  links: await db.rows(
+    `select one.kind as from_kind, one.external_id as from_name, other.external_id as to_name, link.kind, link.linked_at, link.unlinked_at is null as holds
+     from track.identity_link as link
+     join track.identity as one using (identity_id)
+     join track.identity as other on other.identity_id = linked_identity_id
+     order by 1, 2, 3`,
+  ),
+  traits: await db.rows(
+    "select kind, external_id, name, value from track.trait join track.identity using (identity_id) order by 1, 2, 3",
+  ),
+  events: await db.value("select count(*) from track.event"),
+});
+
+/** What holds at any time, each as a query for what breaks it. */
+const broken = {
+  "a person is a component of the links that hold, named after the oldest user, or else the oldest identity": `
+    with recursive reached (start_id, identity_id) as (
+      select identity_id, identity_id from track.identity
+      union
+      select start_id, case reached.identity_id when link.identity_id then link.linked_identity_id else link.identity_id end
+      from reached
+      join track.identity_link as link
+        on reached.identity_id in (link.identity_id, link.linked_identity_id) and link.unlinked_at is null
+    ), named as (
+      select distinct on (start_id) start_id as identity_id, identity.identity_id as person_id
+      from reached join track.identity using (identity_id)
+      order by start_id, identity.kind = 'user' desc, identity.identity_id
+    )
+    select count(*) from named join track.identity using (identity_id) where identity.person_id <> named.person_id`,
+  "each person has identities, and each identity a person": `
+    select count(*) from track.person full join (select distinct person_id from track.identity) as named using (person_id)
+    where person is null or named is null`,
+  "events are with the person of their identity":
+    "select count(*) from track.event join track.identity using (identity_id) where event.person_id <> identity.person_id",
+  "traits are with the person of their identity":
+    "select count(*) from track.trait join track.identity using (identity_id) where trait.person_id <> identity.person_id",
+  "decisions are with the person of their identity":
+    "select count(*) from privacy.consent join track.identity using (identity_id) where consent.person_id <> identity.person_id",
+  "each event lies in a session or in what is to be refreshed": `
+    select count(*) from track.event
+    where person_id <> 0
+      and not exists (select from track.stale where stale.person_id = event.person_id and occurred_at between since and until)
+      and not exists (
+        select from track.session where session.person_id = event.person_id and occurred_at between started_at and ended_at
+      )`,
+};
+
+async function expectSound(db: Queries): Promise<void> {
+  for (const [rule, sql] of Object.entries(broken)) expect([rule, await db.value(sql)]).toEqual([rule, "0"]);
+}
+
+describe("links of a batch", () => {
+  test("are what the same messages give one after another, whatever was linked and unlinked before", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 8 }),
+        fc.array(unlink, { maxLength: 3 }),
+        fc.boolean(),
+        fc.array(step, { minLength: 1, maxLength: 14 }),
+        async (before, unlinks, refreshed, steps) => {
+          const messages = steps.map(toMessage);
+          const ways = [[messages], messages.map((one) => [one])];
+          const states = [];
+          for (const batches of ways) {
+            states.push(
+              await database.as("postgres", {}, async (db) => {
+                for (const [index, one] of before.entries()) await ingest(db, [toMessage(one, -1 - index)]);
+                if (refreshed) await db.query("select track.refresh_sessions()");
+                for (const pair of unlinks) {
+                  const { count } = (
+                    await db.rows<{ count: number }>(
+                      `select count(*)::int from track.identity_link
+                       join track.identity as one using (identity_id)
+                       join track.identity as other on other.identity_id = linked_identity_id
+                       where unlinked_at is null
+                         and ((one.external_id, other.external_id) = ($1, $2) or (one.external_id, other.external_id) = ($2, $1))`,
+                      pair,
+                    )
+                  )[0] ?? { count: 0 };
+                  if (count > 0) await db.query("select track.unlink_identities($1, $2)", pair);
+                }
+                await expectSound(db);
+                for (const batch of batches) await ingest(db, batch);
+                await expectSound(db);
+                const state = await read(db);
+                await db.query("select track.refresh_sessions()");
+                await expectSound(db);
+                return state;
+              }),
+            );
+          }
+          expect(states[0]).toEqual(states[1]);
+        },
+      ),
+      { numRuns: database.native ? 100 : 40 },
+    );
+  });
+
+  test("a chain of names in any order is one person, named after the oldest", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const alias = (index: number): Message => ({
+        type: "alias",
+        messageId: `chain-${index}`,
+        previousId: `u${index}`,
+        userId: `u${index + 1}`,
+      });
+      // Neighbours, then the joints between every four, eight, …: whoever was joined is joined again and again.
+      const order = Array.from({ length: 500 }, (_, index) => index).toSorted(
+        (one, other) => (one & -one) - (other & -other) || one - other,
+      );
+      await ingest(db, order.map(alias));
+      expect(
+        await db.rows(
+          "select count(distinct person_id)::int as people, min(person_id) = min(identity_id) as oldest from track.identity where kind = 'user'",
+        ),
+      ).toEqual([{ people: 1, oldest: true }]);
+    });
+  });
+});
