@@ -63,6 +63,7 @@ Examples:
             options.role ?? "none",
             options.person ?? "",
           ]);
+          if (options.person !== undefined) await client.query("select track.sign_in()");
         }
         const answer: unknown = await client.query({ text, rowMode: "array" });
         if (asSomebody) await client.query("commit");

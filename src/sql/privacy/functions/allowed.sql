@@ -1,10 +1,15 @@
 create or replace function privacy.allowed(person_id bigint, purpose text)
 returns boolean
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select coalesce(
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = allowed.purpose);
+begin
+  -- Null for an unknown purpose, of which there are no decisions either.
+  return coalesce(
     (
       select consent.granted
       from privacy.consent
@@ -13,11 +18,10 @@ begin atomic
       order by consent.decided_at desc, consent.recorded_at desc
       limit 1
     ),
-    purpose.basis <> 'consent'
-  )
-  from privacy.purpose
-  where purpose.purpose = allowed.purpose;
+    v_by_default
+  );
 end;
+$$;
 
 comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField
