@@ -8,6 +8,8 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = 'analytics');
@@ -52,9 +54,15 @@ begin
         case when bool_and(enrolment.ended_at is not null) then max(enrolment.ended_at) end as ended_at
       from track.enrolment
       join size on size.course_id = enrolment.item_id
-      left join privacy.latest_decisions('analytics') as decision on decision.person_id = enrolment.person_id
       where enrolment.person_id <> 0
-        and coalesce(decision.granted, v_by_default)
+        -- Allowed unless decided otherwise, or the other way round.
+        and v_by_default <> (
+          enrolment.person_id in (
+            select decision.person_id
+            from privacy.latest_decisions('analytics') as decision
+            where decision.granted <> v_by_default
+          )
+        )
       group by enrolment.person_id, enrolment.item_id
     ) as enrolled
     join moment on enrolled.enrolled_at < moment.as_of and (enrolled.ended_at is null or enrolled.ended_at >= moment.as_of)
@@ -250,6 +258,8 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query

@@ -6,6 +6,8 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   -- Whole days come from the rollup, the hours before the first and after the last of them from the events.

@@ -5,20 +5,21 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = allowed.purpose);
 begin
-  -- Null for an unknown purpose, of which there are no decisions either.
-  return coalesce(
-    (
-      select consent.granted
-      from privacy.consent
-      where consent.person_id = allowed.person_id
-        and consent.purpose = allowed.purpose
-      order by consent.decided_at desc, consent.recorded_at desc
-      limit 1
-    ),
-    v_by_default
+  return (
+    select coalesce(
+      (
+        select consent.granted
+        from privacy.consent
+        where consent.person_id = allowed.person_id
+          and consent.purpose = allowed.purpose
+        order by consent.decided_at desc, consent.recorded_at desc
+        limit 1
+      ),
+      purpose.basis <> 'consent'
+    )
+    from privacy.purpose
+    where purpose.purpose = allowed.purpose
   );
 end;
 $$;

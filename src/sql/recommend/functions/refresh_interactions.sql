@@ -35,8 +35,14 @@ begin
   v_allowed := array(
     select changed.person_id
     from unnest(v_people) as changed (person_id)
-    left join privacy.latest_decisions('personalization', v_people) as decision on decision.person_id = changed.person_id
-    where coalesce(decision.granted, v_by_default)
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      changed.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization', v_people) as decision
+        where decision.granted <> v_by_default
+      )
+    )
   );
 
   with fresh as materialized (

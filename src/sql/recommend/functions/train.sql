@@ -24,8 +24,14 @@ begin
   allowed as (
     select leaf.*
     from leaf
-    left join privacy.latest_decisions('personalization') as decision on decision.person_id = leaf.person_id
-    where coalesce(decision.granted, v_by_default)
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      leaf.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization') as decision
+        where decision.granted <> v_by_default
+      )
+    )
   )
 
   select
