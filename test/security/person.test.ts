@@ -66,12 +66,13 @@ describe.each(
 
 describe("track.sign_in", () => {
   test("shows a person her rows; the name alone shows nothing", async () => {
+    const ada = await key("ada");
     await database.as("insights_learner", {}, async (db) => {
       await db.query("select set_config('insights.person', 'ada', true)");
       expect(await db.rows("select * from track.event")).toEqual([]);
-      expect(await db.value("select track.sign_in()")).toBe(await key("ada"));
+      expect(await db.value("select track.sign_in()")).toBe(ada);
       const seen = await db.rows<{ person_id: string }>("select distinct person_id from track.event");
-      expect(seen).toEqual([{ person_id: await key("ada") }]);
+      expect(seen).toEqual([{ person_id: ada }]);
     });
   });
 
