@@ -12,7 +12,11 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = 'analytics');
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'analytics'
+  );
 begin
   return query
   with moment as materialized (

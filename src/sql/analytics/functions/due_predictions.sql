@@ -14,7 +14,10 @@ declare
 begin
   select
     min(activity.day)::timestamp at time zone 'UTC',
-    least((max(activity.day) + 1)::timestamp at time zone 'UTC', date_trunc('day', now() at time zone 'UTC') at time zone 'UTC')
+    least(
+      (max(activity.day) + 1)::timestamp at time zone 'UTC',
+      date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
+    )
   into v_begun_at, v_complete_at
   from analytics.activity;
 

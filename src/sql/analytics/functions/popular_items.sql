@@ -11,7 +11,9 @@ set plan_cache_mode to force_custom_plan
 as $$
 declare
   -- Whole days come from the rollup, the hours before the first and after the last of them from the events.
-  v_first_day constant date := (_popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
+  v_first_day constant date := (
+    _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
+  )::date;
   v_end_day constant date := (_popular_items.until at time zone 'UTC')::date;
   v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
   v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
@@ -64,7 +66,10 @@ begin
       select case
         when _popular_items.half_life is null then 1.0::float8
         -- A weight of 2 to the power of -1000 is none; below that the power would raise an underflow.
-        else 0.5 ^ least(1000, (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8)
+        else 0.5 ^ least(
+          1000,
+          (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
+        )
       end as weight
     ) as aged
     left join track.item_ancestor as ancestor

@@ -10,7 +10,8 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days come from the rollup; the hours before the first and after the last of them, and a trend by hour, from the events.
+  -- Whole days come from the rollup; the hours before the first and after the last of them come from the events, and so
+  -- does a trend by hour.
   v_by_hour constant boolean := _trend.bucket = 'hour';
   v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
   v_end_day constant date := (_trend.until at time zone 'UTC')::date;

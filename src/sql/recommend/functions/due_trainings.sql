@@ -48,7 +48,9 @@ begin
     ) as owned;
 
     if v_known.data_watermark is null and v_people >= v_fewest_people
-      or v_known.data_watermark is not null and v_interactions > 0 and v_interactions >= due_trainings.share * v_known.row_count
+      or v_known.data_watermark is not null
+        and v_interactions > 0
+        and v_interactions >= due_trainings.share * v_known.row_count
     then
       return next v_known.kind;
     end if;

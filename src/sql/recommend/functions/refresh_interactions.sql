@@ -13,7 +13,11 @@ set jit to off
 as $$
 declare
   v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
-  v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = 'personalization');
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
   v_allowed bigint[];
 begin
   delete from track.changed

@@ -6,7 +6,11 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
-  v_by_default constant boolean := (select purpose.basis <> 'consent' from privacy.purpose where purpose.purpose = 'personalization');
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
 begin
   return query
   with leaf as (

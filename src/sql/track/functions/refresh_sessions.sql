@@ -46,7 +46,10 @@ begin
   ),
 
   widened as (
-    select taken.person_id, taken.since - v_setting.session_timeout as since, taken.until + v_setting.session_timeout as until
+    select
+      taken.person_id,
+      taken.since - v_setting.session_timeout as since,
+      taken.until + v_setting.session_timeout as until
     from taken
   ),
 
