@@ -109,6 +109,7 @@ await client.query("begin");
 await client.query("set local role insights_learner");
 await latencies("recommend.for_me, under row security", people, async (person) => {
   await client.query("select set_config('insights.person', $1, true)", [person]);
+  await client.query("select track.sign_in()");
   return client.query({ name: "for_me", text: "select to_json(r) from recommend.for_me() as r" });
 });
 await client.query("rollback");

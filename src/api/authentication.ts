@@ -259,6 +259,8 @@ export function requestSettings({ role, person, source }: Identity): Record<stri
   return {
     role: `insights_${role}`,
     "insights.person": person ?? "",
+    // Nobody, until the transaction has looked the person up.
+    "insights.person_id": "",
     "insights.source": source ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",

@@ -11,6 +11,7 @@ import { type Authenticate, AuthenticationError, type Identity, requestSettings,
 import { createGate, takeTurns, wasBusy } from "./connections.ts";
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
+import { PersonPlugin } from "./person.ts";
 
 export { createAuthenticate, type Identity, requestSettings } from "./authentication.ts";
 
@@ -71,6 +72,34 @@ const RoomsPlugin: GraphileConfig.Plugin = {
         });
         // Partitions come and go, the API stays.
         keep(introspection.classes, ({ _id, relispartition }) => !relispartition && !holders.has(_id));
+      },
+    },
+  },
+};
+
+/** A big table has its foreign keys as tags too, for where it is distributed and has no others: each counts once. */
+const ForeignKeysPlugin: GraphileConfig.Plugin = {
+  name: "InsightsForeignKeysPlugin",
+  version: "1.0.0",
+  gather: {
+    hooks: {
+      pgIntrospection_introspection: {
+        after: ["InsightsRoomsPlugin"],
+        before: ["PgFakeConstraintsPlugin"],
+        callback(_info, { introspection }) {
+          for (const pgClass of introspection.classes) {
+            const { tags } = pgClass.getTagsAndDescription();
+            if (tags["foreignKey"] === undefined) continue;
+            const constrained = pgClass
+              .getConstraints()
+              .filter(({ contype }) => contype === "f")
+              .map((key) => `(${key.getAttributes()?.map((column) => column.attname)}) references `);
+            tags["foreignKey"] = [tags["foreignKey"]]
+              .flat()
+              .map(String)
+              .filter((tag) => !constrained.some((start) => tag.startsWith(start)));
+          }
+        },
       },
     },
   },
@@ -223,7 +252,15 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
  */
 export const preset: GraphileConfig.Preset = {
   extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
-  plugins: [RoomsPlugin, BatchPlugin, InfinityPlugin, AuthenticationPlugin, LimitsPlugin],
+  plugins: [
+    RoomsPlugin,
+    ForeignKeysPlugin,
+    BatchPlugin,
+    InfinityPlugin,
+    AuthenticationPlugin,
+    PersonPlugin,
+    LimitsPlugin,
+  ],
   gather: { pgStrictFunctions: true },
   schema: { sortExport: true },
   grafast: {

@@ -81,6 +81,7 @@ Examples:
             options.role ?? "none",
             options.person ?? "",
           ]);
+          if (options.person !== undefined) await client.query("select track.sign_in()");
         }
         const answer: unknown = await client
           .query({ text: [text, ...after].join("\n;"), rowMode: "array" })

@@ -120,12 +120,14 @@
 
 -- privacy
 --!include privacy/functions/allowed.sql
+--!include privacy/functions/latest_decisions.sql
 --!include privacy/functions/record_consent.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
 -- track
 --!include track/functions/current_person_id.sql
+--!include track/functions/sign_in.sql
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
 --!include track/functions/item_ancestors.sql

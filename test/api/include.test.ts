@@ -43,13 +43,15 @@ test("the preset in a PostGraphile that serves the application's own tables and 
     resolvedPreset,
     requestContext: {},
     source:
-      "{ lessons { nodes { owner } } recommendForMe(top: 1) { nodes { item } } trackIdentities { nodes { externalId } } }",
+      "{ lessons { nodes { owner } } recommendForMe(top: 1) { nodes { item } } trackIdentities { nodes { externalId } } trackTraits { nodes { value } } }",
   });
   expect(JSON.parse(JSON.stringify(answer))).toMatchObject({
     data: {
       lessons: { nodes: [{ owner: "ada" }] },
       recommendForMe: { nodes: [{ item: expect.stringContaining("course-") }] },
       trackIdentities: { nodes: expect.arrayContaining([{ externalId: "ada" }]) },
+      // Whose rows these are, the preset asks the database, in the service of the application too.
+      trackTraits: { nodes: [{ value: "plan of ada" }] },
     },
   });
 });

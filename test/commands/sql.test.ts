@@ -38,15 +38,19 @@ test("a command without rows says what it did", async () => {
 });
 
 test("as a role and a person, row security holds", async () => {
+  for (const userId of ["ada", "ben"])
+    await sql([
+      `select track.ingest('[{"type": "track", "event": "Task Submitted", "messageId": "${userId}", "userId": "${userId}"}]')`,
+    ]);
   const { text } = await sql([
     "--json",
     "--role",
     "insights_learner",
     "--person",
     "ada",
-    "select current_user as role, current_setting('insights.person') as person",
+    "select current_user as role, current_setting('insights.person') as person, (select count(*)::int from track.event) as events",
   ]);
-  expect(JSON.parse(text)).toEqual([{ role: "insights_learner", person: "ada" }]);
+  expect(JSON.parse(text)).toEqual([{ role: "insights_learner", person: "ada", events: 1 }]);
   const refused = await sql(["--role", "insights_visitor", "select * from privacy.consent"]);
   expect(refused).toMatchObject({ code: 1, text: expect.stringContaining("permission denied") });
 });

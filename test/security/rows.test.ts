@@ -202,7 +202,7 @@ describe("functions", () => {
     ).map(({ name }) => name);
 
   test("a visitor may send events and read nothing", async () => {
-    expect(await may("visitor")).toEqual(["track.current_person_id", "track.ingest"]);
+    expect(await may("visitor")).toEqual(["track.current_person_id", "track.ingest", "track.sign_in"]);
   });
 
   test("a learner may send events, and ask about herself and the catalogue", async () => {
@@ -215,6 +215,7 @@ describe("functions", () => {
       "track.ingest",
       "track.my_journey",
       "track.record_my_consent",
+      "track.sign_in",
     ]);
   });
 

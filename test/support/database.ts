@@ -28,7 +28,7 @@ export interface TestDatabase extends Queries {
   /** A connection string, for code that opens its own connections. */
   url(): string;
   /**
-   * One transaction under a role and settings, such as `{ "insights.person": "ada" }`; rolled back at the end.
+   * One transaction under a role and settings, such as `{ "insights.person": "ada" }`, who is signed in; rolled back at the end.
    * Queries inside go through the callback's argument: on the embedded database any other would wait for ever.
    */
   as<T>(role: string, settings: Record<string, string>, work: (db: Queries) => Promise<T>): Promise<T>;
@@ -124,6 +124,7 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
         await client.query("select set_config(name, value, true) from json_each_text($1) as setting (name, value)", [
           JSON.stringify({ ...settings, role }),
         ]);
+        if ("insights.person" in settings) await client.query("select track.sign_in()");
         // An expected error must not spoil the transaction for the statements after it.
         const guard = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> => {
           await client.query("savepoint attempt");

@@ -32,6 +32,8 @@ create table analytics.activity (
 
 comment on table analytics.activity is $$
 @behavior -*
+@foreignKey (event_type_id) references track.event_type (event_type_id)
+@foreignKey (item_id) references track.item (item_id)
 What each person did on each day (UTC), by event type and item: the rollup behind popularity and trends.
 One row a person makes distinct people exact over any period,
 and deletions and moves as exact as additions. Kept by `analytics.refresh_activity`.
@@ -51,6 +53,9 @@ insert into track.consumer (consumer, description) values ('analytics.activity',
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Who was active.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 create type analytics.popular_item as (
   rank int,

@@ -47,6 +47,7 @@ create table privacy.consent (
 );
 
 comment on table privacy.consent is $$
+@foreignKey (purpose) references privacy.purpose (purpose)
 Every decision of a person about a purpose, append-only; the latest one holds.
 $$;
 comment on column privacy.consent.person_id is $$Whose decision it is.$$;

@@ -16,6 +16,6 @@ create policy admins_change on recommend.event_weight to insights_admin using (t
 
 drop policy if exists own on recommend.interaction;
 create policy own on recommend.interaction for select to insights_learner
-using (person_id = (select track.current_person_id()));
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 drop policy if exists all_people on recommend.interaction;
 create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker using (true);

@@ -105,6 +105,7 @@ create table recommend.interaction (
 );
 
 comment on table recommend.interaction is $$
+@foreignKey (item_id) references track.item (item_id)
 What each person has to do with each item, from the events that `recommend.event_weight` lists. Kept by `recommend.refresh_interactions`, always what a computation from scratch would give.
 Rows are of the items that the events name; a course gets the sum of what it contains when a model is trained or asked.
 $$;
@@ -123,6 +124,9 @@ insert into track.consumer (consumer, description) values ('recommend.interactio
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 /* ---------------------------------------------------------------------------------------------------- models -- */
 

@@ -34,6 +34,10 @@ create policy everybody on track.source for select using (true);
 drop policy if exists everybody on track.consumer;
 create policy everybody on track.consumer for select using (true);
 
+/*
+ * The person is a setting of the transaction, made by track.sign_in(), and no look-up in a table, which a policy of a distributed table cannot
+ * have. Person 0 holds what was kept without its person, and is nobody to sign in as.
+ */
 do $$
 declare
   v_table text;
@@ -42,7 +46,10 @@ begin
   loop
     execute format('drop policy if exists own on track.%I', v_table);
     execute format(
-      'create policy own on track.%I for select to insights_learner using (person_id = (select track.current_person_id()))',
+      $policy$
+      create policy own on track.%I for select to insights_learner
+      using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint)
+      $policy$,
       v_table
     );
     execute format('drop policy if exists all_people on track.%I', v_table);
@@ -54,10 +61,16 @@ $$;
 drop policy if exists own on track.identity_link;
 create policy own on track.identity_link for select to insights_learner
 using (
-  linked_identity_id in (select identity_id from track.identity where person_id = (select track.current_person_id()))
+  linked_identity_id in (
+    select identity_id
+    from track.identity
+    where person_id <> 0
+      and person_id = nullif(current_setting('insights.person_id', true), '')::bigint
+  )
 );
 drop policy if exists all_people on track.identity_link;
 create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker using (true);
 
 drop policy if exists own on privacy.consent;
-create policy own on privacy.consent for select to insights_learner using (person_id = (select track.current_person_id()));
+create policy own on privacy.consent for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);

@@ -123,6 +123,7 @@ create table track.trait (
 );
 
 comment on table track.trait is $$
+@foreignKey (identity_id) references track.identity (identity_id)
 What `identify` said about a person, each trait as last said by time of the message, whatever the order of arrival. `timezone` is the client's IANA time zone.
 $$;
 comment on column track.trait.person_id is $$Whose.$$;
@@ -214,6 +215,8 @@ create table track.enrolment (
 );
 
 comment on table track.enrolment is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (identity_id) references track.identity (identity_id)
 Who is enrolled in what, as the application's own table says.
 $$;
 comment on column track.enrolment.person_id is $$Who.$$;
@@ -321,6 +324,8 @@ create table track.session (
 );
 
 comment on table track.session is $$
+@foreignKey (entry_item_id) references track.item (item_id)
+@foreignKey (exit_item_id) references track.item (item_id)
 Runs of events of a person without a pause longer than the time-out. Derived from the events, always what a recomputation would give.
 $$;
 comment on column track.session.person_id is $$Whose.$$;
@@ -335,7 +340,7 @@ comment on column track.session.entry_item_id is $$First item that was touched.$
 comment on column track.session.exit_item_id is $$Last item that was touched.$$;
 
 create index session_started on track.session (started_at);
-create index session_person_started on track.session (person_id, started_at);
+create index session_person_ended on track.session (person_id, ended_at, started_at);
 create index session_entry_item on track.session (entry_item_id);
 create index session_exit_item on track.session (exit_item_id);
 
@@ -354,6 +359,7 @@ create table track.page_view (
 );
 
 comment on table track.page_view is $$
+@foreignKey (item_id) references track.item (item_id)
 Page views with the time that was spent on them. Derived from the events, always what a recomputation would give.
 Heartbeats count by Snowplow's formula, heartbeat * (distinct beats - 1) + minimum visit; in a session without any, the gaps between the events up to the next view count, each capped.
 $$;
@@ -414,6 +420,7 @@ create table track.changed (
 );
 
 comment on table track.changed is $$
+@foreignKey (consumer) references track.consumer (consumer)
 Whose sessions, page views or events changed, once a consumer.
 A consumer deletes its rows and, in the same transaction but a later statement, recomputes what they name; what is
 committed in between has rows of its own, so nothing is missed and a repetition does no harm.
@@ -532,6 +539,41 @@ comment on column track.action.item_title is $$Title of the item.$$;
 comment on column track.action.since_previous is $$Time since the action before in the same session.$$;
 comment on column track.action.properties is $$What else the message said.$$;
 
+/* ------------------------------------------------------------------------------------------------- distribution -- */
+
+create table track.distribution (
+  schema_name text not null,
+  table_name text not null,
+  column_name text not null,
+  colocated_with text,
+  description text not null,
+  primary key (schema_name, table_name)
+);
+
+comment on table track.distribution is $$
+@behavior -*
+The big tables, which are spread over several servers where one is too small (Citus), and the column that each is spread by. Every room registers its own.
+All keys of such a table hold the column, and what reads it is written so that each server can answer for its part: `test/sql/distribution.test.ts` has the rules.
+$$;
+comment on column track.distribution.schema_name is $$Schema of the table.$$;
+comment on column track.distribution.table_name is $$Name of the table.$$;
+comment on column track.distribution.column_name is $$The column that says on which server a row lies.$$;
+comment on column track.distribution.colocated_with is $$The table, as `schema.table`, beside whose rows of the same value its rows lie; null for the table that others name, or that lies by itself.$$;
+comment on column track.distribution.description is $$What the table holds, and why it is spread by this column.$$;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('track', 'event', 'person_id', null, 'What people did: everything about a person lies where the events of the person are.'),
+  ('track', 'trait', 'person_id', 'track.event', 'What was said about the person.'),
+  ('track', 'enrolment', 'person_id', 'track.event', 'What the person is enrolled in.'),
+  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'stale', 'person_id', 'track.event', 'Written beside the events of the person.'),
+  ('track', 'changed', 'person_id', 'track.event', 'Written beside the sessions of the person.'),
+  ('track', 'message', 'message_hash', null, 'Holds no person; is asked for one hash at a time.'),
+  -- The room privacy comes before this one, and knows nothing of it.
+  ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
+
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
@@ -567,3 +609,4 @@ alter table track.page_view enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;
+alter table track.distribution enable row level security;

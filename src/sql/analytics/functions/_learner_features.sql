@@ -4,10 +4,21 @@
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'analytics'
+  );
+begin
+  return query
   with moment as materialized (
     select distinct
       entry.as_of,
@@ -47,12 +58,15 @@ begin atomic
         case when bool_and(enrolment.ended_at is not null) then max(enrolment.ended_at) end as ended_at
       from track.enrolment
       join size on size.course_id = enrolment.item_id
-      join privacy.purpose on purpose.purpose = 'analytics'
-      left join privacy.current_consent
-        on current_consent.person_id = enrolment.person_id
-        and current_consent.purpose = purpose.purpose
       where enrolment.person_id <> 0
-        and coalesce(current_consent.granted, purpose.basis <> 'consent')
+        -- Allowed unless decided otherwise, or the other way round.
+        and v_by_default <> (
+          enrolment.person_id in (
+            select decision.person_id
+            from privacy.latest_decisions('analytics') as decision
+            where decision.granted <> v_by_default
+          )
+        )
       group by enrolment.person_id, enrolment.item_id
     ) as enrolled
     join moment on enrolled.enrolled_at < moment.as_of and (enrolled.ended_at is null or enrolled.ended_at >= moment.as_of)
@@ -235,6 +249,7 @@ begin atomic
   left join due on due.course_id = taker.course_id and due.as_of = taker.as_of
   left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of;
 end;
+$$;
 
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
 Everybody who takes a course at each of some moments, with what was known then: one row a learner, course and moment. `courses` null: all.
@@ -243,10 +258,15 @@ $$;
 
 create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+begin
+  return query
   with moment as materialized (
     select distinct
       entry.as_of,
@@ -285,6 +305,7 @@ begin atomic
   from taken
   left join active on active.person_id = taken.person_id and active.course_id = taken.course_id and active.as_of = taken.as_of;
 end;
+$$;
 
 comment on function analytics._learner_outcomes(text, timestamptz[], interval) is $$
 What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.

@@ -21,7 +21,7 @@ as $$
   from analytics._learner_scores($1, $2) as scored
   join track.item on item.item_id = scored.course_id
   cross join analytics.setting
-  group by item.item_id, setting.smallest_group
+  group by item.item_id, item.external_id, item.title, setting.smallest_group
   having count(*) >= setting.smallest_group
   order by avg(scored.score) desc, item.external_id;
 $$;

@@ -1,84 +1,80 @@
-create or replace function analytics._activity(since timestamptz, until timestamptz)
-returns table (person_id bigint, day date, event_type_id int, item_id bigint, event_count int, engaged interval)
-language sql
-stable
-parallel safe
-begin atomic
-  with edge as (
-    select
-      _activity.since as since,
-      _activity.until as until,
-      -- The whole days within: first one, and the one after the last.
-      (_activity.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date as first_day,
-      (_activity.until at time zone 'UTC')::date as end_day
-  )
-
-  select activity.person_id, activity.day, activity.event_type_id, activity.item_id, activity.event_count, activity.engaged
-  from edge
-  join analytics.activity on activity.day >= edge.first_day and activity.day < edge.end_day
-
-  union all
-
-  select
-    event.person_id,
-    (event.occurred_at at time zone 'UTC')::date,
-    event.event_type_id,
-    event.item_id,
-    1,
-    -- A look at each, not a join: these are hours of events, while the page views may be years.
-    coalesce(
-      (select page_view.engaged from track.page_view where page_view.person_id = event.person_id and page_view.event_id = event.event_id),
-      '0'
-    )
-  from edge
-  cross join lateral (
-    values
-      (edge.since, least(edge.until, edge.first_day::timestamp at time zone 'UTC')),
-      (greatest(edge.since, edge.end_day::timestamp at time zone 'UTC', edge.first_day::timestamp at time zone 'UTC'), edge.until)
-  ) as part (since, until)
-  join track.event on event.occurred_at >= part.since and event.occurred_at < part.until
-  where isfinite(part.since) and isfinite(part.until);
-end;
-
-comment on function analytics._activity(timestamptz, timestamptz) is $$
-Activity between two times (`until` excluded): whole days from the rollup, the hours at both ends from the events.
-$$;
-
-grant execute on function analytics._activity(timestamptz, timestamptz) to insights_reader;
-
 create or replace function analytics._popular_items(
   kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text, smallest_group int
 )
 returns setof analytics.popular_item
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  with by_person as (
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  -- Whole days come from the rollup, the hours before the first and after the last of them from the events.
+  v_first_day constant date := (
+    _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
+  )::date;
+  v_end_day constant date := (_popular_items.until at time zone 'UTC')::date;
+  v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
+  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
+  v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
+begin
+  return query
+  with happened as (
+    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
+    from analytics.activity
+    where activity.day >= v_first_day
+      and activity.day < v_end_day
+      and activity.item_id is not null
+
+    union all
+
     select
-      coalesce(ancestor.ancestor_item_id, activity.item_id) as item_id,
-      activity.person_id,
-      sum(activity.event_count) as event_count,
-      sum(activity.engaged) as engaged,
-      sum(activity.event_count * aged.weight) as decayed_event_count,
-      sum(extract(epoch from activity.engaged) * aged.weight) as decayed_engaged,
+      event.person_id,
+      (event.occurred_at at time zone 'UTC')::date,
+      event.item_id,
+      1,
+      -- A look at each, not a join: these are hours of events, while the page views may be years.
+      coalesce(
+        (
+          select page_view.engaged
+          from track.page_view
+          where page_view.person_id = event.person_id
+            and page_view.event_id = event.event_id
+        ),
+        '0'
+      )
+    from track.event
+    where event.item_id is not null
+      and (
+        event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
+        or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
+      )
+  ),
+
+  by_person as (
+    select
+      coalesce(ancestor.ancestor_item_id, happened.item_id) as item_id,
+      happened.person_id,
+      sum(happened.event_count) as event_count,
+      sum(happened.engaged) as engaged,
+      sum(happened.event_count * aged.weight) as decayed_event_count,
+      sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
       max(aged.weight) as weight
-    from analytics._activity(_popular_items.since, _popular_items.until) as activity
+    from happened
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
         -- A weight of 2 to the power of -1000 is none; below that the power would raise an underflow.
         else 0.5 ^ least(
           1000,
-          (least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date) - activity.day)
-            * 86400 / extract(epoch from _popular_items.half_life)::float8
+          (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
         )
       end as weight
     ) as aged
     left join track.item_ancestor as ancestor
-      on ancestor.item_id = activity.item_id
+      on ancestor.item_id = happened.item_id
       and _popular_items.kind is not null
-    where activity.item_id is not null
     group by 1, 2
   ),
 
@@ -102,7 +98,7 @@ begin atomic
     from by_person
     join track.item using (item_id)
     where _popular_items.kind is null or item.kind = _popular_items.kind
-    group by item.item_id
+    group by item.item_id, item.external_id, item.title, item.kind
   )
 
   select
@@ -120,6 +116,7 @@ begin atomic
   order by by_item.score desc, by_item.event_count desc, by_item.item
   limit _popular_items.top;
 end;
+$$;
 
 comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
 The query behind `analytics.popular_items`, with the caller's own rights and floor.

@@ -17,18 +17,23 @@ begin
     delete from track.changed
     where changed.person_id = any (v_picked)
       and changed.consumer = 'analytics.activity'
-    returning
-      changed.person_id,
-      -- Whole days, as half-open ranges.
+    returning changed.person_id, changed.since, changed.until
+  ),
+
+  -- Whole days, as half-open ranges.
+  widened as (
+    select
+      taken.person_id,
       tstzrange(
-        date_trunc('day', changed.since at time zone 'UTC') at time zone 'UTC',
-        (date_trunc('day', changed.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
+        date_trunc('day', taken.since at time zone 'UTC') at time zone 'UTC',
+        (date_trunc('day', taken.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
       ) as period
+    from taken
   ),
 
   merged as (
     select person_id, unnest(range_agg(period)) as period
-    from taken
+    from widened
     group by person_id
   )
 

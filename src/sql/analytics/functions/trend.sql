@@ -2,34 +2,52 @@ create or replace function analytics._trend(
   event_type_id int, bucket text, since timestamptz, until timestamptz, window_size int, smallest_group int
 )
 returns setof analytics.trend_point
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  -- Whole days come from the rollup; the hours before the first and after the last of them come from the events, and so
+  -- does a trend by hour.
+  v_by_hour constant boolean := _trend.bucket = 'hour';
+  v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
+  v_end_day constant date := (_trend.until at time zone 'UTC')::date;
+  v_head_until constant timestamptz := case
+    when v_by_hour then _trend.until
+    else least(_trend.until, v_first_day::timestamp at time zone 'UTC')
+  end;
+  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
+begin
+  return query
   with happened as (
     select date_trunc(_trend.bucket, activity.day::timestamp) as bucket_start, activity.person_id, activity.event_count
-    from analytics._activity(_trend.since, _trend.until) as activity
+    from analytics.activity
     where activity.event_type_id = _trend.event_type_id
-      and _trend.bucket <> 'hour'
+      and activity.day >= v_first_day
+      and activity.day < v_end_day
+      and not v_by_hour
 
     union all
 
-    -- The rollup is by day; hours come from the events.
-    select date_trunc('hour', event.occurred_at at time zone 'UTC'), event.person_id, 1
+    select date_trunc(_trend.bucket, event.occurred_at at time zone 'UTC'), event.person_id, 1
     from track.event
     where event.event_type_id = _trend.event_type_id
-      and event.occurred_at >= _trend.since
-      and event.occurred_at < _trend.until
-      and _trend.bucket = 'hour'
+      and (
+        event.occurred_at >= _trend.since and event.occurred_at < v_head_until
+        or event.occurred_at >= v_tail_since and event.occurred_at < _trend.until
+      )
   ),
 
   counted as (
     select
-      bucket_start,
-      sum(event_count) as event_count,
-      count(distinct nullif(person_id, 0)) as person_count
+      happened.bucket_start,
+      sum(happened.event_count) as event_count,
+      count(distinct nullif(happened.person_id, 0)) as person_count
     from happened
-    group by bucket_start
+    group by happened.bucket_start
   ),
 
   filled as (
@@ -59,6 +77,7 @@ begin atomic
   window last_buckets as (order by filled.bucket_number rows between (_trend.window_size - 1) preceding and current row)
   order by filled.bucket_number;
 end;
+$$;
 
 comment on function analytics._trend(int, text, timestamptz, timestamptz, int, int) is $$
 The query behind `analytics.trend`, with the caller's own rights and floor.

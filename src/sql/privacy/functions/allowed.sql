@@ -1,23 +1,28 @@
 create or replace function privacy.allowed(person_id bigint, purpose text)
 returns boolean
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select coalesce(
-    (
-      select consent.granted
-      from privacy.consent
-      where consent.person_id = allowed.person_id
-        and consent.purpose = allowed.purpose
-      order by consent.decided_at desc, consent.recorded_at desc
-      limit 1
-    ),
-    purpose.basis <> 'consent'
-  )
-  from privacy.purpose
-  where purpose.purpose = allowed.purpose;
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      (
+        select consent.granted
+        from privacy.consent
+        where consent.person_id = allowed.person_id
+          and consent.purpose = allowed.purpose
+        order by consent.decided_at desc, consent.recorded_at desc
+        limit 1
+      ),
+      purpose.basis <> 'consent'
+    )
+    from privacy.purpose
+    where purpose.purpose = allowed.purpose
+  );
 end;
+$$;
 
 comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField

@@ -1,9 +1,12 @@
 create or replace function recommend._interactions_of(people bigint[])
 returns setof recommend.interaction
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
   with counted as (
     select
       event.person_id,
@@ -20,21 +23,22 @@ begin atomic
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
       and event.item_id is not null
-    group by event.person_id, event.item_id, event_weight.event
+    group by event.person_id, event.item_id, event_weight.event, event_weight.weight, event_weight.most_counted
   )
 
   select
-    person_id,
-    item_id,
-    sum(weight)::real,
-    sum(event_count)::int,
-    min(first_at),
-    max(last_at),
-    max(completed_at),
-    max(dismissed_at)
+    counted.person_id,
+    counted.item_id,
+    sum(counted.weight)::real,
+    sum(counted.event_count)::int,
+    min(counted.first_at),
+    max(counted.last_at),
+    max(counted.completed_at),
+    max(counted.dismissed_at)
   from counted
-  group by person_id, item_id;
+  group by counted.person_id, counted.item_id;
 end;
+$$;
 
 comment on function recommend._interactions_of(bigint[]) is $$
 The interactions of some people, computed from their events: what `recommend.interaction` holds once it is up to date.

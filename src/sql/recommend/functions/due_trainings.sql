@@ -1,54 +1,61 @@
 /* A definer: it counts what everybody did, and tells no more than the kinds. */
 create or replace function recommend.due_trainings(share float8 default 0.1)
 returns setof text
-language sql
+language plpgsql
 stable
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
-  with known as (
-    select kind, 'recommend.' || kind as project
-    from unnest(array['course']) as kind
+declare
+  v_fewest_people constant int := (select fewest_people from recommend.setting);
+  v_known record;
+  v_interactions bigint;
+  v_people bigint;
+begin
+  for v_known in
+    select known.kind, latest.data_watermark, latest.row_count
+    from (
+      select 'course' as kind
 
-    union
+      union
 
-    select substr(project.name, length('recommend.') + 1), project.name
-    from ml.project
-    where starts_with(project.name, 'recommend.')
-  )
-
-  select known.kind
-  from known
-  left join lateral (
-    select model.data_watermark, model.row_count
-    from ml.project
-    join ml.model on model.project_id = project.project_id
-    where project.name = known.project
-    order by model.version desc
-    limit 1
-  ) as latest on true
-  cross join recommend.setting
-  cross join lateral (
-    select
-      coalesce(sum(owned.item_count), 0) as interaction_count,
-      count(*) filter (where owned.item_count > 1) as person_count
+      select substr(project.name, length('recommend.') + 1)
+      from ml.project
+      where starts_with(project.name, 'recommend.')
+    ) as known
+    left join lateral (
+      select model.data_watermark, model.row_count
+      from ml.project
+      join ml.model on model.project_id = project.project_id
+      where project.name = 'recommend.' || known.kind
+      order by model.version desc
+      limit 1
+    ) as latest on true
+    order by known.kind
+  loop
+    select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
+    into v_interactions, v_people
     from (
       select interaction.person_id, count(distinct ancestor.ancestor_item_id) as item_count
       from recommend.interaction
       join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
-      where item.kind = known.kind
+      where item.kind = v_known.kind
         and interaction.weight > 0
-        and interaction.last_at > coalesce(latest.data_watermark, '-infinity')
+        and interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
       group by interaction.person_id
-    ) as owned
-  ) as fresh
-  where case
-    when latest.data_watermark is null then fresh.person_count >= setting.fewest_people
-    else fresh.interaction_count > 0 and fresh.interaction_count >= due_trainings.share * latest.row_count
-  end
-  order by known.kind;
+    ) as owned;
+
+    if v_known.data_watermark is null and v_people >= v_fewest_people
+      or v_known.data_watermark is not null
+        and v_interactions > 0
+        and v_interactions >= due_trainings.share * v_known.row_count
+    then
+      return next v_known.kind;
+    end if;
+  end loop;
+end;
 $$;
 
 comment on function recommend.due_trainings(float8) is $$

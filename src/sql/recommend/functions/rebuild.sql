@@ -1,19 +1,21 @@
 create or replace function recommend.rebuild()
 returns bigint
-language sql
+language plpgsql
 volatile
 -- A definer: it marks everybody as changed in track.changed, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  with marked as (
-    insert into track.changed (person_id, consumer, since, until)
-    select person_id, 'recommend.interaction', '-infinity', 'infinity'
-    from track.person
-    where person_id <> 0
-    returning 1
-  )
-  select count(*) from marked;
+declare
+  v_marked bigint;
+begin
+  insert into track.changed (person_id, consumer, since, until)
+  select person_id, 'recommend.interaction', '-infinity', 'infinity'
+  from track.person
+  where person_id <> 0;
+  get diagnostics v_marked = row_count;
+  return v_marked;
+end;
 $$;
 
 comment on function recommend.rebuild() is $$

@@ -14,6 +14,12 @@ set jit to off
 as $$
 declare
   v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
+  v_allowed bigint[];
 begin
   delete from track.changed
   where person_id = any (v_people)
@@ -21,20 +27,32 @@ begin
 
   -- Whoever objected is forgotten at the next refresh, whether or not anything else happened.
   delete from recommend.interaction
-  using privacy.current_consent
-  where interaction.person_id = current_consent.person_id
-    and current_consent.purpose = 'personalization'
-    and not current_consent.granted;
+  where interaction.person_id = any (array(
+    select decision.person_id
+    from privacy.latest_decisions('personalization') as decision
+    where not decision.granted
+  ));
 
   if v_people = '{}' then
     return 0;
   end if;
 
+  v_allowed := array(
+    select changed.person_id
+    from unnest(v_people) as changed (person_id)
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      changed.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization', v_people) as decision
+        where decision.granted <> v_by_default
+      )
+    )
+  );
+
   with fresh as materialized (
     select interaction.*
-    from recommend._interactions_of(array(
-      select person_id from unnest(v_people) as person_id where privacy.allowed(person_id, 'personalization')
-    )) as interaction
+    from recommend._interactions_of(v_allowed) as interaction
   ),
 
   gone as (

@@ -1,9 +1,12 @@
 create or replace function track._journey(person_id bigint, since timestamptz, until timestamptz)
 returns setof track.action
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
   select
     session.session_id,
     (row_number() over session_in_order)::int as action_number,
@@ -26,6 +29,7 @@ begin atomic
   window session_in_order as (partition by session.session_id order by event.occurred_at, event.event_id)
   order by event.occurred_at, event.event_id;
 end;
+$$;
 
 comment on function track._journey(bigint, timestamptz, timestamptz) is $$
 @behavior -queryField

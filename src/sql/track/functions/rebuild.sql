@@ -1,19 +1,21 @@
 create or replace function track.rebuild()
 returns bigint
-language sql
+language plpgsql
 volatile
 -- A definer: it marks everybody in track.stale, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  with marked as (
-    insert into track.stale (person_id, since, until)
-    select person_id, '-infinity', 'infinity'
-    from track.person
-    where person_id <> 0
-    returning 1
-  )
-  select count(*) from marked;
+declare
+  v_marked bigint;
+begin
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from track.person
+  where person_id <> 0;
+  get diagnostics v_marked = row_count;
+  return v_marked;
+end;
 $$;
 
 comment on function track.rebuild() is $$

@@ -21,7 +21,8 @@ begin
     perform track._name_everything(
       array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))]
     );
-    v_person_id := track.current_person_id();
+    -- What the rest of the transaction reads is theirs.
+    v_person_id := track.sign_in();
   end if;
   return privacy.record_consent(v_person_id, record_my_consent.purpose, record_my_consent.granted, now(), record_my_consent.document_version, null);
 end;

@@ -43,39 +43,30 @@ begin
   with taken as (
     delete from track.stale
     where stale.person_id = any (v_picked)
-    returning
-      stale.person_id,
-      tstzrange(stale.since - v_setting.session_timeout, stale.until + v_setting.session_timeout, '[]') as period
+    returning stale.person_id, stale.since, stale.until
+  ),
+
+  widened as (
+    select
+      taken.person_id,
+      taken.since - v_setting.session_timeout as since,
+      taken.until + v_setting.session_timeout as until
+    from taken
   ),
 
   touched as (
-    select person_id, period
-    from taken
+    select widened.person_id, tstzrange(widened.since, widened.until, '[]') as period
+    from widened
 
     union all
 
-    select taken.person_id, tstzrange(session.started_at, session.ended_at, '[]')
-    from taken
-    cross join lateral (
-      -- Sessions of a person do not overlap: besides those that begin within, only the last one before can reach in.
-      select session.started_at, session.ended_at
-      from track.session
-      where session.person_id = taken.person_id
-        and session.started_at > lower(taken.period)
-        and session.started_at <= upper(taken.period)
-
-      union all
-
-      (
-        select session.started_at, session.ended_at
-        from track.session
-        where session.person_id = taken.person_id
-          and session.started_at <= lower(taken.period)
-        order by session.started_at desc
-        limit 1
-      )
-    ) as session
-    where session.ended_at >= lower(taken.period)
+    -- What has ended before is not read: the index is by the end, and changes are mostly of today.
+    select widened.person_id, tstzrange(session.started_at, session.ended_at, '[]')
+    from widened
+    join track.session
+      on session.person_id = widened.person_id
+      and session.ended_at >= widened.since
+      and session.started_at <= widened.until
   ),
 
   merged as (
@@ -96,7 +87,7 @@ begin
     delete from track.session
     using unnest(v_people, v_since, v_until) as period (person_id, since, until)
     where session.person_id = period.person_id
-      and session.started_at between period.since and period.until
+      and session.ended_at between period.since and period.until
     returning session.person_id, session.session_id
   )
   delete from track.page_view

@@ -1,0 +1,37 @@
+import type { WithPgClient } from "postgraphile/@dataplan/pg";
+import "postgraphile/grafast";
+
+/**
+ * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can tell from the token's subject. So each
+ * transaction of a request that has a person begins with `track.sign_in()`, after its role and settings are set and before anything is read.
+ */
+const signIn = { text: "select track.sign_in()", name: "insights_sign_in" };
+
+function withPerson(withPgClient: WithPgClient): WithPgClient {
+  return ((pgSettings, callback) =>
+    withPgClient(pgSettings, async (client) => {
+      if (pgSettings?.["insights.person"]) await client.query(signIn);
+      return callback(client);
+    })) as WithPgClient;
+}
+
+/** Wraps what the context of a request reaches the database by, so that an application's own `pgServices` need to know nothing of it. */
+export const PersonPlugin: GraphileConfig.Plugin = {
+  name: "InsightsPersonPlugin",
+  version: "1.0.0",
+  grafast: {
+    middleware: {
+      prepareArgs: {
+        after: ["PgContextPlugin"],
+        callback(next, { args }) {
+          const context = args.contextValue as unknown as Record<string, unknown>;
+          for (const { schemas, withPgClientKey } of args.resolvedPreset?.pgServices ?? []) {
+            if (schemas?.includes("track"))
+              context[withPgClientKey] = withPerson(context[withPgClientKey] as WithPgClient);
+          }
+          return next();
+        },
+      },
+    },
+  },
+};

@@ -1,0 +1,32 @@
+create or replace function privacy.latest_decisions(purpose text, people bigint[] default null)
+returns table (person_id bigint, granted boolean)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- Two statements, so that the plan for a few people never reads the decisions of all.
+  if latest_decisions.people is null then
+    return query
+    select distinct on (consent.person_id) consent.person_id, consent.granted
+    from privacy.consent
+    where consent.purpose = latest_decisions.purpose
+    order by consent.person_id, consent.decided_at desc, consent.recorded_at desc;
+  else
+    return query
+    select distinct on (consent.person_id) consent.person_id, consent.granted
+    from privacy.consent
+    where consent.purpose = latest_decisions.purpose
+      and consent.person_id = any (latest_decisions.people)
+    order by consent.person_id, consent.decided_at desc, consent.recorded_at desc;
+  end if;
+end;
+$$;
+
+comment on function privacy.latest_decisions(text, bigint[]) is $$
+@behavior -*
+What people last decided about a purpose: one row for each of the given people, or of all, who ever decided. Functions read this instead of the view `privacy.current_consent`.
+$$;
+
+grant execute on function privacy.latest_decisions(text, bigint[]) to insights_reader, insights_admin;
