@@ -11,6 +11,7 @@ create or replace function track._lock_people(identity_ids bigint[])
 returns void
 language plpgsql
 volatile
+-- A definer: it locks rows of track.person, which takes a right to write them.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -55,6 +56,7 @@ create or replace function track._move_identities(identity_ids bigint[], old_peo
 returns void
 language plpgsql
 volatile
+-- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
