@@ -110,6 +110,15 @@ async function commit(url: string, { message, first }: CommitOptions): Promise<v
   }
   const script = first || earlier.length === 0 ? "--!include install.sql" : scriptOf(source, [manifest.files]);
   if (script === undefined) {
+    const files = filesOf(source);
+    const less = Object.entries(manifest.files).find(([path, hashes]) =>
+      hashes.some((hash) => !files[path]?.includes(hash)),
+    );
+    if (less !== undefined) {
+      throw new InsightsError(`${less[0]} has lost statements, and current.sql does not drop what they made`, {
+        hint: "Files only make and replace. Write what goes for good into current.sql: drop policy if exists …",
+      });
+    }
     throw new InsightsError("nothing has changed since the last release", { hint: "Edit src/sql, then commit." });
   }
   const current = await readFile(currentFile, "utf8");

@@ -250,6 +250,14 @@ export const kinds: readonly Kind[] = [
 const references = new RegExp(String.raw`\breferences (${name})`, "gi");
 const withReferences = new Set(["create table", "create partition", "alter columns", "add foreign key"]);
 
+/** A block that only checks and sets something, as prepare.sql does: outside of its texts, no word of it could lock a table. */
+function onlyLooks(block: string): boolean {
+  const code = block.replace(/--[^\n]*/g, "").replace(/'(?:[^']|'')*'/g, "''");
+  const writes =
+    /\b(execute|create|alter|drop|grant|revoke|comment|insert|update|delete|merge|truncate|lock|refresh|call)\b/i;
+  return !writes.test(code) && !/\bperform (?!set_config\b)/i.test(code);
+}
+
 const plain = (relation: string): string => relation.replace(/\s+/g, "");
 
 /** What a statement does and locks, by the table of kinds. */
@@ -278,7 +286,7 @@ export function describe({ normal }: Pick<Statement, "normal">): Described {
         mode,
         ...(kind.partitions === true && on.includes(relation) ? { partitions: true as const } : {}),
       })),
-      known: kind.unknown !== true,
+      known: kind.unknown !== true || (kind.name === "do" && onlyLooks(normal)),
     };
   }
   return { kind: undefined, object: "", locks: [], known: false };

@@ -232,18 +232,22 @@ export async function sayingHolders<T>(
   }
 }
 
-/** Begins a transaction as the owner of everything, in turn with other migrations. */
-async function begin(client: pg.ClientBase, lockTimeout: number): Promise<void> {
-  await client.query("begin");
-  await client.query("select pg_catalog.pg_advisory_xact_lock($1::bigint)", [migrateLock]);
-  await client.query("set local role insights_owner");
-  await client.query(`set local lock_timeout to ${Math.round(lockTimeout)}`);
-}
-
-/** One transaction as the owner of everything; rolled back when it fails. */
-export async function inTurn<T>(client: pg.ClientBase, lockTimeout: number, work: () => Promise<T>): Promise<T> {
+/**
+ * One transaction as the owner of everything, in turn with other migrations; rolled back when it fails. What the login
+ * itself has to do first is `before`.
+ */
+export async function inTurn<T>(
+  client: pg.ClientBase,
+  lockTimeout: number,
+  work: () => Promise<T>,
+  before: () => Promise<void> = async () => {},
+): Promise<T> {
   try {
-    await begin(client, lockTimeout);
+    await client.query("begin");
+    await client.query("select pg_catalog.pg_advisory_xact_lock($1::bigint)", [migrateLock]);
+    await before();
+    await client.query("set local role insights_owner");
+    await client.query(`set local lock_timeout to ${Math.round(lockTimeout)}`);
     const result = await work();
     await client.query("commit");
     return result;
@@ -257,6 +261,10 @@ export async function inTurn<T>(client: pg.ClientBase, lockTimeout: number, work
 export async function runRelease(client: pg.ClientBase, release: Release): Promise<void> {
   if ((await appliedReleases(client)).length === 0) await client.query(migrateTables);
   await client.query(release.body);
+  // Where files of a checkout were run, nobody knows any more which of them the release has replaced: all run again.
+  await client.query(
+    `update graphile_migrate.current set content = '{"delta":"","files":{}}' where filename = 'source'`,
+  );
   await client.query("insert into graphile_migrate.migrations (hash, previous_hash, filename) values ($1, $2, $3)", [
     release.hash,
     release.previous,
