@@ -130,12 +130,12 @@ interface Watch {
   end(): Promise<void>;
 }
 
-/** Looks from a second connection who holds up the first, from a tenth of a second after the beginning. */
-function watchLocks(url: string, pid: number, found: (holders: string[]) => void = () => {}): Watch {
+/** Looks from a second connection who holds up the first, `after` so many milliseconds. */
+function watchLocks(url: string, pid: number, after: number, found: (holders: string[]) => void = () => {}): Watch {
   const stop = new AbortController();
   let last: string[] = [];
   const watching = (async () => {
-    await wait(100, undefined, { signal: stop.signal });
+    await wait(after, undefined, { signal: stop.signal });
     const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
     client.on("error", () => {});
     await client.connect();
@@ -146,7 +146,7 @@ function watchLocks(url: string, pid: number, found: (holders: string[]) => void
           last = rows.map(({ holder }) => holder);
           found(last);
         }
-        await wait(100, undefined, { signal: stop.signal });
+        await wait(after, undefined, { signal: stop.signal });
       }
     } finally {
       await client.end();
@@ -178,12 +178,12 @@ export async function withLockRetries<T>(
   url: string,
   client: pg.ClientBase,
   what: string,
-  { tries, say }: Patience,
+  { lockTimeout, tries, say }: Patience,
   work: () => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
   for (let attempt = 1; ; attempt++) {
-    const watch = pid === undefined ? undefined : watchLocks(url, pid);
+    const watch = pid === undefined ? undefined : watchLocks(url, pid, lockTimeout / 5);
     try {
       return await work();
     } catch (error) {
@@ -221,7 +221,7 @@ export async function sayingHolders<T>(
   const watch =
     pid === undefined
       ? undefined
-      : watchLocks(url, pid, (held) => {
+      : watchLocks(url, pid, 500, (held) => {
           if (held.join() !== said) say(`${what}: waits for ${held.join("; ")}`);
           said = held.join();
         });

@@ -54,7 +54,7 @@ export function script(path: string, parameters: string[], environment: Record<s
         if (child.exitCode !== null || child.signalCode !== null) {
           throw new Error(`ended without saying ${pattern}:\n${text}`);
         }
-        await Promise.race([once(child.stdout, "data"), closed]);
+        await Promise.race([once(child.stdout, "data"), once(child.stderr, "data"), closed]);
       }
     },
   };
