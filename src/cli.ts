@@ -70,6 +70,7 @@ Environment:
   DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
   INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
+  INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES   how patient a migration is: see insights migrate --help
 `,
   );
 

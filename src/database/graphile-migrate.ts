@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { createRequire, Module } from "node:module";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Logger } from "@graphile/logger";
@@ -22,13 +22,14 @@ const ofGraphileMigrate = createRequire(require.resolve("graphile-migrate"));
  *    https://github.com/graphile/migrate/issues/93). The text itself answers the question as well.
  *    Can go when: graphile-migrate compares without pg-minify.
  */
-const pgMinify = ofGraphileMigrate.resolve("pg-minify");
-require.cache[pgMinify] = Object.assign(new (require("node:module") as typeof import("node:module"))(pgMinify), {
-  exports: (sql: string) => sql.trim(),
-  loaded: true,
-});
-
-const library = require("graphile-migrate") as typeof GraphileMigrate;
+function load(): typeof GraphileMigrate {
+  const pgMinify = ofGraphileMigrate.resolve("pg-minify");
+  require.cache[pgMinify] ??= Object.assign(new Module(pgMinify), {
+    exports: (sql: string) => sql.trim(),
+    loaded: true,
+  });
+  return require("graphile-migrate") as typeof GraphileMigrate;
+}
 
 export const migrationsDirectory: string = join(packageRoot, "migrations");
 
@@ -37,7 +38,7 @@ export const migrationsDirectory: string = join(packageRoot, "migrations");
  *    (src/commands/compile.ts.) Can go when: `compile` needs no connection string.
  */
 export async function compile(sql: string, name: string): Promise<string> {
-  return await library.compile({ connectionString: "postgres:///unused", migrationsFolder: migrationsDirectory }, sql, {
+  return await load().compile({ connectionString: "postgres:///unused", migrationsFolder: migrationsDirectory }, sql, {
     filename: name,
   });
 }
@@ -68,7 +69,7 @@ export interface CommitDatabases {
  */
 export async function commit(databases: CommitDatabases, message: string): Promise<void> {
   try {
-    await library.commit(
+    await load().commit(
       {
         ...settings(),
         connectionString: databases.main,

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
-import { type Patience, sayingHolders, withLockRetries } from "./release.ts";
+import { inTurn, type Patience, sayingHolders, withLockRetries } from "./release.ts";
 
 /*
  * An index on a partitioned table. The release makes it `on only` the parent, which takes a moment and leaves it invalid;
@@ -107,14 +107,9 @@ async function complete(url: string, client: pg.Client, part: MissingPart, patie
     }
     return;
   }
-  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, async () => {
-    await client.query(`set lock_timeout to ${Math.round(patience.lockTimeout)}`);
-    try {
-      await client.query(`alter index ${index} attach partition ${ready}`);
-    } finally {
-      await client.query("reset lock_timeout");
-    }
-  });
+  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, () =>
+    inTurn(client, patience.lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
+  );
 }
 
 /** Builds and attaches what is missing; answers the number of parts. Safe to kill, and to run from several places at once. */
@@ -124,6 +119,8 @@ export async function completeIndexes(url: string, client: pg.ClientBase, patien
   const builder = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
   builder.on("error", () => {});
   await builder.connect();
+  // Limits that are set for the login or the database are for requests; nobody waits for this.
+  await builder.query("set statement_timeout to 0; set lock_timeout to 0");
   let built = 0;
   try {
     for (let told = false; ; ) {

@@ -104,7 +104,7 @@ export interface Patience {
   say(line: string): void;
 }
 
-export const defaultPatience: Patience = { lockTimeout: 400, tries: 10, say: () => {} };
+export const defaultPatience: Patience = { lockTimeout: 400, tries: 10, say: console.error };
 
 /** Between two tries: 1, 2, 4, … and at most 30 seconds. */
 const pause = (attempt: number): number => Math.min(2 ** (attempt - 1), 30) * 1000;

@@ -79,6 +79,7 @@ describe.skipIf(!template.native)("releases (need a real server)", { timeout: 12
       );
     });
     expect(locked).toEqual([]);
+    await expect(call("migrate", "--dry-run")).rejects.toThrow("nobody is there to be asked");
     const dry = await call("migrate", "--dry-run", "--yes");
     expect(dry).toMatch(/ran 000002-one-word.sql in \d+ ms, and rolled it back\n$/);
     expect(await comment()).not.toContain("Oneword");
