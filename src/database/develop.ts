@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, watch as watchFiles } from "node:fs";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
@@ -56,7 +56,11 @@ async function watch(url: string): Promise<void> {
         .catch((error: unknown) => console.error(describeError(error)));
     }, 200);
   };
-  watchFiles(join(packageRoot, "src", "sql"), { recursive: true }, changed);
+  // Folder by folder: a recursive watch on Linux loses files that an editor replaces.
+  const source = join(packageRoot, "src", "sql");
+  const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  for (const folder of [source, ...folders]) watchFiles(folder, changed);
   watchFiles(packageRoot, (_event, file) => {
     if (file === "current.sql") changed();
   });

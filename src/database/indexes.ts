@@ -132,13 +132,15 @@ export async function completeIndexes(url: string, client: pg.ClientBase, patien
     for (;;) {
       const [part] = await findMissingParts(builder);
       if (part === undefined) return built;
-      await complete(url, builder, part, patience);
-      if (part.ready !== null) built++;
+      try {
+        await complete(url, builder, part, patience);
+        if (part.ready !== null) built++;
+      } catch (error) {
+        // The partition was dropped meanwhile, or an administrator was quicker.
+        const code = errorCode(error instanceof InsightsError ? error.cause : error);
+        if (code !== "42P01" && code !== "42704") throw error;
+      }
     }
-  } catch (error) {
-    // The partition was dropped meanwhile.
-    if (errorCode(error) === "42P01") return built + (await completeIndexes(url, client, patience));
-    throw error;
   } finally {
     await builder.query(unlock).catch(() => {});
     await builder.end();

@@ -15,6 +15,8 @@ export interface Release {
   hash: string;
   previous: string | null;
   body: string;
+  /** Lines of the file before the body. */
+  before: number;
 }
 
 /** The committed migrations of this version, by file name, in order. */
@@ -46,7 +48,8 @@ export async function readReleases(): Promise<Release[]> {
         },
       );
     }
-    releases.push({ file, filename: `${migrationNumber(file)}.sql`, hash, previous, body });
+    const before = text.slice(0, text.indexOf(body.trimEnd())).split("\n").length - 1;
+    releases.push({ file, filename: `${migrationNumber(file)}.sql`, hash, previous, body, before });
   }
   return releases;
 }
@@ -183,7 +186,18 @@ export async function withLockRetries<T>(
 ): Promise<T> {
   const pid = await backend(client);
   for (let attempt = 1; ; attempt++) {
-    const watch = pid === undefined ? undefined : watchLocks(url, pid, lockTimeout / 5);
+    const began = performance.now();
+    let said = false;
+    // Only for its turn does it wait longer than lock_timeout.
+    const watch =
+      pid === undefined
+        ? undefined
+        : watchLocks(url, pid, lockTimeout / 5, (held) => {
+            if (!said && performance.now() - began > lockTimeout + 2000) {
+              said = true;
+              say(`${what}: waits for its turn, after ${held.join("; ")}`);
+            }
+          });
     try {
       return await work();
     } catch (error) {
@@ -260,7 +274,16 @@ export async function inTurn<T>(
 /** Runs one release and records it, within the transaction of the caller. */
 export async function runRelease(client: pg.ClientBase, release: Release): Promise<void> {
   if ((await appliedReleases(client)).length === 0) await client.query(migrateTables);
-  await client.query(release.body);
+  try {
+    await client.query(release.body);
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.position !== undefined) {
+      const lines = release.body.slice(0, Number(error.position) - 1).split("\n");
+      const place = `migrations/committed/${release.file}, line ${release.before + lines.length}`;
+      error.detail = error.detail === undefined ? place : `${error.detail} (${place})`;
+    }
+    throw error;
+  }
   // Where files of a checkout were run, nobody knows any more which of them the release has replaced: all run again.
   await client.query(
     `update graphile_migrate.current set content = '{"delta":"","files":{}}' where filename = 'source'`,

@@ -103,7 +103,12 @@ function unitsOf(statements: Statement[]): Unit[] {
 async function readFiles(path: string): Promise<SourceFile[]> {
   const text = await readFile(join(packageRoot, "src", "sql", path), "utf8");
   const included = [...text.matchAll(includeLine)].map(([, name]) => name as string);
-  const statements = splitStatements(text);
+  let statements: Statement[];
+  try {
+    statements = splitStatements(text);
+  } catch (error) {
+    throw new InsightsError(`src/sql/${path}: ${error instanceof Error ? error.message : error}`);
+  }
   if (included.length === 0) {
     return [{ path, units: unitsOf(statements), whole: statements.every(locksNothing) }];
   }
