@@ -2,7 +2,15 @@ import type pg from "pg";
 import { findMissingParts } from "./indexes.ts";
 import { describe, effectOf, type Lock, type LockMode, lockModes, locksIn } from "./locks.ts";
 import { bootstrap } from "./migrate.ts";
-import { inTurn, type Patience, readReleases, releaseState, runRelease, withLockRetries } from "./release.ts";
+import {
+  ensureHistory,
+  inTurn,
+  type Patience,
+  readReleases,
+  releaseState,
+  runRelease,
+  withLockRetries,
+} from "./release.ts";
 import { pendingCurrent } from "./source.ts";
 import { splitStatements } from "./statements.ts";
 
@@ -153,6 +161,7 @@ export async function dryRun(url: string, client: pg.ClientBase, patience: Patie
       patience.lockTimeout,
       async () => {
         const { pending, ahead } = await releaseState(client, releases);
+        await ensureHistory(client);
         for (const release of pending) await runRelease(client, release);
         const current = ahead.length === 0 ? await pendingCurrent(client) : undefined;
         if (current !== undefined) await client.query(current.sql);

@@ -271,9 +271,16 @@ export async function inTurn<T>(
   }
 }
 
+/** The tables that remember what was applied; within a transaction. */
+export async function ensureHistory(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ missing: boolean }>(
+    "select pg_catalog.to_regclass('graphile_migrate.current') is null as missing",
+  );
+  if (rows[0]?.missing === true) await client.query(migrateTables);
+}
+
 /** Runs one release and records it, within the transaction of the caller. */
 export async function runRelease(client: pg.ClientBase, release: Release): Promise<void> {
-  if ((await appliedReleases(client)).length === 0) await client.query(migrateTables);
   try {
     await client.query(release.body);
   } catch (error) {
@@ -304,6 +311,8 @@ export async function applyReleases(
 ): Promise<string[]> {
   const applied: string[] = [];
   const { pending } = await releaseState(client, releases);
+  // Also where there is no release at all, which is so when the first one is made.
+  if (pending.length === releases.length) await inTurn(client, patience.lockTimeout, () => ensureHistory(client));
   for (const release of pending) {
     const mine = await withLockRetries(url, client, `release ${release.file}`, patience, () =>
       inTurn(client, patience.lockTimeout, async () => {
