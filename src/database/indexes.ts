@@ -107,8 +107,8 @@ async function complete(url: string, client: pg.Client, part: MissingPart, patie
     }
     return;
   }
-  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, () =>
-    inTurn(client, patience.lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
+  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, (lockTimeout) =>
+    inTurn(client, lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
   );
 }
 

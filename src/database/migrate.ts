@@ -139,8 +139,8 @@ export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<vo
 /** Applies what the source of a checkout has beyond the releases; answers whether there was anything. */
 async function applyCurrent(url: string, client: pg.ClientBase, patience: Patience): Promise<boolean> {
   if ((await pendingCurrent(client)) === undefined) return false;
-  return await withLockRetries(url, client, "current.sql", patience, () =>
-    inTurn(client, patience.lockTimeout, async () => {
+  return await withLockRetries(url, client, "current.sql", patience, (lockTimeout) =>
+    inTurn(client, lockTimeout, async () => {
       const pending = await pendingCurrent(client);
       if (pending === undefined) return false;
       await client.query(pending.sql);

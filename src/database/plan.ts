@@ -153,12 +153,12 @@ export async function dryRun(url: string, client: pg.ClientBase, patience: Patie
   const before = (await client.query<{ oid: number }>(userRelations)).rows.map(({ oid }) => oid);
   const lines: string[] = [];
   const rolledBack = new Error("rolled back");
-  await withLockRetries(url, client, "the dry run", patience, async () => {
+  await withLockRetries(url, client, "the dry run", patience, async (lockTimeout) => {
     lines.length = 0;
     const began = performance.now();
     await inTurn(
       client,
-      patience.lockTimeout,
+      lockTimeout,
       async () => {
         const { pending, ahead } = await releaseState(client, releases);
         await ensureHistory(client);

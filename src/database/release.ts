@@ -114,13 +114,14 @@ const pause = (attempt: number): number => Math.min(2 ** (attempt - 1), 30) * 10
 
 const holders = `
   select format(
-    'pid %s, user %s, application "%s", since %s: %s',
+    'pid %s, user %s, application "%s", %s since %s: %s',
     activity.pid,
     coalesce(activity.usename, '?'),
     activity.application_name,
+    coalesce(activity.state, activity.backend_type),
     coalesce(to_char(activity.query_start, 'HH24:MI:SS'), '?'),
     left(regexp_replace(activity.query, '\\s+', ' ', 'g'), 100)
-  ) as holder
+  ) as holder, activity.backend_type = 'autovacuum worker' as vacuum
   from unnest(pg_catalog.pg_blocking_pids($1)) as blocking (pid)
   join pg_catalog.pg_stat_activity as activity using (pid)
   order by activity.query_start
@@ -130,6 +131,8 @@ const holders = `
 interface Watch {
   /** Who held what was waited for, the last time that somebody did. */
   holders(): string[];
+  /** Whether that was autovacuum. */
+  vacuum(): boolean;
   end(): Promise<void>;
 }
 
@@ -137,6 +140,7 @@ interface Watch {
 function watchLocks(url: string, pid: number, after: number, found: (holders: string[]) => void = () => {}): Watch {
   const stop = new AbortController();
   let last: string[] = [];
+  let vacuum = false;
   const watching = (async () => {
     await wait(after, undefined, { signal: stop.signal });
     const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
@@ -144,9 +148,10 @@ function watchLocks(url: string, pid: number, after: number, found: (holders: st
     await client.connect();
     try {
       for (;;) {
-        const { rows } = await client.query<{ holder: string }>(holders, [pid]);
+        const { rows } = await client.query<{ holder: string; vacuum: boolean | null }>(holders, [pid]);
         if (rows.length > 0) {
           last = rows.map(({ holder }) => holder);
+          vacuum = rows.some((row) => row.vacuum === true);
           found(last);
         }
         await wait(after, undefined, { signal: stop.signal });
@@ -158,6 +163,7 @@ function watchLocks(url: string, pid: number, after: number, found: (holders: st
   })().catch(() => {});
   return {
     holders: () => last,
+    vacuum: () => vacuum,
     async end() {
       stop.abort();
       await watching;
@@ -173,6 +179,13 @@ async function backend(client: pg.ClientBase): Promise<number | undefined> {
   return rows[0]?.embedded === false ? rows[0].pid : undefined;
 }
 
+async function deadlockTimeout(client: pg.ClientBase): Promise<number> {
+  const { rows } = await client.query<{ milliseconds: number }>(
+    "select setting::int as milliseconds from pg_catalog.pg_settings where name = 'deadlock_timeout'",
+  );
+  return rows[0]?.milliseconds ?? 1000;
+}
+
 /**
  * Does some work that is whole or nothing, such as a transaction, and does it again when another session held a lock for
  * too long. Says who that was.
@@ -182,9 +195,10 @@ export async function withLockRetries<T>(
   client: pg.ClientBase,
   what: string,
   { lockTimeout, tries, say }: Patience,
-  work: () => Promise<T>,
+  work: (lockTimeout: number) => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
+  let timeout = lockTimeout;
   for (let attempt = 1; ; attempt++) {
     const began = performance.now();
     let said = false;
@@ -199,13 +213,13 @@ export async function withLockRetries<T>(
             }
           });
     try {
-      return await work();
+      return await work(timeout);
     } catch (error) {
       const code = errorCode(error);
       if (code !== "55P03" && code !== "40P01") throw error;
       await watch?.end();
       const held = watch?.holders() ?? [];
-      const who = held.length === 0 ? "another session" : held.join("; ");
+      const who = held.length === 0 ? "another session or a prepared transaction" : held.join("; ");
       if (attempt >= tries) {
         throw new InsightsError(`${what} was not applied: at each of ${tries} tries a lock was held by ${who}`, {
           hint:
@@ -215,6 +229,8 @@ export async function withLockRetries<T>(
         });
       }
       say(`${what}: a lock is held by ${who}. Try ${attempt} of ${tries}; the next in ${pause(attempt) / 1000} s`);
+      // Autovacuum gives way to whoever has waited for it as long as the server's deadlock_timeout, and to nobody before.
+      timeout = watch?.vacuum() === true ? Math.max(lockTimeout, (await deadlockTimeout(client)) + 250) : lockTimeout;
       await wait(pause(attempt));
     } finally {
       await watch?.end();
@@ -314,8 +330,8 @@ export async function applyReleases(
   // Also where there is no release at all, which is so when the first one is made.
   if (pending.length === releases.length) await inTurn(client, patience.lockTimeout, () => ensureHistory(client));
   for (const release of pending) {
-    const mine = await withLockRetries(url, client, `release ${release.file}`, patience, () =>
-      inTurn(client, patience.lockTimeout, async () => {
+    const mine = await withLockRetries(url, client, `release ${release.file}`, patience, (lockTimeout) =>
+      inTurn(client, lockTimeout, async () => {
         // Another process may have been quicker.
         const { pending: left } = await releaseState(client, releases);
         if (!left.includes(release)) return false;

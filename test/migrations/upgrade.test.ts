@@ -242,7 +242,7 @@ alter type monitor.note add attribute outcome text;
       await report.query("select count(*) from track.event /* long */");
       const patient = migrate();
       await patient.says(
-        /release 000003-a-column\.sql: a lock is held by pid \d+, user \w+, application "the report", since [\d:]+: select count\(\*\) from track\.event \/\* long \*\/\. Try 1 of 10; the next in 1 s/,
+        /release 000003-a-column\.sql: a lock is held by pid \d+, user \w+, application "the report", idle in transaction since [\d:]+: select count\(\*\) from track\.event \/\* long \*\/\. Try 1 of 10; the next in 1 s/,
       );
       // While the report is still open.
       await database.query(answers.popular);
