@@ -1,1 +1,1 @@
---!include all.sql
+-- Changes of structure since the last release: see migrations/README.md.

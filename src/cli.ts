@@ -77,6 +77,7 @@ Environment:
   INSIGHTS_DATABASE_PORT
                       a port of 127.0.0.1 for the embedded database, beside its Unix socket; with a password
   PORT, HOST          where the API listens (5678 on 127.0.0.1)
+  INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES   how patient a migration is: see insights migrate --help
   INSIGHTS_…          tokens, the pool, the GraphQL page: see README
 `,
   );

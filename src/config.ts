@@ -57,6 +57,8 @@ const environment = z.object({
   DIRECT_DATABASE_URL: optional(databaseUrl),
   ROOT_DATABASE_URL: optional(databaseUrl),
   INSIGHTS_POOLER: optional(z.stringbool()),
+  INSIGHTS_LOCK_TIMEOUT: optional(whole(1, 60_000)),
+  INSIGHTS_LOCK_TRIES: optional(whole(1, 1000)),
   INSIGHTS_POOL_SIZE: optional(whole(1, 1000)),
   INSIGHTS_DATA_DIR: optional(z.string()),
   INSIGHTS_DATABASE_PORT: optional(port),
@@ -82,6 +84,10 @@ export interface Config {
   rootDatabaseUrl: string | undefined;
   /** Whether a transaction pooler stands before the database; undefined leaves it to be found out. */
   pooler: boolean | undefined;
+  /** Milliseconds that a migration waits for a lock, while others queue behind it. */
+  lockTimeout: number;
+  /** How often a migration tries again when it did not get a lock. */
+  lockTries: number;
   /** Connections of one process. */
   poolSize: number;
   /** Where the embedded database, its lock and a generated signing key are kept. */
@@ -135,6 +141,8 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     directUrl: value.DIRECT_DATABASE_URL,
     rootDatabaseUrl: value.ROOT_DATABASE_URL,
     pooler: value.INSIGHTS_POOLER,
+    lockTimeout: value.INSIGHTS_LOCK_TIMEOUT ?? 400,
+    lockTries: value.INSIGHTS_LOCK_TRIES ?? 10,
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,
     dataDirectory: resolve(value.INSIGHTS_DATA_DIR ?? ".insights"),
     databasePort: value.INSIGHTS_DATABASE_PORT,

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:0e6a306d739d5d986f4926e8b13afb7c152df39f
+--! Hash: sha1:1f7ce5bd68569b121efbd8c474dea5e80a2d96b9
 --! Message: first release
 
 --! Included install.sql
@@ -392,6 +392,7 @@ create table privacy.consent (
 );
 
 comment on table privacy.consent is $$
+@foreignKey (purpose) references privacy.purpose (purpose)
 Every decision of a person about a purpose, append-only; the latest one holds.
 $$;
 comment on column privacy.consent.person_id is $$Whose decision it is.$$;
@@ -565,6 +566,7 @@ create table track.trait (
 );
 
 comment on table track.trait is $$
+@foreignKey (identity_id) references track.identity (identity_id)
 What `identify` said about a person, each trait as last said by time of the message, whatever the order of arrival. `timezone` is the client's IANA time zone.
 $$;
 comment on column track.trait.person_id is $$Whose.$$;
@@ -656,6 +658,8 @@ create table track.enrolment (
 );
 
 comment on table track.enrolment is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (identity_id) references track.identity (identity_id)
 Who is enrolled in what, as the application's own table says.
 $$;
 comment on column track.enrolment.person_id is $$Who.$$;
@@ -763,6 +767,8 @@ create table track.session (
 );
 
 comment on table track.session is $$
+@foreignKey (entry_item_id) references track.item (item_id)
+@foreignKey (exit_item_id) references track.item (item_id)
 Runs of events of a person without a pause longer than the time-out. Derived from the events, always what a recomputation would give.
 $$;
 comment on column track.session.person_id is $$Whose.$$;
@@ -777,7 +783,7 @@ comment on column track.session.entry_item_id is $$First item that was touched.$
 comment on column track.session.exit_item_id is $$Last item that was touched.$$;
 
 create index session_started on track.session (started_at);
-create index session_person_started on track.session (person_id, started_at);
+create index session_person_ended on track.session (person_id, ended_at, started_at);
 create index session_entry_item on track.session (entry_item_id);
 create index session_exit_item on track.session (exit_item_id);
 
@@ -796,6 +802,7 @@ create table track.page_view (
 );
 
 comment on table track.page_view is $$
+@foreignKey (item_id) references track.item (item_id)
 Page views with the time that was spent on them. Derived from the events, always what a recomputation would give.
 Heartbeats count by Snowplow's formula, heartbeat * (distinct beats - 1) + minimum visit; in a session without any, the gaps between the events up to the next view count, each capped.
 $$;
@@ -856,6 +863,7 @@ create table track.changed (
 );
 
 comment on table track.changed is $$
+@foreignKey (consumer) references track.consumer (consumer)
 Whose sessions, page views or events changed, once a consumer.
 A consumer deletes its rows and, in the same transaction but a later statement, recomputes what they name; what is
 committed in between has rows of its own, so nothing is missed and a repetition does no harm.
@@ -974,6 +982,41 @@ comment on column track.action.item_title is $$Title of the item.$$;
 comment on column track.action.since_previous is $$Time since the action before in the same session.$$;
 comment on column track.action.properties is $$What else the message said.$$;
 
+/* ------------------------------------------------------------------------------------------------- distribution -- */
+
+create table track.distribution (
+  schema_name text not null,
+  table_name text not null,
+  column_name text not null,
+  colocated_with text,
+  description text not null,
+  primary key (schema_name, table_name)
+);
+
+comment on table track.distribution is $$
+@behavior -*
+The big tables, which are spread over several servers where one is too small (Citus), and the column that each is spread by. Every room registers its own.
+All keys of such a table hold the column, and what reads it is written so that each server can answer for its part: `test/sql/distribution.test.ts` has the rules.
+$$;
+comment on column track.distribution.schema_name is $$Schema of the table.$$;
+comment on column track.distribution.table_name is $$Name of the table.$$;
+comment on column track.distribution.column_name is $$The column that says on which server a row lies.$$;
+comment on column track.distribution.colocated_with is $$The table, as `schema.table`, beside whose rows of the same value its rows lie; null for the table that others name, or that lies by itself.$$;
+comment on column track.distribution.description is $$What the table holds, and why it is spread by this column.$$;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('track', 'event', 'person_id', null, 'What people did: everything about a person lies where the events of the person are.'),
+  ('track', 'trait', 'person_id', 'track.event', 'What was said about the person.'),
+  ('track', 'enrolment', 'person_id', 'track.event', 'What the person is enrolled in.'),
+  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'stale', 'person_id', 'track.event', 'Written beside the events of the person.'),
+  ('track', 'changed', 'person_id', 'track.event', 'Written beside the sessions of the person.'),
+  ('track', 'message', 'message_hash', null, 'Holds no person; is asked for one hash at a time.'),
+  -- The room privacy comes before this one, and knows nothing of it.
+  ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
+
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
@@ -1009,6 +1052,7 @@ alter table track.page_view enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;
+alter table track.distribution enable row level security;
 --! EndIncluded track/tables.sql
 --! Included analytics/tables.sql
 create schema analytics;
@@ -1045,6 +1089,8 @@ create table analytics.activity (
 
 comment on table analytics.activity is $$
 @behavior -*
+@foreignKey (event_type_id) references track.event_type (event_type_id)
+@foreignKey (item_id) references track.item (item_id)
 What each person did on each day (UTC), by event type and item: the rollup behind popularity and trends.
 One row a person makes distinct people exact over any period,
 and deletions and moves as exact as additions. Kept by `analytics.refresh_activity`.
@@ -1064,6 +1110,9 @@ insert into track.consumer (consumer, description) values ('analytics.activity',
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Who was active.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 create type analytics.popular_item as (
   rank int,
@@ -1378,6 +1427,7 @@ create table recommend.interaction (
 );
 
 comment on table recommend.interaction is $$
+@foreignKey (item_id) references track.item (item_id)
 What each person has to do with each item, from the events that `recommend.event_weight` lists. Kept by `recommend.refresh_interactions`, always what a computation from scratch would give.
 Rows are of the items that the events name; a course gets the sum of what it contains when a model is trained or asked.
 $$;
@@ -1396,6 +1446,9 @@ insert into track.consumer (consumer, description) values ('recommend.interactio
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 /* ---------------------------------------------------------------------------------------------------- models -- */
 
@@ -1617,7 +1670,13 @@ begin atomic
           group by side.bigram
         ) as pair
       ) as similarity
-    from unnest(_nearest.candidates) as candidate
+    from (
+      select given.candidate
+      from unnest(_nearest.candidates) as given (candidate)
+      where length(given.candidate) <= 100
+        and length(_nearest.name) <= 100
+      limit 1000
+    ) as near
   ) as ranked
   where ranked.similarity >= 0.3
   order by ranked.similarity desc, ranked.candidate
@@ -1626,6 +1685,7 @@ end;
 
 comment on function ml._nearest(text, text[]) is $$
 The candidate that shares most pairs of letters with a name (Dice coefficient), null when none is near. For error messages.
+Only names of at most 100 characters are compared, with the first 1,000 such candidates.
 $$;
 
 create or replace function ml._relation(source_table text)
@@ -1647,7 +1707,7 @@ begin
     perform parse_ident(source_table);
     v_relation := to_regclass(source_table);
   exception when invalid_parameter_value or invalid_name or syntax_error then
-    raise exception using errcode = 'CF001', message = format('"%s" is not the name of a table', source_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not the name of a table', left(source_table, 100)),
       hint = 'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.';
   end;
   if v_relation is null then
@@ -1661,16 +1721,16 @@ begin
           and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
       )
     );
-    raise exception using errcode = 'CF002', message = format('there is no table "%s"', source_table),
+    raise exception using errcode = 'CF002', message = format('there is no table "%s"', left(source_table, 100)),
       hint = coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.');
   end if;
   v_kind := (select relkind from pg_catalog.pg_class where oid = v_relation);
   if v_kind not in ('r', 'v', 'm', 'p', 'f') then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a table, view or materialized view', source_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a table, view or materialized view', left(source_table, 100)),
       hint = 'Name a relation that has rows.';
   end if;
   if not has_any_column_privilege(v_relation, 'select') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s"', current_user, source_table),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s"', current_user, left(source_table, 100)),
       hint = 'Ask its owner for select.';
   end if;
   return v_relation;
@@ -1703,26 +1763,26 @@ begin
     null;
   end;
   if v_parts is null or array_length(v_parts, 1) > 2 then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a name for the output table', coalesce(output_table, 'null')),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a name for the output table', coalesce(left(output_table, 100), 'null')),
       hint = 'Give name or schema.name; put a name with blanks, capitals or semicolons into double quotes.';
   end if;
   v_name := v_parts[array_length(v_parts, 1)];
   v_schema := case when array_length(v_parts, 1) = 2 then v_parts[1] else current_schema() end;
   if v_schema is null or to_regnamespace(quote_ident(v_schema)) is null then
-    raise exception using errcode = 'CF002', message = format('there is no schema "%s"', coalesce(v_schema, '')),
+    raise exception using errcode = 'CF002', message = format('there is no schema "%s"', coalesce(left(v_schema, 100), '')),
       hint = 'Create it, or name the output table as schema.name.';
   end if;
   if not has_schema_privilege(v_schema, 'create') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not create tables in schema "%s"', current_user, v_schema),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not create tables in schema "%s"', current_user, left(v_schema, 100)),
       hint = 'Name the output table in a schema of your own.';
   end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
     if octet_length(v_name || v_suffix) > 63 then
-      raise exception using errcode = 'CF001', message = format('the name "%s" is longer than 63 bytes', v_name || v_suffix),
+      raise exception using errcode = 'CF001', message = format('the name "%s" is longer than 63 bytes', left(v_name || v_suffix, 100)),
         hint = 'Choose a shorter name for the output table.';
     end if;
     if to_regclass(format('%I.%I', v_schema, v_name || v_suffix)) is not null then
-      raise exception using errcode = 'CF003', message = format('the output table "%s" exists already', v_name || v_suffix),
+      raise exception using errcode = 'CF003', message = format('the output table "%s" exists already', left(v_name || v_suffix, 100)),
         hint = 'Drop it, or choose another name; nothing is overwritten.';
     end if;
   end loop;
@@ -1745,7 +1805,8 @@ immutable
 strict
 parallel safe
 begin atomic
-  select format('%I.%I', (parse_ident(qualified_name))[1], (parse_ident(qualified_name))[2] || suffix);
+  -- Longer ones are none, and parse_ident would show them whole.
+  select format('%I.%I', (parse_ident(left(qualified_name, 300)))[1], (parse_ident(left(qualified_name, 300)))[2] || suffix);
 end;
 
 comment on function ml._suffixed(text, text) is $$The quoted name of a companion table: schema.name and a suffix such as `_summary`.$$;
@@ -1759,30 +1820,42 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_parts text[] := '{}';
-  v_part text := '';
+  v_longest constant int := 200000;
+  -- Parts are cut at this mark, which no expression needs.
+  v_mark constant text := chr(1);
+  -- Each character by its place: to cut it out of a text, all before it would have to be walked through.
+  v_chars text[];
+  v_parts text[];
   v_char text;
   v_next text;
+  v_former text;
   v_quote text;
   v_escapes boolean := false;
   v_depth int := 0;
   v_position int := 1;
   v_problem text;
 begin
-  while v_position <= length(expressions) loop
-    v_char := substr(expressions, v_position, 1);
-    v_next := substr(expressions, v_position + 1, 1);
+  if length(expressions) > v_longest then
+    raise exception using errcode = 'CF008', message = format('an expression has %s characters', length(expressions)),
+      hint = format('Give %s at most.', v_longest);
+  end if;
+  v_chars := string_to_array(expressions, null);
+  if strpos(expressions, v_mark) > 0 then
+    v_problem := 'a control character has no place here';
+  end if;
+  while v_position <= cardinality(v_chars) and v_problem is null loop
+    v_former := v_chars[v_position - 1];
+    v_char := v_chars[v_position];
+    v_next := v_chars[v_position + 1];
     if v_quote is not null then
       if v_escapes and v_char = '\' then
-        v_part := v_part || v_char;
-        v_char := v_next;
         v_position := v_position + 1;
       elsif v_char = v_quote then
         v_quote := null;
       end if;
     elsif v_char in ('''', '"') then
       v_quote := v_char;
-      v_escapes := v_char = '''' and v_part ~* '(^|[^a-z0-9_$])e$';
+      v_escapes := v_char = '''' and coalesce(v_former in ('e', 'E'), false) and coalesce(v_chars[v_position - 2] !~* '[a-z0-9_$]', true);
     elsif v_char in ('(', '[', '{') then
       v_depth := v_depth + 1;
     elsif v_char in (')', ']', '}') then
@@ -1794,27 +1867,27 @@ begin
       v_problem := 'a semicolon ends the statement';
     elsif (v_char = '-' and v_next = '-') or (v_char = '/' and v_next = '*') then
       v_problem := 'a comment hides the rest';
-    elsif v_char = '$' and v_part !~* '[a-z0-9_$]$' then
+    elsif v_char = '$' and coalesce(v_former !~* '[a-z0-9_$]', true) then
       v_problem := 'dollar quotes and parameters have no place here';
     elsif v_char = ',' and v_depth = 0 then
-      v_parts := v_parts || btrim(v_part, E' \t\n\r');
-      v_part := '';
-      v_char := '';
+      v_chars[v_position] := v_mark;
     end if;
-    exit when v_problem is not null;
-    v_part := v_part || v_char;
     v_position := v_position + 1;
   end loop;
   v_problem := coalesce(
     v_problem,
     case when v_quote is not null then 'a quote is not closed' when v_depth > 0 then 'a bracket is not closed' end
   );
-  v_parts := v_parts || btrim(v_part, E' \t\n\r');
-  if v_problem is null and '' = any (v_parts) then
+  v_parts := array(
+    select btrim(part.part, E' \t\n\r')
+    from unnest(string_to_array(array_to_string(v_chars, ''), v_mark)) with ordinality as part (part, place)
+    order by part.place
+  );
+  if v_problem is null and ('' = any (v_parts) or v_parts = '{}') then
     v_problem := 'a part of it is empty';
   end if;
   if v_problem is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', expressions, v_problem),
+    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', left(expressions, 100), v_problem),
       hint = 'Give a column, a list of columns, or one SQL expression over them.';
   end if;
   return v_parts;
@@ -1823,7 +1896,7 @@ $$;
 
 comment on function ml._split(text) is $$
 The parts of a list of expressions, cut at the commas outside brackets and quotes.
-Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Error CF001.
+Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Errors: CF001, CF008 above 200,000 characters.
 $$;
 
 create or replace function ml._columns(relation regclass)
@@ -1858,7 +1931,7 @@ declare
   v_message text;
 begin
   if expression is null or btrim(expression) = '' then
-    raise exception using errcode = 'CF001', message = format('the %s is null or empty', role),
+    raise exception using errcode = 'CF001', message = format('the %s is null or empty', left(role, 100)),
       hint = format('Name a column of %s or an expression over its columns.', relation);
   end if;
   perform ml._split(expression);
@@ -1875,19 +1948,19 @@ begin
       get stacked diagnostics v_message = message_text;
       v_name := coalesce(substring(v_message from '"([^"]*)"'), substring(v_message from 'column ([^ ]+) '), expression);
       raise exception using errcode = 'CF002',
-        message = format('%s: "%s" has no column "%s"', role, relation, v_name),
+        message = format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
         hint = coalesce(
           'Did you mean "' || ml._nearest(v_name, v_columns) || '"?',
           format('Its columns are %s.', array_to_string(v_columns, ', '))
         );
     when insufficient_privilege then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, v_message),
+      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
         hint = 'Ask its owner for select.';
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
       or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', role, expression, v_message),
+      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
         hint = 'Give a column or one SQL expression over the columns of one row.';
   end;
   return v_type;
@@ -1915,7 +1988,7 @@ begin
     return format('((%s)::int::float8)', expression);
   end if;
   if v_type not in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then
-    raise exception using errcode = 'CF001', message = format('%s: "%s" is of type %s, a number is due', role, expression, v_type),
+    raise exception using errcode = 'CF001', message = format('%s: "%s" is of type %s, a number is due', left(role, 100), left(expression, 100), v_type),
       hint = 'Cast it, or encode it with ml.encode_categorical_variables.';
   end if;
   return format('((%s)::float8)', expression);
@@ -1949,7 +2022,7 @@ begin
   if v_name = any (v_columns) then
     return quote_ident(v_name);
   end if;
-  raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', role, relation, coalesce(name, 'null')),
+  raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', left(role, 100), relation, coalesce(left(name, 100), 'null')),
     hint = coalesce(
       'Did you mean "' || ml._nearest(name, v_columns) || '"?',
       format('Its columns are %s.', array_to_string(v_columns, ', '))
@@ -2032,26 +2105,26 @@ begin
     v_prediction, v_observed, v_relation
   ) into v_seen;
   if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row with both "%s" and "%s"', v_relation, prediction_col, observed_col),
+    raise exception using errcode = 'CF004', message = format('"%s" has no row with both "%s" and "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
       hint = 'A measure needs at least one prediction with its observed value.';
   end if;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have NaN or infinity in "%s" or "%s"', v_seen.non_finite, v_relation, prediction_col, observed_col),
+    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have NaN or infinity in "%s" or "%s"', v_seen.non_finite, v_relation, left(prediction_col, 100), left(observed_col, 100)),
       hint = 'Only finite numbers can be compared; make the others null to leave them out.';
   end if;
   if kind in ('score', 'probability') then
     if v_seen.no_class is not null then
-      raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', observed_col, v_seen.no_class),
+      raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(observed_col, 100), v_seen.no_class),
         hint = 'Give the observed class as boolean or as 0 and 1.';
     end if;
   end if;
   if kind = 'score' and v_groups = '{}' and v_seen.least_observed = v_seen.greatest_observed then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', observed_col, v_seen.least_observed),
+    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(observed_col, 100), v_seen.least_observed),
       hint = 'This measure compares positive with negative rows and needs both.';
   end if;
   if kind = 'probability' and (v_seen.least_prediction < 0 or v_seen.greatest_prediction > 1) then
     raise exception using errcode = 'CF001',
-      message = format('"%s" holds %s, a probability lies in 0..1', prediction_col, case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end),
+      message = format('"%s" holds %s, a probability lies in 0..1', left(prediction_col, 100), case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end),
       hint = 'Give predicted probabilities of class 1.';
   end if;
   execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s where %s is not null and %s is not null) ',
@@ -2080,6 +2153,10 @@ create or replace function ml.mean_abs_error(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2108,6 +2185,10 @@ create or replace function ml.mean_squared_error(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2136,6 +2217,10 @@ create or replace function ml.root_mean_squared_error(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2164,6 +2249,10 @@ create or replace function ml.mean_perc_error(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2192,6 +2281,10 @@ create or replace function ml.mean_abs_perc_error(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2220,6 +2313,10 @@ create or replace function ml.r2_score(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2250,6 +2347,10 @@ create or replace function ml.adjusted_r2_score(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then
@@ -2289,6 +2390,10 @@ create or replace function ml.log_loss(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2317,6 +2422,10 @@ create or replace function ml.brier_score(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2346,6 +2455,10 @@ create or replace function ml.area_under_roc(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2389,6 +2502,10 @@ create or replace function ml.average_precision(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2434,6 +2551,10 @@ create or replace function ml.binary_classifier(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._assess(
@@ -2491,6 +2612,10 @@ create or replace function ml.confusion_matrix(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(table_in);
@@ -2506,7 +2631,7 @@ begin
     prediction_col, v_relation, observed_col, v_relation
   ) into v_classes;
   if v_classes = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, prediction_col, observed_col),
+    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
       hint = 'A confusion matrix needs rows.';
   elsif v_classes > 1000 then
     raise exception using errcode = 'CF008', message = format('%s classes', v_classes),
@@ -2569,13 +2694,17 @@ create or replace function ml.calibration_curve(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if bins is null or bins not between 2 and 1000 then
     raise exception using errcode = 'CF001', message = format('%s bins', coalesce(bins::text, 'null')), hint = 'Choose 2 to 1000 bins.';
   end if;
   if strategy is null or strategy not in ('uniform', 'quantile') then
-    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(strategy, 'null')),
+    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
       hint = 'Choose uniform (equal widths) or quantile (equal numbers of rows).';
   end if;
   perform ml._assess(
@@ -2645,6 +2774,10 @@ create or replace function ml.lift(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if buckets is null or buckets not between 1 and 1000 then
@@ -2730,6 +2863,10 @@ create or replace function ml.bootstrap_interval(
 )
 returns ml.bootstrap_estimate
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);
@@ -2756,15 +2893,15 @@ begin
     fetch v_cursor into v_result.estimate;
     move v_cursor;
     if found then
-      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', statistic), hint = 'Give an aggregate, such as avg(score).';
+      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', left(statistic, 100)), hint = 'Give an aggregate, such as avg(score).';
     end if;
     close v_cursor;
   exception
     when undefined_column then
-      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', statistic, sqlerrm),
+      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         hint = format('The columns of %s are %s.', v_relation, array_to_string(ml._columns(v_relation), ', '));
     when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
-      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', statistic, sqlerrm), hint = 'Give one aggregate that is a number, such as avg(score).';
+      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)), hint = 'Give one aggregate that is a number, such as avg(score).';
   end;
   if cluster_col is null then
     execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
@@ -3035,6 +3172,7 @@ create or replace function ml._tree_grow(
 )
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 -- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and feature.
@@ -3225,6 +3363,7 @@ $$;
 create or replace function ml._tree_case(leaf text)
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_node record;
@@ -3368,8 +3507,8 @@ begin
     execute format('select to_jsonb(summary) from %s as summary limit 1', v_summary) into v_row;
   end if;
   if v_row is null or not coalesce(v_row ->> 'method' = any (methods), false) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', model_table, array_to_string(methods, ' or ')),
-      hint = format('A model is the output table of a training, beside its table "%s".', v_summary);
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
+      hint = format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100));
   end if;
   return v_row;
 end;
@@ -3409,6 +3548,10 @@ create or replace function ml.gbm_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -3464,10 +3607,10 @@ begin
   if v_objective is null then
     v_objective := case when ml._expression(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
   elsif v_objective not in ('squared_error', 'logistic') then
-    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', objective), hint = 'Choose squared_error or logistic.';
+    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', left(objective, 100)), hint = 'Choose squared_error or logistic.';
   end if;
   if validation is not null and ml._expression(validation, v_relation, 'validation') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', validation), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
+    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', left(validation, 100)), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
@@ -3481,15 +3624,15 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, dependent_variable), hint = 'Make them null to leave them out.';
+    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', weights), hint = 'At least one row must count.';
+    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
   elsif v_objective = 'logistic' and v_seen.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', dependent_variable, v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
+    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
   elsif v_objective = 'logistic' and v_seen.least_trained = v_seen.greatest_trained then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', dependent_variable, v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
+    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
   elsif validation is not null and v_seen.validation_count = 0 then
-    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', validation), hint = 'Give a condition that is true for some rows.';
+    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', left(validation, 100)), hint = 'Give a condition that is true for some rows.';
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
@@ -3685,6 +3828,10 @@ create or replace function ml.gbm_predict(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -3696,7 +3843,7 @@ declare
   v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
 begin
   if v_type not in ('response', 'prob', 'raw') or (v_type = 'prob' and v_summary ->> 'objective' <> 'logistic') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', v_type, v_summary ->> 'objective'),
+    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
       hint = 'Choose response, raw, or for a logistic model prob.';
   end if;
   execute format(
@@ -3896,6 +4043,10 @@ create or replace function ml.gbm_explain(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set work_mem to '64MB'
 as $$
@@ -3916,7 +4067,7 @@ begin
   );
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
-    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, v_id, coalesce(id_value, 'anything')),
+    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
       hint = 'Give the id of a row of the new data.';
   end if;
 end;
@@ -3942,6 +4093,10 @@ create or replace function ml.get_var_importance(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);
@@ -4055,9 +4210,9 @@ begin
   v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   v_criterion := lower(split_criterion);
   if v_criterion is null or v_criterion not in ('gini', 'entropy', 'misclassification', 'mse') then
-    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(split_criterion, 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
+    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
   elsif v_classifies and v_criterion = 'mse' then
-    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', dependent_variable, v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
+    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
 
@@ -4065,15 +4220,15 @@ begin
     begin
       execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
     exception when others then
-      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', dependent_variable, sqlerrm), hint = 'Give a column of classes or numbers.';
+      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)), hint = 'Give a column of classes or numbers.';
     end;
     if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
       v_classes := array(select class from unnest(v_classes) as class order by class::bigint);
     end if;
     if cardinality(v_classes) > 100 then
-      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', dependent_variable), hint = 'Cast it to float8 when it is a number to predict.';
+      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', left(dependent_variable, 100)), hint = 'Cast it to float8 when it is a number to predict.';
     elsif cardinality(v_classes) = 1 then
-      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', dependent_variable, v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
+      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
     end if;
     v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
     v_outputs := cardinality(v_classes);
@@ -4089,9 +4244,9 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, dependent_variable), hint = 'Make them null to leave them out.';
+    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', weights), hint = 'At least one row must count.';
+    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
@@ -4294,7 +4449,7 @@ declare
   v_names text;
 begin
   if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(type, 'null')), hint = 'Choose response, or prob for classes.';
+    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')), hint = 'Choose response, or prob for classes.';
   end if;
   begin
     v_dependent := (parse_ident(v_dependent))[1];
@@ -4383,6 +4538,10 @@ create or replace function ml.tree_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_cp float8 := 0;
@@ -4393,7 +4552,7 @@ begin
   if nullif(btrim(pruning_params), '') is not null then
     v_cp := substring(pruning_params from '^\s*cp\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*$')::float8;
     if v_cp is null then
-      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', pruning_params), hint = 'Give the complexity parameter, such as cp=0.01.';
+      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', left(pruning_params, 100)), hint = 'Give the complexity parameter, such as cp=0.01.';
     end if;
   end if;
   perform ml._forest_train(
@@ -4463,6 +4622,10 @@ create or replace function ml.forest_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(training_table_name);
@@ -4474,7 +4637,7 @@ begin
   elsif num_permutations is not null then
     raise exception using errcode = 'CF001', message = 'features are not permuted', hint = 'ml.get_var_importance gives the importance by impurity; leave num_permutations null.';
   elsif null_handling_params is not null then
-    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', null_handling_params), hint = 'Missing values go the way that each split learned; leave it null.';
+    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', left(null_handling_params, 100)), hint = 'Missing values go the way that each split learned; leave it null.';
   elsif sample_ratio is null or seed is null then
     raise exception using errcode = 'CF001', message = 'sample_ratio or seed is null', hint = 'Give a share above 0, at most 1, and any number as seed.';
   end if;
@@ -4539,6 +4702,10 @@ create or replace function ml.summary(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -4804,6 +4971,10 @@ create or replace function ml.encode_categorical_variables(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);
@@ -4849,7 +5020,7 @@ begin
   if v_columns = '{}' then
     raise exception using errcode = 'CF004', message = 'no categorical column is left', hint = 'Name at least one column, or * for all of text, boolean and integer.';
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(output_type, 'null')), hint = 'Choose column or array.';
+    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
   end if;
   execute format('select count(*) from %s', v_relation) into v_rows;
   if v_rows = 0 then
@@ -4868,7 +5039,7 @@ begin
           v_top := btrim(split_part(v_item, '=', 2))::float8;
         end if;
       exception when invalid_text_representation then
-        raise exception using errcode = 'CF001', message = format('top "%s"', top), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
+        raise exception using errcode = 'CF001', message = format('top "%s"', left(top, 100)), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
       end;
     end loop;
     foreach v_item in array coalesce(ml._split(nullif(btrim(value_to_drop), '')), '{}') loop
@@ -4893,10 +5064,10 @@ begin
       v_frequent := v_frequent[1:floor(v_top)::int];
     end if;
     if cardinality(v_names) + cardinality(v_values) > 1500 and v_top is null then
-      raise exception using errcode = 'CF008', message = format('"%s" has %s values', v_column, cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
+      raise exception using errcode = 'CF008', message = format('"%s" has %s values', left(v_column, 100), cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
     end if;
     if v_drop is not null and not v_drop = any (v_values) then
-      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', v_column, v_drop), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
+      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
     end if;
     foreach v_value in array v_values loop
       continue when v_value = v_drop or (v_top is not null and not v_value = any (v_frequent));
@@ -4979,6 +5150,10 @@ create or replace function ml.pivot(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);
@@ -5002,7 +5177,7 @@ begin
   if v_index = '{}' or v_pivots = '{}' or v_values = '{}' then
     raise exception using errcode = 'CF001', message = 'index, pivot columns or pivot values are missing', hint = 'Name at least one column of each.';
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(output_type, 'null')), hint = 'Choose column or array.';
+    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
   end if;
   -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
   foreach v_item in array coalesce(ml._split(nullif(btrim(aggregate_func), '')), array['avg']) loop
@@ -5011,7 +5186,7 @@ begin
       if to_regproc(v_aggregate) is null and not exists (
         select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
       ) or v_aggregate !~* '^[a-z_][a-z0-9_.]*$' then
-        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', v_aggregate), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
+        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', left(v_aggregate, 100)), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
       end if;
       v_aggregates := v_aggregates || lower(v_aggregate);
       v_aggregated := v_aggregated || v_value;
@@ -5025,9 +5200,9 @@ begin
     case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
   ) into v_combinations;
   if v_combinations is null then
-    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, pivot_cols), hint = 'Pivoting needs rows; keep_null makes a column for null.';
+    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)), hint = 'Pivoting needs rows; keep_null makes a column for null.';
   elsif jsonb_array_length(v_combinations) * cardinality(v_values) * cardinality(v_aggregates) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), pivot_cols), hint = 'A table has room for 1,500 of them.';
+    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)), hint = 'A table has room for 1,500 of them.';
   end if;
   foreach v_value in array v_values loop
     for v_position in 1..cardinality(v_aggregates) loop
@@ -5067,7 +5242,7 @@ begin
       v_relation
     );
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
-    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), pivot_values, sqlerrm), hint = 'Choose aggregates and a fill value of the values'' type.';
+    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)), hint = 'Choose aggregates and a fill value of the values'' type.';
   end;
 end;
 $$;
@@ -5146,6 +5321,10 @@ create or replace function ml.stratified_sample(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);
@@ -5193,6 +5372,10 @@ create or replace function ml.train_test_split(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare
@@ -5268,6 +5451,10 @@ create or replace function ml.time_split(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(source_table);
@@ -5281,7 +5468,7 @@ declare
 begin
   foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
     if ml._expression(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
-      raise exception using errcode = 'CF001', message = format('"%s" is not a time', v_expression), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
+      raise exception using errcode = 'CF001', message = format('"%s" is not a time', left(v_expression, 100)), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
     end if;
   end loop;
   if v_features = '{}' then
@@ -5298,15 +5485,15 @@ begin
     ) into v_seen;
     if v_seen.leaks is not null then
       raise exception using errcode = 'CF001',
-        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', v_expression, v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
-        hint = format('Build the feature from events until %s only.', predicted_at);
+        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', left(v_expression, 100), v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
+        hint = format('Build the feature from events until %s only.', left(predicted_at, 100));
     end if;
   end loop;
   execute format(
     'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
   ) into v_seen;
   if v_seen.leaks > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', label_known_at, predicted_at);
+    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100));
   end if;
 
   if v_cut is null then
@@ -5372,6 +5559,10 @@ create or replace function ml.cross_validation_general(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare
@@ -5395,7 +5586,7 @@ begin
   elsif param_explored is null or not exists (
     select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
   ) then
-    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(param_explored, 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
+    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
   end if;
   if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
     or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
@@ -5406,7 +5597,7 @@ begin
   end if;
   foreach v_part in array array[modelling_func, predict_func, metric_func] loop
     if to_regproc(v_part) is null then
-      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(v_part, 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
+      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
     end if;
   end loop;
   v_columns := case when data_cols is null then '*' else array_to_string(ml._column_list(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
@@ -5434,7 +5625,7 @@ begin
       execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
       execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[4]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', predict_func), hint = 'Give %prediction% where the name of its output table belongs.';
+        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', left(predict_func, 100)), hint = 'Give %prediction% where the name of its output table belongs.';
       end if;
       -- A measure compares predictions with the rows they were made for.
       execute format(
@@ -5443,7 +5634,7 @@ begin
       );
       execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[5]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', metric_func), hint = 'Give %error% where the name of its output table belongs.';
+        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', left(metric_func, 100)), hint = 'Give %error% where the name of its output table belongs.';
       end if;
       execute format('select %I from %s limit 1', (ml._columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
       drop table pg_temp._ml_cv_scored;
@@ -5498,7 +5689,7 @@ begin
     v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
     v_text := coalesce(v_match[2], parameters[v_position]);
     if to_regtype(types[v_position]) is null then
-      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(types[v_position], 'null')), hint = 'Name a type for each parameter.';
+      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')), hint = 'Name a type for each parameter.';
     end if;
     v_text := case
       when v_text = explored then value
@@ -5554,7 +5745,7 @@ begin
   elsif v_type = to_regtype(v_schema || '.vector') then
     v_array := format('(%s)::real[]::float8[]', expr_point);
   else
-    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', expr_point, v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
+    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', left(expr_point, 100), v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
   end if;
   drop table if exists pg_temp._ml_point, pg_temp._ml_raw_point;
   execute format('create temp table _ml_raw_point on commit drop as select %s as point from %s where (%s) is not null', v_array, relation, expr_point);
@@ -5604,6 +5795,7 @@ create or replace function ml._kmeans_distances(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_schema text := (
@@ -5616,7 +5808,7 @@ declare
   v_operator text := case v_name when 'squared_dist_norm2' then '<->' when 'dist_norm2' then '<->' when 'dist_norm1' then '<+>' when 'dist_angle' then '<=>' end;
 begin
   if v_operator is null then
-    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', v_name), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
+    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', left(v_name, 100)), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
   end if;
   return (
     select string_agg(
@@ -5670,6 +5862,7 @@ create or replace function ml._kmeans_run(
 )
 returns ml.kmeans_result
 language plpgsql
+set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
@@ -5699,7 +5892,7 @@ begin
   elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
     raise exception using errcode = 'CF001', message = format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')), hint = 'Choose a share above 0, at most 1.';
   elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
-    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(agg_centroid, 'null')), hint = 'Choose avg or normalized_avg.';
+    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')), hint = 'Choose avg or normalized_avg.';
   end if;
   -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner of a race of exponentials.
   execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
@@ -5802,6 +5995,10 @@ create or replace function ml.kmeanspp(
 )
 returns ml.kmeans_result
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_result ml.kmeans_result;
@@ -5841,6 +6038,10 @@ create or replace function ml.kmeanspp_auto(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(rel_source);
@@ -5853,7 +6054,7 @@ begin
   if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
     raise exception using errcode = 'CF001', message = format('k %s', coalesce(kmeanspp_auto.k::text, 'null')), hint = 'Give two or more numbers of clusters to compare, each at least 2.';
   elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
-    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(k_selection_algorithm, 'null')), hint = 'Choose silhouette, elbow or both.';
+    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')), hint = 'Choose silhouette, elbow or both.';
   end if;
   perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
   execute format(
@@ -5917,6 +6118,10 @@ create or replace function ml.kmeans_predict(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -5969,7 +6174,7 @@ begin
       v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
     );
   exception when data_exception or null_value_not_allowed or cannot_coerce then
-    raise exception using errcode = 'CF001', message = format('point "%s": %s', expr_point, sqlerrm), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
+    raise exception using errcode = 'CF001', message = format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
   end;
 end;
 $$;
@@ -6133,6 +6338,10 @@ create or replace function ml.pca_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -6261,6 +6470,10 @@ create or replace function ml.pca_project(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -6282,7 +6495,7 @@ begin
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
   if to_regclass(v_mean_table) is null or not 'principal_components' = any (ml._columns(v_model)) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', pc_table), hint = 'Give the output table of ml.pca_train, beside its table of means.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', left(pc_table, 100)), hint = 'Give the output table of ml.pca_train, beside its table of means.';
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
   execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;
@@ -6659,11 +6872,11 @@ begin
   end if;
   execute 'select times[array_position(series, bad)] from pg_temp._ml_series cross join unnest(array[''NaN'', ''Infinity'', ''-Infinity'']::float8[]) as bad where array_position(series, bad) is not null limit 1' into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', v_bad), hint = 'Make it null to leave a gap.';
+    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', left(v_bad, 100)), hint = 'Make it null to leave a gap.';
   end if;
   execute format('select %1$s::text from %2$s group by %3$s %1$s having count(*) > 1 limit 1', v_time, relation, case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end) into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('there are several rows at %s', v_bad), hint = 'Sum or average them first, or name grouping columns.';
+    raise exception using errcode = 'CF001', message = format('there are several rows at %s', left(v_bad, 100)), hint = 'Sum or average them first, or name grouping columns.';
   end if;
 end;
 $$;
@@ -6797,6 +7010,10 @@ create or replace function ml.ets_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(input_table);
@@ -6819,9 +7036,9 @@ begin
   if seasonal_period is null or seasonal_period not between 1 and 1000 then
     raise exception using errcode = 'CF001', message = format('seasonal_period %s', coalesce(seasonal_period::text, 'null')), hint = 'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.';
   elsif trend is null or trend not in ('auto', 'none', 'additive', 'damped') then
-    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(trend, 'null')), hint = 'Choose auto, none, additive or damped.';
+    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(left(trend, 100), 'null')), hint = 'Choose auto, none, additive or damped.';
   elsif seasonal is null or seasonal not in ('auto', 'none', 'additive', 'multiplicative') then
-    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(seasonal, 'null')), hint = 'Choose auto, none, additive or multiplicative.';
+    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')), hint = 'Choose auto, none, additive or multiplicative.';
   elsif seasonal in ('additive', 'multiplicative') and seasonal_period = 1 then
     raise exception using errcode = 'CF001', message = 'a season of one row is none', hint = 'Give seasonal_period, such as 7.';
   elsif holdout < 0 then
@@ -6829,7 +7046,7 @@ begin
   end if;
   foreach v_item in array coalesce(ml._split(nullif(btrim(optimizer_params), '')), '{}') loop
     if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', v_item), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
+      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(v_item, 100)), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
     end if;
     v_fixed[array_position(array['alpha', 'beta', 'gamma', 'phi'], substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
   end loop;
@@ -6919,6 +7136,10 @@ create or replace function ml.ets_forecast(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_model regclass := ml._relation(model_table);
@@ -6931,7 +7152,7 @@ begin
   elsif confidence is null or not (confidence > 0 and confidence < 1) then
     raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
   elsif not ml._columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', model_table), hint = 'Give the output table of ml.ets_train.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', left(model_table, 100)), hint = 'Give the output table of ml.ets_train.';
   end if;
   -- Whatever stands before the model are the groups.
   v_groups := array(
@@ -6983,6 +7204,10 @@ create or replace function ml.arima_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_started constant timestamptz := clock_timestamp();
@@ -7011,7 +7236,7 @@ begin
   if nullif(btrim(optimizer_params), '') is not null then
     v_max_iter := substring(optimizer_params from '^\s*max_iter\s*=\s*([0-9]{1,6})\s*$')::int;
     if v_max_iter is null then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', optimizer_params), hint = 'Give the number of iterations, such as max_iter=200.';
+      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(optimizer_params, 100)), hint = 'Give the number of iterations, such as max_iter=200.';
     end if;
   end if;
   v_p := non_seasonal_orders[1];
@@ -7088,6 +7313,10 @@ create or replace function ml.arima_forecast(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_model regclass := ml._relation(model_table);
@@ -7118,7 +7347,7 @@ begin
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
   if not 'ar_params' = any (ml._columns(v_model)) or to_regclass(v_summary) is null then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', model_table), hint = 'Give the output table of ml.arima_train, beside its summary.';
+    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', left(model_table, 100)), hint = 'Give the output table of ml.arima_train, beside its summary.';
   end if;
   execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
   execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;
@@ -7188,6 +7417,10 @@ create or replace function ml.seasonal_naive_forecast(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation regclass := ml._relation(input_table);
@@ -7267,7 +7500,7 @@ declare
 begin
   select * into v_project from ml.project where project.name = _project.name;
   if v_project.project_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(name, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(left(name, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(name, (select array_agg(project.name) from ml.project)) || '"?',
         'Train or import a model first: ml.train, ml.import_model.'
@@ -7311,10 +7544,10 @@ begin
   where model.project_id = v_project.project_id
     and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id) else model.version = _version.version end;
   if v_model.model_id is null and version is null then
-    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', project),
+    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', left(project, 100)),
       hint = 'Train or import one, or deploy one with ml.deploy.';
   elsif v_model.model_id is null then
-    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', project, version),
+    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', left(project, 100), version),
       hint = coalesce(
         (select format('Its versions are %s to %s.', min(model.version), max(model.version)) from ml.model where model.project_id = v_project.project_id having count(*) > 0),
         'It has none yet.'
@@ -7548,7 +7781,7 @@ begin
     type := v_feature ->> 'type';
     v_given := features -> name;
     if v_given is null then
-      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', name),
+      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', left(name, 100)),
         hint = format(
           'Give a value, or null where it is unknown. %s',
           coalesce('Is it "' || ml._nearest(name, array(select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature))) || '"?', '')
@@ -7556,7 +7789,7 @@ begin
     end if;
     case
       when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
-        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', name, v_given, type),
+        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
           hint = 'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.';
       when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
         value := v_given::boolean::int::text;
@@ -7564,7 +7797,7 @@ begin
         begin
           value := (v_given #>> '{}')::float8;
         exception when numeric_value_out_of_range then
-          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', name, left(v_given::text, 40)),
+          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
             hint = 'Give a number between 1e-307 and 1e308.';
         end;
         if (document -> 'single_precision')::boolean then
@@ -7722,6 +7955,7 @@ create or replace function ml._temporary(name text)
 returns text
 language plpgsql
 volatile
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- The schema of temporary tables exists from the first one on.
@@ -8000,6 +8234,10 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_model ml.model;
@@ -8146,7 +8384,7 @@ declare
   v_wrong text;
 begin
   if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(v_kind, 'null')),
+    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
       hint = 'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.';
   end if;
   if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
@@ -8180,7 +8418,7 @@ begin
   end if;
   select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', v_wrong), hint = 'Names of features are unique.';
+    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', left(v_wrong, 100)), hint = 'Names of features are unique.';
   end if;
   v_wrong := case
     when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
@@ -8201,7 +8439,7 @@ begin
     ) then 'a sound calibration'
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document lacks %s', v_wrong), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
+    raise exception using errcode = 'CF009', message = format('the document lacks %s', left(v_wrong, 100)), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
   end if;
 end;
 $$;
@@ -8228,6 +8466,7 @@ create or replace function ml.register_model(
 returns int
 language plpgsql
 volatile
+-- A definer: it checks the document and writes the registry, which no role may write.
 security definer
 set search_path from current
 as $$
@@ -8240,11 +8479,11 @@ declare
   v_wrong text;
 begin
   if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
-    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(project, 'null')),
+    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
       hint = 'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.';
   end if;
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(task, 'null')), hint = 'Choose regression or classification.';
+    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
   end if;
   if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
     raise exception using errcode = 'CF001', message = 'the algorithm has no name', hint = 'Say by what method the model was made, such as gbm.';
@@ -8256,7 +8495,7 @@ begin
     when 'root_mean_squared_error' then false when 'mean_abs_error' then false
   end;
   if v_higher is null then
-    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', v_metric),
+    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', left(v_metric, 100)),
       hint = 'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression root_mean_squared_error, mean_abs_error or r2_score.';
   end if;
   perform ml._check_document(document);
@@ -8267,10 +8506,10 @@ begin
   -- One version after the other.
   select * into v_project from ml.project where project.name = register_model.project for update;
   if v_project.task <> task then
-    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', project, v_project.task, task),
+    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
       hint = 'Give the model a project of its own.';
   elsif metric is not null and v_project.metric <> metric then
-    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', project, v_project.metric, metric),
+    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
       hint = 'Leave the metric out, or give the model a project of its own.';
   end if;
 
@@ -8292,7 +8531,7 @@ begin
           tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
         );
       exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
-        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', sqlerrm),
+        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
           hint = 'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, threshold or categories, missing_left, left_node and right_node.';
       end;
       select format('tree %s, node %s', node.tree, node.node)
@@ -8318,7 +8557,7 @@ begin
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ));
       if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', v_wrong),
+        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', left(v_wrong, 100)),
           hint = 'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.';
       end if;
     when 'embeddings' then
@@ -8328,7 +8567,7 @@ begin
         from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
       exception
         when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
-          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', sqlerrm), hint = 'An embedding has side, key and embedding, a list of numbers.';
+          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 100)), hint = 'An embedding has side, key and embedding, a list of numbers.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'an embedding is listed twice', hint = 'Keys are unique on each side.';
       end;
@@ -8347,7 +8586,7 @@ begin
         from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
       exception
         when not_null_violation or invalid_text_representation or invalid_parameter_value then
-          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', sqlerrm), hint = 'A score has keys, a list of strings, and score, a number.';
+          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 100)), hint = 'A score has keys, a list of strings, and score, a number.';
         when unique_violation then
           raise exception using errcode = 'CF009', message = 'a key has two scores', hint = 'Keys are unique.';
       end;
@@ -8438,7 +8677,7 @@ begin
     v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
   end loop;
   if cardinality(v_in_force) < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no version to go back to', project),
+    raise exception using errcode = 'CF004', message = format('"%s" has no version to go back to', left(project, 100)),
       hint = case when v_in_force = '{}' then 'None was ever in force.' else 'The one in force is the oldest; put another in force with ml.deploy.' end;
   end if;
   perform ml._deploy(v_in_force[cardinality(v_in_force) - 1], 'rollback');
@@ -8460,6 +8699,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   return ml._predict(ml._version(project, version), features);
@@ -8486,6 +8729,10 @@ create or replace function ml.predict_table(
 returns bigint
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -8564,7 +8811,7 @@ begin
       )
     );
   end if;
-  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', v_document ->> 'kind'),
+  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
     hint = 'Linear models and trees can be explained.';
 end;
 $$;
@@ -8580,6 +8827,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -8618,6 +8869,10 @@ create or replace function ml.challenge(
 returns ml.training
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();
@@ -8631,7 +8886,7 @@ begin
   v_model := ml._version(project, version);
   v_label := ml._numeric_expression(label, v_relation, 'label');
   if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', holdout), hint = 'Give a condition that is true for the rows to score.';
+    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to score.';
   end if;
   return ml._challenge(
     v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
@@ -8714,7 +8969,7 @@ begin
   v_label := ml._numeric_expression(label, v_relation, 'label');
   v_group := case when group_column is null then v_id else ml._column(v_relation, group_column, 'group column') end;
   if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', holdout), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
+    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
   end if;
   v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
   -- Features are columns, so that a model can be asked by their names.
@@ -8766,8 +9021,8 @@ begin
   end if;
   select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
   if v_unknown is not null then
-    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', v_unknown),
-      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', format('There are %s.', array_to_string(allowed, ', ')));
+    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', left(v_unknown, 100)),
+      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name)));
   end if;
   return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
 end;
@@ -8919,6 +9174,10 @@ create or replace function ml.train(
 returns ml.training
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -8939,13 +9198,13 @@ declare
   v_counts record;
 begin
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(task, 'null')), hint = 'Choose regression or classification.';
+    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
   elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
     or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(algorithm, 'null'), task),
+    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
       hint = format('Choose gbm (boosted trees), elastic_net or %s.', case task when 'regression' then 'linregr' else 'logregr' end);
   elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', v_calibration, task),
+    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
       hint = 'Choose none, platt or isotonic; the last two make probabilities.';
   end if;
   execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
@@ -8960,7 +9219,7 @@ begin
     v_rows
   ) into v_counts;
   if task = 'classification' and v_counts.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', label, v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
+    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
   end if;
   if v_counts.seen = 0 or v_counts.held = 0 then
     raise exception using errcode = 'CF004', message = format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
@@ -9066,9 +9325,11 @@ create or replace function ml.export_training_set(
 returns setof text
 language plpgsql
 volatile
-set client_min_messages to warning
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
-set datestyle to 'ISO'
+set client_min_messages to warning
 as $$
 declare
   v_rows constant text := ml._temporary('_ml_train_row');
@@ -9128,9 +9389,9 @@ begin
     raise exception using errcode = 'CF009', message = 'the document has no object "coefficients"',
       hint = 'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.';
   elsif document ? 'intercept' and jsonb_typeof(document -> 'intercept') <> 'number' then
-    raise exception using errcode = 'CF009', message = format('the intercept is %s', document -> 'intercept'), hint = 'Give a number; without it the intercept is 0.';
+    raise exception using errcode = 'CF009', message = format('the intercept is %s', left((document -> 'intercept')::text, 100)), hint = 'Give a number; without it the intercept is 0.';
   elsif document ? 'means' and jsonb_typeof(document -> 'means') <> 'object' then
-    raise exception using errcode = 'CF009', message = format('the means are %s', document -> 'means'), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
+    raise exception using errcode = 'CF009', message = format('the means are %s', left((document -> 'means')::text, 100)), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
   end if;
   select format('"%s" is %s', coefficient.name, coefficient.value)
   into v_wrong
@@ -9195,7 +9456,7 @@ begin
     when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
   end;
   if v_link is null then
-    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', v_objective),
+    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', left(v_objective, 100)),
       hint = 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….';
   end if;
   begin
@@ -9209,7 +9470,7 @@ begin
       order by position
     );
   exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
-    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(v_given ->> 'base_score', '0.5'), sqlerrm),
+    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(left(v_given ->> 'base_score', 100), '0.5'), left(sqlerrm, 100)),
       hint = 'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.';
   end;
 
@@ -9280,7 +9541,7 @@ begin
     left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
     left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
   exception when numeric_value_out_of_range then
-    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', sqlerrm), hint = 'Numbers lie between 1e-307 and 1e308.';
+    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', left(sqlerrm, 100)), hint = 'Numbers lie between 1e-307 and 1e308.';
   end;
   if v_wrong is not null then
     raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": ["at", "de"]}.';
@@ -9357,7 +9618,7 @@ begin
     when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document has %s', v_wrong),
+    raise exception using errcode = 'CF009', message = format('the document has %s', left(v_wrong, 100)),
       hint = 'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, 0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.';
   end if;
   return jsonb_build_object(
@@ -9398,7 +9659,7 @@ declare
   v_model ml.model;
 begin
   if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(format, 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
+    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
   elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
     raise exception using errcode = 'CF009', message = pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')), hint = 'src/sql/ml/README.md shows the form of each format.';
   elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then
@@ -9448,11 +9709,11 @@ declare
   v_document constant jsonb := ml._document(v_model);
 begin
   if v_document ->> 'kind' <> 'embeddings' then
-    raise exception using errcode = 'CF001', message = format('"%s" is a model of kind "%s", without embeddings', project, v_document ->> 'kind'), hint = 'Import embeddings with ml.import_model.';
+    raise exception using errcode = 'CF001', message = format('"%s" is a model of kind "%s", without embeddings', left(project, 100), left(v_document ->> 'kind', 100)), hint = 'Import embeddings with ml.import_model.';
   elsif top is null or top not between 1 and 10000 then
     raise exception using errcode = 'CF001', message = format('top is %s', coalesce(top::text, 'null')), hint = 'Give a number from 1 to 10000.';
   elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1 and embedding.key = nearest.key) then
-    raise exception using errcode = 'CF002', message = format('"%s" has no embedding of "%s"', project, coalesce(key, 'null')),
+    raise exception using errcode = 'CF002', message = format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
       hint = format('The key is one of "%s".', v_document #>> '{features,0,name}');
   end if;
   return query
@@ -9544,6 +9805,10 @@ create or replace function ml.measure_drift(
 returns setof ml.drift
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -9636,6 +9901,10 @@ create or replace function ml.watch_models()
 returns setof ml.drift
 language plpgsql
 volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_watched record;
@@ -9710,15 +9979,15 @@ begin
   from unnest(matrix) as entry (v);
 
   if v_rows = 0 or matrix is null then
-    raise exception using errcode = 'CF004', message = format('the matrix %s has no rows', name),
+    raise exception using errcode = 'CF004', message = format('the matrix %s has no rows', left(name, 100)),
       hint = 'Give an array of vectors, one for each row, such as array_agg(v order by row_number).';
   end if;
   if array_ndims(matrix) <> 1 or v_present < v_rows then
-    raise exception using errcode = 'CF001', message = format('the matrix %s is not a list of rows: %s of %s entries are null', name, v_rows - v_present, v_rows),
+    raise exception using errcode = 'CF001', message = format('the matrix %s is not a list of rows: %s of %s entries are null', left(name, 100), v_rows - v_present, v_rows),
       hint = 'Give a one-dimensional array of vectors without nulls, one for each row.';
   end if;
   if v_shortest <> v_longest then
-    raise exception using errcode = 'CF001', message = format('the rows of matrix %s have %s to %s columns', name, v_shortest, v_longest),
+    raise exception using errcode = 'CF001', message = format('the rows of matrix %s have %s to %s columns', left(name, 100), v_shortest, v_longest),
       hint = 'All rows of a matrix have the same number of columns.';
   end if;
   return v_longest;
@@ -9741,7 +10010,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if count > 16000 then
-    raise exception using errcode = 'CF008', message = format('%s %s are too many', count, what),
+    raise exception using errcode = 'CF008', message = format('%s %s are too many', count, left(what, 100)),
       hint = 'A row of a matrix is a pgvector vector, which has at most 16000 entries.';
   end if;
 end;
@@ -10320,7 +10589,7 @@ begin
       hint = 'There is nothing to learn from yet.';
   end if;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, v_bad),
+    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, left(v_bad, 100)),
       hint = 'Weights are finite numbers, 1 for "was here".';
   end if;
   perform ml._fits_vector(v_item_count, 'items');
@@ -10423,6 +10692,10 @@ create or replace function ml.ease_train(
 )
 returns setof ml.ease_row
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_relation constant regclass := ml._relation(source_table);
@@ -11249,24 +11522,24 @@ declare
   v_name text := coalesce(substring(message from '"([^"]*)"'), substring(message from 'column ([^ ]+) '));
 begin
   if state = '42703' then
-    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, v_name),
+    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, left(v_name, 100)),
       hint = coalesce(
         format('Did you mean "%s"?', ml._nearest(v_name, ml._columns(relation))),
         format('Its columns are %s.', array_to_string(ml._columns(relation), ', '))
       );
   elsif state = '42501' then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, message),
+    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
       hint = 'Ask its owner for select.';
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
     raise exception using errcode = 'CF007',
-      message = format('the values of "%s" are too large or too small to be squared: %s', relation, message),
+      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
       hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
     raise exception using errcode = 'CF001',
-      message = format('the expressions can not be evaluated over "%s": %s', relation, message),
+      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
       hint = 'Give columns, or one SQL expression over the columns of one row.';
   end if;
-  raise exception using errcode = state, message = message;
+  raise exception using errcode = left(state, 5), message = left(message, 300);
 end;
 $$;
 
@@ -11329,7 +11602,7 @@ declare
 begin
   if cardinality(ml._split(dependent_varname)) > 1 then
     raise exception using errcode = 'CF001',
-      message = format('the dependent variable "%s" is more than one expression', dependent_varname),
+      message = format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
       hint = 'Name one column, or one expression.';
   end if;
   perform ml._numeric_expression(dependent_varname, v_relation, 'dependent variable');
@@ -11349,8 +11622,8 @@ begin
   else
     if cardinality(ml._split(independent_varname)) > 1 then
       raise exception using errcode = 'CF001',
-        message = format('the independent variable "%s" is a list, an array is due', independent_varname),
-        hint = format('Write array[%s].', independent_varname);
+        message = format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
+        hint = format('Write array[%s].', left(independent_varname, 100));
     end if;
     v_x_type := ml._expression(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
@@ -11363,7 +11636,7 @@ begin
     where type.oid = v_x_type;
     if v_element_type is null or v_element_type <> all (v_numbers) or v_element_type = 'boolean'::regtype then
       raise exception using errcode = 'CF001',
-        message = format('independent variable: "%s" is of type %s, an array of numbers is due', independent_varname, v_x_type),
+        message = format('independent variable: "%s" is of type %s, an array of numbers is due', left(independent_varname, 100), v_x_type),
         hint = 'Write array[1, x1, x2], or name a column of type float8[].';
     end if;
     v_array := format('((%s)::%s[])', independent_varname, v_element_type);
@@ -11705,6 +11978,7 @@ create or replace function ml._unscaled(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_width constant integer := (design ->> 'width')::int;
@@ -11817,8 +12091,8 @@ begin
     summary, summary_columns
   );
 exception when duplicate_column or ambiguous_column then
-  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', design ->> 'relation'),
-    hint = format('Rename it in a view; the output columns are %s.', v_names);
+  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
+    hint = format('Rename it in a view; the output columns are %s.', left(v_names, 500));
 end;
 $$;
 
@@ -11892,6 +12166,7 @@ create or replace function ml._least_squares(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_n constant float8 := row_count;
@@ -12123,6 +12398,7 @@ create or replace function ml._least_squares_numeric(
 )
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_digits constant integer := 90;
@@ -12449,16 +12725,17 @@ $$;
 create or replace function ml._fit_failed(failure text, relation text)
 returns void
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', relation, failure),
+    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
       hint = 'A model needs at least as many rows without nulls as it has columns.';
   elsif failure ~ 'one class only|of the . categories' then
-    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', relation, failure),
+    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
       hint = 'Both classes must occur among the rows without nulls.';
   end if;
-  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', relation, failure),
+  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
     hint = 'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or ml.ridge_train.';
 end;
 $$;
@@ -12520,6 +12797,7 @@ comment on function ml._scaled(float8[], float8) is $$A matrix times a number.$$
 create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
 returns text
 language plpgsql
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
@@ -12582,6 +12860,9 @@ create or replace function ml.linregr_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -12632,7 +12913,7 @@ begin
     );
   end loop;
   if v_result = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', v_design ->> 'relation'),
+    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(v_design ->> 'relation', 100)),
       hint = 'Train on a table with rows.';
   elsif v_fits = '{}' then
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
@@ -12936,6 +13217,7 @@ create or replace function ml._glm_source(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
@@ -12996,6 +13278,7 @@ create or replace function ml._glm_statement(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
@@ -13156,7 +13439,7 @@ begin
     end loop;
   end loop;
   if keys = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', design ->> 'relation'),
+    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(design ->> 'relation', 100)),
       hint = 'Train on a table with rows.';
   end if;
 
@@ -13262,14 +13545,14 @@ begin
       raise exception using errcode = 'CF001',
         message = format(
           'the dependent variable "%s" holds %s, a class is 0 or 1',
-          design ->> 'y', case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+          left(design ->> 'y', 100), case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
         ),
         hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
     elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0 or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, which family %s can not have', design ->> 'y', v_first.sums[4 * g - 2], family),
+        message = format('the dependent variable "%s" holds %s, which family %s can not have', left(design ->> 'y', 100), v_first.sums[4 * g - 2], left(family, 100)),
         hint = case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end;
     elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
       v_failure[g] := 'every count is 0, so it holds one class only';
@@ -13280,7 +13563,7 @@ begin
   end loop;
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
     raise exception using errcode = 'CF001',
-      message = format('the mean of "%s" is %s, which the log link can not reach', design ->> 'y', v_mean),
+      message = format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
       hint = 'Use link=identity.';
   end if;
 
@@ -13535,6 +13818,9 @@ create or replace function ml.logregr_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -13550,7 +13836,7 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
@@ -13635,6 +13921,7 @@ create or replace function ml._check_iteration(max_iter integer, tolerance float
 returns void
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 begin
   if max_iter is null or max_iter < 1 then
@@ -13659,6 +13946,7 @@ create or replace function ml._options(options text, allowed text[], what text)
 returns jsonb
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_result jsonb := '{}';
@@ -13668,7 +13956,7 @@ begin
   foreach v_option in array coalesce(ml._split(nullif(btrim(options), '')), '{}') loop
     v_name := lower(btrim(split_part(v_option, '=', 1)));
     if position('=' in v_option) = 0 or v_name <> all (allowed) then
-      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', what, v_option),
+      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
         hint = coalesce(
           format('Did you mean "%s"?', ml._nearest(v_name, allowed)),
           format('Give name=value pairs with commas between; the names are %s.', array_to_string(allowed, ', '))
@@ -13688,6 +13976,7 @@ create or replace function ml._number(options jsonb, name text, fallback float8,
 returns float8
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_value float8;
@@ -13701,7 +13990,7 @@ begin
     null;
   end;
   if v_value is null or not v_value between smallest and largest then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, options ->> name),
+    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), options ->> name),
       hint = format('Give a number from %s to %s.', smallest, largest);
   end if;
   return v_value;
@@ -13806,6 +14095,9 @@ create or replace function ml.glm(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -13838,11 +14130,11 @@ begin
     raise exception using errcode = 'CF001', message = format('there is no family "%s"', coalesce(v_family, '')),
       hint = 'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.';
   elsif not v_links -> v_family ? v_link then
-    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', v_family, v_link),
+    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
       hint = format('Its links are %s.', (select string_agg(name, ', ')
         from jsonb_array_elements_text(v_links -> v_family) as name));
   elsif coalesce(lower(v_options ->> 'optimizer'), 'irls') <> 'irls' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use irls.';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);
@@ -13971,7 +14263,7 @@ begin
     when 'sqr_inverse' then return case when v_eta > 0 then 1 / sqrt(v_eta) end;
     when 'sqrt' then return v_eta * v_eta;
     else
-      raise exception using errcode = 'CF001', message = format('there is no link "%s"', link),
+      raise exception using errcode = 'CF001', message = format('there is no link "%s"', left(link, 100)),
         hint = 'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.';
   end case;
 end;
@@ -14109,7 +14401,7 @@ begin
       continue;
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds other values than 0 and 1', design ->> 'y'),
+        message = format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
         hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
@@ -14294,7 +14586,7 @@ begin
       order by nth
     );
     if features = '{}' then
-      raise exception using errcode = 'CF001', message = format('"%s" has no other column', tbl_source),
+      raise exception using errcode = 'CF001', message = format('"%s" has no other column', left(tbl_source, 100)),
         hint = 'Name the independent variables.';
     end if;
   else
@@ -14339,6 +14631,9 @@ create or replace function ml.elastic_net_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -14359,10 +14654,10 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', regress_family),
+    raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)),
       hint = 'Give gaussian (or linear), or binomial (or logistic).';
   elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.';
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
     raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')),
@@ -14461,6 +14756,7 @@ create or replace function ml._list(list text, name text, smallest float8, large
 returns float8[]
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_values float8[];
@@ -14475,7 +14771,7 @@ begin
   end;
   if v_values is null or v_values = '{}' or exists (select
     from unnest(v_values) as value where value is null or not value between smallest and largest) then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', name, list),
+    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), left(list, 100)),
       hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
   end if;
   return v_values;
@@ -14669,7 +14965,7 @@ begin
     when 'gaussian', 'linear' then return ml.elastic_net_gaussian_predict(coefficients, intercept, ind_var);
     when 'binomial', 'logistic' then return (ml.elastic_net_binomial_prob(coefficients, intercept, ind_var) > 0.5)::int;
     else
-      raise exception using errcode = 'CF001', message = format('there is no family "%s"', regress_family), hint = 'Give gaussian or binomial.';
+      raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)), hint = 'Give gaussian or binomial.';
   end case;
 end;
 $$;
@@ -14694,6 +14990,9 @@ create or replace function ml.ridge_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -15065,6 +15364,10 @@ create or replace function ml.robust_variance_linregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._sandwich('robust_variance_linregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, 20, 1e-6);
@@ -15096,10 +15399,14 @@ create or replace function ml.robust_variance_logregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'Use irls (the same as newton).';
   end if;
   perform ml._sandwich('robust_variance_logregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance);
@@ -15128,6 +15435,10 @@ create or replace function ml.clustered_variance_linregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   perform ml._sandwich('clustered_variance_linregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, 20, 1e-6);
@@ -15161,10 +15472,14 @@ create or replace function ml.clustered_variance_logregr(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', optimizer),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
       hint = 'Use irls (the same as newton).';
   end if;
   perform ml._sandwich('clustered_variance_logregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance);
@@ -15192,6 +15507,7 @@ create or replace function ml._multinomial_statement(
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_count constant integer := cardinality(categories);
@@ -15331,14 +15647,14 @@ begin
   loop
     if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
       raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, a category is a whole number', design ->> 'y', v_part.category),
+        message = format('the dependent variable "%s" holds %s, a category is a whole number', left(design ->> 'y', 100), v_part.category),
         hint = 'Number the categories 0, 1, 2, …';
     end if;
     if not v_part.category::integer = any (v_found) then
       v_found := v_found || v_part.category::integer;
       if cardinality(v_found) > 100 then
         raise exception using errcode = 'CF008',
-          message = format('the dependent variable "%s" has more than 100 categories', design ->> 'y'),
+          message = format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
           hint = 'Join rare categories, or use a regression for numbers.';
       end if;
     end if;
@@ -15346,7 +15662,7 @@ begin
   end loop;
   if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
     raise exception using errcode = 'CF002',
-      message = format('"%s" never holds the reference category %s', design ->> 'y', ref_category),
+      message = format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
       hint = format('Its categories are %s.', array_to_string(v_found, ', '));
   end if;
   v_categories := array_remove(v_found, ref_category);
@@ -15487,6 +15803,9 @@ create or replace function ml.mlogregr_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -15517,7 +15836,7 @@ declare
   v_coefs jsonb;
 begin
   if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use irls (the same as newton).';
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
@@ -15634,6 +15953,7 @@ create or replace function ml._transformed(covariance float8[], design jsonb)
 returns float8[]
 language plpgsql
 immutable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_width constant integer := (design ->> 'width')::int;
@@ -15727,6 +16047,9 @@ create or replace function ml.mlogregr_predict(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -15741,7 +16064,7 @@ declare
   v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', type),
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(type, 100)),
       hint = 'Give response for the category, or prob for a probability of each.';
   end if;
   begin
@@ -15763,11 +16086,11 @@ begin
       v_model
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
       hint = 'Name its output table.';
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
-    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', left(model_table, 100)),
       hint = 'Put the rows of one group into a view of its own, and predict with that.';
   end if;
   perform ml._expression(v_x, v_data, 'independent variable');
@@ -15811,6 +16134,7 @@ create or replace function ml._cox_statement(design jsonb, beta float8[], efron 
 returns text
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
@@ -15901,6 +16225,9 @@ create or replace function ml.coxph_train(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -15938,10 +16265,10 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', v_options ->> 'ties'),
+    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
       hint = 'Give ties=breslow or ties=efron.';
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', v_options ->> 'optimizer'),
+    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       hint = 'Use newton.';
   end if;
   -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
@@ -15949,7 +16276,7 @@ begin
   if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
-    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', v_status),
+    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
       hint = 'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.';
   end if;
   v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
@@ -16097,6 +16424,9 @@ create or replace function ml.coxph_predict(
 )
 returns void
 language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
@@ -16110,10 +16440,10 @@ declare
   v_coef float8[];
 begin
   if v_kind not in ('linear_predictors', 'risk', 'terms') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', pred_type),
+    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(pred_type, 100)),
       hint = 'Give linear_predictors, risk or terms.';
   elsif lower(coalesce(reference, 'overall')) <> 'overall' then
-    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', reference),
+    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', left(reference, 100)),
       hint = 'Predictions are centred on the mean of all rows of the training: overall.';
   end if;
   begin
@@ -16128,7 +16458,7 @@ begin
       v_model
     ) into v_x, v_means, v_coef;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', model_table),
+    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
       hint = 'Name its output table.';
   end;
   perform ml._expression(v_x, v_data, 'independent variable');
@@ -16164,24 +16494,29 @@ grant execute on function ml.coxph_predict(text, text, text, text, text, text) t
 --! Included privacy/functions/allowed.sql
 create or replace function privacy.allowed(person_id bigint, purpose text)
 returns boolean
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select coalesce(
-    (
-      select consent.granted
-      from privacy.consent
-      where consent.person_id = allowed.person_id
-        and consent.purpose = allowed.purpose
-      order by consent.decided_at desc, consent.recorded_at desc
-      limit 1
-    ),
-    purpose.basis <> 'consent'
-  )
-  from privacy.purpose
-  where purpose.purpose = allowed.purpose;
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      (
+        select consent.granted
+        from privacy.consent
+        where consent.person_id = allowed.person_id
+          and consent.purpose = allowed.purpose
+        order by consent.decided_at desc, consent.recorded_at desc
+        limit 1
+      ),
+      purpose.basis <> 'consent'
+    )
+    from privacy.purpose
+    where purpose.purpose = allowed.purpose
+  );
 end;
+$$;
 
 comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField
@@ -16190,6 +16525,40 @@ $$;
 
 grant execute on function privacy.allowed(bigint, text) to insights_reader, insights_learner, insights_admin, insights_worker;
 --! EndIncluded privacy/functions/allowed.sql
+--! Included privacy/functions/latest_decisions.sql
+create or replace function privacy.latest_decisions(purpose text, people bigint[] default null)
+returns table (person_id bigint, granted boolean)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- Two statements, so that the plan for a few people never reads the decisions of all.
+  if latest_decisions.people is null then
+    return query
+    select distinct on (consent.person_id) consent.person_id, consent.granted
+    from privacy.consent
+    where consent.purpose = latest_decisions.purpose
+    order by consent.person_id, consent.decided_at desc, consent.recorded_at desc;
+  else
+    return query
+    select distinct on (consent.person_id) consent.person_id, consent.granted
+    from privacy.consent
+    where consent.purpose = latest_decisions.purpose
+      and consent.person_id = any (latest_decisions.people)
+    order by consent.person_id, consent.decided_at desc, consent.recorded_at desc;
+  end if;
+end;
+$$;
+
+comment on function privacy.latest_decisions(text, bigint[]) is $$
+@behavior -*
+What people last decided about a purpose: one row for each of the given people, or of all, who ever decided. Functions read this instead of the view `privacy.current_consent`.
+$$;
+
+grant execute on function privacy.latest_decisions(text, bigint[]) to insights_reader, insights_admin;
+--! EndIncluded privacy/functions/latest_decisions.sql
 --! Included privacy/functions/record_consent.sql
 create or replace function privacy.record_consent(
   person_id bigint,
@@ -16202,8 +16571,13 @@ create or replace function privacy.record_consent(
 returns privacy.consent
 language plpgsql
 volatile
+-- A definer: it writes privacy.consent, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_consent privacy.consent;
@@ -16211,14 +16585,23 @@ begin
   if record_consent.person_id is null or record_consent.person_id <= 0 or record_consent.granted is null then
     raise exception using
       errcode = 'CF001',
-      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), record_consent.purpose, coalesce(record_consent.granted::text, 'null')),
+      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), left(record_consent.purpose, 100), coalesce(record_consent.granted::text, 'null')),
       hint = 'Give a person, a purpose, and true or false.';
   end if;
   if not exists (select from privacy.purpose where purpose.purpose = record_consent.purpose) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no purpose "%s"', record_consent.purpose),
+      message = format('there is no purpose "%s"', left(record_consent.purpose, 100)),
       hint = (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose);
+  end if;
+  if length(record_consent.document_version) > 200 or pg_column_size(record_consent.evidence) > 32768 then
+    raise exception using
+      errcode = 'CF008',
+      message = format(
+        'document_version has %s characters, evidence %s bytes',
+        coalesce(length(record_consent.document_version), 0), coalesce(pg_column_size(record_consent.evidence), 0)
+      ),
+      hint = 'Send 200 characters and 32768 bytes at most.';
   end if;
   if record_consent.decided_at > now() + interval '1 hour' then
     raise exception using
@@ -16240,7 +16623,7 @@ $$;
 
 comment on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) is $$
 Records what a person decided about a purpose, by `decided_at`; earlier decisions stay in the record.
-Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose.
+Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose, CF008 for a document version above 200 characters or evidence above 32 kB.
 $$;
 
 grant execute on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) to insights_admin, insights_worker;
@@ -16287,16 +16670,21 @@ create policy all_people on privacy.consent for select to insights_reader, insig
 /* A definer: it looks up the caller's identity under the very row security that its answer decides. */
 create or replace function track.current_person_id()
 returns bigint
-language sql
+language plpgsql
 stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  select identity.person_id
-  from track.identity
-  where identity.external_id = nullif(current_setting('insights.person', true), '')
-    and identity.kind = 'user';
+begin
+  -- Each request of a person begins with this, so it is in a language that keeps the plan.
+  return (
+    select identity.person_id
+    from track.identity
+    where identity.external_id = nullif(current_setting('insights.person', true), '')
+      and identity.kind = 'user'
+  );
+end;
 $$;
 
 comment on function track.current_person_id() is $$
@@ -16307,6 +16695,24 @@ $$;
 grant execute on function track.current_person_id()
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 --! EndIncluded track/functions/current_person_id.sql
+--! Included track/functions/sign_in.sql
+create or replace function track.sign_in()
+returns bigint
+language sql
+volatile
+begin atomic
+  select nullif(set_config('insights.person_id', coalesce(track.current_person_id()::text, ''), true), '')::bigint;
+end;
+
+comment on function track.sign_in() is $$
+@behavior -queryField -mutationField
+Looks up the person whom the setting `insights.person` names, and sets `insights.person_id` to it for the rest of the transaction: the row policies compare with that. Null, and no person's rows, for a stranger.
+A transaction keeps the person that it began with; what links or unlinks identities meanwhile counts from the next one on.
+$$;
+
+grant execute on function track.sign_in()
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded track/functions/sign_in.sql
 --! Included track/functions/find_person.sql
 create or replace function track.find_person(person text)
 returns bigint
@@ -16335,8 +16741,13 @@ create or replace function track.make_partitions(since timestamptz default now()
 returns int
 language plpgsql
 volatile
+-- A definer: only the owner of a table may add partitions to it.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_month timestamp;
@@ -16401,6 +16812,7 @@ grant execute on function track.make_partitions(timestamptz, timestamptz) to ins
 create or replace function track._keep_item_ancestors()
 returns trigger
 language plpgsql
+-- A definer: it writes track.item_ancestor, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -16478,6 +16890,7 @@ create or replace function track._refuse_item_cycle(path bigint[])
 returns boolean
 language plpgsql
 stable
+-- A definer: it reads all items, on behalf of whoever stores one of them.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -16487,9 +16900,10 @@ begin
     message = format(
       'items would be parts of each other: %s',
       (
-        select string_agg(format('"%s"', item.external_id), ' → ' order by step.ordinality)
+        select string_agg(format('"%s"', left(item.external_id, 100)), ' → ' order by step.ordinality)
         from unnest(_refuse_item_cycle.path) with ordinality as step (item_id, ordinality)
         join track.item using (item_id)
+        where step.ordinality <= 10
       )
     ),
     hint = 'Give one of them another parent.';
@@ -16511,10 +16925,200 @@ referencing new table as changed old table as former
 for each statement execute function track._keep_item_ancestors();
 --! EndIncluded track/functions/item_ancestors.sql
 --! Included track/functions/link_identities.sql
-create or replace function track._resolve_people(identity_ids bigint[])
-returns int
+/*
+ * A person is a connected component of identities, named after its oldest user, or else its oldest identity. So the
+ * name alone says whether a person has a user, two people who become one keep the name that comes first, and nobody
+ * has to walk through the links to add one: only `track.unlink_identities` does.
+ *
+ * Locks are taken in this order, and each kind at once, so that nobody waits in a circle: rows of `track.person` for
+ * update by whoever links or unlinks; rows of `track.identity` for update by whoever moves them, for key share by
+ * whoever stores something for them.
+ */
+create or replace function track._lock_people(identity_ids bigint[])
+returns void
 language plpgsql
 volatile
+-- A definer: it locks rows of track.person, which takes a right to write them.
+security definer
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_people bigint[];
+begin
+  loop
+    begin
+      v_people := array(
+        select distinct identity.person_id
+        from track.identity
+        where identity.identity_id = any (_lock_people.identity_ids)
+        order by identity.person_id
+      );
+      perform person.person_id
+      from track.person
+      where person.person_id = any (v_people)
+      order by person.person_id
+      for update;
+      if v_people = array(
+        select distinct identity.person_id
+        from track.identity
+        where identity.identity_id = any (_lock_people.identity_ids)
+        order by identity.person_id
+      ) then
+        return;
+      end if;
+      raise exception using errcode = 'CF099', message = 'the identities moved to other people meanwhile';
+    exception
+      -- The error gives the locks back, without which the next attempt could wait in a circle.
+      when sqlstate 'CF099' then null;
+    end;
+  end loop;
+end;
+$$;
+
+comment on function track._lock_people(bigint[]) is $$
+Locks the people of some identities: until the transaction ends, nobody else links or unlinks an identity of them.
+$$;
+
+create or replace function track._move_identities(identity_ids bigint[], old_people bigint[], new_people bigint[])
+returns void
+language plpgsql
+volatile
+-- A definer: it moves the data of people, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz;
+  v_until timestamptz;
+begin
+  insert into track.person (person_id, created_at)
+  select distinct identity.identity_id, identity.created_at
+  from unnest(_move_identities.new_people) as moved (person_id)
+  join track.identity on identity.identity_id = moved.person_id
+  on conflict (person_id) do nothing;
+
+  update track.identity
+  set person_id = moved.new_person_id
+  from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
+  where identity.identity_id = moved.identity_id;
+
+  -- Each event of a person lies in a session or in what is to be refreshed. A browser has been there for a day or so,
+  -- and a new one has no events.
+  select min(period.since), max(period.until)
+  into v_since, v_until
+  from (
+    select stale.since, stale.until
+    from track.stale
+    where stale.person_id = any (_move_identities.old_people)
+    union all
+    select session.started_at, session.ended_at
+    from track.session
+    where session.person_id = any (_move_identities.old_people)
+  ) as period;
+
+  -- Rows move by deletion and insertion: the person is what they are distributed by. Planned each time, so that only
+  -- the months between are touched.
+  if v_since is not null then
+    execute $statement$
+      with gone as (
+        delete from track.event
+        using unnest($1, $2, $3) as moved (identity_id, old_person_id, new_person_id)
+        where event.person_id = moved.old_person_id
+          and event.identity_id = moved.identity_id
+          and event.occurred_at between $4 and $5
+        returning moved.old_person_id, moved.new_person_id, event.*
+      ),
+
+      placed as (
+        insert into track.event (
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        )
+        select new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        from gone
+      )
+
+      insert into track.stale (person_id, since, until)
+      select old_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by old_person_id
+      union all
+      select new_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by new_person_id
+    $statement$
+    using _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people, v_since, v_until;
+  end if;
+
+  with gone as (
+    delete from track.trait
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where trait.person_id = moved.old_person_id
+      and trait.identity_id = moved.identity_id
+    returning moved.new_person_id, trait.*
+  )
+  insert into track.trait (person_id, identity_id, name, value, set_at)
+  select new_person_id, identity_id, name, value, set_at
+  from gone;
+
+  -- What follows from an enrolment or a decision concerns all that a person did.
+  with gone as (
+    delete from track.enrolment
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where enrolment.person_id = moved.old_person_id
+      and enrolment.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, enrolment.*
+  ),
+
+  placed as (
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
+    from gone
+  )
+
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+
+  with gone as (
+    delete from privacy.consent
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where consent.person_id = moved.old_person_id
+      and consent.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, consent.*
+  ),
+
+  placed as (
+    insert into privacy.consent (
+      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    )
+    select
+      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    from gone
+  )
+
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+
+  delete from track.person
+  where person.person_id = any (_move_identities.old_people)
+    and not exists (select from track.identity where identity.person_id = person.person_id);
+end;
+$$;
+
+comment on function track._move_identities(bigint[], bigint[], bigint[]) is $$
+Moves identities and all that came with them, each from its old person to its new one; the three lists have the same length.
+Costs what the identities have. The people and the identities are locked by the caller.
+$$;
+
+create or replace function track._resolve_people(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+-- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -16523,7 +17127,6 @@ declare
   v_old bigint[];
   v_new bigint[];
 begin
-  -- Each component is named after its oldest user, or else its oldest identity. Whoever is named otherwise moves.
   with recursive reached (start_id, identity_id) as (
     select identity_id, identity_id
     from unnest(_resolve_people.identity_ids) as identity_id
@@ -16563,118 +17166,19 @@ begin
   from named
   where old_person_id <> new_person_id;
 
-  if v_moved is null then
-    return 0;
+  if v_moved is not null then
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_moved)
+    order by identity.identity_id
+    for update;
+    perform track._move_identities(v_moved, v_old, v_new);
   end if;
-
-  insert into track.person (person_id, created_at)
-  select distinct identity.identity_id, identity.created_at
-  from unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  join track.identity on identity.identity_id = moved.new_person_id
-  on conflict (person_id) do nothing;
-
-  update track.identity
-  set person_id = moved.new_person_id
-  from unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  where identity.identity_id = moved.identity_id;
-
-  -- Rows move by deletion and insertion: the person is what they are distributed by.
-  with gone as (
-    delete from track.event
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where event.person_id = moved.old_person_id
-      and event.identity_id = moved.identity_id
-    returning moved.new_person_id, event.*
-  )
-  insert into track.event (
-    person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
-  )
-  select new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
-  from gone;
-
-  with gone as (
-    delete from track.trait
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where trait.person_id = moved.old_person_id
-      and trait.identity_id = moved.identity_id
-    returning moved.new_person_id, trait.*
-  )
-  insert into track.trait (person_id, identity_id, name, value, set_at)
-  select new_person_id, identity_id, name, value, set_at
-  from gone;
-
-  with gone as (
-    delete from track.enrolment
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where enrolment.person_id = moved.old_person_id
-      and enrolment.identity_id = moved.identity_id
-    returning moved.new_person_id, enrolment.*
-  )
-  insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
-  select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
-  from gone;
-
-  with gone as (
-    delete from privacy.consent
-    using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-    where consent.person_id = moved.old_person_id
-      and consent.identity_id = moved.identity_id
-    returning moved.new_person_id, consent.*
-  )
-  insert into privacy.consent (
-    person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-  )
-  select
-    new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-  from gone;
-
-  insert into track.stale (person_id, since, until)
-  select person_id, '-infinity', 'infinity'
-  from (
-    select unnest(v_old)
-    union
-    select unnest(v_new)
-  ) as touched (person_id);
-
-  delete from track.person
-  using unnest(v_moved, v_old, v_new) as moved (identity_id, old_person_id, new_person_id)
-  where person.person_id = moved.old_person_id
-    and not exists (select from track.identity where identity.person_id = moved.old_person_id);
-
-  return cardinality(v_moved);
 end;
 $$;
 
 comment on function track._resolve_people(bigint[]) is $$
-Resolves the components of the given identities to people anew and moves what belongs to them; returns how many identities changed hands.
-$$;
-
-create or replace function track._lock_people(identity_ids bigint[])
-returns void
-language plpgsql
-volatile
-security definer
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  -- One at a time: two links that are made at once could each miss the other's component.
-  perform pg_advisory_xact_lock(hashtext('track.identity_link'));
-
-  -- And nobody stores anything for these people meanwhile. All at once and in order, as track.ingest does, so that nobody waits in a circle.
-  perform identity.identity_id
-  from track.identity
-  where identity.person_id in (
-    select named.person_id
-    from track.identity as named
-    where named.identity_id = any (_lock_people.identity_ids)
-  )
-  order by identity.identity_id
-  for update;
-end;
-$$;
-
-comment on function track._lock_people(bigint[]) is $$
-Keeps everybody else from linking identities, and from storing anything for the people of these ones, until the transaction ends.
+Walks through the links of some identities and moves whoever is not with the person that they resolve to. `track._lock_people` comes first.
 $$;
 
 create or replace function track._is_linked(identity_id bigint, linked_identity_id bigint, linked_at timestamptz)
@@ -16696,48 +17200,136 @@ comment on function track._is_linked(bigint, bigint, timestamptz) is $$
 Whether an identity is linked to another one already, or was taken back from it after the given time: nothing to do.
 $$;
 
-create or replace function track._link(identity_id bigint, linked_identity_id bigint, kind text, linked_at timestamptz)
-returns boolean
+create or replace function track._link_people(
+  identity_ids bigint[],
+  linked_identity_ids bigint[],
+  kinds text[],
+  linked_at timestamptz[],
+  also_locked bigint[] default '{}'
+)
+returns int
 language plpgsql
 volatile
+-- A definer: it writes track.identity_link, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
+  -- Whose identities are linked: first those who have a user, each group by age. Below, a person is its place here.
+  v_people bigint[];
+  v_users int;
+  -- For each link that is not made yet, in order: its place in the arguments, its kind, and whom it joins.
+  v_links int[];
+  v_is_identify boolean[];
+  v_froms int[];
+  v_tos int[];
+  -- For each person one that it is joined to, or itself; following it leads to the one whose name all will have.
+  v_joined int[];
+  v_from int;
+  v_to int;
+  v_made int[] := '{}';
+  v_moved bigint[];
+  v_old bigint[];
+  v_new bigint[];
 begin
-  if track._is_linked(_link.identity_id, _link.linked_identity_id, _link.linked_at) then
-    return false;
+  perform track._lock_people(v_ends);
+
+  select array_agg(person_id order by is_user desc, person_id), count(*) filter (where is_user)
+  into v_people, v_users
+  from (
+    select distinct identity.person_id, name.kind = 'user' as is_user
+    from track.identity
+    join track.identity as name on name.identity_id = identity.person_id
+    where identity.identity_id = any (v_ends)
+  ) as person;
+
+  select
+    array_agg(link.position order by link.position),
+    array_agg(link.kind = 'identify' order by link.position),
+    array_agg(person.place order by link.position),
+    array_agg(linked_person.place order by link.position)
+  into v_links, v_is_identify, v_froms, v_tos
+  from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
+    with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+  join track.identity on identity.identity_id = link.identity_id
+  join track.identity as linked on linked.identity_id = link.linked_identity_id
+  join unnest(v_people) with ordinality as person (person_id, place) on person.person_id = identity.person_id
+  join unnest(v_people) with ordinality as linked_person (person_id, place) on linked_person.person_id = linked.person_id
+  where not track._is_linked(link.identity_id, link.linked_identity_id, link.linked_at);
+
+  v_joined := array(select generate_series(1, cardinality(v_people)));
+  for i in 1 .. coalesce(cardinality(v_links), 0) loop
+    v_from := v_froms[i];
+    while v_joined[v_from] <> v_from loop
+      v_joined[v_from] := v_joined[v_joined[v_from]];
+      v_from := v_joined[v_from];
+    end loop;
+    v_to := v_tos[i];
+    while v_joined[v_to] <> v_to loop
+      v_joined[v_to] := v_joined[v_joined[v_to]];
+      v_to := v_joined[v_to];
+    end loop;
+    -- A browser that belongs to one user already is shared: its past stays with that user.
+    continue when v_is_identify[i] and v_from <> v_to and v_from <= v_users;
+    v_joined[greatest(v_from, v_to)] := least(v_from, v_to);
+    v_made := v_made || v_links[i];
+  end loop;
+
+  if v_made = '{}' then
+    return 0;
   end if;
 
-  -- A browser that belongs to one user already is shared: its past stays with that user.
-  if _link.kind = 'identify' and exists (
-    select
-    from track.identity as other
-    join track.identity as linked on linked.identity_id = _link.linked_identity_id
-    join track.identity as owner on owner.person_id = other.person_id and owner.kind = 'user'
-    where other.identity_id = _link.identity_id
-      and other.person_id <> linked.person_id
-  ) then
-    return false;
-  end if;
+  -- Nobody is joined to somebody behind, so one pass leads everybody to the end.
+  for i in 1 .. cardinality(v_people) loop
+    v_joined[i] := v_joined[v_joined[i]];
+  end loop;
+
+  select
+    array_agg(identity.identity_id),
+    array_agg(identity.person_id),
+    array_agg(joined.person_id)
+  into v_moved, v_old, v_new
+  from unnest(v_people, v_joined) with ordinality as person (person_id, joined, place)
+  join unnest(v_people) with ordinality as joined (person_id, place) on joined.place = person.joined
+  join track.identity on identity.person_id = person.person_id
+  where person.joined <> person.place;
+
+  -- And nobody stores anything for these meanwhile.
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (v_ends || v_moved || _link_people.also_locked)
+  order by identity.identity_id
+  for update;
 
   insert into track.identity_link (identity_id, linked_identity_id, kind, linked_at)
-  values (_link.identity_id, _link.linked_identity_id, _link.kind, _link.linked_at)
+  select distinct on (link.identity_id, link.linked_identity_id)
+    link.identity_id, link.linked_identity_id, link.kind, link.linked_at
+  from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
+    with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+  join unnest(v_made) as made (position) using (position)
+  order by link.identity_id, link.linked_identity_id, link.position
   on conflict on constraint identity_link_pkey do update
   set kind = excluded.kind, linked_at = excluded.linked_at, unlinked_at = null;
 
-  perform track._resolve_people(array[_link.identity_id]);
-  return true;
+  if v_moved is not null then
+    perform track._move_identities(v_moved, v_old, v_new);
+  end if;
+  return cardinality(v_made);
 end;
 $$;
 
-comment on function track._link(bigint, bigint, text, timestamptz) is $$
-Links an identity to another one, unless it is already, was taken back later, or an `identify` would join two users. `track._lock_people` comes first.
+comment on function track._link_people(bigint[], bigint[], text[], timestamptz[], bigint[]) is $$
+Links identities to others, one link after the other as the lists of the same length say, and moves what belongs to whom once at the end; returns how many links were made.
+A link is left out that is there already, that was taken back later, or that would join two users by an `identify`.
+`also_locked`: identities that the caller will store something for, and has to lock with these.
 $$;
 
 create or replace function track.link_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
+-- A definer: it merges people and moves their data, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -16760,17 +17352,19 @@ begin
   if v_person_id is null or v_other_id is null then
     raise exception using
       errcode = 'CF002',
-      message = format('nobody is known as "%s"', case when v_person_id is null then link_identities.person else link_identities.other end),
+      message = format(
+        'nobody is known as "%s"',
+        left(case when v_person_id is null then link_identities.person else link_identities.other end, 100)
+      ),
       hint = 'Give the userId or anonymousId that was sent with events.';
   end if;
   if v_person_id = v_other_id then
     raise exception using
       errcode = 'CF001',
-      message = format('"%s" would be linked to itself', link_identities.person),
+      message = format('"%s" would be linked to itself', left(link_identities.person, 100)),
       hint = 'Give two different names.';
   end if;
-  perform track._lock_people(array[v_other_id, v_person_id]);
-  return track._link(v_other_id, v_person_id, 'alias', clock_timestamp());
+  return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
 end;
 $$;
 
@@ -16786,6 +17380,7 @@ create or replace function track.unlink_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
+-- A definer: it splits a person and moves data of hers, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -16817,7 +17412,7 @@ begin
   if v_ends is null then
     raise exception using
       errcode = 'CF002',
-      message = format('"%s" and "%s" are not linked', unlink_identities.person, unlink_identities.other),
+      message = format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
       hint = 'The table track.identity_link lists the links that hold.';
   end if;
 
@@ -16878,10 +17473,47 @@ declare
   -- Ten bytes such as 1e131000 would become 131,000 wherever they are written out.
   v_vast_number constant jsonpath := '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308 || @ != 0 && @ < 1e-307 && @ > -1e-307))';
   v_holds_vast_number constant boolean := jsonb_path_exists(_parse_batch.batch, v_vast_number);
-  v_messages constant jsonb := case jsonb_typeof(_parse_batch.batch) when 'array' then _parse_batch.batch else _parse_batch.batch -> 'batch' end;
-  v_sent_at constant text := _parse_batch.batch ->> 'sentAt';
-  v_context constant jsonb := case jsonb_typeof(_parse_batch.batch -> 'context') when 'object' then _parse_batch.batch -> 'context' end;
+  v_messages jsonb := case jsonb_typeof(_parse_batch.batch) when 'array' then _parse_batch.batch else _parse_batch.batch -> 'batch' end;
+  -- What a batch says of all its messages, each of them comes to hold: little, and no more than is read.
+  v_longest_context constant int := 4096;
+  v_sent_at constant text := left(_parse_batch.batch ->> 'sentAt', 100);
+  v_context constant jsonb := (
+    select jsonb_object_agg(part.key, part.value)
+    from jsonb_each(
+      case jsonb_typeof(_parse_batch.batch -> 'context') when 'object' then _parse_batch.batch -> 'context' end
+    ) as part
+    where part.key in ('consent', 'gpc', 'page', 'timezone')
+  );
 begin
+  if pg_column_size(v_context) > v_longest_context then
+    raise exception using
+      errcode = 'CF008',
+      message = format('the "context" of the batch has %s bytes about consent, page and timezone', pg_column_size(v_context)),
+      hint = format('Send %s at most, and the rest in the "context" of each message.', v_longest_context);
+  end if;
+  if v_holds_vast_number then
+    if jsonb_path_exists(v_context, v_vast_number) then
+      raise exception using
+        errcode = 'CF001',
+        message = 'the "context" of the batch holds a number beyond double precision',
+        hint = 'Send a number from 1e-307 to 1e308, or a string.';
+    end if;
+    -- Nothing of such a message is written out, below or in an error.
+    v_messages := (
+      select jsonb_agg(
+        case
+          when jsonb_typeof(entry.message) = 'object' and jsonb_path_exists(entry.message, v_vast_number)
+            then jsonb_build_object(
+              'vast', true, 'messageId', case jsonb_typeof(entry.message -> 'messageId') when 'string' then entry.message -> 'messageId' end
+            )
+          else entry.message
+        end
+        order by entry.ordinality
+      )
+      from jsonb_array_elements(v_messages) with ordinality as entry (message, ordinality)
+    );
+  end if;
+
   return (
     with setting as materialized (
       select
@@ -16947,7 +17579,9 @@ begin
           when jsonb_typeof(message) <> 'object'
             then array['CF009', format('the message is a JSON %s', jsonb_typeof(message)), 'Send an object such as {"type": "track", …}.']
           when type is null and message ? 'unreadable'
-            then array['CF009', message ->> 'unreadable', 'Send well-formed JSON without null bytes and half surrogate pairs.']
+            then array['CF009', left(message ->> 'unreadable', 100), 'Send well-formed JSON without null bytes and half surrogate pairs.']
+          when v_holds_vast_number and type is null and message ? 'vast'
+            then array['CF001', 'the message holds a number beyond double precision', 'Send a number from 1e-307 to 1e308, or a string.']
           when type is null
             then array['CF001', 'the message has no "type"', 'Use track, page, screen, identify, alias or group.']
           when type not in ('track', 'page', 'screen', 'identify', 'alias', 'group')
@@ -16984,8 +17618,6 @@ begin
             then array['CF001', format('"properties" is a JSON %s', jsonb_typeof(properties)), 'Send an object.']
           when jsonb_typeof(message -> 'traits') not in ('object', 'null')
             then array['CF001', format('"traits" is a JSON %s', jsonb_typeof(message -> 'traits')), 'Send an object.']
-          when v_holds_vast_number and jsonb_path_exists(message, v_vast_number)
-            then array['CF001', 'the message holds a number beyond double precision', 'Send a number from 1e-307 to 1e308, or a string.']
           when pg_column_size(message) > setting.longest_properties / 2 and octet_length(message::text) > setting.longest_properties
             then array['CF008', format('the message has %s bytes', octet_length(message::text)), format('Send %s at most.', setting.longest_properties)]
           when jsonb_typeof(properties -> 'item') not in ('string', 'number', 'null')
@@ -17158,6 +17790,25 @@ comment on function track._parse_batch(jsonb, timestamptz, boolean, boolean) is 
 Reads the messages of a batch, corrects their clocks, asks for consent, and says what is wrong with each. A message that may be kept only without its person comes out as one of nobody. `doubtful`: a time in it is known to be none.
 $$;
 
+create or replace function track._refuse_batch(messages int, largest_batch int)
+returns void
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'CF008',
+    message = format('the batch has %s messages', _refuse_batch.messages),
+    hint = format('Send %s at most in one batch.', _refuse_batch.largest_batch);
+end;
+$$;
+
+comment on function track._refuse_batch(int, int) is $$
+Raises CF008.
+$$;
+
 create or replace function track._split_text(body text)
 returns jsonb
 language plpgsql
@@ -17165,7 +17816,13 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_mark constant text := format('unreadable %s', gen_random_uuid());
+  v_longest_body constant int := 64 * 1024 * 1024;
+  v_largest_batch constant int := (select largest_batch from track.setting);
+  -- Each message but the first has a comma before it.
+  v_may_be_too_many constant boolean := octet_length(body) - octet_length(replace(body, ',', '')) >= v_largest_batch;
+  -- Random, so that no text can hold them.
+  v_backslash constant text := left(gen_random_uuid()::text, 13);
+  v_escape constant text := left(gen_random_uuid()::text, 13);
   v_document json;
   v_list json;
   v_message json;
@@ -17173,65 +17830,82 @@ declare
   v_sent_at jsonb;
   v_context jsonb;
 begin
-  return body::jsonb;
-exception
-  when others then
-    -- One message may be what jsonb can't hold, while json can: then the others are still good. Not even json can look into
-    -- an object with an escape for what is no character, \u0000 or half a surrogate pair, so those are marked first.
+  if octet_length(body) > v_longest_body then
+    raise exception using
+      errcode = 'CF008',
+      message = format('the batch has %s bytes', octet_length(body)),
+      hint = format('Send %s at most in one batch.', v_longest_body);
+  end if;
+  if not v_may_be_too_many then
     begin
-      v_document := regexp_replace(
-        regexp_replace(
-          regexp_replace(body, '(?<!\\)((?:\\\\)*)\\u0000', '\1' || v_mark, 'g'),
-          '(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])', '\1' || v_mark, 'g'
-        ),
-        '(?<!\\)(?<!\\u[dD][89abAB][0-9a-fA-F]{2})((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1' || v_mark, 'g'
-      )::json;
-      v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
-      if json_typeof(v_document) = 'object' and v_list is null then
-        v_list := json_build_array(v_document);
-      end if;
+      return body::jsonb;
     exception
-      when others then
-        raise exception using
-          errcode = 'CF009',
-          message = format('the batch is not JSON: "%s"', left(body, 40) || case when length(body) > 40 then '…' else '' end),
-          hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
+      when others then null;
     end;
-    if v_list is null or json_typeof(v_list) <> 'array' then
-      return 'null'::jsonb;
+  end if;
+
+  -- Too many messages, or one that jsonb can't hold, while json can: then the others are still good. Not even json can look into an
+  -- object with an escape for what is no character, \u0000 or half a surrogate pair, so escapes are replaced until the messages are apart.
+  begin
+    v_document := replace(replace(body, '\\', v_backslash), '\u', v_escape)::json;
+    v_list := case json_typeof(v_document) when 'array' then v_document when 'object' then v_document -> 'batch' end;
+    if json_typeof(v_document) = 'object' and v_list is null then
+      v_list := json_build_array(v_document);
     end if;
-    for v_message in
-      select value from json_array_elements(v_list)
-    loop
-      begin
-        v_messages := v_messages || case
-          when strpos(v_message::text, v_mark) > 0 then jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair')
-          else v_message::jsonb
-        end;
-      exception
-        when others then
-          v_messages := v_messages || jsonb_build_object('unreadable', sqlerrm);
-      end;
-    end loop;
-    if json_typeof(v_document) = 'object' then
-      begin
-        v_sent_at := (v_document -> 'sentAt')::jsonb;
-      exception
-        when others then v_sent_at := '"unreadable"';
-      end;
-      begin
-        v_context := (v_document -> 'context')::jsonb;
-      exception
-        when others then null;
-      end;
-      return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at, 'context', v_context);
-    end if;
-    return to_jsonb(v_messages);
+  exception
+    when others then
+      raise exception using
+        errcode = 'CF009',
+        message = format('the batch is not JSON: "%s"', left(body, 40) || case when length(body) > 40 then '…' else '' end),
+        hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
+  end;
+  if v_list is null or json_typeof(v_list) <> 'array' then
+    return 'null'::jsonb;
+  end if;
+  -- Counted here already: to read so many as jsonb takes ten times as long.
+  if json_array_length(v_list) > v_largest_batch then
+    perform track._refuse_batch(json_array_length(v_list), v_largest_batch);
+  end if;
+  if v_may_be_too_many then
+    begin
+      return body::jsonb;
+    exception
+      when others then null;
+    end;
+  end if;
+
+  for v_message in
+    select value from json_array_elements(v_list)
+  loop
+    begin
+      v_messages := v_messages || replace(replace(v_message::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when untranslatable_character or invalid_text_representation then
+        v_messages := v_messages || jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair');
+      when others then
+        v_messages := v_messages || jsonb_build_object('unreadable', left(sqlerrm, 100));
+    end;
+  end loop;
+  if json_typeof(v_document) = 'object' then
+    begin
+      v_sent_at := replace(replace((v_document -> 'sentAt')::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when others then v_sent_at := '"unreadable"';
+    end;
+    begin
+      v_context := replace(replace((v_document -> 'context')::text, v_escape, '\u'), v_backslash, '\\')::jsonb;
+    exception
+      when others then null;
+    end;
+    return jsonb_build_object('batch', v_messages, 'sentAt', v_sent_at, 'context', v_context);
+  end if;
+  return to_jsonb(v_messages);
 end;
 $$;
 
 comment on function track._split_text(text) is $$
 A batch that came as text. A message that can't be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others stay as they are.
+Errors: CF008 for too many messages or bytes, CF009 for what is not JSON.
 $$;
 
 create or replace function track._event_id(occurred_at timestamptz, message_hash uuid, source_id smallint)
@@ -17253,6 +17927,7 @@ create or replace function track._describe_items(messages track.parsed_message[]
 returns void
 language sql
 volatile
+-- A definer: it writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -17294,6 +17969,7 @@ create or replace function track._name_everything(messages track.parsed_message[
 returns void
 language plpgsql
 volatile
+-- A definer: it writes identities, people, event types and items, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -17427,6 +18103,7 @@ create or replace function track._source_id()
 returns smallint
 language plpgsql
 volatile
+-- A definer: it enters a new name into track.source, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -17488,17 +18165,14 @@ begin
   if jsonb_typeof(v_batch) is distinct from 'array' and jsonb_typeof(v_batch -> 'batch') is distinct from 'array' then
     raise exception using
       errcode = 'CF009',
-      message = format('the batch is not a list of messages, but: %s', coalesce(left(v_batch::text, 60), 'null')),
+      message = format('the batch is not a list of messages, but a JSON %s', coalesce(jsonb_typeof(v_batch), 'null')),
       hint = 'Send a JSON list of messages, or {"batch": […], "sentAt": "…"}.';
   end if;
 
   v_count := jsonb_array_length(case jsonb_typeof(v_batch) when 'array' then v_batch else v_batch -> 'batch' end);
   v_largest_batch := (select largest_batch from track.setting);
   if v_count > v_largest_batch then
-    raise exception using
-      errcode = 'CF008',
-      message = format('the batch has %s messages', v_count),
-      hint = format('Send %s at most in one batch.', v_largest_batch);
+    perform track._refuse_batch(v_count, v_largest_batch);
   end if;
 
   v_source_id := track._source_id();
@@ -17541,8 +18215,8 @@ begin
       from (
         select distinct on (message.message_hash) message
         from unnest(v_messages) as message
+        join unnest(v_fresh) as fresh (message_hash) on fresh.message_hash = message.message_hash
         where message.error_code is null
-          and message.message_hash = any (v_fresh)
         order by message.message_hash, message.position
       ) as fresh
       order by (fresh.message).position
@@ -17551,34 +18225,50 @@ begin
 
   perform track._name_everything(v_messages);
 
-  select
-    array_agg(other.identity_id order by message.position, other.identity_id),
-    array_agg(identity.identity_id order by message.position, other.identity_id),
-    array_agg(message.type order by message.position, other.identity_id),
-    array_agg(message.occurred_at order by message.position, other.identity_id)
-  into v_linked, v_linked_to, v_kinds, v_linked_at
-  from unnest(v_messages) as message
-  join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-  join track.identity as other
-    on (message.type = 'identify' and other.external_id = message.anonymous_id and other.kind = 'anonymous')
-    or (message.type = 'alias' and other.external_id = message.previous_id and other.kind <> 'nobody')
-  where message.type in ('identify', 'alias')
-    and other.identity_id <> identity.identity_id
-    and not track._is_linked(other.identity_id, identity.identity_id, message.occurred_at);
-
-  if v_linked is not null then
-    perform track._lock_people(v_linked || v_linked_to);
-    for i in 1 .. cardinality(v_linked) loop
-      perform track._link(v_linked[i], v_linked_to[i], v_kinds[i], v_linked_at[i]);
-    end loop;
-  end if;
-
-  -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   v_identities := array(
     select distinct identity.identity_id
     from unnest(v_messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   );
+
+  with said as materialized (
+    select
+      message.position, message.type, message.occurred_at, message.anonymous_id, message.previous_id,
+      identity.identity_id as linked_identity_id
+    from unnest(v_messages) as message
+    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+    where message.type in ('identify', 'alias')
+  ),
+
+  named as (
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.anonymous_id and other.kind = 'anonymous'
+    where said.type = 'identify'
+
+    union all
+
+    select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
+    from said
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    where said.type = 'alias'
+  )
+
+  select
+    array_agg(named.identity_id order by named.position, named.identity_id),
+    array_agg(named.linked_identity_id order by named.position, named.identity_id),
+    array_agg(named.type order by named.position, named.identity_id),
+    array_agg(named.occurred_at order by named.position, named.identity_id)
+  into v_linked, v_linked_to, v_kinds, v_linked_at
+  from named
+  where named.identity_id <> named.linked_identity_id
+    and not track._is_linked(named.identity_id, named.linked_identity_id, named.occurred_at);
+
+  if v_linked is not null then
+    perform track._link_people(v_linked, v_linked_to, v_kinds, v_linked_at, v_identities);
+  end if;
+
+  -- Who somebody is may not change between here and the end of the transaction, or what is stored below would go to a former person.
   perform identity.identity_id
   from track.identity
   where identity.identity_id = any (v_identities)
@@ -17691,6 +18381,7 @@ create or replace function track.refresh_sessions(most_people int default 2000)
 returns track.refresh_result
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes sessions and page views, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
@@ -17726,39 +18417,30 @@ begin
   with taken as (
     delete from track.stale
     where stale.person_id = any (v_picked)
-    returning
-      stale.person_id,
-      tstzrange(stale.since - v_setting.session_timeout, stale.until + v_setting.session_timeout, '[]') as period
+    returning stale.person_id, stale.since, stale.until
+  ),
+
+  widened as (
+    select
+      taken.person_id,
+      taken.since - v_setting.session_timeout as since,
+      taken.until + v_setting.session_timeout as until
+    from taken
   ),
 
   touched as (
-    select person_id, period
-    from taken
+    select widened.person_id, tstzrange(widened.since, widened.until, '[]') as period
+    from widened
 
     union all
 
-    select taken.person_id, tstzrange(session.started_at, session.ended_at, '[]')
-    from taken
-    cross join lateral (
-      -- Sessions of a person do not overlap: besides those that begin within, only the last one before can reach in.
-      select session.started_at, session.ended_at
-      from track.session
-      where session.person_id = taken.person_id
-        and session.started_at > lower(taken.period)
-        and session.started_at <= upper(taken.period)
-
-      union all
-
-      (
-        select session.started_at, session.ended_at
-        from track.session
-        where session.person_id = taken.person_id
-          and session.started_at <= lower(taken.period)
-        order by session.started_at desc
-        limit 1
-      )
-    ) as session
-    where session.ended_at >= lower(taken.period)
+    -- What has ended before is not read: the index is by the end, and changes are mostly of today.
+    select widened.person_id, tstzrange(session.started_at, session.ended_at, '[]')
+    from widened
+    join track.session
+      on session.person_id = widened.person_id
+      and session.ended_at >= widened.since
+      and session.started_at <= widened.until
   ),
 
   merged as (
@@ -17779,7 +18461,7 @@ begin
     delete from track.session
     using unnest(v_people, v_since, v_until) as period (person_id, since, until)
     where session.person_id = period.person_id
-      and session.started_at between period.since and period.until
+      and session.ended_at between period.since and period.until
     returning session.person_id, session.session_id
   )
   delete from track.page_view
@@ -17960,19 +18642,22 @@ grant execute on function track.refresh_sessions(int) to insights_worker;
 --! Included track/functions/rebuild.sql
 create or replace function track.rebuild()
 returns bigint
-language sql
+language plpgsql
 volatile
+-- A definer: it marks everybody in track.stale, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  with marked as (
-    insert into track.stale (person_id, since, until)
-    select person_id, '-infinity', 'infinity'
-    from track.person
-    where person_id <> 0
-    returning 1
-  )
-  select count(*) from marked;
+declare
+  v_marked bigint;
+begin
+  insert into track.stale (person_id, since, until)
+  select person_id, '-infinity', 'infinity'
+  from track.person
+  where person_id <> 0;
+  get diagnostics v_marked = row_count;
+  return v_marked;
+end;
 $$;
 
 comment on function track.rebuild() is $$
@@ -17985,10 +18670,13 @@ grant execute on function track.rebuild() to insights_admin, insights_worker;
 --! Included track/functions/journey.sql
 create or replace function track._journey(person_id bigint, since timestamptz, until timestamptz)
 returns setof track.action
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
   select
     session.session_id,
     (row_number() over session_in_order)::int as action_number,
@@ -18011,6 +18699,7 @@ begin atomic
   window session_in_order as (partition by session.session_id order by event.occurred_at, event.event_id)
   order by event.occurred_at, event.event_id;
 end;
+$$;
 
 comment on function track._journey(bigint, timestamptz, timestamptz) is $$
 @behavior -queryField
@@ -18131,8 +18820,8 @@ begin
   if v_missing is not null then
     raise exception using
       errcode = 'CF002',
-      message = format('%s has no column "%s"', source, v_missing),
-      hint = format('It has %s. Give a view that names the columns as needed.', array_to_string(v_present, ', '));
+      message = format('%s has no column "%s"', source, left(v_missing, 100)),
+      hint = format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500));
   end if;
   return needed || array(select name from unnest(possible) as name where name = any (v_present));
 end;
@@ -18149,8 +18838,13 @@ create or replace function track._store_items(items jsonb, newest_known bigint)
 returns track.sync_result
 language plpgsql
 volatile
+-- A definer: the caller reads its own table, and this writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_bad record;
@@ -18241,7 +18935,7 @@ exception
   when data_exception then
     raise exception using
       errcode = 'CF001',
-      message = format('a value of an item can''t be stored: %s', sqlerrm),
+      message = format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
       hint = 'Give a view whose columns have the types of track.item.';
 end;
 $$;
@@ -18301,8 +18995,13 @@ create or replace function track._store_enrolments(enrolments jsonb)
 returns track.sync_result
 language plpgsql
 volatile
+-- A definer: the caller reads its own table, and this writes track.enrolment, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 declare
   v_bad record;
@@ -18322,7 +19021,7 @@ begin
       errcode = 'CF001',
       message = format(
         'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
-        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(v_bad.status, 'active')
+        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(left(v_bad.status, 100), 'active')
       ),
       hint = 'An enrolment needs a person, an item and a time; its status is active, completed or dropped.';
   end if;
@@ -18393,7 +19092,7 @@ exception
   when data_exception then
     raise exception using
       errcode = 'CF001',
-      message = format('a value of an enrolment can''t be stored: %s', sqlerrm),
+      message = format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
       hint = 'Give a view whose columns have the types of track.enrolment, and texts for person and item.';
 end;
 $$;
@@ -18410,6 +19109,7 @@ create or replace function track.record_my_consent(purpose text, granted boolean
 returns privacy.consent
 language plpgsql
 volatile
+-- A definer: it writes privacy.consent, which no role may write, and for the caller's own person only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -18428,7 +19128,8 @@ begin
     perform track._name_everything(
       array[jsonb_populate_record(null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name))]
     );
-    v_person_id := track.current_person_id();
+    -- What the rest of the transaction reads is theirs.
+    v_person_id := track.sign_in();
   end if;
   return privacy.record_consent(v_person_id, record_my_consent.purpose, record_my_consent.granted, now(), record_my_consent.document_version, null);
 end;
@@ -18478,6 +19179,10 @@ create policy everybody on track.source for select using (true);
 drop policy if exists everybody on track.consumer;
 create policy everybody on track.consumer for select using (true);
 
+/*
+ * The person is a setting of the transaction, made by track.sign_in(), and no look-up in a table, which a policy of a distributed table cannot
+ * have. Person 0 holds what was kept without its person, and is nobody to sign in as.
+ */
 do $$
 declare
   v_table text;
@@ -18486,7 +19191,10 @@ begin
   loop
     execute format('drop policy if exists own on track.%I', v_table);
     execute format(
-      'create policy own on track.%I for select to insights_learner using (person_id = (select track.current_person_id()))',
+      $policy$
+      create policy own on track.%I for select to insights_learner
+      using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint)
+      $policy$,
       v_table
     );
     execute format('drop policy if exists all_people on track.%I', v_table);
@@ -18498,13 +19206,19 @@ $$;
 drop policy if exists own on track.identity_link;
 create policy own on track.identity_link for select to insights_learner
 using (
-  linked_identity_id in (select identity_id from track.identity where person_id = (select track.current_person_id()))
+  linked_identity_id in (
+    select identity_id
+    from track.identity
+    where person_id <> 0
+      and person_id = nullif(current_setting('insights.person_id', true), '')::bigint
+  )
 );
 drop policy if exists all_people on track.identity_link;
 create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker using (true);
 
 drop policy if exists own on privacy.consent;
-create policy own on privacy.consent for select to insights_learner using (person_id = (select track.current_person_id()));
+create policy own on privacy.consent for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 --! EndIncluded track/policies.sql
 
 -- experiment
@@ -18539,6 +19253,7 @@ create or replace function analytics.refresh_activity(most_people int default 20
 returns bigint
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes analytics.activity, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
@@ -18553,18 +19268,23 @@ begin
     delete from track.changed
     where changed.person_id = any (v_picked)
       and changed.consumer = 'analytics.activity'
-    returning
-      changed.person_id,
-      -- Whole days, as half-open ranges.
+    returning changed.person_id, changed.since, changed.until
+  ),
+
+  -- Whole days, as half-open ranges.
+  widened as (
+    select
+      taken.person_id,
       tstzrange(
-        date_trunc('day', changed.since at time zone 'UTC') at time zone 'UTC',
-        (date_trunc('day', changed.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
+        date_trunc('day', taken.since at time zone 'UTC') at time zone 'UTC',
+        (date_trunc('day', taken.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
       ) as period
+    from taken
   ),
 
   merged as (
     select person_id, unnest(range_agg(period)) as period
-    from taken
+    from widened
     group by person_id
   )
 
@@ -18640,87 +19360,83 @@ $$;
 grant execute on function analytics.refresh_views() to insights_worker;
 --! EndIncluded analytics/functions/refresh_views.sql
 --! Included analytics/functions/popular_items.sql
-create or replace function analytics._activity(since timestamptz, until timestamptz)
-returns table (person_id bigint, day date, event_type_id int, item_id bigint, event_count int, engaged interval)
-language sql
-stable
-parallel safe
-begin atomic
-  with edge as (
-    select
-      _activity.since as since,
-      _activity.until as until,
-      -- The whole days within: first one, and the one after the last.
-      (_activity.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date as first_day,
-      (_activity.until at time zone 'UTC')::date as end_day
-  )
-
-  select activity.person_id, activity.day, activity.event_type_id, activity.item_id, activity.event_count, activity.engaged
-  from edge
-  join analytics.activity on activity.day >= edge.first_day and activity.day < edge.end_day
-
-  union all
-
-  select
-    event.person_id,
-    (event.occurred_at at time zone 'UTC')::date,
-    event.event_type_id,
-    event.item_id,
-    1,
-    -- A look at each, not a join: these are hours of events, while the page views may be years.
-    coalesce(
-      (select page_view.engaged from track.page_view where page_view.person_id = event.person_id and page_view.event_id = event.event_id),
-      '0'
-    )
-  from edge
-  cross join lateral (
-    values
-      (edge.since, least(edge.until, edge.first_day::timestamp at time zone 'UTC')),
-      (greatest(edge.since, edge.end_day::timestamp at time zone 'UTC', edge.first_day::timestamp at time zone 'UTC'), edge.until)
-  ) as part (since, until)
-  join track.event on event.occurred_at >= part.since and event.occurred_at < part.until
-  where isfinite(part.since) and isfinite(part.until);
-end;
-
-comment on function analytics._activity(timestamptz, timestamptz) is $$
-Activity between two times (`until` excluded): whole days from the rollup, the hours at both ends from the events.
-$$;
-
-grant execute on function analytics._activity(timestamptz, timestamptz) to insights_reader;
-
 create or replace function analytics._popular_items(
   kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text, smallest_group int
 )
 returns setof analytics.popular_item
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  with by_person as (
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  -- Whole days come from the rollup, the hours before the first and after the last of them from the events.
+  v_first_day constant date := (
+    _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
+  )::date;
+  v_end_day constant date := (_popular_items.until at time zone 'UTC')::date;
+  v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
+  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
+  v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
+begin
+  return query
+  with happened as (
+    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
+    from analytics.activity
+    where activity.day >= v_first_day
+      and activity.day < v_end_day
+      and activity.item_id is not null
+
+    union all
+
     select
-      coalesce(ancestor.ancestor_item_id, activity.item_id) as item_id,
-      activity.person_id,
-      sum(activity.event_count) as event_count,
-      sum(activity.engaged) as engaged,
-      sum(activity.event_count * aged.weight) as decayed_event_count,
-      sum(extract(epoch from activity.engaged) * aged.weight) as decayed_engaged,
+      event.person_id,
+      (event.occurred_at at time zone 'UTC')::date,
+      event.item_id,
+      1,
+      -- A look at each, not a join: these are hours of events, while the page views may be years.
+      coalesce(
+        (
+          select page_view.engaged
+          from track.page_view
+          where page_view.person_id = event.person_id
+            and page_view.event_id = event.event_id
+        ),
+        '0'
+      )
+    from track.event
+    where event.item_id is not null
+      and (
+        event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
+        or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
+      )
+  ),
+
+  by_person as (
+    select
+      coalesce(ancestor.ancestor_item_id, happened.item_id) as item_id,
+      happened.person_id,
+      sum(happened.event_count) as event_count,
+      sum(happened.engaged) as engaged,
+      sum(happened.event_count * aged.weight) as decayed_event_count,
+      sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
       max(aged.weight) as weight
-    from analytics._activity(_popular_items.since, _popular_items.until) as activity
+    from happened
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
         -- A weight of 2 to the power of -1000 is none; below that the power would raise an underflow.
         else 0.5 ^ least(
           1000,
-          (least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date) - activity.day)
-            * 86400 / extract(epoch from _popular_items.half_life)::float8
+          (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
         )
       end as weight
     ) as aged
     left join track.item_ancestor as ancestor
-      on ancestor.item_id = activity.item_id
+      on ancestor.item_id = happened.item_id
       and _popular_items.kind is not null
-    where activity.item_id is not null
     group by 1, 2
   ),
 
@@ -18744,7 +19460,7 @@ begin atomic
     from by_person
     join track.item using (item_id)
     where _popular_items.kind is null or item.kind = _popular_items.kind
-    group by item.item_id
+    group by item.item_id, item.external_id, item.title, item.kind
   )
 
   select
@@ -18762,6 +19478,7 @@ begin atomic
   order by by_item.score desc, by_item.event_count desc, by_item.item
   limit _popular_items.top;
 end;
+$$;
 
 comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
 The query behind `analytics.popular_items`, with the caller's own rights and floor.
@@ -18784,6 +19501,10 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 begin
@@ -18803,13 +19524,13 @@ begin
   if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
     raise exception using
       errcode = 'CF001',
-      message = format('measure is "%s"', popular_items.measure),
+      message = format('measure is "%s"', left(popular_items.measure, 100)),
       hint = 'Use events (frequency), people (distinct people) or engaged (time spent).';
   end if;
   if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item of kind "%s"', popular_items.kind),
+      message = format('there is no item of kind "%s"', left(popular_items.kind, 100)),
       hint = coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
@@ -18842,34 +19563,52 @@ create or replace function analytics._trend(
   event_type_id int, bucket text, since timestamptz, until timestamptz, window_size int, smallest_group int
 )
 returns setof analytics.trend_point
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  -- Whole days come from the rollup; the hours before the first and after the last of them come from the events, and so
+  -- does a trend by hour.
+  v_by_hour constant boolean := _trend.bucket = 'hour';
+  v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
+  v_end_day constant date := (_trend.until at time zone 'UTC')::date;
+  v_head_until constant timestamptz := case
+    when v_by_hour then _trend.until
+    else least(_trend.until, v_first_day::timestamp at time zone 'UTC')
+  end;
+  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
+begin
+  return query
   with happened as (
     select date_trunc(_trend.bucket, activity.day::timestamp) as bucket_start, activity.person_id, activity.event_count
-    from analytics._activity(_trend.since, _trend.until) as activity
+    from analytics.activity
     where activity.event_type_id = _trend.event_type_id
-      and _trend.bucket <> 'hour'
+      and activity.day >= v_first_day
+      and activity.day < v_end_day
+      and not v_by_hour
 
     union all
 
-    -- The rollup is by day; hours come from the events.
-    select date_trunc('hour', event.occurred_at at time zone 'UTC'), event.person_id, 1
+    select date_trunc(_trend.bucket, event.occurred_at at time zone 'UTC'), event.person_id, 1
     from track.event
     where event.event_type_id = _trend.event_type_id
-      and event.occurred_at >= _trend.since
-      and event.occurred_at < _trend.until
-      and _trend.bucket = 'hour'
+      and (
+        event.occurred_at >= _trend.since and event.occurred_at < v_head_until
+        or event.occurred_at >= v_tail_since and event.occurred_at < _trend.until
+      )
   ),
 
   counted as (
     select
-      bucket_start,
-      sum(event_count) as event_count,
-      count(distinct nullif(person_id, 0)) as person_count
+      happened.bucket_start,
+      sum(happened.event_count) as event_count,
+      count(distinct nullif(happened.person_id, 0)) as person_count
     from happened
-    group by bucket_start
+    group by happened.bucket_start
   ),
 
   filled as (
@@ -18899,6 +19638,7 @@ begin atomic
   window last_buckets as (order by filled.bucket_number rows between (_trend.window_size - 1) preceding and current row)
   order by filled.bucket_number;
 end;
+$$;
 
 comment on function analytics._trend(int, text, timestamptz, timestamptz, int, int) is $$
 The query behind `analytics.trend`, with the caller's own rights and floor.
@@ -18920,6 +19660,10 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -18927,10 +19671,16 @@ declare
   v_longest constant interval := interval '10000 hours';
 begin
   perform analytics._check_period(trend.since, trend.until);
+  if length(trend.event_name) > 200 then
+    raise exception using
+      errcode = 'CF008',
+      message = format('event_name has %s characters', length(trend.event_name)),
+      hint = 'The name of an event has 200 at most.';
+  end if;
   if v_event_type_id is null then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no event "%s"', trend.event_name),
+      message = format('there is no event "%s"', left(trend.event_name, 100)),
       hint = coalesce(
         (
           select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
@@ -18954,7 +19704,7 @@ begin
   if trend.bucket is null or trend.bucket not in ('hour', 'day', 'week', 'month') then
     raise exception using
       errcode = 'CF001',
-      message = format('bucket is "%s"', trend.bucket),
+      message = format('bucket is "%s"', left(trend.bucket, 100)),
       hint = 'Use hour, day, week (from Monday) or month.';
   end if;
   if trend.window_size is null or trend.window_size not between 1 and 10000 then
@@ -18999,10 +19749,21 @@ grant execute on function analytics.trend(text, text, timestamptz, timestamptz, 
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'analytics'
+  );
+begin
+  return query
   with moment as materialized (
     select distinct
       entry.as_of,
@@ -19042,12 +19803,15 @@ begin atomic
         case when bool_and(enrolment.ended_at is not null) then max(enrolment.ended_at) end as ended_at
       from track.enrolment
       join size on size.course_id = enrolment.item_id
-      join privacy.purpose on purpose.purpose = 'analytics'
-      left join privacy.current_consent
-        on current_consent.person_id = enrolment.person_id
-        and current_consent.purpose = purpose.purpose
       where enrolment.person_id <> 0
-        and coalesce(current_consent.granted, purpose.basis <> 'consent')
+        -- Allowed unless decided otherwise, or the other way round.
+        and v_by_default <> (
+          enrolment.person_id in (
+            select decision.person_id
+            from privacy.latest_decisions('analytics') as decision
+            where decision.granted <> v_by_default
+          )
+        )
       group by enrolment.person_id, enrolment.item_id
     ) as enrolled
     join moment on enrolled.enrolled_at < moment.as_of and (enrolled.ended_at is null or enrolled.ended_at >= moment.as_of)
@@ -19230,6 +19994,7 @@ begin atomic
   left join due on due.course_id = taker.course_id and due.as_of = taker.as_of
   left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of;
 end;
+$$;
 
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
 Everybody who takes a course at each of some moments, with what was known then: one row a learner, course and moment. `courses` null: all.
@@ -19238,10 +20003,15 @@ $$;
 
 create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+begin
+  return query
   with moment as materialized (
     select distinct
       entry.as_of,
@@ -19280,6 +20050,7 @@ begin atomic
   from taken
   left join active on active.person_id = taken.person_id and active.course_id = taken.course_id and active.as_of = taken.as_of;
 end;
+$$;
 
 comment on function analytics._learner_outcomes(text, timestamptz[], interval) is $$
 What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.
@@ -19301,7 +20072,7 @@ declare
 begin
   select * into v_question from analytics.question as entry where entry.question = _question.question;
   if v_question.question is null then
-    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(_question.question, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
       hint = (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry);
   end if;
   return v_question;
@@ -19360,6 +20131,10 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -19463,33 +20238,40 @@ grant execute on function analytics.train_predictions(text, bigint) to insights_
 /* A definer of insights_reader: it looks at what days are on record, and tells of questions only. */
 create or replace function analytics.due_predictions()
 returns setof text
-language sql
+language plpgsql
 stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  with recorded as (
-    select
-      min(activity.day)::timestamp at time zone 'UTC' as begun_at,
-      least((max(activity.day) + 1)::timestamp at time zone 'UTC', date_trunc('day', now() at time zone 'UTC') at time zone 'UTC') as complete_at
-    from analytics.activity
-  )
+declare
+  v_begun_at timestamptz;
+  v_complete_at timestamptz;
+  v_enrolments constant bigint := (select count(*) from track.enrolment);
+begin
+  select
+    min(activity.day)::timestamp at time zone 'UTC',
+    least(
+      (max(activity.day) + 1)::timestamp at time zone 'UTC',
+      date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
+    )
+  into v_begun_at, v_complete_at
+  from analytics.activity;
 
+  return query
   select entry.question
   from analytics.question as entry
-  cross join recorded
-  cross join (select count(*) as enrolments from track.enrolment) as counted
-  where recorded.complete_at >= recorded.begun_at + interval '7 days' + entry.horizon
-    and counted.enrolments * entry.weeks >= entry.fewest_rows
+  where v_complete_at >= v_begun_at + interval '7 days' + entry.horizon
+    and v_enrolments * entry.weeks >= entry.fewest_rows
     and not exists (
       select
       from ml.project
       join ml.model using (project_id)
       where project.name = entry.project
-        and model.trained_at >= recorded.complete_at
+        and model.trained_at >= v_complete_at
     )
   order by entry.question;
+end;
 $$;
 
 alter function analytics.due_predictions() owner to insights_reader;
@@ -19514,7 +20296,7 @@ declare
 begin
   select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
   if v_course_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(_course_id.course, 'null')),
+    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(_course_id.course, (select array_agg(item.external_id) from track.item where item.kind = 'course')) || '"?',
         'Give the external id of an item of kind course.'
@@ -19532,6 +20314,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -19578,6 +20364,10 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -19730,6 +20520,10 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
   select
     item.external_id,
@@ -19741,7 +20535,7 @@ as $$
   from analytics._learner_scores($1, $2) as scored
   join track.item on item.item_id = scored.course_id
   cross join analytics.setting
-  group by item.item_id, setting.smallest_group
+  group by item.item_id, item.external_id, item.title, setting.smallest_group
   having count(*) >= setting.smallest_group
   order by avg(scored.score) desc, item.external_id;
 $$;
@@ -19764,6 +20558,10 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 set client_min_messages to warning
 as $$
@@ -19825,10 +20623,13 @@ create policy admins_change on analytics.question for update to insights_admin u
 --! Included recommend/functions/_interactions_of.sql
 create or replace function recommend._interactions_of(people bigint[])
 returns setof recommend.interaction
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
   with counted as (
     select
       event.person_id,
@@ -19845,21 +20646,22 @@ begin atomic
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
       and event.item_id is not null
-    group by event.person_id, event.item_id, event_weight.event
+    group by event.person_id, event.item_id, event_weight.event, event_weight.weight, event_weight.most_counted
   )
 
   select
-    person_id,
-    item_id,
-    sum(weight)::real,
-    sum(event_count)::int,
-    min(first_at),
-    max(last_at),
-    max(completed_at),
-    max(dismissed_at)
+    counted.person_id,
+    counted.item_id,
+    sum(counted.weight)::real,
+    sum(counted.event_count)::int,
+    min(counted.first_at),
+    max(counted.last_at),
+    max(counted.completed_at),
+    max(counted.dismissed_at)
   from counted
-  group by person_id, item_id;
+  group by counted.person_id, counted.item_id;
 end;
+$$;
 
 comment on function recommend._interactions_of(bigint[]) is $$
 The interactions of some people, computed from their events: what `recommend.interaction` holds once it is up to date.
@@ -19877,12 +20679,19 @@ create or replace function recommend.refresh_interactions(most_people int defaul
 returns bigint
 language plpgsql
 volatile
+-- A definer: it reads everybody's events and writes recommend.interaction, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
   v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
+  v_allowed bigint[];
 begin
   delete from track.changed
   where person_id = any (v_people)
@@ -19890,20 +20699,32 @@ begin
 
   -- Whoever objected is forgotten at the next refresh, whether or not anything else happened.
   delete from recommend.interaction
-  using privacy.current_consent
-  where interaction.person_id = current_consent.person_id
-    and current_consent.purpose = 'personalization'
-    and not current_consent.granted;
+  where interaction.person_id = any (array(
+    select decision.person_id
+    from privacy.latest_decisions('personalization') as decision
+    where not decision.granted
+  ));
 
   if v_people = '{}' then
     return 0;
   end if;
 
+  v_allowed := array(
+    select changed.person_id
+    from unnest(v_people) as changed (person_id)
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      changed.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization', v_people) as decision
+        where decision.granted <> v_by_default
+      )
+    )
+  );
+
   with fresh as materialized (
     select interaction.*
-    from recommend._interactions_of(array(
-      select person_id from unnest(v_people) as person_id where privacy.allowed(person_id, 'personalization')
-    )) as interaction
+    from recommend._interactions_of(v_allowed) as interaction
   ),
 
   gone as (
@@ -19947,19 +20768,22 @@ grant execute on function recommend.refresh_interactions(int) to insights_worker
 --! Included recommend/functions/rebuild.sql
 create or replace function recommend.rebuild()
 returns bigint
-language sql
+language plpgsql
 volatile
+-- A definer: it marks everybody as changed in track.changed, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
-  with marked as (
-    insert into track.changed (person_id, consumer, since, until)
-    select person_id, 'recommend.interaction', '-infinity', 'infinity'
-    from track.person
-    where person_id <> 0
-    returning 1
-  )
-  select count(*) from marked;
+declare
+  v_marked bigint;
+begin
+  insert into track.changed (person_id, consumer, since, until)
+  select person_id, 'recommend.interaction', '-infinity', 'infinity'
+  from track.person
+  where person_id <> 0;
+  get diagnostics v_marked = row_count;
+  return v_marked;
+end;
 $$;
 
 comment on function recommend.rebuild() is $$
@@ -20111,7 +20935,7 @@ begin
   if not exists (select from track.item where item.kind = _check.kind) then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item of kind "%s"', coalesce(_check.kind, 'null')),
+      message = format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
       hint = coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ' order by item.kind) || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
@@ -20518,13 +21342,20 @@ begin
       hint = 'Give a number from 1 to 1000.';
   end if;
 
+  if length(similar_items.item) > 512 then
+    raise exception using
+      errcode = 'CF008',
+      message = format('item has %s characters', length(similar_items.item)),
+      hint = 'The name of an item has 512 at most.';
+  end if;
+
   select * into v_item
   from track.item as known
   where known.external_id = similar_items.item;
   if not found then
     raise exception using
       errcode = 'CF002',
-      message = format('there is no item "%s"', coalesce(similar_items.item, 'null')),
+      message = format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
       hint = coalesce(
         'Did you mean "' || ml._nearest(
           similar_items.item,
@@ -20533,7 +21364,7 @@ begin
             from (
               select known.external_id
               from track.item as known
-              where known.kind = 'course' or known.external_id like left(similar_items.item, 3) || '%'
+              where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3))
               limit 1000
             ) as near
           )
@@ -20558,7 +21389,7 @@ begin
   if not found then
     raise exception using
       errcode = 'CF006',
-      message = format('version %s of the recommender does not know "%s"', v_model.version, similar_items.item),
+      message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
       hint = 'Nobody had taken it when the version was trained; a later version will know it.';
   end if;
 
@@ -20592,10 +21423,19 @@ grant execute on function recommend.similar_items(text, int) to insights_learner
 --! Included recommend/functions/train.sql
 create or replace function recommend._training_rows(kind text)
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_full_weight constant real := (select full_weight from recommend.setting);
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
+begin
+  return query
   with leaf as (
     select interaction.person_id, interaction.item_id, interaction.weight, interaction.first_at, interaction.last_at
     from recommend.interaction
@@ -20603,35 +21443,37 @@ as $$
     union all
 
     -- What the application says: enrolled is taken.
-    select enrolment.person_id, enrolment.item_id, setting.full_weight, enrolment.enrolled_at, enrolment.enrolled_at
+    select enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at
     from track.enrolment
-    cross join recommend.setting
     where enrolment.person_id <> 0
   ),
 
   allowed as (
     select leaf.*
     from leaf
-    join privacy.purpose on purpose.purpose = 'personalization'
-    left join privacy.current_consent
-      on current_consent.person_id = leaf.person_id
-      and current_consent.purpose = purpose.purpose
-    where coalesce(current_consent.granted, purpose.basis <> 'consent')
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      leaf.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization') as decision
+        where decision.granted <> v_by_default
+      )
+    )
   )
 
   select
     allowed.person_id,
     target.item_id,
-    least(sum(allowed.weight) / max(setting.full_weight), 1)::real,
+    least(sum(allowed.weight) / v_full_weight, 1)::real,
     min(allowed.first_at),
     max(allowed.last_at)
   from allowed
   join track.item_ancestor as ancestor on ancestor.item_id = allowed.item_id
   join track.item as target on target.item_id = ancestor.ancestor_item_id
-  cross join recommend.setting
   where target.kind = _training_rows.kind
   group by allowed.person_id, target.item_id
   having sum(allowed.weight) > 0;
+end;
 $$;
 
 comment on function recommend._training_rows(text) is $$
@@ -20745,6 +21587,10 @@ language plpgsql
 volatile
 security definer
 set search_path from current
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 set jit to off
 as $$
 declare
@@ -20772,7 +21618,7 @@ begin
       hint = 'Give a number: the same seed and data give the same model.';
   end if;
   if not pg_try_advisory_xact_lock(hashtext('recommend.train'), hashtext(train.kind)) then
-    raise exception using errcode = 'CF010', message = format('the recommender of kind "%s" is being trained already', train.kind),
+    raise exception using errcode = 'CF010', message = format('the recommender of kind "%s" is being trained already', left(train.kind, 100)),
       hint = 'Wait until that is done.';
   end if;
   select * into v_setting from recommend.setting;
@@ -20794,7 +21640,7 @@ begin
   if v_people_with_two < v_setting.fewest_people then
     raise exception using
       errcode = 'CF004',
-      message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, train.kind),
+      message = format('too little is known to learn from: %s people have to do with two or more items of kind "%s"', v_people_with_two, left(train.kind, 100)),
       hint = format(
         'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, see that items have that kind and recommend.event_weight their events, and run recommend.refresh_interactions.',
         v_setting.fewest_people
@@ -20963,54 +21809,61 @@ grant execute on function recommend.train(text, bigint) to insights_admin, insig
 /* A definer: it counts what everybody did, and tells no more than the kinds. */
 create or replace function recommend.due_trainings(share float8 default 0.1)
 returns setof text
-language sql
+language plpgsql
 stable
 security definer
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
-  with known as (
-    select kind, 'recommend.' || kind as project
-    from unnest(array['course']) as kind
+declare
+  v_fewest_people constant int := (select fewest_people from recommend.setting);
+  v_known record;
+  v_interactions bigint;
+  v_people bigint;
+begin
+  for v_known in
+    select known.kind, latest.data_watermark, latest.row_count
+    from (
+      select 'course' as kind
 
-    union
+      union
 
-    select substr(project.name, length('recommend.') + 1), project.name
-    from ml.project
-    where starts_with(project.name, 'recommend.')
-  )
-
-  select known.kind
-  from known
-  left join lateral (
-    select model.data_watermark, model.row_count
-    from ml.project
-    join ml.model on model.project_id = project.project_id
-    where project.name = known.project
-    order by model.version desc
-    limit 1
-  ) as latest on true
-  cross join recommend.setting
-  cross join lateral (
-    select
-      coalesce(sum(owned.item_count), 0) as interaction_count,
-      count(*) filter (where owned.item_count > 1) as person_count
+      select substr(project.name, length('recommend.') + 1)
+      from ml.project
+      where starts_with(project.name, 'recommend.')
+    ) as known
+    left join lateral (
+      select model.data_watermark, model.row_count
+      from ml.project
+      join ml.model on model.project_id = project.project_id
+      where project.name = 'recommend.' || known.kind
+      order by model.version desc
+      limit 1
+    ) as latest on true
+    order by known.kind
+  loop
+    select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
+    into v_interactions, v_people
     from (
       select interaction.person_id, count(distinct ancestor.ancestor_item_id) as item_count
       from recommend.interaction
       join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
-      where item.kind = known.kind
+      where item.kind = v_known.kind
         and interaction.weight > 0
-        and interaction.last_at > coalesce(latest.data_watermark, '-infinity')
+        and interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
       group by interaction.person_id
-    ) as owned
-  ) as fresh
-  where case
-    when latest.data_watermark is null then fresh.person_count >= setting.fewest_people
-    else fresh.interaction_count > 0 and fresh.interaction_count >= due_trainings.share * latest.row_count
-  end
-  order by known.kind;
+    ) as owned;
+
+    if v_known.data_watermark is null and v_people >= v_fewest_people
+      or v_known.data_watermark is not null
+        and v_interactions > 0
+        and v_interactions >= due_trainings.share * v_known.row_count
+    then
+      return next v_known.kind;
+    end if;
+  end loop;
+end;
 $$;
 
 comment on function recommend.due_trainings(float8) is $$
@@ -21040,7 +21893,7 @@ create policy admins_change on recommend.event_weight to insights_admin using (t
 
 drop policy if exists own on recommend.interaction;
 create policy own on recommend.interaction for select to insights_learner
-using (person_id = (select track.current_person_id()));
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 drop policy if exists all_people on recommend.interaction;
 create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker using (true);
 --! EndIncluded recommend/policies.sql
@@ -21051,6 +21904,7 @@ create or replace function monitor.start_run(task text)
 returns bigint
 language sql
 volatile
+-- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -21069,6 +21923,7 @@ create or replace function monitor.finish_run(run_id bigint, row_count bigint de
 returns void
 language sql
 volatile
+-- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
@@ -21090,11 +21945,12 @@ create or replace function monitor.fail_run(run_id bigint, error text)
 returns void
 language sql
 volatile
+-- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$
   update monitor.run
-  set outcome = 'failed', finished_at = clock_timestamp(), error = fail_run.error
+  set outcome = 'failed', finished_at = clock_timestamp(), error = left(fail_run.error, 10000)
   where run.run_id = fail_run.run_id
     and outcome = 'running';
 $$;
@@ -21111,6 +21967,7 @@ create or replace function monitor.forget_runs(older_than interval default '90 d
 returns bigint
 language plpgsql
 volatile
+-- A definer: workers have no right to delete from monitor.run.
 security definer
 set search_path to pg_catalog, pg_temp
 as $$

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
 import { queueSchema } from "../database/logins.ts";
-import { committedMigrations, migrationNumber } from "../database/migrate.ts";
+import { committedMigrations, migrationNumber } from "../database/release.ts";
 
 /** What `/healthz` answers. A part that the login of the API may not look at is null. */
 export interface Health {

@@ -4,9 +4,12 @@ import { Command } from "commander";
 import pg from "pg";
 import { type Config, readConfig } from "../config.ts";
 import { type Database, openDatabase, withClient } from "../database/connect.ts";
+import { findMissingParts } from "../database/indexes.ts";
 import { queueSchema } from "../database/logins.ts";
-import { checkServer, checkVector, committedMigrations, migrationNumber, pendingCurrent } from "../database/migrate.ts";
+import { checkServer, checkVector } from "../database/migrate.ts";
 import { isPooled } from "../database/pooler.ts";
+import { readReleases, releaseState } from "../database/release.ts";
+import { pendingCurrent } from "../database/source.ts";
 import { errorCode, InsightsError, suggestion } from "../errors.ts";
 
 interface Finding {
@@ -184,28 +187,34 @@ const examinations: Record<string, Examination> = {
   },
 
   async migrations(patient) {
-    const files = await committedMigrations();
     if (!(await exists(patient, "graphile_migrate.migrations"))) {
       return { status: "failure", text: "the database has not been migrated", mend: "Run: insights migrate" };
     }
-    const applied = await patient.client.query<{ filename: string }>(
-      "select filename from graphile_migrate.migrations",
-    );
-    const known = new Set(applied.rows.map(({ filename }) => migrationNumber(filename)));
-    const pending = files.filter((name) => !known.has(migrationNumber(name)));
-    const ahead = [...known].filter((number) => !files.some((name) => name.startsWith(number)));
+    const releases = await readReleases();
+    const { pending, ahead } = await releaseState(patient.client, releases);
     if (ahead.length > 0) {
       return {
         status: "failure",
-        text: `the database is ahead of this version: it has migration ${ahead.join(", ")}`,
+        text: `the database is ahead of this version: it has release ${ahead.join(", ")}`,
         mend: "Update canvas-flow-insights to the version that migrated it",
       };
     }
-    if (pending.length > 0)
-      return { status: "failure", text: `pending: ${pending.join(", ")}`, mend: "Run: insights migrate" };
+    if (pending.length > 0) {
+      const names = pending.map(({ file }) => file).join(", ");
+      return { status: "failure", text: `pending: ${names}`, mend: "Run: insights migrate" };
+    }
+    const missing = await findMissingParts(patient.client);
+    if (missing.length > 0) {
+      const indexes = [...new Set(missing.map(({ index }) => index))].join(", ");
+      return {
+        status: "warning",
+        text: `not complete: index ${indexes}, on ${missing.length} partitions`,
+        mend: "Run: insights migrate",
+      };
+    }
     return (await pendingCurrent(patient.client))
-      ? { status: "warning", text: "current.sql has changed since it was applied", mend: "Run: insights migrate" }
-      : ok(`all ${files.length} applied`);
+      ? { status: "warning", text: "the source has changed since it was applied", mend: "Run: insights migrate" }
+      : ok(`all ${releases.length} applied`);
   },
 
   async queue(patient) {

@@ -1,21 +1,86 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline/promises";
 import { Command } from "commander";
 import { readConfig } from "../config.ts";
-import { openDatabase } from "../database/connect.ts";
+import { openDatabase, withClient } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
+import { dryRun, plan } from "../database/plan.ts";
+import type { Patience } from "../database/release.ts";
+import { InsightsError } from "../errors.ts";
+
+interface Options {
+  plan?: true;
+  dryRun?: true;
+  yes?: true;
+}
+
+async function confirmed({ yes }: Options): Promise<boolean> {
+  if (yes === true) return true;
+  if (!process.stdin.isTTY) {
+    throw new InsightsError("--dry-run takes these locks for as long as it runs, and nobody is there to be asked", {
+      hint: "Run it with --yes.",
+    });
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    return /^y(es)?$/i.test(await terminal.question("Run it, and roll it back? (y/N) "));
+  } finally {
+    terminal.close();
+  }
+}
 
 export default new Command()
   .description(
-    "Creates roles, pgvector and the job queue where they are missing, and applies the migrations of this version. " +
-      "Safe to repeat, and to run from several places at once.",
+    "Creates roles, pgvector and the job queue where they are missing, and applies the releases of this version. " +
+      "Safe to repeat, to run from several places at once, and to kill.",
   )
-  .action(async () => {
-    const database = await openDatabase(readConfig(), "migrate");
+  .option("--plan", "print what is pending and which locks it takes; change nothing")
+  .option("--dry-run", "print the plan, ask, run it in one transaction, print what was locked, roll back")
+  .option("--yes", "with --dry-run: do not ask")
+  .addHelpText(
+    "after",
+    `
+Each release runs in one transaction. A statement that has to wait for a lock makes everybody else wait behind it, so that
+it gives up after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES
+times (10, over two and a half minutes), and each time the session is named that holds the lock. Indexes on partitioned
+tables are built concurrently, partition by partition, after the releases; when that is interrupted, the next run goes on.`,
+  )
+  .action(async (options: Options) => {
+    const config = readConfig();
+    if (
+      (options.plan === true || options.dryRun === true) &&
+      config.databaseUrl === undefined &&
+      !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))
+    ) {
+      // To look at it would be to make it.
+      throw new InsightsError(
+        `there is no embedded database in ${config.dataDirectory} yet, and DATABASE_URL is not set`,
+        {
+          hint: "insights migrate makes it, with every release of this version.",
+        },
+      );
+    }
+    const patience: Patience = { lockTimeout: config.lockTimeout, tries: config.lockTries, say: console.error };
+    const database = await openDatabase(config, "migrate");
     try {
-      const { applied, current, temporaryRevoked } = await migrate(database.migrationUrl ?? database.url);
+      const url = database.migrationUrl ?? database.url;
+      if (options.plan === true || options.dryRun === true) {
+        const lines = await withClient(url, plan);
+        for (const line of lines) console.log(line);
+        if (options.dryRun !== true || !(await confirmed(options))) return;
+        for (const line of await withClient(url, (client) => dryRun(url, client, patience))) {
+          console.log(line);
+        }
+        return;
+      }
+      const { applied, current, indexed, ahead, temporaryRevoked } = await migrate(url, patience);
       for (const name of applied) console.log(`applied ${name}`);
       if (temporaryRevoked) console.log("revoked temporary on this database from public: it holds nothing else");
-      if (current) console.log("applied current.sql");
-      if (applied.length === 0 && !current) console.log("up to date");
+      if (current) console.log("applied the changes of this checkout");
+      if (indexed > 0) console.log(`completed ${indexed} parts of indexes`);
+      if (ahead.length > 0) console.log(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
+      else if (applied.length === 0 && !current && indexed === 0) console.log("up to date");
     } finally {
       await database.close();
     }

@@ -1,18 +1,26 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { Logger } from "@graphile/logger";
-import { migrate as migrateCommitted, type Settings } from "graphile-migrate";
 import { runMigrations } from "graphile-worker";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
+import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { checkNeighbours } from "./neighbours.ts";
 import { refusePooler } from "./pooler.ts";
+import {
+  applyReleases,
+  defaultPatience,
+  inTurn,
+  type Patience,
+  readReleases,
+  releaseState,
+  withLockRetries,
+} from "./release.ts";
 import { ordinaryLogin } from "./sign-in.ts";
-import { compileSql, migrationsDirectory } from "./sql.ts";
+import { pendingCurrent } from "./source.ts";
 
 const oldestServer = 150_000;
 const oldestVector = [0, 8] as const;
@@ -179,22 +187,23 @@ export async function holdsNothingElse(client: pg.ClientBase): Promise<boolean> 
 }
 
 /**
- * Takes the right to make temporary objects from public, where that concerns nobody but us and is ours to take. Those who
- * train have it by a grant of their own (roles.sql); visitors and learners need none.
+ * Whether the right to make temporary objects is to be taken from public: where that concerns nobody but us, and is ours
+ * to take. Those who train have it by a grant of their own (roles.sql); visitors and learners need none.
  */
-async function revokeTemporary(client: pg.ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ name: string; owned: boolean; granted: boolean }>(`
-    select datname as name, pg_has_role(current_user, datdba, 'usage') as owned,
-      exists (
+export async function mayRevokeTemporary(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ may: boolean }>(`
+    select pg_has_role(current_user, datdba, 'usage') and exists (
         select from aclexplode(coalesce(datacl, acldefault('d', datdba))) as privilege
         where privilege.grantee = 0 and privilege.privilege_type = 'TEMPORARY'
-      ) as granted
+      ) as may
     from pg_catalog.pg_database where datname = current_database()
   `);
-  const [database] = rows;
-  if (database === undefined || !database.owned || !database.granted || !(await holdsNothingElse(client))) return false;
+  return rows[0]?.may === true && (await holdsNothingElse(client));
+}
+
+async function revokeTemporary(client: pg.Client): Promise<boolean> {
   try {
-    await client.query(`revoke temporary on database ${pg.escapeIdentifier(database.name)} from public`);
+    await client.query(`revoke temporary on database ${pg.escapeIdentifier(client.database ?? "")} from public`);
     return true;
   } catch (error) {
     // "tuple concurrently updated": another process migrates at this moment, and does it.
@@ -222,76 +231,24 @@ export async function installWorker(url: string): Promise<void> {
   }
 }
 
-/** Some work in one transaction, as the owner of everything. */
-async function asOwner<T>(client: pg.ClientBase, work: () => Promise<T>): Promise<T> {
-  await client.query("begin");
-  try {
-    await client.query("set local role insights_owner");
-    const result = await work();
-    await client.query("commit");
-    return result;
-  } catch (error) {
-    await client.query("rollback");
-    throw error;
-  }
-}
-
 /** Runs a script in one transaction, as the owner of everything. */
 export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<void> {
-  await asOwner(client, () => client.query(sql));
+  await inTurn(client, 0, () => client.query(sql));
 }
 
-async function readIfPresent(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-/**
- * What the source of a checkout has beyond the committed migrations, unless this database has seen it in this state;
- * undefined when there is nothing to do.
- */
-export async function pendingCurrent(client: pg.ClientBase): Promise<string | undefined> {
-  const source = await readIfPresent(join(migrationsDirectory, "current.sql"));
-  if (source === undefined || source.trim() === "") return undefined;
-  const content = await compileSql(source, "current.sql");
-  const { rows } = await client.query<{ content: string }>(
-    "select content from graphile_migrate.current where filename = 'current.sql'",
+/** Applies what the source of a checkout has beyond the releases; answers whether there was anything. */
+async function applyCurrent(url: string, client: pg.ClientBase, patience: Patience): Promise<boolean> {
+  if ((await pendingCurrent(client)) === undefined) return false;
+  return await withLockRetries(url, client, "current.sql", patience, (lockTimeout) =>
+    inTurn(client, lockTimeout, async () => {
+      const pending = await pendingCurrent(client);
+      if (pending === undefined) return false;
+      await client.query(pending.sql);
+      await pending.remember(client);
+      return true;
+    }),
   );
-  return rows[0]?.content === content ? undefined : content;
 }
-
-/**
- * Applies current.sql as `graphile-migrate current` does it, but within one connection, which is all that the embedded
- * database has.
- */
-async function applyCurrent(client: pg.ClientBase): Promise<boolean> {
-  return await asOwner(client, async () => {
-    // Another process may be at it.
-    await client.query("select pg_advisory_xact_lock(hashtext('insights: current.sql'))");
-    const content = await pendingCurrent(client);
-    if (content === undefined) return false;
-    await client.query(content);
-    await client.query(
-      `insert into graphile_migrate.current (content) values ($1)
-       on conflict (filename) do update set content = excluded.content, date = excluded.date`,
-      [content],
-    );
-    return true;
-  });
-}
-
-/** The committed migrations of this version, by file name, in order. */
-export async function committedMigrations(): Promise<string[]> {
-  const files = await readdir(join(migrationsDirectory, "committed"));
-  return files.filter((name) => /^\d+.*\.sql$/.test(name)).sort();
-}
-
-/** What tells a migration in the database, which does not know the words of the file's name. */
-export const migrationNumber = (filename: string): string => filename.slice(0, 6);
 
 export interface MigrateResult {
   /** Committed migrations that this run applied, by file name. */
@@ -300,53 +257,37 @@ export interface MigrateResult {
   current: boolean;
   /** Whether the right to make temporary objects was taken from public: at the first migration of a database of our own. */
   temporaryRevoked: boolean;
+  /** Parts of indexes on partitioned tables that were completed. */
+  indexed: number;
+  /** Releases that the database has and this version does not. */
+  ahead: string[];
 }
 
-async function appliedMigrations(client: pg.ClientBase): Promise<string[]> {
-  const { rows } = await client.query<{ present: boolean }>(
-    "select to_regclass('graphile_migrate.migrations') is not null as present",
-  );
-  if (rows[0]?.present !== true) return [];
-  const result = await client.query<{ filename: string }>(
-    "select filename from graphile_migrate.migrations order by filename",
-  );
-  return result.rows.map(({ filename }) => filename);
+export interface MigrateOptions extends Partial<Patience> {
+  /** False: the releases alone, also in a checkout. */
+  current?: boolean;
 }
 
 /** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
-export async function migrate(url: string, options: { current?: boolean } = {}): Promise<MigrateResult> {
+export async function migrate(url: string, options: MigrateOptions = {}): Promise<MigrateResult> {
+  const patience: Patience = { ...defaultPatience, ...options };
   return await withClient(url, async (client) => {
     await refusePooler(client);
+    const releases = await readReleases();
+    // Before anything is changed. A login that may not look is told by bootstrap what it lacks.
+    await releaseState(client, releases).catch((error: unknown) => {
+      if (errorCode(error) !== "42501") throw error;
+    });
     await bootstrap(client);
-    const before = await appliedMigrations(client);
-    const temporaryRevoked = before.length === 0 && (await revokeTemporary(client));
+    const { ahead, pending } = await releaseState(client, releases);
+    const temporaryRevoked =
+      pending.length === releases.length && (await mayRevokeTemporary(client)) && (await revokeTemporary(client));
     await installWorker(url);
-    const settings: Settings = {
-      connectionString: url,
-      migrationsFolder: migrationsDirectory,
-      pgSettings: { role: "insights_owner" },
-      // What it would print is in the answer, or in the error.
-      logger: new Logger(() => () => {}),
-    };
-    try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          await migrateCommitted(settings);
-          break;
-        } catch (error) {
-          // Another process migrates at this moment.
-          if (!(error instanceof Error) || error.message !== "Failed to get exclusive lock" || attempt > 600)
-            throw error;
-          await wait(100);
-        }
-      }
-    } finally {
-      // graphile-migrate keeps its connection for 200 ms, and ends the process when the server cuts it: also before the error is told.
-      await wait(250);
-    }
+    const applied = await applyReleases(url, client, releases, patience);
     await runAsOwner(client, historyGrants);
-    const applied = (await appliedMigrations(client)).slice(before.length);
-    const current = options.current !== false && (await applyCurrent(client));
-    return { applied, current, temporaryRevoked };
+    // A newer version has made the database: its functions are not replaced by older ones.
+    const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, patience));
+    const indexed = await completeIndexes(url, client, patience);
+    return { applied, current, indexed, ahead, temporaryRevoked };
   });
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { rooms } from "../../src/database/catalogue.ts";
 import { Options } from "../../src/simulator/options.ts";
 import { simulate } from "../../src/simulator/run.ts";
-import { rooms } from "../support/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 import { refresh } from "../support/world.ts";
 

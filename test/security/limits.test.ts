@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { rooms } from "../support/catalogue.ts";
+import { rooms } from "../../src/database/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 
 const database = await testDatabase();

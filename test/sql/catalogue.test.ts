@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { glob } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { rooms } from "../../src/database/catalogue.ts";
 import { packageRoot } from "../../src/paths.ts";
-import { rooms } from "../support/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 
 /*

@@ -20,7 +20,12 @@ export interface Insights {
 
 /** Calls `insights` in an environment with nothing but what is given, and the given text as its input. */
 export function insights(parameters: string[], environment: Record<string, string>, input = ""): Insights {
-  const child = spawn(process.execPath, [join(packageRoot, "src", "cli.ts"), ...parameters], {
+  return script(join(packageRoot, "src", "cli.ts"), parameters, environment, input);
+}
+
+/** Calls another script of the repository, or of a copy of it. */
+export function script(path: string, parameters: string[], environment: Record<string, string>, input = ""): Insights {
+  const child = spawn(process.execPath, [path, ...parameters], {
     env: { PATH: process.env["PATH"], ...environment },
     stdio: ["pipe", "pipe", "pipe"],
   });
@@ -49,7 +54,7 @@ export function insights(parameters: string[], environment: Record<string, strin
         if (child.exitCode !== null || child.signalCode !== null) {
           throw new Error(`ended without saying ${pattern}:\n${text}`);
         }
-        await Promise.race([once(child.stdout, "data"), closed]);
+        await Promise.race([once(child.stdout, "data"), once(child.stderr, "data"), closed]);
       }
     },
   };

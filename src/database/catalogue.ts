@@ -1,4 +1,4 @@
-import type { Queries } from "./database.ts";
+import type pg from "pg";
 
 /** Schemas of ours: all but the system's, the extensions' and the tools'. */
 export const rooms = `
@@ -184,10 +184,36 @@ const objects = `
   left join room on room.oid = privileges.defaclnamespace
 `;
 
-/** Everything that the rooms consist of, as it is in the catalogue: two databases are equal when these are. */
-export async function catalogueOf(db: Queries): Promise<Record<string, Record<string, unknown>>> {
-  const rows = await db.rows<{ object: string; definition: Record<string, unknown> }>(
+export type Catalogue = Record<string, Record<string, unknown>>;
+
+/**
+ * Everything that the rooms consist of, as it is in the catalogue: two databases are equal when these are. Names are
+ * written out in full where the search_path is empty.
+ */
+export async function catalogueOf(client: { query(sql: string): Promise<pg.QueryResult> }): Promise<Catalogue> {
+  const { rows } = (await client.query(
     `select object, jsonb_strip_nulls(definition) as definition from (${objects}) as object order by object`,
-  );
+  )) as { rows: { object: string; definition: Record<string, unknown> }[] };
   return Object.fromEntries(rows.map(({ object, definition }) => [object, definition]));
+}
+
+/** What differs between two catalogues, one line for each object. */
+export function differences(
+  actual: Catalogue,
+  expected: Catalogue,
+  names: { actual: string; expected: string },
+): string[] {
+  const lines: string[] = [];
+  for (const object of [...new Set([...Object.keys(actual), ...Object.keys(expected)])].sort()) {
+    const one = actual[object];
+    const other = expected[object];
+    if (one === undefined) lines.push(`${object}: only in ${names.expected}`);
+    else if (other === undefined) lines.push(`${object}: only in ${names.actual}`);
+    else {
+      const keys = [...new Set([...Object.keys(one), ...Object.keys(other)])];
+      const differing = keys.filter((key) => JSON.stringify(one[key]) !== JSON.stringify(other[key]));
+      if (differing.length > 0) lines.push(`${object}: ${differing.join(", ")}`);
+    }
+  }
+  return lines;
 }

@@ -1,0 +1,148 @@
+import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
+import { errorCode, InsightsError } from "../errors.ts";
+import { inTurn, type Patience, sayingHolders, withLockRetries } from "./release.ts";
+
+/*
+ * An index on a partitioned table. The release makes it `on only` the parent, which takes a moment and leaves it invalid;
+ * then each partition gets its part concurrently, while reads and writes go on, and the part is attached. The last one
+ * makes the index of the parent valid. What a kill leaves behind is found in the catalogue, so that the next run goes on.
+ */
+
+export interface MissingPart {
+  /** The index of the parent, as in `track.event_device`. */
+  index: string;
+  /** The partition without its part of the index. */
+  partition: string;
+  bytes: number;
+  /** A part that is complete, but not attached. */
+  ready: string | null;
+  /** Parts that were left unfinished. */
+  broken: string[];
+  /** Makes the part. Without a name, PostgreSQL chooses the one that it gives to parts of an index made at once. */
+  statement: string;
+}
+
+/** What is missing, smallest partition first. Only leaves: a partition with partitions of its own does not occur. */
+const missingParts = `
+  with parent as (
+    select index.indexrelid, index.indrelid, index.indisunique,
+      regexp_replace(pg_get_indexdef(index.indexrelid), '^CREATE (UNIQUE )?INDEX .*? ON ONLY .*? USING ', '') as definition
+    from pg_catalog.pg_index as index
+    join pg_catalog.pg_class as class on class.oid = index.indexrelid
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where class.relkind = 'I'
+      and not index.indisvalid
+      and class.relowner = 'insights_owner'::regrole
+  ),
+
+  missing as (
+    select parent.*, inherits.inhrelid as partition
+    from parent
+    join pg_catalog.pg_inherits as inherits on inherits.inhparent = parent.indrelid
+    where not exists (
+      select
+      from pg_catalog.pg_inherits as attached
+      join pg_catalog.pg_index as child on child.indexrelid = attached.inhrelid
+      where attached.inhparent = parent.indexrelid and child.indrelid = inherits.inhrelid
+    )
+  ),
+
+  part as (
+    select missing.indexrelid as parent, missing.partition, child.indexrelid, child.indisvalid
+    from missing
+    join pg_catalog.pg_index as child on child.indrelid = missing.partition
+    join pg_catalog.pg_class as class on class.oid = child.indexrelid
+    where not class.relispartition
+      and child.indisunique = missing.indisunique
+      and regexp_replace(pg_get_indexdef(child.indexrelid), '^CREATE (UNIQUE )?INDEX .*? ON .*? USING ', '') = missing.definition
+      and not exists (select from pg_catalog.pg_stat_progress_create_index as progress where progress.index_relid = child.indexrelid)
+  )
+
+  select
+    missing.indexrelid::regclass::text as index,
+    missing.partition::regclass::text as partition,
+    pg_catalog.pg_table_size(missing.partition)::float8 as bytes,
+    min(part.indexrelid::regclass::text) filter (where part.indisvalid) as ready,
+    coalesce(array_agg(part.indexrelid::regclass::text) filter (where not part.indisvalid), '{}') as broken,
+    format(
+      'create %sindex concurrently on %s using %s',
+      case when missing.indisunique then 'unique ' else '' end, missing.partition::regclass, missing.definition
+    ) as statement
+  from missing
+  left join part on part.parent = missing.indexrelid and part.partition = missing.partition
+  group by missing.indexrelid, missing.partition, missing.indisunique, missing.definition
+  order by bytes, 1, 2
+`;
+
+/** What is missing to the indexes of partitioned tables. */
+export async function findMissingParts(client: pg.ClientBase): Promise<MissingPart[]> {
+  const { rows } = await client.query<{ present: boolean }>(
+    "select pg_catalog.to_regrole('insights_owner') is not null as present",
+  );
+  return rows[0]?.present === true ? (await client.query<MissingPart>(missingParts)).rows : [];
+}
+
+/** Any number that nothing else locks. Tried, never waited for: who waits has a snapshot, and a concurrent index waits for that. */
+const tryLock = "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('insights: indexes')) as locked";
+const unlock = "select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('insights: indexes'))";
+
+async function complete(url: string, client: pg.Client, part: MissingPart, patience: Patience): Promise<void> {
+  const { index, partition, broken, ready, statement } = part;
+  for (const name of broken) {
+    patience.say(`${index}: drops ${name}, which was left unfinished`);
+    await client.query(`drop index concurrently ${name}`);
+  }
+  if (ready === null) {
+    patience.say(
+      `${index}: builds its part on ${partition} (${Math.ceil(part.bytes / 1024 ** 2)} MB), reads and writes go on`,
+    );
+    try {
+      await sayingHolders(url, client, `the index on ${partition}`, patience, () => client.query(statement));
+    } catch (error) {
+      throw new InsightsError(
+        `the index ${index} cannot be built on ${partition}: ${error instanceof Error ? error.message : error}`,
+        { hint: "What was built stays, and the next insights migrate goes on from there.", cause: error },
+      );
+    }
+    return;
+  }
+  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, (lockTimeout) =>
+    inTurn(client, lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
+  );
+}
+
+/** Builds and attaches what is missing; answers the number of parts. Safe to kill, and to run from several places at once. */
+export async function completeIndexes(url: string, client: pg.ClientBase, patience: Patience): Promise<number> {
+  if ((await findMissingParts(client)).length === 0) return 0;
+  // On a connection of its own, whose settings and locks end with it.
+  const builder = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
+  builder.on("error", () => {});
+  await builder.connect();
+  // Limits that are set for the login or the database are for requests; nobody waits for this.
+  await builder.query("set statement_timeout to 0; set lock_timeout to 0");
+  let built = 0;
+  try {
+    for (let told = false; ; ) {
+      if ((await builder.query<{ locked: boolean }>(tryLock)).rows[0]?.locked === true) break;
+      if (!told) patience.say("another migration builds the indexes; waiting for it");
+      told = true;
+      await wait(500);
+    }
+    for (;;) {
+      const [part] = await findMissingParts(builder);
+      if (part === undefined) return built;
+      try {
+        await complete(url, builder, part, patience);
+        if (part.ready !== null) built++;
+      } catch (error) {
+        // The partition was dropped meanwhile, or an administrator was quicker.
+        const code = errorCode(error instanceof InsightsError ? error.cause : error);
+        if (code !== "42P01" && code !== "42704") throw error;
+      }
+    }
+  } finally {
+    await builder.query(unlock).catch(() => {});
+    await builder.end();
+  }
+}

@@ -1,0 +1,59 @@
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { packageRoot } from "../../src/paths.ts";
+import { type Insights, script } from "./insights.ts";
+
+/** A copy of this checkout, in which a test may edit files and make releases. */
+export interface Checkout {
+  readonly root: string;
+  read(path: string): Promise<string>;
+  write(path: string, text: string): Promise<void>;
+  /** Replaces the first occurrence; fails when there is none. */
+  edit(path: string, from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  releases(): Promise<string[]>;
+  /** The command line of the copy, on a database. */
+  insights(parameters: string[], url: string, environment?: Record<string, string>): Insights;
+  /** `npm run db:commit -- …`; throws what it said when it fails. */
+  commit(url: string, ...parameters: string[]): Promise<string>;
+}
+
+/** Copies what makes a checkout; gone at the end of the file. Native tests only: `db:commit` needs a server. */
+export async function checkout(): Promise<Checkout> {
+  const root = await mkdtemp(join(tmpdir(), "insights-checkout-"));
+  afterAll(() => rm(root, { recursive: true, force: true }));
+  for (const path of ["package.json", ".gmrc", "current.sql", "crontab", "migrations", "src", "tasks"]) {
+    await cp(join(packageRoot, path), join(root, path), { recursive: true, verbatimSymlinks: true });
+  }
+  await symlink(join(packageRoot, "node_modules"), join(root, "node_modules"));
+  const read = (path: string): Promise<string> => readFile(join(root, path), "utf8");
+  const write = (path: string, text: string): Promise<void> => writeFile(join(root, path), text);
+  return {
+    root,
+    read,
+    write,
+    async edit(path, from, to) {
+      const text = await read(path);
+      if (!text.includes(from)) throw new Error(`${path} has no "${from}"`);
+      await write(
+        path,
+        text.replace(from, () => to),
+      );
+    },
+    remove: (path) => rm(join(root, path)),
+    async releases() {
+      return (await readdir(join(root, "migrations", "committed"))).filter((name) => name.endsWith(".sql")).sort();
+    },
+    insights: (parameters, url, environment = {}) =>
+      script(join(root, "src", "cli.ts"), parameters, { DATABASE_URL: url, ...environment }),
+    async commit(url, ...parameters) {
+      const call = script(join(root, "src", "database", "develop.ts"), ["commit", ...parameters], {
+        DATABASE_URL: url,
+      });
+      if ((await call.exitCode()) !== 0) throw new Error(call.said());
+      return call.said();
+    },
+  };
+}
