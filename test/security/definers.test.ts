@@ -331,7 +331,7 @@ beforeAll(async () => {
   await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
   await database.query(`
     update recommend.setting set fewest_people = 3;
-    update analytics.question set fewest_rows = 100, weeks = 6;
+    update analytics.question set fewest_rows = 100, weeks = 8;
     select analytics.train_predictions('dropout');
     select recommend.train('course');
     create schema attacker;

@@ -83,6 +83,30 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
     },
   );
 
+  test("shows nobody else's rows to a cheap function in a learner's condition", async () => {
+    if (!(await readable("learner"))) return;
+    const peek = `
+      create function pg_temp.peek(bigint) returns boolean language plpgsql cost 0.0000001 as $$
+      begin
+        perform set_config('attack.seen', concat_ws(' ', nullif(current_setting('attack.seen', true), ''), $1), true);
+        return true;
+      end $$`;
+    const seen = async (role: string): Promise<string[]> =>
+      await database.as(role, { "insights.person": "ada", "attack.seen": "" }, async (db) => {
+        await db.query(peek);
+        await db.query(`select count(*) from ${table} where pg_temp.peek(person_id)`);
+        return [...new Set((await db.value<string>("select current_setting('attack.seen')")).split(" "))].filter(
+          Boolean,
+        );
+      });
+    const people = await database.value<number>(
+      `select count(distinct person_id)::int from ${table} where person_id is not null`,
+    );
+    // To a reader without restrictions it shows everybody.
+    expect(await seen("insights_reader")).toHaveLength(people);
+    expect((await seen("insights_learner")).filter((person) => person !== ada)).toEqual([]);
+  });
+
   test("can't be written by any role of the API", async () => {
     const allowed = await database.rows<{ role: string; privilege: string }>(
       `select role, privilege

@@ -248,6 +248,49 @@ describe("functions", () => {
     ).toMatchFileSnapshot("definers.txt");
   });
 
+  test("none of them takes a relation, a function or a type of its caller's", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        cross join lateral unnest(function.proargtypes || coalesce(function.proallargtypes, '{}')) as argument
+        join pg_catalog.pg_type as type on type.oid = argument
+        where function.prosecdef
+          and (
+            type.typtype = 'p' and type.typname <> 'trigger'
+            or type.typname ~ '^reg'
+            or type.typnamespace <> 'pg_catalog'::regnamespace
+              and type.typnamespace not in (select oid from room)
+              and not exists (select from pg_catalog.pg_depend where objid in (type.oid, type.typelem) and deptype = 'e')
+          )
+      `);
+  });
+
+  test("what is behind a definer of insights_reader, with a floor as an argument, is for no caller", async () => {
+    await expectNone(`
+        select distinct format('%s by %s', function.name, role) as offender
+        from function
+        cross join unnest(array['insights_visitor', 'insights_learner', 'insights_analyst']) as role
+        where function.nspname = 'analytics'
+          and not function.prosecdef
+          and (function.proname ~ '^_' or 'smallest_group' = any (function.proargnames))
+          and has_function_privilege(role, function.oid, 'execute')
+      `);
+    const kernels = await database.rows<{ call: string }>(`
+      select format('analytics.%I(%s)', proname, array_to_string(array(
+        select format('null::%s', format_type(type, null)) from unnest(proargtypes) as type
+      ), ', ')) as call
+      from pg_catalog.pg_proc
+      where pronamespace = 'analytics'::regnamespace
+        and proname ~ '^_'
+    `);
+    expect(kernels.length).toBeGreaterThan(5);
+    await database.as("insights_analyst", {}, async (db) => {
+      for (const { call } of kernels) {
+        expect(await db.rejects(`select * from ${call}`), call).toMatchObject({ code: "42501" });
+      }
+    });
+  });
+
   test("the source of each of them says why, above it or in its contract", async () => {
     const silent: string[] = [];
     let definers = 0;

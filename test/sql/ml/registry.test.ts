@@ -355,6 +355,20 @@ describe("drift", () => {
     expect(new Set(same.map((row) => row.verdict))).toEqual(new Set(["stable"]));
   });
 
+  test("a label that is an expression is not evaluated with the rights of whoever watches", async () => {
+    await database.query(`
+      create function lab.priced(price float8) returns float8 language plpgsql as $$ begin return price; end $$;
+      select ml.train('house.priced', 'regression', 'lab.house', 'id', 'lab.priced(price)', features => 'size', algorithm => 'linregr');
+      create or replace function lab.priced(price float8) returns float8 language plpgsql as
+        $$ begin raise exception 'ran as %', current_user; end $$`);
+    const statistics = await database.value<string[]>(
+      `select array_agg(distinct drift.statistic)
+       from ml.watch_models() as drift join ml.model using (model_id) join ml.project using (project_id)
+       where project.name = 'house.priced'`,
+    );
+    expect(statistics).toEqual(["population_stability_index"]);
+  });
+
   test("a table that has changed keeps no other from being watched", async () => {
     await database.query("create table lab.gone as select * from lab.house");
     await database.query(
