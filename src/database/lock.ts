@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { errorCode, InsightsError } from "../errors.ts";
 
@@ -21,20 +22,31 @@ const holder = z.object({
 export type LockHolder = z.infer<typeof holder>;
 export type Address = NonNullable<LockHolder["address"]>;
 
-/** Field 22 of /proc/<pid>/stat; empty where the system has no such file, or has the process no more but for its parent. */
-async function processBegan(pid: number): Promise<string> {
+/** State and begin (field 22) of /proc/<pid>/stat; empty where the system has no such file. */
+async function processStat(pid: number): Promise<{ state: string; began: string }> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return state === "Z" || state === "X" ? "" : (fields[18] ?? "");
+  const [state = "", ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state, began: fields[18] ?? "" };
 }
 
+/** How long a killed process may take until its last thread has ended. */
+const dyingLimit = 30_000;
+
 async function isAlive({ pid, began }: LockHolder): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if (errorCode(error) !== "EPERM") return false;
+  for (const deadline = Date.now() + dyingLimit; ; await wait(20)) {
+    try {
+      process.kill(pid, 0);
+    } catch (error) {
+      if (errorCode(error) !== "EPERM") return false;
+    }
+    const stat = await processStat(pid);
+    if (stat.began !== began) return false;
+    if (stat.state !== "Z" && stat.state !== "X") return true;
+    // Killed, and not yet noticed by its parent. Threads that are left may still be writing.
+    const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+    if (threads.length <= 1) return false;
+    if (Date.now() > deadline) return true;
   }
-  return (await processBegan(pid)) === began;
 }
 
 async function read(path: string): Promise<{ text: string; holder: LockHolder | undefined } | undefined> {
@@ -71,7 +83,7 @@ export interface Lock {
 export async function takeLock(directory: string, command: string): Promise<Lock> {
   const path = lockPath(directory);
   const draft = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  const self: LockHolder = { pid: process.pid, began: await processBegan(process.pid), command };
+  const self: LockHolder = { pid: process.pid, began: (await processStat(process.pid)).began, command };
   await writeFile(draft, JSON.stringify(self), { mode: 0o600 });
   try {
     for (let attempt = 1; ; attempt++) {
