@@ -22,6 +22,6 @@ test("the migrations and the source give the same database", { timeout: 300_000 
 
 test("a second migration finds nothing to do and changes nothing", { timeout: 300_000 }, async () => {
   const before = await migrated.as("insights_owner", { search_path: "" }, catalogueOf);
-  expect(await migrate(migrated.url())).toEqual({ applied: [], current: false, indexed: 0, ahead: [] });
+  expect(await migrate(migrated.url())).toMatchObject({ applied: [], current: false, indexed: 0, ahead: [] });
   expect(await migrated.as("insights_owner", { search_path: "" }, catalogueOf)).toEqual(before);
 });
