@@ -43,7 +43,7 @@ describe.skipIf(!template.native)("releases (need a real server)", { timeout: 12
   const comment = (): Promise<string> => database.value("select obj_description('track.journey'::regproc)");
 
   test("one word changed in a comment is a release of one file, without a lock on a table", async () => {
-    expect(await call("migrate")).toBe("applied 000001-first-release.sql\n");
+    expect(await call("migrate")).toContain("applied 000001-first-release.sql\n");
     expect(await call("migrate")).toBe("up to date\n");
 
     const text = await copy.read(journey);
