@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:1f7ce5bd68569b121efbd8c474dea5e80a2d96b9
+--! Hash: sha1:cff86ebdeced53e1b7ab3eef507cae332c9b8d5d
 --! Message: first release
 
 --! Included install.sql
@@ -9910,7 +9910,16 @@ declare
   v_watched record;
 begin
   for v_watched in
-    select project.name, model.parameters ->> 'source_table' as source_table, model.parameters ->> 'label' as label
+    select
+      project.name,
+      model.parameters ->> 'source_table' as source_table,
+      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
+      (
+        select quote_ident(named)
+        from unnest(ml._columns(to_regclass(model.parameters ->> 'source_table'))) as named
+        where model.parameters ->> 'label' in (named, quote_ident(named))
+        limit 1
+      ) as label
     from ml.project
     join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
     where model.coefficients ? 'kind'
@@ -9932,6 +9941,7 @@ $$;
 comment on function ml.watch_models() is $$
 Measures the drift of every model in force whose source, the table or view of its training, still exists and may be read by the caller; see ml.measure_drift.
 Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
+Where the label was an expression and not a column, the inputs alone are measured: it would run with the rights of whoever watches.
 $$;
 
 grant execute on function ml.watch_models() to insights_admin, insights_worker;

@@ -3,7 +3,6 @@ import { chmod, lstat, mkdir, readdir, readFile, rm, writeFile } from "node:fs/p
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { errorCode, InsightsError } from "../errors.ts";
 
 /*
@@ -157,15 +156,12 @@ export async function answers(address: { path: string } | { host: string; port: 
   });
 }
 
-/** Removes what a killed process has left of its socket; the kernel may still be at closing it. */
+/** Removes what a killed process has left of its socket. */
 export async function freeSocket(path: string): Promise<void> {
-  for (let attempt = 1; await answers({ path }); attempt++) {
-    if (attempt === 20) {
-      throw new InsightsError(`the socket ${path} is in use by another process`, {
-        hint: "End that process, or set INSIGHTS_DATA_DIR to another directory.",
-      });
-    }
-    await wait(100);
+  if (await answers({ path })) {
+    throw new InsightsError(`the socket ${path} is in use by another process`, {
+      hint: "End that process, or set INSIGHTS_DATA_DIR to another directory.",
+    });
   }
   await rm(path, { force: true });
 }
