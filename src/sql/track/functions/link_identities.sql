@@ -17,8 +17,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_people bigint[];
+  v_locked int;
 begin
-  loop
+  for attempt in 1 .. 1000 loop
     begin
       v_people := array(
         select distinct identity.person_id
@@ -31,7 +32,9 @@ begin
       where person.person_id = any (v_people)
       order by person.person_id
       for update;
-      if v_people = array(
+      get diagnostics v_locked = row_count;
+      -- All of them, for a person who was merged away and is back meanwhile has another row.
+      if v_locked = cardinality(v_people) and v_people = array(
         select distinct identity.person_id
         from track.identity
         where identity.identity_id = any (_lock_people.identity_ids)
@@ -45,6 +48,10 @@ begin
       when sqlstate 'CF099' then null;
     end;
   end loop;
+  raise exception using
+    errcode = 'serialization_failure',
+    message = 'the people to be linked keep changing',
+    hint = 'Try again.';
 end;
 $$;
 
