@@ -54,7 +54,10 @@ export function script(path: string, parameters: string[], environment: Record<s
         if (child.exitCode !== null || child.signalCode !== null) {
           throw new Error(`ended without saying ${pattern}:\n${text}`);
         }
-        await Promise.race([once(child.stdout, "data"), once(child.stderr, "data"), closed]);
+        const heard = new AbortController();
+        const { signal } = heard;
+        await Promise.race([once(child.stdout, "data", { signal }), once(child.stderr, "data", { signal }), closed]);
+        heard.abort();
       }
     },
   };
