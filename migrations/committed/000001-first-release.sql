@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:cff86ebdeced53e1b7ab3eef507cae332c9b8d5d
+--! Hash: sha1:3fec8152bd95bb51adb54489ec0a1f82d2e84c80
 --! Message: first release
 
 --! Included install.sql
@@ -16954,8 +16954,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_people bigint[];
+  v_locked int;
 begin
-  loop
+  for attempt in 1 .. 1000 loop
     begin
       v_people := array(
         select distinct identity.person_id
@@ -16968,7 +16969,9 @@ begin
       where person.person_id = any (v_people)
       order by person.person_id
       for update;
-      if v_people = array(
+      get diagnostics v_locked = row_count;
+      -- All of them, for a person who was merged away and is back meanwhile has another row.
+      if v_locked = cardinality(v_people) and v_people = array(
         select distinct identity.person_id
         from track.identity
         where identity.identity_id = any (_lock_people.identity_ids)
@@ -16982,6 +16985,10 @@ begin
       when sqlstate 'CF099' then null;
     end;
   end loop;
+  raise exception using
+    errcode = 'serialization_failure',
+    message = 'the people to be linked keep changing',
+    hint = 'Try again.';
 end;
 $$;
 
