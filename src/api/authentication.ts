@@ -28,7 +28,7 @@ export interface AuthenticationOptions {
   roleClaim?: readonly string[] | undefined;
   /** The path to the claim with the person's userId: ["sub"] unless set. */
   personClaim?: readonly string[] | undefined;
-  /** The role of a valid token that names none of ours: "visitor" unless set. */
+  /** The role of a valid token that names no role: "visitor" unless set. */
   defaultRole?: "visitor" | "learner" | undefined;
   /** Longest lifetime of a token in seconds: a day unless set. */
   maxLifetime?: number | undefined;
@@ -74,7 +74,7 @@ function refuse(path: readonly string[], value: unknown, hint: string): never {
 }
 
 /**
- * One text is the role, and a text that is none of ours is refused. A list (Keycloak's, Auth0's) names the roles of many
+ * One text is the role, and a text that is not one of our roles is refused. A list (Keycloak's, Auth0's) names the roles of many
  * applications: others are passed over. With two of ours in it the token is refused, since no order among them is right for
  * everybody: an analyst sees no more than a learner does, but something else.
  */

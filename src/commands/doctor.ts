@@ -176,7 +176,7 @@ const examinations: Record<string, Examination> = {
     if (config.pooler === false && (await isPooled(client))) {
       return {
         status: "warning",
-        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is none in transaction mode",
+        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is not in transaction mode",
         mend: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
       };
     }

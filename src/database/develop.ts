@@ -97,7 +97,7 @@ async function compareWithSource(released: string, fresh: string): Promise<void>
 
 interface CommitOptions {
   message: string;
-  /** The first release is made anew from src/sql, in place of the one that is there. */
+  /** The first release is generated again from src/sql, in place of the existing one. */
   first: boolean;
 }
 
@@ -108,7 +108,7 @@ async function commit(url: string, { message, first }: CommitOptions): Promise<v
   if (source === undefined) throw new InsightsError("a release is made in a checkout, with current.sql");
   const earlier = await committedMigrations();
   if (first && (manifest.frozen || earlier.length > 1)) {
-    throw new InsightsError("the releases are frozen: the first one cannot be made anew", {
+    throw new InsightsError("the releases are frozen: the first one cannot be generated again", {
       hint: 'Databases have it. Make a new release: npm run db:commit -- --message "what changes"',
     });
   }

@@ -82,7 +82,7 @@ export async function privateDirectory(path: string): Promise<void> {
     await closeToOthers(path, hint);
   } catch (error) {
     if (!unusable.has(errorCode(error) ?? "")) throw error;
-    throw new InsightsError(`the embedded database can not be kept in ${path}: ${String(error)}`, {
+    throw new InsightsError(`the embedded database cannot be kept in ${path}: ${String(error)}`, {
       hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
       cause: error,
     });

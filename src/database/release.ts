@@ -87,7 +87,7 @@ export async function releaseState(client: pg.ClientBase, releases: Release[]): 
       {
         hint:
           "It cannot be migrated, and nothing was changed. Export what you need (pg_dump --data-only, or the version that " +
-          "made it), then migrate a new database; the embedded one is made anew when its data directory is moved away.",
+          "made it), then migrate a new database; the embedded database is created again when its data directory is moved away.",
       },
     );
   }

@@ -22,7 +22,7 @@ export class ScramServer {
     this.#password = password;
   }
 
-  /** The answer to the client's first message; undefined when it is none. */
+  /** The answer to the client's first message; undefined when it is not valid. */
   challenge(first: string): string | undefined {
     const [, header = "", bare = ""] = /^([ny],[^,]*,)(.*)$/s.exec(first) ?? [];
     const nonce = attributes(bare).get("r");

@@ -15,7 +15,7 @@ import { hashOf, type Statement, splitStatements } from "./statements.ts";
  */
 
 const manifestSchema = z.object({
-  /** True: the releases are published, and no longer made anew. */
+  /** True: the releases are published, and the first one is no longer replaced. */
   frozen: z.boolean(),
   /** SHA-256 of each released file. */
   releases: z.record(z.string(), z.string()),

@@ -193,7 +193,7 @@ export const startupPacket: Buffer = Buffer.from("\0\0\0\x17\0\x03\0\0user\0post
 export const synchronise: Buffer = typed("S", Buffer.alloc(0));
 export const simpleQuery = (sql: string): Buffer => typed("Q", Buffer.from(`${sql}\0`));
 
-/** Closes a prepared statement, without an error when there is none. */
+/** Closes a prepared statement, without an error when it does not exist. */
 export const closeStatement = (name: string): Buffer => typed("C", Buffer.from(`S${name}\0`));
 
 /** COPY's answer to the client: text, the number of columns left open. */
