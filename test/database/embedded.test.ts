@@ -246,7 +246,7 @@ describe("a directory of one user", () => {
     await writeFile(file, "");
     for (const directory of [file, join(file, "below"), "/proc/insights", "/proc/insights/below"]) {
       await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
-        message: expect.stringContaining(`can not be kept in ${directory}`),
+        message: expect.stringContaining(`cannot be kept in ${directory}`),
         hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
       });
     }
