@@ -17,8 +17,9 @@ export async function isPooled(client: pg.ClientBase): Promise<boolean> {
 }
 
 /**
- * Refuses to migrate through a pooler, unless INSIGHTS_POOLER=false says that it is in session mode. Migrations set a role and take a lock for the whole session. In transaction mode
- * the session is another client's a moment later, who would be the owner of everything.
+ * Refuses to migrate through a pooler; `pooler` is what the user says about it, if anything. The queue's own migrations
+ * set a role for the session, and indexes are built outside of transactions: in transaction mode the session is another
+ * client's a moment later, who would be the owner of everything.
  */
 export async function refusePooler(client: pg.ClientBase): Promise<void> {
   if (readConfig().pooler === false || !(await isPooled(client))) return;

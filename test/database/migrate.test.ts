@@ -134,7 +134,11 @@ describe("the right to make temporary objects", () => {
     );
     return names.sort();
   };
-  const trainers = ["insights_admin", "insights_analyst", "insights_owner", "insights_worker"];
+  const trainers = [
+    // The login of the embedded database.
+    ...(database.native ? [] : ["insights"]),
+    ...["insights_admin", "insights_analyst", "insights_owner", "insights_worker"],
+  ];
 
   test("is taken from public where nothing else lives, once, and those who train have it", {
     timeout: 120_000,
