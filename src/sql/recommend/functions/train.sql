@@ -164,6 +164,7 @@ language plpgsql
 volatile
 security definer
 set search_path from current
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
