@@ -127,6 +127,52 @@ describe("a table is read", () => {
   });
 });
 
+test("functions in a schema of the caller's path are not found", async () => {
+  await database.query(`
+    alter table lab.house owner to insights_owner;
+    alter schema lab owner to insights_owner;
+    grant usage on schema lab to public;
+    grant create on schema public to ${attacker};
+    set role ${attacker};
+    -- Nearer to the arguments than the one of PostgreSQL, which takes any type.
+    create function public.width_bucket(float8, float8[]) returns int language plpgsql immutable as $$
+    begin
+      return pg_catalog.width_bucket($1, $2) + 0 * lab.evil(1);
+    end $$;
+    reset role`);
+  const before = await ran();
+  await database.as("insights_worker", {}, (db) =>
+    db.query("select width_bucket(size, array[1.0::float8]) from lab.house where house_id < 5"),
+  );
+  const reached = await ran();
+  expect(reached).toBeGreaterThan(before);
+  expect(await measuredBy("insights_worker")).toEqual(["lab.price"]);
+  expect(await ran()).toBe(reached);
+  await database.query(
+    `drop function public.width_bucket(float8, float8[]); revoke create on schema public from ${attacker}`,
+  );
+});
+
+test("a model remembers its source with its schema", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    await db.query("set local search_path to lab");
+    await db.query(
+      "select ml.train('lab.unqualified', 'regression', 'house', 'house_id', 'price', algorithm => 'linregr')",
+    );
+    expect(await db.value("select (ml._version('lab.unqualified')).parameters ->> 'source_table'")).toBe("lab.house");
+  });
+});
+
+test("a source in a schema that the watcher may not use keeps no other from being watched", async () => {
+  await database.query("alter table lab.house owner to insights_owner; alter schema lab owner to insights_owner");
+  await database.query("revoke usage on schema lab from public");
+  expect(await measuredBy("insights_worker")).toEqual([]);
+  expect(await watched("insights_worker")).toMatchObject([
+    { left_out: expect.stringContaining("may not use the schema") },
+  ]);
+  await database.query("grant usage on schema lab to public");
+});
+
 test.each(["a.b.c.d", '"x', '{"a": 1}', "", "x y", "lab.gone"])(
   "a source that is called %s keeps no other from being watched",
   async (source) => {

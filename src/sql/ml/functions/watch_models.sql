@@ -2,6 +2,7 @@ create or replace function ml._watched()
 returns table (project text, source text, label text, left_out text, hint text)
 language plpgsql
 stable
+set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_deployed record;
@@ -21,16 +22,23 @@ begin
     label := null;
     left_out := null;
     hint := null;
+    v_relation := null;
+    -- What was a temporary table of the training is nothing to watch.
+    continue when v_deployed.source_table ~ '^pg_temp';
     begin
       v_relation := to_regclass(v_deployed.source_table);
-    exception when invalid_name or syntax_error or feature_not_supported or invalid_parameter_value then
-      v_relation := null;
+    exception
+      when insufficient_privilege then
+        left_out := format('role "%s" may not use the schema of %s', current_user, left(v_deployed.source_table, 100));
+        hint := format('Grant usage on the schema, and select on the table, to %I.', current_user);
+      when invalid_name or syntax_error or feature_not_supported or invalid_parameter_value then
+        v_relation := null;
     end;
-    -- What was a temporary table of the training is nothing to watch.
-    continue when v_deployed.source_table ~ '^pg_temp' or (select relpersistence = 't' from pg_catalog.pg_class where oid = v_relation);
-    if v_relation is null then
+    if v_relation is null and left_out is null then
       left_out := format('there is no table "%s"', left(v_deployed.source_table, 100));
-      hint := 'It was the source of the training. Call ml.measure_drift with the table that replaced it, or train a new version.';
+      hint := 'The source is named with its schema. Call ml.measure_drift with the table that replaced it, or train anew.';
+    end if;
+    if left_out is not null then
       return next;
       continue;
     end if;
@@ -38,7 +46,12 @@ begin
     select
       format('%I.%I', namespace.nspname, class.relname),
       -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
-      (select quote_ident(named) from unnest(ml._columns(v_relation)) as named where v_deployed.label in (named, quote_ident(named)) limit 1)
+      (
+        select quote_ident(named)
+        from unnest(ml._columns(v_relation)) as named
+        where v_deployed.label in (named, quote_ident(named))
+        limit 1
+      )
     into source, label
     from pg_catalog.pg_class as class
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -51,9 +64,10 @@ begin
     end if;
 
     /*
-     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a query of a plain table
-     * is planned, those of an index, a partition key or extended statistics. So only relations of those are read who can become this role anyway,
-     * or insights_owner, whose function this is. The owner of the schema counts too: she may put another relation in the place of this one.
+     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a
+     * query of a plain table is planned, those of an index, a partition key or extended statistics. So it is read only when
+     * its owner can become this role anyway, or insights_owner, whose function this is. The owner of the schema counts too:
+     * she may put another relation in its place.
      */
     select pg_get_userbyid(owner.oid)
     into v_owner
@@ -77,7 +91,7 @@ begin
     limit 1;
     if v_owner is not null then
       left_out := format(
-        '%s, or its schema, belongs to "%s", which is no member of "%s": to read it would run code of "%2$s" with the rights of "%3$s"',
+        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": reading it would run code of "%2$s" as "%3$s"',
         left(source, 150), v_owner, current_user
       );
       hint := format(
@@ -91,7 +105,8 @@ end;
 $$;
 
 comment on function ml._watched() is $$
-The deployed models whose source, the table or view of the training, ml.watch_models reads as the caller, and those that it leaves out: `left_out` says why, `hint` what to do.
+The deployed models with their source, the table or view of the training, as ml.watch_models reads it with the caller's rights.
+`left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
 `label` is the column of the label, null where it was an expression.
 $$;
 
@@ -99,6 +114,8 @@ create or replace function ml.watch_models()
 returns setof ml.drift
 language plpgsql
 volatile
+-- Names are stored with their schema, and nothing that others made in a schema of the caller's path is found.
+set search_path to pg_catalog, pg_temp
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -125,8 +142,9 @@ $$;
 comment on function ml.watch_models() is $$
 Measures the drift of every deployed model on its source, the table or view of its training; see ml.measure_drift.
 Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
-A source is left out, with a warning, unless the caller may read it and its owner and the owner of its schema are members of the caller's role or of
-insights_owner: to read a relation of another role is to run that role's code with the caller's rights. A view of a trusted owner is trusted with what it reads.
+A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are members of
+the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
+A view of such an owner is trusted with what it reads. Call ml.measure_drift for what is left out.
 Where the label was an expression and not a column, the inputs alone are measured.
 $$;
 
