@@ -33,14 +33,15 @@ function createWorkerPool(database: Database, size: number): pg.Pool {
   const pool = createPool(database, size);
   pool.on("connect", (client) => {
     client.on("error", () => {});
-    if (database.pooler) stopListening(client);
+    stopListening(client);
   });
   return pool;
 }
 
 /**
- * graphile-worker always listens for new jobs, beside asking for them. Behind a pooler the LISTEN would stay on a
- * connection that others use, and tell the worker nothing.
+ * graphile-worker always listens for new jobs, beside asking for them every second, and for "worker:migrate", which ends it.
+ * PostgreSQL has no right to NOTIFY: every login of the database could end the worker. Behind a pooler the LISTEN would stay
+ * on a connection that others use besides.
  */
 function stopListening(client: pg.PoolClient): void {
   const query = client.query as (...parameters: unknown[]) => unknown;

@@ -8,7 +8,16 @@ interface Drift {
   verdict: string;
 }
 
-/** Whether what the models in force meet is still what they were trained on; what has drifted is in the run's detail. */
+interface LeftOut {
+  project: string;
+  left_out: string;
+  hint: string;
+}
+
+/**
+ * Whether what the deployed models meet is still what they were trained on. The run's detail has what has drifted, and the
+ * models whose source is not read with a worker's rights.
+ */
 export default defineTask({
   name: "watch_models",
   payload: nothing,
@@ -30,6 +39,13 @@ export default defineTask({
         )),
       );
     }
-    return { rows: measured.length, detail: { drifted: measured.filter(({ verdict }) => verdict === "drifted") } };
+    const leftOut = await call<LeftOut>("select project, left_out, hint from ml._watched() where left_out is not null");
+    return {
+      rows: measured.length,
+      detail: {
+        drifted: measured.filter(({ verdict }) => verdict === "drifted"),
+        ...(leftOut.length > 0 ? { left_out: leftOut } : {}),
+      },
+    };
   },
 });

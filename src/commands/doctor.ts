@@ -107,6 +107,24 @@ const examinations: Record<string, Examination> = {
           "for insights worker: create role my_worker login password '…' in role insights_queue",
       };
     }
+    // The policies believe the setting insights.person_id, which whoever writes SQL under these roles sets as they like.
+    const { anybody } = await one<{ anybody: string[] }>(
+      patient,
+      `select coalesce(array_agg(rolname::text order by rolname), '{}') as anybody
+       from pg_catalog.pg_roles as login
+       where rolcanlogin
+         and has_database_privilege(login.oid, current_database(), 'connect')
+         and (pg_has_role(login.oid, 'insights_learner', 'member') or pg_has_role(login.oid, 'insights_visitor', 'member'))
+         and not pg_has_role(login.oid, 'insights_api', 'member')
+         and not pg_has_role(login.oid, 'insights_owner', 'member')`,
+    );
+    if (anybody.length > 0) {
+      return {
+        status: "warning",
+        text: `${anybody.map((name) => `"${name}"`).join(", ")} may speak for every person: insights_learner and insights_visitor are roles of the API's requests`,
+        mend: `revoke insights_learner, insights_visitor from ${anybody.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
+      };
+    }
     const may = [...(api ? ["serve the API"] : []), ...(queue ? ["work off the job queue"] : [])].join(" and ");
     return ok(`all ${roles.length}; signed in as "${login}", which may ${may}`);
   },

@@ -255,7 +255,7 @@ function onlyLooks(block: string): boolean {
   const code = block.replace(/--[^\n]*/g, "").replace(/'(?:[^']|'')*'/g, "''");
   const writes =
     /\b(execute|create|alter|drop|grant|revoke|comment|insert|update|delete|merge|truncate|lock|refresh|call)\b/i;
-  return !writes.test(code) && !/\bperform (?!set_config\b)/i.test(code);
+  return !writes.test(code) && !/\bperform (?!(?:pg_catalog\.)?set_config\b)/i.test(code);
 }
 
 const plain = (relation: string): string => relation.replace(/\s+/g, "");

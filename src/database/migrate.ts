@@ -64,10 +64,11 @@ export async function checkVector(client: pg.ClientBase): Promise<boolean> {
   return installed !== null;
 }
 
-async function createVector(client: pg.ClientBase): Promise<void> {
+async function createVector(client: pg.ClientBase, schema: string | null): Promise<void> {
   if (await checkVector(client)) return;
   try {
-    await client.query("create extension if not exists vector");
+    const where = schema === null ? "" : ` schema ${pg.escapeIdentifier(schema)}`;
+    await client.query(`create extension if not exists vector${where}`);
   } catch (error) {
     // Two installations at once: the other one was quicker.
     if (errorCode(error) === "23505" || errorCode(error) === "42710") return;
@@ -146,9 +147,67 @@ async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
 export async function bootstrap(client: pg.ClientBase): Promise<void> {
   await checkServer(client);
   await checkNeighbours(client);
-  await createVector(client);
+  const { rows } = await client.query<{ schema: string | null }>("select pg_catalog.current_schema() as schema");
+  // An administrator runs what follows, and takes no function of another role for one of PostgreSQL.
+  await client.query("set search_path to pg_catalog, pg_temp");
+  await createVector(client, rows[0]?.schema ?? null);
   await createRoles(client);
+  await checkSchemaOfVector(client);
   await createEmbeddedLogin(client);
+}
+
+/**
+ * Names of pgvector's types and operators are looked up in its schema, often public, while functions are made. A function
+ * there that is nearer to its arguments than PostgreSQL's of that name would be taken for it, and run as insights_owner.
+ */
+async function checkSchemaOfVector(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ found: string; fix: string }>(`
+    with home as (
+      select namespace.*
+      from pg_catalog.pg_extension as extension
+      join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+      where extension.extname = 'vector'
+    ),
+
+    maker as (
+      select oid from pg_catalog.pg_roles
+      where not rolsuper and not pg_has_role(oid, 'insights_owner', 'member')
+    )
+
+    select
+      format('everybody may create functions in the schema "%s", where pgvector is', home.nspname) as found,
+      format('revoke create on schema %I from public', home.nspname) as fix
+    from home
+    cross join lateral aclexplode(coalesce(home.nspacl, acldefault('n', home.nspowner))) as privilege
+    where privilege.grantee = 0 and privilege.privilege_type = 'CREATE'
+    union all
+    select
+      format('%s of the role "%s" has the name of a function of PostgreSQL', function.oid::regprocedure, function.proowner::regrole),
+      format('drop function %s', function.oid::regprocedure)
+    from home
+    join pg_catalog.pg_proc as function on function.pronamespace = home.oid and function.proowner in (select oid from maker)
+    where exists (
+      select from pg_catalog.pg_proc as builtin
+      where builtin.pronamespace = 'pg_catalog'::regnamespace and builtin.proname = function.proname
+    )
+      and not exists (select from pg_catalog.pg_depend where objid = function.oid and deptype = 'e')
+    union all
+    select
+      format('the operator %s of the role "%s" has the name of one of PostgreSQL', operator.oid::regoperator, operator.oprowner::regrole),
+      format('drop operator %s', operator.oid::regoperator)
+    from home
+    join pg_catalog.pg_operator as operator on operator.oprnamespace = home.oid and operator.oprowner in (select oid from maker)
+    where exists (
+      select from pg_catalog.pg_operator as builtin
+      where builtin.oprnamespace = 'pg_catalog'::regnamespace and builtin.oprname = operator.oprname
+    )
+      and not exists (select from pg_catalog.pg_depend where objid = operator.oid and deptype = 'e')
+    limit 1`);
+  const [problem] = rows;
+  if (problem === undefined) return;
+  throw new InsightsError(`${problem.found}: it could be run with the rights of the installation`, {
+    hint: `As an administrator: ${problem.fix}; or give pgvector a schema of its own (alter extension vector set schema …). Then run this again.`,
+  });
 }
 
 /**
@@ -218,7 +277,7 @@ export async function installWorker(url: string): Promise<void> {
     connectionString: url,
     max: 1,
     onConnect: async (client) => {
-      await client.query("set role insights_owner");
+      await client.query("set role insights_owner; set search_path to pg_catalog, pg_temp");
     },
   });
   pool.on("error", () => {});

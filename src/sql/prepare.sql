@@ -17,9 +17,9 @@ begin
       message = format('the extension "vector" is not installed in database "%s"', current_database()),
       hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
   end if;
-  perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.format('%I, pg_temp', v_schema), true);
   -- "drop … if exists" need not say that nothing was there.
-  perform set_config('client_min_messages', 'warning', true);
+  perform pg_catalog.set_config('client_min_messages', 'warning', true);
 end;
 $$;
 

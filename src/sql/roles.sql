@@ -8,6 +8,8 @@ declare
   v_role record;
   v_grant text := case when current_setting('server_version_num')::int >= 160000 then ' with inherit true, set true' else '' end;
 begin
+  -- An administrator runs this, and takes no function of another role for one of PostgreSQL.
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   for v_role in
     select *
     from (values

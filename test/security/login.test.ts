@@ -167,6 +167,30 @@ test.skipIf(!database.native)("doctor finds nothing wrong with either login (nee
   });
 });
 
+test.skipIf(!database.native)(
+  "doctor names the logins that may set who the person is (needs real logins)",
+  async () => {
+    await withLogins(async ({ api, urlOf }) => {
+      const person = `my_person_${randomBytes(6).toString("hex")}`;
+      await database.query(`create role ${person} login in role insights_learner;
+        grant connect on database ${new URL(database.url()).pathname.slice(1)} to ${person}`);
+      try {
+        const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
+        await call.exitCode();
+        const findings = JSON.parse(call.printed()) as { check: string; status: string; text: string; mend?: string }[];
+        const found = findings.find(({ check }) => check === "roles");
+        expect(found).toMatchObject({ status: "warning", text: expect.stringContaining(`"${person}" may speak for`) });
+        await database.query(found?.mend ?? "");
+        const mended = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
+        await mended.exitCode();
+        expect(JSON.parse(mended.printed())).toContainEqual(expect.objectContaining({ check: "roles", status: "ok" }));
+      } finally {
+        await database.query(`drop owned by ${person}; drop role ${person}`);
+      }
+    });
+  },
+);
+
 async function serve(url: string): Promise<void> {
   const api = await startApi(
     readConfig({ DATABASE_URL: url, PORT: "0", INSIGHTS_JWT_SECRET: secret, INSIGHTS_POOL_SIZE: "2" }),

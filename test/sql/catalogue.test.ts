@@ -265,6 +265,19 @@ describe("functions", () => {
       `);
   });
 
+  test("none of them shows its caller the plans of its statements, with the values in them", async () => {
+    await expectNone(`
+        select function.name as offender
+        from function
+        where function.prosecdef
+          and not exists (
+            select
+            from unnest(function.proconfig) as setting
+            where setting in ('client_min_messages=notice', 'client_min_messages=warning')
+          )
+      `);
+  });
+
   test("what is behind a definer of insights_reader, with a floor as an argument, is for no caller", async () => {
     await expectNone(`
         select distinct format('%s by %s', function.name, role) as offender

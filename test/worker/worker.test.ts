@@ -219,3 +219,28 @@ test("locks that a killed process left on the embedded database are taken away b
     await worker.close();
   }
 });
+
+test.skipIf(!database.native)(
+  "no login of the database ends the worker by a notification (needs parallel sessions)",
+  async () => {
+    const worker = await startWorker(readConfig({}), target);
+    try {
+      // Time enough to listen, were it to.
+      await wait(1000);
+      // PostgreSQL lets everybody notify on any channel.
+      await database.query(
+        `begin; set local role insights_visitor;
+         select pg_notify('worker:migrate', '{"migrationNumber": 1000, "breaking": true}'); commit`,
+      );
+      await wait(1000);
+      await ingest("kim", "after the notification");
+      await database.query("select insights_queue.add_job('insights:refresh', job_key => 'insights:refresh')");
+      await vi.waitFor(async () => expect(await database.value("select count(*)::int from track.stale")).toBe(0), {
+        timeout: 20_000,
+        interval: 200,
+      });
+    } finally {
+      await worker.close();
+    }
+  },
+);

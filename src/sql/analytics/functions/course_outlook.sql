@@ -6,6 +6,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'

@@ -6,6 +6,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_begun_at timestamptz;

@@ -5,6 +5,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   -- The first time there is nothing that readers could go on reading.

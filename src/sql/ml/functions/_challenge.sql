@@ -120,6 +120,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -188,6 +189,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update ml.model
   set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)

@@ -5,6 +5,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   insert into ml.deployment (project_id, model_id, strategy)
   select model.project_id, model.model_id, _deploy.strategy

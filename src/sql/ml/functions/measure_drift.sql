@@ -5,6 +5,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
   select model_id, statistic, feature, value, reference, verdict, row_count

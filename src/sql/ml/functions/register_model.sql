@@ -105,6 +105,7 @@ volatile
 -- A definer: it checks the document and writes the registry, which no role may write.
 security definer
 set search_path from current
+set client_min_messages to notice
 as $$
 declare
   v_project ml.project;

@@ -240,7 +240,14 @@ begin
   v_version := ml.register_model(
     project, task, algorithm, v_document, '{}',
     parameters || jsonb_strip_nulls(jsonb_build_object(
-      'source_table', source_table, 'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
+      -- With its schema, so that it means the same to whoever watches the model.
+      'source_table', (
+        select format('%I.%I', namespace.nspname, class.relname)
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = ml._relation(train.source_table)
+      ),
+      'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
       'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
       'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
     )),

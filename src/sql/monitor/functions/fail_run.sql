@@ -5,6 +5,7 @@ volatile
 -- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update monitor.run
   set outcome = 'failed', finished_at = clock_timestamp(), error = left(fail_run.error, 10000)

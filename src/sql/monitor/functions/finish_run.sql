@@ -5,6 +5,7 @@ volatile
 -- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update monitor.run
   set outcome = 'ok', finished_at = clock_timestamp(), row_count = finish_run.row_count, detail = finish_run.detail

@@ -5,6 +5,7 @@ volatile
 -- A definer: workers have no right to delete from monitor.run.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_forgotten bigint;

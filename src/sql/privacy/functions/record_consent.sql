@@ -12,6 +12,7 @@ volatile
 -- A definer: it writes privacy.consent, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'

@@ -15,6 +15,7 @@ stable
 parallel safe
 security definer
 set search_path from current
+set client_min_messages to notice
 set jit to off
 as $$
 declare

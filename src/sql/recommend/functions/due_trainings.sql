@@ -5,6 +5,7 @@ language plpgsql
 stable
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare

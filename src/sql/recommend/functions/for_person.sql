@@ -10,6 +10,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 begin

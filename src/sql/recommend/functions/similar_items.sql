@@ -9,6 +9,7 @@ stable
 parallel safe
 security definer
 set search_path from current
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -71,7 +72,7 @@ begin
     raise exception using
       errcode = 'CF006',
       message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = 'Nobody had taken it when the version was trained; a later version will know it.';
+      hint = 'Nobody, or too few people (analytics.setting.smallest_group), had taken it when the version was trained.';
   end if;
 
   return query

@@ -6,6 +6,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   -- Each request of a person begins with this, so it is in a language that keeps the plan.

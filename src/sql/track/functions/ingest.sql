@@ -499,6 +499,7 @@ volatile
 -- A definer: it writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   -- Events fill gaps only: what the application's tables say stays.
   update track.item
@@ -541,6 +542,7 @@ volatile
 -- A definer: it writes identities, people, event types and items, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_message track.parsed_message;
@@ -675,6 +677,7 @@ volatile
 -- A definer: it enters a new name into track.source, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_name constant text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
@@ -702,6 +705,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare

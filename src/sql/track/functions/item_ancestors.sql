@@ -4,6 +4,7 @@ language plpgsql
 -- A definer: it writes track.item_ancestor, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   if tg_op = 'UPDATE' then
@@ -82,6 +83,7 @@ stable
 -- A definer: it reads all items, on behalf of whoever stores one of them.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   raise exception using

@@ -14,6 +14,7 @@ volatile
 -- A definer: it locks rows of track.person, which takes a right to write them.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_people bigint[];
@@ -66,6 +67,7 @@ volatile
 -- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_since timestamptz;
@@ -201,6 +203,7 @@ volatile
 -- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_moved bigint[];
@@ -293,6 +296,7 @@ volatile
 -- A definer: it writes track.identity_link, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
@@ -412,6 +416,7 @@ volatile
 -- A definer: it merges people and moves their data, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_person_id constant bigint := (

@@ -5,6 +5,7 @@ volatile
 -- A definer: only the owner of a table may add partitions to it.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'

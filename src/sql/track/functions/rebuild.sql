@@ -5,6 +5,7 @@ volatile
 -- A definer: it marks everybody in track.stale, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_marked bigint;

@@ -5,6 +5,7 @@ volatile
 -- A definer: it writes privacy.consent, which no role may write, and for the caller's own person only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_name constant text := nullif(current_setting('insights.person', true), '');

@@ -10,6 +10,7 @@ volatile
 -- A definer: it reads everybody's events and writes sessions and page views, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare

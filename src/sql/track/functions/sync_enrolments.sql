@@ -48,6 +48,7 @@ volatile
 -- A definer: the caller reads its own table, and this writes track.enrolment, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'

@@ -5,6 +5,7 @@ volatile
 -- A definer: it splits a person and moves data of hers, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_ends bigint[];

@@ -1,0 +1,80 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testDatabase } from "../support/database.ts";
+import { makeWorld } from "../support/world.ts";
+
+/*
+ * A session may ask for the plans of all its statements (debug_print_plan, client_min_messages = log), those inside of
+ * functions included, and the plan of a statement holds the values of the variables that it was planned with: the keys by
+ * which lists are signed, people, counts below the floor. A definer lets no such message reach its caller.
+ */
+
+const database = await testDatabase();
+const client = new pg.Client({ connectionString: database.url() });
+let printed: string[] = [];
+let secret = "";
+
+/** What a session prints while it calls a function under a role, and whether it was the plan of a statement inside. */
+async function plansOf(role: string, call: string): Promise<string[]> {
+  printed = [];
+  await client.query("begin");
+  try {
+    await client.query("set local insights.person = 'ben'");
+    await client.query("select track.sign_in()");
+    await client.query(`set local role ${role}`);
+    await client.query("set local client_min_messages = log");
+    await client.query("set local debug_print_plan = on");
+    await client.query("set local debug_pretty_print = off");
+    await client.query(call);
+  } finally {
+    await client.query("rollback");
+  }
+  return printed;
+}
+
+beforeAll(async () => {
+  await makeWorld(database);
+  await database.query("update recommend.setting set fewest_people = 3");
+  await database.query("select recommend.train('course')");
+  await client.connect();
+  client.on("notice", ({ message, detail }) => {
+    if (message?.startsWith("plan") === true) printed.push((detail ?? "").replaceAll(/\s+/g, " "));
+  });
+  const bytes = Buffer.from(
+    await database.value<string>("select encode(inner_key, 'hex') from recommend.secret"),
+    "hex",
+  );
+  // As a plan writes them.
+  secret = [...new Int8Array(bytes)].join(" ");
+});
+
+afterAll(() => client.end());
+
+describe("for_me", () => {
+  const call = "select * from recommend.for_me(5)";
+
+  test("shows the secret in the plans of a function that lets messages through", async () => {
+    await database.query(
+      "alter function recommend._rank_items(text, bigint[], real[], bigint[], int) set client_min_messages to log",
+    );
+    expect((await plansOf("insights_learner", call)).some((plan) => plan.includes(secret))).toBe(true);
+  });
+
+  test("hides it as it is installed", async () => {
+    await database.query(
+      "alter function recommend._rank_items(text, bigint[], real[], bigint[], int) set client_min_messages to notice",
+    );
+    const plans = await plansOf("insights_learner", call);
+    // Those of her own statement, and of the invokers that it calls.
+    expect(plans.length).toBeGreaterThan(0);
+    expect(plans.some((plan) => plan.includes(secret))).toBe(false);
+  });
+});
+
+test.each([
+  "select * from analytics.popular_items()",
+  "select * from analytics.trend('Page Viewed')",
+  "select * from recommend.similar_items('course-algebra')",
+])("an analyst sees the plan of her own statement alone: %s", async (call) => {
+  expect(await plansOf("insights_analyst", call)).toHaveLength(1);
+});
