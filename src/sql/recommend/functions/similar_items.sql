@@ -72,7 +72,7 @@ begin
     raise exception using
       errcode = 'CF006',
       message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = 'Nobody, or too few people (analytics.setting.smallest_group), had taken it when the version was trained.';
+      hint = 'Nobody had taken it when the version was trained; a later version will know it.';
   end if;
 
   return query

@@ -202,14 +202,9 @@ begin
   select * into v_setting from recommend.setting;
   v_result.kind := train.kind;
 
-  -- The weights of an item that few people took would tell each reader of similar_items, and whoever takes it, what they took besides.
   create temporary table training on commit drop as
-  select counted.person_id, counted.item_id, counted.strength, counted.first_at, counted.last_at, false as is_held_out, false as is_tuning
-  from (
-    select rows_.*, count(*) over (partition by rows_.item_id) as people
-    from recommend._training_rows(train.kind) as rows_
-  ) as counted
-  where counted.people >= (select smallest_group from analytics.setting);
+  select rows_.*, false as is_held_out, false as is_tuning
+  from recommend._training_rows(train.kind) as rows_;
   analyze pg_temp.training;
 
   select count(*) filter (where owned.item_count > 1), count(*), sum(owned.item_count), max(owned.last_at)
@@ -382,7 +377,7 @@ $$;
 comment on function recommend.train(text, bigint) is $$
 Trains the recommender of a kind of items (EASE) on all interactions and enrolments, measures it, registers it as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the version in force by more than chance, popularity being the yardstick between them.
 Measured on up to `most_test_people` people: the item that each took last is held out and ranked among all that the person had not taken; NDCG@10 and recall@10 beside those of popularity. Half of these people choose the ridge, the other half measure.
-Items with fewer people than `analytics.setting.smallest_group` are left out. People who objected to `personalization` are not learned from. The same seed and data give the same model.
+People who objected to `personalization` are not learned from. The same seed and data give the same model.
 Errors: CF002 for a kind that no item has, CF004 for too little to learn from, CF008 for more than 16,000 items, CF010 while the same training runs.
 $$;
 
