@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:3fec8152bd95bb51adb54489ec0a1f82d2e84c80
+--! Hash: sha1:7503245e3d750b3adca3d7d3a518bba88975931b
 --! Message: first release
 
 --! Included install.sql
@@ -26,9 +26,9 @@ begin
       message = format('the extension "vector" is not installed in database "%s"', current_database()),
       hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
   end if;
-  perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.format('%I, pg_temp', v_schema), true);
   -- "drop … if exists" need not say that nothing was there.
-  perform set_config('client_min_messages', 'warning', true);
+  perform pg_catalog.set_config('client_min_messages', 'warning', true);
 end;
 $$;
 
@@ -1456,6 +1456,7 @@ create table recommend.item_weight (
   model_id bigint not null references ml.model on delete cascade,
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item,
+  person_count int not null check (person_count > 0),
   diagonal real not null check (diagonal > 0),
   weights vector not null,
   primary key (model_id, item_no),
@@ -1469,6 +1470,7 @@ $$;
 comment on column recommend.item_weight.model_id is $$Version of a model.$$;
 comment on column recommend.item_weight.item_no is $$Place of the item in all vectors of the version.$$;
 comment on column recommend.item_weight.item_id is $$The item.$$;
+comment on column recommend.item_weight.person_count is $$People who had taken it when the version was trained.$$;
 comment on column recommend.item_weight.diagonal is $$Its entry on the diagonal of P = (XᵀX + λI)⁻¹: B[i,j] = B[j,i] P[i,i] / P[j,j].$$;
 comment on column recommend.item_weight.weights is $$What interest in it says about each item, in order of `item_no`; 0 for itself.$$;
 
@@ -1627,9 +1629,9 @@ begin
       message = format('the extension "vector" is not installed in database "%s"', current_database()),
       hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
   end if;
-  perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.format('%I, pg_temp', v_schema), true);
   -- "drop … if exists" need not say that nothing was there.
-  perform set_config('client_min_messages', 'warning', true);
+  perform pg_catalog.set_config('client_min_messages', 'warning', true);
 end;
 $$;
 
@@ -8234,6 +8236,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -8302,6 +8305,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update ml.model
   set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)
@@ -8469,6 +8473,7 @@ volatile
 -- A definer: it checks the document and writes the registry, which no role may write.
 security definer
 set search_path from current
+set client_min_messages to notice
 as $$
 declare
   v_project ml.project;
@@ -8619,6 +8624,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   insert into ml.deployment (project_id, model_id, strategy)
   select model.project_id, model.model_id, _deploy.strategy
@@ -9249,7 +9255,14 @@ begin
   v_version := ml.register_model(
     project, task, algorithm, v_document, '{}',
     parameters || jsonb_strip_nulls(jsonb_build_object(
-      'source_table', source_table, 'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
+      -- With its schema, so that it means the same to whoever watches the model.
+      'source_table', (
+        select format('%I.%I', namespace.nspname, class.relname)
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = ml._relation(train.source_table)
+      ),
+      'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
       'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
       'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
     )),
@@ -9787,6 +9800,7 @@ language sql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
   select model_id, statistic, feature, value, reference, verdict, row_count
@@ -9897,10 +9911,124 @@ $$;
 grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin, insights_worker;
 --! EndIncluded ml/functions/measure_drift.sql
 --! Included ml/functions/watch_models.sql
+create or replace function ml._watched()
+returns table (project text, source text, label text, left_out text, hint text)
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_deployed record;
+  v_relation regclass;
+  v_owner text;
+begin
+  for v_deployed in
+    select project.name, model.parameters ->> 'source_table' as source_table, model.parameters ->> 'label' as label
+    from ml.project
+    join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
+    where model.coefficients ? 'kind'
+      and model.parameters ? 'source_table'
+    order by project.name
+  loop
+    project := v_deployed.name;
+    source := left(v_deployed.source_table, 300);
+    label := null;
+    left_out := null;
+    hint := null;
+    v_relation := null;
+    -- What was a temporary table of the training is nothing to watch.
+    continue when v_deployed.source_table ~ '^pg_temp';
+    begin
+      v_relation := to_regclass(v_deployed.source_table);
+    exception
+      when insufficient_privilege then
+        left_out := format('role "%s" may not use the schema of %s', current_user, left(v_deployed.source_table, 100));
+        hint := format('Grant usage on the schema, and select on the table, to %I.', current_user);
+      when invalid_name or syntax_error or feature_not_supported or invalid_parameter_value then
+        v_relation := null;
+    end;
+    if v_relation is null and left_out is null then
+      left_out := format('there is no table "%s"', left(v_deployed.source_table, 100));
+      hint := 'The source is named with its schema. Call ml.measure_drift with the table that replaced it, or train anew.';
+    end if;
+    if left_out is not null then
+      return next;
+      continue;
+    end if;
+
+    select
+      format('%I.%I', namespace.nspname, class.relname),
+      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
+      (
+        select quote_ident(named)
+        from unnest(ml._columns(v_relation)) as named
+        where v_deployed.label in (named, quote_ident(named))
+        limit 1
+      )
+    into source, label
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where class.oid = v_relation;
+    if not has_table_privilege(v_relation, 'select') then
+      left_out := format('role "%s" may not read %s', current_user, left(source, 150));
+      hint := format('Grant select on it to %I, and usage on its schema.', current_user);
+      return next;
+      continue;
+    end if;
+
+    /*
+     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a
+     * query of a plain table is planned, those of an index, a partition key or extended statistics. So it is read only when
+     * its owner can become this role anyway, or insights_owner, whose function this is. The owner of the schema counts too:
+     * she may put another relation in its place.
+     */
+    select pg_get_userbyid(owner.oid)
+    into v_owner
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    join pg_catalog.pg_roles as schema_owner on schema_owner.oid = namespace.nspowner
+    cross join lateral (
+      values
+        (class.relowner),
+        (
+          case schema_owner.rolname
+            -- A role with one member, which is not listed.
+            when 'pg_database_owner' then (select datdba from pg_catalog.pg_database where datname = current_database())
+            else schema_owner.oid
+          end
+        )
+    ) as owner (oid)
+    where class.oid = v_relation
+      and not pg_has_role(owner.oid, current_user, 'member')
+      and not pg_has_role(owner.oid, 'insights_owner', 'member')
+    limit 1;
+    if v_owner is not null then
+      left_out := format(
+        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": reading it would run code of "%2$s" as "%3$s"',
+        left(source, 150), v_owner, current_user
+      );
+      hint := format(
+        'Call ml.measure_drift(%L, %L) as a role that trusts "%s", or give the table and its schema to insights_owner.',
+        project, source, v_owner
+      );
+    end if;
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._watched() is $$
+The deployed models with their source, the table or view of the training, as ml.watch_models reads it with the caller's rights.
+`left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
+`label` is the column of the label, null where it was an expression.
+$$;
+
 create or replace function ml.watch_models()
 returns setof ml.drift
 language plpgsql
 volatile
+-- Names are stored with their schema, and nothing that others made in a schema of the caller's path is found.
+set search_path to pg_catalog, pg_temp
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -9909,42 +10037,31 @@ as $$
 declare
   v_watched record;
 begin
-  for v_watched in
-    select
-      project.name,
-      model.parameters ->> 'source_table' as source_table,
-      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
-      (
-        select quote_ident(named)
-        from unnest(ml._columns(to_regclass(model.parameters ->> 'source_table'))) as named
-        where model.parameters ->> 'label' in (named, quote_ident(named))
-        limit 1
-      ) as label
-    from ml.project
-    join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
-    where model.coefficients ? 'kind'
-      and model.parameters ->> 'source_table' !~ '^pg_temp'
-      and to_regclass(model.parameters ->> 'source_table') is not null
-      and has_table_privilege(to_regclass(model.parameters ->> 'source_table'), 'select')
-    order by project.name
-  loop
+  for v_watched in select * from ml._watched() loop
+    if v_watched.left_out is not null then
+      raise warning 'ml.watch_models: %: %', v_watched.project, v_watched.left_out using hint = v_watched.hint;
+      continue;
+    end if;
     begin
-      return query select * from ml.measure_drift(v_watched.name, v_watched.source_table, v_watched.label);
+      return query select * from ml.measure_drift(v_watched.project, v_watched.source, v_watched.label);
     exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
       -- One table that has changed or is empty keeps no other from being watched.
-      raise warning 'ml.watch_models: %: %', v_watched.name, sqlerrm;
+      raise warning 'ml.watch_models: %: %', v_watched.project, sqlerrm;
     end;
   end loop;
 end;
 $$;
 
 comment on function ml.watch_models() is $$
-Measures the drift of every model in force whose source, the table or view of its training, still exists and may be read by the caller; see ml.measure_drift.
+Measures the drift of every deployed model on its source, the table or view of its training; see ml.measure_drift.
 Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
-Where the label was an expression and not a column, the inputs alone are measured: it would run with the rights of whoever watches.
+A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are members of
+the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
+A view of such an owner is trusted with what it reads. Call ml.measure_drift for what is left out.
+Where the label was an expression and not a column, the inputs alone are measured.
 $$;
 
-grant execute on function ml.watch_models() to insights_admin, insights_worker;
+grant execute on function ml._watched(), ml.watch_models() to insights_admin, insights_worker;
 --! EndIncluded ml/functions/watch_models.sql
 --! Included ml/policies.sql
 /* Models and metrics are for everybody who may enter the room; they are written by the functions that train. */
@@ -16584,6 +16701,7 @@ volatile
 -- A definer: it writes privacy.consent, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -16685,6 +16803,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   -- Each request of a person begins with this, so it is in a language that keeps the plan.
@@ -16754,6 +16873,7 @@ volatile
 -- A definer: only the owner of a table may add partitions to it.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -16825,6 +16945,7 @@ language plpgsql
 -- A definer: it writes track.item_ancestor, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   if tg_op = 'UPDATE' then
@@ -16903,6 +17024,7 @@ stable
 -- A definer: it reads all items, on behalf of whoever stores one of them.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   raise exception using
@@ -16951,6 +17073,7 @@ volatile
 -- A definer: it locks rows of track.person, which takes a right to write them.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_people bigint[];
@@ -17003,6 +17126,7 @@ volatile
 -- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_since timestamptz;
@@ -17138,6 +17262,7 @@ volatile
 -- A definer: it moves the data of people, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_moved bigint[];
@@ -17230,6 +17355,7 @@ volatile
 -- A definer: it writes track.identity_link, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
@@ -17349,6 +17475,7 @@ volatile
 -- A definer: it merges people and moves their data, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_person_id constant bigint := (
@@ -17400,6 +17527,7 @@ volatile
 -- A definer: it splits a person and moves data of hers, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_ends bigint[];
@@ -17947,6 +18075,7 @@ volatile
 -- A definer: it writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   -- Events fill gaps only: what the application's tables say stays.
   update track.item
@@ -17989,6 +18118,7 @@ volatile
 -- A definer: it writes identities, people, event types and items, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_message track.parsed_message;
@@ -18123,6 +18253,7 @@ volatile
 -- A definer: it enters a new name into track.source, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_name constant text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
@@ -18150,6 +18281,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -18401,6 +18533,7 @@ volatile
 -- A definer: it reads everybody's events and writes sessions and page views, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -18664,6 +18797,7 @@ volatile
 -- A definer: it marks everybody in track.stale, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_marked bigint;
@@ -18858,6 +18992,7 @@ volatile
 -- A definer: the caller reads its own table, and this writes track.item, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -19015,6 +19150,7 @@ volatile
 -- A definer: the caller reads its own table, and this writes track.enrolment, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -19129,6 +19265,7 @@ volatile
 -- A definer: it writes privacy.consent, which no role may write, and for the caller's own person only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_name constant text := nullif(current_setting('insights.person', true), '');
@@ -19273,6 +19410,7 @@ volatile
 -- A definer: it reads everybody's events and writes analytics.activity, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -19358,6 +19496,7 @@ language plpgsql
 volatile
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   -- The first time there is nothing that readers could go on reading.
@@ -19518,6 +19657,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -19677,6 +19817,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -20260,6 +20401,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_begun_at timestamptz;
@@ -20462,6 +20604,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   select * from analytics._predict_learners('dropout', $1, $2, $3, false);
 $$;
@@ -20487,6 +20630,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   select * from analytics._predict_learners('completion', $1, $2, $3, true);
 $$;
@@ -20512,6 +20656,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   select * from analytics._predict_learners('activity', $1, $2, $3, true);
 $$;
@@ -20537,6 +20682,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -20699,6 +20845,7 @@ volatile
 -- A definer: it reads everybody's events and writes recommend.interaction, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -20790,6 +20937,7 @@ volatile
 -- A definer: it marks everybody as changed in track.changed, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_marked bigint;
@@ -20977,6 +21125,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 begin
@@ -21034,6 +21183,7 @@ stable
 parallel safe
 security definer
 set search_path from current
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -21306,6 +21456,7 @@ stable
 parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 begin
@@ -21345,12 +21496,15 @@ stable
 parallel safe
 security definer
 set search_path from current
+set client_min_messages to notice
 set jit to off
 as $$
 declare
   v_item track.item;
   v_model ml.model;
   v_weights real[];
+  -- What goes with an item that few people took is what these people took besides.
+  v_fewest constant int := (select smallest_group from analytics.setting);
 begin
   if similar_items.top is null or similar_items.top not between 1 and 1000 then
     raise exception using
@@ -21402,12 +21556,13 @@ begin
   select item_weight.weights::real[] into v_weights
   from recommend.item_weight
   where item_weight.model_id = v_model.model_id
-    and item_weight.item_id = v_item.item_id;
+    and item_weight.item_id = v_item.item_id
+    and item_weight.person_count >= v_fewest;
   if not found then
     raise exception using
       errcode = 'CF006',
       message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = 'Nobody had taken it when the version was trained; a later version will know it.';
+      hint = format('Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.', v_fewest);
   end if;
 
   return query
@@ -21421,6 +21576,7 @@ begin
   join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_no = entry.item_no
   join track.item as other on other.item_id = item_weight.item_id
   where other.item_id <> v_item.item_id
+    and item_weight.person_count >= v_fewest
     and entry.weight > 0
     and (other.available_from is null or other.available_from <= now())
     and (other.available_until is null or other.available_until > now())
@@ -21431,7 +21587,7 @@ $$;
 
 comment on function recommend.similar_items(text, int) is $$
 Items that go with an item, strongest first: what interest in it says for them, with what all other items say taken into account (a partial correlation, not a mere count of common people).
-Only items of the same kind that are available now and that it speaks for.
+Only items of the same kind that are available now and that it speaks for. Items that fewer than `analytics.setting.smallest_group` people had taken at the training are neither answered nor known.
 Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 where no model is trained, or the model does not know the item.
 $$;
 
@@ -21604,6 +21760,7 @@ language plpgsql
 volatile
 security definer
 set search_path from current
+set client_min_messages to notice
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -21619,6 +21776,7 @@ declare
   v_watermark timestamptz;
   v_gram record;
   v_items bigint[];
+  v_people int[];
   v_inverse vector[];
   v_lambda float8;
   v_best_ndcg float8;
@@ -21740,6 +21898,13 @@ begin
   from ml._ease_gram('pg_temp.training', 'person_id', 'item_id', 'strength');
   v_items := v_gram.items::bigint[];
   v_inverse := ml._ease_inverse(v_gram.gram, v_lambda);
+  v_people := array(
+    select count(training.person_id)
+    from unnest(v_items) with ordinality as known (item_id, n)
+    join pg_temp.training using (item_id)
+    group by known.n
+    order by known.n
+  );
   v_result.items := cardinality(v_items);
   v_result.lambda := v_lambda;
   drop table pg_temp.training;
@@ -21776,10 +21941,10 @@ begin
   )
   returning model_id, version into v_model_id, v_result.version;
 
-  insert into recommend.item_weight (model_id, item_no, item_id, diagonal, weights)
-  select v_model_id, entry.n, entry.item_id, (entry.inverse::real[])[entry.n], entry.weights
-  from rows from (unnest(v_items), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
-    as entry (item_id, inverse, weights, n);
+  insert into recommend.item_weight (model_id, item_no, item_id, person_count, diagonal, weights)
+  select v_model_id, entry.n, entry.item_id, entry.person_count, (entry.inverse::real[])[entry.n], entry.weights
+  from rows from (unnest(v_items), unnest(v_people), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
+    as entry (item_id, person_count, inverse, weights, n);
 
   -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors). Other people and
   -- other items make another task, and how hard it is, popularity tells: the former figure is held against it in proportion.
@@ -21830,6 +21995,7 @@ language plpgsql
 stable
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -21924,6 +22090,7 @@ volatile
 -- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   insert into monitor.run (task) values (start_run.task) returning run_id;
 $$;
@@ -21943,6 +22110,7 @@ volatile
 -- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update monitor.run
   set outcome = 'ok', finished_at = clock_timestamp(), row_count = finish_run.row_count, detail = finish_run.detail
@@ -21965,6 +22133,7 @@ volatile
 -- A definer: workers write monitor.run through these functions only.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
   update monitor.run
   set outcome = 'failed', finished_at = clock_timestamp(), error = left(fail_run.error, 10000)
@@ -21987,6 +22156,7 @@ volatile
 -- A definer: workers have no right to delete from monitor.run.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_forgotten bigint;

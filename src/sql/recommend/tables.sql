@@ -134,6 +134,7 @@ create table recommend.item_weight (
   model_id bigint not null references ml.model on delete cascade,
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item,
+  person_count int not null check (person_count > 0),
   diagonal real not null check (diagonal > 0),
   weights vector not null,
   primary key (model_id, item_no),
@@ -147,6 +148,7 @@ $$;
 comment on column recommend.item_weight.model_id is $$Version of a model.$$;
 comment on column recommend.item_weight.item_no is $$Place of the item in all vectors of the version.$$;
 comment on column recommend.item_weight.item_id is $$The item.$$;
+comment on column recommend.item_weight.person_count is $$People who had taken it when the version was trained.$$;
 comment on column recommend.item_weight.diagonal is $$Its entry on the diagonal of P = (XᵀX + λI)⁻¹: B[i,j] = B[j,i] P[i,i] / P[j,j].$$;
 comment on column recommend.item_weight.weights is $$What interest in it says about each item, in order of `item_no`; 0 for itself.$$;
 

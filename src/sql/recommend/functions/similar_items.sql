@@ -16,6 +16,8 @@ declare
   v_item track.item;
   v_model ml.model;
   v_weights real[];
+  -- What goes with an item that few people took is what these people took besides.
+  v_fewest constant int := (select smallest_group from analytics.setting);
 begin
   if similar_items.top is null or similar_items.top not between 1 and 1000 then
     raise exception using
@@ -67,12 +69,13 @@ begin
   select item_weight.weights::real[] into v_weights
   from recommend.item_weight
   where item_weight.model_id = v_model.model_id
-    and item_weight.item_id = v_item.item_id;
+    and item_weight.item_id = v_item.item_id
+    and item_weight.person_count >= v_fewest;
   if not found then
     raise exception using
       errcode = 'CF006',
       message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = 'Nobody had taken it when the version was trained; a later version will know it.';
+      hint = format('Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.', v_fewest);
   end if;
 
   return query
@@ -86,6 +89,7 @@ begin
   join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_no = entry.item_no
   join track.item as other on other.item_id = item_weight.item_id
   where other.item_id <> v_item.item_id
+    and item_weight.person_count >= v_fewest
     and entry.weight > 0
     and (other.available_from is null or other.available_from <= now())
     and (other.available_until is null or other.available_until > now())
@@ -96,7 +100,7 @@ $$;
 
 comment on function recommend.similar_items(text, int) is $$
 Items that go with an item, strongest first: what interest in it says for them, with what all other items say taken into account (a partial correlation, not a mere count of common people).
-Only items of the same kind that are available now and that it speaks for.
+Only items of the same kind that are available now and that it speaks for. Items that fewer than `analytics.setting.smallest_group` people had taken at the training are neither answered nor known.
 Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 where no model is trained, or the model does not know the item.
 $$;
 

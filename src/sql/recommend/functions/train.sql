@@ -180,6 +180,7 @@ declare
   v_watermark timestamptz;
   v_gram record;
   v_items bigint[];
+  v_people int[];
   v_inverse vector[];
   v_lambda float8;
   v_best_ndcg float8;
@@ -301,6 +302,13 @@ begin
   from ml._ease_gram('pg_temp.training', 'person_id', 'item_id', 'strength');
   v_items := v_gram.items::bigint[];
   v_inverse := ml._ease_inverse(v_gram.gram, v_lambda);
+  v_people := array(
+    select count(training.person_id)
+    from unnest(v_items) with ordinality as known (item_id, n)
+    join pg_temp.training using (item_id)
+    group by known.n
+    order by known.n
+  );
   v_result.items := cardinality(v_items);
   v_result.lambda := v_lambda;
   drop table pg_temp.training;
@@ -337,10 +345,10 @@ begin
   )
   returning model_id, version into v_model_id, v_result.version;
 
-  insert into recommend.item_weight (model_id, item_no, item_id, diagonal, weights)
-  select v_model_id, entry.n, entry.item_id, (entry.inverse::real[])[entry.n], entry.weights
-  from rows from (unnest(v_items), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
-    as entry (item_id, inverse, weights, n);
+  insert into recommend.item_weight (model_id, item_no, item_id, person_count, diagonal, weights)
+  select v_model_id, entry.n, entry.item_id, entry.person_count, (entry.inverse::real[])[entry.n], entry.weights
+  from rows from (unnest(v_items), unnest(v_people), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))) with ordinality
+    as entry (item_id, person_count, inverse, weights, n);
 
   -- Newer data are a reason to deploy, unless the version is worse by more than chance (two standard errors). Other people and
   -- other items make another task, and how hard it is, popularity tells: the former figure is held against it in proportion.
