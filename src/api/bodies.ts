@@ -18,7 +18,7 @@ export const bounds = {
   /** Bytes of a body from which on it is large. */
   large: 8000,
   /** Bytes of large bodies that are parsed in a second, for each of the roles that are limited. */
-  rate: 4_000_000,
+  rate: 2_000_000,
   /** Large bodies of a role that may wait, and milliseconds that each waits. */
   waiting: 50,
   patience: 5000,

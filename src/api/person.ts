@@ -4,7 +4,7 @@ import "postgraphile/grafast";
 /**
  * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can tell from the token's subject. So the
  * first transaction of a request that has a person begins with `track.sign_in()`, after its role and settings are set and before anything is
- * read. A request may have many transactions, one for each list at its root: the others get what was found from the settings.
+ * read. A request may have many transactions, one for each list at its root: those that begin when the person is known get it from the settings.
  *
  * A request keeps the person that it began with: after a merge in the middle of it, its lists may be empty.
  */
@@ -37,6 +37,9 @@ export const PersonPlugin: GraphileConfig.Plugin = {
             if (schemas?.includes("track"))
               context[withPgClientKey] = withPerson(context[withPgClientKey] as WithPgClient);
           }
+          // Nothing is kept from a request before, where an application gives the same object again.
+          const pgSettings = context["pgSettings"] as Record<string, string> | undefined;
+          if (pgSettings?.["insights.person"]) pgSettings["insights.person_id"] = "";
           return next();
         },
       },

@@ -409,6 +409,40 @@ describe("limits", () => {
     await database.query("delete from track.event_type where name like 'type %'");
   });
 
+  test.each([
+    ["lists within lists", "{ trackItems { nodes { trackItemsByParentItemId { nodes { itemId } } } } }", {}, false],
+    [
+      "with pages",
+      "{ trackItems(first: 100) { nodes { trackItemsByParentItemId(first: 50) { nodes { itemId } } } } }",
+      {},
+      true,
+    ],
+    [
+      "with pages in variables",
+      "query ($a: Int, $b: Int = 1000) { trackItems(first: $a) { edges { node { trackItemsByParentItemId(last: $b) { nodes { itemId } } } } } }",
+      { a: 100 },
+      false,
+    ],
+    ["that are counted only", "{ trackItems { nodes { trackItemsByParentItemId { totalCount } } } }", {}, true],
+    [
+      "in fragments",
+      "{ trackItems { ...a } } fragment a on TrackItemConnection { nodes { ...b } } fragment b on TrackItem { trackItemsByParentItemId { edges { node { itemId } } } }",
+      {},
+      false,
+    ],
+    [
+      "side by side",
+      `{ ${Array.from({ length: 101 }, (_, n) => `a${n}: trackItems { nodes { itemId } }`).join(" ")} }`,
+      {},
+      false,
+    ],
+  ])("of all rows together: %s", async (_what, query, variables, allowed) => {
+    const { errors } = await ask("admin", query, variables);
+    expect(errors).toMatchObject(
+      allowed ? [] : [{ message: "the operation asks for more than 100000 rows", extensions: { code: "CF008" } }],
+    );
+  });
+
   test.skipIf(!database.native)("of the time of a statement (needs statement_timeout)", async () => {
     const holder = await database.pool.connect();
     try {
