@@ -55,7 +55,7 @@ function hostile({ learner, tokens }: Crowd): Record<string, { token?: string; b
     "1.2 million {}": { body: () => braces(1_200_000) },
     "500 kB of \\ud800, what a visitor may send": { body: (round) => track(round, "\\ud800", 500_000) },
     "160,000 {}, what a visitor may send": { body: () => braces(160_000) },
-    "30 kB of \\ud800, what is not a large body": { body: (round) => track(round, "\\ud800", 30_000) },
+    "7 kB of \\ud800, what is not a large body": { body: (round) => track(round, "\\ud800", 7000) },
     "950 kB of \\ud800 of a learner": {
       token: tokens.learner,
       body: (round) => track(round, "\\ud800", 950_000),

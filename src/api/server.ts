@@ -160,6 +160,15 @@ export async function startApi(config: Config, database: Database, listener?: Li
         return;
       }
     }
+    // Nobody reads it, and Node would take all of it from the wire.
+    const hasBody =
+      Number(request.headers["content-length"] ?? 0) > 0 || request.headers["transfer-encoding"] !== undefined;
+    if (hasBody && !(path === "/graphql" && request.method === "POST")) {
+      const status = path === "/graphql" ? 405 : 404;
+      const message = `nothing takes the body of ${request.method} ${path.slice(0, 100)}`;
+      refuse(request, response, status, problem(message, "CF002", "Send operations by POST to /graphql."));
+      return;
+    }
     if (path === "/graphql") {
       const encoding = request.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity") {

@@ -296,6 +296,29 @@ describe("limits", () => {
     expect(status).toBe(413);
   });
 
+  test.each([
+    ["GET", "/graphql", 405],
+    ["PUT", "/graphql", 405],
+    ["POST", "/healthz", 404],
+    ["PUT", "/", 404],
+  ])("of what nobody reads: the body of %s %s", async (method, path, status) => {
+    const told = await new Promise<{ status: number | undefined; connection: string | undefined }>(
+      (resolve, reject) => {
+        const sending = request(
+          `${url}${path}`,
+          { method, headers: { "content-length": 1_000_000_000 } },
+          (response) => {
+            resolve({ status: response.statusCode, connection: response.headers.connection });
+            sending.destroy();
+          },
+        );
+        sending.on("error", reject);
+        sending.write("x".repeat(100));
+      },
+    );
+    expect(told).toEqual({ status, connection: "close" });
+  });
+
   test("of the messages of a batch", async () => {
     const { errors } = await ask("visitor", ingest, { batch: Array.from({ length: 10_001 }, () => ({})) });
     expect(errors).toMatchObject([{ message: "the batch has 10001 messages", extensions: { code: "CF008" } }]);
