@@ -45,16 +45,21 @@ interface Crowd {
 }
 
 function hostile({ learner, tokens }: Crowd): Record<string, { token?: string; body: (round: number) => string }> {
-  const escapes = "\\ud800".repeat(580_000);
-  const braces = asBatch(`[${"{},".repeat(1_200_000)}{}]`);
+  const track = (round: number, letter: string, bytes: number): string =>
+    asBatch(
+      `[{"type": "track", "messageId": "m${round}", "anonymousId": "b", "event": "X", "properties": {"a": "${letter.repeat(bytes / letter.length)}"}}]`,
+    );
+  const braces = (count: number): string => asBatch(`[${"{},".repeat(count)}{}]`);
   return {
-    "3.5 MB of \\ud800": {
-      body: (round) =>
-        asBatch(
-          `[{"type": "track", "messageId": "m${round}", "anonymousId": "b", "event": "X", "properties": {"a": "${escapes}"}}]`,
-        ),
+    "3.5 MB of \\ud800": { body: (round) => track(round, "\\ud800", 3_500_000) },
+    "1.2 million {}": { body: () => braces(1_200_000) },
+    "500 kB of \\ud800, what a visitor may send": { body: (round) => track(round, "\\ud800", 500_000) },
+    "160,000 {}, what a visitor may send": { body: () => braces(160_000) },
+    "7 kB of \\ud800, what is not a large body": { body: (round) => track(round, "\\ud800", 7000) },
+    "950 kB of \\ud800 of a learner": {
+      token: tokens.learner,
+      body: (round) => track(round, "\\ud800", 950_000),
     },
-    "1.2 million {}": { body: () => braces },
     "similar items of 10,000 letters": {
       token: tokens.learner,
       body: () =>

@@ -60,6 +60,8 @@ const environment = z.object({
   INSIGHTS_LOCK_TIMEOUT: optional(whole(1, 60_000)),
   INSIGHTS_LOCK_TRIES: optional(whole(1, 1000)),
   INSIGHTS_POOL_SIZE: optional(whole(1, 1000)),
+  INSIGHTS_VISITOR_BYTES: optional(whole(1000, 4_000_000)),
+  INSIGHTS_LEARNER_BYTES: optional(whole(1000, 4_000_000)),
   INSIGHTS_DATA_DIR: optional(z.string()),
   INSIGHTS_DATABASE_PORT: optional(port),
   INSIGHTS_JWT_SECRET: optional(z.string().min(32, "expected at least 32 characters")),
@@ -90,6 +92,9 @@ export interface Config {
   lockTries: number;
   /** Connections of one process. */
   poolSize: number;
+  /** Most bytes of a request of a visitor, and of a learner. */
+  visitorBytes: number;
+  learnerBytes: number;
   /** Where the embedded database, its lock and a generated signing key are kept. */
   dataDirectory: string;
   /** A port of 127.0.0.1 for the embedded database, beside its Unix socket; 0 takes any free one. */
@@ -144,6 +149,8 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     lockTimeout: value.INSIGHTS_LOCK_TIMEOUT ?? 400,
     lockTries: value.INSIGHTS_LOCK_TRIES ?? 10,
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,
+    visitorBytes: value.INSIGHTS_VISITOR_BYTES ?? 512_000,
+    learnerBytes: value.INSIGHTS_LEARNER_BYTES ?? 1_000_000,
     dataDirectory: resolve(value.INSIGHTS_DATA_DIR ?? ".insights"),
     databasePort: value.INSIGHTS_DATABASE_PORT,
     jwtSecret: value.INSIGHTS_JWT_SECRET,

@@ -40,8 +40,8 @@ interface Waiter {
 }
 
 export interface Gate {
-  /** Resolves, when it is this request's turn, to a function that ends the turn. */
-  enter(role: string, person: string): Promise<() => void>;
+  /** Resolves, when it is this request's turn, to a function that ends the turn. A client that hangs up aborts `signal`. */
+  enter(role: string, person: string, signal?: AbortSignal): Promise<() => void>;
 }
 
 export function createGate(size: number, patienceMilliseconds: number): Gate {
@@ -110,7 +110,8 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
   };
 
   return {
-    async enter(role, person) {
+    async enter(role, person, signal) {
+      if (signal?.aborted) throw new BusyError();
       const caller = { role, person };
       const begin = (): void => {
         turn += 1;
@@ -128,15 +129,22 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
           const waiter: Waiter = {
             ...caller,
             start() {
-              clearTimeout(timer);
+              settle();
               begin();
               resolve();
             },
           };
-          const timer = setTimeout(() => {
+          const settle = (): void => {
+            clearTimeout(timer);
+            signal?.removeEventListener("abort", leave);
+          };
+          const leave = (): void => {
+            settle();
             waiting.splice(waiting.indexOf(waiter), 1);
             reject(new BusyError());
-          }, patienceMilliseconds);
+          };
+          const timer = setTimeout(leave, patienceMilliseconds);
+          signal?.addEventListener("abort", leave);
           waiting.push(waiter);
         });
       }
@@ -155,6 +163,9 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
 const busy = new WeakSet<object>();
 export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
 
+/** Requests whose client may hang up, by the settings that they run with. */
+export const hangUps = new WeakMap<object, AbortSignal>();
+
 /** Lets each request take its turn before it takes a connection. What PostGraphile asks of its own has no settings of a person. */
 export function takeTurns<Client extends PgClient>(
   withPgClient: WithPgClient<Client>,
@@ -164,7 +175,11 @@ export function takeTurns<Client extends PgClient>(
     const role = pgSettings?.["role"] ?? "";
     let leave: () => void;
     try {
-      leave = await gate.enter(role, pgSettings?.["insights.person"] ?? "");
+      leave = await gate.enter(
+        role,
+        pgSettings?.["insights.person"] ?? "",
+        pgSettings ? hangUps.get(pgSettings) : undefined,
+      );
     } catch (error) {
       if (pgSettings) busy.add(pgSettings);
       throw error;

@@ -2,14 +2,25 @@ import { depthLimit } from "@graphile/depth-limit";
 import { type ExecutableStep, type FieldArgs, lambda, SafeError } from "postgraphile/grafast";
 import {
   type ASTVisitor,
+  type DocumentNode,
+  type FieldNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  type GraphQLNamedType,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  getOperationAST,
+  isInterfaceType,
+  isListType,
+  isObjectType,
   Kind,
   Lexer,
   type SelectionSetNode,
   Source,
   TokenKind,
   type ValidationContext,
+  type ValueNode,
 } from "postgraphile/graphql";
 
 /** What a request may ask for. Its time is bounded by the preset's timeouts and by `statement_timeout`. */
@@ -32,6 +43,8 @@ export const limits = {
   values: 250_000,
   /** Rows of a page, and of a list that names no page. */
   rows: 1000,
+  /** Rows that an operation may ask for: a page within a page counts once for each row of the outer one. */
+  allRows: 100_000,
 } as const;
 
 /** How many lists and objects lie within each other in a text, brackets in strings included: more than that there can't be. */
@@ -152,6 +165,65 @@ export function fieldLimit(context: ValidationContext): ASTVisitor {
   };
 }
 
+/** What an operation may answer at most in rows, before anything is executed: `first`, `last` or a full page, multiplied along each path. */
+export function countRows(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operationName: string | null | undefined,
+  variables: Readonly<Record<string, unknown>>,
+): number {
+  const operation = getOperationAST(document, operationName);
+  const root = operation && schema.getRootType(operation.operation);
+  if (!operation || !root) return 0;
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const definition of document.definitions) {
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  }
+  const defaults = new Map(operation.variableDefinitions?.map((one) => [one.variable.name.value, one.defaultValue]));
+  const numberOf = (value: ValueNode | undefined): number | undefined => {
+    const name = value?.kind === Kind.VARIABLE ? value.name.value : undefined;
+    const given = name === undefined ? undefined : variables[name];
+    if (typeof given === "number") return given;
+    const literal = name === undefined ? value : given === undefined ? defaults.get(name) : undefined;
+    return literal?.kind === Kind.INT ? Number(literal.value) : undefined;
+  };
+  const pageOf = (field: FieldNode): number => {
+    const argument = (name: string): number | undefined =>
+      numberOf(field.arguments?.find((one) => one.name.value === name)?.value);
+    return Math.min(limits.rows, Math.max(0, argument("first") ?? argument("last") ?? limits.rows));
+  };
+  let rows = 0;
+  /** `page` is that of the connection whose fields these are. */
+  const walk = ({ selections }: SelectionSetNode, type: GraphQLNamedType, times: number, page?: number): void => {
+    let counted = false;
+    for (const selection of selections) {
+      if (rows > limits.allRows) return;
+      if (selection.kind === Kind.FRAGMENT_SPREAD) {
+        const fragment = fragments.get(selection.name.value);
+        const on = fragment && schema.getType(fragment.typeCondition.name.value);
+        if (fragment && on) walk(fragment.selectionSet, on, times, page);
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        const on = selection.typeCondition && schema.getType(selection.typeCondition.name.value);
+        walk(selection.selectionSet, on ?? type, times, page);
+      } else if (selection.selectionSet !== undefined && (isObjectType(type) || isInterfaceType(type))) {
+        const field = type.getFields()[selection.name.value];
+        if (field === undefined) continue;
+        const inner = getNamedType(field.type);
+        const isPage = isObjectType(inner) && inner.getFields()["pageInfo"] !== undefined;
+        if (isPage) walk(selection.selectionSet, inner, times, pageOf(selection));
+        else if (page !== undefined && isListType(getNullableType(field.type))) {
+          // Of nodes and edges side by side, each is answered, though read once.
+          if (!counted) rows += times * page;
+          counted = true;
+          walk(selection.selectionSet, inner, times * page);
+        } else walk(selection.selectionSet, inner, times);
+      }
+    }
+  };
+  walk(operation.selectionSet, root, 1);
+  return rows;
+}
+
 function tooMany(argument: string, value: unknown): SafeError {
   return new SafeError(`"${argument}" is ${value}`, {
     code: typeof value === "number" && value > limits.rows ? "CF008" : "CF001",
@@ -258,6 +330,21 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
         if (typeof query === "string" && nesting(query) > limits.nesting) throw tooDeep();
         checkVariables(event.body.variableValues);
         return next();
+      },
+    },
+  },
+  grafast: {
+    middleware: {
+      execute(next, { args }) {
+        const rows = countRows(args.schema, args.document, args.operationName, args.variableValues ?? {});
+        if (rows <= limits.allRows) return next();
+        const error = new GraphQLError(`the operation asks for more than ${limits.allRows} rows`, {
+          extensions: {
+            code: "CF008",
+            hint: `A list without "first" counts for ${limits.rows}, a list within a list for each row of the outer one: set "first" on both.`,
+          },
+        });
+        return { errors: [error] };
       },
     },
   },

@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 import { errorCode, InsightsError } from "../errors.ts";
 
 /*
- * The port, and what a connection may cost: an open one, one that sends or reads slowly, and the bytes that wait to be answered.
+ * The port, and what a connection may cost: an open one, one that sends or reads slowly.
  */
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -22,13 +22,14 @@ export interface Listener {
 export const bounds = {
   /** Open connections. A new one takes the place of one that waits: see `makeRoom`. */
   connections: 1000,
-  /** Bytes of all requests that are not answered yet. Those without a token have an eighth of it. */
-  bytes: 64_000_000,
   /** Milliseconds for the head of a request, and for all of it. */
   head: 10_000,
   request: 30_000,
   /** Milliseconds from the head of a request to the last byte of its answer, for clients that read slowly. */
   exchange: 150_000,
+  /** Milliseconds until a client whose body is not read is told so, and until its connection is closed: it may not come back faster. */
+  refusal: 250,
+  linger: 2000,
 } as const;
 
 export const jsonHeaders = { "content-type": "application/json; charset=utf-8", "cache-control": "no-store" };
@@ -45,6 +46,25 @@ export const problem = (message: string, code: string, hint: string) => ({
 export function busy(response: ServerResponse, message = "the server is busy"): void {
   response.setHeader("retry-after", "5");
   answer(response, 503, problem(message, "53300", "Try again in a few seconds."));
+}
+
+/**
+ * Answers a request whose body is not read. Its connection is closed later, for a client that is still sending would otherwise be cut
+ * off before it has the answer; reading what nobody wants would be work.
+ */
+export function refuse(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
+  const { socket } = request;
+  const text = JSON.stringify(body);
+  request.pause();
+  const answering = setTimeout(() => {
+    response.writeHead(status, { ...jsonHeaders, connection: "close", "content-length": Buffer.byteLength(text) });
+    response.write(text);
+  }, bounds.refusal);
+  const closing = setTimeout(() => socket.destroy(), bounds.refusal + bounds.linger);
+  response.once("close", () => {
+    clearTimeout(answering);
+    clearTimeout(closing);
+  });
 }
 
 /** Sent with every answer. A page has a policy of its own. */
@@ -99,14 +119,10 @@ function cannotListen(error: Error, { host, port }: Config): Error {
 }
 
 /** Takes the port. It comes before everything else that a command does, so that a port that is taken is told before it. */
-export async function openListener(
-  config: Config,
-  limits: { connections: number; bytes: number } = bounds,
-): Promise<Listener> {
+export async function openListener(config: Config, limits: { connections: number } = bounds): Promise<Listener> {
   let handle: Handle = async (_request, response) => busy(response, "the server is starting");
   const waiting = new Waiting();
   let open = 0;
-  let bytes = 0;
 
   const server = createServer(
     { requestTimeout: bounds.request, headersTimeout: bounds.head, connectionsCheckingInterval: 2000 },
@@ -114,24 +130,16 @@ export async function openListener(
       const { socket } = request;
       for (const [name, value] of Object.entries(safeHeaders)) response.setHeader(name, value);
 
-      const length = request.headers["content-length"];
-      const hasBody = length !== undefined || request.headers["transfer-encoding"] !== undefined;
+      const hasBody =
+        request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
       if (hasBody) request.once("end", () => waiting.remove(socket));
       else waiting.remove(socket);
       const slow = setTimeout(() => socket.destroy(), bounds.exchange).unref();
 
-      // A body of unknown length may be as long as one can be; a longer one is refused before it is read.
-      const held = Math.min(hasBody ? Number(length ?? limits.bytes) : 0, 4_000_000);
-      bytes += held;
       response.once("close", () => {
         clearTimeout(slow);
-        bytes -= held;
         waiting.add(socket);
       });
-      if (bytes > (request.headers.authorization === undefined ? limits.bytes / 8 : limits.bytes)) {
-        busy(response);
-        return;
-      }
       handle(request, response).catch((error: unknown) => {
         // A client that has gone away is no failure.
         if (socket.destroyed) return;

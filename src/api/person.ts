@@ -2,15 +2,23 @@ import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import "postgraphile/grafast";
 
 /**
- * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can tell from the token's subject. So each
- * transaction of a request that has a person begins with `track.sign_in()`, after its role and settings are set and before anything is read.
+ * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can tell from the token's subject. So the
+ * first transaction of a request that has a person begins with `track.sign_in()`, after its role and settings are set and before anything is
+ * read. A request may have many transactions, one for each list at its root: those that begin when the person is known get it from the settings.
+ *
+ * A request keeps the person that it began with: after a merge in the middle of it, its lists may be empty.
  */
-const signIn = { text: "select track.sign_in()", name: "insights_sign_in" };
+const signIn = { text: "select track.sign_in() as person_id", name: "insights_sign_in" };
 
 function withPerson(withPgClient: WithPgClient): WithPgClient {
   return ((pgSettings, callback) =>
     withPgClient(pgSettings, async (client) => {
-      if (pgSettings?.["insights.person"]) await client.query(signIn);
+      if (pgSettings?.["insights.person"] && !pgSettings["insights.person_id"]) {
+        const { rows } = await client.query<{ person_id: string | number | null }>(signIn);
+        const found = rows[0]?.person_id;
+        // A stranger may become a person by what the request itself sends.
+        if (found != null) pgSettings["insights.person_id"] = String(found);
+      }
       return callback(client);
     })) as WithPgClient;
 }
@@ -29,6 +37,9 @@ export const PersonPlugin: GraphileConfig.Plugin = {
             if (schemas?.includes("track"))
               context[withPgClientKey] = withPerson(context[withPgClientKey] as WithPgClient);
           }
+          // Nothing is kept from a request before, where an application gives the same object again.
+          const pgSettings = context["pgSettings"] as Record<string, string> | undefined;
+          if (pgSettings?.["insights.person"]) pgSettings["insights.person_id"] = "";
           return next();
         },
       },

@@ -8,7 +8,7 @@ import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
 import { type Authenticate, AuthenticationError, type Identity, requestSettings, visitor } from "./authentication.ts";
-import { createGate, takeTurns, wasBusy } from "./connections.ts";
+import { createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 import { PersonPlugin } from "./person.ts";
@@ -170,6 +170,9 @@ const InfinityPlugin: GraphileConfig.Plugin = {
   },
 };
 
+/** Who sent a request, where the server has read its token before its body. */
+export const identified = new WeakMap<object, Identity>();
+
 /** By request, so that nothing of one can reach another. */
 const identities = new WeakMap<object, Identity>();
 const settings = new WeakMap<object, object>();
@@ -217,7 +220,8 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
         const { authenticate, introspection = false } = resolvedPreset.insights ?? {};
         if (request !== undefined && authenticate !== undefined) {
           try {
-            identities.set(request, await authenticate(request.getHeader("authorization")));
+            const known = identified.get(request.requestContext.node?.req ?? request);
+            identities.set(request, known ?? (await authenticate(request.getHeader("authorization"))));
           } catch (error) {
             if (!(error instanceof AuthenticationError)) throw error;
             const { message, statusCode, hint } = error;
@@ -270,6 +274,12 @@ export const preset: GraphileConfig.Preset = {
       const given = (args.contextValue as { pgSettings?: Record<string, string> } | undefined)?.pgSettings;
       const pgSettings = { ...requestSettings((request && identities.get(request)) ?? visitor), ...given };
       if (request) settings.set(request, pgSettings);
+      const response = request?.requestContext.node?.res;
+      if (response !== undefined) {
+        const hangUp = new AbortController();
+        response.once("close", () => hangUp.abort());
+        hangUps.set(pgSettings, hangUp.signal);
+      }
       return { pgSettings };
     },
   },

@@ -10,8 +10,10 @@ import {
   createAuthenticate,
   type Identity,
 } from "./authentication.ts";
+import { createBodies, TooLargeError } from "./bodies.ts";
+import { BusyError } from "./connections.ts";
 import { createHealthCheck } from "./health.ts";
-import { answer, type Listener, openListener, problem } from "./listener.ts";
+import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
 
 /** The running API. */
 export interface Api {
@@ -64,6 +66,26 @@ const corsHeaders = {
   "access-control-max-age": "86400",
 };
 
+/** Bodies that are read already, by request. */
+const read = new WeakMap<object, Buffer>();
+
+const ReadBodyPlugin: GraphileConfig.Plugin = {
+  name: "InsightsReadBodyPlugin",
+  version: "1.0.0",
+  grafserv: {
+    middleware: {
+      processRequest: {
+        before: ["InsightsLimitsPlugin"],
+        callback(next, { requestDigest }) {
+          const buffer = read.get(requestDigest.requestContext.node?.req ?? requestDigest);
+          if (buffer !== undefined) requestDigest.getBody = async () => ({ type: "buffer", buffer });
+          return next();
+        },
+      },
+    },
+  },
+};
+
 /**
  * Serves GraphQL on /graphql, its page on /graphiql where it is wanted, the start page on /, who a token belongs to on /me, and
  * the state of things on /healthz. `listener` holds the port already; without it, it is taken here.
@@ -79,7 +101,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const [
     { postgraphile },
     { grafserv },
-    { insightsService, preset },
+    { identified, insightsService, preset },
     { limits },
     { maskErrorWithSuggestions },
     { GraphiqlPlugin },
@@ -101,12 +123,17 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const graphiql = config.graphiql ?? false;
   const instance = postgraphile({
     extends: [preset],
-    plugins: [GraphiqlPlugin],
+    plugins: [GraphiqlPlugin, ReadBodyPlugin],
     insights: { authenticate, introspection: graphiql },
     pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
   });
   const graphql = instance.createServ(grafserv).createHandler();
+  const bodies = createBodies({
+    visitor: config.visitorBytes,
+    learner: config.learnerBytes,
+    others: limits.bytes,
+  });
   const health = createHealthCheck(healthPool, database.embedded);
 
   /** Who asks; undefined when it was answered that the token is bad. */
@@ -117,7 +144,9 @@ export async function startApi(config: Config, database: Database, listener?: Li
       if (!(error instanceof AuthenticationError)) throw error;
       const { message, statusCode, hint } = error;
       if (statusCode === 401) response.setHeader("www-authenticate", "Bearer");
-      answer(response, statusCode, problem(message, statusCode === 401 ? "28000" : "08006", hint));
+      const told = problem(message, statusCode === 401 ? "28000" : "08006", hint);
+      if (request.method === "POST") refuse(request, response, statusCode, told);
+      else answer(response, statusCode, told);
       return undefined;
     }
   }
@@ -131,19 +160,35 @@ export async function startApi(config: Config, database: Database, listener?: Li
         return;
       }
     }
+    // Nobody reads it, and Node would take all of it from the wire.
+    const hasBody =
+      Number(request.headers["content-length"] ?? 0) > 0 || request.headers["transfer-encoding"] !== undefined;
+    if (hasBody && !(path === "/graphql" && request.method === "POST")) {
+      const status = path === "/graphql" ? 405 : 404;
+      const message = `nothing takes the body of ${request.method} ${path.slice(0, 100)}`;
+      refuse(request, response, status, problem(message, "CF002", "Send operations by POST to /graphql."));
+      return;
+    }
     if (path === "/graphql") {
-      // Told before it is read, where the client says how much it will send.
-      const sent = request.headers["content-length"];
-      if (Number(sent ?? 0) > limits.bytes) {
-        const hint = `Send ${limits.bytes} at most; split the batch.`;
-        answer(response, 413, problem(`the request has ${sent} bytes`, "CF008", hint));
-        return;
-      }
       const encoding = request.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity") {
         const message = `the request is encoded as "${encoding.slice(0, 100)}"`;
-        answer(response, 415, problem(message, "CF009", "Send it without Content-Encoding."));
+        refuse(request, response, 415, problem(message, "CF009", "Send it without Content-Encoding."));
         return;
+      }
+      const who = await identify(request, response);
+      if (who === undefined) return;
+      identified.set(request, who);
+      if (request.method === "POST") {
+        try {
+          read.set(request, await bodies.read(request, response, who));
+        } catch (error) {
+          const tooLarge = error instanceof TooLargeError;
+          if (!tooLarge && !(error instanceof BusyError)) throw error;
+          if (!tooLarge) response.setHeader("retry-after", "5");
+          refuse(request, response, tooLarge ? 413 : 503, problem(error.message, error.code, error.hint));
+          return;
+        }
       }
     } else if (request.method === "GET" || request.method === "HEAD") {
       if (path === "/healthz") {

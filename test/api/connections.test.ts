@@ -141,6 +141,20 @@ describe("who waits", () => {
   });
 });
 
+test("a client that hangs up leaves the queue, and takes nobody's turn", async () => {
+  const gate = createGate(1, 60_000);
+  const end = await gate.enter("insights_visitor", "");
+  const hangUp = new AbortController();
+  const gone = gate.enter("insights_visitor", "", hangUp.signal);
+  const next = gate.enter("insights_visitor", "");
+  hangUp.abort();
+  await expect(gone).rejects.toBeInstanceOf(BusyError);
+  end();
+  (await next)();
+  await expect(gate.enter("insights_visitor", "", hangUp.signal)).rejects.toBeInstanceOf(BusyError);
+  (await gate.enter("insights_visitor", ""))();
+});
+
 describe("over HTTP", async () => {
   const database = await testDatabase();
   await makeWorld(database);

@@ -296,6 +296,29 @@ describe("limits", () => {
     expect(status).toBe(413);
   });
 
+  test.each([
+    ["GET", "/graphql", 405],
+    ["PUT", "/graphql", 405],
+    ["POST", "/healthz", 404],
+    ["PUT", "/", 404],
+  ])("of what nobody reads: the body of %s %s", async (method, path, status) => {
+    const told = await new Promise<{ status: number | undefined; connection: string | undefined }>(
+      (resolve, reject) => {
+        const sending = request(
+          `${url}${path}`,
+          { method, headers: { "content-length": 1_000_000_000 } },
+          (response) => {
+            resolve({ status: response.statusCode, connection: response.headers.connection });
+            sending.destroy();
+          },
+        );
+        sending.on("error", reject);
+        sending.write("x".repeat(100));
+      },
+    );
+    expect(told).toEqual({ status, connection: "close" });
+  });
+
   test("of the messages of a batch", async () => {
     const { errors } = await ask("visitor", ingest, { batch: Array.from({ length: 10_001 }, () => ({})) });
     expect(errors).toMatchObject([{ message: "the batch has 10001 messages", extensions: { code: "CF008" } }]);
@@ -407,6 +430,40 @@ describe("limits", () => {
       expect(errors).toMatchObject([{ extensions: { code: expect.stringMatching(/^CF00[18]$/) } }]);
     }
     await database.query("delete from track.event_type where name like 'type %'");
+  });
+
+  test.each([
+    ["lists within lists", "{ trackItems { nodes { trackItemsByParentItemId { nodes { itemId } } } } }", {}, false],
+    [
+      "with pages",
+      "{ trackItems(first: 100) { nodes { trackItemsByParentItemId(first: 50) { nodes { itemId } } } } }",
+      {},
+      true,
+    ],
+    [
+      "with pages in variables",
+      "query ($a: Int, $b: Int = 1000) { trackItems(first: $a) { edges { node { trackItemsByParentItemId(last: $b) { nodes { itemId } } } } } }",
+      { a: 100 },
+      false,
+    ],
+    ["that are counted only", "{ trackItems { nodes { trackItemsByParentItemId { totalCount } } } }", {}, true],
+    [
+      "in fragments",
+      "{ trackItems { ...a } } fragment a on TrackItemConnection { nodes { ...b } } fragment b on TrackItem { trackItemsByParentItemId { edges { node { itemId } } } }",
+      {},
+      false,
+    ],
+    [
+      "side by side",
+      `{ ${Array.from({ length: 101 }, (_, n) => `a${n}: trackItems { nodes { itemId } }`).join(" ")} }`,
+      {},
+      false,
+    ],
+  ])("of all rows together: %s", async (_what, query, variables, allowed) => {
+    const { errors } = await ask("admin", query, variables);
+    expect(errors).toMatchObject(
+      allowed ? [] : [{ message: "the operation asks for more than 100000 rows", extensions: { code: "CF008" } }],
+    );
   });
 
   test.skipIf(!database.native)("of the time of a statement (needs statement_timeout)", async () => {

@@ -12,7 +12,7 @@ afterAll(async () => {
   await Promise.all(listeners.map((listener) => listener.close()));
 });
 
-async function open(limits: { connections: number; bytes: number }): Promise<Listener> {
+async function open(limits: { connections: number }): Promise<Listener> {
   const listener = await openListener(config, limits);
   listeners.push(listener);
   return listener;
@@ -28,7 +28,7 @@ async function raw({ port }: Listener, text = ""): Promise<Socket> {
 }
 
 test("until it serves, it says that it starts", async () => {
-  const listener = await open({ connections: 10, bytes: 1000 });
+  const listener = await open({ connections: 10 });
   const response = await fetch(listener.url);
   expect(response.status).toBe(503);
   expect(response.headers.get("retry-after")).toBe("5");
@@ -38,11 +38,7 @@ test("until it serves, it says that it starts", async () => {
 });
 
 test.each([
-  [
-    "taken",
-    async () => ({ ...config, port: (await open({ connections: 10, bytes: 10 })).port }),
-    /port \d+ of .* is taken/,
-  ],
+  ["taken", async () => ({ ...config, port: (await open({ connections: 10 })).port }), /port \d+ of .* is taken/],
   ["no address of this machine", async () => ({ ...config, host: "192.0.2.1" }), /HOST is "192.0.2.1"/],
 ])("a port that is %s is told", async (_what, make, message) => {
   await expect(openListener(await make())).rejects.toMatchObject({
@@ -57,7 +53,7 @@ describe("connections", () => {
     ["send half a head", "GET / HTTP/1.1\r\nHost: x\r\n"],
     ["send half a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhal"],
   ])("that %s do not keep others out", async (_what, text) => {
-    const listener = await open({ connections: 20, bytes: 1000 });
+    const listener = await open({ connections: 20 });
     listener.serve(async (request, answer) => {
       for await (const _chunk of request);
       answer.end("served");
@@ -72,7 +68,7 @@ describe("connections", () => {
   });
 
   test("that are being answered are left alone: a newcomer goes", async () => {
-    const listener = await open({ connections: 2, bytes: 1000 });
+    const listener = await open({ connections: 2 });
     let go = (): void => {};
     const gone = new Promise<void>((resolve) => {
       go = resolve;
@@ -92,26 +88,4 @@ describe("connections", () => {
     go();
     for (const answer of answers) expect(await (await answer).text()).toBe("served");
   });
-});
-
-test("requests that wait for their answer hold so many bytes together, an eighth of them without a token", async () => {
-  const listener = await open({ connections: 20, bytes: 1000 });
-  let go = (): void => {};
-  const gone = new Promise<void>((resolve) => {
-    go = resolve;
-  });
-  listener.serve(async (request, answer) => {
-    for await (const _chunk of request);
-    await gone;
-    answer.end("served");
-  });
-  const send = (bytes: number, headers: Record<string, string> = {}): Promise<Response> =>
-    fetch(listener.url, { method: "POST", body: "x".repeat(bytes), headers });
-  const held = send(100);
-  await expect.poll(async () => (await send(50)).status).toBe(503);
-  const withToken = send(500, { authorization: "Bearer x" });
-  await expect.poll(async () => (await send(500, { authorization: "Bearer x" })).status).toBe(503);
-  go();
-  expect([(await held).status, (await withToken).status]).toEqual([200, 200]);
-  expect((await send(125)).status).toBe(200);
 });
