@@ -6,6 +6,10 @@ const payload = z.object({
   question: z.string().optional(),
 });
 
+interface Trained {
+  row_count: string;
+}
+
 /** The predictions about learners, on all that is known by now; the better version is deployed. */
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
@@ -15,12 +19,26 @@ export default defineTask<z.output<typeof payload>>({
     const [found] = await call<{ any: boolean }>("select exists (select from analytics.due_predictions()) as any");
     return found?.any === true;
   },
-  async run({ question }, { call }) {
-    const trained = await call<{ row_count: string }>(
-      `select project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count
-       from analytics.train_predictions($1)`,
-      [question],
-    );
+  async run({ question }, tools) {
+    const columns = "project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count";
+    const trained: Trained[] = [];
+    if (question !== undefined) {
+      trained.push(
+        ...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [question])),
+      );
+    } else {
+      // Step by step: others have the session of the embedded database in between.
+      for (let finished = false; !finished && !tools.stopping; ) {
+        const [step] = await tools.call<{ finished: boolean; trained: Trained | null }>(
+          `select
+             step.finished,
+             case when (step.trained).version is not null then to_jsonb(step.trained) - 'metrics' end as trained
+           from analytics.train_predictions_step() as step`,
+        );
+        finished = step?.finished !== false;
+        if (step?.trained) trained.push(step.trained);
+      }
+    }
     return { rows: trained.reduce((sum, { row_count }) => sum + Number(row_count), 0), detail: { trained } };
   },
 });

@@ -27,15 +27,22 @@ export default defineTask({
     );
     return found?.any === true;
   },
-  async run(_payload, { call }) {
+  async run(_payload, tools) {
+    const questions = await tools.call<{ question: string }>("select question from analytics.question order by 1");
     const measured: Drift[] = [];
-    for (const watch of ["ml.watch_models()", "analytics.watch_predictions()"]) {
+    for (const [watch, ...values] of [
+      ["ml.watch_models()"],
+      // One a statement: others have the session of the embedded database in between.
+      ...questions.map(({ question }) => ["analytics.watch_predictions($1)", question]),
+    ]) {
+      if (tools.stopping) break;
       measured.push(
-        ...(await call<Drift>(
+        ...(await tools.call<Drift>(
           `select project.name as project, statistic, feature, value, verdict
            from ${watch} as drift
            join ml.model using (model_id)
            join ml.project using (project_id)`,
+          values,
         )),
       );
     }

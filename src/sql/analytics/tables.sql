@@ -220,6 +220,73 @@ comment on column analytics.learner_features.active_days_anywhere_week_1 is $$Da
 comment on column analytics.learner_features.course_active_share is $$Share of the course's learners who did something in it in the last 7 days.$$;
 comment on column analytics.learner_features.days_to_end is $$Days until the course ends; null where no end is set.$$;
 
+create table analytics.training (
+  question text primary key references analytics.question,
+  seed bigint not null,
+  begun_at timestamptz not null default now(),
+  moments timestamptz[] not null,
+  courses_left bigint[] not null,
+  algorithms_left text[] not null
+);
+
+comment on table analytics.training is $$
+@behavior -*
+How far the training of each question has come that is under way: see `analytics.train_predictions_step`.
+$$;
+comment on column analytics.training.question is $$What is learned.$$;
+comment on column analytics.training.seed is $$The same seed and data give the same model.$$;
+comment on column analytics.training.begun_at is $$When it began.$$;
+comment on column analytics.training.moments is $$At which times learners are looked at.$$;
+comment on column analytics.training.courses_left is $$Courses whose learners are not looked at yet.$$;
+comment on column analytics.training.algorithms_left is $$Methods that have not been tried yet.$$;
+
+create table analytics.look (
+  question text not null,
+  person_id bigint not null,
+  course_id bigint not null,
+  as_of timestamptz not null,
+  feature analytics.learner_features not null,
+  outcome float8,
+  primary key (person_id, question, course_id, as_of)
+);
+
+comment on table analytics.look is $$
+@behavior -*
+What a training that is under way learns from: learners at some times, with what became of them. Empty when none is.
+$$;
+comment on column analytics.look.question is $$What is learned.$$;
+comment on column analytics.look.person_id is $$Who.$$;
+comment on column analytics.look.course_id is $$In which course.$$;
+comment on column analytics.look.as_of is $$At which time.$$;
+comment on column analytics.look.feature is $$What was known then.$$;
+comment on column analytics.look.outcome is $$What became of it.$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('analytics', 'look', 'person_id', 'person', 'analytics', 'What a training that is under way learns from.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('analytics', 'look', 'person_id', 'track.event', 'Derived from the events of the person, for the time of a training.');
+
+alter table analytics.training enable row level security;
+alter table analytics.look enable row level security;
+
+create type analytics.training_step as (
+  question text,
+  step text,
+  hint text,
+  trained ml.training,
+  finished boolean
+);
+
+comment on type analytics.training_step is $$
+What a step of a training has done.
+$$;
+comment on column analytics.training_step.question is $$About which question.$$;
+comment on column analytics.training_step.step is $$What was done, or why nothing could be learned.$$;
+comment on column analytics.training_step.hint is $$What can be done about that.$$;
+comment on column analytics.training_step.trained is $$The version that was trained, if any.$$;
+comment on column analytics.training_step.finished is $$Whether this was the last step.$$;
+
 create type analytics.learner_prediction as (
   rank int,
   person_id bigint,

@@ -179,6 +179,54 @@ describe("a simulated population, whose truth is known", () => {
     );
   }, 180_000);
 
+  test("a training by steps, each in a transaction of its own, gives the models of the whole one", async () => {
+    // Both begin with nothing: the versions of the test before stay, and are judged as well.
+    const models = (): Promise<unknown[]> =>
+      database.rows(
+        `select project.name, model.algorithm, model.coefficients, model.metrics, model.row_count, model.data_watermark
+         from ml.model join ml.project using (project_id)
+         where model.model_id > $1 and project.name <> 'analytics.completion'
+         order by project.name, model.algorithm`,
+        [newest],
+      );
+    let newest = await database.value<string>("select coalesce(max(model_id), 0) from ml.model");
+    await database.query("select analytics.train_predictions(null, 7)");
+    const whole = await models();
+    expect(whole.length).toBeGreaterThanOrEqual(4);
+
+    newest = await database.value<string>("select max(model_id) from ml.model");
+    const step = (seed: number): Promise<{ step: string; finished: boolean }[]> =>
+      database.rows("select step, finished from analytics.train_predictions_step($1)", [seed]);
+    // One of another seed is given up, and one that fails in the middle of a step goes on with that step.
+    await step(1);
+    const steps = await step(7);
+    const looked = await database.value("select count(*) from analytics.look");
+    expect(
+      await database.rejects(
+        "select analytics.train_predictions_step(7), 1 / (select count(*) - count(*) from track.item)",
+      ),
+    ).toMatchObject({ code: "22012" });
+    expect(await database.value("select count(*) from analytics.look")).toBe(looked);
+    while (steps.at(-1)?.finished === false) steps.push(...(await step(7)));
+    expect(steps.filter(({ step }) => step.startsWith("looked")).length).toBeGreaterThanOrEqual(3);
+    expect(await models()).toEqual(whole);
+    expect(await database.value("select count(*) from analytics.look")).toBe("0");
+    expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
+  }, 180_000);
+
+  test("looks at the learners of each course alone are those at all of them", async () => {
+    const [both] = await database.rows(
+      `with question as (select entry as asked, analytics._look_times(entry, 6) as moments from analytics.question as entry where entry.question = 'activity'),
+       whole as (select look.* from question, analytics._looks(question.asked, moments) as look),
+       parts as (
+         select look.* from question, (select item_id from track.item where kind = 'course') as course, analytics._looks(question.asked, moments, array[item_id]) as look
+       )
+       select (select count(*) from whole) > 100 as many, (select count(*) from (table whole except table parts) as missing) as missing,
+         (select count(*) from (table parts except table whole) as wrong) as wrong`,
+    );
+    expect(both).toEqual({ many: true, missing: "0", wrong: "0" });
+  });
+
   test("the riskiest are those who truly give up more readily", async () => {
     const [hazard] = await database.rows<{ high: number; low: number; people: string }>(
       `with scored as (

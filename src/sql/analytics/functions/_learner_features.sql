@@ -256,7 +256,7 @@ Everybody who takes a course at each of some moments, with what was known then: 
 Nothing after a moment is looked at. People who object to the purpose `analytics` are left out. Rollups are as of their last refresh.
 $$;
 
-create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval)
+create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval, courses bigint[] default null)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
 language plpgsql
 stable
@@ -282,6 +282,7 @@ begin
     join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
     join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
     where activity.person_id <> 0
+      and (_learner_outcomes.courses is null or ancestor.ancestor_item_id = any (_learner_outcomes.courses))
     group by activity.person_id, ancestor.ancestor_item_id, moment.as_of
   ),
 
@@ -292,6 +293,8 @@ begin
       bool_or(enrolment.status = 'dropped' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as dropped
     from moment
     join track.enrolment on enrolment.enrolled_at < moment.as_of
+    where _learner_outcomes.courses is null
+      or enrolment.item_id = any (_learner_outcomes.courses)
     group by enrolment.person_id, enrolment.item_id, moment.as_of
   )
 
@@ -307,9 +310,9 @@ begin
 end;
 $$;
 
-comment on function analytics._learner_outcomes(text, timestamptz[], interval) is $$
+comment on function analytics._learner_outcomes(text, timestamptz[], interval, bigint[]) is $$
 What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.
 $$;
 
-grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval)
+grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval, bigint[])
 to insights_reader, insights_admin;

@@ -1,5 +1,5 @@
 /* A definer: it reads what everybody did and notes drift, and is granted to those who run the installation. */
-create or replace function analytics.watch_predictions()
+create or replace function analytics.watch_predictions(question text default null)
 returns setof ml.drift
 language plpgsql
 volatile
@@ -15,15 +15,23 @@ as $$
 declare
   v_question analytics.question;
 begin
+  if watch_predictions.question is not null then
+    perform analytics._question(watch_predictions.question);
+  end if;
   for v_question in
     select entry.*
     from analytics.question as entry
     join ml.project on project.name = entry.project
     where ml._deployed_model_id(project.project_id) is not null
+      and (watch_predictions.question is null or entry.question = watch_predictions.question)
     order by entry.question
   loop
+    drop table if exists pg_temp.learner_look;
     -- The latest two looks whose outcome is known.
-    if analytics._write_looks(v_question, 2) > 0 then
+    create temporary table learner_look on commit drop as
+    select (look.feature).*, look.outcome
+    from analytics._looks(v_question, analytics._look_times(v_question, 2)) as look;
+    if exists (select from pg_temp.learner_look) then
       return query
       select *
       from ml.measure_drift(
@@ -37,8 +45,8 @@ begin
 end;
 $$;
 
-comment on function analytics.watch_predictions() is $$
-Measures the drift of the predictions about learners: inputs, calibration and metric on the latest looks whose outcome is known; see ml.measure_drift.
+comment on function analytics.watch_predictions(text) is $$
+Measures the drift of the predictions about learners: inputs, calibration and metric on the latest looks whose outcome is known, of all questions or one; see ml.measure_drift. Error CF002 (no such question).
 $$;
 
-grant execute on function analytics.watch_predictions() to insights_admin, insights_worker;
+grant execute on function analytics.watch_predictions(text) to insights_admin, insights_worker;
