@@ -46,7 +46,9 @@ export default defineTask({
         )),
       );
     }
-    const leftOut = await call<LeftOut>("select project, left_out, hint from ml._watched() where left_out is not null");
+    const leftOut = await tools.call<LeftOut>(
+      "select project, left_out, hint from ml._watched() where left_out is not null",
+    );
     return {
       rows: measured.length,
       detail: {

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:7503245e3d750b3adca3d7d3a518bba88975931b
+--! Hash: sha1:0617795e8e2aad9b2a95167e177583e070740140
 --! Message: first release
 
 --! Included install.sql
@@ -1276,6 +1276,73 @@ comment on column analytics.learner_features.mean_days_late is $$Lateness: mean 
 comment on column analytics.learner_features.active_days_anywhere_week_1 is $$Days of the last 7 on which something was done anywhere.$$;
 comment on column analytics.learner_features.course_active_share is $$Share of the course's learners who did something in it in the last 7 days.$$;
 comment on column analytics.learner_features.days_to_end is $$Days until the course ends; null where no end is set.$$;
+
+create table analytics.training (
+  question text primary key references analytics.question,
+  seed bigint not null,
+  begun_at timestamptz not null default now(),
+  moments timestamptz[] not null,
+  courses_left bigint[] not null,
+  algorithms_left text[] not null
+);
+
+comment on table analytics.training is $$
+@behavior -*
+How far the training of each question has come that is under way: see `analytics.train_predictions_step`.
+$$;
+comment on column analytics.training.question is $$What is learned.$$;
+comment on column analytics.training.seed is $$The same seed and data give the same model.$$;
+comment on column analytics.training.begun_at is $$When it began.$$;
+comment on column analytics.training.moments is $$At which times learners are looked at.$$;
+comment on column analytics.training.courses_left is $$Courses whose learners are not looked at yet.$$;
+comment on column analytics.training.algorithms_left is $$Methods that have not been tried yet.$$;
+
+create table analytics.look (
+  question text not null,
+  person_id bigint not null,
+  course_id bigint not null,
+  as_of timestamptz not null,
+  feature analytics.learner_features not null,
+  outcome float8,
+  primary key (person_id, question, course_id, as_of)
+);
+
+comment on table analytics.look is $$
+@behavior -*
+What a training that is under way learns from: learners at some times, with what became of them. Empty when none is.
+$$;
+comment on column analytics.look.question is $$What is learned.$$;
+comment on column analytics.look.person_id is $$Who.$$;
+comment on column analytics.look.course_id is $$In which course.$$;
+comment on column analytics.look.as_of is $$At which time.$$;
+comment on column analytics.look.feature is $$What was known then.$$;
+comment on column analytics.look.outcome is $$What became of it.$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('analytics', 'look', 'person_id', 'person', 'analytics', 'What a training that is under way learns from.');
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values ('analytics', 'look', 'person_id', 'track.event', 'Derived from the events of the person, for the time of a training.');
+
+alter table analytics.training enable row level security;
+alter table analytics.look enable row level security;
+
+create type analytics.training_step as (
+  question text,
+  step text,
+  hint text,
+  trained ml.training,
+  finished boolean
+);
+
+comment on type analytics.training_step is $$
+What a step of a training has done.
+$$;
+comment on column analytics.training_step.question is $$About which question.$$;
+comment on column analytics.training_step.step is $$What was done, or why nothing could be learned.$$;
+comment on column analytics.training_step.hint is $$What can be done about that.$$;
+comment on column analytics.training_step.trained is $$The version that was trained, if any.$$;
+comment on column analytics.training_step.finished is $$Whether this was the last step.$$;
 
 create type analytics.learner_prediction as (
   rank int,
@@ -20159,7 +20226,7 @@ Everybody who takes a course at each of some moments, with what was known then: 
 Nothing after a moment is looked at. People who object to the purpose `analytics` are left out. Rollups are as of their last refresh.
 $$;
 
-create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval)
+create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval, courses bigint[] default null)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
 language plpgsql
 stable
@@ -20185,6 +20252,7 @@ begin
     join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
     join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
     where activity.person_id <> 0
+      and (_learner_outcomes.courses is null or ancestor.ancestor_item_id = any (_learner_outcomes.courses))
     group by activity.person_id, ancestor.ancestor_item_id, moment.as_of
   ),
 
@@ -20195,6 +20263,8 @@ begin
       bool_or(enrolment.status = 'dropped' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as dropped
     from moment
     join track.enrolment on enrolment.enrolled_at < moment.as_of
+    where _learner_outcomes.courses is null
+      or enrolment.item_id = any (_learner_outcomes.courses)
     group by enrolment.person_id, enrolment.item_id, moment.as_of
   )
 
@@ -20210,14 +20280,14 @@ begin
 end;
 $$;
 
-comment on function analytics._learner_outcomes(text, timestamptz[], interval) is $$
+comment on function analytics._learner_outcomes(text, timestamptz[], interval, bigint[]) is $$
 What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.
 $$;
 
-grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval)
+grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval, bigint[])
 to insights_reader, insights_admin;
 --! EndIncluded analytics/functions/_learner_features.sql
---! Included analytics/functions/train_predictions.sql
+--! Included analytics/functions/_looks.sql
 create or replace function analytics._question(question text)
 returns analytics.question
 language plpgsql
@@ -20239,49 +20309,293 @@ $$;
 
 comment on function analytics._question(text) is $$A question by its name. Error CF002.$$;
 
-create or replace function analytics._write_looks(question analytics.question, weeks int)
-returns bigint
+create or replace function analytics._look_times(question analytics.question, weeks int)
+returns timestamptz[]
 language plpgsql
-volatile
+stable
 set search_path to pg_catalog, pg_temp
-set jit to off
-set client_min_messages to warning
 as $$
 declare
   v_newest timestamptz;
   v_oldest timestamptz;
-  v_moments timestamptz[];
-  v_rows bigint;
 begin
   -- The first midnight of which the day before is complete, and the first by which anybody could have done anything for a week.
   select (least(max(activity.day) + 1, (now() at time zone 'UTC')::date))::timestamp at time zone 'UTC', (min(activity.day) + 7)::timestamp at time zone 'UTC'
   into v_newest, v_oldest
   from analytics.activity;
-  select array_agg(moment order by moment)
-  into v_moments
-  from generate_series(0, weeks - 1) as week
-  cross join lateral (select v_newest - (question).horizon - week * interval '7 days' as moment) as looked
-  where moment >= v_oldest;
-
-  drop table if exists pg_temp.learner_look;
-  create temporary table learner_look on commit drop as
-  select
-    format('%s/%s/%s', feature.person_id, feature.course_id, feature.as_of::date) as look,
-    feature.*,
-    outcome.outcome,
-    feature.as_of + (question).horizon as outcome_known_at
-  from analytics._learner_features(coalesce(v_moments, '{}')) as feature
-  join analytics._learner_outcomes((question).question, coalesce(v_moments, '{}'), (question).horizon) as outcome using (person_id, course_id, as_of)
-  where feature.days_idle <= extract(epoch from (question).longest_idle) / 86400;
-  get diagnostics v_rows = row_count;
-  return v_rows;
+  return array(
+    select moment
+    from generate_series(0, weeks - 1) as week
+    cross join lateral (select v_newest - (question).horizon - week * interval '7 days' as moment) as looked
+    where moment >= v_oldest
+    order by moment
+  );
 end;
 $$;
 
-comment on function analytics._write_looks(analytics.question, int) is $$
-Writes the temporary table `learner_look`: weekly looks at all learners, the latest ones whose outcome is known, with features and outcome. Returns the number of rows.
+comment on function analytics._look_times(analytics.question, int) is $$The latest weekly times at which learners can be looked at with the outcome known.$$;
+
+create or replace function analytics._looks(asked analytics.question, moments timestamptz[], courses bigint[] default null)
+returns setof analytics.look
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+set jit to off
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+begin
+  return query
+  select (asked).question, person_id, course_id, as_of, feature, outcome.outcome
+  from analytics._learner_features(moments, courses) as feature
+  join analytics._learner_outcomes((asked).question, moments, (asked).horizon, courses) as outcome using (person_id, course_id, as_of)
+  where feature.days_idle <= extract(epoch from (asked).longest_idle) / 86400;
+end;
 $$;
 
+comment on function analytics._looks(analytics.question, timestamptz[], bigint[]) is $$
+Everybody who took a course at some times, with the features then and what became of them. `courses` null: all; those of each course are the same alone and among others.
+$$;
+
+create or replace function analytics._look_list()
+returns text
+language sql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+  select string_agg(quote_ident(attribute.attname), ', ' order by attribute.attnum)
+  from pg_catalog.pg_attribute as attribute
+  where attribute.attrelid = 'analytics.learner_features'::regclass
+    and attribute.attnum > 0
+    and not attribute.attisdropped
+    and attribute.attname not in ('person_id', 'course_id', 'as_of', 'known_at');
+$$;
+
+comment on function analytics._look_list() is $$The features that predictions are learned from.$$;
+
+grant execute on function analytics._question(text) to insights_reader;
+--! EndIncluded analytics/functions/_looks.sql
+--! Included analytics/functions/train_predictions_step.sql
+/*
+ * A training by steps, each of which may be a transaction of its own: the looks at the learners of some courses, or one
+ * method. The whole training (analytics.train_predictions) takes the same steps.
+ */
+create or replace function analytics._lock_training(seed bigint)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if seed is null then
+    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give a number: the same seed and data give the same model.';
+  end if;
+  if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
+    raise exception using errcode = 'CF010', message = 'predictions are being trained already', hint = 'Wait until that is done.';
+  end if;
+end;
+$$;
+
+comment on function analytics._lock_training(bigint) is $$Holds the one training of predictions until the transaction ends. Errors: CF001 (no seed), CF010.$$;
+
+create or replace function analytics._begin_training(asked analytics.question, seed bigint)
+returns analytics.training
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_training analytics.training;
+begin
+  perform analytics._end_training((asked).question);
+  insert into analytics.training (question, seed, moments, courses_left, algorithms_left)
+  select
+    (asked).question, _begin_training.seed, analytics._look_times(asked, (asked).weeks),
+    array(select distinct enrolment.item_id from track.enrolment join track.item on item.item_id = enrolment.item_id and item.kind = 'course' order by 1),
+    -- Both kinds, so that the better one is deployed whatever the data are like, and one is when the other cannot be had.
+    array['elastic_net', 'gbm']
+  returning * into v_training;
+  return v_training;
+end;
+$$;
+
+comment on function analytics._begin_training(analytics.question, bigint) is $$Begins the training of a question; what was begun before is forgotten.$$;
+
+create or replace function analytics._end_training(question text)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  delete from analytics.look where look.question = _end_training.question;
+  delete from analytics.training where training.question = _end_training.question;
+end;
+$$;
+
+comment on function analytics._end_training(text) is $$Forgets the looks and the progress of a training.$$;
+
+create or replace function analytics._train_on_looks(asked analytics.question, algorithm text, seed bigint)
+returns ml.training
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+set client_min_messages to warning
+as $$
+declare
+  v_trained ml.training;
+begin
+  drop table if exists pg_temp.learner_look;
+  -- In one order, whatever order they were written in, since sums of floating-point numbers depend on it.
+  create temporary table learner_look on commit drop as
+  select
+    format('%s/%s/%s', look.person_id, look.course_id, look.as_of::date) as look, (look.feature).*,
+    look.outcome, look.as_of + (asked).horizon as outcome_known_at
+  from analytics.look
+  where look.question = (_train_on_looks.asked).question
+  order by look.course_id, look.as_of, look.person_id;
+  select *
+  into v_trained
+  from ml.train(
+    (asked).project, (asked).task,
+    format('%I.learner_look', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema())),
+    'look', 'outcome',
+    features => analytics._look_list(),
+    algorithm => _train_on_looks.algorithm,
+    parameters => case _train_on_looks.algorithm
+      when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
+      else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
+    end,
+    predicted_at => 'as_of',
+    label_known_at => 'outcome_known_at',
+    feature_known_at => 'known_at',
+    group_column => 'person_id',
+    calibration => case (asked).task when 'classification' then 'platt' else 'none' end,
+    metric => case (asked).task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
+    seed => _train_on_looks.seed,
+    description => (asked).description
+  );
+  drop table if exists pg_temp.learner_look;
+  return v_trained;
+end;
+$$;
+
+comment on function analytics._train_on_looks(analytics.question, text, bigint) is $$
+Trains a version on the looks of a question by one method, and deploys it when it is better. Errors: see ml.train.
+$$;
+
+create or replace function analytics._train_step(asked analytics.question, progress analytics.training)
+returns analytics.training_step
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  -- So many looks at most are written in one step, but those of one course at least.
+  v_most constant int := 4000;
+  v_courses bigint[];
+  v_seen record;
+  v_step analytics.training_step;
+begin
+  v_step.question := (asked).question;
+  if cardinality((progress).courses_left) > 0 then
+    select array_agg(counted.course_id order by counted.place)
+    into v_courses
+    from (
+      select listed.course_id, listed.place, sum(count(enrolment.person_id)) over (order by listed.place) as takers
+      from unnest((progress).courses_left) with ordinality as listed (course_id, place)
+      left join track.enrolment on enrolment.item_id = listed.course_id
+      group by listed.course_id, listed.place
+    ) as counted
+    where counted.place = 1
+      or counted.takers * cardinality((progress).moments) <= v_most;
+    insert into analytics.look
+    select * from analytics._looks(asked, (progress).moments, v_courses);
+    update analytics.training
+    set courses_left = training.courses_left[cardinality(v_courses) + 1:]
+    where training.question = v_step.question
+    returning format('looked at the learners of %s courses', cardinality(v_courses)) into v_step.step;
+    return v_step;
+  end if;
+
+  select count(*) as looks, count(distinct outcome) as outcomes, least(count(*) filter (where outcome > 0), count(*) filter (where outcome = 0)) as rarer
+  into v_seen
+  from analytics.look
+  where look.question = v_step.question;
+  if v_seen.looks < (asked).fewest_rows or v_seen.outcomes < 2 or v_seen.rarer < 10 then
+    v_step.step := format('too little is known to learn from: %s looks at learners, %s of the rarer outcome', v_seen.looks, v_seen.rarer);
+    v_step.hint := format(
+      'At least %s looks and 10 of the rarer outcome are needed. Looks are weekly and %s long: import enrolments with track.sync_enrolments and a few weeks of events, and run analytics.refresh_activity.',
+      (asked).fewest_rows, (asked).horizon
+    );
+    v_step.finished := true;
+  else
+    begin
+      v_step.trained := analytics._train_on_looks(asked, (progress).algorithms_left[1], (progress).seed);
+      v_step.step := format('trained %s', (progress).algorithms_left[1]);
+    exception when sqlstate 'CF004' or sqlstate 'CF007' then
+      get stacked diagnostics v_step.step = message_text, v_step.hint = pg_exception_hint;
+      raise warning 'analytics.train_predictions: % by %: %', v_step.question, (progress).algorithms_left[1], v_step.step;
+      v_step.step := format('nothing could be learned about %s: %s', v_step.question, v_step.step);
+    end;
+    v_step.finished := cardinality((progress).algorithms_left) = 1;
+    update analytics.training set algorithms_left = training.algorithms_left[2:] where training.question = v_step.question;
+  end if;
+  if v_step.finished then
+    perform analytics._end_training(v_step.question);
+  end if;
+  return v_step;
+end;
+$$;
+
+comment on function analytics._train_step(analytics.question, analytics.training) is $$
+The next step of a training: looks at the learners of some more courses, or one method. `finished` on the last one.
+$$;
+
+/* A definer: see analytics.train_predictions. */
+create or replace function analytics.train_predictions_step(seed bigint default 0)
+returns analytics.training_step
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_question analytics.question;
+  v_step analytics.training_step;
+begin
+  perform analytics._lock_training(train_predictions_step.seed);
+  -- What was begun on another day, or by another seed, is about another state of things.
+  if not exists (
+    select from analytics.training where training.seed = train_predictions_step.seed and training.begun_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
+  ) then
+    perform analytics._end_training(training.question) from analytics.training;
+    perform analytics._begin_training(entry, train_predictions_step.seed) from analytics.question as entry order by entry.question;
+  end if;
+  select * into v_question from analytics.question as entry where entry.question = (select min(training.question) from analytics.training);
+  v_step := analytics._train_step(v_question, (select training from analytics.training where training.question = v_question.question));
+  v_step.finished := not exists (select from analytics.training);
+  return v_step;
+end;
+$$;
+
+comment on function analytics.train_predictions_step(bigint) is $$
+@behavior -*
+Does the next step of analytics.train_predictions for all questions: call it until it is `finished`.
+Each call is bounded (a share of the courses, or one method),
+and takes up where the last one that was committed ended, for who shares one session with others, as in the embedded database. The models are the same.
+Errors: CF001, CF010 (running already).
+$$;
+
+grant execute on function analytics.train_predictions_step(bigint) to insights_admin, insights_worker;
+--! EndIncluded analytics/functions/train_predictions_step.sql
+--! Included analytics/functions/train_predictions.sql
 /* A definer: it reads what everybody did and writes models, and is granted to those who run the installation. */
 create or replace function analytics.train_predictions(question text default null, seed bigint default 0)
 returns setof ml.training
@@ -20297,87 +20611,34 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
+  v_asked constant boolean := train_predictions.question is not null;
   v_question analytics.question;
-  v_asked boolean := train_predictions.question is not null;
-  v_looks text;
-  v_seen record;
-  v_features text;
-  v_algorithm text;
+  v_training analytics.training;
+  v_step analytics.training_step;
   v_trained int;
-  v_message text;
-  v_hint text;
 begin
   if v_asked then
     perform analytics._question(train_predictions.question);
   end if;
-  if seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give a number: the same seed and data give the same model.';
-  end if;
-  if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
-    raise exception using errcode = 'CF010', message = 'predictions are being trained already', hint = 'Wait until that is done.';
-  end if;
-
+  perform analytics._lock_training(train_predictions.seed);
   for v_question in
     select * from analytics.question as entry where not v_asked or entry.question = train_predictions.question order by entry.question
   loop
-    perform analytics._write_looks(v_question, v_question.weeks);
-    execute 'select count(*) as rows, count(distinct outcome) as outcomes, least(count(*) filter (where outcome > 0), count(*) filter (where outcome = 0)) as rarer from pg_temp.learner_look'
-    into v_seen;
-    if v_seen.rows < v_question.fewest_rows or v_seen.outcomes < 2 or v_seen.rarer < 10 then
-      if v_asked then
-        raise exception using
-          errcode = 'CF004',
-          message = format('too little is known to learn from: %s looks at learners, %s of the rarer outcome', v_seen.rows, v_seen.rarer),
-          hint = format(
-            'At least %s looks and 10 of the rarer outcome are needed. Looks are weekly and %s long: import enrolments with track.sync_enrolments and a few weeks of events, and run analytics.refresh_activity.',
-            v_question.fewest_rows, v_question.horizon
-          );
-      end if;
-      continue;
-    end if;
-    v_looks := format('%I.learner_look', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema()));
-    select string_agg(quote_ident(attribute.attname), ', ' order by attribute.attnum)
-    into v_features
-    from pg_catalog.pg_attribute as attribute
-    where attribute.attrelid = 'analytics.learner_features'::regclass
-      and attribute.attnum > 0
-      and not attribute.attisdropped
-      and attribute.attname not in ('person_id', 'course_id', 'as_of', 'known_at');
-
-    -- Both kinds, so that the better one is in force whatever the data are like, and one is when the other can not be had.
+    v_training := analytics._begin_training(v_question, train_predictions.seed);
     v_trained := 0;
-    foreach v_algorithm in array array['elastic_net', 'gbm'] loop
-      begin
-        return query
-        select *
-        from ml.train(
-          v_question.project, v_question.task, v_looks, 'look', 'outcome',
-          features => v_features,
-          algorithm => v_algorithm,
-          parameters => case v_algorithm
-            when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
-            else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
-          end,
-          predicted_at => 'as_of',
-          label_known_at => 'outcome_known_at',
-          feature_known_at => 'known_at',
-          group_column => 'person_id',
-          calibration => case v_question.task when 'classification' then 'platt' else 'none' end,
-          metric => case v_question.task when 'classification' then 'log_loss' else 'root_mean_squared_error' end,
-          seed => train_predictions.seed,
-          description => v_question.description
-        );
+    loop
+      v_step := analytics._train_step(v_question, v_training);
+      if (v_step.trained).version is not null then
         v_trained := v_trained + 1;
-      exception when sqlstate 'CF004' or sqlstate 'CF007' then
-        get stacked diagnostics v_message = message_text, v_hint = pg_exception_hint;
-        raise warning 'analytics.train_predictions: % by %: %', v_question.question, v_algorithm, v_message;
-      end;
+        return next v_step.trained;
+      end if;
+      exit when v_step.finished;
+      select * into v_training from analytics.training where training.question = v_question.question;
     end loop;
     if v_asked and v_trained = 0 then
-      raise exception using errcode = 'CF004', message = format('nothing could be learned about %s: %s', v_question.question, v_message), hint = v_hint;
+      raise exception using errcode = 'CF004', message = v_step.step, hint = v_step.hint;
     end if;
   end loop;
-  drop table if exists pg_temp.learner_look;
 end;
 $$;
 
@@ -20386,10 +20647,9 @@ Trains the predictions about learners, all or one question (`dropout`, `completi
 Learns from weekly looks at everybody who took a course then (`analytics.question.weeks` of them), with the features as of the look and the outcome by the end
 of the horizon. The latest quarter is held out; looks whose outcome was not known when it began are learned from by nobody, and a feature that used
 anything later than its look would be refused (ml.time_split). A penalised linear model and boosted trees compete by log loss, calibrated, or squared error.
-Without a question, those with too little to learn from are passed over. Errors: CF001, CF002 (no such question), CF004 (too little), CF010 (running already).
+Without a question, those with too little to learn from are passed over. analytics.train_predictions_step does the same in many short transactions. Errors: CF001, CF002 (no such question), CF004 (too little), CF010 (running already).
 $$;
 
-grant execute on function analytics._question(text) to insights_reader;
 grant execute on function analytics.train_predictions(text, bigint) to insights_admin, insights_worker;
 --! EndIncluded analytics/functions/train_predictions.sql
 --! Included analytics/functions/due_predictions.sql
@@ -20715,7 +20975,7 @@ grant execute on function analytics.course_outlook(text, timestamptz) to insight
 --! EndIncluded analytics/functions/course_outlook.sql
 --! Included analytics/functions/watch_predictions.sql
 /* A definer: it reads what everybody did and notes drift, and is granted to those who run the installation. */
-create or replace function analytics.watch_predictions()
+create or replace function analytics.watch_predictions(question text default null)
 returns setof ml.drift
 language plpgsql
 volatile
@@ -20731,15 +20991,23 @@ as $$
 declare
   v_question analytics.question;
 begin
+  if watch_predictions.question is not null then
+    perform analytics._question(watch_predictions.question);
+  end if;
   for v_question in
     select entry.*
     from analytics.question as entry
     join ml.project on project.name = entry.project
     where ml._deployed_model_id(project.project_id) is not null
+      and (watch_predictions.question is null or entry.question = watch_predictions.question)
     order by entry.question
   loop
+    drop table if exists pg_temp.learner_look;
     -- The latest two looks whose outcome is known.
-    if analytics._write_looks(v_question, 2) > 0 then
+    create temporary table learner_look on commit drop as
+    select (look.feature).*, look.outcome
+    from analytics._looks(v_question, analytics._look_times(v_question, 2)) as look;
+    if exists (select from pg_temp.learner_look) then
       return query
       select *
       from ml.measure_drift(
@@ -20753,11 +21021,11 @@ begin
 end;
 $$;
 
-comment on function analytics.watch_predictions() is $$
-Measures the drift of the predictions about learners: inputs, calibration and metric on the latest looks whose outcome is known; see ml.measure_drift.
+comment on function analytics.watch_predictions(text) is $$
+Measures the drift of the predictions about learners: inputs, calibration and metric on the latest looks whose outcome is known, of all questions or one; see ml.measure_drift. Error CF002 (no such question).
 $$;
 
-grant execute on function analytics.watch_predictions() to insights_admin, insights_worker;
+grant execute on function analytics.watch_predictions(text) to insights_admin, insights_worker;
 --! EndIncluded analytics/functions/watch_predictions.sql
 --! Included analytics/policies.sql
 /* People's activity is read by the functions of insights_reader, and by admins. Learners see their own. */
