@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:0617795e8e2aad9b2a95167e177583e070740140
+--! Hash: sha1:7f61a0d6e9bbcee2802682732d1d0c268829452f
 --! Message: first release
 
 --! Included install.sql
@@ -19971,6 +19971,7 @@ grant execute on function analytics.trend(text, text, timestamptz, timestamptz, 
 /*
  * The one definition of what is known of a learner as of a time, for training and for asking. Whole days come from the
  * rollup, the hours since the last midnight from the events; each part is bound by the time, and `known_at` says what it used.
+ * Seconds and gaps are added up as numeric and int, so that no result depends on the order of the rows.
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
@@ -20050,7 +20051,7 @@ begin
     select
       part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at,
       sum(activity.event_count)::float8 as events,
-      sum(extract(epoch from activity.engaged))::float8 / 60 as minutes,
+      sum(extract(epoch from activity.engaged)) as seconds,
       bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted
     from part
     join analytics.activity on activity.item_id = part.item_id
@@ -20060,14 +20061,14 @@ begin
   ),
 
   day_of_course as materialized (
-    select day_of_item.course_id, day_of_item.person_id, day_of_item.day, sum(day_of_item.events) as events, sum(day_of_item.minutes) as minutes
+    select day_of_item.course_id, day_of_item.person_id, day_of_item.day, sum(day_of_item.events) as events, sum(day_of_item.seconds) as seconds
     from day_of_item
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
   ),
 
   seen as (
     select
-      taker.person_id, taker.course_id, taker.as_of, taker.today - day_of_course.day as age, day_of_course.day, day_of_course.events, day_of_course.minutes,
+      taker.person_id, taker.course_id, taker.as_of, taker.today - day_of_course.day as age, day_of_course.day, day_of_course.events, day_of_course.seconds,
       (day_of_course.day + 1)::timestamp at time zone 'UTC' as known_at
     from taker
     join day_of_course
@@ -20079,7 +20080,7 @@ begin
 
     -- Since the last midnight.
     select
-      taker.person_id, taker.course_id, taker.as_of, 0, taker.today, count(*)::float8, coalesce(sum(extract(epoch from page_view.engaged)), 0)::float8 / 60,
+      taker.person_id, taker.course_id, taker.as_of, 0, taker.today, count(*)::float8, coalesce(sum(extract(epoch from page_view.engaged)), 0),
       max(event.occurred_at)
     from taker
     join track.event
@@ -20100,7 +20101,7 @@ begin
 
   -- Time in a session that goes on is known at its end: the rollup has it already, the look has not.
   going_on as (
-    select taker.person_id, taker.course_id, taker.as_of, sum(extract(epoch from page_view.engaged))::float8 / 60 as minutes
+    select taker.person_id, taker.course_id, taker.as_of, sum(extract(epoch from page_view.engaged)) as seconds
     from taker
     join track.session
       on session.person_id = taker.person_id
@@ -20128,13 +20129,13 @@ begin
       sum(stepped.events) as events,
       coalesce(sum(stepped.events) filter (where stepped.age <= 7), 0) as events_week_1,
       coalesce(sum(stepped.events) filter (where stepped.age between 8 and 14), 0) as events_week_2,
-      sum(stepped.minutes) as minutes,
-      coalesce(sum(stepped.minutes) filter (where stepped.age <= 7), 0) as minutes_week_1,
+      sum(stepped.seconds) as seconds,
+      coalesce(sum(stepped.seconds) filter (where stepped.age <= 7), 0) as seconds_week_1,
       avg(stepped.gap) as mean_gap,
       stddev_pop(stepped.gap) as gap_deviation,
       max(stepped.gap) as longest_gap
     from (
-      select seen.*, (seen.day - lag(seen.day) over (partition by seen.person_id, seen.course_id, seen.as_of order by seen.day))::float8 as gap
+      select seen.*, (seen.day - lag(seen.day) over (partition by seen.person_id, seen.course_id, seen.as_of order by seen.day)) as gap
       from seen
     ) as stepped
     group by stepped.person_id, stepped.course_id, stepped.as_of
@@ -20199,11 +20200,11 @@ begin
     coalesce(use.events, 0),
     coalesce(use.events_week_1, 0),
     coalesce(use.events_week_2, 0),
-    greatest(coalesce(use.minutes, 0) - coalesce(going_on.minutes, 0), 0),
-    greatest(coalesce(use.minutes_week_1, 0) - coalesce(going_on.minutes, 0), 0),
-    use.mean_gap,
-    use.gap_deviation,
-    use.longest_gap,
+    greatest(coalesce(use.seconds, 0) - coalesce(going_on.seconds, 0), 0)::float8 / 60,
+    greatest(coalesce(use.seconds_week_1, 0) - coalesce(going_on.seconds, 0), 0)::float8 / 60,
+    use.mean_gap::float8,
+    use.gap_deviation::float8,
+    use.longest_gap::float8,
     coalesce(breadth.items, 0) / nullif(size.items, 0),
     coalesce(breadth.tasks, 0) / nullif(size.tasks, 0),
     greatest(coalesce(due.tasks, 0) - coalesce(breadth.due_tasks, 0), 0),
@@ -20513,8 +20514,8 @@ begin
     select * from analytics._looks(asked, (progress).moments, v_courses);
     update analytics.training
     set courses_left = training.courses_left[cardinality(v_courses) + 1:]
-    where training.question = v_step.question
-    returning format('looked at the learners of %s courses', cardinality(v_courses)) into v_step.step;
+    where training.question = v_step.question;
+    v_step.step := format('looked at the learners of %s courses', cardinality(v_courses));
     return v_step;
   end if;
 

@@ -1,5 +1,5 @@
 import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
-import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
+import { listOfCodec, type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { SafeError } from "postgraphile/grafast";
 import { BREAK, GraphQLError, parse, type ValidationContext, type ValidationRule, visit } from "postgraphile/graphql";
@@ -140,10 +140,12 @@ const BatchPlugin: GraphileConfig.Plugin = {
 };
 
 /** A time may be infinite ("for ever", "never since"), which PostGraphile's own format turns into null. */
-const timeCodec: PgCodec = {
+const timeCodec: typeof TYPES.timestamptz = {
   ...TYPES.timestamptz,
   castFromPg: (time) => sql`coalesce(to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'), ${time}::text)`,
 };
+
+const timesCodec = listOfCodec(timeCodec);
 
 const InfinityPlugin: GraphileConfig.Plugin = {
   name: "InsightsInfinityPlugin",
@@ -153,9 +155,9 @@ const InfinityPlugin: GraphileConfig.Plugin = {
       pgCodecs_findPgCodec: {
         before: ["PgCodecsPlugin"],
         callback(_info, event) {
-          if (event.pgType.getNamespace()?.nspname === "pg_catalog" && event.pgType.typname === "timestamptz") {
-            event.pgCodec = timeCodec;
-          }
+          if (event.pgType.getNamespace()?.nspname !== "pg_catalog") return;
+          if (event.pgType.typname === "timestamptz") event.pgCodec = timeCodec;
+          if (event.pgType.typname === "_timestamptz") event.pgCodec = timesCodec;
         },
       },
     },

@@ -135,8 +135,8 @@ begin
     select * from analytics._looks(asked, (progress).moments, v_courses);
     update analytics.training
     set courses_left = training.courses_left[cardinality(v_courses) + 1:]
-    where training.question = v_step.question
-    returning format('looked at the learners of %s courses', cardinality(v_courses)) into v_step.step;
+    where training.question = v_step.question;
+    v_step.step := format('looked at the learners of %s courses', cardinality(v_courses));
     return v_step;
   end if;
 
