@@ -51,7 +51,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     load: () => import("./commands/token.ts"),
   },
   doctor: {
-    summary: "check server, extension, roles, migrations and models, each with the mend",
+    summary: "check server, extension, roles, migrations and models, each with the fix",
     load: () => import("./commands/doctor.ts"),
   },
 };

@@ -21,15 +21,28 @@ function textOf(error: object, key: "message" | "hint" | "detail"): string | und
 }
 
 const address = "Check DATABASE_URL: a server must listen there, and let this login use this database.";
-const addressCodes = new Set(["ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "28000"]);
+const addressCodes = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ECONNRESET",
+  "28000",
+]);
 const login =
   "Check user and password in DATABASE_URL (for migrations DIRECT_DATABASE_URL, where that is set): " +
   "postgres://user:password@host:5432/database. In a password, write @ as %40, : as %3A, / as %2F, # as %23 and % as %25.";
 
+export const readOnlyHint =
+  "It is a standby, or default_transaction_read_only is on. Set DATABASE_URL to the primary server, " +
+  "or switch the setting off: alter database … reset default_transaction_read_only.";
+
 /** What to do about errors that come without a hint of their own. */
-const mends: Record<string, string> = {
+const fixes: Record<string, string> = {
   "28P01": login,
   "3D000": "Create that database, or check the name at the end of DATABASE_URL.",
+  "25006": readOnlyHint,
   "53300": "Let the server have more connections (max_connections), or set INSIGHTS_POOL_SIZE to fewer.",
 };
 
@@ -37,11 +50,14 @@ const mends: Record<string, string> = {
 const wrongLogin =
   /password authentication failed|client password must be a string|SASL authentication failed|no such user/;
 
+/** What the driver says, without a code, when the server does not answer or hangs up. */
+const noAnswer = /^(timeout expired|Connection terminated unexpectedly)$/;
+
 /** What to do about an error that does not say so itself; `unreachable` where nobody answers as a server does. */
 export function suggestion(error: unknown, unreachable: string = address): string | undefined {
   const code = errorCode(error) ?? "";
-  if (addressCodes.has(code)) return unreachable;
-  return mends[code] ?? (error instanceof Error && wrongLogin.test(error.message) ? login : undefined);
+  if (addressCodes.has(code) || (error instanceof Error && noAnswer.test(error.message))) return unreachable;
+  return fixes[code] ?? (error instanceof Error && wrongLogin.test(error.message) ? login : undefined);
 }
 
 /** The lines that a terminal shows for an error: ours and the database's with their hint. */

@@ -2,7 +2,8 @@ import { Command } from "commander";
 import { openListener } from "../api/listener.ts";
 import { startApi } from "../api/server.ts";
 import { readConfig } from "../config.ts";
-import { type Database, openDatabase } from "../database/connect.ts";
+import { type Database, openDatabase, withClient } from "../database/connect.ts";
+import { checkApiLogin } from "../database/logins.ts";
 import { migrate } from "../database/migrate.ts";
 import { untilEnded } from "./ending.ts";
 
@@ -17,6 +18,7 @@ export default new Command()
     try {
       database = await openDatabase(config, "api");
       if (database.own) await migrate(database.migrationUrl ?? database.url);
+      await withClient(database.url, checkApiLogin);
       const api = await startApi(config, database, listener);
       console.log(
         `ready: ${api.url}/graphql, ${config.graphiql ? `${api.url}/graphiql to try it, ` : ""}${api.url}/healthz`,

@@ -10,13 +10,13 @@ import { checkServer, checkVector } from "../database/migrate.ts";
 import { isPooled } from "../database/pooler.ts";
 import { readReleases, releaseState } from "../database/release.ts";
 import { pendingCurrent } from "../database/source.ts";
-import { errorCode, InsightsError, suggestion } from "../errors.ts";
+import { errorCode, InsightsError, readOnlyHint, suggestion } from "../errors.ts";
 
 interface Finding {
   check: string;
   status: "ok" | "warning" | "failure";
   text: string;
-  mend?: string;
+  fix?: string;
 }
 
 interface Patient {
@@ -52,6 +52,13 @@ const examinations: Record<string, Examination> = {
   async server(patient) {
     await checkServer(patient.client);
     const { version } = await one<{ version: string }>(patient, "select current_setting('server_version') as version");
+    const { reason } = await one<{ reason: string | null }>(
+      patient,
+      `select case when pg_catalog.pg_is_in_recovery() then 'a standby'
+         when current_setting('default_transaction_read_only')::boolean then 'read-only by default_transaction_read_only'
+       end as reason`,
+    );
+    if (reason !== null) return { status: "failure", text: `PostgreSQL ${version}, ${reason}`, fix: readOnlyHint };
     return ok(`PostgreSQL ${version}${patient.database.embedded ? ", embedded" : ""}`);
   },
 
@@ -63,7 +70,7 @@ const examinations: Record<string, Examination> = {
        from pg_catalog.pg_extension where extname = 'vector'`,
     );
     return version === null
-      ? { status: "failure", text: "available, but not installed in this database", mend: "Run: insights migrate" }
+      ? { status: "failure", text: "available, but not installed in this database", fix: "Run: insights migrate" }
       : ok(`${version} in schema ${schema}`);
   },
 
@@ -87,14 +94,14 @@ const examinations: Record<string, Examination> = {
       [roles, ["insights_owner", "insights_queue"]],
     );
     if (missing.length > 0) {
-      return { status: "failure", text: `missing: ${missing.join(", ")}`, mend: "Run: insights migrate" };
+      return { status: "failure", text: `missing: ${missing.join(", ")}`, fix: "Run: insights migrate" };
     }
     const identifier = pg.escapeIdentifier(login);
     if (!api && !queue) {
       return {
         status: "failure",
         text: `"${login}" may serve neither the API nor the job queue`,
-        mend: `As an administrator: grant insights_api to ${identifier} (for insights api), or grant insights_queue to ${identifier} (for insights worker)`,
+        fix: `As an administrator: grant insights_api to ${identifier} (for insights api), or grant insights_queue to ${identifier} (for insights worker)`,
       };
     }
     // An admin's token may evaluate expressions, and an expression may go back to the login: set_config('role', …).
@@ -102,7 +109,7 @@ const examinations: Record<string, Examination> = {
       return {
         status: "warning",
         text: `all ${roles.length}; signed in as "${login}", a superuser: so can be who holds an admin's token`,
-        mend:
+        fix:
           "In production, for insights api: create role my_api login password '…' in role insights_api; " +
           "for insights worker: create role my_worker login password '…' in role insights_queue",
       };
@@ -185,7 +192,7 @@ const examinations: Record<string, Examination> = {
       : {
           status: "warning",
           text: `${fixes.length} ${fixes.length === 1 ? "right differs" : "rights differ"} from what is safe`,
-          mend: `As an administrator: ${fixes.slice(0, 10).join("; ")}`,
+          fix: `As an administrator: ${fixes.slice(0, 10).join("; ")}`,
         };
   },
 
@@ -194,8 +201,13 @@ const examinations: Record<string, Examination> = {
     if (config.pooler === false && (await isPooled(client))) {
       return {
         status: "warning",
+<<<<<<< HEAD
         text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is not in transaction mode",
         mend: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
+=======
+        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is none in transaction mode",
+        fix: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
+>>>>>>> w3
       };
     }
     if (!database.pooler) return ok("none");
@@ -206,7 +218,7 @@ const examinations: Record<string, Examination> = {
 
   async migrations(patient) {
     if (!(await exists(patient, "graphile_migrate.migrations"))) {
-      return { status: "failure", text: "the database has not been migrated", mend: "Run: insights migrate" };
+      return { status: "failure", text: "the database has not been migrated", fix: "Run: insights migrate" };
     }
     const releases = await readReleases();
     const { pending, ahead } = await releaseState(patient.client, releases);
@@ -214,12 +226,12 @@ const examinations: Record<string, Examination> = {
       return {
         status: "failure",
         text: `the database is ahead of this version: it has release ${ahead.join(", ")}`,
-        mend: "Update canvas-flow-insights to the version that migrated it",
+        fix: "Update canvas-flow-insights to the version that migrated it",
       };
     }
     if (pending.length > 0) {
       const names = pending.map(({ file }) => file).join(", ");
-      return { status: "failure", text: `pending: ${names}`, mend: "Run: insights migrate" };
+      return { status: "failure", text: `pending: ${names}`, fix: "Run: insights migrate" };
     }
     const missing = await findMissingParts(patient.client);
     if (missing.length > 0) {
@@ -227,17 +239,17 @@ const examinations: Record<string, Examination> = {
       return {
         status: "warning",
         text: `not complete: index ${indexes}, on ${missing.length} partitions`,
-        mend: "Run: insights migrate",
+        fix: "Run: insights migrate",
       };
     }
     return (await pendingCurrent(patient.client))
-      ? { status: "warning", text: "the source has changed since it was applied", mend: "Run: insights migrate" }
+      ? { status: "warning", text: "the source has changed since it was applied", fix: "Run: insights migrate" }
       : ok(`all ${releases.length} applied`);
   },
 
   async queue(patient) {
     if (!(await exists(patient, `${queueSchema}.jobs`))) {
-      return { status: "failure", text: "the job queue is not installed", mend: "Run: insights migrate" };
+      return { status: "failure", text: "the job queue is not installed", fix: "Run: insights migrate" };
     }
     const { waiting, dead, names } = await one<{ waiting: number; dead: number; names: string | null }>(
       patient,
@@ -250,21 +262,21 @@ const examinations: Record<string, Examination> = {
       return {
         status: "warning",
         text: `${dead} jobs have failed for good: ${names}`,
-        mend: `Look at last_error in ${queueSchema}.jobs, then: insights sql "select ${queueSchema}.permanently_fail_jobs(...)" or remove them`,
+        fix: `Look at last_error in ${queueSchema}.jobs, then: insights sql "select ${queueSchema}.permanently_fail_jobs(...)" or remove them`,
       };
     }
     return waiting > 0
       ? {
           status: "warning",
           text: `${waiting} jobs have waited for more than 15 minutes`,
-          mend: "Start a worker: insights worker",
+          fix: "Start a worker: insights worker",
         }
       : ok("no job is late");
   },
 
   async runs(patient) {
     if (!(await exists(patient, "monitor.run")))
-      return { status: "failure", text: "not migrated", mend: "Run: insights migrate" };
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { failed } = await one<{ failed: string | null }>(
       patient,
       `select string_agg(format('%s (%s)', task, error), '; ' order by task) as failed
@@ -276,13 +288,13 @@ const examinations: Record<string, Examination> = {
       : {
           status: "warning",
           text: `failed last time: ${failed}`,
-          mend: "Look at the error; the task runs again on schedule",
+          fix: "Look at the error; the task runs again on schedule",
         };
   },
 
   async models(patient) {
     if (!(await exists(patient, "ml.deployment")))
-      return { status: "failure", text: "not migrated", mend: "Run: insights migrate" };
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { readable } = await one<{ readable: boolean }>(
       patient,
       "select has_table_privilege('track.event', 'select') as readable",
@@ -307,28 +319,28 @@ const examinations: Record<string, Examination> = {
        from deployed cross join newest`,
       [staleAfter],
     );
-    if (count === 0) return { status: "warning", text: "no model has been trained", mend: "Run: insights train" };
+    if (count === 0) return { status: "warning", text: "no model has been trained", fix: "Run: insights train" };
     return stale === null
-      ? ok(`${count} in force, none older than its data by ${staleAfter}`)
-      : { status: "warning", text: `stale: ${stale}`, mend: "Run: insights train" };
+      ? ok(`${count} deployed, none older than its data by ${staleAfter}`)
+      : { status: "warning", text: `stale: ${stale}`, fix: "Run: insights train" };
   },
 };
 
 function failure(error: unknown): Omit<Finding, "check"> {
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof InsightsError)
-    return { status: "failure", text, ...(error.hint === undefined ? {} : { mend: error.hint }) };
+    return { status: "failure", text, ...(error.hint === undefined ? {} : { fix: error.hint }) };
   return errorCode(error) === "42501"
-    ? { status: "failure", text, mend: "Sign in as a login that may see this, such as the one that migrates" }
+    ? { status: "failure", text, fix: "Sign in as a login that may see this, such as the one that migrates" }
     : { status: "failure", text };
 }
 
 function unreachable(error: unknown, url: string | undefined): Finding {
   const found = failure(error);
-  if (found.mend !== undefined || url === undefined) return { check: "connection", ...found };
+  if (found.fix !== undefined || url === undefined) return { check: "connection", ...found };
   const { hostname, port, pathname } = new URL(url);
   const address = `Check that a server listens at ${hostname}:${port || 5432} and that the login may use database "${pathname.slice(1)}"`;
-  return { check: "connection", ...found, mend: suggestion(error, address) ?? address };
+  return { check: "connection", ...found, fix: suggestion(error, address) ?? address };
 }
 
 async function examine(config: Config): Promise<Finding[]> {
@@ -339,7 +351,7 @@ async function examine(config: Config): Promise<Finding[]> {
         check: "connection",
         status: "failure",
         text: `DATABASE_URL is not set, and there is no embedded database in ${config.dataDirectory}`,
-        mend: "Run: insights start",
+        fix: "Run: insights start",
       },
     ];
   }
@@ -378,7 +390,7 @@ const marks = { ok: "ok  ", warning: "warn", failure: "FAIL" };
 export default new Command()
   .description(
     "Examines the configured database: server version, pgvector, roles, pooler, pending migrations, job queue, task runs, " +
-      "stale models. Says how to mend what is wrong, changes nothing, and ends with 1 when something must be mended.",
+      "stale models. Says how to fix what is wrong, changes nothing, and ends with 1 when something must be fixed.",
   )
   .option("--json", "print the findings as JSON")
   .action(async (options: { json?: true }) => {
@@ -387,9 +399,9 @@ export default new Command()
       console.log(JSON.stringify(findings, null, 2));
     } else {
       const width = Math.max(...findings.map(({ check }) => check.length));
-      for (const { check, status, text, mend } of findings) {
+      for (const { check, status, text, fix } of findings) {
         console.log(`${marks[status]}  ${check.padEnd(width)}  ${text}`);
-        if (mend !== undefined) console.log(`      ${"".padEnd(width)}  → ${mend}`);
+        if (fix !== undefined) console.log(`      ${"".padEnd(width)}  → ${fix}`);
       }
     }
     if (findings.some(({ status }) => status === "failure")) process.exitCode = 1;

@@ -23,7 +23,7 @@ interface Training {
 const figure = (value: number | null): string => (value === null ? "" : value.toFixed(4));
 
 export default new Command()
-  .description("Trains a recommender inside the database, measures it, and puts it in force unless it is worse.")
+  .description("Trains a recommender inside the database, measures it, and deploys it unless it is worse.")
   .argument("[kind]", "kind of items to recommend", "course")
   .option("--json", "print the result as JSON")
   .addHelpText(
@@ -72,8 +72,8 @@ export default new Command()
       }
       console.log(
         training.deployed
-          ? `in force (${training.reason})`
-          : `not in force: ${training.reason} than the version that is`,
+          ? `deployed (${training.reason})`
+          : `not deployed: ${training.reason} than the deployed version`,
       );
     });
   });

@@ -69,9 +69,16 @@ export function createPool(database: Pick<Database, "url">, max: number): pg.Poo
   return pool;
 }
 
+const connectTimeout = 15_000;
+
 /** One connection for the time of some work. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: "canvas-flow-insights",
+    // A firewall that drops packets answers nothing; the driver would wait for minutes. The embedded database may be busy.
+    ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout }),
+  });
   client.on("error", () => {});
   await client.connect();
   try {

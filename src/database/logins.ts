@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { InsightsError } from "../errors.ts";
+import { InsightsError, readOnlyHint } from "../errors.ts";
 
 /*
  * What the logins of `insights api` and `insights worker` may do in schemas that other programs make: the queue of
@@ -70,6 +70,28 @@ begin
 end;
 $$`;
 
+/** Refuses a database that was never migrated, and a login that the API cannot serve with, and says how to make one. */
+export async function checkApiLogin(client: Pick<pg.ClientBase, "query">): Promise<void> {
+  const { rows } = await client.query<{ login: string; identifier: string; migrated: boolean; api: boolean }>(
+    `select session_user::text as login, pg_catalog.quote_ident(session_user) as identifier,
+       api.oid is not null and namespace.oid is not null as migrated,
+       coalesce(pg_catalog.pg_has_role(session_user, api.oid, 'member'), false) as api
+     from (values (1)) as always
+     left join pg_catalog.pg_namespace as namespace on namespace.nspname = 'recommend'
+     left join pg_catalog.pg_roles as api on api.rolname = 'insights_api'`,
+  );
+  const [found] = rows;
+  if (found === undefined || (found.migrated && found.api)) return;
+  if (!found.migrated) {
+    throw new InsightsError("the database has not been migrated", { hint: "Run: insights migrate" });
+  }
+  throw new InsightsError(`the login "${found.login}" may not serve the API: it is not in the role insights_api`, {
+    hint:
+      "As an administrator, make a login for the API: create role my_api login password '…' in role insights_api. " +
+      `Or let this one do both: grant insights_api to ${found.identifier}`,
+  });
+}
+
 /** Refuses a login that a worker cannot do its work with, and says how to make one. */
 export async function checkWorkerLogin(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{
@@ -79,18 +101,23 @@ export async function checkWorkerLogin(pool: pg.Pool): Promise<void> {
     migrated: boolean;
     queue: boolean;
     worker: boolean;
+    read_only: boolean;
   }>(
     `select current_user::text as login, pg_catalog.quote_ident(current_user) as identifier,
        pg_catalog.current_setting('server_version_num')::int as version,
        namespace.oid is not null and worker.oid is not null as migrated,
        coalesce(pg_catalog.has_schema_privilege(namespace.oid, 'usage'), false) as queue,
-       coalesce(pg_catalog.pg_has_role(worker.oid, 'member'), false) as worker
+       coalesce(pg_catalog.pg_has_role(worker.oid, 'member'), false) as worker,
+       pg_catalog.current_setting('transaction_read_only')::boolean as read_only
      from (values (1)) as always
      left join pg_catalog.pg_namespace as namespace on namespace.nspname = '${queueSchema}'
      left join pg_catalog.pg_roles as worker on worker.rolname = 'insights_worker'`,
   );
   const [found] = rows;
-  if (found === undefined || (found.queue && found.worker)) return;
+  if (found === undefined) return;
+  if (found.read_only)
+    throw new InsightsError("the database is read-only, and a worker writes", { hint: readOnlyHint });
+  if (found.queue && found.worker) return;
   if (!found.migrated) {
     throw new InsightsError("the database has no job queue", {
       hint: "The database has not been migrated. Run: insights migrate",

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -13,7 +15,7 @@ interface Finding {
   check: string;
   status: string;
   text: string;
-  mend?: string;
+  fix?: string;
 }
 
 async function doctor(): Promise<{ code: number | null; findings: Record<string, Finding> }> {
@@ -23,16 +25,16 @@ async function doctor(): Promise<{ code: number | null; findings: Record<string,
   return { code, findings: Object.fromEntries(findings.map((finding) => [finding.check, finding])) };
 }
 
-test("a database that was never migrated has one mend, and it works", { timeout: 120_000 }, async () => {
-  for (const words of [["train"], ["recommend", "ada"]]) {
-    const call = insights(words, { DATABASE_URL: database.url() });
+test("a database that was never migrated has one fix, and it works", { timeout: 120_000 }, async () => {
+  for (const words of [["train"], ["recommend", "ada"], ["api"], ["worker"]]) {
+    const call = insights(words, { DATABASE_URL: database.url(), PORT: "0" });
     expect(await call.exitCode()).toBe(1);
-    expect(call.said()).toContain("hint: The database has not been migrated. Run: insights migrate");
+    expect(call.said()).toMatch(/hint: (The database has not been migrated\. )?Run: insights migrate/);
   }
   const before = await doctor();
   expect(before.code).toBe(1);
   for (const check of ["pgvector", "migrations", "queue", "runs", "models"]) {
-    expect(before.findings[check]).toMatchObject({ status: "failure", mend: "Run: insights migrate" });
+    expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
@@ -40,12 +42,12 @@ test("a database that was never migrated has one mend, and it works", { timeout:
   for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
-  expect(after.findings["models"]).toMatchObject({ status: "warning", mend: "Run: insights train" });
+  expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
   // The tests sign in as a superuser, which is not for an API in production.
   expect(after.findings["roles"]).toMatchObject({
     status: "warning",
     text: expect.stringContaining("a superuser"),
-    mend: expect.stringContaining("in role insights_api"),
+    fix: expect.stringContaining("in role insights_api"),
   });
 });
 
@@ -54,6 +56,31 @@ test("a server that is not there is a matter of DATABASE_URL", { timeout: 60_000
   expect(await call.exitCode()).toBe(1);
   expect(call.said()).toContain("hint: Check DATABASE_URL");
 });
+
+test("a server that does not answer is given up", { timeout: 60_000 }, async () => {
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const call = insights(["migrate"], { DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/nothing` });
+  expect(await call.exitCode()).toBe(1);
+  expect(call.said()).toContain("hint: Check DATABASE_URL");
+  silent.close();
+});
+
+test.skipIf(!database.native)(
+  "a read-only database is named (needs native PostgreSQL)",
+  { timeout: 60_000 },
+  async () => {
+    const readOnly = await testDatabase();
+    const name = new URL(readOnly.url()).pathname.slice(1);
+    await database.query(`alter database ${name} set default_transaction_read_only = on`);
+    for (const words of [["migrate"], ["worker"], ["train"], ["doctor"]]) {
+      const call = insights(words, { DATABASE_URL: readOnly.url() });
+      expect(await call.exitCode(), words.join(" ")).toBe(1);
+      expect(call.said()).toContain("Set DATABASE_URL to the primary server");
+    }
+  },
+);
 
 test("without a database nothing is made", async () => {
   const nowhere = join(tmpdir(), `insights-nowhere-${process.pid}`);
@@ -107,7 +134,7 @@ test("rights that differ are named with the statement that restores them", { tim
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from what is safe" });
-  const [, fixes = ""] = /^As an administrator: (.*)$/.exec(findings["rights"]?.mend ?? "") ?? [];
+  const [, fixes = ""] = /^As an administrator: (.*)$/.exec(findings["rights"]?.fix ?? "") ?? [];
   expect(fixes).toContain(`revoke create on schema ${schema} from public`);
   await database.query(fixes);
   expect((await doctor()).findings["rights"]).toMatchObject({ status: "ok" });

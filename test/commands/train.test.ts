@@ -33,7 +33,7 @@ test("events, a model, recommendations with their reasons", { timeout: 60_000 },
   const trained = await call("train");
   expect(trained.out).toMatch(/version 1 of recommend\.course: 21 interactions of 11 people with 4 items/);
   expect(trained.out).toContain("NDCG@10");
-  expect(trained.out).toContain("in force (first)");
+  expect(trained.out).toContain("deployed (first)");
   expect(trained.code).toBe(0);
 
   const { code, out } = await call("recommend", "ada", "--top", "2");

@@ -10,14 +10,21 @@ import { type TestDatabase, testDatabase } from "../support/database.ts";
 
 const silent = new Logger(() => () => {});
 
-/** All that an installation could change: schemas, extensions, roles, and the rights to the database. */
+/**
+ * All that an installation could change: schemas, extensions, roles, and the rights to the database. Other test files make
+ * roles of their own in the same server meanwhile.
+ */
 const state = (database: TestDatabase): Promise<unknown> =>
   database.value(`
     select jsonb_build_object(
       'schemas', (select jsonb_object_agg(nspname, nspowner::regrole) from pg_namespace),
       'extensions', (select jsonb_agg(extname order by extname) from pg_extension),
-      'roles', (select jsonb_agg(to_jsonb(role) order by rolname) from pg_roles as role),
-      'members', (select jsonb_agg(to_jsonb(membership) - 'oid' order by roleid, member, grantor) from pg_auth_members as membership),
+      'roles', (
+        select jsonb_agg(to_jsonb(role) order by rolname) from pg_roles as role
+        where rolname = current_user or rolname ~ '^insights_'),
+      'members', (
+        select jsonb_agg(to_jsonb(membership) - 'oid' order by roleid, member, grantor) from pg_auth_members as membership
+        where member::regrole::text in (current_user, (select rolname from pg_roles where oid = member and rolname ~ '^insights_'))),
       'rights', (select datacl::text from pg_database where datname = current_database())
     )`);
 

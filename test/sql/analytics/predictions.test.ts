@@ -214,19 +214,12 @@ describe("a simulated population, whose truth is known", () => {
     expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
   }, 180_000);
 
-  test("looks at the learners of each course alone are those at all of them, but for the rounding of sums", async () => {
-    const looks = (parts: string): string =>
-      `select
-         look.person_id, look.course_id, look.as_of, look.outcome,
-         (select jsonb_object_agg(key, case jsonb_typeof(value) when 'number' then to_jsonb(round(value::numeric, 9)) else value end)
-          from jsonb_each(to_jsonb(look.feature))) as feature
-       from analytics.question as entry, ${parts} as look
-       where entry.question = 'activity'`;
-    const times = "analytics._look_times(entry, 6)";
+  test("looks at the learners of each course alone are those at all of them", async () => {
     const [both] = await database.rows(
-      `with whole as (${looks(`analytics._looks(entry, ${times})`)}),
+      `with question as (select entry as asked, analytics._look_times(entry, 6) as moments from analytics.question as entry where entry.question = 'activity'),
+       whole as (select look.* from question, analytics._looks(question.asked, moments) as look),
        parts as (
-         ${looks(`(select item_id from track.item where kind = 'course') as course, analytics._looks(entry, ${times}, array[item_id])`)}
+         select look.* from question, (select item_id from track.item where kind = 'course') as course, analytics._looks(question.asked, moments, array[item_id]) as look
        )
        select (select count(*) from whole) > 100 as many, (select count(*) from (table whole except table parts) as missing) as missing,
          (select count(*) from (table parts except table whole) as wrong) as wrong`,

@@ -64,7 +64,7 @@ end;
 $$;
 
 comment on function analytics._looks(analytics.question, timestamptz[], bigint[]) is $$
-Everybody who took a course at some times, with the features then and what became of them. `courses` null: all; those of each course are the same alone and among others, but for the rounding of sums.
+Everybody who took a course at some times, with the features then and what became of them. `courses` null: all; those of each course are the same alone and among others.
 $$;
 
 create or replace function analytics._look_list()
