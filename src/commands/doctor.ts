@@ -201,13 +201,8 @@ const examinations: Record<string, Examination> = {
     if (config.pooler === false && (await isPooled(client))) {
       return {
         status: "warning",
-<<<<<<< HEAD
         text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is not in transaction mode",
-        mend: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
-=======
-        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is none in transaction mode",
         fix: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
->>>>>>> w3
       };
     }
     if (!database.pooler) return ok("none");
