@@ -11,16 +11,19 @@ import "postgraphile/grafast";
 const signIn = { text: "select track.sign_in() as person_id", name: "insights_sign_in" };
 
 function withPerson(withPgClient: WithPgClient): WithPgClient {
-  return ((pgSettings, callback) =>
-    withPgClient(pgSettings, async (client) => {
-      if (pgSettings?.["insights.person"] && !pgSettings["insights.person_id"]) {
+  return ((pgSettings, callback) => {
+    // Decided before the transaction gets its settings: another one may find the person while this one waits for a connection.
+    const unknown = pgSettings !== null && pgSettings["insights.person"] && !pgSettings["insights.person_id"];
+    return withPgClient(pgSettings, async (client) => {
+      if (unknown) {
         const { rows } = await client.query<{ person_id: string | number | null }>(signIn);
         const found = rows[0]?.person_id;
         // A stranger may become a person by what the request itself sends.
         if (found != null) pgSettings["insights.person_id"] = String(found);
       }
       return callback(client);
-    })) as WithPgClient;
+    });
+  }) as WithPgClient;
 }
 
 /** Wraps what the context of a request reaches the database by, so that an application's own `pgServices` need to know nothing of it. */

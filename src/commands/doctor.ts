@@ -129,7 +129,7 @@ const examinations: Record<string, Examination> = {
       return {
         status: "warning",
         text: `${anybody.map((name) => `"${name}"`).join(", ")} may speak for every person: insights_learner and insights_visitor are roles of the API's requests`,
-        mend: `revoke insights_learner, insights_visitor from ${anybody.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
+        fix: `revoke insights_learner, insights_visitor from ${anybody.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
       };
     }
     const may = [...(api ? ["serve the API"] : []), ...(queue ? ["work off the job queue"] : [])].join(" and ");

@@ -198,7 +198,7 @@ describe("over HTTP", () => {
   test("nor by way of an item that both have to do with", async () => {
     const { data } = await ask(
       "learner:cleo",
-      `{ trackItems { nodes { externalId trackEventsByItemId { nodes { personId } } recommendInteractionsByItemId { nodes { personId } } } } }`,
+      `{ trackItems(first: 20) { nodes { externalId trackEventsByItemId { nodes { personId } } recommendInteractionsByItemId { nodes { personId } } } } }`,
     );
     const cleo = await key("cleo");
     const seen = data.trackItems.nodes.flatMap((item: Record<string, { nodes: { personId: string }[] }>) =>
