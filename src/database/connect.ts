@@ -80,8 +80,8 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
     ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout }),
   });
   client.on("error", () => {});
-  await client.connect();
   try {
+    await client.connect();
     return await work(client);
   } finally {
     await client.end();
