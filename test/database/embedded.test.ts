@@ -174,11 +174,10 @@ describe("one process at a time", () => {
   });
 });
 
-/** What another user of the machine gets at: everything below a directory that may be read. */
+/** What another user of the machine gets at. Node itself starts as root: it may lie where nobody else may enter. */
 function asNobody(program: string): string {
-  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
-    uid: nobody,
-    gid: nobody,
+  const become = `process.setgroups([]); process.setgid(${nobody}); process.setuid(${nobody});`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", `${become} ${program}`], {
     cwd: "/",
     encoding: "utf8",
   });

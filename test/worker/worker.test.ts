@@ -54,13 +54,13 @@ describe("one round of everything", async () => {
 
     const done = await runs();
     expect(done.every(({ outcome, timed }) => outcome === "ok" && timed)).toBe(true);
-    expect(done.map(({ task }) => task).slice(0, 5)).toEqual([
-      "make_partitions",
-      "refresh",
-      "refresh_activity",
-      "refresh_interactions",
-      "refresh_views",
-    ]);
+    // On the embedded database, statistics come before what plans by them.
+    expect(
+      done
+        .map(({ task }) => task)
+        .filter((task) => task !== "vacuum")
+        .slice(0, 5),
+    ).toEqual(["make_partitions", "refresh", "refresh_activity", "refresh_interactions", "refresh_views"]);
     const count = (task: string): number => Number(done.find((run) => run.task === task)?.row_count);
     const people = await database.value<number>("select count(*)::int from track.person where person_id <> 0");
     expect(count("refresh")).toBe(people);
