@@ -13,9 +13,9 @@ const signIn = { text: "select track.sign_in() as person_id", name: "insights_si
 function withPerson(withPgClient: WithPgClient): WithPgClient {
   return ((pgSettings, callback) => {
     // Decided before the transaction gets its settings: another one may find the person while this one waits for a connection.
-    const unknown = pgSettings !== null && pgSettings["insights.person"] && !pgSettings["insights.person_id"];
+    const unknown = pgSettings?.["insights.person"] && !pgSettings["insights.person_id"];
     return withPgClient(pgSettings, async (client) => {
-      if (unknown) {
+      if (pgSettings && unknown) {
         const { rows } = await client.query<{ person_id: string | number | null }>(signIn);
         const found = rows[0]?.person_id;
         // A stranger may become a person by what the request itself sends.
