@@ -177,13 +177,13 @@ test.skipIf(!database.native)(
       try {
         const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
         await call.exitCode();
-        const findings = JSON.parse(call.printed()) as { check: string; status: string; text: string; mend?: string }[];
+        const findings = JSON.parse(call.printed()) as { check: string; status: string; text: string; fix?: string }[];
         const found = findings.find(({ check }) => check === "roles");
         expect(found).toMatchObject({ status: "warning", text: expect.stringContaining(`"${person}" may speak for`) });
-        await database.query(found?.mend ?? "");
-        const mended = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
-        await mended.exitCode();
-        expect(JSON.parse(mended.printed())).toContainEqual(expect.objectContaining({ check: "roles", status: "ok" }));
+        await database.query(found?.fix ?? "");
+        const fixed = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
+        await fixed.exitCode();
+        expect(JSON.parse(fixed.printed())).toContainEqual(expect.objectContaining({ check: "roles", status: "ok" }));
       } finally {
         await database.query(`drop owned by ${person}; drop role ${person}`);
       }
