@@ -9,7 +9,7 @@ import { withClient } from "./connect.ts";
 import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { checkNeighbours } from "./neighbours.ts";
-import { refusePooler } from "./pooler.ts";
+import { isEmbedded, refusePooler } from "./pooler.ts";
 import {
   applyReleases,
   defaultPatience,
@@ -123,7 +123,7 @@ async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
     declare
       v_role name;
     begin
-      if version() !~ 'wasm|emscripten' then
+      if not ${isEmbedded} then
         return;
       end if;
       if to_regrole('${ordinaryLogin}') is null then

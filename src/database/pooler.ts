@@ -2,6 +2,9 @@ import type pg from "pg";
 import { readConfig } from "../config.ts";
 import { InsightsError } from "../errors.ts";
 
+/** In SQL, whether the server is the embedded engine. */
+export const isEmbedded = "pg_catalog.version() like '%PGlite%'";
+
 /**
  * Whether a connection pooler (PgBouncer, Supavisor, Odyssey, pgcat, RDS Proxy, …) stands between this connection and
  * the server. When a connection begins, the server tells the client the number of its process, for cancel requests. A
@@ -10,16 +13,16 @@ import { InsightsError } from "../errors.ts";
 export async function isPooled(client: pg.ClientBase): Promise<boolean> {
   const told = (client as { processID?: number | null }).processID;
   const { rows } = await client.query<{ pid: number; embedded: boolean }>(
-    "select pg_catalog.pg_backend_pid() as pid, pg_catalog.version() like '%PGlite%' as embedded",
+    `select pg_catalog.pg_backend_pid() as pid, ${isEmbedded} as embedded`,
   );
   const [server] = rows;
   return server !== undefined && !server.embedded && server.pid !== told;
 }
 
 /**
- * Refuses to migrate through a pooler; `pooler` is what the user says about it, if anything. The queue's own migrations
- * set a role for the session, and indexes are built outside of transactions: in transaction mode the session is another
- * client's a moment later, who would be the owner of everything.
+ * Refuses to migrate through a pooler, unless INSIGHTS_POOLER is false. The queue's own migrations set a role for the
+ * session, and indexes are built outside of transactions: in transaction mode the session is another client's a moment
+ * later, who would be the owner of everything.
  */
 export async function refusePooler(client: pg.ClientBase): Promise<void> {
   if (readConfig().pooler === false || !(await isPooled(client))) return;

@@ -5,6 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { migrateLock, migrateTables, migrationsDirectory } from "./graphile-migrate.ts";
+import { isEmbedded } from "./pooler.ts";
 
 /** A committed migration, in the form of graphile-migrate. */
 export interface Release {
@@ -174,7 +175,7 @@ function watchLocks(url: string, pid: number, after: number, found: (holders: st
 /** The embedded database is one session: nobody else can hold a lock there, nor be asked meanwhile. */
 async function backend(client: pg.ClientBase): Promise<number | undefined> {
   const { rows } = await client.query<{ pid: number; embedded: boolean }>(
-    "select pg_catalog.pg_backend_pid() as pid, pg_catalog.version() ~ 'emscripten' as embedded",
+    `select pg_catalog.pg_backend_pid() as pid, ${isEmbedded} as embedded`,
   );
   return rows[0]?.embedded === false ? rows[0].pid : undefined;
 }
