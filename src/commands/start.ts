@@ -14,7 +14,7 @@ import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
 import { startWorker } from "../worker/worker.ts";
 import { endInTime } from "./ending.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
 
 /** What was started, given back in reverse order. */
 class Closers {
@@ -69,10 +69,7 @@ async function fill(pool: pg.Pool): Promise<void> {
   } finally {
     client.release();
   }
-  const people = (count: number): string => `${count} people`;
-  await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people);
-  await step("Summing up activity", (bar) => workOff(pool, refreshes.activity, bar), people);
-  await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people);
+  await refresh(pool, process.stdout);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
 }
 

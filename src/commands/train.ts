@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { Command } from "commander";
 import { step } from "../terminal.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
 import { withSession } from "./session.ts";
 
 interface Training {
@@ -34,9 +34,7 @@ export default new Command()
     await withSession("train", async ({ pool }) => {
       const out = options.json ? process.stderr : process.stdout;
       // What came in since the last refresh counts too, whether or not a worker runs.
-      const people = (count: number): string => `${count} people`;
-      await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people, out);
-      await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people, out);
+      await refresh(pool, out);
       const training = await step(
         `Training recommend.${kind}`,
         async () => {

@@ -135,7 +135,11 @@
 -- privacy
 --!include privacy/functions/allowed.sql
 --!include privacy/functions/latest_decisions.sql
+--!include privacy/functions/_call_listeners.sql
+--!include privacy/functions/_basis_changed.sql
 --!include privacy/functions/record_consent.sql
+--!include privacy/functions/record_decisions.sql
+--!include privacy/functions/move_decisions.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -148,8 +152,10 @@
 --!include track/functions/link_identities.sql
 --!include track/functions/unlink_identities.sql
 --!include track/functions/ingest.sql
---!include track/functions/changed_people.sql
+--!include track/functions/_enqueue.sql
+--!include track/functions/decisions_changed.sql
 --!include track/functions/refresh_sessions.sql
+--!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql
 --!include track/functions/journey.sql
 --!include track/functions/sync_items.sql

@@ -18,7 +18,7 @@ interface Run {
   task: string;
   outcome: string;
   row_count: string | null;
-  detail: { trained?: { version: number }[]; calls?: number } | null;
+  detail: { trained?: { version: number }[]; steps?: Record<string, { people: number }> } | null;
   error: string | null;
   timed: boolean;
 }
@@ -59,12 +59,17 @@ describe("one round of everything", async () => {
       done
         .map(({ task }) => task)
         .filter((task) => task !== "vacuum")
-        .slice(0, 5),
-    ).toEqual(["make_partitions", "refresh", "refresh_activity", "refresh_interactions", "refresh_views"]);
+        .slice(0, 3),
+    ).toEqual(["make_partitions", "refresh", "refresh_views"]);
     const count = (task: string): number => Number(done.find((run) => run.task === task)?.row_count);
     const people = await database.value<number>("select count(*)::int from track.person where person_id <> 0");
     expect(count("refresh")).toBe(people);
-    expect(count("refresh_activity")).toBe(people);
+    const { steps } = done.find(({ task }) => task === "refresh")?.detail ?? {};
+    expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
+      ["track.session", people],
+      ["analytics.activity", people],
+      ["recommend.interaction", people],
+    ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
     expect(await database.value("select count(*)::int from track.changed")).toBe(0);
 
@@ -133,7 +138,7 @@ test("the running worker takes jobs as they come, and stops when told", async ()
     await vi.waitFor(
       async () => {
         expect((await runs()).filter(({ outcome }) => outcome === "ok").map(({ task }) => task)).toEqual(
-          expect.arrayContaining(["refresh", "refresh_activity", "refresh_interactions"]),
+          expect.arrayContaining(["refresh"]),
         );
       },
       { timeout: 20_000, interval: 200 },
@@ -183,7 +188,7 @@ test.skipIf(!database.native)(
     await vi.waitFor(async () => {
       expect(
         await database.value(
-          "select count(*)::int from pg_stat_activity where query like '%refresh_sessions(%' and state <> 'idle' and pid <> pg_backend_pid()",
+          "select count(*)::int from pg_stat_activity where query like '%track.refresh(%' and state <> 'idle' and pid <> pg_backend_pid()",
         ),
       ).toBe(0);
     });

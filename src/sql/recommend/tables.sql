@@ -120,7 +120,10 @@ comment on column recommend.interaction.dismissed_at is $$When the person last s
 
 create index interaction_item on recommend.interaction (item_id);
 
-insert into track.consumer (consumer, description) values ('recommend.interaction', 'What each person has to do with each item.');
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}', 'The interactions of each person with each item.'
+);
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');

@@ -382,7 +382,9 @@ describe("item_popularity", () => {
 describe("refresh_activity", () => {
   test("refuses to do nothing", async () => {
     for (const people of ["0", "-1", "null"]) {
-      expect(await database.rejects(`select analytics.refresh_activity(${people})`)).toMatchObject({ code: "CF001" });
+      expect(await database.rejects(`select track.refresh(${people}, 'analytics.activity')`)).toMatchObject({
+        code: "CF001",
+      });
       expect(await database.rejects(`select track.refresh_sessions(${people})`)).toMatchObject({ code: "CF001" });
     }
   });
