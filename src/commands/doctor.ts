@@ -287,6 +287,43 @@ const examinations: Record<string, Examination> = {
         };
   },
 
+  async refresh(patient) {
+    if (!(await exists(patient, "track.consumer")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      patient,
+      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('privacy.listener', 'select') as readable`,
+    );
+    if (!readable) return ok("its list is only told to a login that may read it, such as the one that migrates");
+    // By the catalogue: the login may not have the right to use each schema.
+    const { count, missing } = await one<{ count: number; missing: string | null }>(
+      patient,
+      `with named as (
+         select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
+         union all
+         select function_name || '(bigint[])' from privacy.listener
+       ),
+       existing as (
+         select format('%s.%s(%s)', namespace.nspname, procedure.proname,
+           array_to_string(procedure.proargtypes::oid[]::regtype[], ', ')) as name
+         from pg_catalog.pg_proc as procedure
+         join pg_catalog.pg_namespace as namespace on namespace.oid = procedure.pronamespace
+         where namespace.nspname || '.' || procedure.proname in (select split_part(named.name, '(', 1) from named)
+       )
+       select count(*)::int as count,
+         string_agg(named.name, ', ' order by named.name) filter (where existing.name is null) as missing
+       from named
+       left join existing using (name)`,
+    );
+    return missing === null
+      ? ok(`all ${count} functions that it calls exist`)
+      : {
+          status: "failure",
+          text: `missing: ${missing}`,
+          fix: "Run: insights migrate; or correct the row of track.consumer or privacy.listener that names it",
+        };
+  },
+
   async models(patient) {
     if (!(await exists(patient, "ml.deployment")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };

@@ -33,13 +33,13 @@ test("a database that was never migrated has one fix, and it works", { timeout: 
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "queue", "runs", "models"]) {
+  for (const check of ["pgvector", "migrations", "queue", "runs", "refresh", "models"]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs", "refresh"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -114,6 +114,24 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
   });
 });
 
+test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
+  await database.query(`
+    alter function recommend.refresh_interactions rename to refresh_interaction;
+    insert into privacy.listener values ('track.rebuild', 'Takes something else.')`);
+  const { code, findings } = await doctor();
+  expect(code).toBe(1);
+  expect(findings["refresh"]).toMatchObject({
+    status: "failure",
+    text:
+      "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
+      "track.rebuild(bigint[])",
+    fix: expect.stringContaining("track.consumer"),
+  });
+  await database.query(`
+    alter function recommend.refresh_interaction rename to refresh_interactions;
+    delete from privacy.listener where function_name = 'track.rebuild'`);
+});
+
 test("a database ahead of this version is not touched, but named", { timeout: 120_000 }, async () => {
   await database.query("insert into graphile_migrate.migrations (hash, filename) values ('sha1:future', '999999.sql')");
   const { code, findings } = await doctor();
@@ -128,9 +146,9 @@ test("rights that differ are named with the statement that restores them", { tim
   );
   await database.query(`
     grant create on schema ${schema} to public;
-    alter function track.rebuild() set search_path to '';
+    alter function track.rebuild(text) set search_path to '';
     alter function monitor.start_run(text) owner to insights_worker;
-    grant execute on function recommend.rebuild() to public`);
+    grant execute on function recommend.train(text, bigint) to public`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from what is safe" });

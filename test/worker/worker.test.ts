@@ -112,6 +112,28 @@ describe("one round of everything", async () => {
     await database.query("select insights_queue.remove_job('insights:refresh_views')");
   });
 
+  test("a step of the refresh that fails does not hold up those after it", async () => {
+    await database.query(`
+      create function public.broken(people bigint[], since timestamptz[], until timestamptz[]) returns void
+      language plpgsql as $$ begin raise exception 'out of order'; end $$;
+      insert into track.consumer values ('test.broken', 0, 'public.broken', '{event}', 'A test.')`);
+    await ingest("hana", "while one is broken");
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: insights:refresh");
+    expect((await runs()).find(({ task }) => task === "refresh")).toMatchObject({
+      outcome: "failed",
+      error: "failed: test.broken: out of order [P0001]",
+    });
+    expect(
+      await database.value(
+        "select count(*)::int from recommend.interaction where person_id = track.find_person('hana')",
+      ),
+    ).toBe(1);
+    expect(await database.rows("select consumer from track.changed")).toEqual([{ consumer: "test.broken" }]);
+    await database.query("delete from track.consumer where consumer = 'test.broken'; drop function public.broken");
+    await database.query("delete from insights_queue._private_jobs");
+  });
+
   test("a payload that makes no sense fails without a run", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     await database.query(

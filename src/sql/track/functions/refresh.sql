@@ -141,6 +141,10 @@ declare
     select consumer.consumer from track.consumer order by consumer.position
   );
 begin
+  -- Also where nothing is queued: a worker that is connected to a standby must not find out later.
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse('25006', 'cannot refresh in a read-only transaction');
+  end if;
   perform common.check_count('most_people', refresh.most_people, 1, 2147483647);
   if refresh.step <> all (v_names) then
     perform common.refuse(
