@@ -9,11 +9,11 @@ import {
   type WorkerEvents,
 } from "graphile-worker";
 import type pg from "pg";
-import type { Config } from "./config.ts";
-import { createPool, type Database } from "./database/connect.ts";
-import { checkWorkerLogin, queueSchema } from "./database/logins.ts";
-import { errorCode, InsightsError } from "./errors.ts";
-import { identifier } from "./task.ts";
+import type { Config } from "../config.ts";
+import { createPool, type Database } from "../database/connect.ts";
+import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
+import { errorCode, InsightsError } from "../errors.ts";
+import { identifier } from "./define-task.ts";
 import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */

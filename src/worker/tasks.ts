@@ -1,18 +1,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
-import forgetRuns from "../tasks/forget_runs.ts";
-import makePartitions from "../tasks/make_partitions.ts";
-import refresh from "../tasks/refresh.ts";
-import refreshActivity from "../tasks/refresh_activity.ts";
-import refreshInteractions from "../tasks/refresh_interactions.ts";
-import refreshViews from "../tasks/refresh_views.ts";
-import train from "../tasks/train.ts";
-import trainPredictions from "../tasks/train_predictions.ts";
-import vacuum from "../tasks/vacuum.ts";
-import watchModels from "../tasks/watch_models.ts";
-import { packageRoot } from "./paths.ts";
-import { identifier } from "./task.ts";
+import forgetRuns from "../../tasks/forget_runs.ts";
+import makePartitions from "../../tasks/make_partitions.ts";
+import refresh from "../../tasks/refresh.ts";
+import refreshActivity from "../../tasks/refresh_activity.ts";
+import refreshInteractions from "../../tasks/refresh_interactions.ts";
+import refreshViews from "../../tasks/refresh_views.ts";
+import train from "../../tasks/train.ts";
+import trainPredictions from "../../tasks/train_predictions.ts";
+import vacuum from "../../tasks/vacuum.ts";
+import watchModels from "../../tasks/watch_models.ts";
+import { packageRoot } from "../paths.ts";
+import { identifier } from "./define-task.ts";
 
 const tasks = {
   forget_runs: forgetRuns,

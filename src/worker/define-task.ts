@@ -1,7 +1,7 @@
 import type { Task, WithPgClient } from "graphile-worker";
 import type pg from "pg";
 import { z } from "zod";
-import { errorCode } from "./errors.ts";
+import { errorCode } from "../errors.ts";
 
 /** What a task works with. */
 export interface Tools {
