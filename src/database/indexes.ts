@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
-import { inTurn, type Patience, sayingHolders, withLockRetries } from "./release.ts";
+import { inTurn, type LockWait, reportingHolders, withLockRetries } from "./release.ts";
 
 /*
  * An index on a partitioned table. The release makes it `on only` the parent, which takes a moment and leaves it invalid;
@@ -87,18 +87,18 @@ export async function findMissingParts(client: pg.ClientBase): Promise<MissingPa
 const tryLock = "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('insights: indexes')) as locked";
 const unlock = "select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('insights: indexes'))";
 
-async function complete(url: string, client: pg.Client, part: MissingPart, patience: Patience): Promise<void> {
+async function complete(url: string, client: pg.Client, part: MissingPart, lockWait: LockWait): Promise<void> {
   const { index, partition, broken, ready, statement } = part;
   for (const name of broken) {
-    patience.say(`${index}: drops ${name}, which was left unfinished`);
+    lockWait.say(`${index}: drops ${name}, which was left unfinished`);
     await client.query(`drop index concurrently ${name}`);
   }
   if (ready === null) {
-    patience.say(
+    lockWait.say(
       `${index}: builds its part on ${partition} (${Math.ceil(part.bytes / 1024 ** 2)} MB), reads and writes go on`,
     );
     try {
-      await sayingHolders(url, client, `the index on ${partition}`, patience, () => client.query(statement));
+      await reportingHolders(url, client, `the index on ${partition}`, lockWait, () => client.query(statement));
     } catch (error) {
       throw new InsightsError(
         `the index ${index} cannot be built on ${partition}: ${error instanceof Error ? error.message : error}`,
@@ -107,13 +107,13 @@ async function complete(url: string, client: pg.Client, part: MissingPart, patie
     }
     return;
   }
-  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, (lockTimeout) =>
+  await withLockRetries(url, client, `attaching ${ready} to ${index}`, lockWait, (lockTimeout) =>
     inTurn(client, lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
   );
 }
 
 /** Builds and attaches what is missing; answers the number of parts. Safe to kill, and to run from several places at once. */
-export async function completeIndexes(url: string, client: pg.ClientBase, patience: Patience): Promise<number> {
+export async function completeIndexes(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<number> {
   if ((await findMissingParts(client)).length === 0) return 0;
   // On a connection of its own, whose settings and locks end with it.
   const builder = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
@@ -125,7 +125,7 @@ export async function completeIndexes(url: string, client: pg.ClientBase, patien
   try {
     for (let told = false; ; ) {
       if ((await builder.query<{ locked: boolean }>(tryLock)).rows[0]?.locked === true) break;
-      if (!told) patience.say("another migration builds the indexes; waiting for it");
+      if (!told) lockWait.say("another migration builds the indexes; waiting for it");
       told = true;
       await wait(500);
     }
@@ -133,7 +133,7 @@ export async function completeIndexes(url: string, client: pg.ClientBase, patien
       const [part] = await findMissingParts(builder);
       if (part === undefined) return built;
       try {
-        await complete(url, builder, part, patience);
+        await complete(url, builder, part, lockWait);
         if (part.ready !== null) built++;
       } catch (error) {
         // The partition was dropped meanwhile, or an administrator was quicker.

@@ -12,9 +12,9 @@ import { checkNeighbours } from "./neighbours.ts";
 import { isEmbedded, refusePooler } from "./pooler.ts";
 import {
   applyReleases,
-  defaultPatience,
+  defaultLockWait,
   inTurn,
-  type Patience,
+  type LockWait,
   readReleases,
   releaseState,
   withLockRetries,
@@ -296,9 +296,9 @@ export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<vo
 }
 
 /** Applies what the source of a checkout has beyond the releases; answers whether there was anything. */
-async function applyCurrent(url: string, client: pg.ClientBase, patience: Patience): Promise<boolean> {
+async function applyCurrent(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<boolean> {
   if ((await pendingCurrent(client)) === undefined) return false;
-  return await withLockRetries(url, client, "current.sql", patience, (lockTimeout) =>
+  return await withLockRetries(url, client, "current.sql", lockWait, (lockTimeout) =>
     inTurn(client, lockTimeout, async () => {
       const pending = await pendingCurrent(client);
       if (pending === undefined) return false;
@@ -322,14 +322,14 @@ export interface MigrateResult {
   ahead: string[];
 }
 
-export interface MigrateOptions extends Partial<Patience> {
+export interface MigrateOptions extends Partial<LockWait> {
   /** False: the releases alone, also in a checkout. */
   current?: boolean;
 }
 
 /** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<MigrateResult> {
-  const patience: Patience = { ...defaultPatience, ...options };
+  const lockWait: LockWait = { ...defaultLockWait, ...options };
   return await withClient(url, async (client) => {
     await refusePooler(client);
     const releases = await readReleases();
@@ -342,11 +342,11 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const temporaryRevoked =
       pending.length === releases.length && (await mayRevokeTemporary(client)) && (await revokeTemporary(client));
     await installWorker(url);
-    const applied = await applyReleases(url, client, releases, patience);
+    const applied = await applyReleases(url, client, releases, lockWait);
     await runAsOwner(client, historyGrants);
     // A newer version has made the database: its functions are not replaced by older ones.
-    const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, patience));
-    const indexed = await completeIndexes(url, client, patience);
+    const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, lockWait));
+    const indexed = await completeIndexes(url, client, lockWait);
     return { applied, current, indexed, ahead, temporaryRevoked };
   });
 }

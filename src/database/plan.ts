@@ -6,7 +6,7 @@ import { bootstrap, mayRevokeTemporary } from "./migrate.ts";
 import {
   ensureHistory,
   inTurn,
-  type Patience,
+  type LockWait,
   readReleases,
   releaseState,
   runRelease,
@@ -153,12 +153,12 @@ const heldLocks = `
  * Runs everything that is pending in one transaction, and rolls it back; answers what it locked. The queue's own migrations
  * and what is built concurrently are left out: they know no transaction of ours.
  */
-export async function dryRun(url: string, client: pg.ClientBase, patience: Patience): Promise<string[]> {
+export async function dryRun(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<string[]> {
   const releases = await readReleases();
   const before = (await client.query<{ oid: number }>(userRelations)).rows.map(({ oid }) => oid);
   const lines: string[] = [];
   const rolledBack = new Error("rolled back");
-  await withLockRetries(url, client, "the dry run", patience, async (lockTimeout) => {
+  await withLockRetries(url, client, "the dry run", lockWait, async (lockTimeout) => {
     lines.length = 0;
     const began = performance.now();
     await inTurn(

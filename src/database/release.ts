@@ -100,7 +100,7 @@ export async function releaseState(client: pg.ClientBase, releases: Release[]): 
 }
 
 /** How long to wait for locks, and how often to try. */
-export interface Patience {
+export interface LockWait {
   /** Milliseconds that one statement waits for a lock; others queue behind it for so long. */
   lockTimeout: number;
   tries: number;
@@ -108,7 +108,7 @@ export interface Patience {
   say(line: string): void;
 }
 
-export const defaultPatience: Patience = { lockTimeout: 400, tries: 10, say: console.error };
+export const defaultLockWait: LockWait = { lockTimeout: 400, tries: 10, say: console.error };
 
 /** Between two tries: 1, 2, 4, … and at most 30 seconds. */
 const pause = (attempt: number): number => Math.min(2 ** (attempt - 1), 30) * 1000;
@@ -195,7 +195,7 @@ export async function withLockRetries<T>(
   url: string,
   client: pg.ClientBase,
   what: string,
-  { lockTimeout, tries, say }: Patience,
+  { lockTimeout, tries, say }: LockWait,
   work: (lockTimeout: number) => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
@@ -240,11 +240,11 @@ export async function withLockRetries<T>(
 }
 
 /** The same for work that nobody has to wait for, such as a concurrent index: it waits as long as it takes, and says for whom. */
-export async function sayingHolders<T>(
+export async function reportingHolders<T>(
   url: string,
   client: pg.ClientBase,
   what: string,
-  { say }: Patience,
+  { say }: LockWait,
   work: () => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
@@ -324,14 +324,14 @@ export async function applyReleases(
   url: string,
   client: pg.ClientBase,
   releases: Release[],
-  patience: Patience,
+  lockWait: LockWait,
 ): Promise<string[]> {
   const applied: string[] = [];
   const { pending } = await releaseState(client, releases);
   // Also where there is no release at all, which is so when the first one is made.
-  if (pending.length === releases.length) await inTurn(client, patience.lockTimeout, () => ensureHistory(client));
+  if (pending.length === releases.length) await inTurn(client, lockWait.lockTimeout, () => ensureHistory(client));
   for (const release of pending) {
-    const mine = await withLockRetries(url, client, `release ${release.file}`, patience, (lockTimeout) =>
+    const mine = await withLockRetries(url, client, `release ${release.file}`, lockWait, (lockTimeout) =>
       inTurn(client, lockTimeout, async () => {
         // Another process may have been quicker.
         const { pending: left } = await releaseState(client, releases);

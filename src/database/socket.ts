@@ -93,7 +93,7 @@ interface Connection {
   began: number | undefined;
   stop: Refusal | undefined;
   /** Ends an open transaction that others wait for too long. */
-  patience: NodeJS.Timeout | undefined;
+  idleTimer: NodeJS.Timeout | undefined;
 }
 
 const restarted: Refusal = {
@@ -149,7 +149,7 @@ class SessionServer {
       busy: false,
       began: undefined,
       stop: undefined,
-      patience: undefined,
+      idleTimer: undefined,
     };
     this.#connections.add(connection);
     const late = setTimeout(() => {
@@ -260,7 +260,7 @@ class SessionServer {
   /** Answers one batch of the connection that owns the session. */
   async #serve(connection: Connection): Promise<void> {
     connection.busy = true;
-    clearTimeout(connection.patience);
+    clearTimeout(connection.idleTimer);
     let open = false;
     let more = false;
     try {
@@ -290,7 +290,7 @@ class SessionServer {
 
   /** A client that leaves a transaction open stops everybody. It may, as long as nobody waits. */
   #watch(connection: Connection): void {
-    connection.patience = setTimeout(() => {
+    connection.idleTimer = setTimeout(() => {
       if (this.#waiting.length === 0) this.#watch(connection);
       else {
         this.#end(connection, new Refused({ code: "25P03", text: "a transaction was left open while others waited" }));
@@ -488,7 +488,7 @@ class SessionServer {
   }
 
   async #leave(connection: Connection): Promise<void> {
-    clearTimeout(connection.patience);
+    clearTimeout(connection.idleTimer);
     this.#connections.delete(connection);
     const place = this.#waiting.indexOf(connection);
     if (place >= 0) this.#waiting.splice(place, 1);

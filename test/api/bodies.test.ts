@@ -135,7 +135,7 @@ describe("large bodies", () => {
   const never = new AbortController().signal;
 
   test("are parsed in turns of those who send them, not in the order in which they came", async () => {
-    const lane = createLane({ rate: 100_000, waiting: 50, patience: 60_000 });
+    const lane = createLane({ rate: 100_000, waiting: 50, maxWait: 60_000 });
     const order: string[] = [];
     const enter = async (caller: string): Promise<void> => {
       await lane.enter(caller, 1000, never);
@@ -146,7 +146,7 @@ describe("large bodies", () => {
   });
 
   test("that are too many, too late or given up are refused", async () => {
-    const lane = createLane({ rate: 1000, waiting: 4, patience: 50 });
+    const lane = createLane({ rate: 1000, waiting: 4, maxWait: 50 });
     const hangUp = new AbortController();
     await lane.enter("m", 1000, never);
     const late = lane.enter("m", 1000, never);

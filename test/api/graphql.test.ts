@@ -462,7 +462,7 @@ describe("limits", () => {
   ])("of all rows together: %s", async (_what, query, variables, allowed) => {
     const { errors } = await ask("admin", query, variables);
     expect(errors).toMatchObject(
-      allowed ? [] : [{ message: "the operation asks for more than 100000 rows", extensions: { code: "CF008" } }],
+      allowed ? [] : [{ message: "the operation requests more than 100000 rows", extensions: { code: "CF008" } }],
     );
   });
 

@@ -106,8 +106,11 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
   `);
   const { code, findings } = await doctor();
   expect(code).toBe(0);
-  expect(findings["runs"]).toMatchObject({ status: "warning", text: "failed last time: train (no events)" });
-  expect(findings["queue"]).toMatchObject({ status: "warning", text: "1 jobs have failed for good: insights:train" });
+  expect(findings["runs"]).toMatchObject({ status: "warning", text: "the latest run failed: train (no events)" });
+  expect(findings["queue"]).toMatchObject({
+    status: "warning",
+    text: "1 jobs have failed permanently: insights:train",
+  });
   expect(findings["models"]).toMatchObject({
     status: "warning",
     text: expect.stringContaining("recommend.course (version 3"),
@@ -133,7 +136,7 @@ test("rights that differ are named with the statement that restores them", { tim
     grant execute on function recommend.rebuild() to public`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
-  expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from what is safe" });
+  expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from the expected ones" });
   const [, fixes = ""] = /^As an administrator: (.*)$/.exec(findings["rights"]?.fix ?? "") ?? [];
   expect(fixes).toContain(`revoke create on schema ${schema} from public`);
   await database.query(fixes);

@@ -180,7 +180,7 @@ describe("insights simulate", () => {
     [["--learners", "none"], /--learners is none/],
     [["--weeks", "0"], /--weeks is 0/],
     [["--until", "2026-02-30"], /--until is 2026-02-30: not a day/],
-    [["--until", "2999-01-01"], /lies in the future/],
+    [["--until", "2999-01-01"], /is in the future/],
   ])("%j is a clear error", async (words, message) => {
     const { status, errors } = await insights(["simulate", ...words]);
     expect(errors).toMatch(message);

@@ -327,7 +327,7 @@ alter type monitor.note add attribute outcome text;
     expect(await state()).toMatchObject([{ valid: false, parts: 0, broken: 1 }]);
     const doctor = copy.insights(["doctor"], database.url());
     await doctor.exitCode();
-    expect(doctor.said()).toMatch(/migrations +not complete: index track\.event_source, on \d+ partitions/);
+    expect(doctor.said()).toMatch(/migrations +incomplete: index track\.event_source, on \d+ partitions/);
     await database.query("select track.make_partitions(now() + interval '2 years', now() + interval '2 years')");
     const again = migrate();
     expect(await again.exitCode(), again.said()).toBe(0);

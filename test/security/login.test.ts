@@ -150,7 +150,7 @@ test.skipIf(!database.native)("doctor finds nothing wrong with either login (nee
   await withLogins(async ({ api, worker, urlOf }) => {
     for (const [login, may] of [
       [api, "serve the API"],
-      [worker, "work off the job queue"],
+      [worker, "process the job queue"],
     ] as const) {
       const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(login) });
       await call.exitCode();

@@ -65,7 +65,7 @@ describe("a simulated population in the database", () => {
       hint: expect.any(String),
     });
     const future = new Date(midnight(new Date()).getTime() + 2 * DAY);
-    await expect(simulate(client, { ...options, until: future })).rejects.toThrow("lies in the future");
+    await expect(simulate(client, { ...options, until: future })).rejects.toThrow("is in the future");
   });
 
   test("gives the system the application's items, prerequisites and enrolments", async () => {
