@@ -226,7 +226,7 @@ describe("a directory of one user", () => {
     await chmod(dataDirectory, 0o755);
     await writeFile(join(dataDirectory, "thesis.txt"), "");
     await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
-      message: `others may read ${dataDirectory}, which also holds other things, such as "thesis.txt"`,
+      message: `other users may read ${dataDirectory}, which also contains other files, such as "thesis.txt"`,
       hint: expect.stringContaining("chmod 700"),
     });
     expect((await stat(dataDirectory)).mode & 0o777).toBe(0o755);
@@ -246,7 +246,7 @@ describe("a directory of one user", () => {
     for (const directory of [file, join(file, "below"), "/proc/insights", "/proc/insights/below"]) {
       await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
         message: expect.stringContaining(`cannot be kept in ${directory}`),
-        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write to.",
       });
     }
   });

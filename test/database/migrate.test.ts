@@ -17,7 +17,7 @@ describe("a server that will not do", () => {
     const version = await database.value<string>("select current_setting('server_version')");
     await withClient(database.url(), async (client) => {
       await expect(checkServer(client, 990_000)).rejects.toMatchObject({
-        message: `the server runs PostgreSQL ${version}, and version 99 or later is needed`,
+        message: `the server runs PostgreSQL ${version}, but version 99 or later is required`,
         hint: expect.stringContaining("Upgrade"),
       });
       await checkServer(client);

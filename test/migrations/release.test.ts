@@ -118,7 +118,7 @@ describe.skipIf(!template.native)("releases (need a real server)", { timeout: 12
     );
     expect(released).not.toContain("everybody");
     expect(await call("migrate", "--plan")).toMatch(
-      /makes others wait until it is committed:\n {4}ACCESS EXCLUSIVE on monitor.run \(.*\): reads and writes wait\n/,
+      /blocks other sessions until it is committed:\n {4}ACCESS EXCLUSIVE on monitor.run \(.*\): reads and writes wait\n/,
     );
     // This database has seen edits of a checkout, so that it also runs every file again: nobody knows what they left.
     expect(await call("migrate")).toBe("applied 000003-a-policy.sql\napplied the changes of this checkout\n");
@@ -127,7 +127,7 @@ describe.skipIf(!template.native)("releases (need a real server)", { timeout: 12
     // What goes for good is dropped in current.sql; left out, the comparison sees it.
     await copy.write(policies, text);
     await expect(copy.commit(server, "--message", "no policy")).rejects.toThrow(
-      "monitor/policies.sql has lost statements, and current.sql does not drop what they made",
+      "monitor/policies.sql has fewer statements, and current.sql does not drop the objects that they created",
     );
     await copy.write("current.sql", "comment on schema monitor is 'Another comment than the source has.';\n");
     await expect(copy.commit(server, "--message", "no policy")).rejects.toThrow(
