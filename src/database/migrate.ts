@@ -180,7 +180,7 @@ async function checkSchemaOfVector(client: pg.ClientBase): Promise<void> {
     )
 
     select
-      format('everybody may create functions in the schema "%s", where pgvector is', home.nspname) as found,
+      format('every role may create functions in the schema "%s", where pgvector is', home.nspname) as found,
       format('revoke create on schema %I from public', home.nspname) as fix
     from home
     cross join lateral aclexplode(coalesce(home.nspacl, acldefault('n', home.nspowner))) as privilege
@@ -312,7 +312,7 @@ async function applyCurrent(url: string, client: pg.ClientBase, lockWait: LockWa
       const pending = await pendingCurrent(client);
       if (pending === undefined) return false;
       await client.query(pending.sql);
-      await pending.remember(client);
+      await pending.record(client);
       return true;
     }),
   );

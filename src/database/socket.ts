@@ -349,7 +349,7 @@ class SessionServer {
   }
 
   /** Stores the settings of the connection that has the session, if it may have changed them. */
-  async #remember(connection: Connection): Promise<void> {
+  async #storeSettings(connection: Connection): Promise<void> {
     if (this.#inTransaction || !connection.touchedSession) return;
     connection.touchedSession = false;
     connection.settings = await this.#engine.query<Setting>(
@@ -402,7 +402,7 @@ class SessionServer {
       return;
     }
     if (touchesAuthorization.test(batch.sql)) this.#authorization = undefined;
-    await this.#remember(connection);
+    await this.#storeSettings(connection);
   }
 
   /** The error of a client whose statement was lost with the engine. */
@@ -448,7 +448,7 @@ class SessionServer {
     const limit = connection.transactionLimit ?? connection.limit;
     connection.began = performance.now();
     connection.stop = undefined;
-    // A limit beyond the range of timers is no limit.
+    // A limit beyond the range of timers does not apply.
     const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timedOut(limit)), limit) : undefined;
     try {
       const askLimit = bytes.includes("statement_timeout");

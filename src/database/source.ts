@@ -176,7 +176,7 @@ export interface Pending {
   /** The statements, includes expanded. */
   sql: string;
   /** Records that they were run; in the same transaction. */
-  remember(client: pg.ClientBase): Promise<void>;
+  record(client: pg.ClientBase): Promise<void>;
 }
 
 /**
@@ -199,7 +199,7 @@ export async function pendingCurrent(client: pg.ClientBase): Promise<Pending | u
   const content = JSON.stringify({ delta, files: filesOf(source) });
   return {
     sql: await compile(script, "current.sql"),
-    async remember(client) {
+    async record(client) {
       await client.query(
         `insert into graphile_migrate.current (filename, content) values ('source', $1)
          on conflict (filename) do update set content = excluded.content, date = excluded.date`,

@@ -380,7 +380,7 @@ describe("a database that cannot be opened", () => {
       const directory = join(small, "data");
       await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
         message: expect.stringContaining(`the disk of ${directory} is full`),
-        hint: expect.stringContaining("Make room"),
+        hint: expect.stringContaining("Free space"),
       });
       expect(await readdir(directory)).not.toContain("database");
     } finally {

@@ -157,7 +157,7 @@ describe("the wire protocol", () => {
     expect(await copy("note")).toContain("COPY 2");
     expect(await copy("nowhere")).toContain("does not exist");
     expect(await conversation([startup, typed("Q", "select 1; copy public.note from stdin\0")], () => false)).toContain(
-      "has to be a query of its own",
+      "must be a query of its own",
     );
     expect((await pool.query("select number, body from public.note order by number")).rows).toEqual([
       { number: 1, body: "one" },

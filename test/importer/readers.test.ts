@@ -218,7 +218,7 @@ describe("segment", () => {
       [2, "not a message"],
       [3, "a null byte"],
       [4, "half a surrogate pair"],
-      [6, "nested more than 64 deep"],
+      [6, "nested more than 64 levels"],
       [7, "not a message"],
       [8, "not a message"],
       [9, `a line of ${(1 << 20) + 27} bytes`],

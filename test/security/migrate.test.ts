@@ -46,7 +46,9 @@ test("not by the migration, which refuses it with the way out", async () => {
       (error: unknown) => error as { message: string; hint?: string },
     );
     if (!("message" in refused)) break;
-    expect(refused.message).toMatch(/everybody may create functions in the schema "public"|has the name of a function/);
+    expect(refused.message).toMatch(
+      /every role may create functions in the schema "public"|has the name of a function/,
+    );
     const [, fix = ""] = /As an administrator: (.*?); or give/.exec(refused.hint ?? "") ?? [];
     fixes.push(fix);
     await database.query(fix);

@@ -194,7 +194,7 @@ describe("the truth about courses", () => {
   test("is driven by taste", () => {
     const chosen = enrolments.map(({ person, course }) => {
       const learner = learners.get(person);
-      if (learner === undefined) throw new Error(`nobody is called ${person}`);
+      if (learner === undefined) throw new Error(`there is no person ${person}`);
       const all = simulation.catalogue.courses.map((each) => match(learner, each));
       return { own: match(learner, course), average: all.reduce((sum, each) => sum + each, 0) / all.length };
     });
