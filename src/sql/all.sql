@@ -1,8 +1,22 @@
 /* Everything that can be replayed, in dependency order: functions, views, policies. A room reaches only rooms above it. */
 --!include prepare.sql
 
+-- common
+--!include common/functions/refuse.sql
+--!include common/functions/check_count.sql
+--!include common/functions/check_period.sql
+--!include common/functions/nearest_name.sql
+--!include common/functions/relation.sql
+--!include common/functions/output_table.sql
+--!include common/functions/companion_table.sql
+--!include common/functions/split_expressions.sql
+--!include common/functions/columns.sql
+--!include common/functions/expression_type.sql
+--!include common/functions/numeric_expression.sql
+--!include common/functions/column_name.sql
+--!include common/functions/column_names.sql
+
 -- ml
---!include common/functions/_source.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix.sql
 --!include ml/linear_algebra/transpose.sql
@@ -146,7 +160,6 @@
 -- experiment
 
 -- analytics
---!include analytics/functions/check_period.sql
 --!include analytics/functions/refresh_activity.sql
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/popular_items.sql

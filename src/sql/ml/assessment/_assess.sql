@@ -16,11 +16,11 @@ returns void
 language plpgsql
 as $$
 declare
-  v_relation regclass := ml._relation(table_in);
-  v_output text := ml._output(table_out);
-  v_prediction text := ml._numeric_expression(prediction_col, v_relation, 'prediction column');
-  v_observed text := ml._numeric_expression(observed_col, v_relation, 'observed column');
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
+  v_relation regclass := common.relation(table_in);
+  v_output text := common.output_table(table_out);
+  v_prediction text := common.numeric_expression(prediction_col, v_relation, 'prediction column');
+  v_observed text := common.numeric_expression(observed_col, v_relation, 'observed column');
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_group_list text;
   v_seen record;
 begin
@@ -40,27 +40,56 @@ begin
     v_prediction, v_observed, v_relation
   ) into v_seen;
   if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row with both "%s" and "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'A measure needs at least one prediction with its observed value.';
+    perform common.refuse(
+      'CF004',
+      format(
+        '"%s" has no row with both "%s" and "%s"',
+        v_relation,
+        left(prediction_col, 100),
+        left(observed_col, 100)
+      ),
+      'A measure needs at least one prediction with its observed value.'
+    );
   end if;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have NaN or infinity in "%s" or "%s"', v_seen.non_finite, v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'Only finite numbers can be compared; make the others null to leave them out.';
+    perform common.refuse(
+      'CF001',
+      format(
+        '%s rows of "%s" have NaN or infinity in "%s" or "%s"',
+        v_seen.non_finite,
+        v_relation,
+        left(prediction_col, 100),
+        left(observed_col, 100)
+      ),
+      'Only finite numbers can be compared; make the others null to leave them out.'
+    );
   end if;
   if kind in ('score', 'probability') then
     if v_seen.no_class is not null then
-      raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(observed_col, 100), v_seen.no_class),
-        hint = 'Give the observed class as boolean or as 0 and 1.';
+      perform common.refuse(
+        'CF001',
+        format('"%s" holds %s, a class is 0 or 1', left(observed_col, 100), v_seen.no_class),
+        'Give the observed class as boolean or as 0 and 1.'
+      );
     end if;
   end if;
   if kind = 'score' and v_groups = '{}' and v_seen.least_observed = v_seen.greatest_observed then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(observed_col, 100), v_seen.least_observed),
-      hint = 'This measure compares positive with negative rows and needs both.';
+    perform common.refuse(
+      'CF004',
+      format('"%s" holds one class only, %s', left(observed_col, 100), v_seen.least_observed),
+      'This measure compares positive with negative rows and needs both.'
+    );
   end if;
   if kind = 'probability' and (v_seen.least_prediction < 0 or v_seen.greatest_prediction > 1) then
-    raise exception using errcode = 'CF001',
-      message = format('"%s" holds %s, a probability lies in 0..1', left(prediction_col, 100), case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end),
-      hint = 'Give predicted probabilities of class 1.';
+    perform common.refuse(
+      'CF001',
+      format(
+        '"%s" holds %s, a probability lies in 0..1',
+        left(prediction_col, 100),
+        case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end
+      ),
+      'Give predicted probabilities of class 1.'
+    );
   end if;
   execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s where %s is not null and %s is not null) ',
     v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation, v_prediction, v_observed)

@@ -16,9 +16,15 @@ set extra_float_digits to 1
 as $$
 begin
   if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then
-    raise exception using errcode = 'CF001',
-      message = format('%s rows and %s predictors leave no degree of freedom', coalesce(training_size::text, 'null'), coalesce(num_predictors::text, 'null')),
-      hint = 'training_size must be larger than num_predictors + 1.';
+    perform common.refuse(
+      'CF001',
+      format(
+        '%s rows and %s predictors leave no degree of freedom',
+        coalesce(training_size::text, 'null'),
+        coalesce(num_predictors::text, 'null')
+      ),
+      'training_size must be larger than num_predictors + 1.'
+    );
   end if;
   perform ml._assess(
     table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',

@@ -37,7 +37,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
+  v_relation regclass := common.relation(source_table);
   v_cluster text;
   v_units bigint;
   v_cursor refcursor;
@@ -46,30 +46,33 @@ declare
   v_result ml.bootstrap_estimate;
 begin
   if resamples is null or resamples not between 20 and 100000 then
-    raise exception using errcode = 'CF001', message = format('%s resamples', coalesce(resamples::text, 'null')), hint = 'Choose 20 to 100000.';
+    perform common.refuse('CF001', format('%s resamples', coalesce(resamples::text, 'null')), 'Choose 20 to 100000.');
   end if;
   if confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
   end if;
   if statistic is null then
-    raise exception using errcode = 'CF001', message = 'the statistic is null', hint = 'Give an aggregate, such as avg(score).';
+    perform common.refuse('CF001', 'the statistic is null', 'Give an aggregate, such as avg(score).');
   end if;
-  perform ml._split(statistic);
-  v_cluster := case when cluster_col is null then 'row_number() over ()' else ml._column(v_relation, cluster_col, 'cluster column') end;
+  perform common.split_expressions(statistic);
+  v_cluster := case when cluster_col is null then 'row_number() over ()' else common.column_name(v_relation, cluster_col, 'cluster column') end;
   begin
     open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
     fetch v_cursor into v_result.estimate;
     move v_cursor;
     if found then
-      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', left(statistic, 100)), hint = 'Give an aggregate, such as avg(score).';
+      perform common.refuse('CF001', format('"%s" gives more than one row', left(statistic, 100)),
+        'Give an aggregate, such as avg(score).');
     end if;
     close v_cursor;
   exception
     when undefined_column then
-      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
-        hint = format('The columns of %s are %s.', v_relation, array_to_string(ml._columns(v_relation), ', '));
+      perform common.refuse('CF002', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        format('The columns of %s are %s.', v_relation, array_to_string(common.columns(v_relation), ', ')));
     when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
-      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)), hint = 'Give one aggregate that is a number, such as avg(score).';
+      perform common.refuse('CF001', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        'Give one aggregate that is a number, such as avg(score).');
   end;
   if cluster_col is null then
     execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
@@ -79,8 +82,16 @@ begin
   execute 'create index on pg_temp._ml_bootstrap (_unit)';
   execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
   if v_units < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s %s to draw from', v_relation, v_units, case when cluster_col is null then 'rows' else 'clusters' end),
-      hint = 'A bootstrap needs at least two.';
+    perform common.refuse(
+      'CF004',
+      format(
+        '"%s" has %s %s to draw from',
+        v_relation,
+        v_units,
+        case when cluster_col is null then 'rows' else 'clusters' end
+      ),
+      'A bootstrap needs at least two.'
+    );
   end if;
   execute 'analyze pg_temp._ml_bootstrap';
   for v_resample in 1..resamples loop

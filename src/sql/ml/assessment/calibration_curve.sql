@@ -16,11 +16,11 @@ set extra_float_digits to 1
 as $$
 begin
   if bins is null or bins not between 2 and 1000 then
-    raise exception using errcode = 'CF001', message = format('%s bins', coalesce(bins::text, 'null')), hint = 'Choose 2 to 1000 bins.';
+    perform common.refuse('CF001', format('%s bins', coalesce(bins::text, 'null')), 'Choose 2 to 1000 bins.');
   end if;
   if strategy is null or strategy not in ('uniform', 'quantile') then
-    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
-      hint = 'Choose uniform (equal widths) or quantile (equal numbers of rows).';
+    perform common.refuse('CF001', format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
+      'Choose uniform (equal widths) or quantile (equal numbers of rows).');
   end if;
   perform ml._assess(
     table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',

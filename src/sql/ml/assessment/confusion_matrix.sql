@@ -13,24 +13,27 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(table_in);
-  v_output text := ml._output(table_out);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
+  v_relation regclass := common.relation(table_in);
+  v_output text := common.output_table(table_out);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_group_list text := array_to_string(v_groups, ', ');
   v_classes bigint;
 begin
-  perform ml._expression(prediction_col, v_relation, 'prediction column');
-  perform ml._expression(observed_col, v_relation, 'observed column');
+  perform common.expression_type(prediction_col, v_relation, 'prediction column');
+  perform common.expression_type(observed_col, v_relation, 'observed column');
   execute format(
     'select count(distinct class) from (select (%s)::text from %s union all select (%s)::text from %s) as seen (class)',
     prediction_col, v_relation, observed_col, v_relation
   ) into v_classes;
   if v_classes = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'A confusion matrix needs rows.';
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
+      'A confusion matrix needs rows.'
+    );
   elsif v_classes > 1000 then
-    raise exception using errcode = 'CF008', message = format('%s classes', v_classes),
-      hint = 'A confusion matrix of more than 1000 classes is not made; is a column continuous?';
+    perform common.refuse('CF008', format('%s classes', v_classes),
+      'A confusion matrix of more than 1000 classes is not made; is a column continuous?');
   end if;
   execute format(
     $query$

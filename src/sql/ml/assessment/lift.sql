@@ -15,7 +15,7 @@ set extra_float_digits to 1
 as $$
 begin
   if buckets is null or buckets not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('%s buckets', coalesce(buckets::text, 'null')), hint = 'Choose 1 to 1000 buckets.';
+    perform common.refuse('CF001', format('%s buckets', coalesce(buckets::text, 'null')), 'Choose 1 to 1000 buckets.');
   end if;
   perform ml._assess(
     table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',

@@ -11,12 +11,13 @@ declare
   v_actual_total float8 := (select sum(value) from unnest(actual) as value);
 begin
   if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0 then
-    raise exception using errcode = 'CF001', message = format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
-      hint = 'Count both populations in the same bins, at least one.';
+    perform common.refuse('CF001', format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
+      'Count both populations in the same bins, at least one.');
   elsif exists (select from unnest(expected || actual) as value where value is null or value < 0 or value in ('NaN', 'Infinity')) then
-    raise exception using errcode = 'CF001', message = 'a bin holds null, a negative or a non-finite number', hint = 'Give counts or shares, 0 for an empty bin.';
+    perform common.refuse('CF001', 'a bin holds null, a negative or a non-finite number',
+      'Give counts or shares, 0 for an empty bin.');
   elsif v_expected_total = 0 or v_actual_total = 0 then
-    raise exception using errcode = 'CF004', message = 'a population is empty', hint = 'Both need rows in at least one bin.';
+    perform common.refuse('CF004', 'a population is empty', 'Both need rows in at least one bin.');
   end if;
   return (
     select sum((bin.actual - bin.expected) * ln(bin.actual / bin.expected))

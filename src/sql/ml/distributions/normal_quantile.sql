@@ -13,8 +13,8 @@ declare
   v_error float8;
 begin
   if not p > 0 or not p < 1 then
-    raise exception using errcode = 'CF001', message = format('%s is not a probability between 0 and 1', p),
-      hint = 'A quantile exists for 0 < p < 1.';
+    perform common.refuse('CF001', format('%s is not a probability between 0 and 1', p),
+      'A quantile exists for 0 < p < 1.');
   end if;
   if p = 0.5 then
     return mean;

@@ -16,8 +16,8 @@ declare
   v_next float8;
 begin
   if not p > 0 or not p < 1 or not nu > 0 then
-    raise exception using errcode = 'CF001', message = format('there is no quantile of Student''s t for p = %s and nu = %s', p, nu),
-      hint = 'Give 0 < p < 1 and nu > 0.';
+    perform common.refuse('CF001', format('there is no quantile of Student''s t for p = %s and nu = %s', p, nu),
+      'Give 0 < p < 1 and nu > 0.');
   end if;
   if p = 0.5 then
     return 0;

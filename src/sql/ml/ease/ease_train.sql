@@ -39,12 +39,12 @@ begin
   into v_item_count, v_bad;
 
   if v_item_count = 0 then
-    raise exception using errcode = 'CF004', message = format('%s has no row with a person, an item and a weight', relation),
-      hint = 'There is nothing to learn from yet.';
+    perform common.refuse('CF004', format('%s has no row with a person, an item and a weight', relation),
+      'There is nothing to learn from yet.');
   end if;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, left(v_bad, 100)),
-      hint = 'Weights are finite numbers, 1 for "was here".';
+    perform common.refuse('CF001', format('%s has the weight %s', relation, left(v_bad, 100)),
+      'Weights are finite numbers, 1 for "was here".');
   end if;
   perform ml._fits_vector(v_item_count, 'items');
 
@@ -152,19 +152,19 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation constant regclass := ml._relation(source_table);
+  v_relation constant regclass := common.relation(source_table);
   v_gram record;
 begin
   if lambda is null or not (lambda > 0 and lambda < 'infinity') then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
-      hint = 'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.';
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda::text, 'null')),
+      'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.');
   end if;
   select * into v_gram
   from ml._ease_gram(
     v_relation,
-    ml._column(v_relation, person_column, 'person column'),
-    ml._column(v_relation, item_column, 'item column'),
-    case when weight_column is not null then ml._numeric_expression(weight_column, v_relation, 'weight column') end
+    common.column_name(v_relation, person_column, 'person column'),
+    common.column_name(v_relation, item_column, 'item column'),
+    case when weight_column is not null then common.numeric_expression(weight_column, v_relation, 'weight column') end
   );
   return query
   select *

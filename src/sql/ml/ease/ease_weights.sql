@@ -10,8 +10,8 @@ declare
   v_divisor vector;
 begin
   if ml._matrix_columns(inverse, 'inverse') <> v_size then
-    raise exception using errcode = 'CF001', message = format('the inverse has %s rows and %s columns', v_size, vector_dims(inverse[1])),
-      hint = 'It is square: (XᵀX + λI)⁻¹, a row and a column for each item.';
+    perform common.refuse('CF001', format('the inverse has %s rows and %s columns', v_size, vector_dims(inverse[1])),
+      'It is square: (XᵀX + λI)⁻¹, a row and a column for each item.');
   end if;
   v_divisor := array(
     select -1 / (row_.v::real[])[row_.n]

@@ -302,8 +302,8 @@ language plpgsql
 set client_min_messages to warning
 as $$
 declare
-  v_time text := ml._column(relation, timestamp_column, 'timestamp column');
-  v_value text := ml._numeric_expression(timeseries_column, relation, 'time series column');
+  v_time text := common.column_name(relation, timestamp_column, 'timestamp column');
+  v_value text := common.numeric_expression(timeseries_column, relation, 'time series column');
   v_bad text;
 begin
   drop table if exists pg_temp._ml_series;
@@ -315,15 +315,17 @@ begin
     case when groups = '{}' then 'having count(*) > 0' else 'group by ' || array_to_string(groups, ', ') end
   );
   if not exists (select from pg_temp._ml_series) then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row with a time', relation), hint = 'A forecast needs a past.';
+    perform common.refuse('CF004', format('"%s" has no row with a time', relation), 'A forecast needs a past.');
   end if;
   execute 'select times[array_position(series, bad)] from pg_temp._ml_series cross join unnest(array[''NaN'', ''Infinity'', ''-Infinity'']::float8[]) as bad where array_position(series, bad) is not null limit 1' into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', left(v_bad, 100)), hint = 'Make it null to leave a gap.';
+    perform common.refuse('CF001', format('the value at %s is NaN or infinity', left(v_bad, 100)),
+      'Make it null to leave a gap.');
   end if;
   execute format('select %1$s::text from %2$s group by %3$s %1$s having count(*) > 1 limit 1', v_time, relation, case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end) into v_bad;
   if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('there are several rows at %s', left(v_bad, 100)), hint = 'Sum or average them first, or name grouping columns.';
+    perform common.refuse('CF001', format('there are several rows at %s', left(v_bad, 100)),
+      'Sum or average them first, or name grouping columns.');
   end if;
 end;
 $$;

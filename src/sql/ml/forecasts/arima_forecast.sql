@@ -12,8 +12,8 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
   v_summary text;
   v_row record;
   v_state record;
@@ -30,17 +30,19 @@ declare
   v_z float8;
 begin
   if steps_ahead is null or steps_ahead not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), hint = 'Choose 1 to 10000.';
+    perform common.refuse('CF001', format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), 'Choose 1 to 10000.');
   elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
   end if;
   select format('%I.%I', namespace.nspname, class.relname || '_summary')
   into v_summary
   from pg_catalog.pg_class as class
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
-  if not 'ar_params' = any (ml._columns(v_model)) or to_regclass(v_summary) is null then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', left(model_table, 100)), hint = 'Give the output table of ml.arima_train, beside its summary.';
+  if not 'ar_params' = any (common.columns(v_model)) or to_regclass(v_summary) is null then
+    perform common.refuse('CF002', format('"%s" is not a model of ml.arima_train', left(model_table, 100)),
+      'Give the output table of ml.arima_train, beside its summary.');
   end if;
   execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
   execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;

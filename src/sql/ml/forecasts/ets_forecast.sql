@@ -12,23 +12,25 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
   v_groups text[];
   v_z float8;
 begin
   if steps_ahead is null or steps_ahead not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), hint = 'Choose 1 to 10000.';
+    perform common.refuse('CF001', format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), 'Choose 1 to 10000.');
   elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
-  elsif not ml._columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', left(model_table, 100)), hint = 'Give the output table of ml.ets_train.';
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  elsif not common.columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
+    perform common.refuse('CF002', format('"%s" is not a model of ml.ets_train', left(model_table, 100)),
+      'Give the output table of ml.ets_train.');
   end if;
   -- Whatever stands before the model are the groups.
   v_groups := array(
     select quote_ident(name)
-    from unnest(ml._columns(v_model)) with ordinality as stored (name, position)
-    where position < array_position(ml._columns(v_model), 'model')
+    from unnest(common.columns(v_model)) with ordinality as stored (name, position)
+    where position < array_position(common.columns(v_model), 'model')
     order by position
   );
   v_z := ml.normal_quantile((1 + confidence) / 2);

@@ -122,9 +122,9 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(input_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_columns, 'grouping columns');
+  v_relation regclass := common.relation(input_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_columns, 'grouping columns');
   v_group_list text := array_to_string(v_groups, ', ');
   v_item text;
   v_fixed float8[] := array[null, null, null, null]::float8[];
@@ -140,19 +140,24 @@ declare
   v_size int;
 begin
   if seasonal_period is null or seasonal_period not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('seasonal_period %s', coalesce(seasonal_period::text, 'null')), hint = 'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.';
+    perform common.refuse('CF001', format('seasonal_period %s', coalesce(seasonal_period::text, 'null')),
+      'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.');
   elsif trend is null or trend not in ('auto', 'none', 'additive', 'damped') then
-    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(left(trend, 100), 'null')), hint = 'Choose auto, none, additive or damped.';
+    perform common.refuse('CF001', format('there is no trend "%s"', coalesce(left(trend, 100), 'null')),
+      'Choose auto, none, additive or damped.');
   elsif seasonal is null or seasonal not in ('auto', 'none', 'additive', 'multiplicative') then
-    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')), hint = 'Choose auto, none, additive or multiplicative.';
+    perform common.refuse('CF001', format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')),
+      'Choose auto, none, additive or multiplicative.');
   elsif seasonal in ('additive', 'multiplicative') and seasonal_period = 1 then
-    raise exception using errcode = 'CF001', message = 'a season of one row is none', hint = 'Give seasonal_period, such as 7.';
+    perform common.refuse('CF001', 'a season of one row is none', 'Give seasonal_period, such as 7.');
   elsif holdout < 0 then
-    raise exception using errcode = 'CF001', message = format('holdout %s', holdout), hint = 'Give the number of last rows to compare on, 0 for none.';
+    perform common.refuse('CF001', format('holdout %s', holdout),
+      'Give the number of last rows to compare on, 0 for none.');
   end if;
-  foreach v_item in array coalesce(ml._split(nullif(btrim(optimizer_params), '')), '{}') loop
+  foreach v_item in array coalesce(common.split_expressions(nullif(btrim(optimizer_params), '')), '{}') loop
     if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(v_item, 100)), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
+      perform common.refuse('CF001', format('optimizer_params "%s"', left(v_item, 100)),
+        'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.');
     end if;
     v_fixed[array_position(array['alpha', 'beta', 'gamma', 'phi'], substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
   end loop;
@@ -168,12 +173,19 @@ begin
     v_series := v_row.series;
     v_size := cardinality(v_series) - (select count(*) from unnest(v_series) as value where value is null);
     if v_size < greatest(4, case when seasonal in ('additive', 'multiplicative') then 2 * seasonal_period else 0 end) then
-      raise exception using errcode = 'CF004', message = format('%s rows are too few for a forecast%s', v_size, case when v_groups = '{}' then '' else ' of ' || v_row.place::text end),
-        hint = 'Give four rows or more, and two cycles of a season.';
+      perform common.refuse(
+        'CF004',
+        format(
+          '%s rows are too few for a forecast%s',
+          v_size,
+          case when v_groups = '{}' then '' else ' of ' || v_row.place::text end
+        ),
+        'Give four rows or more, and two cycles of a season.'
+      );
     end if;
     if v_log then
       if exists (select from unnest(v_series) as value where value <= 0) then
-        raise exception using errcode = 'CF001', message = 'a multiplicative season needs values above 0', hint = 'Choose additive.';
+        perform common.refuse('CF001', 'a multiplicative season needs values above 0', 'Choose additive.');
       end if;
       v_series := array(select ln(value) from unnest(v_series) with ordinality as entry (value, place) order by place);
     end if;

@@ -16,20 +16,30 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(input_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_columns, 'grouping columns');
+  v_relation regclass := common.relation(input_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_columns, 'grouping columns');
   v_z float8;
 begin
   if steps_ahead is null or steps_ahead not between 1 and 10000 or seasonal_period is null or seasonal_period not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s, seasonal_period %s', coalesce(steps_ahead::text, 'null'), coalesce(seasonal_period::text, 'null')), hint = 'Choose 1 to 10000 steps and a period of 1 to 1000 rows.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'steps_ahead %s, seasonal_period %s',
+        coalesce(steps_ahead::text, 'null'),
+        coalesce(seasonal_period::text, 'null')
+      ),
+      'Choose 1 to 10000 steps and a period of 1 to 1000 rows.'
+    );
   elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
   end if;
   v_z := ml.normal_quantile((1 + confidence) / 2);
   perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
   if exists (select from pg_temp._ml_series where cardinality(series) <= seasonal_period) then
-    raise exception using errcode = 'CF004', message = format('a series is not longer than its period of %s rows', seasonal_period), hint = 'A cycle and one row at least say how much cycles differ.';
+    perform common.refuse('CF004', format('a series is not longer than its period of %s rows', seasonal_period),
+      'A cycle and one row at least say how much cycles differ.');
   end if;
   execute format(
     $query$

@@ -24,16 +24,27 @@ begin
   from unnest(matrix) as entry (v);
 
   if v_rows = 0 or matrix is null then
-    raise exception using errcode = 'CF004', message = format('the matrix %s has no rows', left(name, 100)),
-      hint = 'Give an array of vectors, one for each row, such as array_agg(v order by row_number).';
+    perform common.refuse('CF004', format('the matrix %s has no rows', left(name, 100)),
+      'Give an array of vectors, one for each row, such as array_agg(v order by row_number).');
   end if;
   if array_ndims(matrix) <> 1 or v_present < v_rows then
-    raise exception using errcode = 'CF001', message = format('the matrix %s is not a list of rows: %s of %s entries are null', left(name, 100), v_rows - v_present, v_rows),
-      hint = 'Give a one-dimensional array of vectors without nulls, one for each row.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the matrix %s is not a list of rows: %s of %s entries are null',
+        left(name, 100),
+        v_rows - v_present,
+        v_rows
+      ),
+      'Give a one-dimensional array of vectors without nulls, one for each row.'
+    );
   end if;
   if v_shortest <> v_longest then
-    raise exception using errcode = 'CF001', message = format('the rows of matrix %s have %s to %s columns', left(name, 100), v_shortest, v_longest),
-      hint = 'All rows of a matrix have the same number of columns.';
+    perform common.refuse(
+      'CF001',
+      format('the rows of matrix %s have %s to %s columns', left(name, 100), v_shortest, v_longest),
+      'All rows of a matrix have the same number of columns.'
+    );
   end if;
   return v_longest;
 end;
@@ -55,8 +66,8 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if count > 16000 then
-    raise exception using errcode = 'CF008', message = format('%s %s are too many', count, left(what, 100)),
-      hint = 'A row of a matrix is a pgvector vector, which has at most 16000 entries.';
+    perform common.refuse('CF008', format('%s %s are too many', count, left(what, 100)),
+      'A row of a matrix is a pgvector vector, which has at most 16000 entries.');
   end if;
 end;
 $$;

@@ -26,13 +26,19 @@ begin
       if v_j < v_i then
         v_lower[(v_i - 1) * v_size + v_j] := v_sum / v_lower[(v_j - 1) * v_size + v_j];
       elsif v_sum < 1e-6 then
-        raise exception using errcode = 'CF007',
-          message = format(
+        perform common.refuse(
+          'CF007',
+          format(
             'the matrix is %s: pivot %s of row %s',
-            case when v_sum < -1e-6 then 'not positive definite' else 'singular, or too near to it for single precision' end,
-            v_sum::real, first_row + v_i - 1
+            case
+              when v_sum < -1e-6 then 'not positive definite'
+              else 'singular, or too near to it for single precision'
+            end,
+            v_sum::real,
+            first_row + v_i - 1
           ),
-          hint = 'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).';
+          'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).'
+        );
       else
         v_lower[(v_i - 1) * v_size + v_i] := sqrt(v_sum);
       end if;
@@ -200,19 +206,21 @@ declare
   v_error float8;
 begin
   if ml._matrix_columns(matrix, 'matrix') <> v_size then
-    raise exception using errcode = 'CF001', message = format('the matrix has %s rows and %s columns', v_size, vector_dims(matrix[1])),
-      hint = 'Only a square matrix has an inverse.';
+    perform common.refuse('CF001', format('the matrix has %s rows and %s columns', v_size, vector_dims(matrix[1])),
+      'Only a square matrix has an inverse.');
   end if;
 
   v_diagonal := array(select (row_.v::real[])[row_.n] from unnest(v_matrix) with ordinality as row_ (v, n) order by row_.n);
   if exists (select from unnest(v_diagonal) as entry where entry <= 0) then
-    raise exception using errcode = 'CF007',
-      message = format(
+    perform common.refuse(
+      'CF007',
+      format(
         'the matrix is not positive definite: %s on the diagonal of row %s',
         (select entry::real from unnest(v_diagonal) as entry where entry <= 0 limit 1),
         (select n from unnest(v_diagonal) with ordinality as entry (value, n) where value <= 0 order by n limit 1)
       ),
-      hint = 'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.';
+      'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.'
+    );
   end if;
 
   -- With ones on the diagonal a small pivot is small, whatever the units of the rows were.
@@ -231,8 +239,8 @@ begin
     from unnest(v_inverse) with ordinality as row_ (v, n)
   );
   if v_by_rows <-> v_by_columns > 1e-4 * vector_norm(v_by_rows) then
-    raise exception using errcode = 'CF001', message = 'the matrix is not symmetric',
-      hint = 'Only symmetric positive definite matrices, such as AᵀA plus a ridge, are inverted here.';
+    perform common.refuse('CF001', 'the matrix is not symmetric',
+      'Only symmetric positive definite matrices, such as AᵀA plus a ridge, are inverted here.');
   end if;
 
   select ml._triangular_gram(factored.transposed) into v_inverse
@@ -242,9 +250,11 @@ begin
     (ml.transpose(ml._product(v_inverse, array[v_by_rows])))[1], v_probe
   ) / vector_norm(v_probe);
   if v_error > 1e-2 then
-    raise exception using errcode = 'CF007',
-      message = format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
-      hint = 'Add a positive number to the diagonal (a ridge), or use double precision.';
+    perform common.refuse(
+      'CF007',
+      format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
+      'Add a positive number to the diagonal (a ridge), or use double precision.'
+    );
   end if;
 
   return array(

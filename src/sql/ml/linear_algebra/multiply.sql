@@ -14,8 +14,8 @@ declare
 begin
   perform ml._matrix_columns(b, 'b');
   if v_a_columns <> v_b_rows then
-    raise exception using errcode = 'CF001', message = format('a has %s columns, b has %s rows', v_a_columns, v_b_rows),
-      hint = 'A·B needs as many rows of b as a has columns; for A·Bᵀ use ml.multiply_transposed.';
+    perform common.refuse('CF001', format('a has %s columns, b has %s rows', v_a_columns, v_b_rows),
+      'A·B needs as many rows of b as a has columns; for A·Bᵀ use ml.multiply_transposed.');
   end if;
   return ml._product(a, ml.transpose(b));
 end;

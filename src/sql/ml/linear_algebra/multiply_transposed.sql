@@ -13,8 +13,8 @@ declare
   v_b_columns constant int := ml._matrix_columns(b, 'b');
 begin
   if v_a_columns <> v_b_columns then
-    raise exception using errcode = 'CF001', message = format('the rows of a have %s columns, those of b %s', v_a_columns, v_b_columns),
-      hint = 'A·Bᵀ is made of the inner products of the rows of a and the rows of b, so these are equally long.';
+    perform common.refuse('CF001', format('the rows of a have %s columns, those of b %s', v_a_columns, v_b_columns),
+      'A·Bᵀ is made of the inner products of the rows of a and the rows of b, so these are equally long.');
   end if;
   perform ml._fits_vector(cardinality(b), 'rows of b');
   return ml._product(a, b);

@@ -16,22 +16,31 @@ declare
   v_factor float8;
 begin
   if ml._matrix_columns(inverse, 'inverse') <> v_size or vector_dims(x) is distinct from v_size then
-    raise exception using errcode = 'CF001',
-      message = format('the inverse has %s rows and %s columns, x has %s entries', v_size, vector_dims(inverse[1]), coalesce(vector_dims(x)::text, 'no')),
-      hint = 'The inverse of an n × n matrix and a vector of n entries are due.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the inverse has %s rows and %s columns, x has %s entries',
+        v_size,
+        vector_dims(inverse[1]),
+        coalesce(vector_dims(x)::text, 'no')
+      ),
+      'The inverse of an n × n matrix and a vector of n entries are due.'
+    );
   end if;
   if weight is null or not abs(weight) < 'infinity' then
-    raise exception using errcode = 'CF001', message = format('the weight is %s', coalesce(weight::text, 'null')),
-      hint = '1 adds x xᵀ, -1 takes it away.';
+    perform common.refuse('CF001', format('the weight is %s', coalesce(weight::text, 'null')),
+      '1 adds x xᵀ, -1 takes it away.');
   end if;
 
   -- (A + w x xᵀ)⁻¹ = P - w P x xᵀ P / (1 + w xᵀ P x)
   v_product := (ml.transpose(ml._product(inverse, array[x])))[1];
   v_quadratic := 1 - weight * (x <#> v_product);
   if v_quadratic < 1e-6 then
-    raise exception using errcode = 'CF007',
-      message = format('the matrix would no longer be positive definite: 1 + w xᵀA⁻¹x is %s', v_quadratic::real),
-      hint = 'Take away only what had been added.';
+    perform common.refuse(
+      'CF007',
+      format('the matrix would no longer be positive definite: 1 + w xᵀA⁻¹x is %s', v_quadratic::real),
+      'Take away only what had been added.'
+    );
   end if;
   v_factor := weight / v_quadratic;
   return array(

@@ -11,9 +11,9 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_summary']);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_columns text[];
   v_numbers text[];
   v_rows bigint;
@@ -30,14 +30,15 @@ begin
       order by attribute.attnum
     );
   else
-    v_columns := ml._column_list(v_relation, target_cols, 'target columns');
+    v_columns := common.column_names(v_relation, target_cols, 'target columns');
   end if;
   if cardinality(v_columns) < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s columns to compare', v_relation, cardinality(v_columns)), hint = 'Name at least two columns of numbers.';
+    perform common.refuse('CF004', format('"%s" has %s columns to compare', v_relation, cardinality(v_columns)),
+      'Name at least two columns of numbers.');
   elsif cardinality(v_columns) > 500 then
-    raise exception using errcode = 'CF008', message = format('%s columns', cardinality(v_columns)), hint = 'Name up to 500 columns.';
+    perform common.refuse('CF008', format('%s columns', cardinality(v_columns)), 'Name up to 500 columns.');
   end if;
-  v_numbers := array(select ml._numeric_expression(name, v_relation, 'target column') from unnest(v_columns) with ordinality as part (name, position) order by position);
+  v_numbers := array(select common.numeric_expression(name, v_relation, 'target column') from unnest(v_columns) with ordinality as part (name, position) order by position);
   drop table if exists pg_temp._ml_pair;
   execute format(
     'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s where %s %s having count(*) > 0',
@@ -54,7 +55,11 @@ begin
   );
   select sum(row_count) into v_rows from pg_temp._ml_pair;
   if coalesce(v_rows, 0) = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row without a null in %s', v_relation, array_to_string(v_columns, ', ')), hint = 'Rows with a null in any of the columns are left out.';
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no row without a null in %s', v_relation, array_to_string(v_columns, ', ')),
+      'Rows with a null in any of the columns are left out.'
+    );
   end if;
   execute format(
     'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
@@ -69,7 +74,7 @@ begin
   );
   execute format(
     'create table %s as select %L::text as method, %L::text as source, %L::text as output_table, %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*) from %s) - %s as total_rows_skipped',
-    ml._suffixed(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end, v_relation, v_output, v_columns, v_rows, v_relation, v_rows
+    common.companion_table(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end, v_relation, v_output, v_columns, v_rows, v_relation, v_rows
   );
   drop table pg_temp._ml_pair;
 end;

@@ -27,9 +27,9 @@ set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(data_tbl);
-  v_result text := ml._output(validation_result);
-  v_id text := ml._column(v_relation, data_id, 'data id');
+  v_relation regclass := common.relation(data_tbl);
+  v_result text := common.output_table(validation_result);
+  v_id text := common.column_name(v_relation, data_id, 'data id');
   v_unit text := v_id;
   v_columns text;
   v_value text;
@@ -41,27 +41,36 @@ declare
   v_errors float8[] := '{}';
 begin
   if fold_num is null or fold_num not between 2 and 1000 then
-    raise exception using errcode = 'CF001', message = format('fold_num %s', coalesce(fold_num::text, 'null')), hint = 'Choose 2 to 1000 folds.';
+    perform common.refuse('CF001', format('fold_num %s', coalesce(fold_num::text, 'null')), 'Choose 2 to 1000 folds.');
   elsif coalesce(cardinality(explore_values), 0) = 0 then
-    raise exception using errcode = 'CF001', message = 'there are no values to explore', hint = 'Give at least one value of the parameter.';
+    perform common.refuse('CF001', 'there are no values to explore', 'Give at least one value of the parameter.');
   elsif param_explored is null or not exists (
     select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
   ) then
-    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
+    perform common.refuse(
+      'CF001',
+      format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')),
+      'Put the name of the explored parameter where its value belongs.'
+    );
   end if;
   if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
     or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
-    raise exception using errcode = 'CF001', message = 'a list of parameters and that of their types differ in length', hint = 'Each parameter has a type.';
+    perform common.refuse('CF001', 'a list of parameters and that of their types differ in length',
+      'Each parameter has a type.');
   end if;
   if fold_by is not null then
-    v_unit := ml._column(v_relation, fold_by, 'fold_by');
+    v_unit := common.column_name(v_relation, fold_by, 'fold_by');
   end if;
   foreach v_part in array array[modelling_func, predict_func, metric_func] loop
     if to_regproc(v_part) is null then
-      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
+      perform common.refuse(
+        'CF002',
+        format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')),
+        'Name it with its schema, such as ml.gbm_train.'
+      );
     end if;
   end loop;
-  v_columns := case when data_cols is null then '*' else array_to_string(ml._column_list(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
+  v_columns := case when data_cols is null then '*' else array_to_string(common.column_names(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
   drop table if exists pg_temp._ml_cv_fold;
   -- Whole units (rows, or all rows of a person or a course) go into a fold, in the order of a hash, or of the id where that is random already.
   execute format(
@@ -70,7 +79,11 @@ begin
   );
   execute 'select count(*) from pg_temp._ml_cv_fold' into v_units;
   if v_units < fold_num then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s %s for %s folds', v_relation, v_units, coalesce(fold_by, data_id), fold_num), hint = 'Choose fewer folds.';
+    perform common.refuse(
+      'CF004',
+      format('"%s" has %s %s for %s folds', v_relation, v_units, coalesce(fold_by, data_id), fold_num),
+      'Choose fewer folds.'
+    );
   end if;
   -- The temporary schema by its own name, for a function that makes a table there looks it up.
   v_names := array(
@@ -86,7 +99,8 @@ begin
       execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
       execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[4]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', left(predict_func, 100)), hint = 'Give %prediction% where the name of its output table belongs.';
+        perform common.refuse('CF001', format('%s made no table %%prediction%%', left(predict_func, 100)),
+          'Give %prediction% where the name of its output table belongs.');
       end if;
       -- A measure compares predictions with the rows they were made for.
       execute format(
@@ -95,9 +109,10 @@ begin
       );
       execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
       if to_regclass(v_names[5]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', left(metric_func, 100)), hint = 'Give %error% where the name of its output table belongs.';
+        perform common.refuse('CF001', format('%s made no table %%error%%', left(metric_func, 100)),
+          'Give %error% where the name of its output table belongs.');
       end if;
-      execute format('select %I from %s limit 1', (ml._columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
+      execute format('select %I from %s limit 1', (common.columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
       drop table pg_temp._ml_cv_scored;
       v_explored := v_explored || v_value;
       v_errors := v_errors || v_error;
@@ -150,7 +165,8 @@ begin
     v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
     v_text := coalesce(v_match[2], parameters[v_position]);
     if to_regtype(types[v_position]) is null then
-      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')), hint = 'Name a type for each parameter.';
+      perform common.refuse('CF002', format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')),
+        'Name a type for each parameter.');
     end if;
     v_text := case
       when v_text = explored then value

@@ -18,10 +18,10 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_dictionary']);
-  v_excluded text[] := ml._column_list(v_relation, categorical_cols_to_exclude, 'columns to exclude');
-  v_ids text[] := ml._column_list(v_relation, row_id, 'row id');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_dictionary']);
+  v_excluded text[] := common.column_names(v_relation, categorical_cols_to_exclude, 'columns to exclude');
+  v_ids text[] := common.column_names(v_relation, row_id, 'row id');
   v_columns text[];
   v_column text;
   v_name text;
@@ -53,43 +53,46 @@ begin
   else
     v_columns := array(
       select name
-      from unnest(ml._column_list(v_relation, categorical_cols, 'categorical columns')) with ordinality as part (name, position)
+      from unnest(common.column_names(v_relation, categorical_cols, 'categorical columns')) with ordinality as part (name, position)
       where not name = any (v_excluded)
       order by position
     );
   end if;
   if v_columns = '{}' then
-    raise exception using errcode = 'CF004', message = 'no categorical column is left', hint = 'Name at least one column, or * for all of text, boolean and integer.';
+    perform common.refuse('CF004', 'no categorical column is left',
+      'Name at least one column, or * for all of text, boolean and integer.');
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
+    perform common.refuse('CF001', format('output_type "%s"', coalesce(left(output_type, 100), 'null')),
+      'Choose column or array.');
   end if;
   execute format('select count(*) from %s', v_relation) into v_rows;
   if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'There is nothing to encode.';
+    perform common.refuse('CF004', format('"%s" is empty', v_relation), 'There is nothing to encode.');
   end if;
 
   foreach v_column in array v_columns loop
     v_name := (parse_ident(v_column))[1];
     v_top := null;
     v_drop := null;
-    foreach v_item in array coalesce(ml._split(nullif(btrim(top), '')), '{}') loop
+    foreach v_item in array coalesce(common.split_expressions(nullif(btrim(top), '')), '{}') loop
       begin
         if v_item !~ '=' then
           v_top := v_item::float8;
-        elsif ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'top') = v_column then
+        elsif common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'top') = v_column then
           v_top := btrim(split_part(v_item, '=', 2))::float8;
         end if;
       exception when invalid_text_representation then
-        raise exception using errcode = 'CF001', message = format('top "%s"', left(top, 100)), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
+        perform common.refuse('CF001', format('top "%s"', left(top, 100)),
+          'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.');
       end;
     end loop;
-    foreach v_item in array coalesce(ml._split(nullif(btrim(value_to_drop), '')), '{}') loop
-      if ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'value_to_drop') = v_column then
+    foreach v_item in array coalesce(common.split_expressions(nullif(btrim(value_to_drop), '')), '{}') loop
+      if common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'value_to_drop') = v_column then
         v_drop := btrim(substr(v_item, strpos(v_item, '=') + 1));
       end if;
     end loop;
     if v_top <= 0 then
-      raise exception using errcode = 'CF001', message = format('top %s', v_top), hint = 'Give a number of values, or a share below 1.';
+      perform common.refuse('CF001', format('top %s', v_top), 'Give a number of values, or a share below 1.');
     end if;
     execute format('select array_agg(value order by ordering), array_agg(value order by times desc, value) from (select %1$s::text as value, min(%1$s::text) as ordering, count(*) as times from %2$s where %1$s is not null group by 1) as counted', v_column, v_relation)
     into v_values, v_frequent;
@@ -105,10 +108,12 @@ begin
       v_frequent := v_frequent[1:floor(v_top)::int];
     end if;
     if cardinality(v_names) + cardinality(v_values) > 1500 and v_top is null then
-      raise exception using errcode = 'CF008', message = format('"%s" has %s values', left(v_column, 100), cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
+      perform common.refuse('CF008', format('"%s" has %s values', left(v_column, 100), cardinality(v_values)),
+        'Encode the most frequent with top, or exclude the column.');
     end if;
     if v_drop is not null and not v_drop = any (v_values) then
-      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
+      perform common.refuse('CF002', format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)),
+        coalesce('Did you mean "' || common.nearest_name(v_drop, v_values) || '"?', 'Drop a value that occurs.'));
     end if;
     foreach v_value in array v_values loop
       continue when v_value = v_drop or (v_top is not null and not v_value = any (v_frequent));
@@ -131,7 +136,8 @@ begin
     end if;
   end loop;
   if v_names = '{}' then
-    raise exception using errcode = 'CF004', message = 'no value is left to encode', hint = 'The columns are null, or their only values are dropped.';
+    perform common.refuse('CF004', 'no value is left to encode',
+      'The columns are null, or their only values are dropped.');
   end if;
   -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they mean.
   v_keep_names := not output_dictionary
@@ -144,7 +150,7 @@ begin
     when v_ids <> '{}' then array_to_string(v_ids, ', ')
     else coalesce((
       select string_agg(quote_ident(name), ', ' order by position)
-      from unnest(ml._columns(v_relation)) with ordinality as stored (name, position)
+      from unnest(common.columns(v_relation)) with ordinality as stored (name, position)
       where not quote_ident(name) = any (v_columns)
     ), '')
   end;
@@ -158,7 +164,7 @@ begin
   if not v_keep_names or output_type = 'array' then
     execute format(
       'create table %s as select encoded_column_name, index::int, variable, value from unnest(%L::text[], %L::text[], %L::text[]) with ordinality as entry (encoded_column_name, variable, value, index)',
-      ml._suffixed(v_output, '_dictionary'), v_names, v_of, v_shown
+      common.companion_table(v_output, '_dictionary'), v_names, v_of, v_shown
     );
   end if;
 end;

@@ -18,11 +18,11 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_dictionary']);
-  v_index text[] := ml._column_list(v_relation, index, 'index');
-  v_pivots text[] := ml._column_list(v_relation, pivot_cols, 'pivot columns');
-  v_values text[] := ml._column_list(v_relation, pivot_values, 'pivot values');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_dictionary']);
+  v_index text[] := common.column_names(v_relation, index, 'index');
+  v_pivots text[] := common.column_names(v_relation, pivot_cols, 'pivot columns');
+  v_values text[] := common.column_names(v_relation, pivot_values, 'pivot values');
   v_item text;
   v_aggregates text[] := '{}';
   v_aggregated text[] := '{}';
@@ -37,18 +37,21 @@ declare
   v_label text;
 begin
   if v_index = '{}' or v_pivots = '{}' or v_values = '{}' then
-    raise exception using errcode = 'CF001', message = 'index, pivot columns or pivot values are missing', hint = 'Name at least one column of each.';
+    perform common.refuse('CF001', 'index, pivot columns or pivot values are missing',
+      'Name at least one column of each.');
   elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
+    perform common.refuse('CF001', format('output_type "%s"', coalesce(left(output_type, 100), 'null')),
+      'Choose column or array.');
   end if;
   -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
-  foreach v_item in array coalesce(ml._split(nullif(btrim(aggregate_func), '')), array['avg']) loop
-    v_value := case when v_item ~ '=' then ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
-    foreach v_aggregate in array ml._split(btrim(substr(v_item, strpos(v_item, '=') + 1), ' []')) loop
+  foreach v_item in array coalesce(common.split_expressions(nullif(btrim(aggregate_func), '')), array['avg']) loop
+    v_value := case when v_item ~ '=' then common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
+    foreach v_aggregate in array common.split_expressions(btrim(substr(v_item, strpos(v_item, '=') + 1), ' []')) loop
       if to_regproc(v_aggregate) is null and not exists (
         select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
       ) or v_aggregate !~* '^[a-z_][a-z0-9_.]*$' then
-        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', left(v_aggregate, 100)), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
+        perform common.refuse('CF002', format('there is no aggregate "%s"', left(v_aggregate, 100)),
+          'Name an aggregate of one argument, such as avg, sum, count, min or max.');
       end if;
       v_aggregates := v_aggregates || lower(v_aggregate);
       v_aggregated := v_aggregated || v_value;
@@ -62,9 +65,14 @@ begin
     case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
   ) into v_combinations;
   if v_combinations is null then
-    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)), hint = 'Pivoting needs rows; keep_null makes a column for null.';
+    perform common.refuse('CF004', format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)),
+      'Pivoting needs rows; keep_null makes a column for null.');
   elsif jsonb_array_length(v_combinations) * cardinality(v_values) * cardinality(v_aggregates) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)), hint = 'A table has room for 1,500 of them.';
+    perform common.refuse(
+      'CF008',
+      format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)),
+      'A table has room for 1,500 of them.'
+    );
   end if;
   foreach v_value in array v_values loop
     for v_position in 1..cardinality(v_aggregates) loop
@@ -90,7 +98,7 @@ begin
       'create table %s as
        select column_name, entry ->> ''value'' as pval, entry ->> ''aggregate'' as agg, %s
        from unnest(%L::text[], %L::jsonb[]) with ordinality as listed (column_name, entry, position) order by position',
-      ml._suffixed(v_output, '_dictionary'),
+      common.companion_table(v_output, '_dictionary'),
       (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
       v_names, v_dictionary
     );
@@ -104,7 +112,11 @@ begin
       v_relation
     );
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
-    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)), hint = 'Choose aggregates and a fill value of the values'' type.';
+    perform common.refuse(
+      'CF001',
+      format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)),
+      'Choose aggregates and a fill value of the values'' type.'
+    );
   end;
 end;
 $$;

@@ -15,24 +15,26 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[] := ml._column_list(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[] := common.column_names(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
   v_rows bigint;
 begin
   if proportion is null or not (proportion > 0 and proportion <= 1) or seed is null or with_replacement is null then
-    raise exception using errcode = 'CF001', message = format('proportion %s', coalesce(proportion::text, 'null')), hint = 'Choose a share above 0, at most 1, a seed, and with_replacement true or false.';
+    perform common.refuse('CF001', format('proportion %s', coalesce(proportion::text, 'null')),
+      'Choose a share above 0, at most 1, a seed, and with_replacement true or false.');
   end if;
   if v_columns = '{}' then
-    v_columns := array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position);
+    v_columns := array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position);
   else
     v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
   end if;
   execute format('create table %s as %s', v_output, ml._sample(v_relation, v_groups, v_columns, proportion, with_replacement, seed));
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('a share of %s of "%s" holds no row', proportion, v_relation), hint = 'Choose a larger share.';
+    perform common.refuse('CF004', format('a share of %s of "%s" holds no row', proportion, v_relation),
+      'Choose a larger share.');
   end if;
 end;
 $$;

@@ -17,12 +17,12 @@ set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_columns text[] := coalesce(
-    nullif(ml._column_list(v_relation, target_cols, 'target columns'), '{}'),
-    array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position)
+    nullif(common.column_names(v_relation, target_cols, 'target columns'), '{}'),
+    array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position)
   );
   v_column text;
   v_group text;
@@ -32,13 +32,14 @@ declare
   v_any boolean;
 begin
   if exists (select from unnest(ntile_array) as share where share is null or not (share >= 0 and share <= 1)) then
-    raise exception using errcode = 'CF001', message = format('ntile_array %s', ntile_array), hint = 'Quantiles are shares in 0..1.';
+    perform common.refuse('CF001', format('ntile_array %s', ntile_array), 'Quantiles are shares in 0..1.');
   elsif how_many_mfv is null or how_many_mfv not between 0 and 1000 then
-    raise exception using errcode = 'CF001', message = format('how_many_mfv %s', coalesce(how_many_mfv::text, 'null')), hint = 'Choose 0 to 1000.';
+    perform common.refuse('CF001', format('how_many_mfv %s', coalesce(how_many_mfv::text, 'null')),
+      'Choose 0 to 1000.');
   end if;
   execute format('select exists (select from %s)', v_relation) into v_any;
   if not v_any then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'There is nothing to summarize.';
+    perform common.refuse('CF004', format('"%s" is empty', v_relation), 'There is nothing to summarize.');
   end if;
   execute format(
     'create table %s (group_by text, group_by_value text, target_column text, column_number int, data_type text, row_count bigint, distinct_values bigint,
@@ -48,7 +49,7 @@ begin
     v_output
   );
   foreach v_column in array v_columns loop
-    v_type := ml._expression(v_column, v_relation, 'target column');
+    v_type := common.expression_type(v_column, v_relation, 'target column');
     v_text := v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype);
     v_number := case
       when v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then v_column || '::float8'
@@ -111,7 +112,7 @@ begin
         how_many_mfv,
         case when v_group is not null then (parse_ident(v_group))[1] end,
         (parse_ident(v_column))[1],
-        array_position(ml._columns(v_relation), (parse_ident(v_column))[1]),
+        array_position(common.columns(v_relation), (parse_ident(v_column))[1]),
         v_type, v_text
       );
     end loop;

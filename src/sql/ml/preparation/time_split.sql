@@ -15,9 +15,9 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_features text[] := coalesce(ml._split(nullif(btrim(feature_known_at), '')), '{}');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_features text[] := coalesce(common.split_expressions(nullif(btrim(feature_known_at), '')), '{}');
   v_columns text;
   v_expression text;
   v_seen record;
@@ -25,14 +25,16 @@ declare
   v_counts record;
 begin
   foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
-    if ml._expression(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
-      raise exception using errcode = 'CF001', message = format('"%s" is not a time', left(v_expression, 100)), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
+    if common.expression_type(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
+      perform common.refuse('CF001', format('"%s" is not a time', left(v_expression, 100)),
+        'Give a column or expression of type timestamptz, timestamp or date.');
     end if;
   end loop;
   if v_features = '{}' then
-    raise exception using errcode = 'CF001', message = 'nothing says when the features were known', hint = 'Give for each feature (or for all) the time of the newest event that it uses, such as ''last_event_at''.';
-  elsif 'split' = any (ml._columns(v_relation)) then
-    raise exception using errcode = 'CF003', message = format('"%s" has a column "split" already', v_relation), hint = 'Split a view without it.';
+    perform common.refuse('CF001', 'nothing says when the features were known',
+      'Give for each feature (or for all) the time of the newest event that it uses, such as ''last_event_at''.');
+  elsif 'split' = any (common.columns(v_relation)) then
+    perform common.refuse('CF003', format('"%s" has a column "split" already', v_relation), 'Split a view without it.');
   end if;
 
   foreach v_expression in array v_features loop
@@ -42,25 +44,35 @@ begin
       v_expression, predicted_at, v_relation
     ) into v_seen;
     if v_seen.leaks is not null then
-      raise exception using errcode = 'CF001',
-        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', left(v_expression, 100), v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
-        hint = format('Build the feature from events until %s only.', left(predicted_at, 100));
+      perform common.refuse(
+        'CF001',
+        format(
+          '"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s',
+          left(v_expression, 100),
+          v_seen.leaks,
+          v_seen.known_at,
+          v_seen.predicted_at
+        ),
+        format('Build the feature from events until %s only.', left(predicted_at, 100))
+      );
     end if;
   end loop;
   execute format(
     'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
   ) into v_seen;
   if v_seen.leaks > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100));
+    perform common.refuse('CF001', format('%s rows are predicted after their label was known', v_seen.leaks),
+      format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100)));
   end if;
 
   if v_cut is null then
     if test_proportion is null or not (test_proportion > 0 and test_proportion < 1) then
-      raise exception using errcode = 'CF001', message = format('test_proportion %s', coalesce(test_proportion::text, 'null')), hint = 'Choose a share between 0 and 1, or a cut_off.';
+      perform common.refuse('CF001', format('test_proportion %s', coalesce(test_proportion::text, 'null')),
+        'Choose a share between 0 and 1, or a cut_off.');
     end if;
     execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s', 1 - test_proportion, predicted_at, v_relation) into v_cut;
   end if;
-  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position));
+  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position) from unnest(common.columns(v_relation)) with ordinality as stored (name, position));
   execute format(
     $query$
     create table %1$s as
@@ -73,8 +85,11 @@ begin
   );
   execute format('select count(*) filter (where split = ''train'') as train, count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
   if v_counts.train = 0 or v_counts.test = 0 then
-    raise exception using errcode = 'CF004', message = format('the cut-off %s leaves %s rows to train on and %s to test on', v_cut, v_counts.train, v_counts.test),
-      hint = 'Choose a cut-off within the data; a row is trained on only when its label was known by then.';
+    perform common.refuse(
+      'CF004',
+      format('the cut-off %s leaves %s rows to train on and %s to test on', v_cut, v_counts.train, v_counts.test),
+      'Choose a cut-off within the data; a row is trained on only when its label was known by then.'
+    );
   end if;
   execute format('comment on table %s is %L', v_output, format('Split of %s at %s.', v_relation, v_cut));
 end;

@@ -18,28 +18,37 @@ set extra_float_digits to 1
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_train', '_test']);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[] := ml._column_list(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_train', '_test']);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[] := common.column_names(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
   v_test float8 := coalesce(test_proportion, 1 - train_proportion);
   v_partition text := case when v_groups = '{}' then '' else 'partition by ' || array_to_string(v_groups, ', ') end;
   v_list text;
   v_rows bigint;
 begin
   if train_proportion is null or not (train_proportion > 0 and train_proportion < 1) or not (v_test > 0 and v_test < 1) or train_proportion + v_test > 1 + 1e-9 or seed is null then
-    raise exception using errcode = 'CF001', message = format('train_proportion %s, test_proportion %s', coalesce(train_proportion::text, 'null'), coalesce(v_test::text, 'null')),
-      hint = 'Both are shares between 0 and 1 that sum to 1 or less.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'train_proportion %s, test_proportion %s',
+        coalesce(train_proportion::text, 'null'),
+        coalesce(v_test::text, 'null')
+      ),
+      'Both are shares between 0 and 1 that sum to 1 or less.'
+    );
   elsif with_replacement then
-    raise exception using errcode = 'CF001', message = 'a split with replacement would test on rows it trains on', hint = 'Leave with_replacement false; ml.stratified_sample draws with replacement.';
+    perform common.refuse('CF001', 'a split with replacement would test on rows it trains on',
+      'Leave with_replacement false; ml.stratified_sample draws with replacement.');
   end if;
   if v_columns = '{}' then
-    v_columns := array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position);
+    v_columns := array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position);
   else
     v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
   end if;
   if not separate_output_tables and 'split' = any (v_columns) then
-    raise exception using errcode = 'CF003', message = format('"%s" has a column "split" already', v_relation), hint = 'Name target_cols without it, or choose separate_output_tables.';
+    perform common.refuse('CF003', format('"%s" has a column "split" already', v_relation),
+      'Name target_cols without it, or choose separate_output_tables.');
   end if;
   v_list := array_to_string(v_columns, ', ');
   drop table if exists pg_temp._ml_split;
@@ -55,11 +64,12 @@ begin
   );
   get diagnostics v_rows = row_count;
   if v_rows < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s rows to split', v_relation, v_rows), hint = 'A split needs at least two rows.';
+    perform common.refuse('CF004', format('"%s" has %s rows to split', v_relation, v_rows),
+      'A split needs at least two rows.');
   end if;
   if separate_output_tables then
-    execute format('create table %s as select %s from pg_temp._ml_split where _split = 1', ml._suffixed(v_output, '_train'), v_list);
-    execute format('create table %s as select %s from pg_temp._ml_split where _split = 0', ml._suffixed(v_output, '_test'), v_list);
+    execute format('create table %s as select %s from pg_temp._ml_split where _split = 1', common.companion_table(v_output, '_train'), v_list);
+    execute format('create table %s as select %s from pg_temp._ml_split where _split = 0', common.companion_table(v_output, '_test'), v_list);
   else
     execute format('create table %s as select %s, _split as split from pg_temp._ml_split', v_output, v_list);
   end if;

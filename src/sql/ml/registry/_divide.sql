@@ -19,7 +19,7 @@ volatile
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
+  v_relation regclass := common.relation(source_table);
   v_split constant text := ml._temporary('_ml_train_split');
   v_id text;
   v_label text;
@@ -29,23 +29,26 @@ declare
   v_listed text[];
 begin
   if holdout_share is null or not (holdout_share > 0 and holdout_share < 1) then
-    raise exception using errcode = 'CF001', message = format('holdout_share %s', coalesce(holdout_share::text, 'null')), hint = 'Hold out a share between 0 and 1, such as 0.25.';
+    perform common.refuse('CF001', format('holdout_share %s', coalesce(holdout_share::text, 'null')),
+      'Hold out a share between 0 and 1, such as 0.25.');
   elsif seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give any number; the same seed gives the same model.';
+    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
   elsif num_nonnulls(predicted_at, holdout) = 2 then
-    raise exception using errcode = 'CF001', message = 'both predicted_at and holdout say what is held out', hint = 'Give one of them.';
+    perform common.refuse('CF001', 'both predicted_at and holdout say what is held out', 'Give one of them.');
   elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
-    raise exception using errcode = 'CF001', message = 'label_known_at and feature_known_at need predicted_at', hint = 'Say at which time each row''s prediction is due.';
+    perform common.refuse('CF001', 'label_known_at and feature_known_at need predicted_at',
+      'Say at which time each row''s prediction is due.');
   end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_label := ml._numeric_expression(label, v_relation, 'label');
-  v_group := case when group_column is null then v_id else ml._column(v_relation, group_column, 'group column') end;
-  if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_label := common.numeric_expression(label, v_relation, 'label');
+  v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column') end;
+  if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
+      'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.');
   end if;
   v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
   -- Features are columns, so that a model can be asked by their names.
-  v_listed := array(select ml._column(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  v_listed := array(select common.column_name(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
 
   execute format('drop table if exists %s, %s cascade', ml._temporary('_ml_train_row'), v_split);
   v_source := v_relation::text;

@@ -35,7 +35,8 @@ begin
     predicted
   ) into v_seen;
   if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = 'no row has both a prediction and a label', hint = 'A model is judged by rows whose label is known.';
+    perform common.refuse('CF004', 'no row has both a prediction and a label',
+      'A model is judged by rows whose label is known.');
   end if;
   foreach v_measure in array case task
     when 'classification' then array['area_under_roc', 'average_precision', 'log_loss', 'brier_score']

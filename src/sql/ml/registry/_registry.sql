@@ -23,11 +23,14 @@ declare
 begin
   select * into v_project from ml.project where project.name = _project.name;
   if v_project.project_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(left(name, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(name, (select array_agg(project.name) from ml.project)) || '"?',
+    perform common.refuse(
+      'CF002',
+      format('there is no project "%s"', coalesce(left(name, 100), 'null')),
+      coalesce(
+        'Did you mean "' || common.nearest_name(name, (select array_agg(project.name) from ml.project)) || '"?',
         'Train or import a model first: ml.train, ml.import_model.'
-      );
+      )
+    );
   end if;
   return v_project;
 end;
@@ -67,14 +70,17 @@ begin
   where model.project_id = v_project.project_id
     and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id) else model.version = _version.version end;
   if v_model.model_id is null and version is null then
-    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', left(project, 100)),
-      hint = 'Train or import one, or deploy one with ml.deploy.';
+    perform common.refuse('CF006', format('no version of "%s" is in force', left(project, 100)),
+      'Train or import one, or deploy one with ml.deploy.');
   elsif v_model.model_id is null then
-    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', left(project, 100), version),
-      hint = coalesce(
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no version %s', left(project, 100), version),
+      coalesce(
         (select format('Its versions are %s to %s.', min(model.version), max(model.version)) from ml.model where model.project_id = v_project.project_id having count(*) > 0),
         'It has none yet.'
-      );
+      )
+    );
   end if;
   return v_model;
 end;
@@ -93,8 +99,11 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = format('version %s is a model of its own kind (%s) that answers elsewhere', model.version, model.algorithm),
-      hint = 'ml.predict serves what ml.train, ml.register_model or ml.import_model made.';
+    perform common.refuse(
+      'CF001',
+      format('version %s is a model of its own kind (%s) that answers elsewhere', model.version, model.algorithm),
+      'ml.predict serves what ml.train, ml.register_model or ml.import_model made.'
+    );
   end if;
   return model.coefficients;
 end;
@@ -266,11 +275,11 @@ begin
     from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
     order by position
   loop
-    v_name := ml._column(relation, v_feature.name, 'feature');
+    v_name := common.column_name(relation, v_feature.name, 'feature');
     v_list := v_list || case
       when v_feature.type = 'category' then format('(%s)::text as x%s', v_name, v_feature.position)
-      when (document -> 'single_precision')::boolean then format('nullif(ml._single_precision(%s), ''NaN'') as x%s', ml._numeric_expression(v_name, relation, 'feature'), v_feature.position)
-      else format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(v_name, relation, 'feature'), v_feature.position)
+      when (document -> 'single_precision')::boolean then format('nullif(ml._single_precision(%s), ''NaN'') as x%s', common.numeric_expression(v_name, relation, 'feature'), v_feature.position)
+      else format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_name, relation, 'feature'), v_feature.position)
     end;
   end loop;
   return array_to_string(v_list, ', ');
@@ -294,8 +303,8 @@ declare
   v_given jsonb;
 begin
   if features is null or jsonb_typeof(features) <> 'object' then
-    raise exception using errcode = 'CF001', message = format('the features are %s', coalesce('a JSON ' || jsonb_typeof(features), 'null')),
-      hint = 'Give an object of names and values, such as {"tax": 590, "bath": null}.';
+    perform common.refuse('CF001', format('the features are %s', coalesce('a JSON ' || jsonb_typeof(features), 'null')),
+      'Give an object of names and values, such as {"tax": 590, "bath": null}.');
   end if;
   place := 0;
   for v_feature in select listed.feature from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position) order by position loop
@@ -304,24 +313,43 @@ begin
     type := v_feature ->> 'type';
     v_given := features -> name;
     if v_given is null then
-      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', left(name, 100)),
-        hint = format(
+      perform common.refuse(
+        'CF001',
+        format('the feature "%s" is not given', left(name, 100)),
+        format(
           'Give a value, or null where it is unknown. %s',
-          coalesce('Is it "' || ml._nearest(name, array(select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature))) || '"?', '')
-        );
+          coalesce(
+            'Is it "'
+              || common.nearest_name(
+                name,
+                array(
+                  select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature)
+                )
+              )
+              || '"?',
+            ''
+          )
+        )
+      );
     end if;
     case
       when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
-        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
-          hint = 'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.';
+        perform common.refuse(
+          'CF001',
+          format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
+          'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.'
+        );
       when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
         value := v_given::boolean::int::text;
       when type = 'number' and jsonb_typeof(v_given) = 'number' then
         begin
           value := (v_given #>> '{}')::float8;
         exception when numeric_value_out_of_range then
-          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
-            hint = 'Give a number between 1e-307 and 1e308.';
+          perform common.refuse(
+            'CF001',
+            format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
+            'Give a number between 1e-307 and 1e308.'
+          );
         end;
         if (document -> 'single_precision')::boolean then
           value := ml._single_precision(value::float8);
@@ -471,4 +499,4 @@ grant execute on function ml._feature_list(jsonb, regclass), ml._predict_into(ml
 to insights_analyst, insights_admin, insights_worker;
 
 -- Errors name what is near, for whoever asks.
-grant execute on function ml._nearest(text, text[]) to insights_reader;
+grant execute on function common.nearest_name(text, text[]) to insights_reader;

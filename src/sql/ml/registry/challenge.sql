@@ -16,16 +16,18 @@ as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();
   v_model ml.model;
-  v_relation regclass := ml._relation(source_table);
+  v_relation regclass := common.relation(source_table);
   v_label text;
 begin
   if version is null then
-    raise exception using errcode = 'CF001', message = 'the version is null', hint = 'Give the number of the version that challenges the one in force.';
+    perform common.refuse('CF001', 'the version is null',
+      'Give the number of the version that challenges the one in force.');
   end if;
   v_model := ml._version(project, version);
-  v_label := ml._numeric_expression(label, v_relation, 'label');
-  if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to score.';
+  v_label := common.numeric_expression(label, v_relation, 'label');
+  if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
+      'Give a condition that is true for the rows to score.');
   end if;
   return ml._challenge(
     v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),

@@ -25,7 +25,7 @@ declare
   v_model ml.model;
 begin
   if version is null then
-    raise exception using errcode = 'CF001', message = 'the version is null', hint = 'Give the number of a version, as in ml.model.';
+    perform common.refuse('CF001', 'the version is null', 'Give the number of a version, as in ml.model.');
   end if;
   v_model := ml._version(project, version);
   if v_model.model_id is distinct from ml._deployed_model_id(v_model.project_id) then

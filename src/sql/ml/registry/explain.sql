@@ -11,8 +11,8 @@ begin
   if v_document ->> 'kind' = 'trees' and exists (
     select from ml.tree_node as node where node.model_id = model.model_id and node.node = 0 and node.feature is not null and node.cover <= 0
   ) then
-    raise exception using errcode = 'CF001', message = format('the trees of version %s do not say how many rows came by', model.version),
-      hint = 'Import them with cover: get_dump(with_stats=True, dump_format="json").';
+    perform common.refuse('CF001', format('the trees of version %s do not say how many rows came by', model.version),
+      'Import them with cover: get_dump(with_stats=True, dump_format="json").');
   elsif v_document ->> 'kind' = 'trees' then
     return ml._explanation(
       format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
@@ -54,8 +54,11 @@ begin
       )
     );
   end if;
-  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
-    hint = 'Linear models and trees can be explained.';
+  perform common.refuse(
+    'CF001',
+    format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
+    'Linear models and trees can be explained.'
+  );
 end;
 $$;
 

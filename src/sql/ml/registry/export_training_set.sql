@@ -45,7 +45,7 @@ begin
   v_listed := ml._divide(
     source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
   );
-  v_id := ml._column(v_rows::regclass, id_col_name, 'id column');
+  v_id := common.column_name(v_rows::regclass, id_col_name, 'id column');
   return next (
     select string_agg(ml._csv(name), ',' order by position)
     from unnest(array['part', 'id', 'label'] || array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position))
@@ -57,7 +57,7 @@ begin
     (
       select string_agg(
         format(''','', %s', case
-          when ml._expression(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int', name)
+          when common.expression_type(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int', name)
           else format('ml._csv((%s)::text)', name)
         end),
         ', ' order by position

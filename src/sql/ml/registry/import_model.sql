@@ -8,12 +8,14 @@ declare
   v_wrong text;
 begin
   if coalesce(jsonb_typeof(document -> 'coefficients'), '') <> 'object' then
-    raise exception using errcode = 'CF009', message = 'the document has no object "coefficients"',
-      hint = 'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.';
+    perform common.refuse('CF009', 'the document has no object "coefficients"',
+      'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.');
   elsif document ? 'intercept' and jsonb_typeof(document -> 'intercept') <> 'number' then
-    raise exception using errcode = 'CF009', message = format('the intercept is %s', left((document -> 'intercept')::text, 100)), hint = 'Give a number; without it the intercept is 0.';
+    perform common.refuse('CF009', format('the intercept is %s', left((document -> 'intercept')::text, 100)),
+      'Give a number; without it the intercept is 0.');
   elsif document ? 'means' and jsonb_typeof(document -> 'means') <> 'object' then
-    raise exception using errcode = 'CF009', message = format('the means are %s', left((document -> 'means')::text, 100)), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
+    perform common.refuse('CF009', format('the means are %s', left((document -> 'means')::text, 100)),
+      'Give an object of names and numbers; what is missing counts as the mean.');
   end if;
   select format('"%s" is %s', coefficient.name, coefficient.value)
   into v_wrong
@@ -28,7 +30,8 @@ begin
     limit 1
   ));
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'A number has one coefficient and may have a mean, a category an object of coefficients.';
+    perform common.refuse('CF009', left(v_wrong, 300),
+      'A number has one coefficient and may have a mean, a category an object of coefficients.');
   end if;
   return jsonb_build_object(
     'kind', 'linear', 'link', link, 'intercept', coalesce(document -> 'intercept', '0'),
@@ -70,7 +73,12 @@ declare
   v_wrong text;
 begin
   if jsonb_typeof(v_given -> 'trees') is distinct from 'array' or jsonb_array_length(v_given -> 'trees') = 0 then
-    raise exception using errcode = 'CF009', message = 'the document has no list of trees', hint = 'Give what get_dump(dump_format="json") gives, or {"trees": that, "objective": "binary:logistic", "base_score": 0.5}.';
+    perform common.refuse(
+      'CF009',
+      'the document has no list of trees',
+      'Give what get_dump(dump_format="json") gives, or {"trees": that, "objective": "binary:logistic", '
+        || '"base_score": 0.5}.'
+    );
   end if;
   v_link := case
     when v_objective in ('binary:logistic', 'reg:logistic') then 'logit'
@@ -78,8 +86,12 @@ begin
     when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
   end;
   if v_link is null then
-    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', left(v_objective, 100)),
-      hint = 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….';
+    perform common.refuse(
+      'CF009',
+      format('the objective "%s" is not known here', left(v_objective, 100)),
+      'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, '
+        || 'binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….'
+    );
   end if;
   begin
     -- XGBoost's default, in the unit of the answer.
@@ -92,8 +104,15 @@ begin
       order by position
     );
   exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
-    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(left(v_given ->> 'base_score', 100), '0.5'), left(sqlerrm, 100)),
-      hint = 'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.';
+    perform common.refuse(
+      'CF009',
+      format(
+        'the trees or the base_score (%s) can not be read: %s',
+        coalesce(left(v_given ->> 'base_score', 100), '0.5'),
+        left(sqlerrm, 100)
+      ),
+      'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.'
+    );
   end;
 
   begin
@@ -163,10 +182,16 @@ begin
     left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
     left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
   exception when numeric_value_out_of_range then
-    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', left(sqlerrm, 100)), hint = 'Numbers lie between 1e-307 and 1e308.';
+    perform common.refuse('CF009', format('a number of the trees can not be held: %s', left(sqlerrm, 100)),
+      'Numbers lie between 1e-307 and 1e308.');
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": ["at", "de"]}.';
+    perform common.refuse(
+      'CF009',
+      left(v_wrong, 300),
+      'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": '
+        || '["at", "de"]}.'
+    );
   end if;
   return jsonb_build_object(
     'kind', 'trees', 'link', v_link, 'intercept', v_base, 'single_precision', true, 'nodes', v_nodes,
@@ -204,12 +229,14 @@ declare
 begin
   if jsonb_typeof(document) <> 'object' or jsonb_typeof(document -> 'keys') is distinct from 'array'
     or exists (select from jsonb_array_elements(document -> 'keys') as key where jsonb_typeof(key) <> 'string') then
-    raise exception using errcode = 'CF009', message = 'the document has no list of keys', hint = 'Name the features that a thing is looked up by: {"keys": ["person", "item"], …}.';
+    perform common.refuse('CF009', 'the document has no list of keys',
+      'Name the features that a thing is looked up by: {"keys": ["person", "item"], …}.');
   end if;
   v_keys := array(select key from jsonb_array_elements_text(document -> 'keys') with ordinality as listed (key, position) order by position);
   if format = 'scores' then
     if jsonb_typeof(document -> 'scores') is distinct from 'array' then
-      raise exception using errcode = 'CF009', message = 'the document has no list of scores', hint = 'Give {"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}.';
+      perform common.refuse('CF009', 'the document has no list of scores',
+        'Give {"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}.');
     end if;
     select left(format('score %s: %s', position, entry), 300)
     into v_wrong
@@ -219,7 +246,8 @@ begin
       or exists (select from unnest(v_keys) as key where coalesce(jsonb_typeof(entry -> key), 'null') in ('null', 'object', 'array'))
     limit 1;
     if v_wrong is not null or jsonb_typeof(coalesce(document -> 'default', '0')) not in ('number', 'null') then
-      raise exception using errcode = 'CF009', message = coalesce(v_wrong, format('the default is %s', document -> 'default')), hint = 'Each score is an object with a value for every key and a number "score".';
+      perform common.refuse('CF009', coalesce(v_wrong, format('the default is %s', document -> 'default')),
+        'Each score is an object with a value for every key and a number "score".');
     end if;
     return jsonb_build_object(
       'kind', 'scores', 'link', coalesce(document ->> 'link', 'identity'),
@@ -240,8 +268,12 @@ begin
     when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document has %s', left(v_wrong, 100)),
-      hint = 'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, 0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.';
+    perform common.refuse(
+      'CF009',
+      format('the document has %s', left(v_wrong, 100)),
+      'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, '
+        || '0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.'
+    );
   end if;
   return jsonb_build_object(
     'kind', 'embeddings', 'link', coalesce(document ->> 'link', 'identity'), 'sides', v_sides, 'similarity', coalesce(document ->> 'similarity', 'inner_product'),
@@ -281,11 +313,17 @@ declare
   v_model ml.model;
 begin
   if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
+    perform common.refuse('CF001', pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')),
+      'Choose linear, logistic, xgboost, embeddings or scores.');
   elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
-    raise exception using errcode = 'CF009', message = pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')), hint = 'src/sql/ml/README.md shows the form of each format.';
+    perform common.refuse(
+      'CF009',
+      pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')),
+      'src/sql/ml/README.md shows the form of each format.'
+    );
   elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then
-    raise exception using errcode = 'CF009', message = 'the document is a list', hint = 'Give an object; only the trees of xgboost may be a bare list.';
+    perform common.refuse('CF009', 'the document is a list',
+      'Give an object; only the trees of xgboost may be a bare list.');
   end if;
   v_document := case
     when format = 'linear' then ml._import_linear(document, 'identity')

@@ -34,7 +34,7 @@ as $$
 declare
   v_model ml.model := ml._version(project, version);
   v_project ml.project := ml._project(project);
-  v_relation regclass := ml._relation(source_table);
+  v_relation regclass := common.relation(source_table);
   v_predicted constant text := ml._temporary('_ml_predicted');
   v_label text;
   v_list text;
@@ -47,7 +47,8 @@ begin
   v_list := ml._feature_list(ml._document(v_model), v_relation);
   execute format('select count(*) from %s', v_relation) into v_rows;
   if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'Drift is measured on the rows that the model is asked about now.';
+    perform common.refuse('CF004', format('"%s" is empty', v_relation),
+      'Drift is measured on the rows that the model is asked about now.');
   end if;
   select jsonb_agg(jsonb_build_object(
     'model_id', v_model.model_id, 'statistic', 'population_stability_index', 'feature', profile.feature, 'value', moved.value,
@@ -68,7 +69,7 @@ begin
   v_measured := coalesce(v_measured, '[]');
 
   if label is not null then
-    v_label := ml._numeric_expression(label, v_relation, 'label');
+    v_label := common.numeric_expression(label, v_relation, 'label');
     execute format('drop table if exists %s', v_predicted);
     perform ml._predict_into(v_model, v_relation, v_predicted, v_label, 'observed');
     v_metrics := ml._evaluate(v_predicted, v_project.task);

@@ -10,12 +10,23 @@ declare
   v_document constant jsonb := ml._document(v_model);
 begin
   if v_document ->> 'kind' <> 'embeddings' then
-    raise exception using errcode = 'CF001', message = format('"%s" is a model of kind "%s", without embeddings', left(project, 100), left(v_document ->> 'kind', 100)), hint = 'Import embeddings with ml.import_model.';
+    perform common.refuse(
+      'CF001',
+      format(
+        '"%s" is a model of kind "%s", without embeddings',
+        left(project, 100),
+        left(v_document ->> 'kind', 100)
+      ),
+      'Import embeddings with ml.import_model.'
+    );
   elsif top is null or top not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('top is %s', coalesce(top::text, 'null')), hint = 'Give a number from 1 to 10000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(top::text, 'null')), 'Give a number from 1 to 10000.');
   elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1 and embedding.key = nearest.key) then
-    raise exception using errcode = 'CF002', message = format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
-      hint = format('The key is one of "%s".', v_document #>> '{features,0,name}');
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
+      format('The key is one of "%s".', v_document #>> '{features,0,name}')
+    );
   end if;
   return query
   select (row_number() over (order by compared.similarity desc, compared.key))::int, compared.key, compared.similarity

@@ -16,9 +16,9 @@ set jit to off
 as $$
 declare
   v_model ml.model := ml._version(project, version);
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, id_col_name, 'id column');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, id_col_name, 'id column');
 begin
   return ml._predict_into(v_model, v_relation, v_output, v_id, v_id);
 end;

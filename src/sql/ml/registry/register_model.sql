@@ -20,15 +20,16 @@ declare
   v_wrong text;
 begin
   if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
-      hint = 'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.';
+    perform common.refuse('CF009', format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
+      'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.');
   end if;
   if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
-    raise exception using errcode = 'CF009', message = format('the link of the model is "%s"', coalesce(document ->> 'link', 'null')),
-      hint = 'Give identity (the score is the answer), logit (a probability) or log.';
+    perform common.refuse('CF009', format('the link of the model is "%s"', coalesce(document ->> 'link', 'null')),
+      'Give identity (the score is the answer), logit (a probability) or log.');
   end if;
   if jsonb_typeof(document -> 'features') is distinct from 'array' then
-    raise exception using errcode = 'CF009', message = 'the document has no list of features', hint = 'Give [{"name": "tax", "type": "number"}, …].';
+    perform common.refuse('CF009', 'the document has no list of features',
+      'Give [{"name": "tax", "type": "number"}, …].');
   end if;
   select format('feature %s: %s', position, feature)
   into v_wrong
@@ -49,12 +50,17 @@ begin
     or (v_kind = 'trees' and feature ->> 'type' = 'category' and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
   limit 1;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300),
-      hint = 'A feature has name and type; in a linear model a number has coefficient and mean, a category has categories and coefficients; in trees a category has categories.';
+    perform common.refuse(
+      'CF009',
+      left(v_wrong, 300),
+      'A feature has name and type; in a linear model a number has coefficient and mean, a category has '
+        || 'categories and coefficients; in trees a category has categories.'
+    );
   end if;
   select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', left(v_wrong, 100)), hint = 'Names of features are unique.';
+    perform common.refuse('CF009', format('the feature "%s" is listed twice', left(v_wrong, 100)),
+      'Names of features are unique.');
   end if;
   v_wrong := case
     when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
@@ -75,7 +81,8 @@ begin
     ) then 'a sound calibration'
   end;
   if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document lacks %s', left(v_wrong, 100)), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
+    perform common.refuse('CF009', format('the document lacks %s', left(v_wrong, 100)),
+      'src/sql/ml/README.md shows what each kind of model needs.');
   end if;
 end;
 $$;
@@ -116,14 +123,15 @@ declare
   v_wrong text;
 begin
   if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
-    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
-      hint = 'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.';
+    perform common.refuse('CF001', format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
+      'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.');
   end if;
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
+    perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
+      'Choose regression or classification.');
   end if;
   if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
-    raise exception using errcode = 'CF001', message = 'the algorithm has no name', hint = 'Say by what method the model was made, such as gbm.';
+    perform common.refuse('CF001', 'the algorithm has no name', 'Say by what method the model was made, such as gbm.');
   end if;
   v_metric := coalesce(metric, case when task = 'classification' then 'area_under_roc' else 'root_mean_squared_error' end);
   v_higher := case v_metric
@@ -132,8 +140,12 @@ begin
     when 'root_mean_squared_error' then false when 'mean_abs_error' then false
   end;
   if v_higher is null then
-    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', left(v_metric, 100)),
-      hint = 'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression root_mean_squared_error, mean_abs_error or r2_score.';
+    perform common.refuse(
+      'CF001',
+      format('there is no metric "%s"', left(v_metric, 100)),
+      'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression '
+        || 'root_mean_squared_error, mean_abs_error or r2_score.'
+    );
   end if;
   perform ml._check_document(document);
 
@@ -143,11 +155,17 @@ begin
   -- One version after the other.
   select * into v_project from ml.project where project.name = register_model.project for update;
   if v_project.task <> task then
-    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
-      hint = 'Give the model a project of its own.';
+    perform common.refuse(
+      'CF010',
+      format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
+      'Give the model a project of its own.'
+    );
   elsif metric is not null and v_project.metric <> metric then
-    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
-      hint = 'Leave the metric out, or give the model a project of its own.';
+    perform common.refuse(
+      'CF010',
+      format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
+      'Leave the metric out, or give the model a project of its own.'
+    );
   end if;
 
   insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark, row_count, duration)
@@ -168,8 +186,12 @@ begin
           tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
         );
       exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
-        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
-          hint = 'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, threshold or categories, missing_left, left_node and right_node.';
+        perform common.refuse(
+          'CF009',
+          format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
+          'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, '
+            || 'threshold or categories, missing_left, left_node and right_node.'
+        );
       end;
       select format('tree %s, node %s', node.tree, node.node)
       into v_wrong
@@ -194,8 +216,8 @@ begin
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ));
       if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', left(v_wrong, 100)),
-          hint = 'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.';
+        perform common.refuse('CF009', format('the trees do not hang together at %s', left(v_wrong, 100)),
+          'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.');
       end if;
     when 'embeddings' then
       begin
@@ -204,9 +226,10 @@ begin
         from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
       exception
         when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
-          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 100)), hint = 'An embedding has side, key and embedding, a list of numbers.';
+          perform common.refuse('CF009', format('an embedding is not sound: %s', left(sqlerrm, 100)),
+            'An embedding has side, key and embedding, a list of numbers.');
         when unique_violation then
-          raise exception using errcode = 'CF009', message = 'an embedding is listed twice', hint = 'Keys are unique on each side.';
+          perform common.refuse('CF009', 'an embedding is listed twice', 'Keys are unique on each side.');
       end;
       select format('vectors of %s and of %s numbers', min(vector_dims(embedding)), max(vector_dims(embedding)))
       into v_wrong
@@ -214,7 +237,7 @@ begin
       where model_id = v_model_id
       having min(vector_dims(embedding)) <> max(vector_dims(embedding));
       if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = v_wrong, hint = 'All vectors of a model have the same length.';
+        perform common.refuse('CF009', v_wrong, 'All vectors of a model have the same length.');
       end if;
     when 'scores' then
       begin
@@ -223,12 +246,14 @@ begin
         from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
       exception
         when not_null_violation or invalid_text_representation or invalid_parameter_value then
-          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 100)), hint = 'A score has keys, a list of strings, and score, a number.';
+          perform common.refuse('CF009', format('a score is not sound: %s', left(sqlerrm, 100)),
+            'A score has keys, a list of strings, and score, a number.');
         when unique_violation then
-          raise exception using errcode = 'CF009', message = 'a key has two scores', hint = 'Keys are unique.';
+          perform common.refuse('CF009', 'a key has two scores', 'Keys are unique.');
       end;
       if exists (select from ml.score where model_id = v_model_id and cardinality(keys) <> jsonb_array_length(document -> 'features')) then
-        raise exception using errcode = 'CF009', message = 'a score has another number of keys than the model', hint = 'Give one value for each of the features.';
+        perform common.refuse('CF009', 'a score has another number of keys than the model',
+          'Give one value for each of the features.');
       end if;
     else
       null;

@@ -19,8 +19,14 @@ begin
     v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
   end loop;
   if cardinality(v_in_force) < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no version to go back to', left(project, 100)),
-      hint = case when v_in_force = '{}' then 'None was ever in force.' else 'The one in force is the oldest; put another in force with ml.deploy.' end;
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no version to go back to', left(project, 100)),
+      case
+        when v_in_force = '{}' then 'None was ever in force.'
+        else 'The one in force is the oldest; put another in force with ml.deploy.'
+      end
+    );
   end if;
   perform ml._deploy(v_in_force[cardinality(v_in_force) - 1], 'rollback');
   return (select model.version from ml.model where model.model_id = v_in_force[cardinality(v_in_force) - 1]);

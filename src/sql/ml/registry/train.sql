@@ -8,12 +8,18 @@ declare
   v_unknown text;
 begin
   if parameters is null or jsonb_typeof(parameters) <> 'object' then
-    raise exception using errcode = 'CF001', message = 'the parameters are no JSON object', hint = 'Give {"num_trees": 300} or {}.';
+    perform common.refuse('CF001', 'the parameters are no JSON object', 'Give {"num_trees": 300} or {}.');
   end if;
   select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
   if v_unknown is not null then
-    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', left(v_unknown, 100)),
-      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name)));
+    perform common.refuse(
+      'CF001',
+      format('there is no parameter "%s"', left(v_unknown, 100)),
+      coalesce(
+        'Did you mean "' || common.nearest_name(v_unknown, allowed) || '"?',
+        (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name))
+      )
+    );
   end if;
   return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
 end;
@@ -79,11 +85,11 @@ set client_min_messages to warning
 set extra_float_digits to 1
 as $$
 declare
-  v_relation constant regclass := ml._relation(source_table);
+  v_relation constant regclass := common.relation(source_table);
   v_output constant text := ml._temporary('_ml_linear');
   v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
   v_options text;
-  v_inputs text[] := array(select ml._numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
+  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
   v_means float8[];
   v_deviations float8[];
   v_used int[];
@@ -101,7 +107,8 @@ begin
   -- What is missing counts as the mean; what does not vary says nothing.
   v_used := array(select place from generate_series(1, cardinality(names)) as place where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
   if v_used = '{}' then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(names, ', '));
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(names, ', ')));
   end if;
   select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place], v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
   into v_design
@@ -189,14 +196,24 @@ declare
   v_counts record;
 begin
   if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
+    perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
+      'Choose regression or classification.');
   elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
     or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
-      hint = format('Choose gbm (boosted trees), elastic_net or %s.', case task when 'regression' then 'linregr' else 'logregr' end);
+    perform common.refuse(
+      'CF001',
+      format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
+      format(
+        'Choose gbm (boosted trees), elastic_net or %s.',
+        case task when 'regression' then 'linregr' else 'logregr' end
+      )
+    );
   elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
-      hint = 'Choose none, platt or isotonic; the last two make probabilities.';
+    perform common.refuse(
+      'CF001',
+      format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
+      'Choose none, platt or isotonic; the last two make probabilities.'
+    );
   end if;
   execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
   v_listed := ml._divide(
@@ -210,11 +227,12 @@ begin
     v_rows
   ) into v_counts;
   if task = 'classification' and v_counts.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
+    perform common.refuse('CF001', format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class),
+      'Give a boolean or 0 and 1, or choose regression.');
   end if;
   if v_counts.seen = 0 or v_counts.held = 0 then
-    raise exception using errcode = 'CF004', message = format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
-      hint = 'Both parts need rows with a label.';
+    perform common.refuse('CF004', format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
+      'Both parts need rows with a label.');
   end if;
 
   if algorithm = 'gbm' then
@@ -245,7 +263,7 @@ begin
         select format('%I.%I', namespace.nspname, class.relname)
         from pg_catalog.pg_class as class
         join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-        where class.oid = ml._relation(train.source_table)
+        where class.oid = common.relation(train.source_table)
       ),
       'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
       'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,

@@ -48,7 +48,7 @@ begin
       -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
       (
         select quote_ident(named)
-        from unnest(ml._columns(v_relation)) as named
+        from unnest(common.columns(v_relation)) as named
         where v_deployed.label in (named, quote_ident(named))
         limit 1
       )

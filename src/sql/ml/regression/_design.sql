@@ -28,24 +28,34 @@ declare
   v_name text := coalesce(substring(message from '"([^"]*)"'), substring(message from 'column ([^ ]+) '));
 begin
   if state = '42703' then
-    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, left(v_name, 100)),
-      hint = coalesce(
-        format('Did you mean "%s"?', ml._nearest(v_name, ml._columns(relation))),
-        format('Its columns are %s.', array_to_string(ml._columns(relation), ', '))
-      );
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no column "%s"', relation, left(v_name, 100)),
+      coalesce(
+        format('Did you mean "%s"?', common.nearest_name(v_name, common.columns(relation))),
+        format('Its columns are %s.', array_to_string(common.columns(relation), ', '))
+      )
+    );
   elsif state = '42501' then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
-      hint = 'Ask its owner for select.';
+    perform common.refuse(
+      'CF005',
+      format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
+      'Ask its owner for select.'
+    );
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
-    raise exception using errcode = 'CF007',
-      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
-      hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
+    perform common.refuse(
+      'CF007',
+      format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
+      'Use other units, so that the columns lie between 1e-100 and 1e100.'
+    );
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
-    raise exception using errcode = 'CF001',
-      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
-      hint = 'Give columns, or one SQL expression over the columns of one row.';
+    perform common.refuse(
+      'CF001',
+      format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
+      'Give columns, or one SQL expression over the columns of one row.'
+    );
   end if;
-  raise exception using errcode = left(state, 5), message = left(message, 300);
+  perform common.refuse(left(state, 5), left(message, 300));
 end;
 $$;
 
@@ -93,10 +103,10 @@ language plpgsql
 as $$
 declare
   v_numbers constant regtype[] := '{boolean, smallint, integer, bigint, real, double precision, numeric}';
-  v_relation constant regclass := ml._relation(source_table);
+  v_relation constant regclass := common.relation(source_table);
   v_alias constant text := (select quote_ident(relname) from pg_catalog.pg_class where oid = v_relation);
-  v_groups constant text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_y_type constant regtype := ml._expression(dependent_varname, v_relation, 'dependent variable');
+  v_groups constant text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_y_type constant regtype := common.expression_type(dependent_varname, v_relation, 'dependent variable');
   v_inside constant text := substring(btrim(independent_varname, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');
   v_elements text[];
   v_element text;
@@ -106,32 +116,36 @@ declare
   v_array text;
   v_width integer;
 begin
-  if cardinality(ml._split(dependent_varname)) > 1 then
-    raise exception using errcode = 'CF001',
-      message = format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
-      hint = 'Name one column, or one expression.';
+  if cardinality(common.split_expressions(dependent_varname)) > 1 then
+    perform common.refuse(
+      'CF001',
+      format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
+      'Name one column, or one expression.'
+    );
   end if;
-  perform ml._numeric_expression(dependent_varname, v_relation, 'dependent variable');
+  perform common.numeric_expression(dependent_varname, v_relation, 'dependent variable');
   -- array[a, b + c] is taken apart, so that the sums are over plain expressions and no array is built a million times;
   -- array[a] || array[b] only looks like one, which its brackets give away
   begin
-    v_elements := ml._split(v_inside);
+    v_elements := common.split_expressions(v_inside);
   exception when sqlstate 'CF001' then
     v_elements := null;
   end;
   if v_elements is not null then
     foreach v_element in array v_elements loop
-      perform ml._numeric_expression(v_element, v_relation, 'independent variable');
-      v_types := v_types || ml._expression(v_element, v_relation, 'independent variable');
+      perform common.numeric_expression(v_element, v_relation, 'independent variable');
+      v_types := v_types || common.expression_type(v_element, v_relation, 'independent variable');
     end loop;
     v_width := cardinality(v_elements);
   else
-    if cardinality(ml._split(independent_varname)) > 1 then
-      raise exception using errcode = 'CF001',
-        message = format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
-        hint = format('Write array[%s].', left(independent_varname, 100));
+    if cardinality(common.split_expressions(independent_varname)) > 1 then
+      perform common.refuse(
+        'CF001',
+        format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
+        format('Write array[%s].', left(independent_varname, 100))
+      );
     end if;
-    v_x_type := ml._expression(independent_varname, v_relation, 'independent variable');
+    v_x_type := common.expression_type(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
       return ml._design(source_table, dependent_varname, format('array[%s]', independent_varname), grouping_cols);
     end if;
@@ -141,9 +155,15 @@ begin
     left join pg_catalog.pg_type as element on element.oid = type.typelem and type.typcategory = 'A'
     where type.oid = v_x_type;
     if v_element_type is null or v_element_type <> all (v_numbers) or v_element_type = 'boolean'::regtype then
-      raise exception using errcode = 'CF001',
-        message = format('independent variable: "%s" is of type %s, an array of numbers is due', left(independent_varname, 100), v_x_type),
-        hint = 'Write array[1, x1, x2], or name a column of type float8[].';
+      perform common.refuse(
+        'CF001',
+        format(
+          'independent variable: "%s" is of type %s, an array of numbers is due',
+          left(independent_varname, 100),
+          v_x_type
+        ),
+        'Write array[1, x1, x2], or name a column of type float8[].'
+      );
     end if;
     v_array := format('((%s)::%s[])', independent_varname, v_element_type);
     v_types := array[v_element_type];
@@ -158,13 +178,13 @@ begin
       ) as probe
     );
     if v_width is null then
-      raise exception using errcode = 'CF004', message = format('"%s" has no row with an independent variable', v_relation),
-        hint = 'Train on a table with rows.';
+      perform common.refuse('CF004', format('"%s" has no row with an independent variable', v_relation),
+        'Train on a table with rows.');
     end if;
   end if;
   if v_width > 250 or v_width = 0 then
-    raise exception using errcode = 'CF008', message = format('%s independent variables; 1 to 250 can be fitted', v_width),
-      hint = 'Choose some, or project them first with ml.pca_train.';
+    perform common.refuse('CF008', format('%s independent variables; 1 to 250 can be fitted', v_width),
+      'Choose some, or project them first with ml.pca_train.');
   end if;
 
   return ml._standardized(jsonb_build_object(
@@ -458,13 +478,15 @@ begin
       v_relation
     ) as found
   );
-  raise exception using errcode = 'CF001',
-    message = case
+  perform common.refuse(
+    'CF001',
+    case
       when v_row is null then format('a sum over "%s" is not finite', v_relation)
       when v_row ~ 'instead of' then format('row (%s) of "%s"', v_row, v_relation)
       else format('row (%s) of "%s" holds NaN or infinity', v_row, v_relation)
     end,
-    hint = 'Only finite numbers can be fitted; make the others null to have their rows skipped.';
+    'Only finite numbers can be fitted; make the others null to have their rows skipped.'
+  );
 end;
 $$;
 
@@ -591,14 +613,17 @@ begin
   end if;
   execute format(
     'create table %s as select %s from jsonb_to_record(%L) as summary (%s)',
-    ml._suffixed(out_table, '_summary'),
+    common.companion_table(out_table, '_summary'),
     (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position)
       from unnest(string_to_array(summary_columns, ',')) with ordinality as column_definition (part, position)),
     summary, summary_columns
   );
 exception when duplicate_column or ambiguous_column then
-  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
-    hint = format('Rename it in a view; the output columns are %s.', left(v_names, 500));
+  perform common.refuse(
+    'CF001',
+    format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
+    format('Rename it in a view; the output columns are %s.', left(v_names, 500))
+  );
 end;
 $$;
 

@@ -363,8 +363,8 @@ begin
     end loop;
   end loop;
   if keys = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(design ->> 'relation', 100)),
-      hint = 'Train on a table with rows.';
+    perform common.refuse('CF004', format('"%s" has no rows', left(design ->> 'relation', 100)),
+      'Train on a table with rows.');
   end if;
 
   for place in 1..v_width loop
@@ -466,18 +466,28 @@ begin
     if v_first.row_counts[g] = 0 then
       v_failure[g] := 'no row without a null';
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
-      raise exception using errcode = 'CF001',
-        message = format(
+      perform common.refuse(
+        'CF001',
+        format(
           'the dependent variable "%s" holds %s, a class is 0 or 1',
-          left(design ->> 'y', 100), case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+          left(design ->> 'y', 100),
+          case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
         ),
-        hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
     elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0 or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, which family %s can not have', left(design ->> 'y', 100), v_first.sums[4 * g - 2], left(family, 100)),
-        hint = case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end;
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, which family %s can not have',
+          left(design ->> 'y', 100),
+          v_first.sums[4 * g - 2],
+          left(family, 100)
+        ),
+        case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end
+      );
     elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
       v_failure[g] := 'every count is 0, so it holds one class only';
     elsif v_first.row_counts[g] < v_width then
@@ -486,9 +496,11 @@ begin
     v_done[g] := v_failure[g] is not null;
   end loop;
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
-    raise exception using errcode = 'CF001',
-      message = format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
-      hint = 'Use link=identity.';
+    perform common.refuse(
+      'CF001',
+      format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
+      'Use link=identity.'
+    );
   end if;
 
   -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own value.

@@ -22,7 +22,7 @@ declare
   v_family constant text := case when v_linear then 'gaussian' else 'binomial' end;
   v_link constant text := case when v_linear then 'identity' else 'logit' end;
   v_clustered constant boolean := method like 'clustered%';
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_settled jsonb;
   v_width integer;
@@ -55,10 +55,10 @@ begin
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
-      raise exception using errcode = 'CF001', message = 'no cluster column is named',
-        hint = 'Name the columns whose values make a cluster, such as ''course_id''.';
+      perform common.refuse('CF001', 'no cluster column is named',
+        'Name the columns whose values make a cluster, such as ''course_id''.');
     end if;
-    v_design := v_design || jsonb_build_object('clusters', to_jsonb(ml._column_list((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
+    v_design := v_design || jsonb_build_object('clusters', to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
   end if;
   for v_fit in select * from ml._glm_fits(v_design - 'clusters', v_family, v_link, max_iter, tolerance) loop
     v_rows := v_rows + v_fit.row_count;

@@ -14,26 +14,26 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model constant regclass := ml._relation(model_table);
-  v_data constant regclass := ml._relation(source_table);
-  v_id constant text := ml._column(v_data, id_col_name, 'id column');
-  v_output constant text := ml._output(output_table);
+  v_model constant regclass := common.relation(model_table);
+  v_data constant regclass := common.relation(source_table);
+  v_id constant text := common.column_name(v_data, id_col_name, 'id column');
+  v_output constant text := common.output_table(output_table);
   v_kind constant text := lower(coalesce(pred_type, 'linear_predictors'));
   v_x text;
   v_means float8[];
   v_coef float8[];
 begin
   if v_kind not in ('linear_predictors', 'risk', 'terms') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(pred_type, 100)),
-      hint = 'Give linear_predictors, risk or terms.';
+    perform common.refuse('CF001', format('there is no type "%s"', left(pred_type, 100)),
+      'Give linear_predictors, risk or terms.');
   elsif lower(coalesce(reference, 'overall')) <> 'overall' then
-    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', left(reference, 100)),
-      hint = 'Predictions are centred on the mean of all rows of the training: overall.';
+    perform common.refuse('CF001', format('there is no reference "%s"', left(reference, 100)),
+      'Predictions are centred on the mean of all rows of the training: overall.');
   end if;
   begin
     execute format(
       'select summary.independent_variable, summary.means, model.coef from %s as summary, %s as model',
-      ml._relation((
+      common.relation((
         select format('%I.%I', namespace.nspname, class.relname || '_summary')
         from pg_catalog.pg_class as class
         join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -42,10 +42,10 @@ begin
       v_model
     ) into v_x, v_means, v_coef;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
-      hint = 'Name its output table.';
+    perform common.refuse('CF001', format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
+      'Name its output table.');
   end;
-  perform ml._expression(v_x, v_data, 'independent variable');
+  perform common.expression_type(v_x, v_data, 'independent variable');
   execute format(
     'create table %s as select %s, %s as predicted_value from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated',
     v_output,

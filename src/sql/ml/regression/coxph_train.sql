@@ -103,7 +103,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(output_table, array['_summary']);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_options constant jsonb := ml._options(optimizer_params, '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}', 'optimizer_params');
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
@@ -137,19 +137,19 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
-      hint = 'Give ties=breslow or ties=efron.';
+    perform common.refuse('CF001', format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
+      'Give ties=breslow or ties=efron.');
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use newton.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use newton.');
   end if;
   -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
   v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
-  if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
+  if common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
-    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
-      hint = 'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.';
+    perform common.refuse('CF001', format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
+      'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.');
   end if;
   v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
   v_first := ml._settled(v_design);

@@ -11,7 +11,8 @@ begin
     when 'gaussian', 'linear' then return ml.elastic_net_gaussian_predict(coefficients, intercept, ind_var);
     when 'binomial', 'logistic' then return (ml.elastic_net_binomial_prob(coefficients, intercept, ind_var) > 0.5)::int;
     else
-      raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)), hint = 'Give gaussian or binomial.';
+      perform common.refuse('CF001', format('there is no family "%s"', left(regress_family, 100)),
+        'Give gaussian or binomial.');
   end case;
 end;
 $$;

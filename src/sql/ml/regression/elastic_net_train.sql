@@ -121,9 +121,11 @@ begin
       v_failure[g] := 'no row without a null';
       continue;
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
-        hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
+      perform common.refuse(
+        'CF001',
+        format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
       continue;
@@ -294,27 +296,27 @@ create or replace function ml._elastic_net_design(
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := ml._relation(tbl_source);
-  v_excluded constant text[] := ml._column_list(v_relation, excluded, 'excluded columns');
-  v_groups constant text[] := ml._column_list(v_relation, grouping_col, 'grouping columns');
+  v_relation constant regclass := common.relation(tbl_source);
+  v_excluded constant text[] := common.column_names(v_relation, excluded, 'excluded columns');
+  v_groups constant text[] := common.column_names(v_relation, grouping_col, 'grouping columns');
   v_inside text;
 begin
   if btrim(col_ind_var) = '*' then
     features := array(
       select quote_ident(name)
-      from unnest(ml._columns(v_relation)) with ordinality as list (name, nth)
+      from unnest(common.columns(v_relation)) with ordinality as list (name, nth)
       where quote_ident(name) <> all (v_excluded || v_groups) and quote_ident(name) <> btrim(col_dep_var) and name <> btrim(col_dep_var)
       order by nth
     );
     if features = '{}' then
-      raise exception using errcode = 'CF001', message = format('"%s" has no other column', left(tbl_source, 100)),
-        hint = 'Name the independent variables.';
+      perform common.refuse('CF001', format('"%s" has no other column', left(tbl_source, 100)),
+        'Name the independent variables.');
     end if;
   else
-    perform ml._expression(col_ind_var, v_relation, 'independent variable');
+    perform common.expression_type(col_ind_var, v_relation, 'independent variable');
     v_inside := substring(btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');
     begin
-      features := ml._split(v_inside);
+      features := common.split_expressions(v_inside);
     exception when sqlstate 'CF001' then
       features := null;
     end;
@@ -358,7 +360,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(tbl_result, array['_summary']);
+  v_output text := common.output_table(tbl_result, array['_summary']);
   v_options jsonb := ml._options(optimizer_params, '{n_folds, n_lambdas, lambda_value, alpha, validation_result, warmup, max_iter, tolerance}', 'optimizer_params');
   v_folds constant integer := ml._number(v_options, 'n_folds', 0, 0, 100);
   v_family constant text := case lower(regress_family) when 'gaussian' then 'gaussian' when 'linear' then 'gaussian' when 'binomial' then 'binomial' when 'logistic' then 'binomial' end;
@@ -375,29 +377,27 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)),
-      hint = 'Give gaussian (or linear), or binomial (or logistic).';
+    perform common.refuse('CF001', format('there is no family "%s"', left(regress_family, 100)),
+      'Give gaussian (or linear), or binomial (or logistic).');
   elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.');
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
-    raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')),
-      hint = 'Give 0 (ridge) to 1 (lasso).';
+    perform common.refuse('CF001', format('alpha is %s', coalesce(alpha::text, 'null')),
+      'Give 0 (ridge) to 1 (lasso).');
   elsif v_folds = 0 and (lambda_value is null or not lambda_value >= 0 or lambda_value = 'Infinity') then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda_value::text, 'null')),
-      hint = 'Give 0 or more.';
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda_value::text, 'null')), 'Give 0 or more.');
   elsif v_folds = 1 then
-    raise exception using errcode = 'CF001', message = 'n_folds is 1', hint = 'Give 2 or more folds, or none for a given lambda.';
+    perform common.refuse('CF001', 'n_folds is 1', 'Give 2 or more folds, or none for a given lambda.');
   end if;
   v_made := ml._elastic_net_design(tbl_source, col_dep_var, col_ind_var, grouping_col, excluded);
 
   if v_folds > 1 then
     if grouping_col is not null then
-      raise exception using errcode = 'CF001', message = 'cross-validation can not be grouped',
-        hint = 'Train each group on a view of its own.';
+      perform common.refuse('CF001', 'cross-validation can not be grouped', 'Train each group on a view of its own.');
     end if;
     if v_options ->> 'validation_result' is not null then
-      v_validation := ml._output(v_options ->> 'validation_result');
+      v_validation := common.output_table(v_options ->> 'validation_result');
     end if;
     v_chosen := ml._elastic_net_cross_validation(
       v_made.design, v_family,
@@ -492,8 +492,8 @@ begin
   end;
   if v_values is null or v_values = '{}' or exists (select
     from unnest(v_values) as value where value is null or not value between smallest and largest) then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), left(list, 100)),
-      hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
+    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), left(list, 100)),
+      format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest));
   end if;
   return v_values;
 end;

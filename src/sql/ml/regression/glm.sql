@@ -9,14 +9,17 @@ declare
   v_option text;
   v_name text;
 begin
-  foreach v_option in array coalesce(ml._split(nullif(btrim(options), '')), '{}') loop
+  foreach v_option in array coalesce(common.split_expressions(nullif(btrim(options), '')), '{}') loop
     v_name := lower(btrim(split_part(v_option, '=', 1)));
     if position('=' in v_option) = 0 or v_name <> all (allowed) then
-      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
-        hint = coalesce(
-          format('Did you mean "%s"?', ml._nearest(v_name, allowed)),
+      perform common.refuse(
+        'CF001',
+        format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
+        coalesce(
+          format('Did you mean "%s"?', common.nearest_name(v_name, allowed)),
           format('Give name=value pairs with commas between; the names are %s.', array_to_string(allowed, ', '))
-        );
+        )
+      );
     end if;
     v_result := v_result || jsonb_build_object(v_name, btrim(substr(v_option, position('=' in v_option) + 1), ' "'''));
   end loop;
@@ -46,8 +49,8 @@ begin
     null;
   end;
   if v_value is null or not v_value between smallest and largest then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), options ->> name),
-      hint = format('Give a number from %s to %s.', smallest, largest);
+    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), options ->> name),
+      format('Give a number from %s to %s.', smallest, largest));
   end if;
   return v_value;
 end;
@@ -161,7 +164,7 @@ declare
     "gaussian": ["identity", "log", "inverse"], "binomial": ["logit", "probit"], "poisson": ["log", "identity", "sqrt"],
     "gamma": ["inverse", "identity", "log"], "inverse_gaussian": ["sqr_inverse", "log", "identity", "inverse"]
   }';
-  v_output text := ml._output(model_table, array['_summary']);
+  v_output text := common.output_table(model_table, array['_summary']);
   v_family_params constant jsonb := ml._options(family_params, '{family, link}', 'family_params');
   v_options constant jsonb := ml._options(optim_params, '{max_iter, optimizer, tolerance}', 'optim_params');
   v_family constant text := lower(v_family_params ->> 'family');
@@ -183,15 +186,20 @@ declare
   v_likelihood float8;
 begin
   if v_family is null or not v_links ? v_family then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', coalesce(v_family, '')),
-      hint = 'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.';
+    perform common.refuse('CF001', format('there is no family "%s"', coalesce(v_family, '')),
+      'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.');
   elsif not v_links -> v_family ? v_link then
-    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
-      hint = format('Its links are %s.', (select string_agg(name, ', ')
-        from jsonb_array_elements_text(v_links -> v_family) as name));
+    perform common.refuse(
+      'CF001',
+      format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
+      format(
+        'Its links are %s.',
+        (select string_agg(name, ', ') from jsonb_array_elements_text(v_links -> v_family) as name)
+      )
+    );
   elsif coalesce(lower(v_options ->> 'optimizer'), 'irls') <> 'irls' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use irls.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use irls.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);
   v_width := (v_design ->> 'width')::int;

@@ -18,8 +18,8 @@ begin
     when 'sqr_inverse' then return case when v_eta > 0 then 1 / sqrt(v_eta) end;
     when 'sqrt' then return v_eta * v_eta;
     else
-      raise exception using errcode = 'CF001', message = format('there is no link "%s"', left(link, 100)),
-        hint = 'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.';
+      perform common.refuse('CF001', format('there is no link "%s"', left(link, 100)),
+        'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.');
   end case;
 end;
 $$;

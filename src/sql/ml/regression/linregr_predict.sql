@@ -10,9 +10,11 @@ declare
   v_sum float8 := 0;
 begin
   if cardinality(coef) <> cardinality(col_ind) then
-    raise exception using errcode = 'CF001',
-      message = format('%s coefficients, but %s independent variables', cardinality(coef), cardinality(col_ind)),
-      hint = 'Give the same array as in training, the constant 1 included.';
+    perform common.refuse(
+      'CF001',
+      format('%s coefficients, but %s independent variables', cardinality(coef), cardinality(col_ind)),
+      'Give the same array as in training, the constant 1 included.'
+    );
   end if;
   for i in 1..cardinality(coef) loop
     v_sum := v_sum + coef[i] * col_ind[i];

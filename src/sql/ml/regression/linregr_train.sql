@@ -138,14 +138,18 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
-      hint = 'A model needs at least as many rows without nulls as it has columns.';
+    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
+      'A model needs at least as many rows without nulls as it has columns.');
   elsif failure ~ 'one class only|of the . categories' then
-    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
-      hint = 'Both classes must occur among the rows without nulls.';
+    perform common.refuse('CF004', format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
+      'Both classes must occur among the rows without nulls.');
   end if;
-  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
-    hint = 'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or ml.ridge_train.';
+  perform common.refuse(
+    'CF007',
+    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
+    'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small '
+      || 'lambda_value, or ml.ridge_train.'
+  );
 end;
 $$;
 
@@ -275,7 +279,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width integer := (v_design ->> 'width')::int;
   v_result jsonb[] := '{}';
@@ -322,8 +326,8 @@ begin
     );
   end loop;
   if v_result = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(v_design ->> 'relation', 100)),
-      hint = 'Train on a table with rows.';
+    perform common.refuse('CF004', format('"%s" has no rows', left(v_design ->> 'relation', 100)),
+      'Train on a table with rows.');
   elsif v_fits = '{}' then
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
   end if;

@@ -17,7 +17,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_result jsonb[] := '{}';
   v_rows bigint := 0;
@@ -29,8 +29,8 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   for v_fit in select * from ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance) loop
@@ -118,11 +118,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if max_iter is null or max_iter < 1 then
-    raise exception using errcode = 'CF001', message = format('max_iter is %s', coalesce(max_iter::text, 'null')),
-      hint = 'Give 1 or more.';
+    perform common.refuse('CF001', format('max_iter is %s', coalesce(max_iter::text, 'null')), 'Give 1 or more.');
   elsif tolerance is null or not tolerance >= 0 or tolerance = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('tolerance is %s', coalesce(tolerance::text, 'null')),
-      hint = 'Give 0 or more, such as 0.0001.';
+    perform common.refuse('CF001', format('tolerance is %s', coalesce(tolerance::text, 'null')),
+      'Give 0 or more, such as 0.0001.');
   end if;
 end;
 $$;

@@ -42,10 +42,10 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model constant regclass := ml._relation(model_table);
-  v_data constant regclass := ml._relation(new_data_table);
-  v_id constant text := ml._column(v_data, id_col_name, 'id column');
-  v_output constant text := ml._output(output_table);
+  v_model constant regclass := common.relation(model_table);
+  v_data constant regclass := common.relation(new_data_table);
+  v_id constant text := common.column_name(v_data, id_col_name, 'id column');
+  v_output constant text := common.output_table(output_table);
   v_kind constant text := lower(coalesce(type, 'response'));
   v_x text;
   v_categories integer[];
@@ -53,8 +53,8 @@ declare
   v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(type, 100)),
-      hint = 'Give response for the category, or prob for a probability of each.';
+    perform common.refuse('CF001', format('there is no type "%s"', left(type, 100)),
+      'Give response for the category, or prob for a probability of each.');
   end if;
   begin
     execute format(
@@ -66,7 +66,7 @@ begin
       from %s
       where coef is not null
       $statement$,
-      ml._relation((
+      common.relation((
         select format('%I.%I', namespace.nspname, class.relname || '_summary')
         from pg_catalog.pg_class as class
         join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -75,14 +75,14 @@ begin
       v_model
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
-      hint = 'Name its output table.';
+    perform common.refuse('CF001', format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
+      'Name its output table.');
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
-    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', left(model_table, 100)),
-      hint = 'Put the rows of one group into a view of its own, and predict with that.';
+    perform common.refuse('CF001', format('"%s" holds one model a group', left(model_table, 100)),
+      'Put the rows of one group into a view of its own, and predict with that.');
   end if;
-  perform ml._expression(v_x, v_data, 'independent variable');
+  perform common.expression_type(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
     select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
     from jsonb_array_elements(v_coefs) with ordinality as list (coef, nth)

@@ -147,32 +147,41 @@ begin
     order by part.sums[1]
   loop
     if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, a category is a whole number', left(design ->> 'y', 100), v_part.category),
-        hint = 'Number the categories 0, 1, 2, …';
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, a category is a whole number',
+          left(design ->> 'y', 100),
+          v_part.category
+        ),
+        'Number the categories 0, 1, 2, …'
+      );
     end if;
     if not v_part.category::integer = any (v_found) then
       v_found := v_found || v_part.category::integer;
       if cardinality(v_found) > 100 then
-        raise exception using errcode = 'CF008',
-          message = format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
-          hint = 'Join rare categories, or use a regression for numbers.';
+        perform common.refuse(
+          'CF008',
+          format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
+          'Join rare categories, or use a regression for numbers.'
+        );
       end if;
     end if;
     v_present := v_present || jsonb_build_object(v_part.key, coalesce((v_present ->> v_part.key)::int, 0) + 1);
   end loop;
   if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
-    raise exception using errcode = 'CF002',
-      message = format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
-      hint = format('Its categories are %s.', array_to_string(v_found, ', '));
+    perform common.refuse(
+      'CF002',
+      format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
+      format('Its categories are %s.', array_to_string(v_found, ', '))
+    );
   end if;
   v_categories := array_remove(v_found, ref_category);
   v_count := cardinality(v_categories);
   v_all := v_size * v_count;
   if v_all > 120 then
-    raise exception using errcode = 'CF008',
-      message = format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
-      hint = 'At most 120 can be fitted; join rare categories.';
+    perform common.refuse('CF008', format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
+      'At most 120 can be fitted; join rare categories.');
   end if;
   for g in 1..v_groups loop
     v_failure[g] := coalesce(v_failure[g], case
@@ -310,7 +319,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(output_table, array['_summary']);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_options constant jsonb := ml._options(optimizer_params, '{max_iter, max_num_iterations, optimizer, precision, tolerance}', 'optimizer_params');
   v_max_iter constant integer := ml._number(v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1);
@@ -337,8 +346,8 @@ declare
   v_coefs jsonb;
 begin
   if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use irls (the same as newton).';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use irls (the same as newton).');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width := (v_design ->> 'width')::int;

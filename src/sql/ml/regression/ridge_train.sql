@@ -14,7 +14,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_first record;
   v_intercept integer;
@@ -39,8 +39,7 @@ declare
   v_result jsonb[] := '{}';
 begin
   if lambda is null or not lambda >= 0 or lambda = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
-      hint = 'Give 0 or more.';
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda::text, 'null')), 'Give 0 or more.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_first := ml._settled(v_design);

@@ -18,8 +18,8 @@ set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'Use irls (the same as newton).';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton).');
   end if;
   perform ml._sandwich('robust_variance_logregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance);
 end;

@@ -28,15 +28,15 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(training_table_name);
-  v_output text := ml._output(output_table_name, array['_summary']);
-  v_summary text := ml._suffixed(v_output, '_summary');
+  v_relation regclass := common.relation(training_table_name);
+  v_output text := common.output_table(output_table_name, array['_summary']);
+  v_summary text := common.companion_table(v_output, '_summary');
   v_id text;
   v_type regtype;
   v_classifies boolean;
   v_classes text[];
   v_dependent text;
-  v_weight text := case when weights is not null then ml._numeric_expression(weights, v_relation, 'weights') end;
+  v_weight text := case when weights is not null then common.numeric_expression(weights, v_relation, 'weights') end;
   v_features text[];
   v_usable int[];
   v_outputs int;
@@ -55,26 +55,41 @@ declare
   v_ks int[];
 begin
   if num_trees is null or num_trees not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('num_trees %s', coalesce(num_trees::text, 'null')), hint = 'Choose 1 to 10000 trees.';
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
   elsif max_depth is null or max_depth not between 1 and 30 then
-    raise exception using errcode = 'CF001', message = format('depth %s', coalesce(max_depth::text, 'null')), hint = 'Choose 1 to 30.';
+    perform common.refuse('CF001', format('depth %s', coalesce(max_depth::text, 'null')), 'Choose 1 to 30.');
   elsif min_split is null or min_split < 1 or min_bucket < 1 then
-    raise exception using errcode = 'CF001', message = format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')), hint = 'Both are 1 or more.';
+    perform common.refuse(
+      'CF001',
+      format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')),
+      'Both are 1 or more.'
+    );
   elsif cp is null or not (cp >= 0 and cp <= 1) then
-    raise exception using errcode = 'CF001', message = format('cp %s', coalesce(cp::text, 'null')), hint = 'The complexity parameter lies in 0..1; 0 prunes nothing.';
+    perform common.refuse('CF001', format('cp %s', coalesce(cp::text, 'null')),
+      'The complexity parameter lies in 0..1; 0 prunes nothing.');
   elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
-    raise exception using errcode = 'CF001', message = format('sample_ratio %s', sample_ratio), hint = 'Choose a share above 0, at most 1.';
+    perform common.refuse('CF001', format('sample_ratio %s', sample_ratio), 'Choose a share above 0, at most 1.');
   elsif num_random_features < 1 then
-    raise exception using errcode = 'CF001', message = format('num_random_features %s', num_random_features), hint = 'Choose 1 or more, or null for the usual number.';
+    perform common.refuse('CF001', format('num_random_features %s', num_random_features),
+      'Choose 1 or more, or null for the usual number.');
   end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_type := ml._expression(dependent_variable, v_relation, 'dependent variable');
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_type := common.expression_type(dependent_variable, v_relation, 'dependent variable');
   v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   v_criterion := lower(split_criterion);
   if v_criterion is null or v_criterion not in ('gini', 'entropy', 'misclassification', 'mse') then
-    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
+    perform common.refuse(
+      'CF001',
+      format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')),
+      'Choose gini, entropy or misclassification for classes; numbers use mse.'
+    );
   elsif v_classifies and v_criterion = 'mse' then
-    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
+    perform common.refuse(
+      'CF001',
+      format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type),
+      'Cast it to float8 for a regression, or choose gini.'
+    );
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
 
@@ -82,21 +97,30 @@ begin
     begin
       execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
     exception when others then
-      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)), hint = 'Give a column of classes or numbers.';
+      perform common.refuse(
+        'CF001',
+        format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)),
+        'Give a column of classes or numbers.'
+      );
     end;
     if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
       v_classes := array(select class from unnest(v_classes) as class order by class::bigint);
     end if;
     if cardinality(v_classes) > 100 then
-      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', left(dependent_variable, 100)), hint = 'Cast it to float8 when it is a number to predict.';
+      perform common.refuse('CF008', format('"%s" has more than 100 classes', left(dependent_variable, 100)),
+        'Cast it to float8 when it is a number to predict.');
     elsif cardinality(v_classes) = 1 then
-      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
+      perform common.refuse(
+        'CF004',
+        format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]),
+        'A classifier needs rows of two classes or more.'
+      );
     end if;
     v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
     v_outputs := cardinality(v_classes);
   else
     v_criterion := 'mse';
-    v_dependent := ml._numeric_expression(dependent_variable, v_relation, 'dependent variable');
+    v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
     v_outputs := 1;
   end if;
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, null, v_features, num_splits, seed);
@@ -106,13 +130,19 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
+    perform common.refuse(
+      'CF001',
+      format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)),
+      'Make them null to leave them out.'
+    );
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
+    perform common.refuse('CF004', format('the weights "%s" sum to 0', left(weights, 100)),
+      'At least one row must count.');
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(v_features, ', '));
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(v_features, ', ')));
   end if;
 
   execute format(
@@ -294,10 +324,10 @@ set jit to off
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array[method]);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
   v_classes text[] := array(select jsonb_array_elements_text(nullif(v_summary -> 'dependent_var_levels', 'null')));
   v_positions jsonb := (
     select jsonb_object_agg(name, position)
@@ -311,7 +341,8 @@ declare
   v_names text;
 begin
   if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')), hint = 'Choose response, or prob for classes.';
+    perform common.refuse('CF001', format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')),
+      'Choose response, or prob for classes.');
   end if;
   begin
     v_dependent := (parse_ident(v_dependent))[1];

@@ -66,10 +66,10 @@ declare
   v_inputs text[] := '{}';
 begin
   for v_position in 1..cardinality(features) loop
-    perform ml._expression(features[v_position], relation, 'feature');
+    perform common.expression_type(features[v_position], relation, 'feature');
     v_inputs := v_inputs || case
       when types[v_position] = 'category' then format('(%s)::text as x%s', features[v_position], v_position)
-      else format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(features[v_position], relation, 'feature'), v_position)
+      else format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(features[v_position], relation, 'feature'), v_position)
     end;
   end loop;
   return array_to_string(v_inputs, ', ');
@@ -89,7 +89,7 @@ language plpgsql
 stable
 as $$
 declare
-  v_model regclass := ml._relation(model_table);
+  v_model regclass := common.relation(model_table);
   v_summary text;
   v_row jsonb;
 begin
@@ -102,8 +102,11 @@ begin
     execute format('select to_jsonb(summary) from %s as summary limit 1', v_summary) into v_row;
   end if;
   if v_row is null or not coalesce(v_row ->> 'method' = any (methods), false) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
-      hint = format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100));
+    perform common.refuse(
+      'CF002',
+      format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
+      format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100))
+    );
   end if;
   return v_row;
 end;

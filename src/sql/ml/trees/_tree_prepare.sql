@@ -32,10 +32,11 @@ declare
   v_seen record;
 begin
   if max_bins is null or max_bins not between 2 and 500 then
-    raise exception using errcode = 'CF001', message = format('%s bins', coalesce(max_bins::text, 'null')), hint = 'Choose 2 to 500 bins; 64 is a good number.';
+    perform common.refuse('CF001', format('%s bins', coalesce(max_bins::text, 'null')),
+      'Choose 2 to 500 bins; 64 is a good number.');
   end if;
   if array_length(features, 1) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s features', array_length(features, 1)), hint = 'Trees take up to 1500 features.';
+    perform common.refuse('CF008', format('%s features', array_length(features, 1)), 'Trees take up to 1500 features.');
   end if;
   drop table if exists pg_temp._ml_tree_feature, pg_temp._ml_tree_source, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
   create temp table _ml_tree_feature (
@@ -48,14 +49,14 @@ begin
 
   foreach v_feature in array features loop
     v_position := v_position + 1;
-    v_type := ml._expression(v_feature, relation, 'feature');
+    v_type := common.expression_type(v_feature, relation, 'feature');
     if v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype, 'uuid'::regtype)
       or (select typtype = 'e' from pg_catalog.pg_type where oid = v_type) then
       insert into pg_temp._ml_tree_feature values (v_position, v_feature, true, null, null);
       v_columns := v_columns || format('(%s)::text as x%s', v_feature, v_position);
     else
       insert into pg_temp._ml_tree_feature values (v_position, v_feature, false, null, null);
-      v_columns := v_columns || format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(v_feature, relation, 'feature'), v_position);
+      v_columns := v_columns || format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_feature, relation, 'feature'), v_position);
     end if;
   end loop;
 
@@ -72,11 +73,12 @@ begin
   from pg_temp._ml_tree_source;
   v_rows := v_seen.count;
   if v_seen.training = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row to train on', relation),
-      hint = 'Rows need a dependent variable, and not all of them may be for validation.';
+    perform common.refuse('CF004', format('"%s" has no row to train on', relation),
+      'Rows need a dependent variable, and not all of them may be for validation.');
   end if;
   if v_seen.bad_weights > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have a negative or non-finite weight', v_seen.bad_weights), hint = 'Weights are finite and 0 or more.';
+    perform common.refuse('CF001', format('%s rows have a negative or non-finite weight', v_seen.bad_weights),
+      'Weights are finite and 0 or more.');
   end if;
 
   -- Quantiles of 100,000 rows are as good as those of all.
@@ -165,27 +167,29 @@ language plpgsql
 stable
 as $$
 declare
-  v_excluded text[] := ml._column_list(relation, list_of_features_to_exclude, 'features to exclude');
+  v_excluded text[] := common.column_names(relation, list_of_features_to_exclude, 'features to exclude');
   v_features text[];
 begin
   if list_of_features is null or btrim(list_of_features) = '' then
-    raise exception using errcode = 'CF001', message = 'the list of features is null or empty', hint = 'Name columns or expressions, separated by commas, or *.';
+    perform common.refuse('CF001', 'the list of features is null or empty',
+      'Name columns or expressions, separated by commas, or *.');
   end if;
   if btrim(list_of_features) = '*' then
     select array_agg(quote_ident(name) order by position)
     into v_features
-    from unnest(ml._columns(relation)) with ordinality as stored (name, position)
+    from unnest(common.columns(relation)) with ordinality as stored (name, position)
     where not quote_ident(name) = any (v_excluded)
       and not name = any (array_remove(others, null))
       and not quote_ident(name) = any (array_remove(others, null));
   else
     select array_agg(name order by position)
     into v_features
-    from unnest(ml._split(list_of_features)) with ordinality as part (name, position)
+    from unnest(common.split_expressions(list_of_features)) with ordinality as part (name, position)
     where not name = any (v_excluded);
   end if;
   if v_features is null then
-    raise exception using errcode = 'CF004', message = 'no feature is left', hint = 'Name at least one column that is neither the id, the dependent variable nor excluded.';
+    perform common.refuse('CF004', 'no feature is left',
+      'Name at least one column that is neither the id, the dependent variable nor excluded.');
   end if;
   return v_features;
 end;

@@ -27,21 +27,25 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(training_table_name);
+  v_relation regclass := common.relation(training_table_name);
   v_count int;
   v_classifies boolean;
 begin
   if nullif(btrim(grouping_cols), '') is not null then
-    raise exception using errcode = 'CF001', message = 'forests are not trained by group', hint = 'Train one model on a view of each group, or give the groups as a feature.';
+    perform common.refuse('CF001', 'forests are not trained by group',
+      'Train one model on a view of each group, or give the groups as a feature.');
   elsif num_permutations is not null then
-    raise exception using errcode = 'CF001', message = 'features are not permuted', hint = 'ml.get_var_importance gives the importance by impurity; leave num_permutations null.';
+    perform common.refuse('CF001', 'features are not permuted',
+      'ml.get_var_importance gives the importance by impurity; leave num_permutations null.');
   elsif null_handling_params is not null then
-    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', left(null_handling_params, 100)), hint = 'Missing values go the way that each split learned; leave it null.';
+    perform common.refuse('CF001', format('null_handling_params "%s"', left(null_handling_params, 100)),
+      'Missing values go the way that each split learned; leave it null.');
   elsif sample_ratio is null or seed is null then
-    raise exception using errcode = 'CF001', message = 'sample_ratio or seed is null', hint = 'Give a share above 0, at most 1, and any number as seed.';
+    perform common.refuse('CF001', 'sample_ratio or seed is null',
+      'Give a share above 0, at most 1, and any number as seed.');
   end if;
   v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, quote_ident(id_col_name), dependent_variable]));
-  v_classifies := ml._expression(dependent_variable, v_relation, 'dependent variable') not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
+  v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   perform ml._forest_train(
     'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
     'gini', null, num_trees,

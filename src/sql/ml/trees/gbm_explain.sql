@@ -178,10 +178,10 @@ set work_mem to '64MB'
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array['gbm']);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
   v_names text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_varnames'));
   v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
   v_rows bigint;
@@ -193,8 +193,11 @@ begin
   );
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
-    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
-      hint = 'Give the id of a row of the new data.';
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
+      'Give the id of a row of the new data.'
+    );
   end if;
 end;
 $$;

@@ -56,15 +56,18 @@ set jit to off
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array['gbm']);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
   v_type text := coalesce(type, case when v_summary ->> 'objective' = 'logistic' then 'prob' else 'response' end);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
 begin
   if v_type not in ('response', 'prob', 'raw') or (v_type = 'prob' and v_summary ->> 'objective' <> 'logistic') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
-      hint = 'Choose response, raw, or for a logistic model prob.';
+    perform common.refuse(
+      'CF001',
+      format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
+      'Choose response, raw, or for a logistic model prob.'
+    );
   end if;
   execute format(
     'create table %s as select id as %s, %s as prediction from (select %s as id, %s from %s offset 0) as input',

@@ -31,12 +31,12 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_summary']);
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_summary text;
   v_id text;
   v_dependent text;
-  v_weight text := case when weights is not null then ml._numeric_expression(weights, v_relation, 'weights') end;
+  v_weight text := case when weights is not null then common.numeric_expression(weights, v_relation, 'weights') end;
   v_objective text := objective;
   v_features text[];
   v_skipped bigint;
@@ -57,35 +57,59 @@ declare
   v_best_loss float8 := 'Infinity';
   v_nodes bigint;
 begin
-  v_summary := ml._suffixed(v_output, '_summary');
+  v_summary := common.companion_table(v_output, '_summary');
   if num_trees is null or num_trees not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('num_trees %s', coalesce(num_trees::text, 'null')), hint = 'Choose 1 to 10000 trees.';
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
   elsif learning_rate is null or not (learning_rate > 0 and learning_rate <= 1) then
-    raise exception using errcode = 'CF001', message = format('learning_rate %s', coalesce(learning_rate::text, 'null')), hint = 'Choose a number above 0, at most 1; 0.1 is usual.';
+    perform common.refuse('CF001', format('learning_rate %s', coalesce(learning_rate::text, 'null')),
+      'Choose a number above 0, at most 1; 0.1 is usual.');
   elsif max_depth is null or max_depth not between 1 and 16 then
-    raise exception using errcode = 'CF001', message = format('max_depth %s', coalesce(max_depth::text, 'null')), hint = 'Choose 1 to 16; boosting does well with 3 to 8.';
+    perform common.refuse('CF001', format('max_depth %s', coalesce(max_depth::text, 'null')),
+      'Choose 1 to 16; boosting does well with 3 to 8.');
   elsif min_rows is null or min_rows < 1 then
-    raise exception using errcode = 'CF001', message = format('min_rows %s', coalesce(min_rows::text, 'null')), hint = 'A leaf needs at least one row.';
+    perform common.refuse('CF001', format('min_rows %s', coalesce(min_rows::text, 'null')),
+      'A leaf needs at least one row.');
   elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
-    raise exception using errcode = 'CF001', message = format('lambda %s', coalesce(lambda::text, 'null')), hint = 'The penalty is a finite number, 0 or more.';
+    perform common.refuse('CF001', format('lambda %s', coalesce(lambda::text, 'null')),
+      'The penalty is a finite number, 0 or more.');
   elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
-    raise exception using errcode = 'CF001', message = format('gamma %s, min_child_weight %s', coalesce(gamma::text, 'null'), coalesce(min_child_weight::text, 'null')), hint = 'Both are finite and 0 or more.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'gamma %s, min_child_weight %s',
+        coalesce(gamma::text, 'null'),
+        coalesce(min_child_weight::text, 'null')
+      ),
+      'Both are finite and 0 or more.'
+    );
   elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null or not (feature_sample > 0 and feature_sample <= 1) then
-    raise exception using errcode = 'CF001', message = format('row_sample %s, feature_sample %s', coalesce(row_sample::text, 'null'), coalesce(feature_sample::text, 'null')), hint = 'Shares are above 0 and at most 1.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'row_sample %s, feature_sample %s',
+        coalesce(row_sample::text, 'null'),
+        coalesce(feature_sample::text, 'null')
+      ),
+      'Shares are above 0 and at most 1.'
+    );
   elsif early_stopping_rounds is not null and early_stopping_rounds < 1 then
-    raise exception using errcode = 'CF001', message = format('early_stopping_rounds %s', early_stopping_rounds), hint = 'Choose 1 or more, or null for no early stopping.';
+    perform common.refuse('CF001', format('early_stopping_rounds %s', early_stopping_rounds),
+      'Choose 1 or more, or null for no early stopping.');
   elsif seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give any number; the same seed gives the same model.';
+    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
   end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_dependent := ml._numeric_expression(dependent_variable, v_relation, 'dependent variable');
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
   if v_objective is null then
-    v_objective := case when ml._expression(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
+    v_objective := case when common.expression_type(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
   elsif v_objective not in ('squared_error', 'logistic') then
-    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', left(objective, 100)), hint = 'Choose squared_error or logistic.';
+    perform common.refuse('CF001', format('there is no objective "%s"', left(objective, 100)),
+      'Choose squared_error or logistic.');
   end if;
-  if validation is not null and ml._expression(validation, v_relation, 'validation') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', left(validation, 100)), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
+  if validation is not null and common.expression_type(validation, v_relation, 'validation') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('validation "%s" is not boolean', left(validation, 100)),
+      'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.');
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
@@ -99,19 +123,34 @@ begin
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
+    perform common.refuse(
+      'CF001',
+      format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)),
+      'Make them null to leave them out.'
+    );
   elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
+    perform common.refuse('CF004', format('the weights "%s" sum to 0', left(weights, 100)),
+      'At least one row must count.');
   elsif v_objective = 'logistic' and v_seen.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
+    perform common.refuse(
+      'CF001',
+      format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class),
+      'Give a boolean or 0 and 1, or choose squared_error.'
+    );
   elsif v_objective = 'logistic' and v_seen.least_trained = v_seen.greatest_trained then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
+    perform common.refuse(
+      'CF004',
+      format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained),
+      'A classifier needs rows of both classes to train on.'
+    );
   elsif validation is not null and v_seen.validation_count = 0 then
-    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', left(validation, 100)), hint = 'Give a condition that is true for some rows.';
+    perform common.refuse('CF004', format('no row is for validation: "%s"', left(validation, 100)),
+      'Give a condition that is true for some rows.');
   end if;
   execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(v_features, ', '));
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(v_features, ', ')));
   end if;
 
   if v_objective = 'logistic' then
@@ -181,8 +220,16 @@ begin
     perform ml._tree_grow(v_chosen, 1, 'newton', lambda, gamma, max_depth, min_rows, 0, min_child_weight, null, seed);
     execute 'select count(*) from pg_temp._ml_tree_node' into v_nodes;
     if v_nodes = 1 and v_tree = 1 then
-      raise exception using errcode = 'CF004', message = format('no feature splits the %s rows into better halves', v_seen.row_count - v_seen.validation_count),
-        hint = format('A leaf needs %s rows (min_rows), weight %s (min_child_weight) and a gain over %s (gamma).', min_rows, min_child_weight, gamma);
+      perform common.refuse(
+        'CF004',
+        format('no feature splits the %s rows into better halves', v_seen.row_count - v_seen.validation_count),
+        format(
+          'A leaf needs %s rows (min_rows), weight %s (min_child_weight) and a gain over %s (gamma).',
+          min_rows,
+          min_child_weight,
+          gamma
+        )
+      );
     end if;
     -- A tree that finds nothing to split will not find it the next time either, unless it looks at other rows or features.
     exit when v_nodes = 1 and row_sample = 1 and feature_sample = 1;

@@ -11,8 +11,8 @@ set extra_float_digits to 1
 as $$
 declare
   v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
 begin
   execute format(
     $query$

@@ -25,12 +25,14 @@ declare
   v_cp float8 := 0;
 begin
   if nullif(btrim(grouping_cols), '') is not null then
-    raise exception using errcode = 'CF001', message = 'trees are not trained by group', hint = 'Train one model on a view of each group, or give the groups as a feature.';
+    perform common.refuse('CF001', 'trees are not trained by group',
+      'Train one model on a view of each group, or give the groups as a feature.');
   end if;
   if nullif(btrim(pruning_params), '') is not null then
     v_cp := substring(pruning_params from '^\s*cp\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*$')::float8;
     if v_cp is null then
-      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', left(pruning_params, 100)), hint = 'Give the complexity parameter, such as cp=0.01.';
+      perform common.refuse('CF001', format('pruning_params "%s"', left(pruning_params, 100)),
+        'Give the complexity parameter, such as cp=0.01.');
     end if;
   end if;
   perform ml._forest_train(

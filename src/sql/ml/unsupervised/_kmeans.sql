@@ -21,7 +21,7 @@ declare
     join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
     where extension.extname = 'vector'
   );
-  v_type regtype := ml._expression(expr_point, relation, 'point');
+  v_type regtype := common.expression_type(expr_point, relation, 'point');
   v_array text;
   v_seen record;
   v_mean text;
@@ -31,7 +31,8 @@ begin
   elsif v_type = to_regtype(v_schema || '.vector') then
     v_array := format('(%s)::real[]::float8[]', expr_point);
   else
-    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', left(expr_point, 100), v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
+    perform common.refuse('CF001', format('point "%s" is of type %s', left(expr_point, 100), v_type),
+      'Give an array of numbers, such as array[a, b], or a vector.');
   end if;
   drop table if exists pg_temp._ml_point, pg_temp._ml_raw_point;
   execute format('create temp table _ml_raw_point on commit drop as select %s as point from %s where (%s) is not null', v_array, relation, expr_point);
@@ -42,13 +43,15 @@ begin
   into v_seen
   from pg_temp._ml_raw_point;
   if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no point', relation), hint = 'Rows need a point that is not null.';
+    perform common.refuse('CF004', format('"%s" has no point', relation), 'Rows need a point that is not null.');
   elsif v_seen.least <> v_seen.most or v_seen.least = 0 then
-    raise exception using errcode = 'CF001', message = format('points have %s to %s dimensions', v_seen.least, v_seen.most), hint = 'All points have the same number of dimensions.';
+    perform common.refuse('CF001', format('points have %s to %s dimensions', v_seen.least, v_seen.most),
+      'All points have the same number of dimensions.');
   elsif v_seen.holes > 0 or v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s points hold a null, NaN or infinity', v_seen.holes + v_seen.non_finite), hint = 'Leave such rows out or fill them.';
+    perform common.refuse('CF001', format('%s points hold a null, NaN or infinity', v_seen.holes + v_seen.non_finite),
+      'Leave such rows out or fill them.');
   elsif v_seen.most > 16000 then
-    raise exception using errcode = 'CF008', message = format('%s dimensions', v_seen.most), hint = 'A vector has up to 16,000.';
+    perform common.refuse('CF008', format('%s dimensions', v_seen.most), 'A vector has up to 16,000.');
   end if;
   select format('array[%s]', string_agg(format('%L::float8', case when centred then mean else 0 end), ', ' order by place))
   into v_mean
@@ -94,7 +97,8 @@ declare
   v_operator text := case v_name when 'squared_dist_norm2' then '<->' when 'dist_norm2' then '<->' when 'dist_norm1' then '<+>' when 'dist_angle' then '<=>' end;
 begin
   if v_operator is null then
-    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', left(v_name, 100)), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
+    perform common.refuse('CF001', format('there is no distance "%s"', left(v_name, 100)),
+      'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.');
   end if;
   return (
     select string_agg(
@@ -170,15 +174,19 @@ declare
   v_result ml.kmeans_result;
 begin
   if k is null or k not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('k %s', coalesce(k::text, 'null')), hint = 'Choose 1 to 1000 clusters.';
+    perform common.refuse('CF001', format('k %s', coalesce(k::text, 'null')), 'Choose 1 to 1000 clusters.');
   elsif max_num_iterations is null or max_num_iterations < 1 then
-    raise exception using errcode = 'CF001', message = format('max_num_iterations %s', coalesce(max_num_iterations::text, 'null')), hint = 'Choose 1 or more.';
+    perform common.refuse('CF001', format('max_num_iterations %s', coalesce(max_num_iterations::text, 'null')),
+      'Choose 1 or more.');
   elsif min_frac_reassigned is null or not (min_frac_reassigned >= 0 and min_frac_reassigned <= 1) then
-    raise exception using errcode = 'CF001', message = format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')), hint = 'Choose a share in 0..1.';
+    perform common.refuse('CF001', format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')),
+      'Choose a share in 0..1.');
   elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
-    raise exception using errcode = 'CF001', message = format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')), hint = 'Choose a share above 0, at most 1.';
+    perform common.refuse('CF001', format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')),
+      'Choose a share above 0, at most 1.');
   elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
-    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')), hint = 'Choose avg or normalized_avg.';
+    perform common.refuse('CF001', format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')),
+      'Choose avg or normalized_avg.');
   end if;
   -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner of a race of exponentials.
   execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
@@ -195,7 +203,8 @@ begin
       case when seeding_sample_ratio < 1 then format('hashint8extended(key, %s) & 1048575 < %s', seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end
     ) into v_next;
     if v_next is null then
-      raise exception using errcode = 'CF004', message = format('%s distinct points do not make %s clusters', cardinality(v_centroids), k), hint = 'Choose fewer clusters.';
+      perform common.refuse('CF004', format('%s distinct points do not make %s clusters', cardinality(v_centroids), k),
+        'Choose fewer clusters.');
     end if;
     v_centroids := v_centroids || v_next;
   end loop;

@@ -15,10 +15,10 @@ set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_relation regclass := ml._relation(rel_source);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, id_col_name, 'id column');
-  v_type regtype := ml._expression(expr_point, v_relation, 'point');
+  v_relation regclass := common.relation(rel_source);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, id_col_name, 'id column');
+  v_type regtype := common.expression_type(expr_point, v_relation, 'point');
   v_schema text := (
     select quote_ident(namespace.nspname)
     from pg_catalog.pg_extension as extension
@@ -30,7 +30,8 @@ declare
   v_point text := case when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point) else format('(%s)::float8[]', expr_point) end;
 begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
-    raise exception using errcode = 'CF001', message = 'centroids are not a matrix', hint = 'Give the centroids that ml.kmeanspp returns: one row a cluster.';
+    perform common.refuse('CF001', 'centroids are not a matrix',
+      'Give the centroids that ml.kmeanspp returns: one row a cluster.');
   end if;
   -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
   v_mean := array(
@@ -64,7 +65,8 @@ begin
       v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
     );
   exception when data_exception or null_value_not_allowed or cannot_coerce then
-    raise exception using errcode = 'CF001', message = format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
+    perform common.refuse('CF001', format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)),
+      format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2)));
   end;
 end;
 $$;

@@ -19,17 +19,22 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := ml._relation(rel_source);
-  v_output text := ml._output(output_table, array['_summary']);
+  v_relation regclass := common.relation(rel_source);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_ks int[] := array(select distinct tried from unnest(kmeanspp_auto.k) as tried order by tried);
   v_k int;
   v_result ml.kmeans_result;
   v_silhouette float8;
 begin
   if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
-    raise exception using errcode = 'CF001', message = format('k %s', coalesce(kmeanspp_auto.k::text, 'null')), hint = 'Give two or more numbers of clusters to compare, each at least 2.';
+    perform common.refuse('CF001', format('k %s', coalesce(kmeanspp_auto.k::text, 'null')),
+      'Give two or more numbers of clusters to compare, each at least 2.');
   elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
-    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')), hint = 'Choose silhouette, elbow or both.';
+    perform common.refuse(
+      'CF001',
+      format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')),
+      'Choose silhouette, elbow or both.'
+    );
   end if;
   perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
   execute format(
@@ -67,7 +72,7 @@ begin
     $query$,
     v_output, k_selection_algorithm
   );
-  execute format('create table %s as select * from %s where selection_algorithm is not null order by selection_algorithm desc limit 1', ml._suffixed(v_output, '_summary'), v_output);
+  execute format('create table %s as select * from %s where selection_algorithm is not null order by selection_algorithm desc limit 1', common.companion_table(v_output, '_summary'), v_output);
 end;
 $$;
 

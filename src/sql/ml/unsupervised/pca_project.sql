@@ -14,12 +14,12 @@ set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_model regclass := ml._relation(pc_table);
+  v_relation regclass := common.relation(source_table);
+  v_model regclass := common.relation(pc_table);
   v_mean_table text;
-  v_output text := ml._output(out_table);
-  v_residual text := case when residual_table is not null then ml._output(residual_table) end;
-  v_id text := ml._column(v_relation, row_id, 'row id');
+  v_output text := common.output_table(out_table);
+  v_residual text := case when residual_table is not null then common.output_table(residual_table) end;
+  v_id text := common.column_name(v_relation, row_id, 'row id');
   v_components float8[];
   v_mean float8[];
   v_scale float8[];
@@ -31,15 +31,20 @@ begin
   from pg_catalog.pg_class as class
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
-  if to_regclass(v_mean_table) is null or not 'principal_components' = any (ml._columns(v_model)) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', left(pc_table, 100)), hint = 'Give the output table of ml.pca_train, beside its table of means.';
+  if to_regclass(v_mean_table) is null or not 'principal_components' = any (common.columns(v_model)) then
+    perform common.refuse('CF002', format('"%s" is not a table of principal components', left(pc_table, 100)),
+      'Give the output table of ml.pca_train, beside its table of means.');
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
   execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;
   v_input := ml._pca_input(v_relation, v_id);
   execute format('select count(*) from (select %s as x from %s) as source where cardinality(x) <> %s', v_input, v_relation, cardinality(v_mean)) into v_wrong;
   if v_wrong > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have not %s dimensions', v_wrong, v_relation, cardinality(v_mean)), hint = 'Project rows of the kind that the components were trained on.';
+    perform common.refuse(
+      'CF001',
+      format('%s rows of "%s" have not %s dimensions', v_wrong, v_relation, cardinality(v_mean)),
+      'Project rows of the kind that the components were trained on.'
+    );
   end if;
   execute format(
     'create table %s as

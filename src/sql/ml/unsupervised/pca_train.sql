@@ -40,7 +40,8 @@ begin
     order by attribute.attnum
   );
   if v_numbers = '{}' then
-    raise exception using errcode = 'CF001', message = format('"%s" has no column of arrays, vectors or numbers', relation), hint = 'Give row_id and row_vec, or row_id and one column a dimension.';
+    perform common.refuse('CF001', format('"%s" has no column of arrays, vectors or numbers', relation),
+      'Give row_id and row_vec, or row_id and one column a dimension.');
   end if;
   return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
 end;
@@ -67,9 +68,9 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(out_table, array['_mean']);
-  v_id text := ml._column(v_relation, row_id, 'row id');
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(out_table, array['_mean']);
+  v_id text := common.column_name(v_relation, row_id, 'row id');
   v_input text := ml._pca_input(v_relation, v_id);
   v_seen record;
   v_mean float8[];
@@ -84,7 +85,8 @@ declare
   v_components int;
 begin
   if components_param is null or not (components_param > 0 and components_param < 1e9) then
-    raise exception using errcode = 'CF001', message = format('components_param %s', coalesce(components_param::text, 'null')), hint = 'Give a number of components, or a share of the variance below 1.';
+    perform common.refuse('CF001', format('components_param %s', coalesce(components_param::text, 'null')),
+      'Give a number of components, or a share of the variance below 1.');
   end if;
   drop table if exists pg_temp._ml_pca;
   execute format('create temp table _ml_pca on commit drop as select %s as x from %s', v_input, v_relation);
@@ -93,26 +95,35 @@ begin
   into v_seen
   from pg_temp._ml_pca;
   if v_seen.row_count < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s rows with a vector', v_relation, v_seen.row_count), hint = 'Two rows at least have a variance.';
+    perform common.refuse('CF004', format('"%s" has %s rows with a vector', v_relation, v_seen.row_count),
+      'Two rows at least have a variance.');
   elsif v_seen.least <> v_seen.most or v_seen.least < 1 then
-    raise exception using errcode = 'CF001', message = format('vectors have %s to %s dimensions', v_seen.least, v_seen.most), hint = 'All vectors have the same number of dimensions.';
+    perform common.refuse('CF001', format('vectors have %s to %s dimensions', v_seen.least, v_seen.most),
+      'All vectors have the same number of dimensions.');
   elsif v_seen.bad > 0 then
-    raise exception using errcode = 'CF001', message = format('%s vectors hold a null, NaN or infinity', v_seen.bad), hint = 'Leave such rows out or fill them.';
+    perform common.refuse('CF001', format('%s vectors hold a null, NaN or infinity', v_seen.bad),
+      'Leave such rows out or fill them.');
   elsif v_seen.most > 200 then
-    raise exception using errcode = 'CF008', message = format('%s dimensions', v_seen.most), hint = 'Up to 200 are decomposed; choose the columns that matter.';
+    perform common.refuse('CF008', format('%s dimensions', v_seen.most),
+      'Up to 200 are decomposed; choose the columns that matter.');
   end if;
   v_size := v_seen.most;
   if components_param >= 1 and components_param > v_size then
-    raise exception using errcode = 'CF001', message = format('%s components of %s dimensions', components_param, v_size), hint = 'There are at most as many components as dimensions.';
+    perform common.refuse('CF001', format('%s components of %s dimensions', components_param, v_size),
+      'There are at most as many components as dimensions.');
   end if;
   execute format('select array[%s], array[%s] from pg_temp._ml_pca where x is not null',
     (select string_agg(format('avg(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i),
     (select string_agg(format('stddev_samp(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i)
   ) into v_mean, v_scale;
   if use_correlation and 0 = any (v_scale) then
-    raise exception using errcode = 'CF007', message = format('dimension %s is constant and has no correlation', array_position(v_scale, 0)), hint = 'Leave it out, or set use_correlation to false.';
+    perform common.refuse(
+      'CF007',
+      format('dimension %s is constant and has no correlation', array_position(v_scale, 0)),
+      'Leave it out, or set use_correlation to false.'
+    );
   elsif 0 = all (v_scale) then
-    raise exception using errcode = 'CF004', message = 'nothing varies', hint = 'All rows have the same vector.';
+    perform common.refuse('CF004', 'nothing varies', 'All rows have the same vector.');
   end if;
   -- Rows of the lower triangle, as many a scan as a select list holds.
   while v_from <= v_size loop
@@ -162,7 +173,7 @@ begin
   ) using v_eigen.eigenvalues, v_eigen.eigenvectors;
   execute format(
     'create table %s as select %L::float8[] as column_mean, %L::float8[] as column_scale, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::boolean as use_correlation',
-    ml._suffixed(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count, v_seen.skipped, use_correlation
+    common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count, v_seen.skipped, use_correlation
   );
 end;
 $$;
