@@ -47,7 +47,7 @@ test("an index on only the parent is completed partition by partition, under the
   ]);
 });
 
-test("an index that cannot be built says why, and is tried again", async () => {
+test("an index that cannot be built is reported with the reason, and is tried again", async () => {
   await database.query(`
     create table track.twice (n int, at date) partition by range (at);
     create table track.twice_now partition of track.twice for values from ('2026-01-01') to ('2027-01-01');
