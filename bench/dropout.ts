@@ -1,5 +1,5 @@
 /*
- * Which learners drop out of a course? KDD Cup 2015 (XuetangX): trained on some courses, evaluated on others.
+ * Dropout prediction on KDD Cup 2015 (XuetangX): trained on some courses, evaluated on others.
  *
  * DATABASE_URL=postgres://… npm exec -- node bench/dropout.ts [trees] [folds]
  *

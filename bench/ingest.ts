@@ -145,7 +145,7 @@ console.log(`${name}: ${batches.length} batches of ${size} events, the first ${w
 for (const label of Object.keys(spent)) {
   const own = rate(label);
   console.log(
-    `${label.padEnd(30)} ${Math.round(own).toLocaleString("en").padStart(9)} events a second  ${(own / peer).toFixed(2)}`,
+    `${label.padEnd(30)} ${Math.round(own).toLocaleString("en").padStart(9)} events per second  ${(own / peer).toFixed(2)}`,
   );
 }
 await close();

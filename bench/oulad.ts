@@ -1,5 +1,5 @@
 /*
- * Which students will fail or withdraw? OULAD (Open University), week by week of the course, without leakage: trained
+ * Prediction of failing or withdrawing on OULAD (Open University), week by week of the course, without leakage: trained
  * on presentations that ended by October 2014, evaluated on those that started then; and once more on modules that the
  * model was not trained on.
  *
@@ -42,7 +42,7 @@ async function load(table: string, columns: string): Promise<void> {
  * One row per student and week, as of the start of the week's first day. Day 0 of a presentation is the first of
  * February (B) or October (J), so that times can be compared between presentations.
  */
-const looks = `
+const snapshots = `
 create table oulad.snapshot as
 with student as (
   select
@@ -193,7 +193,7 @@ try {
   );
   await client.query("create index on oulad.student_assessment (id_student, id_assessment)");
   await client.query("vacuum analyze");
-  await client.query(looks);
+  await client.query(snapshots);
   // Refuses features that were known only later than their snapshot, and excludes labels that are known too late.
   await client.query(
     "select ml.time_split('oulad.snapshot', 'oulad.split', 'predicted_at', 'label_known_at', 'feature_known_at', '2014-10-01 00:00Z')",
@@ -201,12 +201,12 @@ try {
   const { rows: parts } = await client.query<{ split: string; rows: string; presentations: string }>(
     "select split, count(*) as rows, string_agg(distinct code_presentation, ', ') as presentations from oulad.split group by split order by split",
   );
-  console.log(parts.map((part) => `${part.split}: ${part.rows} looks (${part.presentations})`).join("; "));
+  console.log(parts.map((part) => `${part.split}: ${part.rows} snapshots (${part.presentations})`).join("; "));
 
   await client.query("create table oulad.scored (week int, at_risk boolean, prediction float8)");
   const seconds = await trainAndScore("oulad.later", "split = 'test'");
   print(
-    `Presentations of October 2014, trained on those that were over by then (${seconds.toFixed(0)} s):`,
+    `Presentations of October 2014, trained on those that had ended by then (${seconds.toFixed(0)} s):`,
     await measure(),
   );
 
@@ -220,11 +220,11 @@ try {
     await trainAndScore(`oulad.half_${half}`, "split = 'test'");
   }
   print(
-    "The same presentations, each scored by a model of the other modules, which saw no presentation of its own:",
+    "The same presentations, each scored by a model of the other modules, without any presentation of its own:",
     await measure(),
   );
   console.log(
-    "Published, with the log of clicks: F1 0.84 for a leak-free, time-ordered early prediction (LightGBM); AUC 0.998 is reached by features of the whole course, which are no prediction.",
+    "Published, with the log of clicks: F1 0.84 for a leak-free, time-ordered early prediction (LightGBM); AUC 0.998 is reached with features of the whole course, which is not a prediction.",
   );
 } finally {
   await close();

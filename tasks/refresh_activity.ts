@@ -1,9 +1,9 @@
-import { defineTask, nothing, workOff } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload, workOff } from "../src/worker/define-task.ts";
 
 /** The rollup that the analysis functions read. */
 export default defineTask({
   name: "refresh_activity",
-  payload: nothing,
+  payload: emptyPayload,
   async run(_payload, tools) {
     const { people, calls } = await workOff(tools, (most) => `analytics.refresh_activity(${most}) as people`);
     return { rows: people, detail: { calls } };

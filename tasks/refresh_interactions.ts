@@ -1,9 +1,9 @@
-import { defineTask, nothing, workOff } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload, workOff } from "../src/worker/define-task.ts";
 
 /** What recommenders learn from. */
 export default defineTask({
   name: "refresh_interactions",
-  payload: nothing,
+  payload: emptyPayload,
   async run(_payload, tools) {
     const { people, calls } = await workOff(tools, (most) => `recommend.refresh_interactions(${most}) as people`);
     return { rows: people, detail: { calls } };

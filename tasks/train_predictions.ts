@@ -2,7 +2,7 @@ import { z } from "zod";
 import { defineTask } from "../src/worker/define-task.ts";
 
 const payload = z.object({
-  /** `dropout`, `completion` or `activity`; all for which enough is known when left out. */
+  /** `dropout`, `completion` or `activity`; default: all questions with enough data. */
   question: z.string().optional(),
 });
 
@@ -10,7 +10,7 @@ interface Trained {
   row_count: string;
 }
 
-/** The predictions about learners, on all that is known by now; the better version is deployed. */
+/** Trains the predictions about learners on all known outcomes; the better version is deployed. */
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
   payload,
@@ -27,7 +27,7 @@ export default defineTask<z.output<typeof payload>>({
         ...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [question])),
       );
     } else {
-      // Step by step: others have the session of the embedded database in between.
+      // Step by step: other clients use the session of the embedded database in between.
       for (let finished = false; !finished && !tools.stopping; ) {
         const [step] = await tools.call<{ finished: boolean; trained: Trained | null }>(
           `select
