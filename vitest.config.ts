@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/server.ts"],
-    // One process a test file: an embedded database lives in the process of its file and dies with it.
+    // One process per test file: the embedded database of a file runs in its process and ends with it.
     pool: "forks",
     isolate: true,
     maxWorkers: 2,

@@ -2,7 +2,7 @@ import { PGlite } from "@electric-sql/pglite";
 import { vector } from "@electric-sql/pglite-pgvector";
 
 export interface PgliteOptions {
-  /** Directory of the database; in memory when left out. */
+  /** Directory of the database; in memory if omitted. */
   directory?: string;
   /** A tar of a data directory to start from (`PGlite.dumpDataDir`). */
   from?: Blob;

@@ -1,4 +1,4 @@
-/** Dense algebra in double precision, by the textbook: what the matrix functions in SQL are held against. */
+/** Dense algebra in double precision by the standard methods: the reference for the matrix functions in SQL. */
 export type Matrix = readonly (readonly number[])[];
 
 export const transpose = (a: Matrix): number[][] => (a[0] ?? []).map((_, j) => a.map((row) => row[j] ?? 0));

@@ -10,7 +10,7 @@ import { openPglite } from "../../src/database/pglite.ts";
 import { expandSql } from "../../src/database/sql.ts";
 import { serveLocally } from "./embedded.ts";
 
-/** Where the databases of this run come from: a template on a server, or the archived directory of an embedded one. */
+/** The origin of the databases of this run: a template on a server, or the archived directory of an embedded one. */
 export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; archive: string };
 
 declare module "vitest" {
@@ -100,14 +100,14 @@ async function dockerAnswers(): Promise<boolean> {
 }
 
 /**
- * The ladder: a server that the caller names, a container where a Docker daemon runs, the embedded database.
- * `INSIGHTS_TEST_EMBEDDED=1` goes straight to the last rung.
+ * The order of choices: a server that the environment names, a container if a Docker daemon runs, the embedded
+ * database. `INSIGHTS_TEST_EMBEDDED=1` selects the last one.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const url = process.env["TEST_DATABASE_URL"];
   if (url) return await native(project, url);
   if (!process.env["INSIGHTS_TEST_EMBEDDED"] && (await dockerAnswers())) {
-    // Not exercised by the project's own machines, which have no Docker daemon.
+    // Not covered by machines without a Docker daemon.
     const { PostgreSqlContainer } = await import("@testcontainers/postgresql");
     const container = await new PostgreSqlContainer("pgvector/pgvector:pg17").start();
     const close = await native(project, container.getConnectionUri());

@@ -6,13 +6,13 @@ import { runWorkerOnce } from "../../src/worker/worker.ts";
 import { asDatabase } from "../support/api.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 
-/* An application has the database for itself, and Insights is to be installed in it. */
+/* A database is used by an application, and Insights is installed in it. */
 
 const silent = new Logger(() => () => {});
 
 /**
- * All that an installation could change: schemas, extensions, roles, and the rights to the database. Other test files make
- * roles of their own in the same server meanwhile.
+ * All objects that an installation could change: schemas, extensions, roles, and the privileges on the database. Other
+ * test files create roles in the same server concurrently.
  */
 const state = (database: TestDatabase): Promise<unknown> =>
   database.value(`
@@ -38,7 +38,7 @@ describe("schemas of the same name", { timeout: 60_000 }, async () => {
     ["monitor", 'alter schema "monitor" rename to'],
     ["insights_queue", 'alter schema "insights_queue" rename to'],
     ["graphile_migrate", "uses graphile-migrate too"],
-  ])("%s is told before anything is changed", async (name, way) => {
+  ])("%s is reported before anything is changed", async (name, way) => {
     await database.query(`create schema ${name}`);
     const before = await state(database);
     await expect(migrate(database.url())).rejects.toMatchObject({
@@ -59,11 +59,11 @@ describe("schemas of the same name", { timeout: 60_000 }, async () => {
   });
 });
 
-test("an application's own queue stays as it is, whoever owns it and whatever its version", {
+test("an application's own queue is not changed, whatever its owner and version", {
   timeout: 120_000,
 }, async () => {
   const database = await testDatabase({ empty: true });
-  // An older one has other tables.
+  // An older version has other tables.
   await database.query(`
     create schema graphile_worker;
     create table graphile_worker.migrations (id int primary key, ts timestamptz not null default now());
@@ -76,7 +76,7 @@ test("an application's own queue stays as it is, whoever owns it and whatever it
   expect(await database.value(tables)).toBe(before);
   expect(await database.value("select count(*)::int from monitor.run where outcome = 'ok'")).toBeGreaterThan(0);
 
-  // One of today works on beside ours: each takes its own jobs.
+  // A current version runs at the same time: each takes its own jobs.
   await database.query("drop schema graphile_worker cascade");
   const pool = createPool({ url: database.url() }, 2);
   pool.on("connect", (client) => client.on("error", () => {}));

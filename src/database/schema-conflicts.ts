@@ -16,17 +16,17 @@ const schemas = [
   "graphile_migrate",
 ];
 
-interface Neighbour {
+interface Conflict {
   name: string;
   owner: string;
 }
 
 /**
- * Refuses a database in which another application has one of our schemas, before anything is changed. Ours are those
+ * Refuses a database in which another application has one of our schemas, before anything is changed. Our own are those
  * that `insights_owner` owns.
  */
-export async function checkNeighbours(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<Neighbour>(
+export async function checkSchemaConflicts(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<Conflict>(
     `select nspname::text as name, pg_catalog.pg_get_userbyid(nspowner)::text as owner
      from pg_catalog.pg_namespace
      where nspname = any ($1) and pg_catalog.pg_get_userbyid(nspowner) <> 'insights_owner'
@@ -34,7 +34,7 @@ export async function checkNeighbours(client: pg.ClientBase): Promise<void> {
     [schemas],
   );
   if (rows.length === 0) return;
-  const [first] = rows as [Neighbour];
+  const [first] = rows as [Conflict];
   const many = rows.length > 1;
   const list = rows.map(({ name, owner }) => `"${name}" (owner "${owner}")`).join(", ");
   throw new InsightsError(
@@ -42,7 +42,7 @@ export async function checkNeighbours(client: pg.ClientBase): Promise<void> {
     {
       hint:
         "Nothing was changed. Give Insights a database of its own (create database insights; then set DATABASE_URL to it)" +
-        // graphile-migrate has one schema, whose name is fixed.
+        // The name of graphile-migrate's schema is fixed.
         (rows.some(({ name }) => name === "graphile_migrate")
           ? ": the application uses graphile-migrate too, and two sets of migrations in one database are not possible."
           : `, or rename the application's: alter schema "${first.name}" rename to …`),
