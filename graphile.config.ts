@@ -24,7 +24,7 @@ const preset: GraphileConfig.Preset = {
   worker: {
     ...(url === undefined ? {} : { connectionString: url }),
     schema: queueSchema,
-    taskDirectory: `${import.meta.dirname}/src/tasks.ts`,
+    taskDirectory: `${import.meta.dirname}/src/worker/tasks.ts`,
     crontabFile: `${import.meta.dirname}/crontab`,
     preparedStatements: !pooler,
   },

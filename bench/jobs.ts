@@ -18,7 +18,7 @@ import { createPool, openDatabase } from "../src/database/connect.ts";
 import { migrate } from "../src/database/migrate.ts";
 import { midnight, Options } from "../src/simulator/options.ts";
 import { simulate } from "../src/simulator/run.ts";
-import { runWorkerOnce } from "../src/worker.ts";
+import { runWorkerOnce } from "../src/worker/worker.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "insights-bench-"));
 const secret = randomBytes(32).toString("hex");

@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { layers, sequential } from "@tensorflow/tfjs-layers";
 import { parse } from "csv-parse/sync";
 import { z } from "zod";
-import { defineTask } from "../src/task.ts";
+import { defineTask } from "../src/worker/define-task.ts";
 
 const payload = z.object({
   project: z.string(),

@@ -1,4 +1,4 @@
-import { defineTask, nothing } from "../src/task.ts";
+import { defineTask, nothing } from "../src/worker/define-task.ts";
 
 /** The record of runs, kept for 90 days. */
 export default defineTask({

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineTask, workOff } from "../src/task.ts";
+import { defineTask, workOff } from "../src/worker/define-task.ts";
 
 /** Sessions, page views and engaged time of the people whose events came in, then what is derived from those. */
 export default defineTask({

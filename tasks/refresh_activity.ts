@@ -1,4 +1,4 @@
-import { defineTask, nothing, workOff } from "../src/task.ts";
+import { defineTask, nothing, workOff } from "../src/worker/define-task.ts";
 
 /** The rollup that the analysis functions read. */
 export default defineTask({

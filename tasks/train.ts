@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineTask } from "../src/task.ts";
+import { defineTask } from "../src/worker/define-task.ts";
 
 const payload = z.object({
   /** Which recommender; all that are due when left out. */

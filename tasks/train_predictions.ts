@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineTask } from "../src/task.ts";
+import { defineTask } from "../src/worker/define-task.ts";
 
 const payload = z.object({
   /** `dropout`, `completion` or `activity`; all for which enough is known when left out. */

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { defineTask, nothing } from "../src/task.ts";
+import { defineTask, nothing } from "../src/worker/define-task.ts";
 
 /** Statistics and free space where no autovacuum runs, as in the embedded database; elsewhere there is nothing to do. */
 export default defineTask({

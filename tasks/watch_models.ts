@@ -1,4 +1,4 @@
-import { defineTask, nothing } from "../src/task.ts";
+import { defineTask, nothing } from "../src/worker/define-task.ts";
 
 interface Drift {
   project: string;

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:7f61a0d6e9bbcee2802682732d1d0c268829452f
+--! Hash: sha1:4afa4c9b615a77c7f9b0988c2ccf4a93d16b0c42
 --! Message: first release
 
 --! Included install.sql
@@ -34,6 +34,17 @@ $$;
 
 alter default privileges revoke execute on functions from public;
 --! EndIncluded prepare.sql
+--! Included common/tables.sql
+create schema common;
+
+comment on schema common is $$
+What every room needs: errors with code, message and hint, checks of arguments, and names of tables, columns and expressions given by a caller.
+Not part of the API.
+$$;
+
+grant usage on schema common to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/tables.sql
 --! Included ml/tables.sql
 create schema ml;
 
@@ -1705,14 +1716,99 @@ $$;
 alter default privileges revoke execute on functions from public;
 --! EndIncluded prepare.sql
 
--- ml
---! Included ml/functions/_source.sql
-/*
- * How every function of this room that is given the name of a table, of a column or an expression reads it.
- * These helpers and their callers are security invoker and keep the caller's search_path, so a name means what it
- * means to the caller and nothing is reached that the caller could not reach alone.
- */
-create or replace function ml._nearest(
+-- common
+--! Included common/functions/refuse.sql
+/* Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch not taken. */
+create or replace function common.refuse(
+  code text,
+  message text,
+  hint text default null
+)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if refuse.hint is null then
+    raise exception using errcode = refuse.code, message = refuse.message;
+  end if;
+  raise exception using errcode = refuse.code, message = refuse.message, hint = refuse.hint;
+end;
+$$;
+
+comment on function common.refuse(text, text, text) is $$
+Raises an error: its SQLSTATE (`CF001` to `CF099`), a message that names the invalid value, and a hint that says what is valid.
+The caller cuts values that it shows to 100 characters.
+$$;
+
+grant execute on function common.refuse(text, text, text) to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/refuse.sql
+--! Included common/functions/check_count.sql
+create or replace function common.check_count(
+  name text,
+  value bigint,
+  lowest bigint,
+  highest bigint
+)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if value is null or value not between lowest and highest then
+    perform common.refuse(
+      'CF001',
+      format('%s is %s', name, coalesce(value::text, 'null')),
+      format('Give a number from %s to %s.', lowest, highest)
+    );
+  end if;
+end;
+$$;
+
+comment on function common.check_count(text, bigint, bigint, bigint) is $$
+Raises CF001 unless the value of the argument `name` is a whole number from `lowest` to `highest`.
+$$;
+
+grant execute on function common.check_count(text, bigint, bigint, bigint) to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/check_count.sql
+--! Included common/functions/check_period.sql
+create or replace function common.check_period(since timestamptz, until timestamptz)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if check_period.since is null or check_period.until is null or check_period.since >= check_period.until then
+    perform common.refuse(
+      'CF001',
+      format(
+        'the period is from %s until %s',
+        coalesce(check_period.since::text, 'null'),
+        coalesce(check_period.until::text, 'null')
+      ),
+      'Give a time for since, and a later one for until.'
+    );
+  end if;
+end;
+$$;
+
+comment on function common.check_period(timestamptz, timestamptz) is $$
+Raises CF001 unless `since` lies before `until`.
+$$;
+
+grant execute on function common.check_period(timestamptz, timestamptz) to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/check_period.sql
+--! Included common/functions/nearest_name.sql
+create or replace function common.nearest_name(
   name text,
   candidates text[]
 )
@@ -1730,8 +1826,8 @@ begin atomic
         from (
           select side.bigram, count(distinct side.which) as sides
           from (
-            select 1 as which, substr(' ' || lower(_nearest.name) || ' ', position, 2) as bigram
-            from generate_series(1, length(_nearest.name) + 1) as position
+            select 1 as which, substr(' ' || lower(nearest_name.name) || ' ', position, 2) as bigram
+            from generate_series(1, length(nearest_name.name) + 1) as position
             union
             select 2, substr(' ' || lower(candidate) || ' ', position, 2)
             from generate_series(1, length(candidate) + 1) as position
@@ -1741,9 +1837,9 @@ begin atomic
       ) as similarity
     from (
       select given.candidate
-      from unnest(_nearest.candidates) as given (candidate)
+      from unnest(nearest_name.candidates) as given (candidate)
       where length(given.candidate) <= 100
-        and length(_nearest.name) <= 100
+        and length(nearest_name.name) <= 100
       limit 1000
     ) as near
   ) as ranked
@@ -1752,12 +1848,16 @@ begin atomic
   limit 1;
 end;
 
-comment on function ml._nearest(text, text[]) is $$
+comment on function common.nearest_name(text, text[]) is $$
 The candidate that shares most pairs of letters with a name (Dice coefficient), null when none is near. For error messages.
 Only names of at most 100 characters are compared, with the first 1,000 such candidates.
 $$;
 
-create or replace function ml._relation(source_table text)
+grant execute on function common.nearest_name(text, text[]) to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/nearest_name.sql
+--! Included common/functions/relation.sql
+create or replace function common.relation(source_table text)
 returns regclass
 language plpgsql
 stable
@@ -1769,18 +1869,18 @@ declare
   v_nearest text;
 begin
   if source_table is null or btrim(source_table) = '' then
-    raise exception using errcode = 'CF001', message = 'the source table is null or empty',
-      hint = 'Name a table, view or materialized view, such as ''public.houses''.';
+    perform common.refuse('CF001', 'the source table is null or empty',
+      'Name a table, view or materialized view, such as ''public.houses''.');
   end if;
   begin
     perform parse_ident(source_table);
     v_relation := to_regclass(source_table);
   exception when invalid_parameter_value or invalid_name or syntax_error then
-    raise exception using errcode = 'CF001', message = format('"%s" is not the name of a table', left(source_table, 100)),
-      hint = 'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.';
+    perform common.refuse('CF001', format('"%s" is not the name of a table', left(source_table, 100)),
+      'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.');
   end;
   if v_relation is null then
-    v_nearest := ml._nearest(
+    v_nearest := common.nearest_name(
       (parse_ident(source_table))[array_upper(parse_ident(source_table), 1)],
       (
         select array_agg(class.relname::text)
@@ -1790,28 +1890,31 @@ begin
           and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
       )
     );
-    raise exception using errcode = 'CF002', message = format('there is no table "%s"', left(source_table, 100)),
-      hint = coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.');
+    perform common.refuse('CF002', format('there is no table "%s"', left(source_table, 100)),
+      coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.'));
   end if;
   v_kind := (select relkind from pg_catalog.pg_class where oid = v_relation);
   if v_kind not in ('r', 'v', 'm', 'p', 'f') then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a table, view or materialized view', left(source_table, 100)),
-      hint = 'Name a relation that has rows.';
+    perform common.refuse('CF001', format('"%s" is not a table, view or materialized view', left(source_table, 100)),
+      'Name a relation that has rows.');
   end if;
   if not has_any_column_privilege(v_relation, 'select') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s"', current_user, left(source_table, 100)),
-      hint = 'Ask its owner for select.';
+    perform common.refuse('CF005', format('role "%s" may not read "%s"', current_user, left(source_table, 100)),
+      'Ask its owner for select.');
   end if;
   return v_relation;
 end;
 $$;
 
-comment on function ml._relation(text) is $$
+comment on function common.relation(text) is $$
 The table, view or materialized view of a name as the caller sees it, which the caller may read.
 Errors: CF001 (not a name, not a relation with rows), CF002 (absent; names the nearest), CF005 (not readable).
 $$;
 
-create or replace function ml._output(
+grant execute on function common.relation(text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/relation.sql
+--! Included common/functions/output_table.sql
+create or replace function common.output_table(
   output_table text,
   suffixes text[] default '{}'
 )
@@ -1832,39 +1935,48 @@ begin
     null;
   end;
   if v_parts is null or array_length(v_parts, 1) > 2 then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a name for the output table', coalesce(left(output_table, 100), 'null')),
-      hint = 'Give name or schema.name; put a name with blanks, capitals or semicolons into double quotes.';
+    perform common.refuse(
+      'CF001',
+      format('"%s" is not a name for the output table', coalesce(left(output_table, 100), 'null')),
+      'Give name or schema.name; put a name with blanks, capitals or semicolons into double quotes.'
+    );
   end if;
   v_name := v_parts[array_length(v_parts, 1)];
   v_schema := case when array_length(v_parts, 1) = 2 then v_parts[1] else current_schema() end;
   if v_schema is null or to_regnamespace(quote_ident(v_schema)) is null then
-    raise exception using errcode = 'CF002', message = format('there is no schema "%s"', coalesce(left(v_schema, 100), '')),
-      hint = 'Create it, or name the output table as schema.name.';
+    perform common.refuse('CF002', format('there is no schema "%s"', coalesce(left(v_schema, 100), '')),
+      'Create it, or name the output table as schema.name.');
   end if;
   if not has_schema_privilege(v_schema, 'create') then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not create tables in schema "%s"', current_user, left(v_schema, 100)),
-      hint = 'Name the output table in a schema of your own.';
+    perform common.refuse(
+      'CF005',
+      format('role "%s" may not create tables in schema "%s"', current_user, left(v_schema, 100)),
+      'Name the output table in a schema of your own.'
+    );
   end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
     if octet_length(v_name || v_suffix) > 63 then
-      raise exception using errcode = 'CF001', message = format('the name "%s" is longer than 63 bytes', left(v_name || v_suffix, 100)),
-        hint = 'Choose a shorter name for the output table.';
+      perform common.refuse('CF001', format('the name "%s" is longer than 63 bytes', left(v_name || v_suffix, 100)),
+        'Choose a shorter name for the output table.');
     end if;
     if to_regclass(format('%I.%I', v_schema, v_name || v_suffix)) is not null then
-      raise exception using errcode = 'CF003', message = format('the output table "%s" exists already', left(v_name || v_suffix, 100)),
-        hint = 'Drop it, or choose another name; nothing is overwritten.';
+      perform common.refuse('CF003', format('the output table "%s" exists already', left(v_name || v_suffix, 100)),
+        'Drop it, or choose another name; nothing is overwritten.');
     end if;
   end loop;
   return format('%I.%I', v_schema, v_name);
 end;
 $$;
 
-comment on function ml._output(text, text[]) is $$
+comment on function common.output_table(text, text[]) is $$
 The quoted, qualified name of a table that is to be made, together with those that carry the suffixes.
 Errors: CF001 (not a name), CF002 (no such schema), CF003 (it exists), CF005 (not allowed there).
 $$;
 
-create or replace function ml._suffixed(
+grant execute on function common.output_table(text, text[]) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/output_table.sql
+--! Included common/functions/companion_table.sql
+create or replace function common.companion_table(
   qualified_name text,
   suffix text
 )
@@ -1878,9 +1990,12 @@ begin atomic
   select format('%I.%I', (parse_ident(left(qualified_name, 300)))[1], (parse_ident(left(qualified_name, 300)))[2] || suffix);
 end;
 
-comment on function ml._suffixed(text, text) is $$The quoted name of a companion table: schema.name and a suffix such as `_summary`.$$;
+comment on function common.companion_table(text, text) is $$The quoted name of a companion table: schema.name and a suffix such as `_summary`.$$;
 
-create or replace function ml._split(expressions text)
+grant execute on function common.companion_table(text, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/companion_table.sql
+--! Included common/functions/split_expressions.sql
+create or replace function common.split_expressions(expressions text)
 returns text[]
 language plpgsql
 immutable
@@ -1905,8 +2020,8 @@ declare
   v_problem text;
 begin
   if length(expressions) > v_longest then
-    raise exception using errcode = 'CF008', message = format('an expression has %s characters', length(expressions)),
-      hint = format('Give %s at most.', v_longest);
+    perform common.refuse('CF008', format('an expression has %s characters', length(expressions)),
+      format('Give %s at most.', v_longest));
   end if;
   v_chars := string_to_array(expressions, null);
   if strpos(expressions, v_mark) > 0 then
@@ -1956,19 +2071,22 @@ begin
     v_problem := 'a part of it is empty';
   end if;
   if v_problem is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" is not an expression: %s', left(expressions, 100), v_problem),
-      hint = 'Give a column, a list of columns, or one SQL expression over them.';
+    perform common.refuse('CF001', format('"%s" is not an expression: %s', left(expressions, 100), v_problem),
+      'Give a column, a list of columns, or one SQL expression over them.');
   end if;
   return v_parts;
 end;
 $$;
 
-comment on function ml._split(text) is $$
+comment on function common.split_expressions(text) is $$
 The parts of a list of expressions, cut at the commas outside brackets and quotes.
 Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Errors: CF001, CF008 above 200,000 characters.
 $$;
 
-create or replace function ml._columns(relation regclass)
+grant execute on function common.split_expressions(text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/split_expressions.sql
+--! Included common/functions/columns.sql
+create or replace function common.columns(relation regclass)
 returns text[]
 language sql
 stable
@@ -1981,9 +2099,12 @@ begin atomic
     and not attribute.attisdropped;
 end;
 
-comment on function ml._columns(regclass) is $$Names of a relation's columns, in order.$$;
+comment on function common.columns(regclass) is $$Names of a relation's columns, in order.$$;
 
-create or replace function ml._expression(
+grant execute on function common.columns(regclass) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/columns.sql
+--! Included common/functions/expression_type.sql
+create or replace function common.expression_type(
   expression text,
   relation regclass,
   role text
@@ -1993,17 +2114,17 @@ language plpgsql
 stable
 as $$
 declare
-  v_columns text[] := ml._columns(relation);
+  v_columns text[] := common.columns(relation);
   v_type regtype;
   v_cursor refcursor;
   v_name text;
   v_message text;
 begin
   if expression is null or btrim(expression) = '' then
-    raise exception using errcode = 'CF001', message = format('the %s is null or empty', left(role, 100)),
-      hint = format('Name a column of %s or an expression over its columns.', relation);
+    perform common.refuse('CF001', format('the %s is null or empty', left(role, 100)),
+      format('Name a column of %s or an expression over its columns.', relation));
   end if;
-  perform ml._split(expression);
+  perform common.split_expressions(expression);
   begin
     -- A cursor takes exactly one statement, and no row is read: the columns are null, only the type is asked for.
     open v_cursor no scroll for execute format(
@@ -2016,32 +2137,43 @@ begin
     when undefined_column then
       get stacked diagnostics v_message = message_text;
       v_name := coalesce(substring(v_message from '"([^"]*)"'), substring(v_message from 'column ([^ ]+) '), expression);
-      raise exception using errcode = 'CF002',
-        message = format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
-        hint = coalesce(
-          'Did you mean "' || ml._nearest(v_name, v_columns) || '"?',
+      perform common.refuse(
+        'CF002',
+        format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
+        coalesce(
+          'Did you mean "' || common.nearest_name(v_name, v_columns) || '"?',
           format('Its columns are %s.', array_to_string(v_columns, ', '))
-        );
+        )
+      );
     when insufficient_privilege then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
-        hint = 'Ask its owner for select.';
+      perform common.refuse(
+        'CF005',
+        format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
+        'Ask its owner for select.'
+      );
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
       or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
       get stacked diagnostics v_message = message_text;
-      raise exception using errcode = 'CF001', message = format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
-        hint = 'Give a column or one SQL expression over the columns of one row.';
+      perform common.refuse(
+        'CF001',
+        format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
+        'Give a column or one SQL expression over the columns of one row.'
+      );
   end;
   return v_type;
 end;
 $$;
 
-comment on function ml._expression(text, regclass, text) is $$
+comment on function common.expression_type(text, regclass, text) is $$
 The type of an expression over a relation's columns; `role` says in messages what it is for (such as `dependent variable`).
 Errors: CF001 (not one expression), CF002 (unknown column; names the nearest).
 $$;
 
-create or replace function ml._numeric_expression(
+grant execute on function common.expression_type(text, regclass, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/expression_type.sql
+--! Included common/functions/numeric_expression.sql
+create or replace function common.numeric_expression(
   expression text,
   relation regclass,
   role text
@@ -2051,24 +2183,30 @@ language plpgsql
 stable
 as $$
 declare
-  v_type regtype := ml._expression(expression, relation, role);
+  v_type regtype := common.expression_type(expression, relation, role);
 begin
   if v_type = 'boolean'::regtype then
     return format('((%s)::int::float8)', expression);
   end if;
   if v_type not in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then
-    raise exception using errcode = 'CF001', message = format('%s: "%s" is of type %s, a number is due', left(role, 100), left(expression, 100), v_type),
-      hint = 'Cast it, or encode it with ml.encode_categorical_variables.';
+    perform common.refuse(
+      'CF001',
+      format('%s: "%s" is of type %s, a number is due', left(role, 100), left(expression, 100), v_type),
+      'Cast it, or encode it with ml.encode_categorical_variables.'
+    );
   end if;
   return format('((%s)::float8)', expression);
 end;
 $$;
 
-comment on function ml._numeric_expression(text, regclass, text) is $$
+comment on function common.numeric_expression(text, regclass, text) is $$
 The expression, cast to float8 (booleans become 0 and 1), ready for a generated statement. Error CF001 when it is no number.
 $$;
 
-create or replace function ml._column(
+grant execute on function common.numeric_expression(text, regclass, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/numeric_expression.sql
+--! Included common/functions/column_name.sql
+create or replace function common.column_name(
   relation regclass,
   name text,
   role text
@@ -2078,7 +2216,7 @@ language plpgsql
 stable
 as $$
 declare
-  v_columns text[] := ml._columns(relation);
+  v_columns text[] := common.columns(relation);
   v_name text := name;
 begin
   if not v_name = any (v_columns) then
@@ -2091,19 +2229,25 @@ begin
   if v_name = any (v_columns) then
     return quote_ident(v_name);
   end if;
-  raise exception using errcode = 'CF002', message = format('%s: "%s" has no column "%s"', left(role, 100), relation, coalesce(left(name, 100), 'null')),
-    hint = coalesce(
-      'Did you mean "' || ml._nearest(name, v_columns) || '"?',
+  perform common.refuse(
+    'CF002',
+    format('%s: "%s" has no column "%s"', left(role, 100), relation, coalesce(left(name, 100), 'null')),
+    coalesce(
+      'Did you mean "' || common.nearest_name(name, v_columns) || '"?',
       format('Its columns are %s.', array_to_string(v_columns, ', '))
-    );
+    )
+  );
 end;
 $$;
 
-comment on function ml._column(regclass, text, text) is $$
+comment on function common.column_name(regclass, text, text) is $$
 The quoted name of a relation's column, given as it is stored or as it is written in SQL. Error CF002 names the nearest.
 $$;
 
-create or replace function ml._column_list(
+grant execute on function common.column_name(regclass, text, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/column_name.sql
+--! Included common/functions/column_names.sql
+create or replace function common.column_names(
   relation regclass,
   names text,
   role text
@@ -2112,4152 +2256,17 @@ returns text[]
 language sql
 stable
 begin atomic
-  select coalesce(array_agg(ml._column(relation, name, role) order by position), '{}')
-  from unnest(ml._split(nullif(btrim(names), ''))) with ordinality as part (name, position);
+  select coalesce(array_agg(common.column_name(relation, name, role) order by position), '{}')
+  from unnest(common.split_expressions(nullif(btrim(names), ''))) with ordinality as part (name, position);
 end;
 
-comment on function ml._column_list(regclass, text, text) is $$The quoted names of a comma-separated list of columns, empty when none is given.$$;
+comment on function common.column_names(regclass, text, text) is $$The quoted names of a comma-separated list of columns, empty when none is given.$$;
 
-grant execute on function
-  ml._nearest(text, text[]),
-  ml._relation(text),
-  ml._output(text, text[]),
-  ml._suffixed(text, text),
-  ml._split(text),
-  ml._columns(regclass),
-  ml._expression(text, regclass, text),
-  ml._numeric_expression(text, regclass, text),
-  ml._column(regclass, text, text),
-  ml._column_list(regclass, text, text)
-to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_source.sql
---! Included ml/functions/_assess.sql
-/*
- * One shape for every measure of predictions: read the names, look at the data once, then one generated statement.
- * In the statement `data` holds the rows with both values (_prediction, _observed) and the grouping columns;
- * {groups} stands for the grouping columns each followed by a comma, {by} for `group by` them, {partition} for `partition by`.
- */
-create or replace function ml._assess(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text,
-  kind text,
-  statement text
-)
-returns void
-language plpgsql
-as $$
-declare
-  v_relation regclass := ml._relation(table_in);
-  v_output text := ml._output(table_out);
-  v_prediction text := ml._numeric_expression(prediction_col, v_relation, 'prediction column');
-  v_observed text := ml._numeric_expression(observed_col, v_relation, 'observed column');
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_group_list text;
-  v_seen record;
-begin
-  v_group_list := array_to_string(v_groups, ', ');
-  execute format(
-    $query$
-    select
-      count(*) as row_count,
-      count(*) filter (where prediction = 'NaN' or abs(prediction) = 'Infinity' or observed = 'NaN' or abs(observed) = 'Infinity') as non_finite,
-      min(prediction) as least_prediction, max(prediction) as greatest_prediction,
-      min(observed) as least_observed, max(observed) as greatest_observed,
-      min(observed) filter (where observed not in (0, 1)) as no_class
-    from (select %s as prediction, %s as observed from %s) as pair
-    where prediction is not null
-      and observed is not null
-    $query$,
-    v_prediction, v_observed, v_relation
-  ) into v_seen;
-  if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row with both "%s" and "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'A measure needs at least one prediction with its observed value.';
-  end if;
-  if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have NaN or infinity in "%s" or "%s"', v_seen.non_finite, v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'Only finite numbers can be compared; make the others null to leave them out.';
-  end if;
-  if kind in ('score', 'probability') then
-    if v_seen.no_class is not null then
-      raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(observed_col, 100), v_seen.no_class),
-        hint = 'Give the observed class as boolean or as 0 and 1.';
-    end if;
-  end if;
-  if kind = 'score' and v_groups = '{}' and v_seen.least_observed = v_seen.greatest_observed then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(observed_col, 100), v_seen.least_observed),
-      hint = 'This measure compares positive with negative rows and needs both.';
-  end if;
-  if kind = 'probability' and (v_seen.least_prediction < 0 or v_seen.greatest_prediction > 1) then
-    raise exception using errcode = 'CF001',
-      message = format('"%s" holds %s, a probability lies in 0..1', left(prediction_col, 100), case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end),
-      hint = 'Give predicted probabilities of class 1.';
-  end if;
-  execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s where %s is not null and %s is not null) ',
-    v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation, v_prediction, v_observed)
-  || replace(replace(replace(statement,
-    '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
-    '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
-    '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end);
-end;
-$$;
+grant execute on function common.column_names(regclass, text, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded common/functions/column_names.sql
 
-comment on function ml._assess(text, text, text, text, text, text, text) is $$
-Checks the input of a measure and writes its output table. `kind` is `number`, `score` (classes 0 and 1) or `probability`.
-Errors: CF001 (not a number, class or probability; non-finite), CF002, CF003, CF004 (no rows, one class), CF005.
-$$;
-
-grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_assess.sql
---! Included ml/functions/mean_abs_error.sql
-create or replace function ml.mean_abs_error(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}avg(abs(_prediction - _observed)) as mean_abs_error from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.mean_abs_error(text, text, text, text, text) is $$
-@behavior -*
-Mean absolute error of predictions, in the unit of the observed value.
-Writes `table_out`: the grouping columns and `mean_abs_error` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.mean_abs_error(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/mean_abs_error.sql
---! Included ml/functions/mean_squared_error.sql
-create or replace function ml.mean_squared_error(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}avg((_prediction - _observed) ^ 2) as mean_squared_error from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.mean_squared_error(text, text, text, text, text) is $$
-@behavior -*
-Mean squared error of predictions, in the square of the observed unit.
-Writes `table_out`: the grouping columns and `mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.mean_squared_error(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/mean_squared_error.sql
---! Included ml/functions/root_mean_squared_error.sql
-create or replace function ml.root_mean_squared_error(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}sqrt(avg((_prediction - _observed) ^ 2)) as root_mean_squared_error from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.root_mean_squared_error(text, text, text, text, text) is $$
-@behavior -*
-Root of the mean squared error of predictions, in the unit of the observed value.
-Writes `table_out`: the grouping columns and `root_mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.root_mean_squared_error(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/root_mean_squared_error.sql
---! Included ml/functions/mean_perc_error.sql
-create or replace function ml.mean_perc_error(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}avg((_prediction - _observed) / nullif(_observed, 0)) as mean_perc_error from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.mean_perc_error(text, text, text, text, text) is $$
-@behavior -*
-Mean error as a fraction of the observed value; negative when predictions are too low. Rows observed as 0 do not count.
-Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.mean_perc_error(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/mean_perc_error.sql
---! Included ml/functions/mean_abs_perc_error.sql
-create or replace function ml.mean_abs_perc_error(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}avg(abs((_prediction - _observed) / nullif(_observed, 0))) as mean_abs_perc_error from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.mean_abs_perc_error(text, text, text, text, text) is $$
-@behavior -*
-Mean absolute error as a fraction of the observed value. Rows observed as 0 do not count.
-Writes `table_out`: the grouping columns and `mean_abs_perc_error` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.mean_abs_perc_error(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/mean_abs_perc_error.sql
---! Included ml/functions/r2_score.sql
-create or replace function ml.r2_score(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    'select {groups}case when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed, _observed) end as r2_score from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.r2_score(text, text, text, text, text) is $$
-@behavior -*
-Coefficient of determination: 1 minus the squared error over the squared deviation from the mean; null when nothing varies.
-Writes `table_out`: the grouping columns and `r2_score` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.r2_score(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/r2_score.sql
---! Included ml/functions/adjusted_r2_score.sql
-create or replace function ml.adjusted_r2_score(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  num_predictors int,
-  training_size int,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then
-    raise exception using errcode = 'CF001',
-      message = format('%s rows and %s predictors leave no degree of freedom', coalesce(training_size::text, 'null'), coalesce(num_predictors::text, 'null')),
-      hint = 'training_size must be larger than num_predictors + 1.';
-  end if;
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
-    format(
-      'select {groups}r2 as r2_score, 1 - (1 - r2) * %s::float8 / %s as adjusted_r2_score from (
-         select {groups}case when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed, _observed) end as r2
-         from data {by}
-       ) as score',
-      training_size - 1, training_size - num_predictors - 1
-    )
-  );
-end;
-$$;
-
-comment on function ml.adjusted_r2_score(text, text, text, text, int, int, text) is $$
-@behavior -*
-Coefficient of determination, corrected for the number of predictors: 1 − (1 − r2) · (n − 1) / (n − p − 1).
-Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float8).
-Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/adjusted_r2_score.sql
---! Included ml/functions/log_loss.sql
-create or replace function ml.log_loss(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
-    'select {groups}-avg(case when _observed = 1 then ln(greatest(_prediction, 1e-15)) else ln(greatest(1 - _prediction, 1e-15)) end) as log_loss from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.log_loss(text, text, text, text, text) is $$
-@behavior -*
-Logarithmic loss of predicted probabilities, in nats; probabilities are kept 1e-15 away from 0 and 1.
-Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-$$;
-
-grant execute on function ml.log_loss(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/log_loss.sql
---! Included ml/functions/brier_score.sql
-create or replace function ml.brier_score(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
-    'select {groups}avg((_prediction - _observed) ^ 2) as brier_score from data {by}'
-  );
-end;
-$$;
-
-comment on function ml.brier_score(text, text, text, text, text) is $$
-@behavior -*
-Brier score: mean squared distance of the predicted probability from what happened.
-Writes `table_out`: the grouping columns and `brier_score` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
-Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
-$$;
-
-grant execute on function ml.brier_score(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/brier_score.sql
---! Included ml/functions/area_under_roc.sql
-create or replace function ml.area_under_roc(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
-    $statement$
-    , tally as (
-      select {groups}_prediction, sum(_observed) as positives, count(*) - sum(_observed) as negatives
-      from data
-      group by {groups}_prediction
-    ), running as (
-      select *, sum(negatives) over ({partition} order by _prediction) as negatives_to_here
-      from tally
-    )
-    select {groups}
-      sum(positives * (negatives_to_here - negatives / 2)) / nullif(sum(positives) * sum(negatives), 0) as area_under_roc
-    from running
-    {by}
-    $statement$
-  );
-end;
-$$;
-
-comment on function ml.area_under_roc(text, text, text, text, text) is $$
-@behavior -*
-Area under the receiver operating characteristic: the chance that a positive row scores above a negative one, ties counting half.
-Writes `table_out`: the grouping columns and `area_under_roc` (float8 in 0..1; null for a group of one class).
-Any score will do, larger for class 1; `observed_col` is boolean or 0 and 1.
-Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
-Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
-$$;
-
-grant execute on function ml.area_under_roc(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/area_under_roc.sql
---! Included ml/functions/average_precision.sql
-create or replace function ml.average_precision(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
-    $statement$
-    , tally as (
-      select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
-      from data
-      group by {groups}_prediction
-    ), running as (
-      select
-        *,
-        sum(positives) over ({partition} order by _prediction desc) as positives_to_here,
-        sum(row_count) over ({partition} order by _prediction desc) as rows_to_here
-      from tally
-    )
-    select {groups}
-      sum(positives * positives_to_here / rows_to_here::float8) / nullif(sum(positives), 0) as average_precision
-    from running
-    {by}
-    $statement$
-  );
-end;
-$$;
-
-comment on function ml.average_precision(text, text, text, text, text) is $$
-@behavior -*
-Average precision: the precision at every threshold, weighted by the recall that it adds; no interpolation, ties move together.
-Writes `table_out`: the grouping columns and `average_precision` (float8 in 0..1; null for a group without a positive row).
-Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
-Source: the definition of scikit-learn's average_precision_score; Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
-$$;
-
-grant execute on function ml.average_precision(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/average_precision.sql
---! Included ml/functions/binary_classifier.sql
-create or replace function ml.binary_classifier(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
-    $statement$
-    , tally as (
-      select {groups}_prediction, sum(_observed)::bigint as positives, count(*) as row_count
-      from data
-      group by {groups}_prediction
-    ), running as (
-      select
-        {groups}_prediction as threshold,
-        (sum(positives) over above)::bigint as tp,
-        (sum(row_count - positives) over above)::bigint as fp,
-        (sum(positives) over whole - sum(positives) over above)::bigint as fn,
-        (sum(row_count - positives) over whole - sum(row_count - positives) over above)::bigint as tn
-      from tally
-      window above as ({partition} order by _prediction desc), whole as ({partition})
-    )
-    select
-      {groups}threshold, tp, fp, fn, tn,
-      tp / nullif(tp + fn, 0)::float8 as tpr,
-      tn / nullif(fp + tn, 0)::float8 as tnr,
-      tp / nullif(tp + fp, 0)::float8 as ppv,
-      tn / nullif(tn + fn, 0)::float8 as npv,
-      fp / nullif(fp + tn, 0)::float8 as fpr,
-      fp / nullif(fp + tp, 0)::float8 as fdr,
-      fn / nullif(fn + tp, 0)::float8 as fnr,
-      (tp + tn) / (tp + tn + fp + fn)::float8 as acc,
-      2 * tp / nullif(2 * tp + fp + fn, 0)::float8 as f1
-    from running
-    order by {groups}threshold
-    $statement$
-  );
-end;
-$$;
-
-comment on function ml.binary_classifier(text, text, text, text, text) is $$
-@behavior -*
-What becomes of a score at each of its values as the threshold: a row counts as predicted positive when its score is the threshold or more.
-Writes `table_out`, one row a distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn` (bigint) and rates `tpr`
-(recall), `tnr`, `ppv` (precision), `npv`, `fpr`, `fdr`, `fnr`, `acc`, `f1` (float8; null where nothing is divided by nothing).
-Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
-$$;
-
-grant execute on function ml.binary_classifier(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/binary_classifier.sql
---! Included ml/functions/confusion_matrix.sql
-create or replace function ml.confusion_matrix(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(table_in);
-  v_output text := ml._output(table_out);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_group_list text := array_to_string(v_groups, ', ');
-  v_classes bigint;
-begin
-  perform ml._expression(prediction_col, v_relation, 'prediction column');
-  perform ml._expression(observed_col, v_relation, 'observed column');
-  execute format(
-    'select count(distinct class) from (select (%s)::text from %s union all select (%s)::text from %s) as seen (class)',
-    prediction_col, v_relation, observed_col, v_relation
-  ) into v_classes;
-  if v_classes = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
-      hint = 'A confusion matrix needs rows.';
-  elsif v_classes > 1000 then
-    raise exception using errcode = 'CF008', message = format('%s classes', v_classes),
-      hint = 'A confusion matrix of more than 1000 classes is not made; is a column continuous?';
-  end if;
-  execute format(
-    $query$
-    create table %1$s as
-    with tally as (
-      select %2$s (%3$s)::text as _predicted, (%4$s)::text as _observed, count(*) as _row_count
-      from %5$s
-      where (%3$s) is not null
-        and (%4$s) is not null
-      group by %2$s (%3$s)::text, (%4$s)::text
-    ), class as (
-      -- Numbers in the order of numbers, names in that of names.
-      select class, row_number() over (order by case when class ~ '^-?[0-9]{1,18}$' then class::bigint end, class collate "C") as row_id
-      from (select _predicted from tally union select _observed from tally) as seen (class)
-    ), place as (
-      select distinct %6$s
-      from tally
-    )
-    select %7$s observed.row_id, observed.class, array_agg(coalesce(tally._row_count, 0) order by predicted.row_id) as confusion_arr
-    from place
-    cross join class as observed
-    cross join class as predicted
-    left join tally on tally._observed = observed.class and tally._predicted = predicted.class %8$s
-    group by %7$s observed.row_id, observed.class
-    order by %7$s observed.row_id
-    $query$,
-    v_output,
-    v_group_list || case when v_groups = '{}' then '' else ',' end,
-    prediction_col, observed_col, v_relation,
-    case when v_groups = '{}' then 'true as everything' else v_group_list end,
-    (select coalesce(string_agg(format('place.%s, ', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
-    (select coalesce(string_agg(format(' and tally.%1$s is not distinct from place.%1$s', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
-  );
-end;
-$$;
-
-comment on function ml.confusion_matrix(text, text, text, text, text) is $$
-@behavior -*
-How often each observed class was predicted as each class.
-Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and `confusion_arr`
-(bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or names).
-Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
-$$;
-
-grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/confusion_matrix.sql
---! Included ml/functions/calibration_curve.sql
-create or replace function ml.calibration_curve(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null,
-  bins int default 10,
-  strategy text default 'uniform'
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  if bins is null or bins not between 2 and 1000 then
-    raise exception using errcode = 'CF001', message = format('%s bins', coalesce(bins::text, 'null')), hint = 'Choose 2 to 1000 bins.';
-  end if;
-  if strategy is null or strategy not in ('uniform', 'quantile') then
-    raise exception using errcode = 'CF001', message = format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
-      hint = 'Choose uniform (equal widths) or quantile (equal numbers of rows).';
-  end if;
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
-    replace(
-      $statement$
-      , tally as (
-        select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
-        from data
-        group by {groups}_prediction
-      ), placed as (
-        select *, {bin} as bin
-        from tally
-      ), counted as (
-        select
-          {groups}bin,
-          min(_prediction) as lowest,
-          max(_prediction) as highest,
-          sum(row_count)::bigint as num_rows,
-          sum(_prediction * row_count) / sum(row_count)::float8 as mean_predicted,
-          sum(positives) / sum(row_count)::float8 as fraction_positive
-        from placed
-        group by {groups}bin
-      )
-      select
-        *,
-        (fraction_positive + 1.9207294 / num_rows - 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
-          / (1 + 3.8414588 / num_rows) as lower_95,
-        (fraction_positive + 1.9207294 / num_rows + 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
-          / (1 + 3.8414588 / num_rows) as upper_95
-      from counted
-      order by {groups}bin
-      $statement$,
-      '{bin}',
-      case strategy
-        when 'uniform' then format('least(floor(_prediction * %s)::int + 1, %s)', bins, bins)
-        -- Equal scores belong together, so a score goes where the middle of its rows lies.
-        else format(
-          'least(floor((sum(row_count) over ({partition} order by _prediction) - row_count / 2.0) * %s / sum(row_count) over ({partition}))::int + 1, %s)',
-          bins, bins
-        )
-      end
-    )
-  );
-end;
-$$;
-
-comment on function ml.calibration_curve(text, text, text, text, text, int, text) is $$
-@behavior -*
-How often the predicted happens: probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
-Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction, `num_rows`,
-`mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.
-Errors: CF001 (bins, strategy, not probabilities or classes), CF002, CF003 (`table_out` exists), CF004 (no rows).
-Source of the interval: Wilson, Probable inference, Journal of the American Statistical Association 22, 1927.
-$$;
-
-grant execute on function ml.calibration_curve(text, text, text, text, text, int, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/calibration_curve.sql
---! Included ml/functions/lift.sql
-create or replace function ml.lift(
-  table_in text,
-  table_out text,
-  prediction_col text,
-  observed_col text,
-  grouping_cols text default null,
-  buckets int default 10
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  if buckets is null or buckets not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('%s buckets', coalesce(buckets::text, 'null')), hint = 'Choose 1 to 1000 buckets.';
-  end if;
-  perform ml._assess(
-    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
-    replace(
-      $statement$
-      , tally as (
-        select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
-        from data
-        group by {groups}_prediction
-      ), placed as (
-        select
-          *,
-          least(floor((sum(row_count) over ({partition} order by _prediction desc) - row_count / 2.0) * {buckets} / sum(row_count) over ({partition}))::int + 1, {buckets}) as bucket
-        from tally
-      ), counted as (
-        select
-          {groups}bucket, min(_prediction) as lowest, max(_prediction) as highest,
-          sum(row_count)::bigint as num_rows, sum(positives)::bigint as positives
-        from placed
-        group by {groups}bucket
-      )
-      select
-        *,
-        positives / num_rows::float8 as rate,
-        positives / num_rows::float8 / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as lift,
-        (sum(positives) over above / (sum(num_rows) over above)::float8) / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as cumulative_lift,
-        (sum(positives) over above / nullif(sum(positives) over whole, 0))::float8 as captured
-      from counted
-      window above as ({partition} order by bucket), whole as ({partition})
-      order by {groups}bucket
-      $statement$,
-      '{buckets}', buckets::text
-    )
-  );
-end;
-$$;
-
-comment on function ml.lift(text, text, text, text, text, int) is $$
-@behavior -*
-What acting on the highest scores first would gain: rows in buckets of equal size from the highest score down.
-Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`, `positives`, `rate` of
-positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those above, and `captured`, the share of all positives that they hold.
-Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
-$$;
-
-grant execute on function ml.lift(text, text, text, text, text, int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/lift.sql
---! Included ml/functions/bootstrap_interval.sql
-do $$
-begin
-  if to_regtype('ml.bootstrap_estimate') is null then
-    create type ml.bootstrap_estimate as (
-      estimate float8,
-      std_err float8,
-      lower float8,
-      upper float8,
-      resamples int
-    );
-  end if;
-end;
-$$;
-
-comment on type ml.bootstrap_estimate is $$
-A statistic of a sample with its bootstrap standard error and percentile interval.
-$$;
-comment on column ml.bootstrap_estimate.estimate is $$The statistic of the sample itself.$$;
-comment on column ml.bootstrap_estimate.std_err is $$Standard deviation of the statistic over the resamples.$$;
-comment on column ml.bootstrap_estimate.lower is $$Lower end of the percentile interval.$$;
-comment on column ml.bootstrap_estimate.upper is $$Upper end of the percentile interval.$$;
-comment on column ml.bootstrap_estimate.resamples is $$Number of resamples in which the statistic was not null.$$;
-
-create or replace function ml.bootstrap_interval(
-  source_table text,
-  statistic text,
-  resamples int default 1000,
-  confidence float8 default 0.95,
-  cluster_col text default null,
-  seed int default 0
-)
-returns ml.bootstrap_estimate
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_cluster text;
-  v_units bigint;
-  v_cursor refcursor;
-  v_value float8;
-  v_values float8[] := '{}';
-  v_result ml.bootstrap_estimate;
-begin
-  if resamples is null or resamples not between 20 and 100000 then
-    raise exception using errcode = 'CF001', message = format('%s resamples', coalesce(resamples::text, 'null')), hint = 'Choose 20 to 100000.';
-  end if;
-  if confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
-  end if;
-  if statistic is null then
-    raise exception using errcode = 'CF001', message = 'the statistic is null', hint = 'Give an aggregate, such as avg(score).';
-  end if;
-  perform ml._split(statistic);
-  v_cluster := case when cluster_col is null then 'row_number() over ()' else ml._column(v_relation, cluster_col, 'cluster column') end;
-  begin
-    open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
-    fetch v_cursor into v_result.estimate;
-    move v_cursor;
-    if found then
-      raise exception using errcode = 'CF001', message = format('"%s" gives more than one row', left(statistic, 100)), hint = 'Give an aggregate, such as avg(score).';
-    end if;
-    close v_cursor;
-  exception
-    when undefined_column then
-      raise exception using errcode = 'CF002', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
-        hint = format('The columns of %s are %s.', v_relation, array_to_string(ml._columns(v_relation), ', '));
-    when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
-      raise exception using errcode = 'CF001', message = format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)), hint = 'Give one aggregate that is a number, such as avg(score).';
-  end;
-  if cluster_col is null then
-    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
-  else
-    execute format('create temp table _ml_bootstrap on commit drop as select *, dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
-  end if;
-  execute 'create index on pg_temp._ml_bootstrap (_unit)';
-  execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
-  if v_units < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s %s to draw from', v_relation, v_units, case when cluster_col is null then 'rows' else 'clusters' end),
-      hint = 'A bootstrap needs at least two.';
-  end if;
-  execute 'analyze pg_temp._ml_bootstrap';
-  for v_resample in 1..resamples loop
-    execute format(
-      $query$
-      with draw as materialized (
-        select (('x' || substr(md5(%s || '/' || %s || '/' || position), 1, 15))::bit(60)::bigint %% %s) + 1 as _unit
-        from generate_series(1, %s) as position
-      )
-      select (%s)::float8
-      from draw
-      join pg_temp._ml_bootstrap using (_unit)
-      $query$,
-      seed, v_resample, v_units, v_units, statistic
-    ) into v_value;
-    v_values := v_values || v_value;
-  end loop;
-  drop table pg_temp._ml_bootstrap;
-  select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value), percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
-  into v_result.std_err, v_result.lower, v_result.upper, v_result.resamples
-  from unnest(v_values) as value;
-  return v_result;
-end;
-$$;
-
-comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
-@behavior -*
-Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
-With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
-The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).
-Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows or clusters).
-Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
-$$;
-
-grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/bootstrap_interval.sql
---! Included ml/functions/_tree_prepare.sql
-/*
- * Trees look at features through bins. A bin is an integer code, 1024 · feature + bin, where bin 0 is «missing», so
- * that codes of one feature compare like its values, missing ones first, and the union of all features' codes is one
- * key space: a histogram needs no second column to say which feature it is of.
- */
-create or replace function ml._tree_prepare(
-  relation regclass,
-  id_expression text,
-  dependent_expression text,
-  weight_expression text,
-  validation_expression text,
-  features text[],
-  max_bins int,
-  seed bigint
-)
-returns bigint
-language plpgsql
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_feature text;
-  v_type regtype;
-  v_columns text[] := '{}';
-  v_codes text[] := '{}';
-  v_position int := 0;
-  v_edges float8[];
-  v_categories text[];
-  v_rows bigint;
-  v_kept bigint;
-  v_sample text;
-  v_seen record;
-begin
-  if max_bins is null or max_bins not between 2 and 500 then
-    raise exception using errcode = 'CF001', message = format('%s bins', coalesce(max_bins::text, 'null')), hint = 'Choose 2 to 500 bins; 64 is a good number.';
-  end if;
-  if array_length(features, 1) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s features', array_length(features, 1)), hint = 'Trees take up to 1500 features.';
-  end if;
-  drop table if exists pg_temp._ml_tree_feature, pg_temp._ml_tree_source, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
-  create temp table _ml_tree_feature (
-    feature int primary key,
-    name text not null,
-    category boolean not null,
-    edges float8[],
-    categories text[]
-  ) on commit drop;
-
-  foreach v_feature in array features loop
-    v_position := v_position + 1;
-    v_type := ml._expression(v_feature, relation, 'feature');
-    if v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype, 'uuid'::regtype)
-      or (select typtype = 'e' from pg_catalog.pg_type where oid = v_type) then
-      insert into pg_temp._ml_tree_feature values (v_position, v_feature, true, null, null);
-      v_columns := v_columns || format('(%s)::text as x%s', v_feature, v_position);
-    else
-      insert into pg_temp._ml_tree_feature values (v_position, v_feature, false, null, null);
-      v_columns := v_columns || format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(v_feature, relation, 'feature'), v_position);
-    end if;
-  end loop;
-
-  -- The source, which may be an expensive view, is read once.
-  execute format(
-    'create temp table _ml_tree_source on commit drop as
-     select hashtextextended(coalesce((%s)::text, ''''), %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
-    id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'), coalesce('coalesce((' || validation_expression || '), false)', 'false'),
-    array_to_string(v_columns, ', '), relation
-  );
-  select count(*), count(*) filter (where y is not null and weight is not null and not valid) as training,
-    count(*) filter (where weight < 0 or weight = 'NaN' or weight = 'Infinity') as bad_weights
-  into v_seen
-  from pg_temp._ml_tree_source;
-  v_rows := v_seen.count;
-  if v_seen.training = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row to train on', relation),
-      hint = 'Rows need a dependent variable, and not all of them may be for validation.';
-  end if;
-  if v_seen.bad_weights > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have a negative or non-finite weight', v_seen.bad_weights), hint = 'Weights are finite and 0 or more.';
-  end if;
-
-  -- Quantiles of 100,000 rows are as good as those of all.
-  v_sample := case when v_seen.training > 150000 then format('and key & 1048575 < %s', (1048576 * 100000.0 / v_seen.training)::bigint) else '' end;
-  for v_seen in select * from pg_temp._ml_tree_feature order by feature loop
-    if v_seen.category then
-      execute format(
-        'select array_agg(value order by value) from (
-           select x%1$s as value from pg_temp._ml_tree_source where x%1$s is not null and y is not null and not valid %2$s
-           group by 1 order by count(*) desc, x%1$s limit %3$s
-         ) as frequent',
-        v_seen.feature, v_sample, max_bins
-      ) into v_categories;
-      v_categories := coalesce(v_categories, '{}');
-      update pg_temp._ml_tree_feature set categories = v_categories where feature = v_seen.feature;
-      v_codes := v_codes || format('(%s + coalesce(array_position(%L::text[], x%s), 0))::int as f%s', v_seen.feature * 1024, v_categories, v_seen.feature, v_seen.feature);
-    else
-      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges lie halfway.
-      execute format(
-        $query$
-        with tally as (
-          select x%1$s as value, count(*)::float8 as row_count
-          from pg_temp._ml_tree_source
-          where x%1$s is not null
-            and y is not null
-            and not valid %2$s
-          group by 1
-        ), marked as (
-          select *, count(*) over () <= %3$s or row_count > sum(row_count) over () / %3$s as heavy
-          from tally
-        ), placed as (
-          select
-            value, heavy,
-            count(*) filter (where heavy) over (order by value) as heavies_to_here,
-            count(*) filter (where heavy) over () as heavies,
-            sum(row_count) filter (where not heavy) over (order by value) as light_to_here,
-            sum(row_count) filter (where not heavy) over () as light
-          from marked
-        ), bin as (
-          select min(value) as lowest, max(value) as highest
-          from placed
-          group by heavies_to_here, heavy, case when not heavy then ceil(light_to_here * (%3$s - heavies) / light) end
-        ), edge as (
-          select lowest, lag(highest) over (order by lowest) as below
-          from bin
-        )
-        select coalesce(array_agg(case when (below + lowest) / 2 > below and (below + lowest) / 2 < 'Infinity' then (below + lowest) / 2 else lowest end order by lowest), '{}')
-        from edge
-        where below is not null
-        $query$,
-        v_seen.feature, v_sample, max_bins
-      ) into v_edges;
-      update pg_temp._ml_tree_feature set edges = v_edges where feature = v_seen.feature;
-      v_codes := v_codes || case
-        when v_edges = '{}' then format('(%s + (x%s is not null)::int)::int as f%s', v_seen.feature * 1024, v_seen.feature, v_seen.feature)
-        else format('(%s + coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))::int as f%s', v_seen.feature * 1024, v_seen.feature, v_edges, v_seen.feature)
-      end;
-    end if;
-  end loop;
-  execute format(
-    'create temp table _ml_tree_row on commit drop as select key, y, weight, valid, %s from pg_temp._ml_tree_source where y is not null and weight is not null',
-    array_to_string(v_codes, ', ')
-  );
-  get diagnostics v_kept = row_count;
-  drop table pg_temp._ml_tree_source;
-  return v_rows - v_kept;
-end;
-$$;
-
-comment on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint) is $$
-Reads the source of a training once and cuts its features into bins.
-Makes the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one code a feature), and returns the
-number of rows left out for want of a dependent variable or weight.
-Numbers and booleans are cut at quantiles, NaN counts as missing; text, enum and uuid are categories, the rarer ones beyond `max_bins` count as missing.
-Errors: CF001, CF002, CF004 (no rows), CF008 (too many features).
-$$;
-
-create or replace function ml._tree_features(
-  relation regclass,
-  list_of_features text,
-  list_of_features_to_exclude text,
-  others text[]
-)
-returns text[]
-language plpgsql
-stable
-as $$
-declare
-  v_excluded text[] := ml._column_list(relation, list_of_features_to_exclude, 'features to exclude');
-  v_features text[];
-begin
-  if list_of_features is null or btrim(list_of_features) = '' then
-    raise exception using errcode = 'CF001', message = 'the list of features is null or empty', hint = 'Name columns or expressions, separated by commas, or *.';
-  end if;
-  if btrim(list_of_features) = '*' then
-    select array_agg(quote_ident(name) order by position)
-    into v_features
-    from unnest(ml._columns(relation)) with ordinality as stored (name, position)
-    where not quote_ident(name) = any (v_excluded)
-      and not name = any (array_remove(others, null))
-      and not quote_ident(name) = any (array_remove(others, null));
-  else
-    select array_agg(name order by position)
-    into v_features
-    from unnest(ml._split(list_of_features)) with ordinality as part (name, position)
-    where not name = any (v_excluded);
-  end if;
-  if v_features is null then
-    raise exception using errcode = 'CF004', message = 'no feature is left', hint = 'Name at least one column that is neither the id, the dependent variable nor excluded.';
-  end if;
-  return v_features;
-end;
-$$;
-
-comment on function ml._tree_features(regclass, text, text, text[]) is $$
-The features of a list, or with `*` all columns that are not excluded and not among `others` (id, dependent variable, groups).
-$$;
-
-grant execute on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint), ml._tree_features(regclass, text, text, text[])
-  to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_tree_prepare.sql
---! Included ml/functions/_tree_grow.sql
-/*
- * One tree, level by level. What a split can be judged by is a histogram: for every bin of every feature in every
- * open node the sums of the outputs, of the weight and of the rows. One scan with one grouping set a feature gives
- * all of a level (the idea of JoinBoost: a tree needs nothing but `sum … group by`); only the smaller child of each
- * split is scanned, the other is its parent less that. The tree so far is part of the statement, as nested CASE.
- */
-create or replace function ml._tree_grow(
-  features int[],
-  outputs int,
-  criterion text,
-  lambda float8,
-  min_gain float8,
-  max_depth int,
-  min_rows int,
-  min_split int,
-  min_weight float8,
-  features_per_node int,
-  seed bigint
-)
-returns text
-language plpgsql
-set search_path to pg_catalog, pg_temp
-set jit to off
-set client_min_messages to warning
--- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and feature.
-set work_mem to '256MB'
-as $$
-declare
-  v_columns text := (select string_agg('f' || feature, ', ') from unnest(features) as feature);
-  v_sets text := (select string_agg(format('(node, f%s)', feature), ', ') from unnest(features) as feature);
-  v_sums text := (select string_agg(format('sum(s%1$s) as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
-  v_outputs text := (select string_agg('s' || k, ', ' order by k) from generate_series(1, outputs) as k);
-  v_difference text := (select string_agg(format('parent.s%1$s - coalesce(child.s%1$s, 0)', k), ', ' order by k) from generate_series(1, outputs) as k);
-  v_running text := (select string_agg(format('sum(s%1$s) over running as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
-  v_score text := case criterion
-    when 'entropy' then '(' || (select string_agg(format('coalesce({0}%1$s * ln(nullif(greatest({0}%1$s, 0), 0) / {0}h), 0)', k), ' + ' order by k) from generate_series(1, outputs) as k) || ')'
-    when 'misclassification' then 'greatest(' || (select string_agg(format('{0}%s', k), ', ' order by k) from generate_series(1, outputs) as k) || ')'
-    else '(' || (select string_agg(format('{0}%1$s * {0}%1$s', k), ' + ' order by k) from generate_series(1, outputs) as k) || format(') / nullif({0}h + %s, 0)', lambda)
-  end;
-  v_case text := '0';
-  v_level int := 0;
-  v_open bigint;
-  v_next int := 1;
-begin
-  -- The working tables are made once a training and emptied for each tree.
-  execute format(
-    'create temp table if not exists _ml_tree_node (node int, parent int, depth int, feature int, cut int, codes int[], missing_left boolean,
-       left_node int, right_node int, gain float8, %1$s, h float8, n bigint, open boolean, scanned boolean) on commit drop;
-     create temp table if not exists _ml_tree_histogram (node int, code int, %1$s, h float8, n float8) on commit drop;
-     create temp table if not exists _ml_tree_split (node int, feature int, cut int, codes int[], missing_left boolean, gain float8, left_node int, depth int,
-       %2$s, lh float8, ln float8, rh float8, rn float8) on commit drop',
-    (select string_agg(format('s%s float8', k), ', ' order by k) from generate_series(1, outputs) as k),
-    (select string_agg(format('l%1$s float8, r%1$s float8', k), ', ' order by k) from generate_series(1, outputs) as k)
-  );
-  truncate pg_temp._ml_tree_node, pg_temp._ml_tree_histogram;
-  execute format(
-    'insert into pg_temp._ml_tree_node (node, depth, %s, h, n, open, scanned)
-     select 0, 0, %s, coalesce(sum(h), 0), count(*), true, true from pg_temp._ml_tree_work where used',
-    v_outputs, v_sums
-  );
-  while v_level < max_depth loop
-    execute format('update pg_temp._ml_tree_node set open = false where open and n < %s', greatest(min_split, 2 * min_rows));
-    execute 'select count(*) from pg_temp._ml_tree_node where open' into v_open;
-    exit when v_open = 0;
-
-    execute format(
-      'insert into pg_temp._ml_tree_histogram
-       select node, coalesce(%1$s), %2$s, sum(h), count(*)::float8
-       from (select %3$s as node, %4$s, h, %1$s from pg_temp._ml_tree_work where used offset 0) as placed
-       where node is not null
-       group by grouping sets (%5$s)',
-      v_columns, v_sums, v_case, v_outputs, v_sets
-    );
-    if v_level > 0 then
-      execute format(
-        'insert into pg_temp._ml_tree_histogram
-         select larger.node, parent.code, %s, parent.h - coalesce(child.h, 0), parent.n - coalesce(child.n, 0)
-         from pg_temp._ml_tree_node as larger
-         join pg_temp._ml_tree_node as smaller on smaller.parent = larger.parent and smaller.node <> larger.node
-         join pg_temp._ml_tree_histogram as parent on parent.node = larger.parent
-         left join pg_temp._ml_tree_histogram as child on child.node = smaller.node and child.code = parent.code
-         where larger.open and not larger.scanned and larger.depth = %s
-           and parent.n > coalesce(child.n, 0)',
-        v_difference, v_level
-      );
-      execute format('delete from pg_temp._ml_tree_histogram where node in (select node from pg_temp._ml_tree_node where depth < %s)', v_level);
-    end if;
-
-    truncate pg_temp._ml_tree_split;
-    execute format(
-      $query$
-      insert into pg_temp._ml_tree_split
-      with bin as materialized (
-        select
-          histogram.*, feature.feature, feature.category,
-          case when histogram.code = feature.feature * 1024 then '-Infinity' when feature.category then histogram.s1 / (histogram.h + %1$s) else histogram.code end as place
-        from pg_temp._ml_tree_histogram as histogram
-        join pg_temp._ml_tree_node as node on node.node = histogram.node and node.open
-        join pg_temp._ml_tree_feature as feature on feature.feature = histogram.code / 1024
-        %2$s
-      ), running as (
-        -- Missing values come first: each prefix of the bins is a left side with them, and less the first one a left side without.
-        select
-          node, feature, code, category, place,
-          lead(code) over running as next_code,
-          first_value(code) over running = feature * 1024 as has_missing,
-          %3$s, sum(h) over running as h, sum(n) over running as n,
-          %4$s, first_value(h) over running as first_h, first_value(n) over running as first_n
-        from bin
-        window running as (partition by node, feature order by place, code rows unbounded preceding)
-      ), side as (
-        select
-          running.node, running.feature, running.code, running.category, running.place, running.next_code, running.has_missing,
-          node.depth, %5$s as before, way.missing_left, way.lh, way.ln, %6$s, %7$s, node.h - way.lh as rh, node.n - way.ln as rn
-        from running
-        join pg_temp._ml_tree_node as node on node.node = running.node
-        cross join lateral (
-          select true as missing_left, running.h as lh, running.n as ln, %8$s
-          where running.next_code is not null
-            and running.code > running.feature * 1024
-          union all
-          select false, running.h - running.first_h, running.n - running.first_n, %9$s
-          where running.has_missing
-        ) as way
-        where way.ln >= %12$s and node.n - way.ln >= %12$s
-          and way.lh >= %13$s and node.h - way.lh >= %13$s
-      ), judged as (
-        select *, %10$s + %11$s - before as gain
-        from side
-      ), best as (
-        select distinct on (node) *
-        from judged
-        where gain > %14$s + 1e-9 * (abs(gain + before) + abs(before))
-        order by node, gain desc, feature, code, missing_left
-      ), subset as (
-        select best.node, array_agg(bin.code order by bin.code) as codes
-        from best
-        join bin on bin.node = best.node and bin.feature = best.feature
-        where best.category
-          and bin.code > bin.feature * 1024
-          and (bin.place, bin.code) <= (best.place, best.code)
-        group by best.node
-      )
-      select
-        best.node, best.feature,
-        -- Codes from here on go right; beyond all codes when only missing values do.
-        case when not category then coalesce(next_code, feature * 1024 + 1023) end,
-        subset.codes,
-        -- Where nothing was missing, what is missing later goes where most rows went.
-        case when has_missing then missing_left else ln >= rn end,
-        gain, %15$s + 2 * (row_number() over (order by best.node) - 1), depth, %16$s, lh, ln, rh, rn
-      from best
-      left join subset on subset.node = best.node
-      $query$,
-      greatest(lambda, 1e-12),
-      case when features_per_node is not null then format(
-        'join (
-           select node.node, feature.feature, row_number() over (partition by node.node order by hashint8extended(feature.feature, hashint8extended(node.node, %s))) as draw
-           from pg_temp._ml_tree_node as node
-           cross join pg_temp._ml_tree_feature as feature
-           where node.open
-             and (cardinality(feature.edges) > 0 or cardinality(feature.categories) > 0)
-         ) as drawn on drawn.node = histogram.node and drawn.feature = histogram.code / 1024 and drawn.draw <= %s',
-        seed, features_per_node
-      ) else '' end,
-      v_running,
-      (select string_agg(format('first_value(s%1$s) over running as first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      replace(replace(v_score, '{0}h', 'node.h'), '{0}', 'node.s'),
-      (select string_agg(format('way.l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg(format('node.s%1$s - way.l%1$s as r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg(format('running.s%1$s as l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg(format('running.s%1$s - running.first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      replace(v_score, '{0}', 'l'), replace(v_score, '{0}', 'r'),
-      min_rows, min_weight, min_gain, v_next,
-      (select string_agg(format('l%1$s, r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k)
-    );
-    execute 'select count(*) from pg_temp._ml_tree_split' into v_open;
-    exit when v_open = 0;
-    v_next := v_next + 2 * v_open;
-    v_level := v_level + 1;
-    execute
-      'update pg_temp._ml_tree_node as node
-       set feature = split.feature, cut = split.cut, codes = split.codes, missing_left = split.missing_left, gain = split.gain,
-         left_node = split.left_node, right_node = split.left_node + 1
-       from pg_temp._ml_tree_split as split
-       where split.node = node.node';
-    execute format(
-      'update pg_temp._ml_tree_node set open = false where open;
-       insert into pg_temp._ml_tree_node (node, parent, depth, %s, h, n, open, scanned)
-       select left_node, node, depth + 1, %s, lh, ln, true, ln <= rn from pg_temp._ml_tree_split
-       union all
-       select left_node + 1, node, depth + 1, %s, rh, rn, true, ln > rn from pg_temp._ml_tree_split',
-      v_outputs,
-      (select string_agg('l' || k, ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg('r' || k, ', ' order by k) from generate_series(1, outputs) as k)
-    );
-    v_case := ml._tree_case('case when open and scanned then node::text else ''null::int'' end');
-  end loop;
-  return ml._tree_case('node::text');
-end;
-$$;
-
-comment on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint) is $$
-Grows one tree on `_ml_tree_work` (used, s1…, h, one code a feature) into the temporary table `_ml_tree_node`; returns the CASE that finds a row's leaf.
-`criterion` squares (with s = gradients and h = second derivatives: the gain of gradient boosting; with s = y, h = weight: least squares; with
-s = indicators of classes: Gini), `entropy` or `misclassification`. Missing values try both sides; categories are ordered by their mean.
-Source: Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023; Fisher, On grouping for maximum homogeneity, 1958.
-$$;
-
-create or replace function ml._tree_case(leaf text)
-returns text
-language plpgsql
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_node record;
-  v_texts text[];
-  v_text text;
-begin
-  execute 'select array_fill(null::text, array[max(node) + 1]) from pg_temp._ml_tree_node' into v_texts;
-  -- Children have larger numbers than their parents, so going down the numbers every branch is there before it is needed.
-  for v_node in execute format('select node, feature, cut, codes, missing_left, left_node, right_node, %s as leaf from pg_temp._ml_tree_node order by node desc', leaf) loop
-    if v_node.feature is null then
-      v_text := v_node.leaf;
-    elsif v_texts[v_node.left_node + 1] = v_texts[v_node.right_node + 1] then
-      v_text := v_texts[v_node.left_node + 1];
-    else
-      v_text := format(
-        'case when %s then %s else %s end',
-        case
-          when v_node.codes is not null then format('f%s in (%s)', v_node.feature, array_to_string(v_node.codes || case when v_node.missing_left then v_node.feature * 1024 end, ', '))
-          when v_node.missing_left then format('f%s < %s', v_node.feature, v_node.cut)
-          else format('f%1$s > %2$s and f%1$s < %3$s', v_node.feature, v_node.feature * 1024, v_node.cut)
-        end,
-        v_texts[v_node.left_node + 1],
-        v_texts[v_node.right_node + 1]
-      );
-    end if;
-    v_texts[v_node.node + 1] := v_text;
-  end loop;
-  return v_texts[1];
-end;
-$$;
-
-comment on function ml._tree_case(text) is $$
-The tree in `_ml_tree_node` as nested CASE over the codes f1, f2, …; `leaf` is SQL over the node that gives the text of a leaf.
-$$;
-
-grant execute on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint), ml._tree_case(text)
-  to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_tree_grow.sql
---! Included ml/functions/_tree_expression.sql
-/*
- * Prediction is one statement: each tree becomes a nested CASE over the features, evaluated while the new rows are
- * scanned once, in parallel where the server likes.
- */
-create or replace function ml._tree_expression(
-  nodes text,
-  tree int,
-  positions jsonb,
-  categories jsonb,
-  leaf text
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_node record;
-  v_texts text[];
-  v_text text;
-  v_column text;
-begin
-  execute format('select array_fill(null::text, array[max(node) + 1]) from %s where tree = $1', nodes) into v_texts using tree;
-  for v_node in execute format('select node, feature, threshold, categories, missing_left, left_node, right_node, (%s)::text as leaf from %s where tree = $1 order by node desc', leaf, nodes) using tree loop
-    v_column := 'x' || (positions ->> v_node.feature);
-    -- A condition on NULL is not true, so what is asked is whatever sends missing values to the ELSE.
-    v_text := case
-      when v_node.feature is null then coalesce(v_node.leaf, 'null')
-      when v_node.categories is not null and v_node.missing_left then format(
-        'case when %s = any (%L::text[]) then %s else %s end', v_column,
-        array(select jsonb_array_elements_text(categories -> v_node.feature) except select unnest(v_node.categories) order by 1),
-        v_texts[v_node.right_node + 1], v_texts[v_node.left_node + 1]
-      )
-      when v_node.categories is not null then format(
-        'case when %s = any (%L::text[]) then %s else %s end', v_column, v_node.categories, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
-      )
-      when v_node.threshold = 'Infinity' then format(
-        'case when %s is not null then %s else %s end', v_column, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
-      )
-      when v_node.missing_left then format(
-        'case when %s >= %L::float8 then %s else %s end', v_column, v_node.threshold, v_texts[v_node.right_node + 1], v_texts[v_node.left_node + 1]
-      )
-      else format(
-        'case when %s < %L::float8 then %s else %s end', v_column, v_node.threshold, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
-      )
-    end;
-    v_texts[v_node.node + 1] := v_text;
-  end loop;
-  return v_texts[1];
-end;
-$$;
-
-comment on function ml._tree_expression(text, int, jsonb, jsonb, text) is $$
-One tree of a model as nested CASE over the columns x1, x2, …; `nodes` is the model's table, or a query in its place; `leaf` is SQL over the node that gives the text of a leaf.
-$$;
-
-create or replace function ml._tree_inputs(
-  features text[],
-  types text[],
-  relation regclass
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_inputs text[] := '{}';
-begin
-  for v_position in 1..cardinality(features) loop
-    perform ml._expression(features[v_position], relation, 'feature');
-    v_inputs := v_inputs || case
-      when types[v_position] = 'category' then format('(%s)::text as x%s', features[v_position], v_position)
-      else format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(features[v_position], relation, 'feature'), v_position)
-    end;
-  end loop;
-  return array_to_string(v_inputs, ', ');
-end;
-$$;
-
-comment on function ml._tree_inputs(text[], text[], regclass) is $$
-The select list that gives a model's features as x1, x2, … from a relation. Errors: CF001, CF002 (a feature is missing; names the nearest).
-$$;
-
-create or replace function ml._model_summary(
-  model_table text,
-  methods text[]
-)
-returns jsonb
-language plpgsql
-stable
-as $$
-declare
-  v_model regclass := ml._relation(model_table);
-  v_summary text;
-  v_row jsonb;
-begin
-  select format('%I.%I', namespace.nspname, class.relname || '_summary')
-  into v_summary
-  from pg_catalog.pg_class as class
-  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-  where class.oid = v_model;
-  if to_regclass(v_summary) is not null then
-    execute format('select to_jsonb(summary) from %s as summary limit 1', v_summary) into v_row;
-  end if;
-  if v_row is null or not coalesce(v_row ->> 'method' = any (methods), false) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
-      hint = format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100));
-  end if;
-  return v_row;
-end;
-$$;
-
-comment on function ml._model_summary(text, text[]) is $$
-The row of a model's `_summary` table as JSON, when it was made by one of the methods. Error CF002.
-$$;
-
-grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant execute on function ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
-  to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_tree_expression.sql
---! Included ml/functions/gbm_train.sql
-create or replace function ml.gbm_train(
-  source_table text,
-  output_table text,
-  id_col_name text,
-  dependent_variable text,
-  list_of_features text,
-  list_of_features_to_exclude text default null,
-  objective text default null,
-  num_trees int default 200,
-  learning_rate float8 default 0.1,
-  max_depth int default 6,
-  min_rows int default 20,
-  min_child_weight float8 default 0.001,
-  lambda float8 default 1,
-  gamma float8 default 0,
-  row_sample float8 default 1,
-  feature_sample float8 default 1,
-  max_bins int default 64,
-  weights text default null,
-  validation text default null,
-  early_stopping_rounds int default 20,
-  seed bigint default 0
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_summary']);
-  v_summary text;
-  v_id text;
-  v_dependent text;
-  v_weight text := case when weights is not null then ml._numeric_expression(weights, v_relation, 'weights') end;
-  v_objective text := objective;
-  v_features text[];
-  v_skipped bigint;
-  v_seen record;
-  v_base float8;
-  v_codes text;
-  v_gradient text;
-  v_usable int[];
-  v_chosen int[];
-  v_leaf text;
-  v_trees int := 0;
-  v_loss text;
-  v_training float8[] := '{}';
-  v_validation float8[] := '{}';
-  v_loss_training float8;
-  v_loss_validation float8;
-  v_best int := 0;
-  v_best_loss float8 := 'Infinity';
-  v_nodes bigint;
-begin
-  v_summary := ml._suffixed(v_output, '_summary');
-  if num_trees is null or num_trees not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('num_trees %s', coalesce(num_trees::text, 'null')), hint = 'Choose 1 to 10000 trees.';
-  elsif learning_rate is null or not (learning_rate > 0 and learning_rate <= 1) then
-    raise exception using errcode = 'CF001', message = format('learning_rate %s', coalesce(learning_rate::text, 'null')), hint = 'Choose a number above 0, at most 1; 0.1 is usual.';
-  elsif max_depth is null or max_depth not between 1 and 16 then
-    raise exception using errcode = 'CF001', message = format('max_depth %s', coalesce(max_depth::text, 'null')), hint = 'Choose 1 to 16; boosting does well with 3 to 8.';
-  elsif min_rows is null or min_rows < 1 then
-    raise exception using errcode = 'CF001', message = format('min_rows %s', coalesce(min_rows::text, 'null')), hint = 'A leaf needs at least one row.';
-  elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
-    raise exception using errcode = 'CF001', message = format('lambda %s', coalesce(lambda::text, 'null')), hint = 'The penalty is a finite number, 0 or more.';
-  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
-    raise exception using errcode = 'CF001', message = format('gamma %s, min_child_weight %s', coalesce(gamma::text, 'null'), coalesce(min_child_weight::text, 'null')), hint = 'Both are finite and 0 or more.';
-  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null or not (feature_sample > 0 and feature_sample <= 1) then
-    raise exception using errcode = 'CF001', message = format('row_sample %s, feature_sample %s', coalesce(row_sample::text, 'null'), coalesce(feature_sample::text, 'null')), hint = 'Shares are above 0 and at most 1.';
-  elsif early_stopping_rounds is not null and early_stopping_rounds < 1 then
-    raise exception using errcode = 'CF001', message = format('early_stopping_rounds %s', early_stopping_rounds), hint = 'Choose 1 or more, or null for no early stopping.';
-  elsif seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give any number; the same seed gives the same model.';
-  end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_dependent := ml._numeric_expression(dependent_variable, v_relation, 'dependent variable');
-  if v_objective is null then
-    v_objective := case when ml._expression(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
-  elsif v_objective not in ('squared_error', 'logistic') then
-    raise exception using errcode = 'CF001', message = format('there is no objective "%s"', left(objective, 100)), hint = 'Choose squared_error or logistic.';
-  end if;
-  if validation is not null and ml._expression(validation, v_relation, 'validation') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('validation "%s" is not boolean', left(validation, 100)), hint = 'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.';
-  end if;
-  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
-  v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
-
-  execute
-    'select count(*) as row_count, count(*) filter (where valid) as validation_count, min(y) as least, max(y) as greatest,
-       count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, min(y) filter (where y not in (0, 1)) as no_class,
-       min(y) filter (where not valid) as least_trained, max(y) filter (where not valid) as greatest_trained,
-       sum(weight) filter (where not valid) as weight, avg(y) filter (where not valid) as middle,
-       sum(weight * y) filter (where not valid) / nullif(sum(weight) filter (where not valid), 0) as mean
-     from pg_temp._ml_tree_row'
-  into v_seen;
-  if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
-  elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
-  elsif v_objective = 'logistic' and v_seen.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class), hint = 'Give a boolean or 0 and 1, or choose squared_error.';
-  elsif v_objective = 'logistic' and v_seen.least_trained = v_seen.greatest_trained then
-    raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained), hint = 'A classifier needs rows of both classes to train on.';
-  elsif validation is not null and v_seen.validation_count = 0 then
-    raise exception using errcode = 'CF004', message = format('no row is for validation: "%s"', left(validation, 100)), hint = 'Give a condition that is true for some rows.';
-  end if;
-  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
-  if v_usable is null then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(v_features, ', '));
-  end if;
-
-  if v_objective = 'logistic' then
-    v_base := ln(v_seen.mean / (1 - v_seen.mean));
-    v_gradient := 'weight * (1 / (1 + exp(-score)) - y) as s1, weight * greatest(exp(-abs(score)) / (1 + exp(-abs(score))) ^ 2, 1e-16) as h';
-    v_loss := 'weight * (greatest(score, 0) - score * y + ln(1 + exp(-abs(score))))';
-  else
-    v_base := v_seen.mean;
-    v_gradient := 'weight * (score - y) as s1, weight as h';
-    v_loss := 'weight * (score - y) ^ 2';
-  end if;
-
-  execute format(
-    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
-       missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8 not null, num_rows bigint not null,
-       primary key (tree, node))',
-    v_output
-  );
-  v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored;
-  -- Once more than there are trees: the last turn only measures the last tree.
-  for v_tree in 1..num_trees + 1 loop
-    -- Score, gradient and second derivative of every row, once a tree: writing the rows anew is cheaper than an update.
-    execute format(
-      'create temp table _ml_tree_work on commit drop as
-       select key, y, weight, valid, score, not valid %s as used, %s, %s
-       from (select key, y, weight, valid, %s as score, %s from pg_temp.%I offset 0) as scored',
-      case when row_sample < 1 then format('and hashint8extended(key, %s) & 1048575 < %s', seed + v_tree, (row_sample * 1048576)::bigint) else '' end,
-      v_gradient, v_codes,
-      case when v_tree = 1 then format('%L::float8', v_base) else format('score + %s', v_leaf) end,
-      v_codes,
-      case when v_tree = 1 then '_ml_tree_row' else '_ml_tree_scored' end
-    );
-    if v_tree = 1 then
-      drop table pg_temp._ml_tree_row;
-    else
-      drop table pg_temp._ml_tree_scored;
-      execute format(
-        'select sum(%1$s) filter (where not valid) / sum(weight) filter (where not valid), sum(%1$s) filter (where valid) / nullif(sum(weight) filter (where valid), 0)
-         from pg_temp._ml_tree_work',
-        v_loss
-      ) into v_loss_training, v_loss_validation;
-      v_training := v_training || v_loss_training;
-      v_trees := v_tree - 1;
-      if validation is not null then
-        v_validation := v_validation || v_loss_validation;
-        if v_loss_validation < v_best_loss then
-          v_best_loss := v_loss_validation;
-          v_best := v_trees;
-        end if;
-        exit when early_stopping_rounds is not null and v_trees - v_best >= early_stopping_rounds;
-      end if;
-    end if;
-    exit when v_tree > num_trees;
-
-    v_chosen := v_usable;
-    if feature_sample < 1 then
-      select array_agg(feature order by feature)
-      into v_chosen
-      from (
-        select feature
-        from unnest(v_usable) as feature
-        order by hashint8extended(feature, seed + v_tree)
-        limit greatest(1, round(feature_sample * cardinality(v_usable))::int)
-      ) as drawn;
-    end if;
-    perform ml._tree_grow(v_chosen, 1, 'newton', lambda, gamma, max_depth, min_rows, 0, min_child_weight, null, seed);
-    execute 'select count(*) from pg_temp._ml_tree_node' into v_nodes;
-    if v_nodes = 1 and v_tree = 1 then
-      raise exception using errcode = 'CF004', message = format('no feature splits the %s rows into better halves', v_seen.row_count - v_seen.validation_count),
-        hint = format('A leaf needs %s rows (min_rows), weight %s (min_child_weight) and a gain over %s (gamma).', min_rows, min_child_weight, gamma);
-    end if;
-    -- A tree that finds nothing to split will not find it the next time either, unless it looks at other rows or features.
-    exit when v_nodes = 1 and row_sample = 1 and feature_sample = 1;
-    execute format(
-      $query$
-      insert into %s
-      select
-        %s, node.node, node.parent, node.depth, feature.name,
-        case when not feature.category then coalesce(feature.edges[(node.cut & 1023) - 1], 'Infinity') end,
-        (select array_agg(feature.categories[code & 1023] order by code) from unnest(node.codes) as code),
-        case when node.feature is not null then node.missing_left end,
-        node.left_node, node.right_node,
-        case when node.feature is null then coalesce(-%L::float8 * node.s1 / nullif(node.h + %L::float8, 0), 0) end,
-        node.gain, node.h, node.n
-      from pg_temp._ml_tree_node as node
-      left join pg_temp._ml_tree_feature as feature on feature.feature = node.feature
-      $query$,
-      v_output, v_tree, learning_rate, lambda
-    );
-    v_leaf := ml._tree_case(format('format(''%%L::float8'', coalesce(-%L::float8 * s1 / nullif(h + %L::float8, 0), 0))', learning_rate, lambda));
-    alter table pg_temp._ml_tree_work rename to _ml_tree_scored;
-  end loop;
-  if validation is not null then
-    v_trees := v_best;
-    execute format('delete from %s where tree > %s', v_output, v_trees);
-  end if;
-
-  execute format(
-    'create table %s as
-     select ''gbm''::text as method, %L::text as objective, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
-       %L::text as dependent_varname, %L::text[] as independent_varnames,
-       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
-       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
-       %L::float8 as base_score, %s::int as num_trees, %s::int as num_trees_grown,
-       %s::bigint as num_rows_processed, %s::bigint as num_validation_rows, %s::bigint as num_missing_rows_skipped,
-       %L::float8[] as training_loss, %L::float8[] as validation_loss, %L::jsonb as parameters',
-    v_summary, v_objective, v_relation, v_output, v_id, dependent_variable, v_features,
-    v_base, v_trees, cardinality(v_training), v_seen.row_count - v_seen.validation_count, v_seen.validation_count, v_skipped,
-    v_training, nullif(v_validation, '{}'),
-    jsonb_build_object(
-      'num_trees', num_trees, 'learning_rate', learning_rate, 'max_depth', max_depth, 'min_rows', min_rows, 'min_child_weight', min_child_weight,
-      'lambda', lambda, 'gamma', gamma, 'row_sample', row_sample, 'feature_sample', feature_sample, 'max_bins', max_bins,
-      'weights', weights, 'validation', validation, 'early_stopping_rounds', early_stopping_rounds, 'seed', seed
-    )
-  );
-  execute format('comment on table %s is %L', v_output, format('Nodes of a gradient-boosted model of %s on %s, by ml.gbm_train.', dependent_variable, v_relation));
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature, pg_temp._ml_tree_row;
-end;
-$$;
-
-comment on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint) is $$
-@behavior -*
-Gradient-boosted trees, by histogram sums in plain SQL.
-`objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean. Features are columns or
-expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at quantiles, text is categorical, missing values
-and categories never seen go the way that each split learned. `validation` is a condition on a row: such rows are not trained on, their
-loss ends the training `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or
-the latest weeks there. `row_sample` and `feature_sample` are shares drawn anew for each tree, by a hash of the id and the seed.
-Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left: value < threshold) or
-`categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves: what is added to the score), `gain`, `cover` (sum of second
-derivatives), `num_rows`; and `<output_table>_summary`, one row: method, objective, names and kinds of features, `base_score`,
-`num_trees`, numbers of rows, the loss after each tree (mean log loss or mean squared error), parameters.
-Errors: CF001 (a parameter, a type, non-finite values), CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies or splits), CF005, CF008.
-Source: Friedman, Greedy function approximation, Annals of Statistics 29, 2001; Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023.
-$$;
-
-grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint)
-  to insights_admin, insights_worker;
---! EndIncluded ml/functions/gbm_train.sql
---! Included ml/functions/gbm_predict.sql
-create or replace function ml._gbm_expression(
-  model regclass,
-  summary jsonb,
-  type text
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_positions jsonb := (
-    select jsonb_object_agg(name, position)
-    from jsonb_array_elements_text(summary -> 'independent_varnames') with ordinality as feature (name, position)
-  );
-  v_trees text[] := '{}';
-  v_score text;
-  v_size int;
-begin
-  for v_tree in 1..(summary ->> 'num_trees')::int loop
-    v_trees := v_trees || ml._tree_expression(model::text, v_tree, v_positions, summary -> 'categories', 'format(''%L::float8'', value)');
-  end loop;
-  -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
-  v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-  select format('%L::float8', (summary ->> 'base_score')::float8) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
-  into v_score
-  from (
-    select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
-    from unnest(v_trees) with ordinality as grown (tree, position)
-    group by (position - 1) / v_size
-  ) as chunk;
-  return case
-    when type = 'prob' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', v_score)
-    when type = 'response' and summary ->> 'objective' = 'logistic' then format('(%s > 0)::int', v_score)
-    else v_score
-  end;
-end;
-$$;
-
-comment on function ml._gbm_expression(regclass, jsonb, text) is $$
-The prediction of a boosted model as one SQL expression over x1, x2, … (see ml._tree_inputs); `type` is `response`, `prob` or `raw`.
-$$;
-
-create or replace function ml.gbm_predict(
-  model_table text,
-  new_data_table text,
-  output_table text,
-  type text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_type text := coalesce(type, case when v_summary ->> 'objective' = 'logistic' then 'prob' else 'response' end);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
-begin
-  if v_type not in ('response', 'prob', 'raw') or (v_type = 'prob' and v_summary ->> 'objective' <> 'logistic') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
-      hint = 'Choose response, raw, or for a logistic model prob.';
-  end if;
-  execute format(
-    'create table %s as select id as %s, %s as prediction from (select %s as id, %s from %s offset 0) as input',
-    v_output, v_id, ml._gbm_expression(v_model, v_summary, v_type), v_id,
-    ml._tree_inputs(
-      array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')),
-      array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes')),
-      v_relation
-    ),
-    v_relation
-  );
-end;
-$$;
-
-comment on function ml.gbm_predict(text, text, text, text) is $$
-@behavior -*
-Predictions of a model of ml.gbm_train for every row of a table, in one statement.
-`type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or 1) or `raw` (the sum of the
-trees: log odds for a logistic model). The new table needs the id column and the columns of the features; a dependent variable is not looked at.
-Writes `output_table`: the id column and `prediction`.
-Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml._gbm_expression(regclass, jsonb, text) to insights_analyst, insights_admin, insights_worker;
-grant execute on function ml.gbm_predict(text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/gbm_predict.sql
---! Included ml/functions/gbm_explain.sql
-create or replace function ml._gauss_legendre(points int)
-returns table (point float8, weight float8)
-language plpgsql
-immutable
-strict
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_x float8;
-  v_step float8;
-  v_before float8;
-  v_value float8;
-  v_next float8;
-  v_slope float8;
-begin
-  for v_root in 1..points loop
-    v_x := cos(pi() * (v_root - 0.25) / (points + 0.5));
-    for v_round in 1..50 loop
-      v_before := 1;
-      v_value := v_x;
-      for v_degree in 2..points loop
-        v_next := ((2 * v_degree - 1) * v_x * v_value - (v_degree - 1) * v_before) / v_degree;
-        v_before := v_value;
-        v_value := v_next;
-      end loop;
-      v_slope := points * (v_x * v_value - v_before) / (v_x * v_x - 1);
-      v_step := v_value / v_slope;
-      v_x := v_x - v_step;
-      exit when abs(v_step) < 1e-15;
-    end loop;
-    point := (1 - v_x) / 2;
-    weight := 1 / ((1 - v_x * v_x) * v_slope * v_slope);
-    return next;
-  end loop;
-end;
-$$;
-
-comment on function ml._gauss_legendre(int) is $$
-Points and weights of Gauss–Legendre quadrature on 0..1: exact for polynomials of degree 2 · points − 1.
-$$;
-
-/*
- * Shapley's value of a feature in one leaf is the leaf's value times an average, over the orders in which features become
- * known, of a product of one factor a feature: the row's own answer to the splits of a known feature (0 or 1), the share
- * of training rows for an unknown one. The average over orders is the integral over t in 0..1 with each other feature
- * known with chance t. The integrand is a polynomial, so a few points of Gauss–Legendre quadrature give it exactly, and
- * every leaf, feature and point is a row of one statement.
- */
-create or replace function ml._explanation(
-  nodes text,
-  intercept float8,
-  names text[],
-  types text[],
-  categories jsonb,
-  relation text,
-  id_expression text,
-  inputs text,
-  kept text
-)
-returns text
-language sql
-immutable
-parallel safe
-begin atomic
-  select format(
-    $query$
-    with recursive nodes as (
-      select * from %1$s
-    ), edge as (
-      select child.tree, child.node as leaf, child.value, child.parent as node, child.node as child, child.cover as child_cover
-      from nodes as child
-      where child.feature is null
-      union all
-      select edge.tree, edge.leaf, edge.value, node.parent, node.node, node.cover
-      from edge
-      join nodes as node on node.tree = edge.tree and node.node = edge.node
-      where node.parent is not null
-    ), path as materialized (
-      select
-        edge.tree, edge.leaf, edge.value, node.feature, node.threshold, node.categories, node.missing_left,
-        edge.child = node.left_node as goes_left,
-        greatest(edge.child_cover / nullif(node.cover, 0), 1e-30) as share
-      from edge
-      join nodes as node on node.tree = edge.tree and node.node = edge.node
-    ), quadrature as materialized (
-      select *
-      from ml._gauss_legendre((
-        select (coalesce(max(used), 1) + 1) / 2
-        from (select count(distinct feature)::int as used from path group by tree, leaf) as counted
-      ))
-    ), input as materialized (
-      select row_number() over () as line, input.*
-      from (select %2$s as id, %3$s from %4$s where %5$s) as input
-    ), given as materialized (
-      select input.line, feature.*
-      from input
-      cross join lateral (values %6$s) as feature (name, number, category, shown)
-    ), factor as materialized (
-      select
-        given.line, path.tree, path.leaf, path.feature, path.value,
-        exp(sum(ln(path.share))) as unknown,
-        bool_and(path.goes_left = case
-          when given.number is null and given.category is null then path.missing_left
-          when path.categories is not null then given.category = any (path.categories)
-          else given.number < path.threshold or path.threshold = 'Infinity'
-        end)::int as known
-      from path
-      join given on given.name = path.feature
-      group by given.line, path.tree, path.leaf, path.feature, path.value
-    ), product as (
-      select line, tree, leaf, point, weight, sum(ln(known * point + unknown * (1 - point))) as logarithm
-      from factor
-      cross join quadrature
-      group by line, tree, leaf, point, weight
-    ), moved as (
-      select
-        factor.line, factor.feature,
-        sum(factor.value * (factor.known - factor.unknown) * product.weight
-          * exp(product.logarithm - ln(factor.known * product.point + factor.unknown * (1 - product.point)))) as contribution
-      from factor
-      join product using (line, tree, leaf)
-      group by factor.line, factor.feature
-    ), expected as (
-      select %7$L::float8 + coalesce(sum(leaf.value * leaf.cover / root.cover), 0) as contribution
-      from nodes as leaf
-      join nodes as root on root.tree = leaf.tree and root.node = 0
-      where leaf.feature is null
-    )
-    select input.id, explained.feature, explained.feature_value, explained.contribution
-    from input
-    cross join lateral (
-      select '(base)' as feature, null::text as feature_value, expected.contribution
-      from expected
-      union all
-      select given.name, given.shown, coalesce(moved.contribution, 0)
-      from given
-      left join moved on moved.line = given.line and moved.feature = given.name
-      where given.line = input.line
-    ) as explained
-    order by input.line, abs(explained.contribution) desc
-    $query$,
-    nodes, id_expression, inputs, relation, kept,
-    (
-      select string_agg(
-        case when types[position] = 'category' then format(
-          '(%1$L, null::float8, case when x%2$s = any (%3$L::text[]) then x%2$s end, x%2$s)',
-          name, position, array(select jsonb_array_elements_text(categories -> name))
-        )
-        else format('(%1$L, x%2$s, null::text, x%2$s::text)', name, position) end,
-        ', ' order by position
-      )
-      from unnest(names) with ordinality as feature (name, position)
-    ),
-    intercept
-  );
-end;
-
-comment on function ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) is $$
-The statement that explains the raw scores of boosted trees: id, feature, feature_value and contribution, for the rows of a relation that are `kept`.
-`nodes` is the model's table, or a query in its place; `inputs` gives the features as x1, x2, … (see ml._tree_inputs).
-$$;
-
-create or replace function ml.gbm_explain(
-  model_table text,
-  new_data_table text,
-  output_table text,
-  id_value text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-set work_mem to '64MB'
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
-  v_names text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_varnames'));
-  v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
-  v_rows bigint;
-begin
-  execute format('create table %s (%s, feature, feature_value, contribution) as ', v_output, v_id) || ml._explanation(
-    v_model::text, (v_summary ->> 'base_score')::float8, v_names, v_types, v_summary -> 'categories', v_relation::text, v_id,
-    ml._tree_inputs(v_names, v_types, v_relation),
-    case when id_value is null then 'true' else format('(%s)::text = %L', v_id, id_value) end
-  );
-  get diagnostics v_rows = row_count;
-  if v_rows = 0 then
-    raise exception using errcode = 'CF002', message = format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
-      hint = 'Give the id of a row of the new data.';
-  end if;
-end;
-$$;
-
-comment on function ml.gbm_explain(text, text, text, text) is $$
-@behavior -*
-What moved each prediction: exact Shapley values of the features, path-dependent as TreeSHAP's.
-Explains the row whose id is `id_value`, or all rows. Writes `output_table`: the id column, `feature` (`(base)` is the mean prediction over the
-training rows), `feature_value` as text, and `contribution`, in the unit of the raw score: log odds for a logistic model. The contributions
-of a row sum to its raw prediction (`ml.gbm_predict(…, 'raw')`).
-Errors: CF002 (not a model, a missing column, no such row), CF003 (`output_table` exists), CF005.
-Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
-$$;
-
-grant execute on function ml._gauss_legendre(int), ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant execute on function ml.gbm_explain(text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/gbm_explain.sql
---! Included ml/functions/get_var_importance.sql
-create or replace function ml.get_var_importance(
-  model_table text,
-  output_table text
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
-begin
-  execute format(
-    $query$
-    create table %s as
-    select
-      feature.name as feature,
-      coalesce(100 * node.gain / nullif(sum(node.gain) over (), 0), 0) as impurity_var_importance,
-      coalesce(node.gain, 0) as gain,
-      coalesce(node.splits, 0) as splits,
-      coalesce(node.cover, 0) as cover
-    from unnest(%L::text[]) with ordinality as feature (name, position)
-    left join (
-      select feature, sum(gain) as gain, count(*) as splits, sum(cover) as cover
-      from %s
-      where feature is not null
-      group by feature
-    ) as node on node.feature = feature.name
-    order by node.gain desc nulls last, feature.position
-    $query$,
-    v_output, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), v_model
-  );
-end;
-$$;
-
-comment on function ml.get_var_importance(text, text) is $$
-@behavior -*
-How much each feature of a tree, forest or boosted model improved its training, in MADlib's name.
-Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits` and `cover` (weight of the rows split).
-Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/get_var_importance.sql
---! Included ml/functions/_forest.sql
-/*
- * A decision tree is a forest of one tree that sees every row and feature. Classes are learned as one indicator each,
- * whose sums of squares are Gini's index, so classification and regression share the kernel of the boosted trees.
- */
-create or replace function ml._forest_train(
-  method text,
-  training_table_name text,
-  output_table_name text,
-  id_col_name text,
-  dependent_variable text,
-  list_of_features text,
-  list_of_features_to_exclude text,
-  split_criterion text,
-  weights text,
-  num_trees int,
-  num_random_features int,
-  sample_ratio float8,
-  max_depth int,
-  min_split int,
-  min_bucket int,
-  num_splits int,
-  cp float8,
-  seed bigint
-)
-returns void
-language plpgsql
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(training_table_name);
-  v_output text := ml._output(output_table_name, array['_summary']);
-  v_summary text := ml._suffixed(v_output, '_summary');
-  v_id text;
-  v_type regtype;
-  v_classifies boolean;
-  v_classes text[];
-  v_dependent text;
-  v_weight text := case when weights is not null then ml._numeric_expression(weights, v_relation, 'weights') end;
-  v_features text[];
-  v_usable int[];
-  v_outputs int;
-  v_skipped bigint;
-  v_seen record;
-  v_criterion text;
-  v_codes text;
-  v_sums text;
-  v_bag text := '1';
-  v_chance float8;
-  v_left float8;
-  v_risk float8;
-  v_pruned int;
-  v_leaf text;
-  v_out_of_bag float8;
-  v_ks int[];
-begin
-  if num_trees is null or num_trees not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('num_trees %s', coalesce(num_trees::text, 'null')), hint = 'Choose 1 to 10000 trees.';
-  elsif max_depth is null or max_depth not between 1 and 30 then
-    raise exception using errcode = 'CF001', message = format('depth %s', coalesce(max_depth::text, 'null')), hint = 'Choose 1 to 30.';
-  elsif min_split is null or min_split < 1 or min_bucket < 1 then
-    raise exception using errcode = 'CF001', message = format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')), hint = 'Both are 1 or more.';
-  elsif cp is null or not (cp >= 0 and cp <= 1) then
-    raise exception using errcode = 'CF001', message = format('cp %s', coalesce(cp::text, 'null')), hint = 'The complexity parameter lies in 0..1; 0 prunes nothing.';
-  elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
-    raise exception using errcode = 'CF001', message = format('sample_ratio %s', sample_ratio), hint = 'Choose a share above 0, at most 1.';
-  elsif num_random_features < 1 then
-    raise exception using errcode = 'CF001', message = format('num_random_features %s', num_random_features), hint = 'Choose 1 or more, or null for the usual number.';
-  end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_type := ml._expression(dependent_variable, v_relation, 'dependent variable');
-  v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
-  v_criterion := lower(split_criterion);
-  if v_criterion is null or v_criterion not in ('gini', 'entropy', 'misclassification', 'mse') then
-    raise exception using errcode = 'CF001', message = format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')), hint = 'Choose gini, entropy or misclassification for classes; numbers use mse.';
-  elsif v_classifies and v_criterion = 'mse' then
-    raise exception using errcode = 'CF001', message = format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type), hint = 'Cast it to float8 for a regression, or choose gini.';
-  end if;
-  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
-
-  if v_classifies then
-    begin
-      execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
-    exception when others then
-      raise exception using errcode = 'CF001', message = format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)), hint = 'Give a column of classes or numbers.';
-    end;
-    if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
-      v_classes := array(select class from unnest(v_classes) as class order by class::bigint);
-    end if;
-    if cardinality(v_classes) > 100 then
-      raise exception using errcode = 'CF008', message = format('"%s" has more than 100 classes', left(dependent_variable, 100)), hint = 'Cast it to float8 when it is a number to predict.';
-    elsif cardinality(v_classes) = 1 then
-      raise exception using errcode = 'CF004', message = format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]), hint = 'A classifier needs rows of two classes or more.';
-    end if;
-    v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
-    v_outputs := cardinality(v_classes);
-  else
-    v_criterion := 'mse';
-    v_dependent := ml._numeric_expression(dependent_variable, v_relation, 'dependent variable');
-    v_outputs := 1;
-  end if;
-  v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, null, v_features, num_splits, seed);
-  execute
-    'select count(*) as row_count, count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, sum(weight) as weight,
-       sum(weight * y) / nullif(sum(weight), 0) as mean, sum(weight * y * y) - sum(weight * y) ^ 2 / nullif(sum(weight), 0) as squares
-     from pg_temp._ml_tree_row'
-  into v_seen;
-  if v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)), hint = 'Make them null to leave them out.';
-  elsif coalesce(v_seen.weight, 0) <= 0 then
-    raise exception using errcode = 'CF004', message = format('the weights "%s" sum to 0', left(weights, 100)), hint = 'At least one row must count.';
-  end if;
-  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
-  if v_usable is null then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(v_features, ', '));
-  end if;
-
-  execute format(
-    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
-       missing_left boolean, left_node int, right_node int, value float8, distribution float8[], gain float8, cover float8 not null, num_rows bigint not null,
-       primary key (tree, node))',
-    v_output
-  );
-  v_ks := array(select k from generate_series(1, v_outputs) as k order by k);
-  v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
-  -- Centred, so that a large mean does not swallow what varies.
-  v_sums := case when v_classifies then (select string_agg(format('case when y = %1$s then weight * bag else 0 end as s%1$s', k), ', ' order by k) from unnest(v_ks) as k)
-    else format('weight * bag * (y - %L::float8) as s1', v_seen.mean) end;
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_forest_vote;
-  if sample_ratio is not null then
-    execute format('create temp table _ml_forest_vote on commit drop as select key, y, weight, valid, %s, 0 as votes, %s from pg_temp._ml_tree_row',
-      v_codes, (select string_agg(format('0::float8 as v%s', k), ', ' order by k) from unnest(v_ks) as k));
-    drop table pg_temp._ml_tree_row;
-    alter table pg_temp._ml_forest_vote rename to _ml_tree_row;
-  end if;
-  for v_tree in 1..num_trees loop
-    if sample_ratio is not null then
-      -- Drawing with replacement gives each row a number of copies that is Poisson's: the number of chances below a hash of its id.
-      v_bag := '';
-      v_chance := exp(-sample_ratio);
-      v_left := v_chance;
-      for v_copies in 0..7 loop
-        v_bag := v_bag || format(' when lot < %s then %s', (v_left * 1073741824)::bigint, v_copies);
-        v_chance := v_chance * sample_ratio / (v_copies + 1);
-        v_left := v_left + v_chance;
-      end loop;
-      v_bag := 'case' || v_bag || ' else 8 end';
-    end if;
-    execute format(
-      'create temp table _ml_tree_work on commit drop as
-       select key, bag > 0 and weight > 0 as used, %s, weight * bag as h, %s
-       from (select key, y, weight, %s as bag, %s from (select *, hashint8extended(key, %s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged',
-      v_sums, v_codes, v_bag, v_codes, seed + v_tree
-    );
-    if v_tree = 1 then
-      analyze pg_temp._ml_tree_work;
-    end if;
-    perform ml._tree_grow(
-      v_usable, v_outputs, v_criterion, 0, 0, max_depth, coalesce(min_bucket, greatest(1, min_split / 3)), min_split, 1e-12,
-      case when num_random_features < cardinality(v_usable) then num_random_features end, seed + v_tree
-    );
-    if cp > 0 then
-      v_risk := case when v_classifies then null else v_seen.squares end;
-      if v_classifies then
-        execute format('select %s from pg_temp._ml_tree_node where node = 0',
-          case v_criterion
-            when 'entropy' then '-(' || (select string_agg(format('coalesce(s%1$s * ln(nullif(s%1$s, 0) / h), 0)', k), ' + ') from unnest(v_ks) as k) || ')'
-            when 'misclassification' then 'h - greatest(' || (select string_agg(format('s%s', k), ', ') from unnest(v_ks) as k) || ')'
-            else 'h - (' || (select string_agg(format('s%1$s * s%1$s', k), ' + ') from unnest(v_ks) as k) || ') / h' end
-        ) into v_risk;
-      end if;
-      -- The weakest link goes first: the branch whose splits gain least a leaf.
-      loop
-        execute format(
-          $query$
-          with recursive below as (
-            select node as top, node, feature, gain, left_node, right_node
-            from pg_temp._ml_tree_node
-            where feature is not null
-            union all
-            select below.top, child.node, child.feature, child.gain, child.left_node, child.right_node
-            from below
-            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
-          )
-          select top
-          from below
-          group by top
-          having sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null) < %L::float8
-          order by sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null), top desc
-          limit 1
-          $query$,
-          cp * v_risk
-        ) into v_pruned;
-        exit when v_pruned is null;
-        execute format(
-          $query$
-          with recursive below as (
-            select left_node, right_node from pg_temp._ml_tree_node where node = %1$s
-            union all
-            select child.left_node, child.right_node
-            from below
-            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
-          )
-          delete from pg_temp._ml_tree_node as node
-          using below
-          where node.node in (below.left_node, below.right_node)
-          $query$,
-          v_pruned
-        );
-        execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null, left_node = null, right_node = null, gain = null where node = %s', v_pruned);
-      end loop;
-    end if;
-    execute format(
-      $query$
-      insert into %s
-      select
-        %s, node.node, node.parent, node.depth, feature.name,
-        case when not feature.category then coalesce(feature.edges[(node.cut & 1023) - 1], 'Infinity') end,
-        (select array_agg(feature.categories[code & 1023] order by code) from unnest(node.codes) as code),
-        case when node.feature is not null then node.missing_left end,
-        node.left_node, node.right_node, %s, %s, node.gain, node.h, node.n
-      from pg_temp._ml_tree_node as node
-      left join pg_temp._ml_tree_feature as feature on feature.feature = node.feature
-      $query$,
-      v_output, v_tree,
-      case when v_classifies then 'null::float8' else format('node.s1 / node.h + %L::float8', v_seen.mean) end,
-      case when v_classifies then 'array[' || (select string_agg(format('node.s%s / node.h', k), ', ' order by k) from unnest(v_ks) as k) || ']' else 'null::float8[]' end
-    );
-    if sample_ratio is not null then
-      -- Rows that a tree did not see say how good the forest is.
-      execute format(
-        'create temp table _ml_forest_vote on commit drop as
-         select row.key, row.y, row.weight, row.valid, %1$s, row.votes + (not work.used)::int as votes, %2$s
-         from (
-           select *, case when bag = 0 then %3$s end as leaf
-           from (select *, %4$s as bag from (select *, hashint8extended(key, %5$s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged
-           offset 0
-         ) as row
-         cross join lateral (select row.bag > 0 and row.weight > 0 as used) as work
-         left join pg_temp._ml_tree_node as node on node.node = row.leaf',
-        (select string_agg('row.f' || feature, ', ') from unnest(v_usable) as feature),
-        (select string_agg(
-          case when v_classifies then format('row.v%1$s + coalesce(node.s%1$s / node.h, 0) as v%1$s', k)
-          else format('row.v%1$s + coalesce(node.s%1$s / node.h + %2$L::float8, 0) as v%1$s', k, v_seen.mean) end, ', ' order by k) from unnest(v_ks) as k),
-        ml._tree_case('node::text'), v_bag, seed + v_tree
-      );
-      drop table pg_temp._ml_tree_row;
-      alter table pg_temp._ml_forest_vote rename to _ml_tree_row;
-    end if;
-    drop table pg_temp._ml_tree_work;
-  end loop;
-  if sample_ratio is not null then
-    execute format(
-      'select sum(weight * %s) / nullif(sum(weight), 0) from pg_temp._ml_tree_row where votes > 0',
-      case when v_classifies then format('(array_position(array[%1$s], greatest(%1$s)) <> y)::int', (select string_agg('v' || k, ', ' order by k) from unnest(v_ks) as k))
-      else '(v1 / votes - y) ^ 2' end
-    ) into v_out_of_bag;
-  end if;
-
-  execute format(
-    'create table %s as
-     select %L::text as method, %L::boolean as is_classification, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
-       %L::text as dependent_varname, %L::text as dependent_var_type, %L::text[] as dependent_var_levels, %L::text[] as independent_varnames,
-       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
-       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
-       %s::int as num_trees, %L::float8 as oob_error, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::jsonb as parameters',
-    v_summary, method, v_classifies, v_relation, v_output, v_id,
-    dependent_variable, v_type, v_classes, v_features,
-    num_trees, v_out_of_bag, v_seen.row_count, v_skipped,
-    jsonb_build_object(
-      'split_criterion', v_criterion, 'weights', weights, 'num_trees', num_trees, 'num_random_features', num_random_features, 'sample_ratio', sample_ratio,
-      'max_depth', max_depth, 'min_split', min_split, 'min_bucket', coalesce(min_bucket, greatest(1, min_split / 3)), 'num_splits', num_splits, 'cp', cp, 'seed', seed
-    )
-  );
-  execute format('comment on table %s is %L', v_output, format('Nodes of a model of %s on %s, by ml.%s.', dependent_variable, v_relation, method));
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature;
-end;
-$$;
-
-comment on function ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint) is $$
-Trains one tree (`sample_ratio` null) or a forest of bagged trees into a model table; see ml.tree_train and ml.forest_train.
-$$;
-
-create or replace function ml._forest_predict(
-  method text,
-  model_table text,
-  new_data_table text,
-  output_table text,
-  type text
-)
-returns void
-language plpgsql
-set jit to off
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array[method]);
-  v_model regclass := ml._relation(model_table);
-  v_relation regclass := ml._relation(new_data_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, v_summary ->> 'id_col_name', 'id column');
-  v_classes text[] := array(select jsonb_array_elements_text(nullif(v_summary -> 'dependent_var_levels', 'null')));
-  v_positions jsonb := (
-    select jsonb_object_agg(name, position)
-    from jsonb_array_elements_text(v_summary -> 'independent_varnames') with ordinality as feature (name, position)
-  );
-  v_dependent text := v_summary ->> 'dependent_varname';
-  v_trees text[];
-  v_size int;
-  v_sums text[] := '{}';
-  v_sum text;
-  v_names text;
-begin
-  if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
-    raise exception using errcode = 'CF001', message = format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')), hint = 'Choose response, or prob for classes.';
-  end if;
-  begin
-    v_dependent := (parse_ident(v_dependent))[1];
-  exception when invalid_parameter_value then
-    null;
-  end;
-  -- One sum a class, but the last, which is what the others leave.
-  for v_class in 1..greatest(cardinality(v_classes) - 1, 1) loop
-    v_trees := '{}';
-    for v_tree in 1..(v_summary ->> 'num_trees')::int loop
-      v_trees := v_trees || ml._tree_expression(
-        v_model::text, v_tree, v_positions, v_summary -> 'categories',
-        case when v_classes = '{}' then 'format(''%L::float8'', value)' else format('format(''%%L::float8'', distribution[%s])', v_class) end
-      );
-    end loop;
-    v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-    select '(' || string_agg('(' || part || ')', ' + ' order by place) || format(') / %s', cardinality(v_trees))
-    into v_sum
-    from (
-      select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
-      from unnest(v_trees) with ordinality as grown (tree, position)
-      group by (position - 1) / v_size
-    ) as chunk;
-    v_sums := v_sums || format('%s as p%s', v_sum, v_class);
-  end loop;
-  v_names := (select string_agg('p' || k, ', ' order by k) from generate_series(1, cardinality(v_classes) - 1) as k);
-  execute format(
-    'create table %s as
-     select id as %s, %s
-     from (
-       select id, %s
-       from (select %s as id, %s from %s offset 0) as input
-       offset 0
-     ) as scored',
-    v_output, v_id,
-    case
-      when v_classes = '{}' then format('p1 as %I', left('estimated_' || v_dependent, 63))
-      when type = 'response' then format(
-        '((%L::text[])[array_position(array[%2$s, 1 - (%3$s)], greatest(%2$s, 1 - (%3$s)))])::%4$s as %5$I',
-        v_classes, v_names, replace(v_names, ',', ' +'), v_summary ->> 'dependent_var_type', left('estimated_' || v_dependent, 63)
-      )
-      else (
-        select string_agg(
-          case when position = cardinality(v_classes) then format('greatest(1 - (%s), 0) as %I', replace(v_names, ',', ' +'), left('estimated_prob_' || class, 63))
-          else format('p%s as %I', position, left('estimated_prob_' || class, 63)) end, ', ' order by position
-        )
-        from unnest(v_classes) with ordinality as level (class, position)
-      )
-    end,
-    array_to_string(v_sums, ', '), v_id,
-    ml._tree_inputs(
-      array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')),
-      array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes')),
-      v_relation
-    ),
-    v_relation
-  );
-end;
-$$;
-
-comment on function ml._forest_predict(text, text, text, text, text) is $$
-Predictions of a tree or a forest in one statement; see ml.tree_predict and ml.forest_predict.
-$$;
-
-grant execute on function
-  ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint),
-  ml._forest_predict(text, text, text, text, text)
-to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_forest.sql
---! Included ml/functions/tree_train.sql
-create or replace function ml.tree_train(
-  training_table_name text,
-  output_table_name text,
-  id_col_name text,
-  dependent_variable text,
-  list_of_features text,
-  list_of_features_to_exclude text default null,
-  split_criterion text default 'gini',
-  grouping_cols text default null,
-  weights text default null,
-  max_depth int default 7,
-  min_split int default 20,
-  min_bucket int default null,
-  num_splits int default 20,
-  pruning_params text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_cp float8 := 0;
-begin
-  if nullif(btrim(grouping_cols), '') is not null then
-    raise exception using errcode = 'CF001', message = 'trees are not trained by group', hint = 'Train one model on a view of each group, or give the groups as a feature.';
-  end if;
-  if nullif(btrim(pruning_params), '') is not null then
-    v_cp := substring(pruning_params from '^\s*cp\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*$')::float8;
-    if v_cp is null then
-      raise exception using errcode = 'CF001', message = format('pruning_params "%s"', left(pruning_params, 100)), hint = 'Give the complexity parameter, such as cp=0.01.';
-    end if;
-  end if;
-  perform ml._forest_train(
-    'tree_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
-    split_criterion, weights, 1, null, null, max_depth, min_split, min_bucket, num_splits, v_cp, 0
-  );
-end;
-$$;
-
-comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
-@behavior -*
-A decision tree: classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
-`split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of `min_split` by default, `num_splits` the
-number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`: branches that lower the root's impurity by less than this share a
-split are cut, weakest first. Features: see ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must be null.
-Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in the order of
-`dependent_var_levels`), and `<output_table_name>_summary`.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
-Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984.
-$$;
-
-grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/tree_train.sql
---! Included ml/functions/tree_predict.sql
-create or replace function ml.tree_predict(
-  tree_model text,
-  new_data_table text,
-  output_table text,
-  type text default 'response'
-)
-returns void
-language sql
-begin atomic
-  select ml._forest_predict('tree_train', tree_model, new_data_table, output_table, type);
-end;
-
-comment on function ml.tree_predict(text, text, text, text) is $$
-@behavior -*
-Predictions of a model of ml.tree_train for every row of a table, in one statement.
-Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column `estimated_prob_<class>` a class.
-Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.tree_predict(text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/tree_predict.sql
---! Included ml/functions/forest_train.sql
-create or replace function ml.forest_train(
-  training_table_name text,
-  output_table_name text,
-  id_col_name text,
-  dependent_variable text,
-  list_of_features text,
-  list_of_features_to_exclude text default null,
-  grouping_cols text default null,
-  num_trees int default 100,
-  num_random_features int default null,
-  importance boolean default true,
-  num_permutations int default null,
-  max_tree_depth int default 7,
-  min_split int default 20,
-  min_bucket int default null,
-  num_splits int default 20,
-  null_handling_params text default null,
-  verbose boolean default false,
-  sample_ratio float8 default 1.0,
-  seed bigint default 0
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(training_table_name);
-  v_count int;
-  v_classifies boolean;
-begin
-  if nullif(btrim(grouping_cols), '') is not null then
-    raise exception using errcode = 'CF001', message = 'forests are not trained by group', hint = 'Train one model on a view of each group, or give the groups as a feature.';
-  elsif num_permutations is not null then
-    raise exception using errcode = 'CF001', message = 'features are not permuted', hint = 'ml.get_var_importance gives the importance by impurity; leave num_permutations null.';
-  elsif null_handling_params is not null then
-    raise exception using errcode = 'CF001', message = format('null_handling_params "%s"', left(null_handling_params, 100)), hint = 'Missing values go the way that each split learned; leave it null.';
-  elsif sample_ratio is null or seed is null then
-    raise exception using errcode = 'CF001', message = 'sample_ratio or seed is null', hint = 'Give a share above 0, at most 1, and any number as seed.';
-  end if;
-  v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, quote_ident(id_col_name), dependent_variable]));
-  v_classifies := ml._expression(dependent_variable, v_relation, 'dependent variable') not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
-  perform ml._forest_train(
-    'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
-    'gini', null, num_trees,
-    coalesce(num_random_features, case when v_classifies then greatest(1, floor(sqrt(v_count))::int) else greatest(1, v_count / 3) end),
-    sample_ratio, max_tree_depth, min_split, min_bucket, num_splits, 0, seed
-  );
-end;
-$$;
-
-comment on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) is $$
-@behavior -*
-A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
-`num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
-expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
-`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's and change nothing: ml.get_var_importance
-gives the importance by impurity of any model.
-Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of rows (for numbers: the
-squared error) that the trees which did not see them get wrong.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
-Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting, 2001.
-$$;
-
-grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/forest_train.sql
---! Included ml/functions/forest_predict.sql
-create or replace function ml.forest_predict(
-  random_forest_model text,
-  new_data_table text,
-  output_table text,
-  type text default 'response'
-)
-returns void
-language sql
-begin atomic
-  select ml._forest_predict('forest_train', random_forest_model, new_data_table, output_table, type);
-end;
-
-comment on function ml.forest_predict(text, text, text, text) is $$
-@behavior -*
-Predictions of a model of ml.forest_train for every row of a table, in one statement: the mean over the trees.
-Writes `output_table`: the id column and `estimated_<dependent variable>` (the number, or the class of the highest mean probability), or with type
-`prob` one column `estimated_prob_<class>` a class. Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.forest_predict(text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/forest_predict.sql
---! Included ml/functions/summary.sql
-create or replace function ml.summary(
-  source_table text,
-  output_table text,
-  target_cols text default null,
-  grouping_cols text default null,
-  get_distinct boolean default true,
-  get_quartiles boolean default true,
-  ntile_array float8[] default null,
-  how_many_mfv int default 10
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[] := coalesce(
-    nullif(ml._column_list(v_relation, target_cols, 'target columns'), '{}'),
-    array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position)
-  );
-  v_column text;
-  v_group text;
-  v_type regtype;
-  v_text boolean;
-  v_number text;
-  v_any boolean;
-begin
-  if exists (select from unnest(ntile_array) as share where share is null or not (share >= 0 and share <= 1)) then
-    raise exception using errcode = 'CF001', message = format('ntile_array %s', ntile_array), hint = 'Quantiles are shares in 0..1.';
-  elsif how_many_mfv is null or how_many_mfv not between 0 and 1000 then
-    raise exception using errcode = 'CF001', message = format('how_many_mfv %s', coalesce(how_many_mfv::text, 'null')), hint = 'Choose 0 to 1000.';
-  end if;
-  execute format('select exists (select from %s)', v_relation) into v_any;
-  if not v_any then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'There is nothing to summarize.';
-  end if;
-  execute format(
-    'create table %s (group_by text, group_by_value text, target_column text, column_number int, data_type text, row_count bigint, distinct_values bigint,
-       missing_values bigint, blank_values bigint, fraction_missing float8, fraction_blank float8, positive_values bigint, negative_values bigint, zero_values bigint,
-       mean float8, variance float8, confidence_interval float8[], min float8, max float8, first_quartile float8, median float8, third_quartile float8,
-       quantile_array float8[], most_frequent_values text[], mfv_frequencies bigint[])',
-    v_output
-  );
-  foreach v_column in array v_columns loop
-    v_type := ml._expression(v_column, v_relation, 'target column');
-    v_text := v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype);
-    v_number := case
-      when v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then v_column || '::float8'
-      when v_text then format('length(%s)::float8', v_column)
-      else 'null::float8'
-    end;
-    -- MADlib's way: each grouping column by itself, and all rows when there is none.
-    foreach v_group in array case when v_groups = '{}' then array[null::text] else v_groups end loop
-      execute format(
-        $query$
-        insert into %1$s
-        with value as (
-          select %2$s as place, (%3$s)::text as shown, %4$s as number
-          from %5$s
-        ), measured as (
-          select
-            place,
-            count(*) as row_count,
-            %6$s as distinct_values,
-            count(*) - count(shown) as missing_values,
-            count(*) filter (where btrim(shown) = '') as blank_values,
-            count(*) filter (where number > 0) as positive_values,
-            count(*) filter (where number < 0) as negative_values,
-            count(*) filter (where number = 0) as zero_values,
-            avg(number) as mean, var_samp(number) as variance, count(number) as numbers, min(number) as least, max(number) as greatest,
-            %7$s as quartiles,
-            %8$s as quantiles
-          from value
-          group by place
-        ), frequent as (
-          select place, array_agg(shown order by times desc, shown) as most_frequent, array_agg(times order by times desc, shown) as times
-          from (
-            select place, shown, count(*) as times, row_number() over (partition by place order by count(*) desc, shown) as rank
-            from value
-            where shown is not null
-              and %9$s > 0
-            group by place, shown
-          ) as counted
-          where rank <= %9$s
-          group by place
-        )
-        select
-          %10$L, measured.place, %11$L, %12$s, %13$L, row_count, distinct_values, missing_values,
-          case when %14$L then blank_values end,
-          missing_values / row_count::float8,
-          case when %14$L then blank_values / row_count::float8 end,
-          case when not %14$L and numbers > 0 then positive_values end,
-          case when not %14$L and numbers > 0 then negative_values end,
-          case when not %14$L and numbers > 0 then zero_values end,
-          mean, variance, case when numbers > 1 then array[mean - 1.959964 * sqrt(variance / numbers), mean + 1.959964 * sqrt(variance / numbers)] end,
-          least, greatest, quartiles[1], quartiles[2], quartiles[3], quantiles, most_frequent, times
-        from measured
-        left join frequent on frequent.place is not distinct from measured.place
-        order by measured.place
-        $query$,
-        v_output, coalesce(v_group || '::text', 'null::text'), v_column, v_number, v_relation,
-        case when get_distinct then 'count(distinct shown)' else 'null::bigint' end,
-        case when get_quartiles then 'percentile_cont(array[0.25, 0.5, 0.75]) within group (order by number)' else 'null::float8[]' end,
-        case when ntile_array is not null then format('percentile_cont(%L::float8[]) within group (order by number)', ntile_array) else 'null::float8[]' end,
-        how_many_mfv,
-        case when v_group is not null then (parse_ident(v_group))[1] end,
-        (parse_ident(v_column))[1],
-        array_position(ml._columns(v_relation), (parse_ident(v_column))[1]),
-        v_type, v_text
-      );
-    end loop;
-  end loop;
-end;
-$$;
-
-comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
-@behavior -*
-What is in each column of a table, in MADlib's columns; one row a column, and a value of each grouping column by itself.
-Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`, `distinct_values` (exact), `missing_values`,
-`blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`, `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of
-the mean), `min`, `max`, `first_quartile`, `median`, `third_quartile`, `quantile_array` (at the shares of `ntile_array`), `most_frequent_values`,
-`mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (empty), CF005.
-$$;
-
-grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/summary.sql
---! Included ml/functions/_pairs.sql
-create or replace function ml._pairs(
-  source_table text,
-  output_table text,
-  target_cols text,
-  grouping_cols text,
-  aggregate text
-)
-returns void
-language plpgsql
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_summary']);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[];
-  v_numbers text[];
-  v_rows bigint;
-begin
-  if coalesce(btrim(target_cols), '*') = '*' then
-    v_columns := array(
-      select quote_ident(attribute.attname)
-      from pg_catalog.pg_attribute as attribute
-      where attribute.attrelid = v_relation
-        and attribute.attnum > 0
-        and not attribute.attisdropped
-        and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'boolean']::regtype[])
-        and not quote_ident(attribute.attname) = any (v_groups)
-      order by attribute.attnum
-    );
-  else
-    v_columns := ml._column_list(v_relation, target_cols, 'target columns');
-  end if;
-  if cardinality(v_columns) < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s columns to compare', v_relation, cardinality(v_columns)), hint = 'Name at least two columns of numbers.';
-  elsif cardinality(v_columns) > 500 then
-    raise exception using errcode = 'CF008', message = format('%s columns', cardinality(v_columns)), hint = 'Name up to 500 columns.';
-  end if;
-  v_numbers := array(select ml._numeric_expression(name, v_relation, 'target column') from unnest(v_columns) with ordinality as part (name, position) order by position);
-  drop table if exists pg_temp._ml_pair;
-  execute format(
-    'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s where %s %s having count(*) > 0',
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
-    -- The lower triangle, row by row, as one list of built-in aggregates.
-    (
-      select string_agg(format('%s(%s, %s)', aggregate, left_side.number, right_side.number), ', ' order by left_side.position, right_side.position)
-      from unnest(v_numbers) with ordinality as left_side (number, position)
-      join unnest(v_numbers) with ordinality as right_side (number, position) on right_side.position <= left_side.position
-    ),
-    v_relation,
-    (select string_agg(name || ' is not null', ' and ') from unnest(v_columns) as name),
-    case when v_groups = '{}' then '' else 'group by ' || array_to_string(v_groups, ', ') end
-  );
-  select sum(row_count) into v_rows from pg_temp._ml_pair;
-  if coalesce(v_rows, 0) = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row without a null in %s', v_relation, array_to_string(v_columns, ', ')), hint = 'Rows with a null in any of the columns are left out.';
-  end if;
-  execute format(
-    'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
-    v_output,
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
-    (
-      select string_agg(format('case when column_position >= %1$s then below[column_position * (column_position - 1) / 2 + %1$s] end as %2$s', position, name), ', ' order by position)
-      from unnest(v_columns) with ordinality as part (name, position)
-    ),
-    array(select (parse_ident(name))[1] from unnest(v_columns) with ordinality as part (name, position) order by position),
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
-  );
-  execute format(
-    'create table %s as select %L::text as method, %L::text as source, %L::text as output_table, %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*) from %s) - %s as total_rows_skipped',
-    ml._suffixed(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end, v_relation, v_output, v_columns, v_rows, v_relation, v_rows
-  );
-  drop table pg_temp._ml_pair;
-end;
-$$;
-
-comment on function ml._pairs(text, text, text, text, text) is $$
-Writes the lower triangle of a two-argument aggregate over all pairs of columns, in one scan.
-$$;
-
-grant execute on function ml._pairs(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_pairs.sql
---! Included ml/functions/correlation.sql
-create or replace function ml.correlation(
-  source_table text,
-  output_table text,
-  target_cols text default '*',
-  verbose boolean default false,
-  grouping_cols text default null
-)
-returns void
-language sql
-begin atomic
-  select ml._pairs(source_table, output_table, target_cols, grouping_cols, 'corr');
-end;
-
-comment on function ml.correlation(text, text, text, boolean, text) is $$
-@behavior -*
-Pearson's correlation of every pair of columns (−1..1; null where a column is constant).
-With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
-Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
-diagonal); and `<output_table>_summary`. `verbose` is MADlib's and changes nothing.
-Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008 (over 500 columns).
-$$;
-
-grant execute on function ml.correlation(text, text, text, boolean, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/correlation.sql
---! Included ml/functions/covariance.sql
-create or replace function ml.covariance(
-  source_table text,
-  output_table text,
-  target_cols text default '*',
-  verbose boolean default false,
-  grouping_cols text default null
-)
-returns void
-language sql
-begin atomic
-  select ml._pairs(source_table, output_table, target_cols, grouping_cols, 'covar_samp');
-end;
-
-comment on function ml.covariance(text, text, text, boolean, text) is $$
-@behavior -*
-Sample covariance of every pair of columns (divided by n − 1; the diagonal holds the variances).
-With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
-Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
-diagonal); and `<output_table>_summary`. `verbose` is MADlib's and changes nothing.
-Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008 (over 500 columns).
-$$;
-
-grant execute on function ml.covariance(text, text, text, boolean, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/covariance.sql
---! Included ml/functions/encode_categorical_variables.sql
-create or replace function ml.encode_categorical_variables(
-  source_table text,
-  output_table text,
-  categorical_cols text,
-  categorical_cols_to_exclude text default null,
-  row_id text default null,
-  top text default null,
-  value_to_drop text default null,
-  encode_null boolean default false,
-  output_type text default 'column',
-  output_dictionary boolean default false
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_dictionary']);
-  v_excluded text[] := ml._column_list(v_relation, categorical_cols_to_exclude, 'columns to exclude');
-  v_ids text[] := ml._column_list(v_relation, row_id, 'row id');
-  v_columns text[];
-  v_column text;
-  v_name text;
-  v_top float8;
-  v_drop text;
-  v_item text;
-  v_values text[];
-  v_frequent text[];
-  v_value text;
-  v_names text[] := '{}';
-  v_expressions text[] := '{}';
-  v_of text[] := '{}';
-  v_shown text[] := '{}';
-  v_rows bigint;
-  v_kept text;
-  v_keep_names boolean;
-begin
-  if btrim(categorical_cols) = '*' then
-    v_columns := array(
-      select quote_ident(attribute.attname)
-      from pg_catalog.pg_attribute as attribute
-      where attribute.attrelid = v_relation
-        and attribute.attnum > 0
-        and not attribute.attisdropped
-        and attribute.atttypid = any (array['text', 'character varying', 'character', 'boolean', 'smallint', 'integer', 'bigint']::regtype[])
-        and not quote_ident(attribute.attname) = any (v_excluded || v_ids)
-      order by attribute.attnum
-    );
-  else
-    v_columns := array(
-      select name
-      from unnest(ml._column_list(v_relation, categorical_cols, 'categorical columns')) with ordinality as part (name, position)
-      where not name = any (v_excluded)
-      order by position
-    );
-  end if;
-  if v_columns = '{}' then
-    raise exception using errcode = 'CF004', message = 'no categorical column is left', hint = 'Name at least one column, or * for all of text, boolean and integer.';
-  elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
-  end if;
-  execute format('select count(*) from %s', v_relation) into v_rows;
-  if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'There is nothing to encode.';
-  end if;
-
-  foreach v_column in array v_columns loop
-    v_name := (parse_ident(v_column))[1];
-    v_top := null;
-    v_drop := null;
-    foreach v_item in array coalesce(ml._split(nullif(btrim(top), '')), '{}') loop
-      begin
-        if v_item !~ '=' then
-          v_top := v_item::float8;
-        elsif ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'top') = v_column then
-          v_top := btrim(split_part(v_item, '=', 2))::float8;
-        end if;
-      exception when invalid_text_representation then
-        raise exception using errcode = 'CF001', message = format('top "%s"', left(top, 100)), hint = 'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.';
-      end;
-    end loop;
-    foreach v_item in array coalesce(ml._split(nullif(btrim(value_to_drop), '')), '{}') loop
-      if ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'value_to_drop') = v_column then
-        v_drop := btrim(substr(v_item, strpos(v_item, '=') + 1));
-      end if;
-    end loop;
-    if v_top <= 0 then
-      raise exception using errcode = 'CF001', message = format('top %s', v_top), hint = 'Give a number of values, or a share below 1.';
-    end if;
-    execute format('select array_agg(value order by ordering), array_agg(value order by times desc, value) from (select %1$s::text as value, min(%1$s::text) as ordering, count(*) as times from %2$s where %1$s is not null group by 1) as counted', v_column, v_relation)
-    into v_values, v_frequent;
-    v_values := coalesce(v_values, '{}');
-    if v_top < 1 then
-      -- The most frequent values that together make up this share of the rows.
-      execute format(
-        'select array_agg(value) from (select value, sum(times) over (order by times desc, value) - times as before, sum(times) over () as total
-           from (select %1$s::text as value, count(*) as times from %2$s where %1$s is not null group by 1) as counted) as running where before < %3$L::float8 * total',
-        v_column, v_relation, v_top
-      ) into v_frequent;
-    elsif v_top is not null then
-      v_frequent := v_frequent[1:floor(v_top)::int];
-    end if;
-    if cardinality(v_names) + cardinality(v_values) > 1500 and v_top is null then
-      raise exception using errcode = 'CF008', message = format('"%s" has %s values', left(v_column, 100), cardinality(v_values)), hint = 'Encode the most frequent with top, or exclude the column.';
-    end if;
-    if v_drop is not null and not v_drop = any (v_values) then
-      raise exception using errcode = 'CF002', message = format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)), hint = coalesce('Did you mean "' || ml._nearest(v_drop, v_values) || '"?', 'Drop a value that occurs.');
-    end if;
-    foreach v_value in array v_values loop
-      continue when v_value = v_drop or (v_top is not null and not v_value = any (v_frequent));
-      v_names := v_names || (v_name || '_' || v_value);
-      v_of := v_of || v_name;
-      v_shown := v_shown || v_value;
-      v_expressions := v_expressions || format('coalesce(%s::text = %L, false)::int', v_column, v_value);
-    end loop;
-    if v_top is not null and cardinality(v_frequent) < cardinality(v_values) then
-      v_names := v_names || (v_name || '__misc__');
-      v_of := v_of || v_name;
-      v_shown := v_shown || '__misc__'::text;
-      v_expressions := v_expressions || format('coalesce(%1$s::text <> all (%2$L::text[]), false)::int', v_column, v_frequent || coalesce(v_drop, v_frequent[1]));
-    end if;
-    if encode_null then
-      v_names := v_names || (v_name || '_null');
-      v_of := v_of || v_name;
-      v_shown := v_shown || null::text;
-      v_expressions := v_expressions || format('(%s is null)::int', v_column);
-    end if;
-  end loop;
-  if v_names = '{}' then
-    raise exception using errcode = 'CF004', message = 'no value is left to encode', hint = 'The columns are null, or their only values are dropped.';
-  end if;
-  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they mean.
-  v_keep_names := not output_dictionary
-    and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
-    and (select count(distinct name) = count(*) from unnest(v_names) as name);
-  if not v_keep_names then
-    v_names := array(select v_of[position] || '_' || row_number() over (partition by v_of[position] order by position) from generate_series(1, cardinality(v_of)) as position order by position);
-  end if;
-  v_kept := case
-    when v_ids <> '{}' then array_to_string(v_ids, ', ')
-    else coalesce((
-      select string_agg(quote_ident(name), ', ' order by position)
-      from unnest(ml._columns(v_relation)) with ordinality as stored (name, position)
-      where not quote_ident(name) = any (v_columns)
-    ), '')
-  end;
-  execute format(
-    'create table %s as select %s %s from %s',
-    v_output, v_kept || case when v_kept = '' then '' else ',' end,
-    case when output_type = 'array' then format('array[%s] as encoded', array_to_string(v_expressions, ', '))
-    else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
-    v_relation
-  );
-  if not v_keep_names or output_type = 'array' then
-    execute format(
-      'create table %s as select encoded_column_name, index::int, variable, value from unnest(%L::text[], %L::text[], %L::text[]) with ordinality as entry (encoded_column_name, variable, value, index)',
-      ml._suffixed(v_output, '_dictionary'), v_names, v_of, v_shown
-    );
-  end if;
-end;
-$$;
-
-comment on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) is $$
-@behavior -*
-Categories as columns of 0 and 1, one a value (one-hot), or all but one (`value_to_drop`, such as `sex=M, rings=10`), in MADlib's arguments.
-`categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that are not encoded). `top`: encode the most frequent
-values only (a number, or a share of the rows below 1; one for all or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
-`encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`, they are numbered and
-`<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) says what they mean. `output_type` `array` gives one int[] `encoded`.
-Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500 columns).
-$$;
-
-grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) to insights_admin, insights_worker;
---! EndIncluded ml/functions/encode_categorical_variables.sql
---! Included ml/functions/pivot.sql
-create or replace function ml.pivot(
-  source_table text,
-  output_table text,
-  index text,
-  pivot_cols text,
-  pivot_values text,
-  aggregate_func text default 'avg',
-  fill_value text default null,
-  keep_null boolean default false,
-  output_col_dictionary boolean default false,
-  output_type text default 'column'
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_dictionary']);
-  v_index text[] := ml._column_list(v_relation, index, 'index');
-  v_pivots text[] := ml._column_list(v_relation, pivot_cols, 'pivot columns');
-  v_values text[] := ml._column_list(v_relation, pivot_values, 'pivot values');
-  v_item text;
-  v_aggregates text[] := '{}';
-  v_aggregated text[] := '{}';
-  v_value text;
-  v_aggregate text;
-  v_combination jsonb;
-  v_combinations jsonb;
-  v_names text[] := '{}';
-  v_expressions text[] := '{}';
-  v_dictionary jsonb[] := '{}';
-  v_filter text;
-  v_label text;
-begin
-  if v_index = '{}' or v_pivots = '{}' or v_values = '{}' then
-    raise exception using errcode = 'CF001', message = 'index, pivot columns or pivot values are missing', hint = 'Name at least one column of each.';
-  elsif output_type is null or output_type not in ('column', 'array') then
-    raise exception using errcode = 'CF001', message = format('output_type "%s"', coalesce(left(output_type, 100), 'null')), hint = 'Choose column or array.';
-  end if;
-  -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
-  foreach v_item in array coalesce(ml._split(nullif(btrim(aggregate_func), '')), array['avg']) loop
-    v_value := case when v_item ~ '=' then ml._column(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
-    foreach v_aggregate in array ml._split(btrim(substr(v_item, strpos(v_item, '=') + 1), ' []')) loop
-      if to_regproc(v_aggregate) is null and not exists (
-        select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
-      ) or v_aggregate !~* '^[a-z_][a-z0-9_.]*$' then
-        raise exception using errcode = 'CF002', message = format('there is no aggregate "%s"', left(v_aggregate, 100)), hint = 'Name an aggregate of one argument, such as avg, sum, count, min or max.';
-      end if;
-      v_aggregates := v_aggregates || lower(v_aggregate);
-      v_aggregated := v_aggregated || v_value;
-    end loop;
-  end loop;
-  execute format(
-    'select jsonb_agg(combination order by %1$s) from (select distinct %1$s, jsonb_build_array(%2$s) as combination from %3$s %4$s) as seen',
-    array_to_string(v_pivots, ', '),
-    (select string_agg(name || '::text', ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
-    v_relation,
-    case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
-  ) into v_combinations;
-  if v_combinations is null then
-    raise exception using errcode = 'CF004', message = format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)), hint = 'Pivoting needs rows; keep_null makes a column for null.';
-  elsif jsonb_array_length(v_combinations) * cardinality(v_values) * cardinality(v_aggregates) > 1500 then
-    raise exception using errcode = 'CF008', message = format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)), hint = 'A table has room for 1,500 of them.';
-  end if;
-  foreach v_value in array v_values loop
-    for v_position in 1..cardinality(v_aggregates) loop
-      continue when v_aggregated[v_position] is not null and v_aggregated[v_position] <> v_value;
-      for v_combination in select value from jsonb_array_elements(v_combinations) loop
-        select
-          string_agg(format('%s::text is not distinct from %L', v_pivots[position], part), ' and ' order by position),
-          string_agg((parse_ident(v_pivots[position]))[1] || '_' || coalesce(part, 'null'), '_' order by position)
-        into v_filter, v_label
-        from jsonb_array_elements_text(v_combination) with ordinality as entry (part, position);
-        v_names := v_names || format('%s_%s_%s', (parse_ident(v_value))[1], v_aggregates[v_position], v_label);
-        v_expressions := v_expressions || case
-          when fill_value is null then format('%s(%s) filter (where %s)', v_aggregates[v_position], v_value, v_filter)
-          else format('coalesce(%s(%s) filter (where %s), %L)', v_aggregates[v_position], v_value, v_filter, fill_value)
-        end;
-        v_dictionary := v_dictionary || jsonb_build_object('value', v_value, 'aggregate', v_aggregates[v_position], 'pivot', v_combination);
-      end loop;
-    end loop;
-  end loop;
-  if output_col_dictionary or output_type = 'array' or exists (select from unnest(v_names) as name where octet_length(name) > 63) or (select count(distinct name) < count(*) from unnest(v_names) as name) then
-    v_names := array(select '__p_' || position || '__' from generate_series(1, cardinality(v_names)) as position order by position);
-    execute format(
-      'create table %s as
-       select column_name, entry ->> ''value'' as pval, entry ->> ''aggregate'' as agg, %s
-       from unnest(%L::text[], %L::jsonb[]) with ordinality as listed (column_name, entry, position) order by position',
-      ml._suffixed(v_output, '_dictionary'),
-      (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
-      v_names, v_dictionary
-    );
-  end if;
-  begin
-    execute format(
-      'create table %1$s as select %2$s, %3$s from %4$s group by %2$s order by %2$s',
-      v_output, array_to_string(v_index, ', '),
-      case when output_type = 'array' then format('array[%s] as pivoted', array_to_string(v_expressions, ', '))
-      else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
-      v_relation
-    );
-  exception when undefined_function or datatype_mismatch or invalid_text_representation then
-    raise exception using errcode = 'CF001', message = format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)), hint = 'Choose aggregates and a fill value of the values'' type.';
-  end;
-end;
-$$;
-
-comment on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) is $$
-@behavior -*
-Values of columns as columns: one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
-`aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value` stands where a combination has no
-row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot column>_<its value>`; where one is too long, or with
-`output_col_dictionary`, they are numbered and `<output_table>_dictionary` says what they mean. `output_type` `array` gives one array `pivoted`.
-Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500 columns).
-$$;
-
-grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/pivot.sql
---! Included ml/functions/_sample.sql
-create or replace function ml._sample(
-  relation regclass,
-  groups text[],
-  columns text[],
-  proportion float8,
-  with_replacement boolean,
-  seed bigint
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_partition text := case when groups = '{}' then '' else 'partition by ' || array_to_string(groups, ', ') end;
-  v_columns text := (select string_agg('source.' || name, ', ' order by position) from unnest(columns) with ordinality as part (name, position));
-begin
-  -- A row's place is decided by its content and the seed, so neither the order of rows nor a parallel plan changes the draw.
-  return format(
-    case when with_replacement then
-      'select %1$s
-       from (
-         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size, dense_rank() over (order by %6$s) as _stratum
-         from %3$s as source
-       ) as source
-       cross join lateral (
-         select count(*) as copies
-         from generate_series(1, round(source._size * %5$L::float8)::bigint) as draw
-         where abs(hashint8extended(draw, %4$L::bigint + 1 + source._stratum) %% source._size) + 1 = source._place
-       ) as drawn
-       cross join generate_series(1, drawn.copies)'
-    else
-      'select %1$s
-       from (
-         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size
-         from %3$s as source
-       ) as source
-       where source._place <= round(source._size * %5$L::float8)'
-    end,
-    v_columns, v_partition, relation, seed, proportion,
-    case when groups = '{}' then '1' else array_to_string(groups, ', ') end
-  );
-end;
-$$;
-
-comment on function ml._sample(regclass, text[], text[], float8, boolean, bigint) is $$
-A query that draws a share of the rows of each group, by a hash of the row and the seed.
-$$;
-
-grant execute on function ml._sample(regclass, text[], text[], float8, boolean, bigint) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_sample.sql
---! Included ml/functions/stratified_sample.sql
-create or replace function ml.stratified_sample(
-  source_table text,
-  output_table text,
-  proportion float8,
-  grouping_cols text default null,
-  target_cols text default null,
-  with_replacement boolean default false,
-  seed bigint default 0
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[] := ml._column_list(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
-  v_rows bigint;
-begin
-  if proportion is null or not (proportion > 0 and proportion <= 1) or seed is null or with_replacement is null then
-    raise exception using errcode = 'CF001', message = format('proportion %s', coalesce(proportion::text, 'null')), hint = 'Choose a share above 0, at most 1, a seed, and with_replacement true or false.';
-  end if;
-  if v_columns = '{}' then
-    v_columns := array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position);
-  else
-    v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
-  end if;
-  execute format('create table %s as %s', v_output, ml._sample(v_relation, v_groups, v_columns, proportion, with_replacement, seed));
-  get diagnostics v_rows = row_count;
-  if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('a share of %s of "%s" holds no row', proportion, v_relation), hint = 'Choose a larger share.';
-  end if;
-end;
-$$;
-
-comment on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) is $$
-@behavior -*
-A share of the rows of each group (stratum), so that a sample keeps the groups' sizes; rounded to whole rows a group.
-Writes `output_table` with the grouping columns and `target_cols` (null or `*`: all columns). A row's content and the seed decide, not the order of rows.
-Errors: CF001 (proportion), CF002, CF003 (`output_table` exists), CF004 (nothing drawn), CF005.
-$$;
-
-grant execute on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/stratified_sample.sql
---! Included ml/functions/train_test_split.sql
-create or replace function ml.train_test_split(
-  source_table text,
-  output_table text,
-  train_proportion float8,
-  test_proportion float8 default null,
-  grouping_cols text default null,
-  target_cols text default null,
-  with_replacement boolean default false,
-  separate_output_tables boolean default false,
-  seed bigint default 0
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table, array['_train', '_test']);
-  v_groups text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_columns text[] := ml._column_list(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
-  v_test float8 := coalesce(test_proportion, 1 - train_proportion);
-  v_partition text := case when v_groups = '{}' then '' else 'partition by ' || array_to_string(v_groups, ', ') end;
-  v_list text;
-  v_rows bigint;
-begin
-  if train_proportion is null or not (train_proportion > 0 and train_proportion < 1) or not (v_test > 0 and v_test < 1) or train_proportion + v_test > 1 + 1e-9 or seed is null then
-    raise exception using errcode = 'CF001', message = format('train_proportion %s, test_proportion %s', coalesce(train_proportion::text, 'null'), coalesce(v_test::text, 'null')),
-      hint = 'Both are shares between 0 and 1 that sum to 1 or less.';
-  elsif with_replacement then
-    raise exception using errcode = 'CF001', message = 'a split with replacement would test on rows it trains on', hint = 'Leave with_replacement false; ml.stratified_sample draws with replacement.';
-  end if;
-  if v_columns = '{}' then
-    v_columns := array(select quote_ident(name) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position) order by position);
-  else
-    v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
-  end if;
-  if not separate_output_tables and 'split' = any (v_columns) then
-    raise exception using errcode = 'CF003', message = format('"%s" has a column "split" already', v_relation), hint = 'Name target_cols without it, or choose separate_output_tables.';
-  end if;
-  v_list := array_to_string(v_columns, ', ');
-  drop table if exists pg_temp._ml_split;
-  execute format(
-    'create temp table _ml_split on commit drop as
-     select %1$s, (_place <= round(_size * %2$L::float8))::int as _split
-     from (
-       select *, row_number() over (%3$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%3$s) as _size
-       from %5$s as source
-     ) as placed
-     where _place <= round(_size * %6$L::float8)',
-    v_list, train_proportion, v_partition, seed, v_relation, least(train_proportion + v_test, 1)
-  );
-  get diagnostics v_rows = row_count;
-  if v_rows < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s rows to split', v_relation, v_rows), hint = 'A split needs at least two rows.';
-  end if;
-  if separate_output_tables then
-    execute format('create table %s as select %s from pg_temp._ml_split where _split = 1', ml._suffixed(v_output, '_train'), v_list);
-    execute format('create table %s as select %s from pg_temp._ml_split where _split = 0', ml._suffixed(v_output, '_test'), v_list);
-  else
-    execute format('create table %s as select %s, _split as split from pg_temp._ml_split', v_output, v_list);
-  end if;
-  drop table pg_temp._ml_split;
-end;
-$$;
-
-comment on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) is $$
-@behavior -*
-Random rows to train on and others to test on, by group where `grouping_cols` are given.
-For behaviour, where the future must not teach about the past, use ml.time_split.
-Writes `output_table` with `target_cols` (null or `*`: all columns) and `split` (1 = train, 0 = test), or with `separate_output_tables` the tables
-`<output_table>_train` and `<output_table>_test`. A row's content and the seed decide, not the order of rows.
-Errors: CF001 (proportions, with_replacement), CF002, CF003 (a table or the column `split` exists), CF004 (fewer than two rows), CF005.
-$$;
-
-grant execute on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/train_test_split.sql
---! Included ml/functions/time_split.sql
-create or replace function ml.time_split(
-  source_table text,
-  output_table text,
-  predicted_at text,
-  label_known_at text,
-  feature_known_at text,
-  cut_off timestamptz default null,
-  test_proportion float8 default 0.2
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_features text[] := coalesce(ml._split(nullif(btrim(feature_known_at), '')), '{}');
-  v_columns text;
-  v_expression text;
-  v_seen record;
-  v_cut timestamptz := cut_off;
-  v_counts record;
-begin
-  foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
-    if ml._expression(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
-      raise exception using errcode = 'CF001', message = format('"%s" is not a time', left(v_expression, 100)), hint = 'Give a column or expression of type timestamptz, timestamp or date.';
-    end if;
-  end loop;
-  if v_features = '{}' then
-    raise exception using errcode = 'CF001', message = 'nothing says when the features were known', hint = 'Give for each feature (or for all) the time of the newest event that it uses, such as ''last_event_at''.';
-  elsif 'split' = any (ml._columns(v_relation)) then
-    raise exception using errcode = 'CF003', message = format('"%s" has a column "split" already', v_relation), hint = 'Split a view without it.';
-  end if;
-
-  foreach v_expression in array v_features loop
-    execute format(
-      'select source::text as row, (%1$s)::timestamptz as known_at, (%2$s)::timestamptz as predicted_at, count(*) over () as leaks
-       from %3$s as source where (%1$s)::timestamptz > (%2$s)::timestamptz order by (%1$s)::timestamptz - (%2$s)::timestamptz desc limit 1',
-      v_expression, predicted_at, v_relation
-    ) into v_seen;
-    if v_seen.leaks is not null then
-      raise exception using errcode = 'CF001',
-        message = format('"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s', left(v_expression, 100), v_seen.leaks, v_seen.known_at, v_seen.predicted_at),
-        hint = format('Build the feature from events until %s only.', left(predicted_at, 100));
-    end if;
-  end loop;
-  execute format(
-    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
-  ) into v_seen;
-  if v_seen.leaks > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows are predicted after their label was known', v_seen.leaks), hint = format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100));
-  end if;
-
-  if v_cut is null then
-    if test_proportion is null or not (test_proportion > 0 and test_proportion < 1) then
-      raise exception using errcode = 'CF001', message = format('test_proportion %s', coalesce(test_proportion::text, 'null')), hint = 'Choose a share between 0 and 1, or a cut_off.';
-    end if;
-    execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s', 1 - test_proportion, predicted_at, v_relation) into v_cut;
-  end if;
-  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position) from unnest(ml._columns(v_relation)) with ordinality as stored (name, position));
-  execute format(
-    $query$
-    create table %1$s as
-    select %2$s, case when (%3$s)::timestamptz >= %5$L::timestamptz then 'test' else 'train' end as split
-    from %6$s as source
-    where (%3$s)::timestamptz >= %5$L::timestamptz
-       or ((%3$s)::timestamptz < %5$L::timestamptz and (%4$s)::timestamptz <= %5$L::timestamptz)
-    $query$,
-    v_output, v_columns, predicted_at, label_known_at, v_cut, v_relation
-  );
-  execute format('select count(*) filter (where split = ''train'') as train, count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
-  if v_counts.train = 0 or v_counts.test = 0 then
-    raise exception using errcode = 'CF004', message = format('the cut-off %s leaves %s rows to train on and %s to test on', v_cut, v_counts.train, v_counts.test),
-      hint = 'Choose a cut-off within the data; a row is trained on only when its label was known by then.';
-  end if;
-  execute format('comment on table %s is %L', v_output, format('Split of %s at %s.', v_relation, v_cut));
-end;
-$$;
-
-comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
-@behavior -*
-The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
-`predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known. `feature_known_at`: one expression or more,
-separated by commas, that give the time of the newest event the features use. A row whose features use anything after `predicted_at` is refused,
-by name. Rows predicted before the cut-off are trained on if their label was known by then (the others are left out); rows predicted from
-the cut-off on are tested on. Without a `cut_off` the latest `test_proportion` of the rows are tested on.
-Writes `output_table`: all columns and `split` (`train` or `test`).
-Errors: CF001 (a leak, not a time), CF002, CF003 (`output_table` or a column `split` exists), CF004 (nothing to train or test on), CF005.
-Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
-$$;
-
-grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin, insights_worker;
---! EndIncluded ml/functions/time_split.sql
---! Included ml/functions/cross_validation_general.sql
-create or replace function ml.cross_validation_general(
-  modelling_func text,
-  modelling_params text[],
-  modelling_params_type text[],
-  param_explored text,
-  explore_values text[],
-  predict_func text,
-  predict_params text[],
-  predict_params_type text[],
-  metric_func text,
-  metric_params text[],
-  metric_params_type text[],
-  data_tbl text,
-  data_id text,
-  id_is_random boolean,
-  validation_result text,
-  data_cols text[] default null,
-  fold_num int default 10,
-  fold_by text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(data_tbl);
-  v_result text := ml._output(validation_result);
-  v_id text := ml._column(v_relation, data_id, 'data id');
-  v_unit text := v_id;
-  v_columns text;
-  v_value text;
-  v_part text;
-  v_units bigint;
-  v_error float8;
-  v_names text[];
-  v_explored text[] := '{}';
-  v_errors float8[] := '{}';
-begin
-  if fold_num is null or fold_num not between 2 and 1000 then
-    raise exception using errcode = 'CF001', message = format('fold_num %s', coalesce(fold_num::text, 'null')), hint = 'Choose 2 to 1000 folds.';
-  elsif coalesce(cardinality(explore_values), 0) = 0 then
-    raise exception using errcode = 'CF001', message = 'there are no values to explore', hint = 'Give at least one value of the parameter.';
-  elsif param_explored is null or not exists (
-    select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
-  ) then
-    raise exception using errcode = 'CF001', message = format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')), hint = 'Put the name of the explored parameter where its value belongs.';
-  end if;
-  if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
-    or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
-    raise exception using errcode = 'CF001', message = 'a list of parameters and that of their types differ in length', hint = 'Each parameter has a type.';
-  end if;
-  if fold_by is not null then
-    v_unit := ml._column(v_relation, fold_by, 'fold_by');
-  end if;
-  foreach v_part in array array[modelling_func, predict_func, metric_func] loop
-    if to_regproc(v_part) is null then
-      raise exception using errcode = 'CF002', message = format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')), hint = 'Name it with its schema, such as ml.gbm_train.';
-    end if;
-  end loop;
-  v_columns := case when data_cols is null then '*' else array_to_string(ml._column_list(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
-  drop table if exists pg_temp._ml_cv_fold;
-  -- Whole units (rows, or all rows of a person or a course) go into a fold, in the order of a hash, or of the id where that is random already.
-  execute format(
-    'create temp table _ml_cv_fold on commit drop as select unit, (row_number() over (order by %s) - 1) %% %s as fold from (select distinct %s as unit from %s) as seen',
-    case when id_is_random and fold_by is null then 'unit' else 'hashtextextended(unit::text, 0), unit::text' end, fold_num, v_unit, v_relation
-  );
-  execute 'select count(*) from pg_temp._ml_cv_fold' into v_units;
-  if v_units < fold_num then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s %s for %s folds', v_relation, v_units, coalesce(fold_by, data_id), fold_num), hint = 'Choose fewer folds.';
-  end if;
-  -- The temporary schema by its own name, for a function that makes a table there looks it up.
-  v_names := array(
-    select format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, name)
-    from unnest(array['_ml_cv_train', '_ml_cv_valid', '_ml_cv_model', '_ml_cv_prediction', '_ml_cv_error', '_ml_cv_model_summary']) with ordinality as part (name, position)
-    order by position
-  );
-  foreach v_value in array explore_values loop
-    for v_fold in 0..fold_num - 1 loop
-      execute 'drop table if exists ' || array_to_string(v_names, ', ');
-      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold <> %s)', v_names[1], v_columns, v_relation, v_unit, v_fold);
-      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold = %s)', v_names[2], v_columns, v_relation, v_unit, v_fold);
-      execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
-      execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
-      if to_regclass(v_names[4]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%prediction%%', left(predict_func, 100)), hint = 'Give %prediction% where the name of its output table belongs.';
-      end if;
-      -- A measure compares predictions with the rows they were made for.
-      execute format(
-        'create temp table _ml_cv_scored as select * from %s as validation join %s as prediction using (%s)',
-        v_names[2], v_names[4], v_id
-      );
-      execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
-      if to_regclass(v_names[5]) is null then
-        raise exception using errcode = 'CF001', message = format('%s made no table %%error%%', left(metric_func, 100)), hint = 'Give %error% where the name of its output table belongs.';
-      end if;
-      execute format('select %I from %s limit 1', (ml._columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
-      drop table pg_temp._ml_cv_scored;
-      v_explored := v_explored || v_value;
-      v_errors := v_errors || v_error;
-    end loop;
-  end loop;
-  execute 'drop table if exists ' || array_to_string(v_names, ', ');
-  drop table pg_temp._ml_cv_fold;
-  execute format(
-    'create table %1$s as
-     select %2$I, avg(error) as error_avg, stddev_samp(error) as error_stddev
-     from unnest(%3$L::text[], %4$L::float8[]) as measured (%2$I, error)
-     group by %2$I
-     order by array_position(%5$L::text[], %2$I)',
-    v_result, param_explored, v_explored, v_errors, explore_values
-  );
-end;
-$$;
-
-comment on function ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text) is $$
-@behavior -*
-Cross-validation of any training, prediction and measure, over values of one parameter, in MADlib's arguments.
-Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`, `%id%`, `%prediction%` (the table that
-the prediction makes), `%scored%` (the rows to validate on, joined with it by id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name of
-the explored parameter for its value. A parameter may be named: `num_trees => 50`.
-With `fold_by` all rows of a unit (a person, a course) go to one fold: the honest way when rows of a unit resemble each other. For time use ml.time_split.
-Writes `validation_result`: the parameter's value (text), `error_avg` and `error_stddev` over the folds.
-Errors: CF001, CF002 (unknown function, table or column), CF003 (`validation_result` exists), CF004 (fewer rows or units than folds), and those of the functions.
-$$;
-
-create or replace function ml._cross_validation_call(
-  function_name text,
-  parameters text[],
-  types text[],
-  data text,
-  names text[],
-  id text,
-  explored text,
-  value text
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_arguments text[] := '{}';
-  v_match text[];
-  v_text text;
-begin
-  for v_position in 1..coalesce(cardinality(parameters), 0) loop
-    v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
-    v_text := coalesce(v_match[2], parameters[v_position]);
-    if to_regtype(types[v_position]) is null then
-      raise exception using errcode = 'CF002', message = format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')), hint = 'Name a type for each parameter.';
-    end if;
-    v_text := case
-      when v_text = explored then value
-      when v_text = '%scored%' then format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, '_ml_cv_scored')
-      else replace(replace(replace(replace(replace(v_text, '%data%', data), '%model%', names[3]), '%prediction%', names[4]), '%error%', names[5]), '%id%', id)
-    end;
-    v_arguments := v_arguments || (coalesce(v_match[1] || ' => ', '') || format('%L::%s', v_text, to_regtype(types[v_position])));
-  end loop;
-  return format('select %s(%s)', to_regproc(function_name), array_to_string(v_arguments, ', '));
-end;
-$$;
-
-comment on function ml._cross_validation_call(text, text[], text[], text, text[], text, text, text) is $$
-The call of one function of a cross-validation, its placeholders filled in and every argument a quoted literal of its type.
-$$;
-
-grant execute on function
-  ml._cross_validation_call(text, text[], text[], text, text[], text, text, text),
-  ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text)
-to insights_admin, insights_worker;
---! EndIncluded ml/functions/cross_validation_general.sql
---! Included ml/functions/_kmeans.sql
-/*
- * Points are pgvector's vectors, moved to their common mean so that single precision measures distances between points and
- * not their distance from the origin; the centroids that are reported are averages in double precision. One statement an
- * iteration assigns all points, averages and counts: the centroids are constants in it.
- */
-create or replace function ml._kmeans_points(
-  relation regclass,
-  expr_point text,
-  seed bigint,
-  centred boolean
-)
-returns int
-language plpgsql
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_type regtype := ml._expression(expr_point, relation, 'point');
-  v_array text;
-  v_seen record;
-  v_mean text;
-begin
-  if v_type = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', 'smallint[]']::regtype[]) then
-    v_array := format('(%s)::float8[]', expr_point);
-  elsif v_type = to_regtype(v_schema || '.vector') then
-    v_array := format('(%s)::real[]::float8[]', expr_point);
-  else
-    raise exception using errcode = 'CF001', message = format('point "%s" is of type %s', left(expr_point, 100), v_type), hint = 'Give an array of numbers, such as array[a, b], or a vector.';
-  end if;
-  drop table if exists pg_temp._ml_point, pg_temp._ml_raw_point;
-  execute format('create temp table _ml_raw_point on commit drop as select %s as point from %s where (%s) is not null', v_array, relation, expr_point);
-  select
-    count(*) as row_count, min(cardinality(point)) as least, max(cardinality(point)) as most,
-    count(*) filter (where array_position(point, null) is not null) as holes,
-    count(*) filter (where point && array['NaN', 'Infinity', '-Infinity']::float8[]) as non_finite
-  into v_seen
-  from pg_temp._ml_raw_point;
-  if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no point', relation), hint = 'Rows need a point that is not null.';
-  elsif v_seen.least <> v_seen.most or v_seen.least = 0 then
-    raise exception using errcode = 'CF001', message = format('points have %s to %s dimensions', v_seen.least, v_seen.most), hint = 'All points have the same number of dimensions.';
-  elsif v_seen.holes > 0 or v_seen.non_finite > 0 then
-    raise exception using errcode = 'CF001', message = format('%s points hold a null, NaN or infinity', v_seen.holes + v_seen.non_finite), hint = 'Leave such rows out or fill them.';
-  elsif v_seen.most > 16000 then
-    raise exception using errcode = 'CF008', message = format('%s dimensions', v_seen.most), hint = 'A vector has up to 16,000.';
-  end if;
-  select format('array[%s]', string_agg(format('%L::float8', case when centred then mean else 0 end), ', ' order by place))
-  into v_mean
-  from (
-    select place, avg(value) as mean
-    from pg_temp._ml_raw_point
-    cross join lateral unnest(point) with ordinality as entry (value, place)
-    group by place
-  ) as centre;
-  execute format(
-    'create temp table _ml_point on commit drop as
-     select point, (select array_agg(value - mean order by place) from unnest(point, %1$s) with ordinality as entry (value, mean, place))::%2$s.vector as v,
-       hashtextextended(point::text, %3$L::bigint) as key
-     from pg_temp._ml_raw_point',
-    v_mean, v_schema, seed
-  );
-  drop table pg_temp._ml_raw_point;
-  return v_seen.least;
-end;
-$$;
-
-comment on function ml._kmeans_points(regclass, text, bigint, boolean) is $$
-Reads points once into the temporary table `_ml_point` (point float8[]; v: the same as vector, less the mean if `centred`; key) and returns their dimension.
-$$;
-
-create or replace function ml._kmeans_distances(
-  fn_dist text,
-  centroids text[]
-)
-returns text
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_name text := regexp_replace(lower(coalesce(fn_dist, 'null')), '^(madlib|ml)\.', '');
-  v_operator text := case v_name when 'squared_dist_norm2' then '<->' when 'dist_norm2' then '<->' when 'dist_norm1' then '<+>' when 'dist_angle' then '<=>' end;
-begin
-  if v_operator is null then
-    raise exception using errcode = 'CF001', message = format('there is no distance "%s"', left(v_name, 100)), hint = 'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.';
-  end if;
-  return (
-    select string_agg(
-      format(
-        case v_name when 'squared_dist_norm2' then '(v operator(%1$s.%2$s) %3$L::%1$s.vector) ^ 2' when 'dist_angle' then 'acos(greatest(-1, least(1, 1 - (v operator(%1$s.%2$s) %3$L::%1$s.vector))))'
-          else '(v operator(%1$s.%2$s) %3$L::%1$s.vector)' end,
-        v_schema, v_operator, centroid
-      ),
-      ', ' order by place
-    )
-    from unnest(centroids) with ordinality as given (centroid, place)
-  );
-end;
-$$;
-
-comment on function ml._kmeans_distances(text, text[]) is $$
-The distances of v to each centroid (a vector as text), as SQL separated by commas. Error CF001: an unknown distance.
-$$;
-
-do $$
-begin
-  if to_regtype('ml.kmeans_result') is null then
-    create type ml.kmeans_result as (
-      centroids float8[],
-      cluster_variance float8[],
-      objective_fn float8,
-      frac_reassigned float8,
-      num_iterations int
-    );
-  end if;
-end;
-$$;
-
-comment on type ml.kmeans_result is $$
-Clusters that k-means found.
-$$;
-comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
-comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
-comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
-comment on column ml.kmeans_result.frac_reassigned is $$Share of the points that the last iteration moved to another cluster.$$;
-comment on column ml.kmeans_result.num_iterations is $$Number of iterations.$$;
-
-create or replace function ml._kmeans_run(
-  k int,
-  fn_dist text,
-  agg_centroid text,
-  max_num_iterations int,
-  min_frac_reassigned float8,
-  seeding_sample_ratio float8,
-  seed bigint
-)
-returns ml.kmeans_result
-language plpgsql
-set search_path to pg_catalog, pg_temp
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_centroids text[];
-  v_before text[];
-  v_next text;
-  v_distances text;
-  v_assigned text;
-  v_row record;
-  v_moved bigint;
-  v_total bigint;
-  v_result ml.kmeans_result;
-begin
-  if k is null or k not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('k %s', coalesce(k::text, 'null')), hint = 'Choose 1 to 1000 clusters.';
-  elsif max_num_iterations is null or max_num_iterations < 1 then
-    raise exception using errcode = 'CF001', message = format('max_num_iterations %s', coalesce(max_num_iterations::text, 'null')), hint = 'Choose 1 or more.';
-  elsif min_frac_reassigned is null or not (min_frac_reassigned >= 0 and min_frac_reassigned <= 1) then
-    raise exception using errcode = 'CF001', message = format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')), hint = 'Choose a share in 0..1.';
-  elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
-    raise exception using errcode = 'CF001', message = format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')), hint = 'Choose a share above 0, at most 1.';
-  elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
-    raise exception using errcode = 'CF001', message = format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')), hint = 'Choose avg or normalized_avg.';
-  end if;
-  -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner of a race of exponentials.
-  execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
-  while cardinality(v_centroids) < k loop
-    execute format(
-      'select v::text from (
-         select v, key, point, least(%s) as distance, ((hashint8extended(key, %s) >> 11) + 4503599627370496.5) / 9007199254740992.0 as lot
-         from pg_temp._ml_point
-         where %s offset 0
-       ) as race
-       where distance > 1e-12
-       order by -ln(lot) / distance, point limit 1',
-      ml._kmeans_distances(fn_dist, v_centroids), seed + cardinality(v_centroids),
-      case when seeding_sample_ratio < 1 then format('hashint8extended(key, %s) & 1048575 < %s', seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end
-    ) into v_next;
-    if v_next is null then
-      raise exception using errcode = 'CF004', message = format('%s distinct points do not make %s clusters', cardinality(v_centroids), k), hint = 'Choose fewer clusters.';
-    end if;
-    v_centroids := v_centroids || v_next;
-  end loop;
-
-  v_result.num_iterations := 0;
-  loop
-    v_distances := ml._kmeans_distances(fn_dist, v_centroids);
-    v_assigned := format('array_position(array[%1$s], least(%1$s))', v_distances);
-    exit when v_result.num_iterations >= max_num_iterations or v_result.frac_reassigned < min_frac_reassigned or v_result.frac_reassigned = 0;
-    v_before := v_centroids;
-    v_moved := 0;
-    v_total := 0;
-    for v_row in execute format(
-      'select cluster, %s as centroid, count(*) as row_count, %s as moved
-       from (select v, %s as cluster, %s as before from pg_temp._ml_point offset 0) as assigned
-       group by cluster',
-      case when agg_centroid ~ 'normalized_avg$' then format('%1$s.l2_normalize(%1$s.avg(v))::text', v_schema) else format('%s.avg(v)::text', v_schema) end,
-      case when v_result.num_iterations = 0 then 'count(*)' else 'count(*) filter (where cluster is distinct from before)' end,
-      v_assigned, case when v_result.num_iterations = 0 then 'null::int' else v_next end
-    ) loop
-      v_centroids[v_row.cluster] := v_row.centroid;
-      v_moved := v_moved + v_row.moved;
-      v_total := v_total + v_row.row_count;
-    end loop;
-    v_next := v_assigned;
-    v_result.num_iterations := v_result.num_iterations + 1;
-    v_result.frac_reassigned := v_moved::float8 / v_total;
-  end loop;
-
-  drop table if exists pg_temp._ml_assigned;
-  execute format(
-    'create temp table _ml_assigned on commit drop as select point, array_position(distances, nearest) as cluster, nearest,
-       (select min(distance) from unnest(distances) with ordinality as other (distance, place) where place <> array_position(distances, nearest)) as second
-     from (select point, array[%1$s] as distances, least(%1$s) as nearest from pg_temp._ml_point offset 0) as measured',
-    v_distances
-  );
-  select
-    array_agg(centre.centroid order by cluster.place),
-    array_agg(coalesce(spread.total, 0) order by cluster.place)
-  into v_result.centroids, v_result.cluster_variance
-  from generate_series(1, k) as cluster (place)
-  left join (
-    select cluster, array_agg(mean order by place) as centroid
-    from (
-      select cluster, place, avg(value) as mean
-      from pg_temp._ml_assigned
-      cross join lateral unnest(point) with ordinality as entry (value, place)
-      group by cluster, place
-    ) as averaged
-    group by cluster
-  ) as centre on centre.cluster = cluster.place
-  join (
-    select cluster, sum(nearest) as total
-    from pg_temp._ml_assigned
-    group by cluster
-  ) as spread on spread.cluster = cluster.place;
-  v_result.objective_fn := (select sum(nearest) from pg_temp._ml_assigned);
-  return v_result;
-end;
-$$;
-
-comment on function ml._kmeans_run(int, text, text, int, float8, float8, bigint) is $$
-k-means on the points in `_ml_point`; leaves the assignment of the points in `_ml_assigned` (point, cluster, distance to the nearest and second nearest centroid).
-$$;
-
-grant execute on function
-  ml._kmeans_points(regclass, text, bigint, boolean),
-  ml._kmeans_distances(text, text[]),
-  ml._kmeans_run(int, text, text, int, float8, float8, bigint)
-to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_kmeans.sql
---! Included ml/functions/kmeanspp.sql
-create or replace function ml.kmeanspp(
-  rel_source text,
-  expr_point text,
-  k int,
-  fn_dist text default 'squared_dist_norm2',
-  agg_centroid text default 'avg',
-  max_num_iterations int default 20,
-  min_frac_reassigned float8 default 0.001,
-  seeding_sample_ratio float8 default 1.0,
-  seed bigint default 0
-)
-returns ml.kmeans_result
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_result ml.kmeans_result;
-begin
-  perform ml._kmeans_points(ml._relation(rel_source), expr_point, seed, fn_dist !~ 'angle');
-  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio, seed);
-  drop table pg_temp._ml_point, pg_temp._ml_assigned;
-  return v_result;
-end;
-$$;
-
-comment on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) is $$
-@behavior -*
-k-means clustering with k-means++ seeds, in MADlib's arguments.
-`expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`, `dist_norm1` or `dist_angle`; `agg_centroid` is
-`avg` or `normalized_avg`. It ends when less than `min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.
-Returns `centroids` (k × dimension; fewer rows when a cluster loses all its points), `cluster_variance` (sum of distances in each cluster), `objective_fn` (their sum), `frac_reassigned`, `num_iterations`.
-Errors: CF001, CF002, CF004 (no points, fewer distinct points than clusters), CF005, CF008 (over 16,000 dimensions).
-Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; Lloyd, Least squares quantization in PCM, 1982.
-$$;
-
-grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/kmeanspp.sql
---! Included ml/functions/kmeanspp_auto.sql
-create or replace function ml.kmeanspp_auto(
-  rel_source text,
-  output_table text,
-  expr_point text,
-  k int[],
-  fn_dist text default 'squared_dist_norm2',
-  agg_centroid text default 'avg',
-  max_num_iterations int default 20,
-  min_frac_reassigned float8 default 0.001,
-  seeding_sample_ratio float8 default 1.0,
-  k_selection_algorithm text default 'silhouette',
-  seed bigint default 0
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(rel_source);
-  v_output text := ml._output(output_table, array['_summary']);
-  v_ks int[] := array(select distinct tried from unnest(kmeanspp_auto.k) as tried order by tried);
-  v_k int;
-  v_result ml.kmeans_result;
-  v_silhouette float8;
-begin
-  if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
-    raise exception using errcode = 'CF001', message = format('k %s', coalesce(kmeanspp_auto.k::text, 'null')), hint = 'Give two or more numbers of clusters to compare, each at least 2.';
-  elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
-    raise exception using errcode = 'CF001', message = format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')), hint = 'Choose silhouette, elbow or both.';
-  end if;
-  perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
-  execute format(
-    'create table %s (k int, centroids float8[], cluster_variance float8[], objective_fn float8, frac_reassigned float8, num_iterations int, silhouette float8, elbow float8, selection_algorithm text)',
-    v_output
-  );
-  foreach v_k in array v_ks loop
-    v_result := ml._kmeans_run(v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio, seed);
-    select avg(case when greatest(second, nearest) > 0 then (second - nearest) / greatest(second, nearest) else 0 end) into v_silhouette from pg_temp._ml_assigned;
-    execute format('insert into %s (k, centroids, cluster_variance, objective_fn, frac_reassigned, num_iterations, silhouette) values ($1, $2, $3, $4, $5, $6, $7)', v_output)
-    using v_k, v_result.centroids, v_result.cluster_variance, v_result.objective_fn, v_result.frac_reassigned, v_result.num_iterations, v_silhouette;
-  end loop;
-  drop table pg_temp._ml_point, pg_temp._ml_assigned;
-  -- The elbow: where the objective bends most, its second difference over uneven steps of k.
-  execute format(
-    $query$
-    update %1$s as tried
-    set elbow = bend.elbow
-    from (
-      select k, (lag(objective_fn) over w - objective_fn) / (k - lag(k) over w) - (objective_fn - lead(objective_fn) over w) / (lead(k) over w - k) as elbow
-      from %1$s
-      window w as (order by k)
-    ) as bend
-    where bend.k = tried.k
-    $query$,
-    v_output
-  );
-  execute format(
-    $query$
-    update %1$s
-    set selection_algorithm = case
-      when k = (select k from %1$s order by silhouette desc, k limit 1) and %2$L in ('silhouette', 'both') then 'silhouette'
-      when k = (select k from %1$s order by elbow desc nulls last, k limit 1) and %2$L in ('elbow', 'both') then 'elbow'
-    end
-    $query$,
-    v_output, k_selection_algorithm
-  );
-  execute format('create table %s as select * from %s where selection_algorithm is not null order by selection_algorithm desc limit 1', ml._suffixed(v_output, '_summary'), v_output);
-end;
-$$;
-
-comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) is $$
-@behavior -*
-k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
-`k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances to the nearest and second nearest
-centroid), `elbow` (where the objective bends most) or `both`.
-Writes `output_table`, one row a k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends), `selection_algorithm` (at the chosen k: what chose it);
-and `<output_table>_summary` with the chosen row (silhouette's, when both are asked for). Errors: those of ml.kmeanspp, CF003 (a table exists).
-$$;
-
-grant execute on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/kmeanspp_auto.sql
---! Included ml/functions/kmeans_predict.sql
-create or replace function ml.kmeans_predict(
-  rel_source text,
-  output_table text,
-  id_col_name text,
-  expr_point text,
-  centroids float8[],
-  fn_dist text default 'squared_dist_norm2'
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_relation regclass := ml._relation(rel_source);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, id_col_name, 'id column');
-  v_type regtype := ml._expression(expr_point, v_relation, 'point');
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_distances text;
-  v_mean float8[];
-  v_point text := case when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point) else format('(%s)::float8[]', expr_point) end;
-begin
-  if coalesce(array_ndims(centroids), 0) <> 2 then
-    raise exception using errcode = 'CF001', message = 'centroids are not a matrix', hint = 'Give the centroids that ml.kmeanspp returns: one row a cluster.';
-  end if;
-  -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
-  v_mean := array(
-    select case when fn_dist ~ 'angle' then 0 else avg(centroids[cluster][place]) end
-    from generate_series(1, array_length(centroids, 2)) as place
-    cross join generate_series(1, array_length(centroids, 1)) as cluster
-    group by place
-    order by place
-  );
-  v_distances := ml._kmeans_distances(fn_dist, array(
-    select '[' || string_agg((centroids[cluster][place] - v_mean[place])::text, ',' order by place) || ']'
-    from generate_series(1, array_length(centroids, 1)) as cluster
-    cross join generate_series(1, array_length(centroids, 2)) as place
-    group by cluster
-    order by cluster
-  ));
-  begin
-    execute format(
-      'create table %1$s as
-       select id as %2$s, array_position(distances, nearest) as cluster_id, nearest as distance
-       from (
-         select id, array[%3$s] as distances, least(%3$s) as nearest
-         from (
-           select %2$s as id, (select array_agg(value - mean order by place) from unnest(%4$s, %5$L::float8[]) with ordinality as entry (value, mean, place))::%6$s.vector as v
-           from %7$s
-           where (%8$s) is not null
-           offset 0
-         ) as point
-         offset 0
-       ) as measured',
-      v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
-    );
-  exception when data_exception or null_value_not_allowed or cannot_coerce then
-    raise exception using errcode = 'CF001', message = format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)), hint = format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2));
-  end;
-end;
-$$;
-
-comment on function ml.kmeans_predict(text, text, text, text, float8[], text) is $$
-@behavior -*
-The nearest centroid of each point. `centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
-Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows without a point are left out.
-Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/kmeans_predict.sql
---! Included ml/functions/_eigen.sql
+-- ml
+--! Included ml/linear_algebra/_eigen.sql
 create or replace function ml._eigen(
   matrix float8[],
   out eigenvalues float8[],
@@ -6344,3809 +2353,8 @@ Source: Golub and Van Loan, Matrix Computations, 2013, section 8.5.
 $$;
 
 grant execute on function ml._eigen(float8[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_eigen.sql
---! Included ml/functions/pca_train.sql
-create or replace function ml._pca_input(
-  relation regclass,
-  row_id text
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_row record;
-  v_numbers text[];
-begin
-  -- MADlib's two dense forms: one column of arrays (or vectors), or one column a dimension.
-  select attribute.attname, attribute.atttypid::regtype as type
-  into v_row
-  from pg_catalog.pg_attribute as attribute
-  where attribute.attrelid = relation
-    and attribute.attnum > 0
-    and not attribute.attisdropped
-    and attribute.atttypid = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', v_schema || '.vector']::regtype[])
-  order by attribute.attname <> 'row_vec', attribute.attnum
-  limit 1;
-  if v_row.attname is not null then
-    return case when v_row.type = to_regtype(v_schema || '.vector') then format('%I::real[]::float8[]', v_row.attname) else format('%I::float8[]', v_row.attname) end;
-  end if;
-  v_numbers := array(
-    select format('%I::float8', attribute.attname)
-    from pg_catalog.pg_attribute as attribute
-    where attribute.attrelid = relation
-      and attribute.attnum > 0
-      and not attribute.attisdropped
-      and quote_ident(attribute.attname) <> row_id
-      and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric']::regtype[])
-    order by attribute.attnum
-  );
-  if v_numbers = '{}' then
-    raise exception using errcode = 'CF001', message = format('"%s" has no column of arrays, vectors or numbers', relation), hint = 'Give row_id and row_vec, or row_id and one column a dimension.';
-  end if;
-  return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
-end;
-$$;
-
-comment on function ml._pca_input(regclass, text) is $$
-The expression that gives a row's vector as float8[]: the column `row_vec`, else the first column of arrays or vectors, else all columns of numbers.
-$$;
-
-create or replace function ml.pca_train(
-  source_table text,
-  out_table text,
-  row_id text,
-  components_param float8,
-  use_correlation boolean default false
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(out_table, array['_mean']);
-  v_id text := ml._column(v_relation, row_id, 'row id');
-  v_input text := ml._pca_input(v_relation, v_id);
-  v_seen record;
-  v_mean float8[];
-  v_scale float8[];
-  v_below float8[] := '{}';
-  v_part float8[];
-  v_size int;
-  v_from int := 1;
-  v_to int;
-  v_eigen record;
-  v_total float8;
-  v_components int;
-begin
-  if components_param is null or not (components_param > 0 and components_param < 1e9) then
-    raise exception using errcode = 'CF001', message = format('components_param %s', coalesce(components_param::text, 'null')), hint = 'Give a number of components, or a share of the variance below 1.';
-  end if;
-  drop table if exists pg_temp._ml_pca;
-  execute format('create temp table _ml_pca on commit drop as select %s as x from %s', v_input, v_relation);
-  select count(x) as row_count, count(*) - count(x) as skipped, min(cardinality(x)) as least, max(cardinality(x)) as most,
-    count(*) filter (where array_position(x, null) is not null or x && array['NaN', 'Infinity', '-Infinity']::float8[]) as bad
-  into v_seen
-  from pg_temp._ml_pca;
-  if v_seen.row_count < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has %s rows with a vector', v_relation, v_seen.row_count), hint = 'Two rows at least have a variance.';
-  elsif v_seen.least <> v_seen.most or v_seen.least < 1 then
-    raise exception using errcode = 'CF001', message = format('vectors have %s to %s dimensions', v_seen.least, v_seen.most), hint = 'All vectors have the same number of dimensions.';
-  elsif v_seen.bad > 0 then
-    raise exception using errcode = 'CF001', message = format('%s vectors hold a null, NaN or infinity', v_seen.bad), hint = 'Leave such rows out or fill them.';
-  elsif v_seen.most > 200 then
-    raise exception using errcode = 'CF008', message = format('%s dimensions', v_seen.most), hint = 'Up to 200 are decomposed; choose the columns that matter.';
-  end if;
-  v_size := v_seen.most;
-  if components_param >= 1 and components_param > v_size then
-    raise exception using errcode = 'CF001', message = format('%s components of %s dimensions', components_param, v_size), hint = 'There are at most as many components as dimensions.';
-  end if;
-  execute format('select array[%s], array[%s] from pg_temp._ml_pca where x is not null',
-    (select string_agg(format('avg(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i),
-    (select string_agg(format('stddev_samp(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i)
-  ) into v_mean, v_scale;
-  if use_correlation and 0 = any (v_scale) then
-    raise exception using errcode = 'CF007', message = format('dimension %s is constant and has no correlation', array_position(v_scale, 0)), hint = 'Leave it out, or set use_correlation to false.';
-  elsif 0 = all (v_scale) then
-    raise exception using errcode = 'CF004', message = 'nothing varies', hint = 'All rows have the same vector.';
-  end if;
-  -- Rows of the lower triangle, as many a scan as a select list holds.
-  while v_from <= v_size loop
-    v_to := v_from;
-    while v_to < v_size and (v_to + 1) * (v_to + 2) / 2 - v_from * (v_from - 1) / 2 <= 1500 loop
-      v_to := v_to + 1;
-    end loop;
-    execute format('select array[%s] from pg_temp._ml_pca where x is not null',
-      (
-        select string_agg(format('%s(x[%s], x[%s])', case when use_correlation then 'corr' else 'covar_samp' end, i, j), ', ' order by i, j)
-        from generate_series(v_from, v_to) as i
-        cross join lateral generate_series(1, i) as j
-      )
-    ) into v_part;
-    v_below := v_below || v_part;
-    v_from := v_to + 1;
-  end loop;
-  drop table pg_temp._ml_pca;
-  select *
-  into v_eigen
-  from ml._eigen((
-    select array_agg(line order by i)
-    from (
-      select i, array_agg(v_below[greatest(i, j) * (greatest(i, j) - 1) / 2 + least(i, j)] order by j) as line
-      from generate_series(1, v_size) as i
-      cross join generate_series(1, v_size) as j
-      group by i
-    ) as filled
-  ));
-  v_total := (select sum(greatest(value, 0)) from unnest(v_eigen.eigenvalues) as value);
-  v_components := case
-    when components_param >= 1 then floor(components_param)::int
-    else (
-      select min(place)
-      from (
-        select place, sum(greatest(value, 0)) over (order by place) / v_total as reached
-        from unnest(v_eigen.eigenvalues) with ordinality as entry (value, place)
-      ) as running
-      where reached >= components_param - 1e-12
-    )
-  end;
-  execute format(
-    'create table %s as
-     select place as row_id, (select array_agg(($2)[place][j] order by j) from generate_series(1, %s) as j) as principal_components, sqrt(greatest(($1)[place], 0)) as std_dev, greatest(($1)[place], 0) / %L::float8 as proportion
-     from generate_series(1, %s) as place',
-    v_output, v_size, v_total, v_components
-  ) using v_eigen.eigenvalues, v_eigen.eigenvectors;
-  execute format(
-    'create table %s as select %L::float8[] as column_mean, %L::float8[] as column_scale, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::boolean as use_correlation',
-    ml._suffixed(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count, v_seen.skipped, use_correlation
-  );
-end;
-$$;
-
-comment on function ml.pca_train(text, text, text, float8, boolean) is $$
-@behavior -*
-Principal components of rows, in MADlib's columns.
-The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension. `components_param` is a number of
-components, or below 1 the share of the variance that they reach. With `use_correlation` dimensions are scaled to unit variance.
-Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`, `proportion` of the variance; and
-`<out_table>_mean`: `column_mean`, `column_scale`, `num_rows_processed`, `num_missing_rows_skipped`. Rows without a vector are left out.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (fewer than two rows, nothing varies), CF005, CF007 (a constant has no correlation), CF008 (over 200 dimensions).
-Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
-$$;
-
-grant execute on function ml._pca_input(regclass, text) to insights_analyst, insights_admin, insights_worker;
-grant execute on function ml.pca_train(text, text, text, float8, boolean) to insights_admin, insights_worker;
---! EndIncluded ml/functions/pca_train.sql
---! Included ml/functions/pca_project.sql
-create or replace function ml.pca_project(
-  source_table text,
-  pc_table text,
-  out_table text,
-  row_id text,
-  residual_table text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_model regclass := ml._relation(pc_table);
-  v_mean_table text;
-  v_output text := ml._output(out_table);
-  v_residual text := case when residual_table is not null then ml._output(residual_table) end;
-  v_id text := ml._column(v_relation, row_id, 'row id');
-  v_components float8[];
-  v_mean float8[];
-  v_scale float8[];
-  v_wrong bigint;
-  v_input text;
-begin
-  select format('%I.%I', namespace.nspname, class.relname || '_mean')
-  into v_mean_table
-  from pg_catalog.pg_class as class
-  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-  where class.oid = v_model;
-  if to_regclass(v_mean_table) is null or not 'principal_components' = any (ml._columns(v_model)) then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a table of principal components', left(pc_table, 100)), hint = 'Give the output table of ml.pca_train, beside its table of means.';
-  end if;
-  execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
-  execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;
-  v_input := ml._pca_input(v_relation, v_id);
-  execute format('select count(*) from (select %s as x from %s) as source where cardinality(x) <> %s', v_input, v_relation, cardinality(v_mean)) into v_wrong;
-  if v_wrong > 0 then
-    raise exception using errcode = 'CF001', message = format('%s rows of "%s" have not %s dimensions', v_wrong, v_relation, cardinality(v_mean)), hint = 'Project rows of the kind that the components were trained on.';
-  end if;
-  execute format(
-    'create table %s as
-     select %s, array[%s] as row_vec
-     from (select %s, %s as x from %s offset 0) as source
-     where x is not null',
-    v_output, v_id,
-    (
-      select string_agg(dot, ', ' order by component)
-      from (
-        select component, string_agg(format('(x[%s] - %L::float8) * %L::float8', i, v_mean[i], v_components[component][i] / v_scale[i]), ' + ' order by i) as dot
-        from generate_series(1, array_length(v_components, 1)) as component
-        cross join generate_series(1, cardinality(v_mean)) as i
-        group by component
-      ) as product
-    ),
-    v_id, v_input, v_relation
-  );
-  if v_residual is not null then
-    execute format(
-      'create table %s as
-       select %s, array[%s] as row_vec
-       from (select %s, %s as x from %s offset 0) as source
-       join %s as projected using (%s)',
-      v_residual, v_id,
-      (
-        select string_agg(format('x[%s] - %L::float8 - %L::float8 * (%s)', i, v_mean[i], v_scale[i], (
-          select string_agg(format('projected.row_vec[%s] * %L::float8', component, v_components[component][i]), ' + ' order by component)
-          from generate_series(1, array_length(v_components, 1)) as component
-        )), ', ' order by i)
-        from generate_series(1, cardinality(v_mean)) as i
-      ),
-      v_id, v_input, v_relation, v_output, v_id
-    );
-  end if;
-end;
-$$;
-
-comment on function ml.pca_project(text, text, text, text, text) is $$
-@behavior -*
-Rows in the coordinates of the principal components of ml.pca_train.
-Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what the components leave of each row.
-Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
-$$;
-
-grant execute on function ml.pca_project(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/pca_project.sql
---! Included ml/functions/_series.sql
-/*
- * A time series is filtered one step after another, the one thing here that is no set operation: each error depends on the
- * state that the errors before it left. The series is one array, the filter a loop over it, and least squares over its
- * parameters (Levenberg and Marquardt's) calls the filter a few dozen times.
- */
-create or replace function ml._ets_filter(
-  series float8[],
-  shape int[],
-  parameters float8[],
-  out residuals float8[],
-  out level float8,
-  out slope float8,
-  out seasons float8[]
-)
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_period constant int := shape[1];
-  v_trend constant int := shape[2];
-  v_seasonal constant boolean := shape[3] = 1;
-  v_size constant int := cardinality(series);
-  v_alpha constant float8 := parameters[1];
-  v_beta constant float8 := case when v_trend > 0 then parameters[2] else 0 end;
-  v_gamma constant float8 := case when v_seasonal then parameters[3] else 0 end;
-  v_phi constant float8 := case v_trend when 0 then 0 when 1 then 1 else parameters[4] end;
-  v_cycles int;
-  v_mean float8;
-  v_error float8;
-  v_place int;
-begin
-  residuals := array_fill(0::float8, array[v_size]);
-  seasons := array_fill(0::float8, array[greatest(v_period, 1)]);
-  slope := 0;
-  if v_seasonal then
-    -- The first cycles: their means give level and slope, what they leave of each place gives the seasons.
-    v_cycles := least(v_size / v_period, 3);
-    select case when v_trend > 0 and v_cycles > 1 then coalesce(regr_slope(mean, cycle), 0) / v_period else 0 end, avg(mean)
-    into slope, v_mean
-    from (
-      select (place - 1) / v_period as cycle, avg(value) as mean
-      from unnest(series) with ordinality as entry (value, place)
-      where place <= v_cycles * v_period
-      group by (place - 1) / v_period
-    ) as cycle;
-    level := v_mean - slope * (v_cycles * v_period + 1) / 2;
-    select array_agg(coalesce(season, 0) - coalesce(middle, 0) order by place)
-    into seasons
-    from (
-      select wanted.place, left_over.season, avg(left_over.season) over () as middle
-      from generate_series(0, v_period - 1) as wanted (place)
-      left join (
-        select ((place - 1) % v_period)::int as place, avg(value - level - slope * place) as season
-        from unnest(series) with ordinality as entry (value, place)
-        where place <= v_cycles * v_period
-        group by (place - 1) % v_period
-      ) as left_over on left_over.place = wanted.place
-    ) as centred;
-  elsif v_trend > 0 then
-    select coalesce(regr_slope(value, place), 0), coalesce(regr_intercept(value, place), avg(value))
-    into slope, level
-    from unnest(series) with ordinality as entry (value, place)
-    where place <= greatest(10, v_size / 10);
-  else
-    level := (select value from unnest(series) with ordinality as entry (value, place) where value is not null order by place limit 1);
-  end if;
-  for v_step in 1..v_size loop
-    v_place := (v_step - 1) % greatest(v_period, 1) + 1;
-    v_error := series[v_step] - level - v_phi * slope - case when v_seasonal then seasons[v_place] else 0 end;
-    -- A gap moves the state on without correcting it.
-    if v_error is null then
-      residuals[v_step] := null;
-      v_error := 0;
-    else
-      residuals[v_step] := v_error;
-    end if;
-    level := level + v_phi * slope + v_alpha * v_error;
-    slope := v_phi * slope + v_beta * v_error;
-    if v_seasonal then
-      seasons[v_place] := seasons[v_place] + v_gamma * v_error;
-    end if;
-  end loop;
-  -- The season of the next step first.
-  if v_seasonal then
-    v_place := v_size % v_period;
-    seasons := seasons[v_place + 1:v_period] || seasons[1:v_place];
-  end if;
-end;
-$$;
-
-comment on function ml._ets_filter(float8[], int[], float8[]) is $$
-One-step errors and the last state of exponential smoothing with additive errors.
-`shape`: period, trend (0 none, 1 additive, 2 damped), seasonal (0, 1);
-`parameters`: alpha, beta, gamma, phi. Nulls in the series are gaps. Source: Hyndman and others, Forecasting with Exponential Smoothing, 2008, chapter 2.
-$$;
-
-create or replace function ml._arima_filter(
-  series float8[],
-  shape int[],
-  parameters float8[],
-  out residuals float8[]
-)
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_p constant int := shape[1];
-  v_q constant int := shape[2];
-  v_mean constant float8 := case when shape[3] = 1 then parameters[v_p + v_q + 1] else 0 end;
-  v_size constant int := cardinality(series);
-  v_error float8;
-begin
-  residuals := array_fill(0::float8, array[v_size]);
-  for v_step in v_p + 1..v_size loop
-    v_error := series[v_step] - v_mean;
-    for k in 1..v_p loop
-      v_error := v_error - parameters[k] * (series[v_step - k] - v_mean);
-    end loop;
-    for k in 1..least(v_q, v_step - 1) loop
-      v_error := v_error - parameters[v_p + k] * residuals[v_step - k];
-    end loop;
-    -- Far from any root the errors of a moving average explode; such parameters are simply bad.
-    residuals[v_step] := greatest(least(v_error, 1e100), -1e100);
-  end loop;
-end;
-$$;
-
-comment on function ml._arima_filter(float8[], int[], float8[]) is $$
-Errors of an ARMA model, conditional on the first p values and on errors of 0 before them. `shape`: p, q, with mean (0, 1); `parameters`: ar, ma, mean.
-Source: Box and Jenkins, Time Series Analysis, 1970, section 7.1.
-$$;
-
-create or replace function ml._bounded(
-  free float8[],
-  fixed float8[]
-)
-returns float8[]
-language sql
-immutable
-parallel safe
-begin atomic
-  select array[
-    chosen.alpha,
-    coalesce(fixed[2], chosen.alpha * (0.0001 + 0.9998 / (1 + exp(-free[2])))),
-    coalesce(fixed[3], (1 - chosen.alpha) * (0.0001 + 0.9998 / (1 + exp(-free[3])))),
-    coalesce(fixed[4], 0.8 + 0.18 / (1 + exp(-free[4])))
-  ]
-  from (select coalesce(fixed[1], 0.0001 + 0.9998 / (1 + exp(-free[1]))) as alpha) as chosen;
-end;
-
-comment on function ml._bounded(float8[], float8[]) is $$
-Smoothing parameters from free numbers: 0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha, 0.8 < phi < 0.98; those in `fixed` as they are.
-$$;
-
-create or replace function ml._series_fit(
-  kind text,
-  series float8[],
-  shape int[],
-  start float8[],
-  fixed float8[],
-  max_iter int,
-  out parameters float8[],
-  out residuals float8[],
-  out covariance float8[],
-  out squares float8,
-  out iterations int
-)
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_k int;
-  v_moving int[] := array(select k from generate_series(1, cardinality(start)) as k where kind = 'arima' or fixed[k] is null order by k);
-  v_point float8[] := start;
-  v_try float8[];
-  v_new float8[];
-  v_new_squares float8;
-  v_damping float8 := 0.001;
-  v_slopes float8[];
-  v_gram float8[];
-  v_damped float8[];
-  v_gradient float8[];
-  v_inverse float8[];
-  v_step float8;
-  v_better boolean;
-begin
-  residuals := ml._series_residuals(kind, series, shape, v_point, fixed);
-  squares := (select sum(error * error) from unnest(residuals) as error);
-  iterations := 0;
-  if kind = 'ets' then
-    v_moving := array(select k from unnest(v_moving) as k where k = 1 or (k = 2 and shape[2] > 0) or (k = 3 and shape[3] = 1) or (k = 4 and shape[2] = 2) order by k);
-  end if;
-  while v_moving <> '{}' and iterations < max_iter loop
-    iterations := iterations + 1;
-    -- Slopes of the errors by central differences, one column a parameter, in one array.
-    v_slopes := '{}';
-    foreach v_k in array v_moving loop
-      v_step := 1e-5 * greatest(1, abs(v_point[v_k]));
-      v_try := v_point;
-      v_try[v_k] := v_point[v_k] + v_step;
-      v_new := v_point;
-      v_new[v_k] := v_point[v_k] - v_step;
-      v_slopes := v_slopes || array(
-        select (up - down) / (2 * v_step)
-        from unnest(ml._series_residuals(kind, series, shape, v_try, fixed), ml._series_residuals(kind, series, shape, v_new, fixed)) with ordinality as entry (up, down, place)
-        order by place
-      );
-    end loop;
-    select array_agg(line order by i), array_agg(slope order by i)
-    into v_gram, v_gradient
-    from (
-      select i, array_agg(product order by j) as line, max(slope) as slope
-      from (
-        select
-          i, j,
-          (select sum(v_slopes[(i - 1) * cardinality(series) + t] * v_slopes[(j - 1) * cardinality(series) + t]) from generate_series(1, cardinality(series)) as t) as product,
-          (select sum(v_slopes[(i - 1) * cardinality(series) + t] * residuals[t]) from generate_series(1, cardinality(series)) as t) as slope
-        from generate_series(1, cardinality(v_moving)) as i
-        cross join generate_series(1, cardinality(v_moving)) as j
-      ) as pair
-      group by i
-    ) as filled;
-    v_better := false;
-    for v_attempt in 1..12 loop
-      v_damped := v_gram;
-      for i in 1..cardinality(v_moving) loop
-        v_damped[i][i] := v_gram[i][i] * (1 + v_damping) + 1e-300;
-      end loop;
-      v_inverse := (ml._spd_inverse(v_damped, 1e-15)).inverse;
-      if v_inverse is not null then
-        v_try := v_point;
-        for i in 1..cardinality(v_moving) loop
-          v_step := 0;
-          for j in 1..cardinality(v_moving) loop
-            v_step := v_step - v_inverse[i][j] * v_gradient[j];
-          end loop;
-          v_try[v_moving[i]] := case when kind = 'ets' then greatest(-30, least(30, v_point[v_moving[i]] + greatest(-3, least(3, v_step)))) else v_point[v_moving[i]] + v_step end;
-        end loop;
-        v_new := ml._series_residuals(kind, series, shape, v_try, fixed);
-        v_new_squares := (select sum(error * error) from unnest(v_new) as error);
-        if v_new_squares < squares then
-          v_better := (squares - v_new_squares) > 1e-12 * squares;
-          v_point := v_try;
-          residuals := v_new;
-          squares := v_new_squares;
-          v_damping := greatest(v_damping / 5, 1e-12);
-          exit;
-        end if;
-      end if;
-      v_damping := v_damping * 4;
-    end loop;
-    exit when not v_better;
-  end loop;
-  covariance := case when v_gram is not null then (ml._spd_inverse(v_gram, 1e-15)).inverse end;
-  parameters := case when kind = 'ets' then ml._bounded(v_point, fixed) else v_point end;
-end;
-$$;
-
-comment on function ml._series_fit(text, float8[], int[], float8[], float8[], int) is $$
-Least squares of the one-step errors over the parameters of a filter (`ets` or `arima`).
-`covariance` is the inverse of the
-slopes' products, to be multiplied by the residual variance. Source: Marquardt, An algorithm for least-squares estimation of nonlinear parameters, 1963.
-$$;
-
-create or replace function ml._series_residuals(
-  kind text,
-  series float8[],
-  shape int[],
-  point float8[],
-  fixed float8[]
-)
-returns float8[]
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if kind = 'ets' then
-    return (ml._ets_filter(series, shape, ml._bounded(point, fixed))).residuals;
-  end if;
-  return ml._arima_filter(series, shape, point);
-end;
-$$;
-
-comment on function ml._series_residuals(text, float8[], int[], float8[], float8[]) is $$The one-step errors of a filter at a point of its free parameters.$$;
-
-create or replace function ml._read_series(
-  relation regclass,
-  timestamp_column text,
-  timeseries_column text,
-  groups text[]
-)
-returns void
-language plpgsql
-set client_min_messages to warning
-as $$
-declare
-  v_time text := ml._column(relation, timestamp_column, 'timestamp column');
-  v_value text := ml._numeric_expression(timeseries_column, relation, 'time series column');
-  v_bad text;
-begin
-  drop table if exists pg_temp._ml_series;
-  execute format(
-    'create temp table _ml_series on commit drop as select jsonb_build_array(%s) as place, %s array_agg(%s order by %s) as series, array_agg(%s::text order by %s) as times from %s where %s is not null %s',
-    coalesce(array_to_string(groups, ', '), ''),
-    case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end,
-    v_value, v_time, v_time, v_time, relation, v_time,
-    case when groups = '{}' then 'having count(*) > 0' else 'group by ' || array_to_string(groups, ', ') end
-  );
-  if not exists (select from pg_temp._ml_series) then
-    raise exception using errcode = 'CF004', message = format('"%s" has no row with a time', relation), hint = 'A forecast needs a past.';
-  end if;
-  execute 'select times[array_position(series, bad)] from pg_temp._ml_series cross join unnest(array[''NaN'', ''Infinity'', ''-Infinity'']::float8[]) as bad where array_position(series, bad) is not null limit 1' into v_bad;
-  if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('the value at %s is NaN or infinity', left(v_bad, 100)), hint = 'Make it null to leave a gap.';
-  end if;
-  execute format('select %1$s::text from %2$s group by %3$s %1$s having count(*) > 1 limit 1', v_time, relation, case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end) into v_bad;
-  if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('there are several rows at %s', left(v_bad, 100)), hint = 'Sum or average them first, or name grouping columns.';
-  end if;
-end;
-$$;
-
-comment on function ml._read_series(regclass, text, text, text[]) is $$
-Reads one array a group, in the order of time, into the temporary table `_ml_series`. Errors: CF001 (two rows at a time, non-finite), CF002, CF004 (no rows).
-$$;
-
-grant execute on function
-  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(float8[], float8[]),
-  ml._series_fit(text, float8[], int[], float8[], float8[], int), ml._series_residuals(text, float8[], int[], float8[], float8[]),
-  ml._read_series(regclass, text, text, text[])
-to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_series.sql
---! Included ml/functions/ets_train.sql
-create or replace function ml._ets_best(
-  series float8[],
-  period int,
-  trend text,
-  seasonal text,
-  fixed float8[]
-)
-returns jsonb
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_size constant int := (select count(value) from unnest(series) as value);
-  v_candidate record;
-  v_fit record;
-  v_state record;
-  v_shape int[];
-  v_unknowns int;
-  v_criterion float8;
-  v_best jsonb;
-  v_best_criterion float8;
-begin
-  for v_candidate in
-    select trend_shape, season_shape
-    from unnest(case trend when 'none' then array[0] when 'additive' then array[1] when 'damped' then array[2] else array[0, 1, 2] end) as trend_shape
-    cross join unnest(case seasonal when 'none' then array[0] when 'auto' then array[0, 1] else array[1] end) as season_shape
-    where season_shape = 0 or (period > 1 and cardinality(series) >= 2 * period)
-    order by season_shape, trend_shape
-  loop
-    v_shape := array[period, v_candidate.trend_shape, v_candidate.season_shape];
-    v_fit := ml._series_fit('ets', series, v_shape, array[-1, -2, -2, 1], fixed, 60);
-    -- Parameters, initial state and the variance.
-    v_unknowns := 2 + 1 + (case v_candidate.trend_shape when 0 then 0 when 1 then 2 else 3 end) + v_candidate.season_shape * period;
-    v_criterion := v_size * ln(greatest(v_fit.squares / v_size, 1e-300)) + case when v_size > v_unknowns + 1 then 2.0 * v_unknowns * v_size / (v_size - v_unknowns - 1) else 1e6 * v_unknowns end;
-    if v_best is null or v_criterion < v_best_criterion then
-      v_state := ml._ets_filter(series, v_shape, v_fit.parameters);
-      v_best_criterion := v_criterion;
-      v_best := jsonb_build_object(
-        'trend', (array['none', 'additive', 'damped'])[v_candidate.trend_shape + 1],
-        'seasonal', v_candidate.season_shape,
-        'alpha', v_fit.parameters[1],
-        'beta', case when v_candidate.trend_shape > 0 then v_fit.parameters[2] end,
-        'gamma', case when v_candidate.season_shape = 1 then v_fit.parameters[3] end,
-        'phi', case when v_candidate.trend_shape = 2 then v_fit.parameters[4] end,
-        'level', v_state.level,
-        'slope', case when v_candidate.trend_shape > 0 then v_state.slope end,
-        'seasons', case when v_candidate.season_shape = 1 then to_jsonb(v_state.seasons) end,
-        'squares', v_fit.squares,
-        'aicc', v_criterion,
-        'residual_variance', v_fit.squares / greatest(v_size - (v_unknowns - 2 - v_candidate.season_shape * period), 1),
-        'num_iterations', v_fit.iterations
-      );
-    end if;
-  end loop;
-  return v_best;
-end;
-$$;
-
-comment on function ml._ets_best(float8[], int, text, text, float8[]) is $$
-The smoothing model of a series with the least corrected Akaike criterion among the shapes that are asked for, as JSON.
-$$;
-
-create or replace function ml._ets_ahead(
-  model jsonb,
-  steps int
-)
-returns table (step int, forecast float8, deviation float8)
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_level constant float8 := model ->> 'level';
-  v_slope constant float8 := coalesce((model ->> 'slope')::float8, 0);
-  v_alpha constant float8 := model ->> 'alpha';
-  v_beta constant float8 := coalesce((model ->> 'beta')::float8, 0);
-  v_gamma constant float8 := coalesce((model ->> 'gamma')::float8, 0);
-  v_phi constant float8 := coalesce((model ->> 'phi')::float8, 1);
-  v_variance constant float8 := model ->> 'residual_variance';
-  v_seasons constant float8[] := array(select value::float8 from jsonb_array_elements_text(nullif(model -> 'seasons', 'null')) with ordinality as season (value, place) order by place);
-  v_period constant int := cardinality(v_seasons);
-  v_growth float8 := 0;
-  v_spread float8 := 1;
-begin
-  for v_step in 1..steps loop
-    step := v_step;
-    v_growth := v_growth + v_phi ^ v_step;
-    forecast := v_level + v_slope * v_growth + case when v_period > 0 then v_seasons[(v_step - 1) % v_period + 1] else 0 end;
-    deviation := sqrt(v_variance * v_spread);
-    return next;
-    -- What an error of this step still moves when the next one comes.
-    v_spread := v_spread + (v_alpha + v_beta * v_growth + case when v_period > 0 and v_step % v_period = 0 then v_gamma else 0 end) ^ 2;
-  end loop;
-end;
-$$;
-
-comment on function ml._ets_ahead(jsonb, int) is $$
-Mean and standard deviation of what comes, by the closed form for additive errors.
-Source: Hyndman, Koehler, Ord and Snyder, Prediction intervals for exponential smoothing using two new classes of state space models, Journal of Forecasting 24, 2005.
-$$;
-
-create or replace function ml.ets_train(
-  input_table text,
-  output_table text,
-  timestamp_column text,
-  timeseries_column text,
-  grouping_columns text default null,
-  seasonal_period int default 1,
-  trend text default 'auto',
-  seasonal text default 'auto',
-  optimizer_params text default null,
-  holdout int default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(input_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_columns, 'grouping columns');
-  v_group_list text := array_to_string(v_groups, ', ');
-  v_item text;
-  v_fixed float8[] := array[null, null, null, null]::float8[];
-  v_row record;
-  v_series float8[];
-  v_model jsonb;
-  v_tried jsonb;
-  v_holdout int;
-  v_error float8;
-  v_naive float8;
-  v_scale float8;
-  v_log boolean := seasonal = 'multiplicative';
-  v_size int;
-begin
-  if seasonal_period is null or seasonal_period not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('seasonal_period %s', coalesce(seasonal_period::text, 'null')), hint = 'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.';
-  elsif trend is null or trend not in ('auto', 'none', 'additive', 'damped') then
-    raise exception using errcode = 'CF001', message = format('there is no trend "%s"', coalesce(left(trend, 100), 'null')), hint = 'Choose auto, none, additive or damped.';
-  elsif seasonal is null or seasonal not in ('auto', 'none', 'additive', 'multiplicative') then
-    raise exception using errcode = 'CF001', message = format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')), hint = 'Choose auto, none, additive or multiplicative.';
-  elsif seasonal in ('additive', 'multiplicative') and seasonal_period = 1 then
-    raise exception using errcode = 'CF001', message = 'a season of one row is none', hint = 'Give seasonal_period, such as 7.';
-  elsif holdout < 0 then
-    raise exception using errcode = 'CF001', message = format('holdout %s', holdout), hint = 'Give the number of last rows to compare on, 0 for none.';
-  end if;
-  foreach v_item in array coalesce(ml._split(nullif(btrim(optimizer_params), '')), '{}') loop
-    if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(v_item, 100)), hint = 'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.';
-    end if;
-    v_fixed[array_position(array['alpha', 'beta', 'gamma', 'phi'], substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
-  end loop;
-  perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
-  execute format(
-    'create table %s as select %s null::jsonb as model, null::text as method, null::int as seasonal_period, null::float8 as alpha, null::float8 as beta, null::float8 as gamma, null::float8 as phi,
-       null::float8 as residual_variance, null::float8 as aicc, null::bigint as num_rows_processed, null::bigint as num_missing_rows_skipped, null::text as last_time,
-       null::float8 as mae, null::float8 as mase, null::int as holdout_rows, null::float8 as holdout_mae, null::float8 as holdout_naive_mae, null::float8[] as last_cycle
-     from pg_temp._ml_series where false',
-    v_output, v_group_list || case when v_groups = '{}' then '' else ',' end
-  );
-  for v_row in select place, series, times from pg_temp._ml_series order by place loop
-    v_series := v_row.series;
-    v_size := cardinality(v_series) - (select count(*) from unnest(v_series) as value where value is null);
-    if v_size < greatest(4, case when seasonal in ('additive', 'multiplicative') then 2 * seasonal_period else 0 end) then
-      raise exception using errcode = 'CF004', message = format('%s rows are too few for a forecast%s', v_size, case when v_groups = '{}' then '' else ' of ' || v_row.place::text end),
-        hint = 'Give four rows or more, and two cycles of a season.';
-    end if;
-    if v_log then
-      if exists (select from unnest(v_series) as value where value <= 0) then
-        raise exception using errcode = 'CF001', message = 'a multiplicative season needs values above 0', hint = 'Choose additive.';
-      end if;
-      v_series := array(select ln(value) from unnest(v_series) with ordinality as entry (value, place) order by place);
-    end if;
-    v_model := ml._ets_best(v_series, seasonal_period, trend, seasonal, v_fixed);
-    -- What the naive forecast, the value one cycle ago, would have missed in the same rows: the scale of MASE.
-    select avg(abs(value - before)) into v_scale
-    from (select value, lag(value, seasonal_period) over (order by place) as before from unnest(v_row.series) with ordinality as entry (value, place)) as pair;
-    select avg(abs(case when v_log then actual - exp(logarithm - residual) else residual end))
-    into v_error
-    from unnest(
-      (ml._ets_filter(v_series, array[seasonal_period, array_position(array['none', 'additive', 'damped'], v_model ->> 'trend') - 1, (v_model ->> 'seasonal')::int],
-        array[(v_model ->> 'alpha')::float8, (v_model ->> 'beta')::float8, (v_model ->> 'gamma')::float8, (v_model ->> 'phi')::float8])).residuals,
-      v_series, v_row.series
-    ) as entry (residual, logarithm, actual);
-    v_holdout := coalesce(holdout, case when v_size >= greatest(3 * seasonal_period, 10) + seasonal_period then greatest(seasonal_period, v_size / 10) else 0 end);
-    v_holdout := case when v_size - v_holdout < greatest(4, 2 * seasonal_period) then 0 else v_holdout end;
-    execute format(
-      'insert into %s
-       select %s $1, $2, $3, ($1 ->> ''alpha'')::float8, ($1 ->> ''beta'')::float8, ($1 ->> ''gamma'')::float8, ($1 ->> ''phi'')::float8,
-         ($1 ->> ''residual_variance'')::float8, ($1 ->> ''aicc'')::float8, $4, $5, times[cardinality(times)], $6, $6 / nullif($7, 0), null, null, null, $8
-       from pg_temp._ml_series where place = $9',
-      v_output, v_group_list || case when v_groups = '{}' then '' else ',' end
-    ) using
-      v_model || jsonb_build_object('log', v_log),
-      format('ETS(A,%s,%s)%s', case v_model ->> 'trend' when 'none' then 'N' when 'additive' then 'A' else 'Ad' end, case (v_model ->> 'seasonal')::int when 0 then 'N' else 'A' end, case when v_log then ' of the logarithm' else '' end),
-      seasonal_period, v_size, cardinality(v_series) - v_size, v_error, v_scale,
-      v_row.series[cardinality(v_row.series) - seasonal_period + 1:], v_row.place;
-    if v_holdout > 0 then
-      v_tried := ml._ets_best(v_series[1:cardinality(v_series) - v_holdout], seasonal_period, trend, seasonal, v_fixed);
-      select avg(abs(actual.value - case when v_log then exp(ahead.forecast) else ahead.forecast end)), avg(abs(actual.value - v_row.series[cardinality(v_series) - v_holdout - seasonal_period + 1 + (actual.place - 1)::int % seasonal_period]))
-      into v_error, v_naive
-      from unnest(v_row.series[cardinality(v_series) - v_holdout + 1:]) with ordinality as actual (value, place)
-      join ml._ets_ahead(v_tried, v_holdout) as ahead on ahead.step = actual.place;
-      execute format('update %s set holdout_rows = $1, holdout_mae = $2, holdout_naive_mae = $3 where %s', v_output,
-        case when v_groups = '{}' then '$4 is not null' else format('jsonb_build_array(%s) = $4', v_group_list) end)
-      using v_holdout, v_error, v_naive, v_row.place;
-    end if;
-  end loop;
-  drop table pg_temp._ml_series;
-end;
-$$;
-
-comment on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) is $$
-@behavior -*
-Exponential smoothing with level, trend and season (Holt and Winters), fitted by least squares of the one-step errors; one model a group.
-`seasonal_period` is the number of rows in a cycle (7 for days). `trend`: `none`, `additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative` (the
-series' logarithm is smoothed); `auto` takes the shape with the least corrected Akaike criterion. `optimizer_params` fixes parameters: `alpha=0.3, beta=0.1`. Rows are
-in the order of time, one a step; a null is a gap. Every model is compared with the seasonal-naive forecast (the value one cycle ago): `mase` is the mean
-absolute one-step error over that of the naive (below 1 is better), and with the last `holdout` rows (by default a cycle, or a tenth)
-unseen `holdout_mae` stands beside `holdout_naive_mae`.
-Writes `output_table`: the grouping columns, `model` (parameters and state), `method` such as `ETS(A,Ad,A)`, `seasonal_period`, `alpha`, `beta`, `gamma`, `phi`, `residual_variance`, `aicc`,
-`num_rows_processed`, `num_missing_rows_skipped`, `last_time`, `mae`, `mase`, `holdout_rows`, `holdout_mae`, `holdout_naive_mae`, `last_cycle`.
-Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (too few rows), CF005.
-Source: Hyndman, Koehler, Ord and Snyder, Forecasting with Exponential Smoothing, 2008; Hyndman and Koehler, Another look at measures of forecast accuracy, 2006.
-$$;
-
-grant execute on function ml._ets_best(float8[], int, text, text, float8[]), ml._ets_ahead(jsonb, int) to insights_analyst, insights_admin, insights_worker;
-grant execute on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/ets_train.sql
---! Included ml/functions/ets_forecast.sql
-create or replace function ml.ets_forecast(
-  model_table text,
-  output_table text,
-  steps_ahead int,
-  confidence float8 default 0.95
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
-  v_groups text[];
-  v_z float8;
-begin
-  if steps_ahead is null or steps_ahead not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), hint = 'Choose 1 to 10000.';
-  elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
-  elsif not ml._columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.ets_train', left(model_table, 100)), hint = 'Give the output table of ml.ets_train.';
-  end if;
-  -- Whatever stands before the model are the groups.
-  v_groups := array(
-    select quote_ident(name)
-    from unnest(ml._columns(v_model)) with ordinality as stored (name, position)
-    where position < array_position(ml._columns(v_model), 'model')
-    order by position
-  );
-  v_z := ml.normal_quantile((1 + confidence) / 2);
-  execute format(
-    $query$
-    create table %1$s as
-    select
-      %2$s ahead.step as step_ahead,
-      case when (model ->> 'log')::boolean then exp(forecast) else forecast end as forecast_value,
-      case when (model ->> 'log')::boolean then exp(forecast - %3$L::float8 * deviation) else forecast - %3$L::float8 * deviation end as lower,
-      case when (model ->> 'log')::boolean then exp(forecast + %3$L::float8 * deviation) else forecast + %3$L::float8 * deviation end as upper,
-      last_cycle[(ahead.step - 1) %% seasonal_period + 1] as naive_value
-    from %4$s as trained
-    cross join lateral ml._ets_ahead(model, %5$s) as ahead
-    order by %2$s ahead.step
-    $query$,
-    v_output, (select coalesce(string_agg('trained.' || name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
-    v_z, v_model, steps_ahead
-  );
-end;
-$$;
-
-comment on function ml.ets_forecast(text, text, int, float8) is $$
-@behavior -*
-What a model of ml.ets_train expects, with intervals, beside the seasonal-naive forecast.
-Writes `output_table`: the grouping columns, `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value
-with chance `confidence` if errors are normal; a median and its interval for a multiplicative season), and `naive_value`, the value one cycle ago.
-Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.ets_forecast(text, text, int, float8) to insights_admin, insights_worker;
---! EndIncluded ml/functions/ets_forecast.sql
---! Included ml/functions/arima_train.sql
-create or replace function ml.arima_train(
-  input_table text,
-  output_table text,
-  timestamp_column text,
-  timeseries_column text,
-  grouping_columns text default null,
-  include_mean boolean default false,
-  non_seasonal_orders int[] default array[1, 1, 1],
-  optimizer_params text default null
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_started constant timestamptz := clock_timestamp();
-  v_relation regclass := ml._relation(input_table);
-  v_output text := ml._output(output_table, array['_summary', '_residual']);
-  v_time text := ml._column(v_relation, timestamp_column, 'timestamp column');
-  v_p int;
-  v_d int;
-  v_q int;
-  v_max_iter int := 100;
-  v_row record;
-  v_series float8[];
-  v_lasts float8[] := '{}';
-  v_size int;
-  v_fit record;
-  v_variance float8;
-  v_errors float8[];
-  v_unknowns int;
-begin
-  if nullif(btrim(grouping_columns), '') is not null then
-    raise exception using errcode = 'CF001', message = 'ARIMA models are not trained by group', hint = 'Train on a view of each group, or use ml.ets_train, which does.';
-  elsif include_mean is null or coalesce(array_length(non_seasonal_orders, 1), 0) <> 3 or array_position(non_seasonal_orders, null) is not null
-    or 0 > any (non_seasonal_orders) or 10 < any (non_seasonal_orders) or non_seasonal_orders[1] + non_seasonal_orders[3] + include_mean::int = 0 then
-    raise exception using errcode = 'CF001', message = format('non_seasonal_orders %s', coalesce(non_seasonal_orders::text, 'null')), hint = 'Give p, d and q in 0..10, such as array[1,1,1], and something to estimate.';
-  end if;
-  if nullif(btrim(optimizer_params), '') is not null then
-    v_max_iter := substring(optimizer_params from '^\s*max_iter\s*=\s*([0-9]{1,6})\s*$')::int;
-    if v_max_iter is null then
-      raise exception using errcode = 'CF001', message = format('optimizer_params "%s"', left(optimizer_params, 100)), hint = 'Give the number of iterations, such as max_iter=200.';
-    end if;
-  end if;
-  v_p := non_seasonal_orders[1];
-  v_d := non_seasonal_orders[2];
-  v_q := non_seasonal_orders[3];
-  v_unknowns := v_p + v_q + include_mean::int;
-  perform ml._read_series(v_relation, timestamp_column, timeseries_column, '{}');
-  select series, times into v_row from pg_temp._ml_series;
-  if array_position(v_row.series, null) is not null then
-    raise exception using errcode = 'CF001', message = format('the series has a gap at %s', v_row.times[array_position(v_row.series, null)]), hint = 'Fill it first; ml.ets_train takes gaps.';
-  end if;
-  v_series := v_row.series;
-  for v_round in 1..v_d loop
-    v_lasts := v_lasts || v_series[cardinality(v_series)];
-    v_series := array(select v_series[place + 1] - v_series[place] from generate_series(1, cardinality(v_series) - 1) as place order by place);
-  end loop;
-  v_size := cardinality(v_series);
-  if v_size - v_p <= v_unknowns + 1 then
-    raise exception using errcode = 'CF004', message = format('%s rows are too few for orders %s', cardinality(v_row.series), non_seasonal_orders), hint = 'Lower the orders, or give a longer series.';
-  end if;
-  v_fit := ml._series_fit('arima', v_series, array[v_p, v_q, include_mean::int],
-    array_fill(0.1::float8, array[v_p + v_q]) || case when include_mean then array[(select avg(value) from unnest(v_series) as value)] else '{}'::float8[] end, null, v_max_iter);
-  v_variance := v_fit.squares / (v_size - v_p);
-  if v_fit.covariance is null then
-    raise exception using errcode = 'CF007', message = format('orders %s do not identify their parameters on this series', non_seasonal_orders), hint = 'Lower p or q: a pair of them cancels out, or the series does not vary.';
-  end if;
-  v_errors := array(select sqrt(v_variance * v_fit.covariance[k][k]) from generate_series(1, v_unknowns) as k order by k);
-  execute format(
-    'create table %s as
-     select %L::float8 as mean, %L::float8 as mean_std_error, %L::float8[] as ar_params, %L::float8[] as ar_std_errors, %L::float8[] as ma_params, %L::float8[] as ma_std_errors',
-    v_output,
-    case when include_mean then v_fit.parameters[v_unknowns] end, case when include_mean then v_errors[v_unknowns] end,
-    v_fit.parameters[1:v_p], v_errors[1:v_p], v_fit.parameters[v_p + 1:v_p + v_q], v_errors[v_p + 1:v_p + v_q]
-  );
-  execute format(
-    'create table %s as
-     select %L::text as input_table, %L::text as timestamp_col, %L::text as timeseries_col, %L::int[] as non_seasonal_orders, %L::boolean as include_mean,
-       %L::float8 as residual_variance, %L::float8 as log_likelihood, %s::int as iter_num, %L::interval as exec_time, %s::bigint as num_rows_processed,
-       %L::float8[] as last_values, %L::float8[] as last_errors, %L::float8[] as last_levels',
-    ml._suffixed(v_output, '_summary'), v_relation, v_time, timeseries_column, non_seasonal_orders, include_mean,
-    v_variance, -0.5 * (v_size - v_p) * (ln(2 * pi() * v_variance) + 1), v_fit.iterations, clock_timestamp() - v_started, cardinality(v_row.series),
-    v_series[v_size - greatest(v_p, 1) + 1:], v_fit.residuals[v_size - greatest(v_q, 1) + 1:], v_lasts
-  );
-  execute format(
-    'create table %s as select time::%s as %s, residual from unnest(%L::text[], %L::float8[]) as entry (time, residual)',
-    ml._suffixed(v_output, '_residual'),
-    (select format_type(atttypid, atttypmod) from pg_catalog.pg_attribute where attrelid = v_relation and quote_ident(attname) = v_time), v_time,
-    v_row.times[v_d + 1:], v_fit.residuals
-  );
-  drop table pg_temp._ml_series;
-end;
-$$;
-
-comment on function ml.arima_train(text, text, text, text, text, boolean, int[], text) is $$
-@behavior -*
-ARIMA(p, d, q) by conditional least squares, in MADlib's arguments: a series differenced d times, explained by its p last values and q last errors.
-`non_seasonal_orders` is array[p, d, q]; `include_mean` adds the mean of the differenced series; `optimizer_params` is `max_iter=…`; `grouping_columns` must be null.
-Rows are in the order of time, one a step, without gaps. For seasons, gaps and groups see ml.ets_train.
-Writes `output_table`: `mean`, `mean_std_error`, `ar_params`, `ar_std_errors`, `ma_params`, `ma_std_errors`; `<output_table>_summary`: `input_table`, `timestamp_col`,
-`timeseries_col`, `non_seasonal_orders`, `include_mean`, `residual_variance`, `log_likelihood`, `iter_num`, `exec_time`, `num_rows_processed` and the last
-values, errors and levels to forecast from; `<output_table>_residual`: the timestamp and `residual`.
-Errors: CF001 (orders, gaps, non-finite), CF002, CF003 (a table exists), CF004 (too few rows), CF005, CF007 (parameters that cancel out).
-Source: Box and Jenkins, Time Series Analysis: Forecasting and Control, 1970.
-$$;
-
-grant execute on function ml.arima_train(text, text, text, text, text, boolean, int[], text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/arima_train.sql
---! Included ml/functions/arima_forecast.sql
-create or replace function ml.arima_forecast(
-  model_table text,
-  output_table text,
-  steps_ahead int,
-  confidence float8 default 0.95
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_model regclass := ml._relation(model_table);
-  v_output text := ml._output(output_table);
-  v_summary text;
-  v_row record;
-  v_state record;
-  v_mean float8;
-  v_values float8[];
-  v_errors float8[];
-  v_psi float8[];
-  v_weight float8;
-  v_spread float8 := 0;
-  v_levels float8[];
-  v_value float8;
-  v_forecasts float8[] := '{}';
-  v_deviations float8[] := '{}';
-  v_z float8;
-begin
-  if steps_ahead is null or steps_ahead not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), hint = 'Choose 1 to 10000.';
-  elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
-  end if;
-  select format('%I.%I', namespace.nspname, class.relname || '_summary')
-  into v_summary
-  from pg_catalog.pg_class as class
-  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-  where class.oid = v_model;
-  if not 'ar_params' = any (ml._columns(v_model)) or to_regclass(v_summary) is null then
-    raise exception using errcode = 'CF002', message = format('"%s" is not a model of ml.arima_train', left(model_table, 100)), hint = 'Give the output table of ml.arima_train, beside its summary.';
-  end if;
-  execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
-  execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;
-  v_mean := coalesce(v_row.mean, 0);
-  v_z := ml.normal_quantile((1 + confidence) / 2);
-  -- Newest first.
-  v_values := array(select value from unnest(v_state.last_values) with ordinality as entry (value, place) order by place desc);
-  v_errors := array(select value from unnest(v_state.last_errors) with ordinality as entry (value, place) order by place desc);
-  v_levels := v_state.last_levels;
-  -- How much of an error is left after 0, 1, 2, … steps; differencing sums it up once a round.
-  v_psi := array[1]::float8[];
-  for v_step in 1..steps_ahead loop
-    v_weight := coalesce(v_row.ma_params[v_step], 0);
-    for k in 1..least(cardinality(v_row.ar_params), v_step) loop
-      v_weight := v_weight + v_row.ar_params[k] * v_psi[v_step - k + 1];
-    end loop;
-    v_psi := v_psi || v_weight;
-  end loop;
-  for v_round in 1..cardinality(v_levels) loop
-    v_psi := array(select sum(weight) over (order by place) from unnest(v_psi) with ordinality as entry (weight, place) order by place);
-  end loop;
-  for v_step in 1..steps_ahead loop
-    v_value := v_mean;
-    for k in 1..cardinality(v_row.ar_params) loop
-      v_value := v_value + v_row.ar_params[k] * (v_values[k] - v_mean);
-    end loop;
-    for k in 1..cardinality(v_row.ma_params) loop
-      v_value := v_value + v_row.ma_params[k] * coalesce(v_errors[k], 0);
-    end loop;
-    v_values := v_value || v_values;
-    v_errors := 0::float8 || v_errors;
-    for v_round in reverse cardinality(v_levels)..1 loop
-      v_levels[v_round] := v_levels[v_round] + v_value;
-      v_value := v_levels[v_round];
-    end loop;
-    v_spread := v_spread + v_psi[v_step] ^ 2;
-    v_forecasts := v_forecasts || v_value;
-    v_deviations := v_deviations || sqrt(v_state.residual_variance * v_spread);
-  end loop;
-  execute format(
-    'create table %s as select step_ahead::int, forecast_value, forecast_value - %L::float8 * deviation as lower, forecast_value + %L::float8 * deviation as upper
-     from unnest(%L::float8[], %L::float8[]) with ordinality as ahead (forecast_value, deviation, step_ahead)',
-    v_output, v_z, v_z, v_forecasts, v_deviations
-  );
-end;
-$$;
-
-comment on function ml.arima_forecast(text, text, int, float8) is $$
-@behavior -*
-What a model of ml.arima_train expects, with intervals.
-Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value with chance `confidence` if
-errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
-$$;
-
-grant execute on function ml.arima_forecast(text, text, int, float8) to insights_admin, insights_worker;
---! EndIncluded ml/functions/arima_forecast.sql
---! Included ml/functions/seasonal_naive_forecast.sql
-create or replace function ml.seasonal_naive_forecast(
-  input_table text,
-  output_table text,
-  timestamp_column text,
-  timeseries_column text,
-  steps_ahead int,
-  seasonal_period int default 1,
-  grouping_columns text default null,
-  confidence float8 default 0.95
-)
-returns void
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation regclass := ml._relation(input_table);
-  v_output text := ml._output(output_table);
-  v_groups text[] := ml._column_list(v_relation, grouping_columns, 'grouping columns');
-  v_z float8;
-begin
-  if steps_ahead is null or steps_ahead not between 1 and 10000 or seasonal_period is null or seasonal_period not between 1 and 1000 then
-    raise exception using errcode = 'CF001', message = format('steps_ahead %s, seasonal_period %s', coalesce(steps_ahead::text, 'null'), coalesce(seasonal_period::text, 'null')), hint = 'Choose 1 to 10000 steps and a period of 1 to 1000 rows.';
-  elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    raise exception using errcode = 'CF001', message = format('confidence %s', coalesce(confidence::text, 'null')), hint = 'Choose a number between 0 and 1, such as 0.95.';
-  end if;
-  v_z := ml.normal_quantile((1 + confidence) / 2);
-  perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
-  if exists (select from pg_temp._ml_series where cardinality(series) <= seasonal_period) then
-    raise exception using errcode = 'CF004', message = format('a series is not longer than its period of %s rows', seasonal_period), hint = 'A cycle and one row at least say how much cycles differ.';
-  end if;
-  execute format(
-    $query$
-    create table %1$s as
-    select
-      %2$s step_ahead, forecast_value,
-      forecast_value - %3$L::float8 * deviation * sqrt((step_ahead - 1) / %4$s + 1) as lower,
-      forecast_value + %3$L::float8 * deviation * sqrt((step_ahead - 1) / %4$s + 1) as upper
-    from (
-      select
-        source.*,
-        (
-          select sqrt(avg((value - before) ^ 2))
-          from (select value, lag(value, %4$s) over (order by place) as before from unnest(series) with ordinality as entry (value, place)) as pair
-        ) as deviation
-      from pg_temp._ml_series as source
-    ) as source
-    cross join generate_series(1, %5$s) as step_ahead
-    cross join lateral (select series[cardinality(series) - %4$s + 1 + (step_ahead - 1) %% %4$s] as forecast_value) as naive
-    order by %2$s step_ahead
-    $query$,
-    v_output, (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)), v_z, seasonal_period, steps_ahead
-  );
-  drop table pg_temp._ml_series;
-end;
-$$;
-
-comment on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) is $$
-@behavior -*
-The forecast that every other has to beat: the value one cycle ago (`seasonal_period` rows; 1 is the last value).
-Writes `output_table`: the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`: the variance is that of the changes from cycle to cycle, once for
-each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
-Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 5.5.
-$$;
-
-grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) to insights_admin, insights_worker;
---! EndIncluded ml/functions/seasonal_naive_forecast.sql
---! Included ml/functions/_registry.sql
-/*
- * A registered model is a document (`ml.model.coefficients`) and, where it is large, rows of ml.tree_node, ml.embedding or
- * ml.score. The document says of what kind it is, what it needs and how a raw score becomes an answer:
- *
- *   {"kind": "linear" | "trees" | "embeddings" | "scores",
- *    "link": "identity" | "logit" | "log",
- *    "features": [{"name": "tax", "type": "number", "coefficient": 0.2, "mean": 590},
- *                 {"name": "country", "type": "category", "categories": ["at", "de"], "coefficients": [0.1, 0.3]}],
- *    "intercept": 1.5,
- *    "calibration": {"method": "platt", "slope": 0.9, "intercept": 0.1}}
- *
- * All that predicts is SQL generated from it: names are looked up, numbers cast, texts quoted, and nothing else enters.
- */
-create or replace function ml._project(name text)
-returns ml.project
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_project ml.project;
-begin
-  select * into v_project from ml.project where project.name = _project.name;
-  if v_project.project_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no project "%s"', coalesce(left(name, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(name, (select array_agg(project.name) from ml.project)) || '"?',
-        'Train or import a model first: ml.train, ml.import_model.'
-      );
-  end if;
-  return v_project;
-end;
-$$;
-
-comment on function ml._project(text) is $$The project of a name. Error CF002 names the nearest.$$;
-
-create or replace function ml._deployed_model_id(project_id int)
-returns bigint
-language sql
-stable
-parallel safe
-begin atomic
-  select deployment.model_id
-  from ml.deployment
-  where deployment.project_id = _deployed_model_id.project_id
-  order by deployment.deployment_id desc
-  limit 1;
-end;
-
-comment on function ml._deployed_model_id(int) is $$The version of a project that is in force, null when there is none.$$;
-
-create or replace function ml._version(project text, version int default null)
-returns ml.model
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_project ml.project := ml._project(project);
-  v_model ml.model;
-begin
-  select *
-  into v_model
-  from ml.model
-  where model.project_id = v_project.project_id
-    and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id) else model.version = _version.version end;
-  if v_model.model_id is null and version is null then
-    raise exception using errcode = 'CF006', message = format('no version of "%s" is in force', left(project, 100)),
-      hint = 'Train or import one, or deploy one with ml.deploy.';
-  elsif v_model.model_id is null then
-    raise exception using errcode = 'CF002', message = format('"%s" has no version %s', left(project, 100), version),
-      hint = coalesce(
-        (select format('Its versions are %s to %s.', min(model.version), max(model.version)) from ml.model where model.project_id = v_project.project_id having count(*) > 0),
-        'It has none yet.'
-      );
-  end if;
-  return v_model;
-end;
-$$;
-
-comment on function ml._version(text, int) is $$
-A version of a project, the one in force where none is named. Errors: CF002 (no such project or version), CF006 (none in force).
-$$;
-
-create or replace function ml._document(model ml.model)
-returns jsonb
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = format('version %s is a model of its own kind (%s) that answers elsewhere', model.version, model.algorithm),
-      hint = 'ml.predict serves what ml.train, ml.register_model or ml.import_model made.';
-  end if;
-  return model.coefficients;
-end;
-$$;
-
-comment on function ml._document(ml.model) is $$The document of a version that ml.predict can serve. Error CF001 for recommenders and the like, which are served by their own functions.$$;
-
-/* -------------------------------------------------------------------------------------------------- answering -- */
-
-create or replace function ml._interpolate(score float8, scores float8[], answers float8[])
-returns float8
-language sql
-immutable
-parallel safe
-begin atomic
-  select case
-    when score is null then null
-    when place = 0 then answers[1]
-    when place = cardinality(scores) then answers[place]
-    else answers[place] + (answers[place + 1] - answers[place]) * (score - scores[place]) / (scores[place + 1] - scores[place])
-  end
-  from width_bucket(score, scores) as place;
-end;
-
-comment on function ml._interpolate(float8, float8[], float8[]) is $$
-The value at a score of the line through points in ascending order of `scores`, constant beyond both ends.
-$$;
-
-create or replace function ml._single_precision(value float8)
-returns float8
-language sql
-immutable
-parallel safe
-begin atomic
-  select case
-    when abs(value) < 1.2e-38 then 0
-    when abs(value) > 3.4e38 and abs(value) < 'Infinity' then sign(value) * 3.4e38
-    else value::float4::float8
-  end;
-end;
-
-comment on function ml._single_precision(float8) is $$A number as libraries see it that keep their features in four bytes, such as XGBoost.$$;
-
-create or replace function ml._similarity(a vector, b vector, similarity text)
-returns float8
-language sql
-immutable
-parallel safe
-begin atomic
-  select case when similarity = 'cosine' then 1 - (a <=> b) else -(a <#> b) end;
-end;
-
-comment on function ml._similarity(vector, vector, text) is $$Likeness of two vectors: `cosine`, or else their inner product.$$;
-
-create or replace function ml._answer_expression(document jsonb, score text)
-returns text
-language sql
-immutable
-parallel safe
-begin atomic
-  select case
-    when document #>> '{calibration,method}' = 'isotonic' then format(
-      'ml._interpolate(%s, %L::float8[], %L::float8[])', score,
-      array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,scores}') as value),
-      array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,answers}') as value)
-    )
-    else case document ->> 'link'
-      when 'logit' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', calibrated.score)
-      when 'log' then format('exp(least(greatest(%s, -700), 700))', calibrated.score)
-      else calibrated.score
-    end
-  end
-  from (
-    select case
-      when document #>> '{calibration,method}' = 'platt' then format(
-        '(%L::float8 * %s + %L::float8)', (document #>> '{calibration,slope}')::float8, _answer_expression.score, (document #>> '{calibration,intercept}')::float8
-      )
-      else _answer_expression.score
-    end as score
-  ) as calibrated;
-end;
-
-comment on function ml._answer_expression(jsonb, text) is $$
-SQL that makes the answer of a model from the SQL of its raw score: calibration, then the inverse of the link.
-$$;
-
-create or replace function ml._score_expression(model ml.model)
-returns text
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_document constant jsonb := ml._document(model);
-  v_trees text[] := '{}';
-  v_tree int;
-  v_size int;
-  v_score text;
-begin
-  case v_document ->> 'kind'
-    when 'linear' then
-      select format('%L::float8', (v_document ->> 'intercept')::float8) || coalesce(string_agg(
-        case
-          when feature ->> 'type' = 'category' then format(
-            ' + coalesce((%L::float8[])[array_position(%L::text[], x%s)], 0)',
-            array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
-            array(select jsonb_array_elements_text(feature -> 'categories')),
-            position
-          )
-          else format(' + %L::float8 * coalesce(x%s, %L::float8)', (feature ->> 'coefficient')::float8, position, (feature ->> 'mean')::float8)
-        end, '' order by position
-      ), '')
-      into v_score
-      from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position);
-    when 'trees' then
-      for v_tree in select distinct node.tree from ml.tree_node as node where node.model_id = model.model_id order by node.tree loop
-        v_trees := v_trees || ml._tree_expression(
-          format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
-          v_tree,
-          (select jsonb_object_agg(feature ->> 'name', position) from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)),
-          (select jsonb_object_agg(feature ->> 'name', feature -> 'categories') from jsonb_array_elements(v_document -> 'features') as feature),
-          'format(''%L::float8'', value)'
-        );
-      end loop;
-      -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
-      v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-      select format('%L::float8', (v_document ->> 'intercept')::float8) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
-      into v_score
-      from (
-        select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
-        from unnest(v_trees) with ordinality as grown (tree, position)
-        group by (position - 1) / v_size
-      ) as chunk;
-    when 'embeddings' then
-      v_score := format(
-        '(select ml._similarity(one.embedding, other.embedding, %L) from ml.embedding as one, ml.embedding as other
-          where one.model_id = %2$s and one.side = 1 and one.key = x1 and other.model_id = %2$s and other.side = %3$s and other.key = x2)',
-        v_document ->> 'similarity', model.model_id, (v_document ->> 'sides')::int
-      );
-    when 'scores' then
-      v_score := format(
-        'coalesce((select listed.score from ml.score as listed where listed.model_id = %s and listed.keys = array[%s]), %L::float8)',
-        model.model_id,
-        (select string_agg('x' || position, ', ' order by position) from generate_series(1, jsonb_array_length(v_document -> 'features')) as position),
-        (v_document ->> 'default')::float8
-      );
-  end case;
-  return '(' || v_score || ')';
-end;
-$$;
-
-comment on function ml._score_expression(ml.model) is $$
-The raw score of a model as one SQL expression over its features x1, x2, … (see ml._feature_list).
-$$;
-
-create or replace function ml._feature_list(document jsonb, relation regclass)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_feature record;
-  v_name text;
-  v_list text[] := '{}';
-begin
-  for v_feature in
-    select feature ->> 'name' as name, feature ->> 'type' as type, position
-    from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
-    order by position
-  loop
-    v_name := ml._column(relation, v_feature.name, 'feature');
-    v_list := v_list || case
-      when v_feature.type = 'category' then format('(%s)::text as x%s', v_name, v_feature.position)
-      when (document -> 'single_precision')::boolean then format('nullif(ml._single_precision(%s), ''NaN'') as x%s', ml._numeric_expression(v_name, relation, 'feature'), v_feature.position)
-      else format('nullif(%s, ''NaN'') as x%s', ml._numeric_expression(v_name, relation, 'feature'), v_feature.position)
-    end;
-  end loop;
-  return array_to_string(v_list, ', ');
-end;
-$$;
-
-comment on function ml._feature_list(jsonb, regclass) is $$
-The select list that gives a model's features as x1, x2, … from a relation that has columns of their names.
-Errors: CF001 (not a number), CF002 (no such column; names the nearest).
-$$;
-
-create or replace function ml._feature_values(document jsonb, features jsonb)
-returns table (name text, place int, type text, value text)
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_feature jsonb;
-  v_given jsonb;
-begin
-  if features is null or jsonb_typeof(features) <> 'object' then
-    raise exception using errcode = 'CF001', message = format('the features are %s', coalesce('a JSON ' || jsonb_typeof(features), 'null')),
-      hint = 'Give an object of names and values, such as {"tax": 590, "bath": null}.';
-  end if;
-  place := 0;
-  for v_feature in select listed.feature from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position) order by position loop
-    name := v_feature ->> 'name';
-    place := place + 1;
-    type := v_feature ->> 'type';
-    v_given := features -> name;
-    if v_given is null then
-      raise exception using errcode = 'CF001', message = format('the feature "%s" is not given', left(name, 100)),
-        hint = format(
-          'Give a value, or null where it is unknown. %s',
-          coalesce('Is it "' || ml._nearest(name, array(select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature))) || '"?', '')
-        );
-    end if;
-    case
-      when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
-        raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
-          hint = 'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.';
-      when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
-        value := v_given::boolean::int::text;
-      when type = 'number' and jsonb_typeof(v_given) = 'number' then
-        begin
-          value := (v_given #>> '{}')::float8;
-        exception when numeric_value_out_of_range then
-          raise exception using errcode = 'CF001', message = format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
-            hint = 'Give a number between 1e-307 and 1e308.';
-        end;
-        if (document -> 'single_precision')::boolean then
-          value := ml._single_precision(value::float8);
-        end if;
-      else
-        value := v_given #>> '{}';
-    end case;
-    return next;
-  end loop;
-end;
-$$;
-
-comment on function ml._feature_values(jsonb, jsonb) is $$
-The features of a model as given in an object, in the model's order. Keys that the model does not know are not looked at.
-Error CF001: one is not given (null says that it is unknown), not a number where one is due.
-$$;
-
-create or replace function ml._tree_score(model_id bigint, document jsonb, inputs jsonb)
-returns float8
-language sql
-stable
-parallel safe
-begin atomic
-  with recursive walk as (
-    select node.*
-    from ml.tree_node as node
-    where node.model_id = _tree_score.model_id
-      and node.node = 0
-
-    union all
-
-    select node.*
-    from walk
-    cross join lateral (
-      select
-        case
-          when inputs -> walk.feature is null or inputs -> walk.feature = 'null' then walk.missing_left
-          when walk.categories is not null then inputs ->> walk.feature = any (walk.categories)
-          else walk.threshold = 'Infinity' or (inputs ->> walk.feature)::float8 < walk.threshold
-        end as goes_left
-    ) as decided
-    join ml.tree_node as node
-      on node.model_id = _tree_score.model_id
-      and node.tree = walk.tree
-      and node.node = case when decided.goes_left then walk.left_node else walk.right_node end
-    where walk.feature is not null
-  )
-
-  select (document ->> 'intercept')::float8 + coalesce(sum(walk.value), 0)
-  from walk
-  where walk.feature is null;
-end;
-
-comment on function ml._tree_score(bigint, jsonb, jsonb) is $$
-The raw score of a tree model for one row: all its trees are walked at once, by key. Batches use ml._score_expression.
-$$;
-
-create or replace function ml._score(model ml.model, features jsonb)
-returns float8
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_document constant jsonb := ml._document(model);
-  v_inputs jsonb;
-  v_list text;
-  v_score float8;
-begin
-  if v_document ->> 'kind' = 'trees' then
-    select jsonb_object_agg(
-      input.name,
-      -- A category that the training never saw counts as missing.
-      case when input.type = 'category' and not listed.feature -> 'categories' ? coalesce(input.value, '') then null else input.value end
-    )
-    into v_inputs
-    from ml._feature_values(v_document, features) as input
-    join jsonb_array_elements(v_document -> 'features') as listed (feature) on listed.feature ->> 'name' = input.name;
-    return ml._tree_score(model.model_id, v_document, coalesce(v_inputs, '{}'));
-  end if;
-  select string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text' else 'float8' end, input.place), ', ' order by input.place)
-  into v_list
-  from ml._feature_values(v_document, features) as input;
-  execute format('select %s from (select %s) as input', ml._score_expression(model), coalesce(v_list, '1 as one')) into v_score;
-  return v_score;
-end;
-$$;
-
-comment on function ml._score(ml.model, jsonb) is $$The raw score of a model for one object of features: log odds, the logarithm or the value itself, before calibration.$$;
-
-create or replace function ml._predict(model ml.model, features jsonb)
-returns float8
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_answer float8;
-begin
-  execute format('select %s', ml._answer_expression(model.coefficients, '$1')) into v_answer using ml._score(model, features);
-  return v_answer;
-end;
-$$;
-
-comment on function ml._predict(ml.model, jsonb) is $$The answer of a model for one object of features.$$;
-
-create or replace function ml._predict_into(
-  model ml.model,
-  relation regclass,
-  output text,
-  expression text,
-  name text,
-  kept text default 'true'
-)
-returns bigint
-language plpgsql
-set jit to off
-as $$
-declare
-  v_document constant jsonb := ml._document(model);
-  v_rows bigint;
-begin
-  execute format(
-    'create table %s as select _kept as %s, %s as prediction from (select %s as _kept, %s from %s where %s offset 0) as input',
-    output, name, ml._answer_expression(v_document, ml._score_expression(model)),
-    expression, ml._feature_list(v_document, relation), relation, kept
-  );
-  get diagnostics v_rows = row_count;
-  return v_rows;
-end;
-$$;
-
-comment on function ml._predict_into(ml.model, regclass, text, text, text, text) is $$
-Writes a table of an expression over a relation, under a name, and `prediction`, for the rows that are `kept`, in one statement; returns how many.
-All texts are SQL that the caller has checked.
-$$;
-
-grant execute on function
-  ml._project(text), ml._deployed_model_id(int), ml._version(text, int), ml._document(ml.model), ml._interpolate(float8, float8[], float8[]),
-  ml._single_precision(float8), ml._similarity(vector, vector, text), ml._answer_expression(jsonb, text), ml._score_expression(ml.model),
-  ml._feature_values(jsonb, jsonb), ml._tree_score(bigint, jsonb, jsonb), ml._score(ml.model, jsonb), ml._predict(ml.model, jsonb)
-to insights_reader, insights_analyst, insights_admin, insights_worker;
-
-grant execute on function ml._feature_list(jsonb, regclass), ml._predict_into(ml.model, regclass, text, text, text, text)
-to insights_analyst, insights_admin, insights_worker;
-
--- Errors name what is near, for whoever asks.
-grant execute on function ml._nearest(text, text[]) to insights_reader;
---! EndIncluded ml/functions/_registry.sql
---! Included ml/functions/_evaluate.sql
-create or replace function ml._temporary(name text)
-returns text
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  -- The schema of temporary tables exists from the first one on.
-  if pg_catalog.pg_my_temp_schema() = 0 then
-    create temporary table _ml_first ();
-    drop table pg_temp._ml_first;
-  end if;
-  return format('%I.%I', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema()), name);
-end;
-$$;
-
-comment on function ml._temporary(text) is $$The qualified name of a temporary table of the session, made or to be made.$$;
-
-create or replace function ml._evaluate(predicted text, task text)
-returns jsonb
-language plpgsql
-volatile
-set client_min_messages to warning
-as $$
-declare
-  v_measured constant text := ml._temporary('_ml_measured');
-  v_metrics jsonb := '{}';
-  v_measure text;
-  v_value float8;
-  v_seen record;
-begin
-  execute format(
-    'select count(*) as row_count, avg(observed) as mean, min(observed) as least, max(observed) as greatest, count(*) filter (where observed = round(observed)) as classes
-     from %s where prediction is not null and observed is not null',
-    predicted
-  ) into v_seen;
-  if v_seen.row_count = 0 then
-    raise exception using errcode = 'CF004', message = 'no row has both a prediction and a label', hint = 'A model is judged by rows whose label is known.';
-  end if;
-  foreach v_measure in array case task
-    when 'classification' then array['area_under_roc', 'average_precision', 'log_loss', 'brier_score']
-    else array['root_mean_squared_error', 'mean_abs_error', 'r2_score']
-  end loop
-    execute format('drop table if exists %s', v_measured);
-    if v_seen.least = v_seen.greatest and v_measure in ('area_under_roc', 'average_precision', 'r2_score') then
-      continue;
-    end if;
-    execute format('select ml.%I(%L, %L, ''prediction'', ''observed'')', v_measure, predicted, v_measured);
-    execute format('select %I from %s', v_measure, v_measured) into v_value;
-    v_metrics := v_metrics || jsonb_build_object(v_measure, v_value);
-  end loop;
-  if task = 'classification' then
-    execute format('drop table if exists %s', v_measured);
-    execute format('select ml.calibration_curve(%L, %L, ''prediction'', ''observed'', null, 10, ''quantile'')', predicted, v_measured);
-    execute format('select sum(num_rows * abs(mean_predicted - fraction_positive)) / sum(num_rows) from %s', v_measured) into v_value;
-    v_metrics := v_metrics || jsonb_build_object('calibration_error', v_value);
-  end if;
-  execute format('drop table if exists %s', v_measured);
-  return v_metrics || jsonb_build_object('row_count', v_seen.row_count, 'mean_observed', v_seen.mean);
-end;
-$$;
-
-comment on function ml._evaluate(text, text) is $$
-All metrics of a table of `prediction` and `observed`, as one object: those that its rows do not allow (one class only) are left out.
-`calibration_error` is the mean distance of predicted and observed share over ten bins of equal numbers of rows. Errors: CF001 (no probabilities, no classes), CF004 (no rows).
-$$;
-
-create or replace function ml._fit_calibration(predicted text, method text)
-returns jsonb
-language plpgsql
-volatile
-as $$
-declare
-  v_slope float8 := 0;
-  v_intercept float8 := 0;
-  v_step_slope float8;
-  v_step_intercept float8;
-  v_loss float8 := 'Infinity';
-  v_step record;
-  v_block record;
-  v_scores float8[] := '{}';
-  v_weights float8[] := '{}';
-  v_answers float8[] := '{}';
-  v_places int := 0;
-  v_score float8;
-  v_answer float8;
-  v_weight float8;
-begin
-  if method = 'platt' then
-    -- Newton's steps on the log likelihood of Platt's softened targets, which keeps separable data finite; a step too far is halved.
-    for v_round in 1..100 loop
-      execute format(
-        $query$
-        with total as (
-          select sum(observed)::float8 as positives, (count(*) - sum(observed))::float8 as negatives from %1$s
-        ), fitted as (
-          select
-            score, $1 * score + $2 as logit,
-            1 / (1 + exp(-least(greatest($1 * score + $2, -700), 700))) as p,
-            case when observed = 1 then (positives + 1) / (positives + 2) else 1 / (negatives + 2) end as target
-          from %1$s
-          cross join total
-        ), summed as (
-          select
-            sum(greatest(logit, 0) - target * logit + ln(1 + exp(-abs(logit)))) as loss,
-            sum((p - target) * score) as g1, sum(p - target) as g0,
-            sum(p * (1 - p) * score * score) + 1e-9 as h11, sum(p * (1 - p) * score) as h10, sum(p * (1 - p)) + 1e-9 as h00
-          from fitted
-        )
-        select loss, (h00 * g1 - h10 * g0) / nullif(h11 * h00 - h10 * h10, 0) as slope, (h11 * g0 - h10 * g1) / nullif(h11 * h00 - h10 * h10, 0) as intercept
-        from summed
-        $query$,
-        predicted
-      ) into v_step using v_slope, v_intercept;
-      if v_step.loss > v_loss + 1e-9 * abs(v_loss) then
-        v_step_slope := v_step_slope / 2;
-        v_step_intercept := v_step_intercept / 2;
-        v_slope := v_slope + v_step_slope;
-        v_intercept := v_intercept + v_step_intercept;
-      else
-        exit when v_step.slope is null;
-        v_loss := v_step.loss;
-        v_step_slope := v_step.slope;
-        v_step_intercept := v_step.intercept;
-        v_slope := v_slope - v_step_slope;
-        v_intercept := v_intercept - v_step_intercept;
-      end if;
-      exit when abs(v_step_slope) + abs(v_step_intercept) < 1e-10;
-    end loop;
-    return jsonb_build_object('method', 'platt', 'slope', v_slope, 'intercept', v_intercept);
-  end if;
-
-  -- Pool adjacent violators: a block that is below the one before it is merged with it, until the answers ascend.
-  for v_block in execute format('select score, avg(observed)::float8 as answer, count(*)::float8 as weight from %s group by score order by score', predicted) loop
-    v_score := v_block.score;
-    v_answer := v_block.answer;
-    v_weight := v_block.weight;
-    while v_places > 0 and v_answers[v_places] >= v_answer loop
-      v_score := (v_scores[v_places] * v_weights[v_places] + v_score * v_weight) / (v_weights[v_places] + v_weight);
-      v_answer := (v_answers[v_places] * v_weights[v_places] + v_answer * v_weight) / (v_weights[v_places] + v_weight);
-      v_weight := v_weights[v_places] + v_weight;
-      v_places := v_places - 1;
-    end loop;
-    v_places := v_places + 1;
-    v_scores[v_places] := v_score;
-    v_answers[v_places] := v_answer;
-    v_weights[v_places] := v_weight;
-  end loop;
-  return jsonb_build_object('method', 'isotonic', 'scores', to_jsonb(v_scores[1:v_places]), 'answers', to_jsonb(v_answers[1:v_places]));
-end;
-$$;
-
-comment on function ml._fit_calibration(text, text) is $$
-The calibration that turns the raw scores of a table of `score` and `observed` (0 and 1) into probabilities.
-`platt`: a logistic curve (Platt, Probabilistic outputs for support vector machines, 1999), fitted by Newton's method. `isotonic`: the ascending
-step function with the least squared error, by pooling adjacent violators (Zadrozny and Elkan, KDD 2002), joined by lines.
-$$;
-
-grant execute on function ml._temporary(text), ml._evaluate(text, text), ml._fit_calibration(text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/_evaluate.sql
---! Included ml/functions/_challenge.sql
-create or replace function ml._bin_counts(rows_of text, bins jsonb)
-returns table (feature text, counts float8[])
-language plpgsql
-stable
-set jit to off
-as $$
-begin
-  if bins = '[]' then
-    return;
-  end if;
-  return query execute format(
-    $query$
-    with tally as (
-      select placed.position, placed.place, count(*)::float8 as row_count
-      from %s as input
-      cross join lateral (values %s) as placed (position, place)
-      group by 1, 2
-    )
-    select bin.feature::text, array(
-      select coalesce(tally.row_count, 0)
-      from generate_series(0, bin.size - 1) as number
-      left join tally on tally.position = bin.position and tally.place = number
-      order by number
-    )
-    from (values %s) as bin (position, feature, size)
-    order by bin.position
-    $query$,
-    rows_of,
-    (
-      select string_agg(
-        case
-          when jsonb_typeof(bin -> 'edges') = 'array' then format(
-            '(%s, coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))', position, bin ->> 'place',
-            array(select edge::float8 from jsonb_array_elements_text(bin -> 'edges') as edge)
-          )
-          else format(
-            '(%1$s, case when x%2$s is null then 0 else coalesce(array_position(%3$L::text[], x%2$s), %4$s) end)', position, bin ->> 'place',
-            array(select jsonb_array_elements_text(bin -> 'categories')), jsonb_array_length(bin -> 'categories') + 1
-          )
-        end,
-        ', ' order by position
-      )
-      from jsonb_array_elements(bins) with ordinality as listed (bin, position)
-    ),
-    (
-      select string_agg(
-        format(
-          '(%s, %L, %s)', position, bin ->> 'feature',
-          2 + case when jsonb_typeof(bin -> 'edges') = 'array' then jsonb_array_length(bin -> 'edges') else jsonb_array_length(bin -> 'categories') end
-        ),
-        ', ' order by position
-      )
-      from jsonb_array_elements(bins) with ordinality as listed (bin, position)
-    )
-  );
-end;
-$$;
-
-comment on function ml._bin_counts(text, jsonb) is $$
-How many rows lie in each bin of each feature, in one scan. `rows_of` is a query with the features as x1, x2, …; a bin has `feature`, `place` (the number of its x) and `edges` or `categories`.
-$$;
-
-create or replace function ml._profile(rows_of text, document jsonb)
-returns jsonb
-language plpgsql
-stable
-as $$
-declare
-  v_feature record;
-  v_bins jsonb := '[]';
-  v_edges float8[];
-  v_categories text[];
-begin
-  for v_feature in
-    select listed.feature ->> 'name' as name, listed.feature ->> 'type' as type, listed.position
-    from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
-    order by listed.position
-  loop
-    if v_feature.type = 'number' then
-      execute format(
-        'select array(select distinct edge from unnest(percentile_disc(array[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) within group (order by x%1$s)) as edge order by edge) from %2$s as input where x%1$s is not null',
-        v_feature.position, rows_of
-      ) into v_edges;
-      v_bins := v_bins || jsonb_build_object('feature', v_feature.name, 'place', v_feature.position, 'edges', coalesce(v_edges, '{}'));
-    else
-      execute format(
-        'select array(select category from (select x%1$s as category from %2$s as input where x%1$s is not null group by 1 order by count(*) desc, 1 limit 20) as frequent order by 1)',
-        v_feature.position, rows_of
-      ) into v_categories;
-      v_bins := v_bins || jsonb_build_object('feature', v_feature.name, 'place', v_feature.position, 'categories', coalesce(v_categories, '{}'));
-    end if;
-  end loop;
-  return (
-    select coalesce(jsonb_agg(bin || jsonb_build_object('shares', (
-      select jsonb_agg(count_ / nullif(total, 0) order by place)
-      from unnest(counted.counts) with ordinality as entry (count_, place)
-      cross join (select sum(value) as total from unnest(counted.counts) as value) as whole
-    ))), '[]')
-    from ml._bin_counts(rows_of, v_bins) as counted
-    join jsonb_array_elements(v_bins) as bin on bin ->> 'feature' = counted.feature
-  );
-end;
-$$;
-
-comment on function ml._profile(text, jsonb) is $$
-How the features of a model are distributed over the rows of a query, as ml.input_profile stores it: numbers by deciles, categories by the twenty most frequent.
-$$;
-
-/* A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a relation. */
-create or replace function ml._conclude(
-  model_id bigint,
-  metrics jsonb,
-  champion_model_id bigint,
-  champion_metrics jsonb,
-  profile jsonb,
-  duration interval
-)
-returns ml.training
-language plpgsql
-volatile
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_model ml.model;
-  v_project ml.project;
-  v_result ml.training;
-  v_margin float8;
-begin
-  select * into v_model from ml.model where model.model_id = _conclude.model_id;
-  select * into v_project from ml.project where project.project_id = v_model.project_id for update;
-  v_result.project := v_project.name;
-  v_result.version := v_model.version;
-  v_result.algorithm := v_model.algorithm;
-  v_result.metric := v_project.metric;
-  v_result.metrics := _conclude.metrics;
-  v_result.value := _conclude.metrics ->> v_project.metric;
-  v_result.champion_value := _conclude.champion_metrics ->> v_project.metric;
-  v_result.champion_version := (select model.version from ml.model where model.model_id = _conclude.champion_model_id);
-  v_result.row_count := v_model.row_count;
-  v_result.holdout_row_count := _conclude.metrics ->> 'row_count';
-  v_result.duration := _conclude.duration;
-  v_margin := (v_result.value - v_result.champion_value) * case when v_project.higher_is_better then 1 else -1 end;
-  v_result.outcome := case
-    when v_result.champion_version is null then 'first'
-    when v_result.champion_value is null or v_result.value is null then 'incomparable'
-    when v_margin > 0 then 'better'
-    when v_margin = 0 then 'equal'
-    else 'worse'
-  end;
-  v_result.deployed := v_result.outcome in ('first', 'better') or (v_result.outcome = 'incomparable' and v_result.value is not null);
-
-  update ml.model
-  set metrics = model.metrics || _conclude.metrics, duration = coalesce(_conclude.duration, model.duration)
-  where model.model_id = v_model.model_id;
-  insert into ml.input_profile (model_id, feature, edges, categories, shares)
-  select
-    v_model.model_id, bin ->> 'feature',
-    case when jsonb_typeof(bin -> 'edges') = 'array' then array(select edge::float8 from jsonb_array_elements_text(bin -> 'edges') as edge) end,
-    case when jsonb_typeof(bin -> 'categories') = 'array' then array(select jsonb_array_elements_text(bin -> 'categories')) end,
-    array(select share::float8 from jsonb_array_elements_text(bin -> 'shares') with ordinality as listed (share, place) order by place)
-  from jsonb_array_elements(_conclude.profile) as bin
-  on conflict on constraint input_profile_pkey do nothing;
-  insert into ml.comparison (project_id, challenger_model_id, champion_model_id, metric, challenger_value, champion_value, challenger_metrics, champion_metrics, row_count, outcome)
-  values (
-    v_project.project_id, v_model.model_id, _conclude.champion_model_id, v_project.metric, v_result.value, v_result.champion_value,
-    _conclude.metrics, _conclude.champion_metrics, v_result.holdout_row_count, v_result.outcome
-  );
-  if v_result.deployed then
-    perform ml._deploy(v_model.model_id, case v_result.outcome when 'incomparable' then 'newest' else v_result.outcome end);
-  end if;
-  return v_result;
-end;
-$$;
-
-comment on function ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval) is $$
-Notes how a version did beside the one in force, and deploys it when it is the first or better.
-$$;
-
-/* A definer: see ml._conclude. */
-create or replace function ml._calibrate(model_id bigint, calibration jsonb)
-returns ml.model
-language sql
-volatile
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-as $$
-  update ml.model
-  set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)
-  where model.model_id = _calibrate.model_id
-  returning model.*;
-$$;
-
-comment on function ml._calibrate(bigint, jsonb) is $$Gives a version the calibration of its scores, before it is first deployed.$$;
-
-create or replace function ml._challenge(
-  model ml.model,
-  relation regclass,
-  label text,
-  kept text,
-  profile jsonb,
-  started_at timestamptz
-)
-returns ml.training
-language plpgsql
-volatile
-set client_min_messages to warning
-as $$
-declare
-  v_project ml.project;
-  v_champion ml.model;
-  v_predicted constant text := ml._temporary('_ml_predicted');
-  v_metrics jsonb;
-  v_champion_metrics jsonb;
-begin
-  select * into v_project from ml.project where project.project_id = model.project_id;
-  execute format('drop table if exists %s', v_predicted);
-  perform ml._predict_into(model, relation, v_predicted, label, 'observed', kept);
-  v_metrics := ml._evaluate(v_predicted, v_project.task);
-  execute format('drop table %s', v_predicted);
-
-  select * into v_champion from ml.model as version where version.model_id = ml._deployed_model_id(v_project.project_id) and version.model_id <> (_challenge.model).model_id;
-  if v_champion.model_id is not null then
-    begin
-      perform ml._predict_into(v_champion, relation, v_predicted, label, 'observed', kept);
-      v_champion_metrics := ml._evaluate(v_predicted, v_project.task);
-      execute format('drop table %s', v_predicted);
-    exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
-      -- It needs features that are no longer there.
-      v_champion_metrics := null;
-    end;
-  end if;
-  return ml._conclude((_challenge.model).model_id, v_metrics, v_champion.model_id, v_champion_metrics, profile, clock_timestamp() - started_at);
-end;
-$$;
-
-comment on function ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz) is $$
-Scores a version and the one in force on the same rows, those that are `kept`, and deploys the better. All texts are SQL that the caller has checked.
-$$;
-
-grant execute on function
-  ml._bin_counts(text, jsonb), ml._profile(text, jsonb), ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval),
-  ml._calibrate(bigint, jsonb), ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz)
-to insights_admin, insights_worker;
---! EndIncluded ml/functions/_challenge.sql
---! Included ml/functions/register_model.sql
-create or replace function ml._is_double(value jsonb)
-returns boolean
-language sql
-immutable
-parallel safe
-begin atomic
-  select coalesce(jsonb_typeof(value) = 'number' and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
-end;
-
-comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
-
-create or replace function ml._check_document(document jsonb)
-returns void
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_kind constant text := document ->> 'kind';
-  v_wrong text;
-begin
-  if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF009', message = format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
-      hint = 'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.';
-  end if;
-  if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
-    raise exception using errcode = 'CF009', message = format('the link of the model is "%s"', coalesce(document ->> 'link', 'null')),
-      hint = 'Give identity (the score is the answer), logit (a probability) or log.';
-  end if;
-  if jsonb_typeof(document -> 'features') is distinct from 'array' then
-    raise exception using errcode = 'CF009', message = 'the document has no list of features', hint = 'Give [{"name": "tax", "type": "number"}, …].';
-  end if;
-  select format('feature %s: %s', position, feature)
-  into v_wrong
-  from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
-  where jsonb_typeof(feature) <> 'object'
-    or coalesce(feature ->> 'name', '') = ''
-    or coalesce(feature ->> 'type', '') not in ('number', 'category')
-    or (v_kind = 'linear' and feature ->> 'type' = 'number' and not (ml._is_double(feature -> 'coefficient') and ml._is_double(feature -> 'mean')))
-    or (
-      v_kind = 'linear' and feature ->> 'type' = 'category'
-      and not coalesce(
-        jsonb_typeof(feature -> 'categories') = 'array'
-        and jsonb_array_length(feature -> 'categories') = jsonb_array_length(feature -> 'coefficients')
-        and (select bool_and(ml._is_double(coefficient)) from jsonb_array_elements(feature -> 'coefficients') as coefficient) is not false,
-        false
-      )
-    )
-    or (v_kind = 'trees' and feature ->> 'type' = 'category' and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
-  limit 1;
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300),
-      hint = 'A feature has name and type; in a linear model a number has coefficient and mean, a category has categories and coefficients; in trees a category has categories.';
-  end if;
-  select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the feature "%s" is listed twice', left(v_wrong, 100)), hint = 'Names of features are unique.';
-  end if;
-  v_wrong := case
-    when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
-    when v_kind = 'trees' and coalesce(jsonb_typeof(document -> 'nodes'), '') <> 'array' then 'a list "nodes"'
-    when v_kind = 'embeddings' and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine') or coalesce(document ->> 'sides', '') not in ('1', '2')) then '"similarity" (inner_product or cosine) and "sides" (1 or 2)'
-    when v_kind = 'embeddings' and coalesce(jsonb_typeof(document -> 'embeddings'), '') <> 'array' then 'a list "embeddings"'
-    when v_kind = 'embeddings' and jsonb_array_length(document -> 'features') <> 2 then 'two features, the keys'
-    when v_kind = 'scores' and coalesce(jsonb_typeof(document -> 'scores'), '') <> 'array' then 'a list "scores"'
-    when v_kind = 'scores' and jsonb_array_length(document -> 'features') = 0 then 'a key'
-    when v_kind = 'scores' and document ? 'default' and not ml._is_double(document -> 'default') then 'a number as default'
-    when document ? 'calibration' and not coalesce(
-      case document #>> '{calibration,method}'
-        when 'platt' then ml._is_double(document #> '{calibration,slope}') and ml._is_double(document #> '{calibration,intercept}')
-        when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(document #> '{calibration,answers}')
-          and jsonb_array_length(document #> '{calibration,scores}') > 0
-          and (select bool_and(ml._is_double(number)) from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}')) as number)
-      end, false
-    ) then 'a sound calibration'
-  end;
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document lacks %s', left(v_wrong, 100)), hint = 'src/sql/ml/README.md shows what each kind of model needs.';
-  end if;
-end;
-$$;
-
-comment on function ml._check_document(jsonb) is $$
-Refuses a model document that ml.predict could not serve. Error CF009.
-$$;
-
-/* A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a relation. */
-create or replace function ml.register_model(
-  project text,
-  task text,
-  algorithm text,
-  document jsonb,
-  metrics jsonb default '{}',
-  parameters jsonb default '{}',
-  metric text default null,
-  seed bigint default null,
-  data_watermark timestamptz default null,
-  row_count bigint default null,
-  duration interval default null,
-  description text default null
-)
-returns int
-language plpgsql
-volatile
--- A definer: it checks the document and writes the registry, which no role may write.
-security definer
-set search_path from current
-set client_min_messages to notice
-as $$
-declare
-  v_project ml.project;
-  v_metric text;
-  v_higher boolean;
-  v_model_id bigint;
-  v_version int;
-  v_wrong text;
-begin
-  if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
-    raise exception using errcode = 'CF001', message = format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
-      hint = 'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.';
-  end if;
-  if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
-  end if;
-  if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
-    raise exception using errcode = 'CF001', message = 'the algorithm has no name', hint = 'Say by what method the model was made, such as gbm.';
-  end if;
-  v_metric := coalesce(metric, case when task = 'classification' then 'area_under_roc' else 'root_mean_squared_error' end);
-  v_higher := case v_metric
-    when 'area_under_roc' then true when 'average_precision' then true when 'r2_score' then true
-    when 'log_loss' then false when 'brier_score' then false when 'calibration_error' then false
-    when 'root_mean_squared_error' then false when 'mean_abs_error' then false
-  end;
-  if v_higher is null then
-    raise exception using errcode = 'CF001', message = format('there is no metric "%s"', left(v_metric, 100)),
-      hint = 'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression root_mean_squared_error, mean_abs_error or r2_score.';
-  end if;
-  perform ml._check_document(document);
-
-  insert into ml.project (name, task, metric, higher_is_better, description)
-  values (register_model.project, register_model.task, v_metric, v_higher, register_model.description)
-  on conflict (name) do nothing;
-  -- One version after the other.
-  select * into v_project from ml.project where project.name = register_model.project for update;
-  if v_project.task <> task then
-    raise exception using errcode = 'CF010', message = format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
-      hint = 'Give the model a project of its own.';
-  elsif metric is not null and v_project.metric <> metric then
-    raise exception using errcode = 'CF010', message = format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
-      hint = 'Leave the metric out, or give the model a project of its own.';
-  end if;
-
-  insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark, row_count, duration)
-  values (
-    v_project.project_id,
-    (select coalesce(max(model.version), 0) + 1 from ml.model where model.project_id = v_project.project_id),
-    algorithm, coalesce(parameters, '{}'), coalesce(metrics, '{}'),
-    document - 'nodes' - 'embeddings' - 'scores', seed, data_watermark, row_count, duration
-  )
-  returning model_id, version into v_model_id, v_version;
-
-  case document ->> 'kind'
-    when 'trees' then
-      begin
-        insert into ml.tree_node (model_id, tree, node, parent, feature, threshold, categories, missing_left, left_node, right_node, value, gain, cover)
-        select v_model_id, node.tree, node.node, node.parent, node.feature, node.threshold, node.categories, node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0)
-        from jsonb_to_recordset(document -> 'nodes') as node (
-          tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
-        );
-      exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
-        raise exception using errcode = 'CF009', message = format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
-          hint = 'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, threshold or categories, missing_left, left_node and right_node.';
-      end;
-      select format('tree %s, node %s', node.tree, node.node)
-      into v_wrong
-      from ml.tree_node as node
-      where node.model_id = v_model_id
-        and (
-          (node.feature is not null and not document -> 'features' @> jsonb_build_array(jsonb_build_object('name', node.feature)))
-          or (node.node > 0 and not exists (
-            select
-            from ml.tree_node as parent
-            where parent.model_id = v_model_id and parent.tree = node.tree and parent.node = node.parent and node.node in (parent.left_node, parent.right_node)
-          ))
-          or (node.feature is not null and 2 <> (
-            select count(*)
-            from ml.tree_node as child
-            where child.model_id = v_model_id and child.tree = node.tree and child.node in (node.left_node, node.right_node) and child.parent = node.node
-          ))
-        )
-      order by node.tree, node.node
-      limit 1;
-      v_wrong := coalesce(v_wrong, (
-        select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
-      ));
-      if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = format('the trees do not hang together at %s', left(v_wrong, 100)),
-          hint = 'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.';
-      end if;
-    when 'embeddings' then
-      begin
-        insert into ml.embedding (model_id, side, key, embedding)
-        select v_model_id, listed.side, listed.key, (listed.embedding #>> '{}')::vector
-        from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
-      exception
-        when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
-          raise exception using errcode = 'CF009', message = format('an embedding is not sound: %s', left(sqlerrm, 100)), hint = 'An embedding has side, key and embedding, a list of numbers.';
-        when unique_violation then
-          raise exception using errcode = 'CF009', message = 'an embedding is listed twice', hint = 'Keys are unique on each side.';
-      end;
-      select format('vectors of %s and of %s numbers', min(vector_dims(embedding)), max(vector_dims(embedding)))
-      into v_wrong
-      from ml.embedding
-      where model_id = v_model_id
-      having min(vector_dims(embedding)) <> max(vector_dims(embedding));
-      if v_wrong is not null then
-        raise exception using errcode = 'CF009', message = v_wrong, hint = 'All vectors of a model have the same length.';
-      end if;
-    when 'scores' then
-      begin
-        insert into ml.score (model_id, keys, score)
-        select v_model_id, array(select jsonb_array_elements_text(listed.keys)), listed.score
-        from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
-      exception
-        when not_null_violation or invalid_text_representation or invalid_parameter_value then
-          raise exception using errcode = 'CF009', message = format('a score is not sound: %s', left(sqlerrm, 100)), hint = 'A score has keys, a list of strings, and score, a number.';
-        when unique_violation then
-          raise exception using errcode = 'CF009', message = 'a key has two scores', hint = 'Keys are unique.';
-      end;
-      if exists (select from ml.score where model_id = v_model_id and cardinality(keys) <> jsonb_array_length(document -> 'features')) then
-        raise exception using errcode = 'CF009', message = 'a score has another number of keys than the model', hint = 'Give one value for each of the features.';
-      end if;
-    else
-      null;
-  end case;
-  return v_version;
-end;
-$$;
-
-comment on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text) is $$
-Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
-`document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings, scores); ml.train and
-ml.import_model write it for you. `task` is regression or classification; `metric` judges the versions of a new project.
-Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
-$$;
-
-grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
-grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text)
-  to insights_admin, insights_worker;
---! EndIncluded ml/functions/register_model.sql
---! Included ml/functions/deploy.sql
-/* A definer: it writes the registry, and is granted to those who may train. */
-create or replace function ml._deploy(model_id bigint, strategy text)
-returns void
-language sql
-volatile
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-as $$
-  insert into ml.deployment (project_id, model_id, strategy)
-  select model.project_id, model.model_id, _deploy.strategy
-  from ml.model
-  where model.model_id = _deploy.model_id;
-$$;
-
-comment on function ml._deploy(bigint, text) is $$Puts a version in force, and notes why.$$;
-
-create or replace function ml.deploy(project text, version int)
-returns int
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_model ml.model;
-begin
-  if version is null then
-    raise exception using errcode = 'CF001', message = 'the version is null', hint = 'Give the number of a version, as in ml.model.';
-  end if;
-  v_model := ml._version(project, version);
-  if v_model.model_id is distinct from ml._deployed_model_id(v_model.project_id) then
-    perform ml._deploy(v_model.model_id, 'manual');
-  end if;
-  return v_model.version;
-end;
-$$;
-
-comment on function ml.deploy(text, int) is $$
-Puts a version of a project in force, whatever its metrics; returns its number. ml.rollback undoes it.
-Errors: CF001 (null), CF002 (no such project or version).
-$$;
-
-grant execute on function ml._deploy(bigint, text), ml.deploy(text, int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/deploy.sql
---! Included ml/functions/rollback.sql
-create or replace function ml.rollback(project text)
-returns int
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_project ml.project := ml._project(project);
-  v_in_force bigint[] := '{}';
-  v_deployment record;
-begin
-  -- Deployments are a pile: each is put on top, a rollback takes the top away. So a second rollback goes further back.
-  for v_deployment in
-    select deployment.model_id, deployment.strategy
-    from ml.deployment
-    where deployment.project_id = v_project.project_id
-    order by deployment.deployment_id
-  loop
-    v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
-  end loop;
-  if cardinality(v_in_force) < 2 then
-    raise exception using errcode = 'CF004', message = format('"%s" has no version to go back to', left(project, 100)),
-      hint = case when v_in_force = '{}' then 'None was ever in force.' else 'The one in force is the oldest; put another in force with ml.deploy.' end;
-  end if;
-  perform ml._deploy(v_in_force[cardinality(v_in_force) - 1], 'rollback');
-  return (select model.version from ml.model where model.model_id = v_in_force[cardinality(v_in_force) - 1]);
-end;
-$$;
-
-comment on function ml.rollback(text) is $$
-Puts the version in force again that was before the present one; returns its number. Repeated, it goes further back.
-Errors: CF002 (no such project), CF004 (nothing to go back to).
-$$;
-
-grant execute on function ml.rollback(text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/rollback.sql
---! Included ml/functions/predict.sql
-create or replace function ml.predict(project text, features jsonb, version int default null)
-returns float8
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-begin
-  return ml._predict(ml._version(project, version), features);
-end;
-$$;
-
-comment on function ml.predict(text, jsonb, int) is $$
-What the version of a project that is in force answers to an object of features: a probability of class 1, or a value.
-`features` gives each feature of the model, null where it is unknown, such as `{"tax": 590, "bath": null}`; others are not looked at.
-Null where the model has no answer (a key that it does not know).
-Errors: CF001 (a feature is not given or not a number), CF002 (no such project or version), CF006 (none in force).
-$$;
-
-grant execute on function ml.predict(text, jsonb, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/predict.sql
---! Included ml/functions/predict_table.sql
-create or replace function ml.predict_table(
-  project text,
-  source_table text,
-  output_table text,
-  id_col_name text,
-  version int default null
-)
-returns bigint
-language plpgsql
-volatile
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_model ml.model := ml._version(project, version);
-  v_relation regclass := ml._relation(source_table);
-  v_output text := ml._output(output_table);
-  v_id text := ml._column(v_relation, id_col_name, 'id column');
-begin
-  return ml._predict_into(v_model, v_relation, v_output, v_id, v_id);
-end;
-$$;
-
-comment on function ml.predict_table(text, text, text, text, int) is $$
-@behavior -*
-What the version of a project that is in force answers for every row of a table, in one statement; returns the number of rows.
-The table has a column for each feature of the model. Writes `output_table`: the id column and `prediction`.
-Errors: CF001 (not a number), CF002 (no such project, version, table or column), CF003 (`output_table` exists), CF005, CF006 (none in force).
-$$;
-
-grant execute on function ml.predict_table(text, text, text, text, int) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/predict_table.sql
---! Included ml/functions/explain.sql
-create or replace function ml._explain(model ml.model, relation text, id_expression text, inputs text, kept text)
-returns text
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_document constant jsonb := ml._document(model);
-begin
-  if v_document ->> 'kind' = 'trees' and exists (
-    select from ml.tree_node as node where node.model_id = model.model_id and node.node = 0 and node.feature is not null and node.cover <= 0
-  ) then
-    raise exception using errcode = 'CF001', message = format('the trees of version %s do not say how many rows came by', model.version),
-      hint = 'Import them with cover: get_dump(with_stats=True, dump_format="json").';
-  elsif v_document ->> 'kind' = 'trees' then
-    return ml._explanation(
-      format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
-      (v_document ->> 'intercept')::float8,
-      array(select feature ->> 'name' from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position) order by position),
-      array(select feature ->> 'type' from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position) order by position),
-      (select jsonb_object_agg(feature ->> 'name', coalesce(feature -> 'categories', '[]')) from jsonb_array_elements(v_document -> 'features') as feature),
-      relation, id_expression, inputs, kept
-    );
-  elsif v_document ->> 'kind' = 'linear' then
-    return format(
-      $query$
-      select input.id, explained.feature, explained.feature_value, explained.contribution
-      from (select row_number() over () as line, %s as id, %s from %s where %s) as input
-      cross join lateral (
-        values ('(base)', null::text, %L::float8) %s
-      ) as explained (feature, feature_value, contribution)
-      order by input.line, abs(explained.contribution) desc
-      $query$,
-      id_expression, coalesce(nullif(inputs, ''), '1 as one'), relation, kept,
-      (
-        select (v_document ->> 'intercept')::float8 + coalesce(sum((feature ->> 'coefficient')::float8 * (feature ->> 'mean')::float8) filter (where feature ->> 'type' = 'number'), 0)
-        from jsonb_array_elements(v_document -> 'features') as feature
-      ),
-      (
-        select string_agg(
-          case when feature ->> 'type' = 'category' then format(
-            ', (%L, x%2$s, coalesce((%3$L::float8[])[array_position(%4$L::text[], x%2$s)], 0))', feature ->> 'name', position,
-            array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
-            array(select jsonb_array_elements_text(feature -> 'categories'))
-          )
-          else format(
-            ', (%L, x%2$s::text, coalesce(%3$L::float8 * (x%2$s - %4$L::float8), 0))', feature ->> 'name', position,
-            (feature ->> 'coefficient')::float8, (feature ->> 'mean')::float8
-          ) end,
-          '' order by position
-        )
-        from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)
-      )
-    );
-  end if;
-  raise exception using errcode = 'CF001', message = format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
-    hint = 'Linear models and trees can be explained.';
-end;
-$$;
-
-comment on function ml._explain(ml.model, text, text, text, text) is $$
-The statement that explains the raw scores of a model for the rows of a relation that are `kept`: id, feature, feature_value and contribution.
-All texts are SQL that the caller has checked. Error CF001: the model has no exact explanation.
-$$;
-
-create or replace function ml.explain(project text, features jsonb, version int default null)
-returns setof ml.contribution
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-declare
-  v_model ml.model := ml._version(project, version);
-  v_list text;
-begin
-  select string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text' else 'float8' end, input.place), ', ' order by input.place)
-  into v_list
-  from ml._feature_values(ml._document(v_model), features) as input;
-  return query execute format(
-    'select feature, feature_value, contribution from (%s) as explained (id, feature, feature_value, contribution)',
-    ml._explain(v_model, '(values (1)) as one (id)', '1', coalesce(v_list, ''), 'true')
-  );
-end;
-$$;
-
-comment on function ml.explain(text, jsonb, int) is $$
-What moved a prediction, by the version of a project that is in force: how much each feature added to the raw score.
-For trees these are exact Shapley values (TreeSHAP, path-dependent), for linear models coefficient · (value − mean). With `(base)`, the mean, they
-sum to the raw score: log odds for a probability before calibration, largest first.
-Errors: CF001 (a feature is not given or not a number; embeddings, scores and trees without cover have no explanation), CF002, CF006 (none in force).
-Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
-$$;
-
-grant execute on function ml._explain(ml.model, text, text, text, text), ml.explain(text, jsonb, int)
-  to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/explain.sql
---! Included ml/functions/challenge.sql
-create or replace function ml.challenge(
-  project text,
-  version int,
-  source_table text,
-  label text,
-  holdout text default null
-)
-returns ml.training
-language plpgsql
-volatile
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_started_at constant timestamptz := clock_timestamp();
-  v_model ml.model;
-  v_relation regclass := ml._relation(source_table);
-  v_label text;
-begin
-  if version is null then
-    raise exception using errcode = 'CF001', message = 'the version is null', hint = 'Give the number of the version that challenges the one in force.';
-  end if;
-  v_model := ml._version(project, version);
-  v_label := ml._numeric_expression(label, v_relation, 'label');
-  if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to score.';
-  end if;
-  return ml._challenge(
-    v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
-    ml._profile(format('(select %s from %s)', coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation), v_model.coefficients),
-    v_started_at
-  );
-end;
-$$;
-
-comment on function ml.challenge(text, int, text, text, text) is $$
-@behavior -*
-Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
-For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
-to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.
-Errors: CF001, CF002 (project, version, table, a feature), CF004 (no row with a label), CF005.
-$$;
-
-grant execute on function ml.challenge(text, int, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/challenge.sql
---! Included ml/functions/in_holdout.sql
-create or replace function ml.in_holdout(key text, share float8 default 0.25)
-returns boolean
-language sql
-immutable
-strict
-parallel safe
-begin atomic
-  select hashtextextended(key, 20) & 1048575 < (share * 1048576)::int;
-end;
-
-comment on function ml.in_holdout(text, float8) is $$
-@behavior -*
-Whether ml.train holds out the row, or the group, of this key: by a hash that no seed changes, so no version is trained on what the next one is compared on.
-For models that are trained elsewhere: the condition of their challenge is `ml.in_holdout(id::text)`. Null when an argument is null.
-$$;
-
-grant execute on function ml.in_holdout(text, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/in_holdout.sql
---! Included ml/functions/_divide.sql
-/* Which rows are held out, decided in one place for ml.train and ml.export_training_set. */
-create or replace function ml._divide(
-  source_table text,
-  id_col_name text,
-  label text,
-  features text,
-  features_to_exclude text,
-  predicted_at text,
-  label_known_at text,
-  feature_known_at text,
-  group_column text,
-  holdout text,
-  holdout_share float8,
-  seed bigint
-)
-returns text[]
-language plpgsql
-volatile
-set client_min_messages to warning
-as $$
-declare
-  v_relation regclass := ml._relation(source_table);
-  v_split constant text := ml._temporary('_ml_train_split');
-  v_id text;
-  v_label text;
-  v_group text;
-  v_source text;
-  v_part text;
-  v_listed text[];
-begin
-  if holdout_share is null or not (holdout_share > 0 and holdout_share < 1) then
-    raise exception using errcode = 'CF001', message = format('holdout_share %s', coalesce(holdout_share::text, 'null')), hint = 'Hold out a share between 0 and 1, such as 0.25.';
-  elsif seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give any number; the same seed gives the same model.';
-  elsif num_nonnulls(predicted_at, holdout) = 2 then
-    raise exception using errcode = 'CF001', message = 'both predicted_at and holdout say what is held out', hint = 'Give one of them.';
-  elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
-    raise exception using errcode = 'CF001', message = 'label_known_at and feature_known_at need predicted_at', hint = 'Say at which time each row''s prediction is due.';
-  end if;
-  v_id := ml._column(v_relation, id_col_name, 'id column');
-  v_label := ml._numeric_expression(label, v_relation, 'label');
-  v_group := case when group_column is null then v_id else ml._column(v_relation, group_column, 'group column') end;
-  if holdout is not null and ml._expression(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
-    raise exception using errcode = 'CF001', message = format('holdout "%s" is not boolean', left(holdout, 100)), hint = 'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.';
-  end if;
-  v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
-  -- Features are columns, so that a model can be asked by their names.
-  v_listed := array(select ml._column(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
-
-  execute format('drop table if exists %s, %s cascade', ml._temporary('_ml_train_row'), v_split);
-  v_source := v_relation::text;
-  if predicted_at is not null then
-    perform ml.time_split(source_table, v_split, predicted_at, coalesce(label_known_at, predicted_at), feature_known_at, null, holdout_share);
-    v_source := v_split;
-    v_part := 'split = ''test''';
-  elsif holdout is not null then
-    v_part := format('coalesce((%s), false)', holdout);
-  else
-    v_part := format('ml.in_holdout((%s)::text, %L::float8)', v_group, holdout_share);
-  end if;
-  execute format(
-    'create temporary table _ml_train_row on commit drop as
-     select source.*, %s as _ml_label, %s as _ml_known_at,
-       case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
-     from %s as source',
-    v_label, case when predicted_at is null then 'now()' else format('(%s)::timestamptz', coalesce(label_known_at, predicted_at)) end,
-    v_part, v_group, seed + 21, v_source
-  );
-  execute format('drop table if exists %s', v_split);
-  return v_listed;
-end;
-$$;
-
-comment on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
-Writes the temporary table `_ml_train_row`: the columns of the source, `_ml_label`, `_ml_known_at` (when the label was known) and `_ml_part` (0 to train on, 1 to validate on, 2 held out).
-Returns the quoted names of the features. Errors: see ml.train.
-$$;
-
-grant execute on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) to insights_admin, insights_worker;
---! EndIncluded ml/functions/_divide.sql
---! Included ml/functions/train.sql
-create or replace function ml._named_arguments(parameters jsonb, allowed text[])
-returns text
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_unknown text;
-begin
-  if parameters is null or jsonb_typeof(parameters) <> 'object' then
-    raise exception using errcode = 'CF001', message = 'the parameters are no JSON object', hint = 'Give {"num_trees": 300} or {}.';
-  end if;
-  select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
-  if v_unknown is not null then
-    raise exception using errcode = 'CF001', message = format('there is no parameter "%s"', left(v_unknown, 100)),
-      hint = coalesce('Did you mean "' || ml._nearest(v_unknown, allowed) || '"?', (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name)));
-  end if;
-  return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
-end;
-$$;
-
-comment on function ml._named_arguments(jsonb, text[]) is $$
-Parameters of a training as named arguments of a call. Error CF001 names the nearest to one that is unknown.
-$$;
-
-create or replace function ml._gbm_document(model_table text, names text[], link text)
-returns jsonb
-language plpgsql
-stable
-set extra_float_digits to 1
-as $$
-declare
-  v_summary constant jsonb := ml._model_summary(model_table, array['gbm']);
-  v_nodes jsonb;
-begin
-  execute format(
-    $query$
-    select jsonb_agg(jsonb_strip_nulls(
-      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature'
-      || jsonb_build_object('feature', (select feature.name from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
-    ))
-    from %s as grown
-    $query$,
-    names, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), model_table
-  ) into v_nodes;
-  return jsonb_build_object(
-    'kind', 'trees', 'link', link, 'intercept', v_summary -> 'base_score', 'nodes', coalesce(v_nodes, '[]'),
-    'features', (
-      select jsonb_agg(
-        jsonb_build_object('name', feature.name, 'type', feature.type)
-        || case when feature.type = 'category' then jsonb_build_object('categories', v_summary -> 'categories' -> feature.quoted) else '{}' end
-        order by feature.position
-      )
-      from rows from (
-        unnest(names),
-        jsonb_array_elements_text(v_summary -> 'independent_varnames'),
-        jsonb_array_elements_text(v_summary -> 'independent_vartypes')
-      ) with ordinality as feature (name, quoted, type, position)
-    )
-  );
-end;
-$$;
-
-comment on function ml._gbm_document(text, text[], text) is $$
-A model of ml.gbm_train as a document for the registry; `names` are its features without quotes, in order.
-$$;
-
-create or replace function ml._linear_document(
-  source_table text,
-  names text[],
-  task text,
-  algorithm text,
-  parameters jsonb
-)
-returns jsonb
-language plpgsql
-volatile
-set client_min_messages to warning
-set extra_float_digits to 1
-as $$
-declare
-  v_relation constant regclass := ml._relation(source_table);
-  v_output constant text := ml._temporary('_ml_linear');
-  v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
-  v_options text;
-  v_inputs text[] := array(select ml._numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
-  v_means float8[];
-  v_deviations float8[];
-  v_used int[];
-  v_design text;
-  v_coefficients float8[];
-  v_intercept float8;
-begin
-  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
-  execute format(
-    'select array[%s], array[%s] from %s',
-    (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
-    (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
-    v_relation
-  ) into v_means, v_deviations;
-  -- What is missing counts as the mean; what does not vary says nothing.
-  v_used := array(select place from generate_series(1, cardinality(names)) as place where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
-  if v_used = '{}' then
-    raise exception using errcode = 'CF004', message = 'no feature varies', hint = format('All of %s are constant or null.', array_to_string(names, ', '));
-  end if;
-  select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place], v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
-  into v_design
-  from unnest(v_used) as place;
-  if algorithm = 'elastic_net' then
-    v_options := ml._named_arguments(parameters, array['alpha', 'lambda_value', 'max_iter', 'tolerance']);
-    v_options := case when parameters ? 'alpha' then '' else ', alpha => 0' end || case when parameters ? 'lambda_value' then '' else ', lambda_value => 0.01' end || v_options;
-    execute format(
-      'select ml.elastic_net_train(%L, %L, %L, %L, %L %s)',
-      source_table, v_output, v_dependent, format('array[%s]', v_design), case task when 'classification' then 'binomial' else 'gaussian' end, v_options
-    );
-    execute format('select coef_all, intercept from %s', v_output) into v_coefficients, v_intercept;
-  else
-    v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance'] else '{}' end);
-    execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent, format('array[1, %s]', v_design), v_options);
-    execute format('select coef[2:], coef[1] from %s', v_output) into v_coefficients, v_intercept;
-  end if;
-  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
-  return jsonb_build_object(
-    'kind', 'linear',
-    'link', case task when 'classification' then 'logit' else 'identity' end,
-    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place]) from unnest(v_used) with ordinality as used (place, position)),
-    'features', (
-      select jsonb_agg(
-        jsonb_build_object('name', names[place], 'type', 'number', 'mean', v_means[place],
-          'coefficient', coalesce(v_coefficients[array_position(v_used, place)] / nullif(v_deviations[place], 0), 0))
-        order by place
-      )
-      from generate_series(1, cardinality(names)) as place
-    )
-  );
-end;
-$$;
-
-comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
-A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
-It is trained on standardised features, those that are missing being the mean, and its coefficients are in the features' own units.
-$$;
-
-create or replace function ml.train(
-  project text,
-  task text,
-  source_table text,
-  id_col_name text,
-  label text,
-  features text default '*',
-  features_to_exclude text default null,
-  algorithm text default 'gbm',
-  parameters jsonb default '{}',
-  predicted_at text default null,
-  label_known_at text default null,
-  feature_known_at text default null,
-  group_column text default null,
-  holdout text default null,
-  holdout_share float8 default 0.25,
-  calibration text default null,
-  metric text default null,
-  seed bigint default 0,
-  description text default null
-)
-returns ml.training
-language plpgsql
-volatile
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_started_at constant timestamptz := clock_timestamp();
-  v_rows constant text := ml._temporary('_ml_train_row');
-  v_seen constant text := ml._temporary('_ml_train_seen');
-  v_model_table constant text := ml._temporary('_ml_train_model');
-  v_scored constant text := ml._temporary('_ml_train_scored');
-  v_listed text[];
-  v_names text[];
-  v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt' else 'none' end);
-  v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
-  v_document jsonb;
-  v_version int;
-  v_model ml.model;
-  v_result ml.training;
-  v_counts record;
-begin
-  if task is null or task not in ('regression', 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no task "%s"', coalesce(left(task, 100), 'null')), hint = 'Choose regression or classification.';
-  elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
-    or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
-      hint = format('Choose gbm (boosted trees), elastic_net or %s.', case task when 'regression' then 'linregr' else 'logregr' end);
-  elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
-    raise exception using errcode = 'CF001', message = format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
-      hint = 'Choose none, platt or isotonic; the last two make probabilities.';
-  end if;
-  execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
-  v_listed := ml._divide(
-    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
-  );
-  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
-  execute format(
-    'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating, count(*) filter (where _ml_part = 2) as held,
-       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class, max(_ml_known_at) filter (where _ml_part < 2) as watermark
-     from %s where _ml_label is not null',
-    v_rows
-  ) into v_counts;
-  if task = 'classification' and v_counts.no_class is not null then
-    raise exception using errcode = 'CF001', message = format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class), hint = 'Give a boolean or 0 and 1, or choose regression.';
-  end if;
-  if v_counts.seen = 0 or v_counts.held = 0 then
-    raise exception using errcode = 'CF004', message = format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
-      hint = 'Both parts need rows with a label.';
-  end if;
-
-  if algorithm = 'gbm' then
-    -- A fifth says when to stop and is calibrated on, where there are enough rows for that.
-    execute format('create temporary view _ml_train_seen as select * from %s where _ml_part < 2', v_rows);
-    execute format(
-      'select ml.gbm_train(%L, %L, %L, ''_ml_label'', %L, objective => %L, validation => %L, seed => %L %s)',
-      v_seen, v_model_table, id_col_name, array_to_string(v_listed, ', '),
-      case task when 'classification' then 'logistic' else 'squared_error' end,
-      case when v_counts.validating >= 50 then '_ml_part = 1' end, seed,
-      ml._named_arguments(parameters, array['num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample', 'feature_sample', 'max_bins', 'early_stopping_rounds'])
-    );
-    v_document := ml._gbm_document(v_model_table, v_names, v_link);
-  else
-    execute format(
-      'create temporary view _ml_train_seen as select * from %s where _ml_label is not null and _ml_part < %s',
-      v_rows, case when v_calibration = 'none' then 2 else 1 end
-    );
-    v_document := ml._linear_document(v_seen, v_names, task, algorithm, parameters);
-  end if;
-  execute format('drop view %s', v_seen);
-
-  v_version := ml.register_model(
-    project, task, algorithm, v_document, '{}',
-    parameters || jsonb_strip_nulls(jsonb_build_object(
-      -- With its schema, so that it means the same to whoever watches the model.
-      'source_table', (
-        select format('%I.%I', namespace.nspname, class.relname)
-        from pg_catalog.pg_class as class
-        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-        where class.oid = ml._relation(train.source_table)
-      ),
-      'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
-      'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
-      'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
-    )),
-    metric, seed, v_counts.watermark, v_counts.seen, null, description
-  );
-  v_model := ml._version(project, v_version);
-
-  if v_calibration <> 'none' and v_counts.validating >= 50 then
-    execute format(
-      'create temporary table _ml_train_scored on commit drop as select observed, %s as score from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
-      ml._score_expression(v_model), ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
-    );
-    v_model := ml._calibrate(v_model.model_id, ml._fit_calibration(v_scored, v_calibration));
-  end if;
-  v_result := ml._challenge(
-    v_model, v_rows::regclass, '_ml_label', '_ml_part = 2',
-    ml._profile(format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows), v_model.coefficients),
-    v_started_at
-  );
-  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored);
-  return v_result;
-end;
-$$;
-
-comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
-@behavior -*
-Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
-`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
-`parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.
-What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything later (`feature_known_at`) and leaves out rows whose label was
-not known by then (`label_known_at`); or the rows for which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
-A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic` or `none`; by default Platt's for boosted classifiers).
-Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
-The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class), CF005, CF007 (collinear, separated), CF010 (the project has another task).
-$$;
-
-grant execute on function
-  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text), ml._linear_document(text, text[], text, text, jsonb),
-  ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text)
-to insights_admin, insights_worker;
---! EndIncluded ml/functions/train.sql
---! Included ml/functions/export_training_set.sql
-create or replace function ml._csv(value text)
-returns text
-language sql
-immutable
-parallel safe
-begin atomic
-  select case
-    when value is null then ''
-    -- An empty string is quoted, an unknown value is nothing.
-    when value = '' or value ~ '[",\n\r]' or value ~ '^\s|\s$' then '"' || replace(value, '"', '""') || '"'
-    else value
-  end;
-end;
-
-comment on function ml._csv(text) is $$A field of CSV (RFC 4180): null is nothing, what needs quotes has them.$$;
-
-create or replace function ml.export_training_set(
-  source_table text,
-  id_col_name text,
-  label text,
-  features text default '*',
-  features_to_exclude text default null,
-  predicted_at text default null,
-  label_known_at text default null,
-  feature_known_at text default null,
-  group_column text default null,
-  holdout text default null,
-  holdout_share float8 default 0.25,
-  seed bigint default 0
-)
-returns setof text
-language plpgsql
-volatile
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set client_min_messages to warning
-as $$
-declare
-  v_rows constant text := ml._temporary('_ml_train_row');
-  v_listed text[];
-  v_id text;
-begin
-  v_listed := ml._divide(
-    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
-  );
-  v_id := ml._column(v_rows::regclass, id_col_name, 'id column');
-  return next (
-    select string_agg(ml._csv(name), ',' order by position)
-    from unnest(array['part', 'id', 'label'] || array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position))
-      with ordinality as head (name, position)
-  );
-  return query execute format(
-    'select concat((array[''train'', ''validation'', ''holdout''])[_ml_part + 1], '','', ml._csv((%1$s)::text), '','', _ml_label, %2$s) from %3$s where _ml_label is not null order by %1$s',
-    v_id,
-    (
-      select string_agg(
-        format(''','', %s', case
-          when ml._expression(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int', name)
-          else format('ml._csv((%s)::text)', name)
-        end),
-        ', ' order by position
-      )
-      from unnest(v_listed) with ordinality as feature (name, position)
-    ),
-    v_rows
-  );
-  execute format('drop table if exists %s', v_rows);
-end;
-$$;
-
-comment on function ml.export_training_set(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
-@behavior -*
-The rows that ml.train would train on, as lines of CSV, the head first: `part` (train, validation or holdout), `id`, `label` and the features, in the order of the ids.
-For models that are made elsewhere: the same arguments divide the rows as ml.train does, with the same guard against leaks. Booleans are 0 and 1, unknown
-values empty, times as ISO 8601. Rows without a label are left out. Errors: as ml.train's.
-$$;
-
-grant execute on function ml._csv(text),
-  ml.export_training_set(text, text, text, text, text, text, text, text, text, text, float8, bigint)
-to insights_admin, insights_worker;
---! EndIncluded ml/functions/export_training_set.sql
---! Included ml/functions/import_model.sql
-create or replace function ml._import_linear(document jsonb, link text)
-returns jsonb
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_wrong text;
-begin
-  if coalesce(jsonb_typeof(document -> 'coefficients'), '') <> 'object' then
-    raise exception using errcode = 'CF009', message = 'the document has no object "coefficients"',
-      hint = 'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.';
-  elsif document ? 'intercept' and jsonb_typeof(document -> 'intercept') <> 'number' then
-    raise exception using errcode = 'CF009', message = format('the intercept is %s', left((document -> 'intercept')::text, 100)), hint = 'Give a number; without it the intercept is 0.';
-  elsif document ? 'means' and jsonb_typeof(document -> 'means') <> 'object' then
-    raise exception using errcode = 'CF009', message = format('the means are %s', left((document -> 'means')::text, 100)), hint = 'Give an object of names and numbers; what is missing counts as the mean.';
-  end if;
-  select format('"%s" is %s', coefficient.name, coefficient.value)
-  into v_wrong
-  from jsonb_each(document -> 'coefficients') as coefficient (name, value)
-  where jsonb_typeof(coefficient.value) not in ('number', 'object')
-    or (jsonb_typeof(coefficient.value) = 'object' and exists (select from jsonb_each(coefficient.value) as category (name, value) where jsonb_typeof(category.value) <> 'number'))
-  limit 1;
-  v_wrong := coalesce(v_wrong, (
-    select format('the mean of "%s" is %s', mean.name, mean.value)
-    from jsonb_each(coalesce(document -> 'means', '{}')) as mean (name, value)
-    where jsonb_typeof(mean.value) <> 'number' or jsonb_typeof(document -> 'coefficients' -> mean.name) is distinct from 'number'
-    limit 1
-  ));
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'A number has one coefficient and may have a mean, a category an object of coefficients.';
-  end if;
-  return jsonb_build_object(
-    'kind', 'linear', 'link', link, 'intercept', coalesce(document -> 'intercept', '0'),
-    'features', (
-      select coalesce(jsonb_agg(
-        case when jsonb_typeof(coefficient.value) = 'number' then jsonb_build_object(
-          'name', coefficient.name, 'type', 'number', 'coefficient', coefficient.value, 'mean', coalesce(document -> 'means' -> coefficient.name, '0')
-        )
-        else jsonb_build_object(
-          'name', coefficient.name, 'type', 'category',
-          'categories', (select coalesce(jsonb_agg(category.name order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value)),
-          'coefficients', (select coalesce(jsonb_agg(category.value order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value))
-        ) end
-        order by coefficient.name
-      ), '[]')
-      from jsonb_each(document -> 'coefficients') as coefficient (name, value)
-    )
-  );
-end;
-$$;
-
-comment on function ml._import_linear(jsonb, text) is $$
-A model document of coefficients by name: {"intercept", "coefficients", "means"}. Error CF009.
-$$;
-
-create or replace function ml._import_xgboost(document jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document) else document end;
-  v_objective constant text := coalesce(v_given ->> 'objective', 'reg:squarederror');
-  v_link text;
-  v_base float8;
-  v_trees jsonb[];
-  v_nodes jsonb;
-  v_wrong text;
-begin
-  if jsonb_typeof(v_given -> 'trees') is distinct from 'array' or jsonb_array_length(v_given -> 'trees') = 0 then
-    raise exception using errcode = 'CF009', message = 'the document has no list of trees', hint = 'Give what get_dump(dump_format="json") gives, or {"trees": that, "objective": "binary:logistic", "base_score": 0.5}.';
-  end if;
-  v_link := case
-    when v_objective in ('binary:logistic', 'reg:logistic') then 'logit'
-    when v_objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then 'log'
-    when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
-  end;
-  if v_link is null then
-    raise exception using errcode = 'CF009', message = format('the objective "%s" is not known here', left(v_objective, 100)),
-      hint = 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….';
-  end if;
-  begin
-    -- XGBoost's default, in the unit of the answer.
-    v_base := coalesce((v_given ->> 'base_score')::float4::float8, 0.5);
-    v_base := case v_link when 'logit' then ln(v_base / (1 - v_base)) when 'log' then ln(v_base) else v_base end;
-    -- get_dump gives a list of strings.
-    v_trees := array(
-      select case when jsonb_typeof(element) = 'string' then (element #>> '{}')::jsonb else element end
-      from jsonb_array_elements(v_given -> 'trees') with ordinality as listed (element, position)
-      order by position
-    );
-  exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
-    raise exception using errcode = 'CF009', message = format('the trees or the base_score (%s) can not be read: %s', coalesce(left(v_given ->> 'base_score', 100), '0.5'), left(sqlerrm, 100)),
-      hint = 'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.';
-  end;
-
-  begin
-    with recursive dumped as (
-      select position::int as tree, element as node, null::int as parent, 0 as depth
-      from unnest(v_trees) with ordinality as listed (element, position)
-
-      union all
-
-      select dumped.tree, child.node, case when dumped.node ->> 'nodeid' ~ '^\d{1,9}$' then (dumped.node ->> 'nodeid')::int end, dumped.depth + 1
-      from dumped
-      cross join lateral jsonb_array_elements(case when jsonb_typeof(dumped.node -> 'children') = 'array' then dumped.node -> 'children' else '[]' end) as child (node)
-    ), checked as (
-      select
-        *,
-        case
-          when jsonb_typeof(node) <> 'object' or coalesce(node ->> 'nodeid', '') !~ '^\d{1,9}$' then 'has no nodeid'
-          when count(*) over (partition by tree, node ->> 'nodeid') > 1 then 'occurs twice'
-          when node ? 'leaf' and jsonb_typeof(node -> 'leaf') <> 'number' then 'has a leaf that is no number'
-          when node ? 'leaf' then null
-          when coalesce(jsonb_typeof(node -> 'split'), '') <> 'string' then 'has neither leaf nor split'
-          when jsonb_typeof(node -> 'children') is distinct from 'array' or jsonb_array_length(node -> 'children') <> 2
-            or not (node -> 'children' -> 0 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'children' -> 1 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'yes' <> node -> 'no')
-            then 'does not have yes and no as its two children'
-          when node ? 'missing' and node -> 'missing' not in (node -> 'yes', node -> 'no') then 'sends missing values neither to yes nor to no'
-          when node ? 'split_condition' and jsonb_typeof(node -> 'split_condition') not in ('number', 'array') then 'has a split_condition that is neither a number nor a list of categories'
-          when jsonb_typeof(node -> 'split_condition') = 'array' and jsonb_typeof(v_given -> 'categories' -> (node ->> 'split')) is distinct from 'array'
-            then format('splits the category "%s", whose values are not listed', node ->> 'split')
-        end as wrong
-      from dumped
-    ), numbered as (
-      select *, row_number() over (partition by tree order by depth, lpad(node ->> 'nodeid', 9, '0')) - 1 as number
-      from checked
-    ), converted as (
-      select
-        one.tree, one.number as node, parent.number as parent, one.node ->> 'split' as feature,
-        -- As XGBoost holds it: in four bytes. An indicator is there or not.
-        case
-          when one.node ? 'leaf' or jsonb_typeof(one.node -> 'split_condition') = 'array' then null
-          when jsonb_typeof(one.node -> 'split_condition') = 'number' then ml._single_precision((one.node ->> 'split_condition')::float8)
-          when one.node ? 'split_condition' then null
-          else 0.5
-        end as threshold,
-        case when jsonb_typeof(one.node -> 'split_condition') = 'array' then one.node -> 'split_condition' end as categories,
-        -- Left is yes, but for an indicator, which is yes when it is there.
-        case
-          when one.node ? 'leaf' then null
-          when not one.node ? 'missing' then true
-          when one.node ? 'split_condition' then one.node -> 'missing' = one.node -> 'yes'
-          else one.node -> 'missing' = one.node -> 'no'
-        end as missing_left,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'yes' else one.node -> 'no' end as left_id,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'no' else one.node -> 'yes' end as right_id,
-        one.node -> 'leaf' as value, one.node -> 'gain' as gain, one.node -> 'cover' as cover, one.wrong, one.node ->> 'nodeid' as nodeid
-      from numbered as one
-      left join numbered as parent on parent.tree = one.tree and parent.node ->> 'nodeid' = one.parent::text
-    )
-    select
-      min(format('tree %s: node %s %s', converted.tree, coalesce(converted.nodeid, '?'), converted.wrong)) filter (where converted.wrong is not null),
-      jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'tree', converted.tree, 'node', converted.node, 'parent', converted.parent, 'feature', converted.feature, 'threshold', converted.threshold,
-        'categories', converted.categories, 'missing_left', converted.missing_left, 'left_node', left_child.node, 'right_node', right_child.node,
-        'value', converted.value, 'gain', converted.gain, 'cover', coalesce(converted.cover, '0')
-      )) order by converted.tree, converted.node)
-    into v_wrong, v_nodes
-    from converted
-    left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
-    left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
-  exception when numeric_value_out_of_range then
-    raise exception using errcode = 'CF009', message = format('a number of the trees can not be held: %s', left(sqlerrm, 100)), hint = 'Numbers lie between 1e-307 and 1e308.';
-  end;
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = left(v_wrong, 300), hint = 'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": ["at", "de"]}.';
-  end if;
-  return jsonb_build_object(
-    'kind', 'trees', 'link', v_link, 'intercept', v_base, 'single_precision', true, 'nodes', v_nodes,
-    'features', (
-      select coalesce(jsonb_agg(
-        jsonb_build_object('name', used.feature, 'type', case when used.categorical then 'category' else 'number' end)
-        || case when used.categorical then jsonb_build_object('categories', (select jsonb_agg(category) from jsonb_array_elements_text(v_given -> 'categories' -> used.feature) as category)) else '{}' end
-        order by used.feature
-      ), '[]')
-      from (
-        select node ->> 'feature' as feature, bool_or(node ? 'categories') as categorical
-        from jsonb_array_elements(v_nodes) as node
-        where node ? 'feature'
-        group by 1
-      ) as used
-    )
-  );
-end;
-$$;
-
-comment on function ml._import_xgboost(jsonb) is $$
-A model document of trees in XGBoost's JSON dump. Numbers are compared in single precision, as XGBoost does. Error CF009 names the tree and the node.
-$$;
-
-create or replace function ml._import_keyed(document jsonb, format text)
-returns jsonb
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_keys text[];
-  v_sides int;
-  v_wrong text;
-begin
-  if jsonb_typeof(document) <> 'object' or jsonb_typeof(document -> 'keys') is distinct from 'array'
-    or exists (select from jsonb_array_elements(document -> 'keys') as key where jsonb_typeof(key) <> 'string') then
-    raise exception using errcode = 'CF009', message = 'the document has no list of keys', hint = 'Name the features that a thing is looked up by: {"keys": ["person", "item"], …}.';
-  end if;
-  v_keys := array(select key from jsonb_array_elements_text(document -> 'keys') with ordinality as listed (key, position) order by position);
-  if format = 'scores' then
-    if jsonb_typeof(document -> 'scores') is distinct from 'array' then
-      raise exception using errcode = 'CF009', message = 'the document has no list of scores', hint = 'Give {"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}.';
-    end if;
-    select left(format('score %s: %s', position, entry), 300)
-    into v_wrong
-    from jsonb_array_elements(document -> 'scores') with ordinality as listed (entry, position)
-    where jsonb_typeof(entry) <> 'object'
-      or jsonb_typeof(entry -> 'score') is distinct from 'number'
-      or exists (select from unnest(v_keys) as key where coalesce(jsonb_typeof(entry -> key), 'null') in ('null', 'object', 'array'))
-    limit 1;
-    if v_wrong is not null or jsonb_typeof(coalesce(document -> 'default', '0')) not in ('number', 'null') then
-      raise exception using errcode = 'CF009', message = coalesce(v_wrong, format('the default is %s', document -> 'default')), hint = 'Each score is an object with a value for every key and a number "score".';
-    end if;
-    return jsonb_build_object(
-      'kind', 'scores', 'link', coalesce(document ->> 'link', 'identity'),
-      'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
-      'scores', (
-        select coalesce(jsonb_agg(jsonb_build_object('keys', (select jsonb_agg(entry ->> key order by position) from unnest(v_keys) with ordinality as listed (key, position)), 'score', entry -> 'score')), '[]')
-        from jsonb_array_elements(document -> 'scores') as entry
-      )
-    ) || case when jsonb_typeof(document -> 'default') = 'number' then jsonb_build_object('default', document -> 'default') else '{}' end;
-  end if;
-
-  select count(*) into v_sides from jsonb_object_keys(case when jsonb_typeof(document -> 'embeddings') = 'object' then document -> 'embeddings' else '{}' end) as side (name) where side.name = any (v_keys);
-  v_wrong := case
-    when cardinality(v_keys) <> 2 then format('%s keys', cardinality(v_keys))
-    when jsonb_typeof(document -> 'embeddings') is distinct from 'object' then 'no object "embeddings"'
-    when v_sides = 0 or not document -> 'embeddings' ? v_keys[1] then format('no embeddings of "%s"', v_keys[1])
-    when exists (select from jsonb_each(document -> 'embeddings') as side (name, value) where not side.name = any (v_keys) or jsonb_typeof(side.value) <> 'object') then 'embeddings that belong to no key'
-    when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
-  end;
-  if v_wrong is not null then
-    raise exception using errcode = 'CF009', message = format('the document has %s', left(v_wrong, 100)),
-      hint = 'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, 0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.';
-  end if;
-  return jsonb_build_object(
-    'kind', 'embeddings', 'link', coalesce(document ->> 'link', 'identity'), 'sides', v_sides, 'similarity', coalesce(document ->> 'similarity', 'inner_product'),
-    'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
-    'embeddings', (
-      select coalesce(jsonb_agg(jsonb_build_object('side', array_position(v_keys, side.name), 'key', entry.key, 'embedding', entry.embedding)), '[]')
-      from jsonb_each(document -> 'embeddings') as side (name, value)
-      cross join lateral jsonb_each(side.value) as entry (key, embedding)
-    )
-  );
-end;
-$$;
-
-comment on function ml._import_keyed(jsonb, text) is $$
-A model document of embeddings or scores, looked up by keys. Error CF009.
-$$;
-
-create or replace function ml.import_model(
-  project text,
-  task text,
-  format text,
-  document jsonb,
-  algorithm text default null,
-  metrics jsonb default '{}',
-  metric text default null,
-  data_watermark timestamptz default null,
-  description text default null
-)
-returns int
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_document jsonb;
-  v_version int;
-  v_model ml.model;
-begin
-  if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
-    raise exception using errcode = 'CF001', message = pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')), hint = 'Choose linear, logistic, xgboost, embeddings or scores.';
-  elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
-    raise exception using errcode = 'CF009', message = pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')), hint = 'src/sql/ml/README.md shows the form of each format.';
-  elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then
-    raise exception using errcode = 'CF009', message = 'the document is a list', hint = 'Give an object; only the trees of xgboost may be a bare list.';
-  end if;
-  v_document := case
-    when format = 'linear' then ml._import_linear(document, 'identity')
-    when format = 'logistic' then ml._import_linear(document, 'logit')
-    when format = 'xgboost' then ml._import_xgboost(document)
-    else ml._import_keyed(document, format)
-  end;
-  v_version := ml.register_model(
-    project, task, coalesce(algorithm, 'imported ' || format), v_document, metrics, jsonb_build_object('imported', format), metric, null, data_watermark, null, null, description
-  );
-  v_model := ml._version(project, v_version);
-  if ml._deployed_model_id(v_model.project_id) is null then
-    perform ml._deploy(v_model.model_id, 'first');
-  end if;
-  return v_version;
-end;
-$$;
-
-comment on function ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text) is $$
-Adds a model that was made elsewhere as a version of a project, and returns its number. The first of a project is deployed; later ones by ml.challenge or ml.deploy.
-`format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means": {"tax": 590}}; `xgboost` takes the list of trees that
-get_dump(dump_format="json") gives, or {"trees": …, "objective": "binary:logistic", "base_score": 0.5, "categories": {…}}; `embeddings` takes
-{"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}}, "similarity": "inner_product" or "cosine"}; `scores` takes
-{"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
-`algorithm` says how it was made, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task), CF009 (the document; names the node), CF010.
-$$;
-
-grant execute on function
-  ml._import_linear(jsonb, text), ml._import_xgboost(jsonb), ml._import_keyed(jsonb, text),
-  ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text)
-to insights_admin, insights_worker;
---! EndIncluded ml/functions/import_model.sql
---! Included ml/functions/nearest.sql
-create or replace function ml.nearest(project text, key text, top int default 10, version int default null)
-returns setof ml.neighbour
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_model ml.model := ml._version(project, version);
-  v_document constant jsonb := ml._document(v_model);
-begin
-  if v_document ->> 'kind' <> 'embeddings' then
-    raise exception using errcode = 'CF001', message = format('"%s" is a model of kind "%s", without embeddings', left(project, 100), left(v_document ->> 'kind', 100)), hint = 'Import embeddings with ml.import_model.';
-  elsif top is null or top not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('top is %s', coalesce(top::text, 'null')), hint = 'Give a number from 1 to 10000.';
-  elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1 and embedding.key = nearest.key) then
-    raise exception using errcode = 'CF002', message = format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
-      hint = format('The key is one of "%s".', v_document #>> '{features,0,name}');
-  end if;
-  return query
-  select (row_number() over (order by compared.similarity desc, compared.key))::int, compared.key, compared.similarity
-  from (
-    select other.key, ml._similarity(one.embedding, other.embedding, v_document ->> 'similarity') as similarity
-    from ml.embedding as one
-    join ml.embedding as other on other.model_id = one.model_id and other.side = (v_document ->> 'sides')::int
-    where one.model_id = v_model.model_id
-      and one.side = 1
-      and one.key = nearest.key
-      and ((v_document ->> 'sides')::int = 2 or other.key <> one.key)
-  ) as compared
-  order by compared.similarity desc, compared.key
-  limit nearest.top;
-end;
-$$;
-
-comment on function ml.nearest(text, text, int, int) is $$
-The things that are most like one in a model of embeddings: of the second key where the model has two, otherwise the other things of the same kind.
-Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none in force).
-$$;
-
-grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/nearest.sql
---! Included ml/functions/population_stability_index.sql
-create or replace function ml.population_stability_index(expected float8[], actual float8[])
-returns float8
-language plpgsql
-immutable
-strict
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_expected_total float8 := (select sum(value) from unnest(expected) as value);
-  v_actual_total float8 := (select sum(value) from unnest(actual) as value);
-begin
-  if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0 then
-    raise exception using errcode = 'CF001', message = format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
-      hint = 'Count both populations in the same bins, at least one.';
-  elsif exists (select from unnest(expected || actual) as value where value is null or value < 0 or value in ('NaN', 'Infinity')) then
-    raise exception using errcode = 'CF001', message = 'a bin holds null, a negative or a non-finite number', hint = 'Give counts or shares, 0 for an empty bin.';
-  elsif v_expected_total = 0 or v_actual_total = 0 then
-    raise exception using errcode = 'CF004', message = 'a population is empty', hint = 'Both need rows in at least one bin.';
-  end if;
-  return (
-    select sum((bin.actual - bin.expected) * ln(bin.actual / bin.expected))
-    from (
-      select greatest(old / v_expected_total, 0.0001) as expected, greatest(new / v_actual_total, 0.0001) as actual
-      from unnest(expected, actual) as pair (old, new)
-    ) as bin
-  );
-end;
-$$;
-
-comment on function ml.population_stability_index(float8[], float8[]) is $$
-How far a population has moved: the sum over bins of (actual − expected) · ln(actual / expected), of shares.
-Both arrays count the same bins, as numbers of rows or shares; an empty bin counts as a share of 0.0001. Below 0.1 is stable, from 0.25 on
-the population is another one. Symmetric, 0 for equal shares. Null when either is null. Errors: CF001 (bins), CF004 (an empty population).
-Source: Siddiqi, Credit Risk Scorecards, Wiley, 2006; it is Jeffreys' divergence of the two distributions.
-$$;
-
-grant execute on function ml.population_stability_index(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/population_stability_index.sql
---! Included ml/functions/measure_drift.sql
-/* A definer: it writes the registry, and is granted to those who watch. It reads its arguments only, never a relation. */
-create or replace function ml._record_drift(measured jsonb)
-returns setof ml.drift
-language sql
-volatile
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-as $$
-  insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
-  select model_id, statistic, feature, value, reference, verdict, row_count
-  from jsonb_populate_recordset(null::ml.drift, measured)
-  returning drift.*;
-$$;
-
-comment on function ml._record_drift(jsonb) is $$Notes what a watch on drift has measured.$$;
-
-create or replace function ml.measure_drift(
-  project text,
-  source_table text,
-  label text default null,
-  version int default null
-)
-returns setof ml.drift
-language plpgsql
-volatile
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-set client_min_messages to warning
-as $$
-declare
-  v_model ml.model := ml._version(project, version);
-  v_project ml.project := ml._project(project);
-  v_relation regclass := ml._relation(source_table);
-  v_predicted constant text := ml._temporary('_ml_predicted');
-  v_label text;
-  v_list text;
-  v_rows bigint;
-  v_measured jsonb;
-  v_metrics jsonb;
-  v_value float8;
-  v_reference float8;
-begin
-  v_list := ml._feature_list(ml._document(v_model), v_relation);
-  execute format('select count(*) from %s', v_relation) into v_rows;
-  if v_rows = 0 then
-    raise exception using errcode = 'CF004', message = format('"%s" is empty', v_relation), hint = 'Drift is measured on the rows that the model is asked about now.';
-  end if;
-  select jsonb_agg(jsonb_build_object(
-    'model_id', v_model.model_id, 'statistic', 'population_stability_index', 'feature', profile.feature, 'value', moved.value,
-    'verdict', case when moved.value < 0.1 then 'stable' when moved.value < 0.25 then 'shifting' else 'drifted' end, 'row_count', v_rows
-  ) order by profile.feature)
-  into v_measured
-  from ml._bin_counts(
-    format('(select %s from %s)', v_list, v_relation),
-    (
-      select coalesce(jsonb_agg(jsonb_build_object('feature', entry.feature, 'place', listed.place, 'edges', entry.edges, 'categories', entry.categories)), '[]')
-      from ml.input_profile as entry
-      join jsonb_array_elements(v_model.coefficients -> 'features') with ordinality as listed (feature, place) on listed.feature ->> 'name' = entry.feature
-      where entry.model_id = v_model.model_id
-    )
-  ) as counted
-  join ml.input_profile as profile on profile.model_id = v_model.model_id and profile.feature = counted.feature
-  cross join lateral (select ml.population_stability_index(profile.shares, counted.counts) as value) as moved;
-  v_measured := coalesce(v_measured, '[]');
-
-  if label is not null then
-    v_label := ml._numeric_expression(label, v_relation, 'label');
-    execute format('drop table if exists %s', v_predicted);
-    perform ml._predict_into(v_model, v_relation, v_predicted, v_label, 'observed');
-    v_metrics := ml._evaluate(v_predicted, v_project.task);
-    if v_project.task = 'regression' then
-      execute format('select abs(avg(prediction) - avg(observed)) / nullif(stddev_samp(observed), 0) from %s where prediction is not null and observed is not null', v_predicted) into v_value;
-      v_reference := 0;
-    else
-      v_value := v_metrics ->> 'calibration_error';
-      v_reference := v_model.metrics ->> 'calibration_error';
-    end if;
-    execute format('drop table %s', v_predicted);
-    if v_value is not null then
-      v_measured := v_measured || jsonb_build_object(
-        'model_id', v_model.model_id, 'statistic', 'calibration', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
-        'verdict', case when v_value <= coalesce(v_reference, 0) + 0.05 then 'stable' when v_value <= coalesce(v_reference, 0) + 0.1 then 'shifting' else 'drifted' end
-      );
-    end if;
-    v_value := v_metrics ->> v_project.metric;
-    v_reference := v_model.metrics ->> v_project.metric;
-    if v_value is not null then
-      v_measured := v_measured || jsonb_build_object(
-        'model_id', v_model.model_id, 'statistic', 'metric', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
-        -- By how much the loss has grown.
-        'verdict', case
-          when v_reference is null or (v_project.higher_is_better and v_value >= v_reference - 0.02) or (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.1 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'stable'
-          when (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.25 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'shifting'
-          else 'drifted'
-        end
-      );
-    end if;
-  end if;
-  return query select * from ml._record_drift(v_measured);
-end;
-$$;
-
-comment on function ml.measure_drift(text, text, text, int) is $$
-@behavior -*
-How far the rows that a model is asked about now have moved from those it was trained on; noted in `ml.drift`.
-For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome where it is known already, also
-the calibration (a classifier's calibration_error, a regression's mean error in standard deviations: stable up to 0.05 above training, drifted from 0.1 on)
-and the metric of the project (drifted when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a metric is stable).
-Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none in force).
-$$;
-
-grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin, insights_worker;
---! EndIncluded ml/functions/measure_drift.sql
---! Included ml/functions/watch_models.sql
-create or replace function ml._watched()
-returns table (project text, source text, label text, left_out text, hint text)
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_deployed record;
-  v_relation regclass;
-  v_owner text;
-begin
-  for v_deployed in
-    select project.name, model.parameters ->> 'source_table' as source_table, model.parameters ->> 'label' as label
-    from ml.project
-    join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
-    where model.coefficients ? 'kind'
-      and model.parameters ? 'source_table'
-    order by project.name
-  loop
-    project := v_deployed.name;
-    source := left(v_deployed.source_table, 300);
-    label := null;
-    left_out := null;
-    hint := null;
-    v_relation := null;
-    -- What was a temporary table of the training is nothing to watch.
-    continue when v_deployed.source_table ~ '^pg_temp';
-    begin
-      v_relation := to_regclass(v_deployed.source_table);
-    exception
-      when insufficient_privilege then
-        left_out := format('role "%s" may not use the schema of %s', current_user, left(v_deployed.source_table, 100));
-        hint := format('Grant usage on the schema, and select on the table, to %I.', current_user);
-      when invalid_name or syntax_error or feature_not_supported or invalid_parameter_value then
-        v_relation := null;
-    end;
-    if v_relation is null and left_out is null then
-      left_out := format('there is no table "%s"', left(v_deployed.source_table, 100));
-      hint := 'The source is named with its schema. Call ml.measure_drift with the table that replaced it, or train anew.';
-    end if;
-    if left_out is not null then
-      return next;
-      continue;
-    end if;
-
-    select
-      format('%I.%I', namespace.nspname, class.relname),
-      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
-      (
-        select quote_ident(named)
-        from unnest(ml._columns(v_relation)) as named
-        where v_deployed.label in (named, quote_ident(named))
-        limit 1
-      )
-    into source, label
-    from pg_catalog.pg_class as class
-    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-    where class.oid = v_relation;
-    if not has_table_privilege(v_relation, 'select') then
-      left_out := format('role "%s" may not read %s', current_user, left(source, 150));
-      hint := format('Grant select on it to %I, and usage on its schema.', current_user);
-      return next;
-      continue;
-    end if;
-
-    /*
-     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a
-     * query of a plain table is planned, those of an index, a partition key or extended statistics. So it is read only when
-     * its owner can become this role anyway, or insights_owner, whose function this is. The owner of the schema counts too:
-     * she may put another relation in its place.
-     */
-    select pg_get_userbyid(owner.oid)
-    into v_owner
-    from pg_catalog.pg_class as class
-    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-    join pg_catalog.pg_roles as schema_owner on schema_owner.oid = namespace.nspowner
-    cross join lateral (
-      values
-        (class.relowner),
-        (
-          case schema_owner.rolname
-            -- A role with one member, which is not listed.
-            when 'pg_database_owner' then (select datdba from pg_catalog.pg_database where datname = current_database())
-            else schema_owner.oid
-          end
-        )
-    ) as owner (oid)
-    where class.oid = v_relation
-      and not pg_has_role(owner.oid, current_user, 'member')
-      and not pg_has_role(owner.oid, 'insights_owner', 'member')
-    limit 1;
-    if v_owner is not null then
-      left_out := format(
-        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": reading it would run code of "%2$s" as "%3$s"',
-        left(source, 150), v_owner, current_user
-      );
-      hint := format(
-        'Call ml.measure_drift(%L, %L) as a role that trusts "%s", or give the table and its schema to insights_owner.',
-        project, source, v_owner
-      );
-    end if;
-    return next;
-  end loop;
-end;
-$$;
-
-comment on function ml._watched() is $$
-The deployed models with their source, the table or view of the training, as ml.watch_models reads it with the caller's rights.
-`left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
-`label` is the column of the label, null where it was an expression.
-$$;
-
-create or replace function ml.watch_models()
-returns setof ml.drift
-language plpgsql
-volatile
--- Names are stored with their schema, and nothing that others made in a schema of the caller's path is found.
-set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_watched record;
-begin
-  for v_watched in select * from ml._watched() loop
-    if v_watched.left_out is not null then
-      raise warning 'ml.watch_models: %: %', v_watched.project, v_watched.left_out using hint = v_watched.hint;
-      continue;
-    end if;
-    begin
-      return query select * from ml.measure_drift(v_watched.project, v_watched.source, v_watched.label);
-    exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
-      -- One table that has changed or is empty keeps no other from being watched.
-      raise warning 'ml.watch_models: %: %', v_watched.project, sqlerrm;
-    end;
-  end loop;
-end;
-$$;
-
-comment on function ml.watch_models() is $$
-Measures the drift of every deployed model on its source, the table or view of its training; see ml.measure_drift.
-Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
-A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are members of
-the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
-A view of such an owner is trusted with what it reads. Call ml.measure_drift for what is left out.
-Where the label was an expression and not a column, the inputs alone are measured.
-$$;
-
-grant execute on function ml._watched(), ml.watch_models() to insights_admin, insights_worker;
---! EndIncluded ml/functions/watch_models.sql
---! Included ml/policies.sql
-/* Models and metrics are for everybody who may enter the room; they are written by the functions that train. */
-
-do $$
-declare
-  v_table text;
-begin
-  foreach v_table in array array['project', 'model', 'deployment', 'tree_node', 'embedding', 'score', 'input_profile', 'comparison', 'drift']
-  loop
-    execute format('grant select on ml.%I to insights_reader, insights_analyst, insights_admin, insights_worker', v_table);
-    execute format('drop policy if exists everybody on ml.%I', v_table);
-    execute format('create policy everybody on ml.%I for select using (true)', v_table);
-  end loop;
-end;
-$$;
---! EndIncluded ml/policies.sql
---! Included ml/functions/_matrix.sql
+--! EndIncluded ml/linear_algebra/_eigen.sql
+--! Included ml/linear_algebra/_matrix.sql
 /*
  * Dense matrices on pgvector: an array of vectors, one for each row. The inner loops are pgvector's own inner products
  * in C (single precision, vectorized), so that a catalogue's worth of rows is multiplied or inverted in seconds by any
@@ -10173,16 +2381,27 @@ begin
   from unnest(matrix) as entry (v);
 
   if v_rows = 0 or matrix is null then
-    raise exception using errcode = 'CF004', message = format('the matrix %s has no rows', left(name, 100)),
-      hint = 'Give an array of vectors, one for each row, such as array_agg(v order by row_number).';
+    perform common.refuse('CF004', format('the matrix %s has no rows', left(name, 100)),
+      'Give an array of vectors, one for each row, such as array_agg(v order by row_number).');
   end if;
   if array_ndims(matrix) <> 1 or v_present < v_rows then
-    raise exception using errcode = 'CF001', message = format('the matrix %s is not a list of rows: %s of %s entries are null', left(name, 100), v_rows - v_present, v_rows),
-      hint = 'Give a one-dimensional array of vectors without nulls, one for each row.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the matrix %s is not a list of rows: %s of %s entries are null',
+        left(name, 100),
+        v_rows - v_present,
+        v_rows
+      ),
+      'Give a one-dimensional array of vectors without nulls, one for each row.'
+    );
   end if;
   if v_shortest <> v_longest then
-    raise exception using errcode = 'CF001', message = format('the rows of matrix %s have %s to %s columns', left(name, 100), v_shortest, v_longest),
-      hint = 'All rows of a matrix have the same number of columns.';
+    perform common.refuse(
+      'CF001',
+      format('the rows of matrix %s have %s to %s columns', left(name, 100), v_shortest, v_longest),
+      'All rows of a matrix have the same number of columns.'
+    );
   end if;
   return v_longest;
 end;
@@ -10204,8 +2423,8 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if count > 16000 then
-    raise exception using errcode = 'CF008', message = format('%s %s are too many', count, left(what, 100)),
-      hint = 'A row of a matrix is a pgvector vector, which has at most 16000 entries.';
+    perform common.refuse('CF008', format('%s %s are too many', count, left(what, 100)),
+      'A row of a matrix is a pgvector vector, which has at most 16000 entries.');
   end if;
 end;
 $$;
@@ -10244,8 +2463,8 @@ grant execute on function
   ml._fits_vector(bigint, text),
   ml._product(vector[], vector[])
 to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_matrix.sql
---! Included ml/functions/transpose.sql
+--! EndIncluded ml/linear_algebra/_matrix.sql
+--! Included ml/linear_algebra/transpose.sql
 create or replace function ml.transpose(matrix vector[])
 returns vector[]
 language plpgsql
@@ -10280,8 +2499,8 @@ Errors: CF001 (not a matrix), CF004 (no rows), CF008 (m too large).
 $$;
 
 grant execute on function ml.transpose(vector[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/transpose.sql
---! Included ml/functions/multiply_transposed.sql
+--! EndIncluded ml/linear_algebra/transpose.sql
+--! Included ml/linear_algebra/multiply_transposed.sql
 create or replace function ml.multiply_transposed(
   a vector[],
   b vector[]
@@ -10297,8 +2516,8 @@ declare
   v_b_columns constant int := ml._matrix_columns(b, 'b');
 begin
   if v_a_columns <> v_b_columns then
-    raise exception using errcode = 'CF001', message = format('the rows of a have %s columns, those of b %s', v_a_columns, v_b_columns),
-      hint = 'A·Bᵀ is made of the inner products of the rows of a and the rows of b, so these are equally long.';
+    perform common.refuse('CF001', format('the rows of a have %s columns, those of b %s', v_a_columns, v_b_columns),
+      'A·Bᵀ is made of the inner products of the rows of a and the rows of b, so these are equally long.');
   end if;
   perform ml._fits_vector(cardinality(b), 'rows of b');
   return ml._product(a, b);
@@ -10312,8 +2531,8 @@ Errors: CF001 (not matrices, different numbers of columns), CF004 (no rows), CF0
 $$;
 
 grant execute on function ml.multiply_transposed(vector[], vector[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/multiply_transposed.sql
---! Included ml/functions/multiply.sql
+--! EndIncluded ml/linear_algebra/multiply_transposed.sql
+--! Included ml/linear_algebra/multiply.sql
 create or replace function ml.multiply(
   a vector[],
   b vector[]
@@ -10330,8 +2549,8 @@ declare
 begin
   perform ml._matrix_columns(b, 'b');
   if v_a_columns <> v_b_rows then
-    raise exception using errcode = 'CF001', message = format('a has %s columns, b has %s rows', v_a_columns, v_b_rows),
-      hint = 'A·B needs as many rows of b as a has columns; for A·Bᵀ use ml.multiply_transposed.';
+    perform common.refuse('CF001', format('a has %s columns, b has %s rows', v_a_columns, v_b_rows),
+      'A·B needs as many rows of b as a has columns; for A·Bᵀ use ml.multiply_transposed.');
   end if;
   return ml._product(a, ml.transpose(b));
 end;
@@ -10344,8 +2563,8 @@ Errors: CF001 (not matrices, shapes that don't fit), CF004 (no rows), CF008 (too
 $$;
 
 grant execute on function ml.multiply(vector[], vector[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/multiply.sql
---! Included ml/functions/gram.sql
+--! EndIncluded ml/linear_algebra/multiply.sql
+--! Included ml/linear_algebra/gram.sql
 create or replace function ml.gram(matrix vector[])
 returns vector[]
 language plpgsql
@@ -10367,8 +2586,8 @@ Errors: CF001 (not a matrix), CF004 (no rows), CF008 (m too large).
 $$;
 
 grant execute on function ml.gram(vector[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/gram.sql
---! Included ml/functions/inverse.sql
+--! EndIncluded ml/linear_algebra/gram.sql
+--! Included ml/linear_algebra/inverse.sql
 create or replace function ml._inverse_factor_leaf(
   matrix vector[],
   first_row int,
@@ -10397,13 +2616,19 @@ begin
       if v_j < v_i then
         v_lower[(v_i - 1) * v_size + v_j] := v_sum / v_lower[(v_j - 1) * v_size + v_j];
       elsif v_sum < 1e-6 then
-        raise exception using errcode = 'CF007',
-          message = format(
+        perform common.refuse(
+          'CF007',
+          format(
             'the matrix is %s: pivot %s of row %s',
-            case when v_sum < -1e-6 then 'not positive definite' else 'singular, or too near to it for single precision' end,
-            v_sum::real, first_row + v_i - 1
+            case
+              when v_sum < -1e-6 then 'not positive definite'
+              else 'singular, or too near to it for single precision'
+            end,
+            v_sum::real,
+            first_row + v_i - 1
           ),
-          hint = 'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).';
+          'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).'
+        );
       else
         v_lower[(v_i - 1) * v_size + v_i] := sqrt(v_sum);
       end if;
@@ -10571,19 +2796,21 @@ declare
   v_error float8;
 begin
   if ml._matrix_columns(matrix, 'matrix') <> v_size then
-    raise exception using errcode = 'CF001', message = format('the matrix has %s rows and %s columns', v_size, vector_dims(matrix[1])),
-      hint = 'Only a square matrix has an inverse.';
+    perform common.refuse('CF001', format('the matrix has %s rows and %s columns', v_size, vector_dims(matrix[1])),
+      'Only a square matrix has an inverse.');
   end if;
 
   v_diagonal := array(select (row_.v::real[])[row_.n] from unnest(v_matrix) with ordinality as row_ (v, n) order by row_.n);
   if exists (select from unnest(v_diagonal) as entry where entry <= 0) then
-    raise exception using errcode = 'CF007',
-      message = format(
+    perform common.refuse(
+      'CF007',
+      format(
         'the matrix is not positive definite: %s on the diagonal of row %s',
         (select entry::real from unnest(v_diagonal) as entry where entry <= 0 limit 1),
         (select n from unnest(v_diagonal) with ordinality as entry (value, n) where value <= 0 order by n limit 1)
       ),
-      hint = 'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.';
+      'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.'
+    );
   end if;
 
   -- With ones on the diagonal a small pivot is small, whatever the units of the rows were.
@@ -10602,8 +2829,8 @@ begin
     from unnest(v_inverse) with ordinality as row_ (v, n)
   );
   if v_by_rows <-> v_by_columns > 1e-4 * vector_norm(v_by_rows) then
-    raise exception using errcode = 'CF001', message = 'the matrix is not symmetric',
-      hint = 'Only symmetric positive definite matrices, such as AᵀA plus a ridge, are inverted here.';
+    perform common.refuse('CF001', 'the matrix is not symmetric',
+      'Only symmetric positive definite matrices, such as AᵀA plus a ridge, are inverted here.');
   end if;
 
   select ml._triangular_gram(factored.transposed) into v_inverse
@@ -10613,9 +2840,11 @@ begin
     (ml.transpose(ml._product(v_inverse, array[v_by_rows])))[1], v_probe
   ) / vector_norm(v_probe);
   if v_error > 1e-2 then
-    raise exception using errcode = 'CF007',
-      message = format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
-      hint = 'Add a positive number to the diagonal (a ridge), or use double precision.';
+    perform common.refuse(
+      'CF007',
+      format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
+      'Add a positive number to the diagonal (a ridge), or use double precision.'
+    );
   end if;
 
   return array(
@@ -10640,8 +2869,8 @@ grant execute on function
   ml._triangular_gram(vector[]),
   ml.inverse(vector[])
 to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/inverse.sql
---! Included ml/functions/rank_one_update.sql
+--! EndIncluded ml/linear_algebra/inverse.sql
+--! Included ml/linear_algebra/rank_one_update.sql
 create or replace function ml.rank_one_update(
   inverse vector[],
   x vector,
@@ -10660,22 +2889,31 @@ declare
   v_factor float8;
 begin
   if ml._matrix_columns(inverse, 'inverse') <> v_size or vector_dims(x) is distinct from v_size then
-    raise exception using errcode = 'CF001',
-      message = format('the inverse has %s rows and %s columns, x has %s entries', v_size, vector_dims(inverse[1]), coalesce(vector_dims(x)::text, 'no')),
-      hint = 'The inverse of an n × n matrix and a vector of n entries are due.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the inverse has %s rows and %s columns, x has %s entries',
+        v_size,
+        vector_dims(inverse[1]),
+        coalesce(vector_dims(x)::text, 'no')
+      ),
+      'The inverse of an n × n matrix and a vector of n entries are due.'
+    );
   end if;
   if weight is null or not abs(weight) < 'infinity' then
-    raise exception using errcode = 'CF001', message = format('the weight is %s', coalesce(weight::text, 'null')),
-      hint = '1 adds x xᵀ, -1 takes it away.';
+    perform common.refuse('CF001', format('the weight is %s', coalesce(weight::text, 'null')),
+      '1 adds x xᵀ, -1 takes it away.');
   end if;
 
   -- (A + w x xᵀ)⁻¹ = P - w P x xᵀ P / (1 + w xᵀ P x)
   v_product := (ml.transpose(ml._product(inverse, array[x])))[1];
   v_quadratic := 1 - weight * (x <#> v_product);
   if v_quadratic < 1e-6 then
-    raise exception using errcode = 'CF007',
-      message = format('the matrix would no longer be positive definite: 1 + w xᵀA⁻¹x is %s', v_quadratic::real),
-      hint = 'Take away only what had been added.';
+    perform common.refuse(
+      'CF007',
+      format('the matrix would no longer be positive definite: 1 + w xᵀA⁻¹x is %s', v_quadratic::real),
+      'Take away only what had been added.'
+    );
   end if;
   v_factor := weight / v_quadratic;
   return array(
@@ -10694,242 +2932,8 @@ Source: Sherman and Morrison, Adjustment of an inverse matrix corresponding to a
 $$;
 
 grant execute on function ml.rank_one_update(vector[], vector, float8) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/rank_one_update.sql
---! Included ml/functions/ease_weights.sql
-create or replace function ml.ease_weights(inverse vector[])
-returns vector[]
-language plpgsql
-immutable
-parallel safe
-set search_path from current
-as $$
-declare
-  v_size constant int := cardinality(inverse);
-  v_divisor vector;
-begin
-  if ml._matrix_columns(inverse, 'inverse') <> v_size then
-    raise exception using errcode = 'CF001', message = format('the inverse has %s rows and %s columns', v_size, vector_dims(inverse[1])),
-      hint = 'It is square: (XᵀX + λI)⁻¹, a row and a column for each item.';
-  end if;
-  v_divisor := array(
-    select -1 / (row_.v::real[])[row_.n]
-    from unnest(inverse) with ordinality as row_ (v, n)
-    order by row_.n
-  )::vector;
-  return array(
-    select (weights.entries[:weights.n - 1] || 0::real || weights.entries[weights.n + 1:])::vector
-    from (
-      select (row_.v * v_divisor)::real[] as entries, row_.n::int as n
-      from unnest(inverse) with ordinality as row_ (v, n)
-    ) as weights
-    order by weights.n
-  );
-end;
-$$;
-
-comment on function ml.ease_weights(vector[]) is $$
-The weights B of the EASE recommender from P = (XᵀX + λI)⁻¹: B[i,j] = -P[i,j] / P[j,j], and 0 on the diagonal.
-The score of item j for a learner is the sum of B[i,j] over the learner's items i, so each of them has its share.
-Shapes: n × n gives n × n.
-Errors: CF001 (not a square matrix), CF004 (no rows).
-Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
-$$;
-
-grant execute on function ml.ease_weights(vector[]) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/ease_weights.sql
---! Included ml/functions/ease_train.sql
-create or replace function ml._ease_gram(
-  relation regclass,
-  person_expression text,
-  item_expression text,
-  weight_expression text,
-  out items text[],
-  out gram vector[]
-)
-language plpgsql
-set search_path from current
-set extra_float_digits to 1
-as $$
-declare
-  v_source constant text := format(
-    $statement$
-    select
-      source.%2$s as person,
-      source.%3$s as item,
-      %4$s::real as weight
-    from %1$s as source
-    where source.%2$s is not null
-      and source.%3$s is not null
-      %5$s
-    group by source.%2$s, source.%3$s
-    $statement$,
-    relation, person_expression, item_expression,
-    coalesce('sum(' || weight_expression || ')', '1'), 'and ' || weight_expression || ' is not null'
-  );
-  v_item_count bigint;
-  v_bad text;
-begin
-  execute format(
-    $statement$
-    select count(distinct item), min(weight::text) filter (where weight in ('NaN', 'Infinity', '-Infinity'))
-    from (%s) as interaction
-    $statement$,
-    v_source
-  )
-  into v_item_count, v_bad;
-
-  if v_item_count = 0 then
-    raise exception using errcode = 'CF004', message = format('%s has no row with a person, an item and a weight', relation),
-      hint = 'There is nothing to learn from yet.';
-  end if;
-  if v_bad is not null then
-    raise exception using errcode = 'CF001', message = format('%s has the weight %s', relation, left(v_bad, 100)),
-      hint = 'Weights are finite numbers, 1 for "was here".';
-  end if;
-  perform ml._fits_vector(v_item_count, 'items');
-
-  /*
-   * A row of XᵀX is the sum of the vectors of those who have the item, so it costs as many additions as there are
-   * interactions, and any number of people will do. Rows of one weight are summed before they are multiplied by it.
-   */
-  execute format(
-    $statement$
-    with interaction as materialized (%1$s),
-
-    item as materialized (
-      select item, row_number() over (order by item)::int as n
-      from interaction
-      group by item
-    ),
-
-    person as materialized (
-      select interaction.person, format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
-      from interaction
-      join item using (item)
-      group by interaction.person
-    ),
-
-    part as (
-      select interaction.item, interaction.weight, sum(person.v) as v
-      from interaction
-      join person using (person)
-      group by interaction.item, interaction.weight
-    ),
-
-    gram as (
-      select item, sum(case when weight = 1 then v else v * array_fill(weight, array[%2$s])::vector end) as v
-      from part
-      group by item
-    )
-
-    select array_agg(item.item::text order by item.n), array_agg(gram.v order by item.n)
-    from gram
-    join item using (item)
-    $statement$,
-    v_source, v_item_count
-  )
-  into items, gram;
-end;
-$$;
-
-comment on function ml._ease_gram(regclass, text, text, text) is $$
-XᵀX of a table of interactions, and the items that its rows and columns are. Columns and weight have been read and quoted already; weight null: each pair counts 1.
-$$;
-
-create or replace function ml._ease_inverse(
-  gram vector[],
-  lambda float8
-)
-returns vector[]
-language sql
-immutable
-parallel safe
-begin atomic
-  select ml.inverse(
-    array_agg(
-      row_.v + format('{%s:%s}/%s', row_.n, lambda::numeric, cardinality(_ease_inverse.gram))::sparsevec::vector
-      order by row_.n
-    )
-  )
-  from unnest(_ease_inverse.gram) with ordinality as row_ (v, n);
-end;
-
-comment on function ml._ease_inverse(vector[], float8) is $$
-(XᵀX + λI)⁻¹ from XᵀX.
-$$;
-
-create or replace function ml._ease_rows(
-  items text[],
-  inverse vector[]
-)
-returns setof ml.ease_row
-language sql
-immutable
-parallel safe
-begin atomic
-  select entry.n::int, entry.item, entry.weights, entry.inverse
-  from rows from (
-    unnest(_ease_rows.items), unnest(ml.ease_weights(_ease_rows.inverse)), unnest(_ease_rows.inverse)
-  ) with ordinality as entry (item, weights, inverse, n);
-end;
-
-comment on function ml._ease_rows(text[], vector[]) is $$
-The rows of an EASE model from its items and its inverse.
-$$;
-
-create or replace function ml.ease_train(
-  source_table text,
-  person_column text default 'person_id',
-  item_column text default 'item_id',
-  weight_column text default null,
-  lambda float8 default 500
-)
-returns setof ml.ease_row
-language plpgsql
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-declare
-  v_relation constant regclass := ml._relation(source_table);
-  v_gram record;
-begin
-  if lambda is null or not (lambda > 0 and lambda < 'infinity') then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
-      hint = 'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.';
-  end if;
-  select * into v_gram
-  from ml._ease_gram(
-    v_relation,
-    ml._column(v_relation, person_column, 'person column'),
-    ml._column(v_relation, item_column, 'item column'),
-    case when weight_column is not null then ml._numeric_expression(weight_column, v_relation, 'weight column') end
-  );
-  return query
-  select *
-  from ml._ease_rows(v_gram.items, ml._ease_inverse(v_gram.gram, lambda));
-end;
-$$;
-
-comment on function ml.ease_train(text, text, text, text, float8) is $$
-Trains the EASE recommender on a table of interactions and returns a row for each item, in the order of `item_column`: `item_no`, `item`, `weights` and `inverse`.
-`weights` is a row of B = I - P·diag(P)⁻¹, P = (XᵀX + λI)⁻¹; `inverse` the row of P, which `ml.rank_one_update` keeps current.
-A learner's scores for all items are the sum of the `weights` of the learner's items (times the weight of each, where there are weights).
-`weight_column` is a column or an expression over the columns; without one each pair of person and item counts 1, however often it comes; with one the weights of a pair are added.
-`lambda` holds the weights small: the more people an item has, the larger. At most 16,000 items; some 5 s for 1,700 items and 100,000 interactions.
-Errors: CF001 (lambda, weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
-Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
-$$;
-
-grant execute on function
-  ml._ease_gram(regclass, text, text, text),
-  ml._ease_inverse(vector[], float8),
-  ml._ease_rows(text[], vector[]),
-  ml.ease_train(text, text, text, text, float8)
-to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/ease_train.sql
---! Included ml/functions/_linear_algebra.sql
+--! EndIncluded ml/linear_algebra/rank_one_update.sql
+--! Included ml/linear_algebra/_linear_algebra.sql
 /*
  * Small dense linear algebra in double precision and in exact-enough numeric, for systems of one regression (a few to a few
  * hundred unknowns). The big sums behind them are made by built-in aggregates in generated statements; what arrives here is
@@ -11216,8 +3220,8 @@ grant execute on function
   ml._largest_eigenvalue(float8[]),
   ml._condition_number(float8[], float8[])
 to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_linear_algebra.sql
---! Included ml/functions/_distributions.sql
+--! EndIncluded ml/linear_algebra/_linear_algebra.sql
+--! Included ml/distributions/_distributions.sql
 /*
  * Special functions behind the distribution functions. PostgreSQL has erf from 16 and gamma from 18 only, and this must run
  * on 15; so they are written here, to about fourteen digits, upper tails to full relative accuracy.
@@ -11480,8 +3484,8 @@ grant execute on function
   ml._normal_p_value(float8),
   ml._students_t_p_value(float8, float8)
 to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/_distributions.sql
---! Included ml/functions/normal_cdf.sql
+--! EndIncluded ml/distributions/_distributions.sql
+--! Included ml/distributions/normal_cdf.sql
 create or replace function ml._standard_normal_cdf(z float8)
 returns float8
 language sql
@@ -11531,8 +3535,8 @@ $$;
 
 grant execute on function ml._standard_normal_cdf(float8), ml.normal_cdf(float8, float8, float8)
 to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/normal_cdf.sql
---! Included ml/functions/normal_quantile.sql
+--! EndIncluded ml/distributions/normal_cdf.sql
+--! Included ml/distributions/normal_quantile.sql
 create or replace function ml.normal_quantile(p float8, mean float8 default 0, sd float8 default 1)
 returns float8
 language plpgsql
@@ -11548,8 +3552,8 @@ declare
   v_error float8;
 begin
   if not p > 0 or not p < 1 then
-    raise exception using errcode = 'CF001', message = format('%s is not a probability between 0 and 1', p),
-      hint = 'A quantile exists for 0 < p < 1.';
+    perform common.refuse('CF001', format('%s is not a probability between 0 and 1', p),
+      'A quantile exists for 0 < p < 1.');
   end if;
   if p = 0.5 then
     return mean;
@@ -11571,8 +3575,8 @@ Error CF001 unless 0 < p < 1.
 $$;
 
 grant execute on function ml.normal_quantile(float8, float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/normal_quantile.sql
---! Included ml/functions/students_t_cdf.sql
+--! EndIncluded ml/distributions/normal_quantile.sql
+--! Included ml/distributions/students_t_cdf.sql
 create or replace function ml.students_t_cdf(x float8, nu float8)
 returns float8
 language sql
@@ -11590,8 +3594,8 @@ Student's t distribution function with nu > 0 degrees of freedom (not necessaril
 $$;
 
 grant execute on function ml.students_t_cdf(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/students_t_cdf.sql
---! Included ml/functions/students_t_quantile.sql
+--! EndIncluded ml/distributions/students_t_cdf.sql
+--! Included ml/distributions/students_t_quantile.sql
 create or replace function ml.students_t_quantile(p float8, nu float8)
 returns float8
 language plpgsql
@@ -11610,8 +3614,8 @@ declare
   v_next float8;
 begin
   if not p > 0 or not p < 1 or not nu > 0 then
-    raise exception using errcode = 'CF001', message = format('there is no quantile of Student''s t for p = %s and nu = %s', p, nu),
-      hint = 'Give 0 < p < 1 and nu > 0.';
+    perform common.refuse('CF001', format('there is no quantile of Student''s t for p = %s and nu = %s', p, nu),
+      'Give 0 < p < 1 and nu > 0.');
   end if;
   if p = 0.5 then
     return 0;
@@ -11647,8 +3651,8 @@ Error CF001 unless 0 < p < 1 and nu > 0.
 $$;
 
 grant execute on function ml.students_t_quantile(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/students_t_quantile.sql
---! Included ml/functions/chi_squared_cdf.sql
+--! EndIncluded ml/distributions/students_t_quantile.sql
+--! Included ml/distributions/chi_squared_cdf.sql
 create or replace function ml.chi_squared_cdf(x float8, nu float8)
 returns float8
 language sql
@@ -11663,8 +3667,8 @@ Chi-squared distribution function with nu > 0 degrees of freedom, by the incompl
 $$;
 
 grant execute on function ml.chi_squared_cdf(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/chi_squared_cdf.sql
---! Included ml/functions/fisher_f_cdf.sql
+--! EndIncluded ml/distributions/chi_squared_cdf.sql
+--! Included ml/distributions/fisher_f_cdf.sql
 create or replace function ml.fisher_f_cdf(x float8, df1 float8, df2 float8)
 returns float8
 language sql
@@ -11684,8 +3688,8 @@ Fisher's F distribution function with df1 and df2 degrees of freedom, by the inc
 $$;
 
 grant execute on function ml.fisher_f_cdf(float8, float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/fisher_f_cdf.sql
---! Included ml/functions/_design.sql
+--! EndIncluded ml/distributions/fisher_f_cdf.sql
+--! Included ml/regression/_design.sql
 /*
  * How a regression reads its rows. A design is a jsonb object that ml._design makes once and the statements are made from:
  *
@@ -11716,24 +3720,34 @@ declare
   v_name text := coalesce(substring(message from '"([^"]*)"'), substring(message from 'column ([^ ]+) '));
 begin
   if state = '42703' then
-    raise exception using errcode = 'CF002', message = format('"%s" has no column "%s"', relation, left(v_name, 100)),
-      hint = coalesce(
-        format('Did you mean "%s"?', ml._nearest(v_name, ml._columns(relation))),
-        format('Its columns are %s.', array_to_string(ml._columns(relation), ', '))
-      );
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no column "%s"', relation, left(v_name, 100)),
+      coalesce(
+        format('Did you mean "%s"?', common.nearest_name(v_name, common.columns(relation))),
+        format('Its columns are %s.', array_to_string(common.columns(relation), ', '))
+      )
+    );
   elsif state = '42501' then
-    raise exception using errcode = 'CF005', message = format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
-      hint = 'Ask its owner for select.';
+    perform common.refuse(
+      'CF005',
+      format('role "%s" may not read "%s": %s', current_user, relation, left(message, 100)),
+      'Ask its owner for select.'
+    );
   elsif state in ('22003', '22P02') and message ~* 'overflow|underflow|out of range' then
-    raise exception using errcode = 'CF007',
-      message = format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
-      hint = 'Use other units, so that the columns lie between 1e-100 and 1e100.';
+    perform common.refuse(
+      'CF007',
+      format('the values of "%s" are too large or too small to be squared: %s', relation, left(message, 100)),
+      'Use other units, so that the columns lie between 1e-100 and 1e100.'
+    );
   elsif left(state, 2) in ('22', '42', '0A', '54', '34') then
-    raise exception using errcode = 'CF001',
-      message = format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
-      hint = 'Give columns, or one SQL expression over the columns of one row.';
+    perform common.refuse(
+      'CF001',
+      format('the expressions can not be evaluated over "%s": %s', relation, left(message, 100)),
+      'Give columns, or one SQL expression over the columns of one row.'
+    );
   end if;
-  raise exception using errcode = left(state, 5), message = left(message, 300);
+  perform common.refuse(left(state, 5), left(message, 300));
 end;
 $$;
 
@@ -11781,10 +3795,10 @@ language plpgsql
 as $$
 declare
   v_numbers constant regtype[] := '{boolean, smallint, integer, bigint, real, double precision, numeric}';
-  v_relation constant regclass := ml._relation(source_table);
+  v_relation constant regclass := common.relation(source_table);
   v_alias constant text := (select quote_ident(relname) from pg_catalog.pg_class where oid = v_relation);
-  v_groups constant text[] := ml._column_list(v_relation, grouping_cols, 'grouping columns');
-  v_y_type constant regtype := ml._expression(dependent_varname, v_relation, 'dependent variable');
+  v_groups constant text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_y_type constant regtype := common.expression_type(dependent_varname, v_relation, 'dependent variable');
   v_inside constant text := substring(btrim(independent_varname, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');
   v_elements text[];
   v_element text;
@@ -11794,32 +3808,36 @@ declare
   v_array text;
   v_width integer;
 begin
-  if cardinality(ml._split(dependent_varname)) > 1 then
-    raise exception using errcode = 'CF001',
-      message = format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
-      hint = 'Name one column, or one expression.';
+  if cardinality(common.split_expressions(dependent_varname)) > 1 then
+    perform common.refuse(
+      'CF001',
+      format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
+      'Name one column, or one expression.'
+    );
   end if;
-  perform ml._numeric_expression(dependent_varname, v_relation, 'dependent variable');
+  perform common.numeric_expression(dependent_varname, v_relation, 'dependent variable');
   -- array[a, b + c] is taken apart, so that the sums are over plain expressions and no array is built a million times;
   -- array[a] || array[b] only looks like one, which its brackets give away
   begin
-    v_elements := ml._split(v_inside);
+    v_elements := common.split_expressions(v_inside);
   exception when sqlstate 'CF001' then
     v_elements := null;
   end;
   if v_elements is not null then
     foreach v_element in array v_elements loop
-      perform ml._numeric_expression(v_element, v_relation, 'independent variable');
-      v_types := v_types || ml._expression(v_element, v_relation, 'independent variable');
+      perform common.numeric_expression(v_element, v_relation, 'independent variable');
+      v_types := v_types || common.expression_type(v_element, v_relation, 'independent variable');
     end loop;
     v_width := cardinality(v_elements);
   else
-    if cardinality(ml._split(independent_varname)) > 1 then
-      raise exception using errcode = 'CF001',
-        message = format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
-        hint = format('Write array[%s].', left(independent_varname, 100));
+    if cardinality(common.split_expressions(independent_varname)) > 1 then
+      perform common.refuse(
+        'CF001',
+        format('the independent variable "%s" is a list, an array is due', left(independent_varname, 100)),
+        format('Write array[%s].', left(independent_varname, 100))
+      );
     end if;
-    v_x_type := ml._expression(independent_varname, v_relation, 'independent variable');
+    v_x_type := common.expression_type(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
       return ml._design(source_table, dependent_varname, format('array[%s]', independent_varname), grouping_cols);
     end if;
@@ -11829,9 +3847,15 @@ begin
     left join pg_catalog.pg_type as element on element.oid = type.typelem and type.typcategory = 'A'
     where type.oid = v_x_type;
     if v_element_type is null or v_element_type <> all (v_numbers) or v_element_type = 'boolean'::regtype then
-      raise exception using errcode = 'CF001',
-        message = format('independent variable: "%s" is of type %s, an array of numbers is due', left(independent_varname, 100), v_x_type),
-        hint = 'Write array[1, x1, x2], or name a column of type float8[].';
+      perform common.refuse(
+        'CF001',
+        format(
+          'independent variable: "%s" is of type %s, an array of numbers is due',
+          left(independent_varname, 100),
+          v_x_type
+        ),
+        'Write array[1, x1, x2], or name a column of type float8[].'
+      );
     end if;
     v_array := format('((%s)::%s[])', independent_varname, v_element_type);
     v_types := array[v_element_type];
@@ -11846,13 +3870,13 @@ begin
       ) as probe
     );
     if v_width is null then
-      raise exception using errcode = 'CF004', message = format('"%s" has no row with an independent variable', v_relation),
-        hint = 'Train on a table with rows.';
+      perform common.refuse('CF004', format('"%s" has no row with an independent variable', v_relation),
+        'Train on a table with rows.');
     end if;
   end if;
   if v_width > 250 or v_width = 0 then
-    raise exception using errcode = 'CF008', message = format('%s independent variables; 1 to 250 can be fitted', v_width),
-      hint = 'Choose some, or project them first with ml.pca_train.';
+    perform common.refuse('CF008', format('%s independent variables; 1 to 250 can be fitted', v_width),
+      'Choose some, or project them first with ml.pca_train.');
   end if;
 
   return ml._standardized(jsonb_build_object(
@@ -12146,13 +4170,15 @@ begin
       v_relation
     ) as found
   );
-  raise exception using errcode = 'CF001',
-    message = case
+  perform common.refuse(
+    'CF001',
+    case
       when v_row is null then format('a sum over "%s" is not finite', v_relation)
       when v_row ~ 'instead of' then format('row (%s) of "%s"', v_row, v_relation)
       else format('row (%s) of "%s" holds NaN or infinity', v_row, v_relation)
     end,
-    hint = 'Only finite numbers can be fitted; make the others null to have their rows skipped.';
+    'Only finite numbers can be fitted; make the others null to have their rows skipped.'
+  );
 end;
 $$;
 
@@ -12279,14 +4305,17 @@ begin
   end if;
   execute format(
     'create table %s as select %s from jsonb_to_record(%L) as summary (%s)',
-    ml._suffixed(out_table, '_summary'),
+    common.companion_table(out_table, '_summary'),
     (select string_agg(quote_ident(split_part(btrim(part), ' ', 1)), ', ' order by position)
       from unnest(string_to_array(summary_columns, ',')) with ordinality as column_definition (part, position)),
     summary, summary_columns
   );
 exception when duplicate_column or ambiguous_column then
-  raise exception using errcode = 'CF001', message = format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
-    hint = format('Rename it in a view; the output columns are %s.', left(v_names, 500));
+  perform common.refuse(
+    'CF001',
+    format('a grouping column of "%s" has the name of an output column', left(design ->> 'relation', 100)),
+    format('Rename it in a view; the output columns are %s.', left(v_names, 500))
+  );
 end;
 $$;
 
@@ -12311,8 +4340,8 @@ grant execute on function
   ml._label(jsonb, integer),
   ml._publish(text, jsonb, text, jsonb, jsonb, text)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/_design.sql
---! Included ml/functions/_least_squares.sql
+--! EndIncluded ml/regression/_design.sql
+--! Included ml/regression/_least_squares.sql
 /*
  * Least squares from sums, twice: in double precision, which says whether it can be trusted, and in numeric, which always can.
  * Both get their sums in one order: the sum of y and of each active column, then the upper triangle of the sums of products
@@ -12781,8 +4810,8 @@ grant execute on function
   ml._least_squares(bigint, float8[], jsonb),
   ml._least_squares_numeric(bigint, numeric[], jsonb)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/_least_squares.sql
---! Included ml/functions/linregr_train.sql
+--! EndIncluded ml/regression/_least_squares.sql
+--! Included ml/regression/linregr_train.sql
 /*
  * One scan sums everything that ordinary least squares needs; the rest is k x k algebra. Where the correlations of the
  * columns, or a fit that is nearly perfect, would leave fewer than ten digits of a double, the sums are taken once more in
@@ -12923,14 +4952,18 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    raise exception using errcode = 'CF004', message = format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
-      hint = 'A model needs at least as many rows without nulls as it has columns.';
+    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
+      'A model needs at least as many rows without nulls as it has columns.');
   elsif failure ~ 'one class only|of the . categories' then
-    raise exception using errcode = 'CF004', message = format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
-      hint = 'Both classes must occur among the rows without nulls.';
+    perform common.refuse('CF004', format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
+      'Both classes must occur among the rows without nulls.');
   end if;
-  raise exception using errcode = 'CF007', message = format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
-    hint = 'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or ml.ridge_train.';
+  perform common.refuse(
+    'CF007',
+    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
+    'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small '
+      || 'lambda_value, or ml.ridge_train.'
+  );
 end;
 $$;
 
@@ -13060,7 +5093,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width integer := (v_design ->> 'width')::int;
   v_result jsonb[] := '{}';
@@ -13107,8 +5140,8 @@ begin
     );
   end loop;
   if v_result = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(v_design ->> 'relation', 100)),
-      hint = 'Train on a table with rows.';
+    perform common.refuse('CF004', format('"%s" has no rows', left(v_design ->> 'relation', 100)),
+      'Train on a table with rows.');
   elsif v_fits = '{}' then
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
   end if;
@@ -13235,8 +5268,8 @@ grant execute on function
   ml._breusch_pagan(jsonb, jsonb),
   ml.linregr_train(text, text, text, text, text, boolean)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/linregr_train.sql
---! Included ml/functions/linregr_predict.sql
+--! EndIncluded ml/regression/linregr_train.sql
+--! Included ml/regression/linregr_predict.sql
 create or replace function ml.linregr_predict(coef float8[], col_ind float8[])
 returns float8
 language plpgsql
@@ -13249,9 +5282,11 @@ declare
   v_sum float8 := 0;
 begin
   if cardinality(coef) <> cardinality(col_ind) then
-    raise exception using errcode = 'CF001',
-      message = format('%s coefficients, but %s independent variables', cardinality(coef), cardinality(col_ind)),
-      hint = 'Give the same array as in training, the constant 1 included.';
+    perform common.refuse(
+      'CF001',
+      format('%s coefficients, but %s independent variables', cardinality(coef), cardinality(col_ind)),
+      'Give the same array as in training, the constant 1 included.'
+    );
   end if;
   for i in 1..cardinality(coef) loop
     v_sum := v_sum + coef[i] * col_ind[i];
@@ -13266,8 +5301,8 @@ Null when either is null or holds a null. Error CF001 when their lengths differ.
 $$;
 
 grant execute on function ml.linregr_predict(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/linregr_predict.sql
---! Included ml/functions/_glm.sql
+--! EndIncluded ml/regression/linregr_predict.sql
+--! Included ml/regression/_glm.sql
 /*
  * Fisher scoring (iteratively reweighted least squares) for generalized linear models. Each iteration is one generated
  * statement of built-in sums, in parallel where the table is large, for all groups at once; groups that are done drop out.
@@ -13633,8 +5668,8 @@ begin
     end loop;
   end loop;
   if keys = '{}' then
-    raise exception using errcode = 'CF004', message = format('"%s" has no rows', left(design ->> 'relation', 100)),
-      hint = 'Train on a table with rows.';
+    perform common.refuse('CF004', format('"%s" has no rows', left(design ->> 'relation', 100)),
+      'Train on a table with rows.');
   end if;
 
   for place in 1..v_width loop
@@ -13736,18 +5771,28 @@ begin
     if v_first.row_counts[g] = 0 then
       v_failure[g] := 'no row without a null';
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
-      raise exception using errcode = 'CF001',
-        message = format(
+      perform common.refuse(
+        'CF001',
+        format(
           'the dependent variable "%s" holds %s, a class is 0 or 1',
-          left(design ->> 'y', 100), case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+          left(design ->> 'y', 100),
+          case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
         ),
-        hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
     elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0 or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, which family %s can not have', left(design ->> 'y', 100), v_first.sums[4 * g - 2], left(family, 100)),
-        hint = case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end;
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, which family %s can not have',
+          left(design ->> 'y', 100),
+          v_first.sums[4 * g - 2],
+          left(family, 100)
+        ),
+        case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end
+      );
     elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
       v_failure[g] := 'every count is 0, so it holds one class only';
     elsif v_first.row_counts[g] < v_width then
@@ -13756,9 +5801,11 @@ begin
     v_done[g] := v_failure[g] is not null;
   end loop;
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
-    raise exception using errcode = 'CF001',
-      message = format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
-      hint = 'Use link=identity.';
+    perform common.refuse(
+      'CF001',
+      format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
+      'Use link=identity.'
+    );
   end if;
 
   -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own value.
@@ -13954,8 +6001,8 @@ grant execute on function
   ml._glm_fits(jsonb, text, text, integer, float8),
   ml._separation(jsonb, integer)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/_glm.sql
---! Included ml/functions/logregr_predict_prob.sql
+--! EndIncluded ml/regression/_glm.sql
+--! Included ml/regression/logregr_predict_prob.sql
 create or replace function ml.logregr_predict_prob(coef float8[], ind_var float8[])
 returns float8
 language plpgsql
@@ -13981,8 +6028,8 @@ Null when either is null or holds a null. Error CF001 when their lengths differ.
 $$;
 
 grant execute on function ml.logregr_predict_prob(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/logregr_predict_prob.sql
---! Included ml/functions/logregr_predict.sql
+--! EndIncluded ml/regression/logregr_predict_prob.sql
+--! Included ml/regression/logregr_predict.sql
 create or replace function ml.logregr_predict(coef float8[], ind_var float8[])
 returns boolean
 language sql
@@ -13997,8 +6044,8 @@ Class by a logistic model: whether class 1 (true) is more probable than not. As 
 $$;
 
 grant execute on function ml.logregr_predict(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/logregr_predict.sql
---! Included ml/functions/logregr_train.sql
+--! EndIncluded ml/regression/logregr_predict.sql
+--! Included ml/regression/logregr_train.sql
 create or replace function ml.logregr_train(
   source_table text,
   out_table text,
@@ -14018,7 +6065,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_result jsonb[] := '{}';
   v_rows bigint := 0;
@@ -14030,8 +6077,8 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   for v_fit in select * from ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance) loop
@@ -14119,11 +6166,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if max_iter is null or max_iter < 1 then
-    raise exception using errcode = 'CF001', message = format('max_iter is %s', coalesce(max_iter::text, 'null')),
-      hint = 'Give 1 or more.';
+    perform common.refuse('CF001', format('max_iter is %s', coalesce(max_iter::text, 'null')), 'Give 1 or more.');
   elsif tolerance is null or not tolerance >= 0 or tolerance = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('tolerance is %s', coalesce(tolerance::text, 'null')),
-      hint = 'Give 0 or more, such as 0.0001.';
+    perform common.refuse('CF001', format('tolerance is %s', coalesce(tolerance::text, 'null')),
+      'Give 0 or more, such as 0.0001.');
   end if;
 end;
 $$;
@@ -14134,8 +6180,8 @@ grant execute on function
   ml._check_iteration(integer, float8),
   ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/logregr_train.sql
---! Included ml/functions/glm.sql
+--! EndIncluded ml/regression/logregr_train.sql
+--! Included ml/regression/glm.sql
 create or replace function ml._options(options text, allowed text[], what text)
 returns jsonb
 language plpgsql
@@ -14147,14 +6193,17 @@ declare
   v_option text;
   v_name text;
 begin
-  foreach v_option in array coalesce(ml._split(nullif(btrim(options), '')), '{}') loop
+  foreach v_option in array coalesce(common.split_expressions(nullif(btrim(options), '')), '{}') loop
     v_name := lower(btrim(split_part(v_option, '=', 1)));
     if position('=' in v_option) = 0 or v_name <> all (allowed) then
-      raise exception using errcode = 'CF001', message = format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
-        hint = coalesce(
-          format('Did you mean "%s"?', ml._nearest(v_name, allowed)),
+      perform common.refuse(
+        'CF001',
+        format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
+        coalesce(
+          format('Did you mean "%s"?', common.nearest_name(v_name, allowed)),
           format('Give name=value pairs with commas between; the names are %s.', array_to_string(allowed, ', '))
-        );
+        )
+      );
     end if;
     v_result := v_result || jsonb_build_object(v_name, btrim(substr(v_option, position('=' in v_option) + 1), ' "'''));
   end loop;
@@ -14184,8 +6233,8 @@ begin
     null;
   end;
   if v_value is null or not v_value between smallest and largest then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), options ->> name),
-      hint = format('Give a number from %s to %s.', smallest, largest);
+    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), options ->> name),
+      format('Give a number from %s to %s.', smallest, largest));
   end if;
   return v_value;
 end;
@@ -14299,7 +6348,7 @@ declare
     "gaussian": ["identity", "log", "inverse"], "binomial": ["logit", "probit"], "poisson": ["log", "identity", "sqrt"],
     "gamma": ["inverse", "identity", "log"], "inverse_gaussian": ["sqr_inverse", "log", "identity", "inverse"]
   }';
-  v_output text := ml._output(model_table, array['_summary']);
+  v_output text := common.output_table(model_table, array['_summary']);
   v_family_params constant jsonb := ml._options(family_params, '{family, link}', 'family_params');
   v_options constant jsonb := ml._options(optim_params, '{max_iter, optimizer, tolerance}', 'optim_params');
   v_family constant text := lower(v_family_params ->> 'family');
@@ -14321,15 +6370,20 @@ declare
   v_likelihood float8;
 begin
   if v_family is null or not v_links ? v_family then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', coalesce(v_family, '')),
-      hint = 'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.';
+    perform common.refuse('CF001', format('there is no family "%s"', coalesce(v_family, '')),
+      'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.');
   elsif not v_links -> v_family ? v_link then
-    raise exception using errcode = 'CF001', message = format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
-      hint = format('Its links are %s.', (select string_agg(name, ', ')
-        from jsonb_array_elements_text(v_links -> v_family) as name));
+    perform common.refuse(
+      'CF001',
+      format('family %s has no link "%s"', left(v_family, 100), left(v_link, 100)),
+      format(
+        'Its links are %s.',
+        (select string_agg(name, ', ') from jsonb_array_elements_text(v_links -> v_family) as name)
+      )
+    );
   elsif coalesce(lower(v_options ->> 'optimizer'), 'irls') <> 'irls' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use irls.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use irls.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);
   v_width := (v_design ->> 'width')::int;
@@ -14435,8 +6489,8 @@ grant execute on function
   ml._glm_constants(jsonb, text),
   ml.glm(text, text, text, text, text, text, text, boolean)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/glm.sql
---! Included ml/functions/glm_predict.sql
+--! EndIncluded ml/regression/glm.sql
+--! Included ml/regression/glm_predict.sql
 create or replace function ml.glm_predict(coef float8[], col_ind_var float8[], link text)
 returns float8
 language plpgsql
@@ -14457,8 +6511,8 @@ begin
     when 'sqr_inverse' then return case when v_eta > 0 then 1 / sqrt(v_eta) end;
     when 'sqrt' then return v_eta * v_eta;
     else
-      raise exception using errcode = 'CF001', message = format('there is no link "%s"', left(link, 100)),
-        hint = 'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.';
+      perform common.refuse('CF001', format('there is no link "%s"', left(link, 100)),
+        'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.');
   end case;
 end;
 $$;
@@ -14469,8 +6523,8 @@ Null when an argument is null or holds a null, or outside the link's range. Erro
 $$;
 
 grant execute on function ml.glm_predict(float8[], float8[], text) to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/glm_predict.sql
---! Included ml/functions/elastic_net_train.sql
+--! EndIncluded ml/regression/glm_predict.sql
+--! Included ml/regression/elastic_net_train.sql
 /*
  * Penalised regression on sums: the columns' Gram matrix is made by one scan (gaussian) or one a Newton step (binomial), and
  * coordinate descent runs on the k x k matrix alone, so that a whole path of lambdas costs what one does.
@@ -14594,9 +6648,11 @@ begin
       v_failure[g] := 'no row without a null';
       continue;
     elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
-        hint = 'Give a boolean, 0 and 1, or an expression such as score >= 50.';
+      perform common.refuse(
+        'CF001',
+        format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
       continue;
@@ -14767,27 +6823,27 @@ create or replace function ml._elastic_net_design(
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := ml._relation(tbl_source);
-  v_excluded constant text[] := ml._column_list(v_relation, excluded, 'excluded columns');
-  v_groups constant text[] := ml._column_list(v_relation, grouping_col, 'grouping columns');
+  v_relation constant regclass := common.relation(tbl_source);
+  v_excluded constant text[] := common.column_names(v_relation, excluded, 'excluded columns');
+  v_groups constant text[] := common.column_names(v_relation, grouping_col, 'grouping columns');
   v_inside text;
 begin
   if btrim(col_ind_var) = '*' then
     features := array(
       select quote_ident(name)
-      from unnest(ml._columns(v_relation)) with ordinality as list (name, nth)
+      from unnest(common.columns(v_relation)) with ordinality as list (name, nth)
       where quote_ident(name) <> all (v_excluded || v_groups) and quote_ident(name) <> btrim(col_dep_var) and name <> btrim(col_dep_var)
       order by nth
     );
     if features = '{}' then
-      raise exception using errcode = 'CF001', message = format('"%s" has no other column', left(tbl_source, 100)),
-        hint = 'Name the independent variables.';
+      perform common.refuse('CF001', format('"%s" has no other column', left(tbl_source, 100)),
+        'Name the independent variables.');
     end if;
   else
-    perform ml._expression(col_ind_var, v_relation, 'independent variable');
+    perform common.expression_type(col_ind_var, v_relation, 'independent variable');
     v_inside := substring(btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');
     begin
-      features := ml._split(v_inside);
+      features := common.split_expressions(v_inside);
     exception when sqlstate 'CF001' then
       features := null;
     end;
@@ -14831,7 +6887,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(tbl_result, array['_summary']);
+  v_output text := common.output_table(tbl_result, array['_summary']);
   v_options jsonb := ml._options(optimizer_params, '{n_folds, n_lambdas, lambda_value, alpha, validation_result, warmup, max_iter, tolerance}', 'optimizer_params');
   v_folds constant integer := ml._number(v_options, 'n_folds', 0, 0, 100);
   v_family constant text := case lower(regress_family) when 'gaussian' then 'gaussian' when 'linear' then 'gaussian' when 'binomial' then 'binomial' when 'logistic' then 'binomial' end;
@@ -14848,29 +6904,27 @@ declare
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
-    raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)),
-      hint = 'Give gaussian (or linear), or binomial (or logistic).';
+    perform common.refuse('CF001', format('there is no family "%s"', left(regress_family, 100)),
+      'Give gaussian (or linear), or binomial (or logistic).');
   elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.');
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
-    raise exception using errcode = 'CF001', message = format('alpha is %s', coalesce(alpha::text, 'null')),
-      hint = 'Give 0 (ridge) to 1 (lasso).';
+    perform common.refuse('CF001', format('alpha is %s', coalesce(alpha::text, 'null')),
+      'Give 0 (ridge) to 1 (lasso).');
   elsif v_folds = 0 and (lambda_value is null or not lambda_value >= 0 or lambda_value = 'Infinity') then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda_value::text, 'null')),
-      hint = 'Give 0 or more.';
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda_value::text, 'null')), 'Give 0 or more.');
   elsif v_folds = 1 then
-    raise exception using errcode = 'CF001', message = 'n_folds is 1', hint = 'Give 2 or more folds, or none for a given lambda.';
+    perform common.refuse('CF001', 'n_folds is 1', 'Give 2 or more folds, or none for a given lambda.');
   end if;
   v_made := ml._elastic_net_design(tbl_source, col_dep_var, col_ind_var, grouping_col, excluded);
 
   if v_folds > 1 then
     if grouping_col is not null then
-      raise exception using errcode = 'CF001', message = 'cross-validation can not be grouped',
-        hint = 'Train each group on a view of its own.';
+      perform common.refuse('CF001', 'cross-validation can not be grouped', 'Train each group on a view of its own.');
     end if;
     if v_options ->> 'validation_result' is not null then
-      v_validation := ml._output(v_options ->> 'validation_result');
+      v_validation := common.output_table(v_options ->> 'validation_result');
     end if;
     v_chosen := ml._elastic_net_cross_validation(
       v_made.design, v_family,
@@ -14965,8 +7019,8 @@ begin
   end;
   if v_values is null or v_values = '{}' or exists (select
     from unnest(v_values) as value where value is null or not value between smallest and largest) then
-    raise exception using errcode = 'CF001', message = format('%s is "%s"', left(name, 100), left(list, 100)),
-      hint = format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest);
+    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), left(list, 100)),
+      format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest));
   end if;
   return v_values;
 end;
@@ -15107,8 +7161,8 @@ grant execute on function
   ml._elastic_net_top(jsonb, text, float8, boolean),
   ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/elastic_net_train.sql
---! Included ml/functions/elastic_net_gaussian_predict.sql
+--! EndIncluded ml/regression/elastic_net_train.sql
+--! Included ml/regression/elastic_net_gaussian_predict.sql
 create or replace function ml.elastic_net_gaussian_predict(coefficients float8[], intercept float8, ind_var float8[])
 returns float8
 language sql
@@ -15125,8 +7179,8 @@ $$;
 
 grant execute on function ml.elastic_net_gaussian_predict(float8[], float8, float8[])
 to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/elastic_net_gaussian_predict.sql
---! Included ml/functions/elastic_net_binomial_prob.sql
+--! EndIncluded ml/regression/elastic_net_gaussian_predict.sql
+--! Included ml/regression/elastic_net_binomial_prob.sql
 create or replace function ml.elastic_net_binomial_prob(coefficients float8[], intercept float8, ind_var float8[])
 returns float8
 language sql
@@ -15144,8 +7198,8 @@ $$;
 
 grant execute on function ml.elastic_net_binomial_prob(float8[], float8, float8[])
 to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/elastic_net_binomial_prob.sql
---! Included ml/functions/elastic_net_predict.sql
+--! EndIncluded ml/regression/elastic_net_binomial_prob.sql
+--! Included ml/regression/elastic_net_predict.sql
 create or replace function ml.elastic_net_predict(regress_family text, coefficients float8[], intercept float8, ind_var float8[])
 returns float8
 language plpgsql
@@ -15159,7 +7213,8 @@ begin
     when 'gaussian', 'linear' then return ml.elastic_net_gaussian_predict(coefficients, intercept, ind_var);
     when 'binomial', 'logistic' then return (ml.elastic_net_binomial_prob(coefficients, intercept, ind_var) > 0.5)::int;
     else
-      raise exception using errcode = 'CF001', message = format('there is no family "%s"', left(regress_family, 100)), hint = 'Give gaussian or binomial.';
+      perform common.refuse('CF001', format('there is no family "%s"', left(regress_family, 100)),
+        'Give gaussian or binomial.');
   end case;
 end;
 $$;
@@ -15172,8 +7227,8 @@ $$;
 
 grant execute on function ml.elastic_net_predict(text, float8[], float8, float8[])
 to insights_reader, insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/elastic_net_predict.sql
---! Included ml/functions/ridge_train.sql
+--! EndIncluded ml/regression/elastic_net_predict.sql
+--! Included ml/regression/ridge_train.sql
 create or replace function ml.ridge_train(
   source_table text,
   out_table text,
@@ -15190,7 +7245,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_first record;
   v_intercept integer;
@@ -15215,8 +7270,7 @@ declare
   v_result jsonb[] := '{}';
 begin
   if lambda is null or not lambda >= 0 or lambda = 'Infinity' then
-    raise exception using errcode = 'CF001', message = format('lambda is %s', coalesce(lambda::text, 'null')),
-      hint = 'Give 0 or more.';
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda::text, 'null')), 'Give 0 or more.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_first := ml._settled(v_design);
@@ -15331,8 +7385,8 @@ Source: Hoerl and Kennard, Technometrics 12, 1970.
 $$;
 
 grant execute on function ml.ridge_train(text, text, text, text, float8, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/ridge_train.sql
---! Included ml/functions/_sandwich.sql
+--! EndIncluded ml/regression/ridge_train.sql
+--! Included ml/regression/_sandwich.sql
 /*
  * Standard errors that hold when rows differ in spread (Huber and White) or belong together (clusters): bread, meat, bread.
  * One more scan at the fitted coefficients gives both.
@@ -15357,7 +7411,7 @@ declare
   v_family constant text := case when v_linear then 'gaussian' else 'binomial' end;
   v_link constant text := case when v_linear then 'identity' else 'logit' end;
   v_clustered constant boolean := method like 'clustered%';
-  v_output text := ml._output(out_table, array['_summary']);
+  v_output text := common.output_table(out_table, array['_summary']);
   v_design jsonb;
   v_settled jsonb;
   v_width integer;
@@ -15390,10 +7444,10 @@ begin
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
-      raise exception using errcode = 'CF001', message = 'no cluster column is named',
-        hint = 'Name the columns whose values make a cluster, such as ''course_id''.';
+      perform common.refuse('CF001', 'no cluster column is named',
+        'Name the columns whose values make a cluster, such as ''course_id''.');
     end if;
-    v_design := v_design || jsonb_build_object('clusters', to_jsonb(ml._column_list((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
+    v_design := v_design || jsonb_build_object('clusters', to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
   end if;
   for v_fit in select * from ml._glm_fits(v_design - 'clusters', v_family, v_link, max_iter, tolerance) loop
     v_rows := v_rows + v_fit.row_count;
@@ -15547,8 +7601,8 @@ $$;
 
 grant execute on function ml._sandwich(text, text, text, text, text, text, text, integer, float8)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/_sandwich.sql
---! Included ml/functions/robust_variance_linregr.sql
+--! EndIncluded ml/regression/_sandwich.sql
+--! Included ml/regression/robust_variance_linregr.sql
 create or replace function ml.robust_variance_linregr(
   source_table text,
   out_table text,
@@ -15578,8 +7632,8 @@ Errors: as ml.linregr_train.
 $$;
 
 grant execute on function ml.robust_variance_linregr(text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/robust_variance_linregr.sql
---! Included ml/functions/robust_variance_logregr.sql
+--! EndIncluded ml/regression/robust_variance_linregr.sql
+--! Included ml/regression/robust_variance_logregr.sql
 create or replace function ml.robust_variance_logregr(
   source_table text,
   out_table text,
@@ -15600,8 +7654,8 @@ set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'Use irls (the same as newton).';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton).');
   end if;
   perform ml._sandwich('robust_variance_logregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance);
 end;
@@ -15617,8 +7671,8 @@ Errors: as ml.logregr_train.
 $$;
 
 grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;
---! EndIncluded ml/functions/robust_variance_logregr.sql
---! Included ml/functions/clustered_variance_linregr.sql
+--! EndIncluded ml/regression/robust_variance_logregr.sql
+--! Included ml/regression/clustered_variance_linregr.sql
 create or replace function ml.clustered_variance_linregr(
   source_table text,
   out_table text,
@@ -15650,8 +7704,8 @@ Errors: as ml.linregr_train.
 $$;
 
 grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text) to insights_admin, insights_worker;
---! EndIncluded ml/functions/clustered_variance_linregr.sql
---! Included ml/functions/clustered_variance_logregr.sql
+--! EndIncluded ml/regression/clustered_variance_linregr.sql
+--! Included ml/regression/clustered_variance_logregr.sql
 create or replace function ml.clustered_variance_logregr(
   source_table text,
   out_table text,
@@ -15673,8 +7727,8 @@ set extra_float_digits to 1
 as $$
 begin
   if lower(optimizer) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(optimizer, 100)),
-      hint = 'Use irls (the same as newton).';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton).');
   end if;
   perform ml._sandwich('clustered_variance_logregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance);
 end;
@@ -15689,8 +7743,8 @@ Errors: as ml.logregr_train.
 $$;
 
 grant execute on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;
---! EndIncluded ml/functions/clustered_variance_logregr.sql
---! Included ml/functions/mlogregr_train.sql
+--! EndIncluded ml/regression/clustered_variance_logregr.sql
+--! Included ml/regression/mlogregr_train.sql
 create or replace function ml._multinomial_statement(
   design jsonb,
   categories integer[],
@@ -15840,32 +7894,41 @@ begin
     order by part.sums[1]
   loop
     if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
-      raise exception using errcode = 'CF001',
-        message = format('the dependent variable "%s" holds %s, a category is a whole number', left(design ->> 'y', 100), v_part.category),
-        hint = 'Number the categories 0, 1, 2, …';
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, a category is a whole number',
+          left(design ->> 'y', 100),
+          v_part.category
+        ),
+        'Number the categories 0, 1, 2, …'
+      );
     end if;
     if not v_part.category::integer = any (v_found) then
       v_found := v_found || v_part.category::integer;
       if cardinality(v_found) > 100 then
-        raise exception using errcode = 'CF008',
-          message = format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
-          hint = 'Join rare categories, or use a regression for numbers.';
+        perform common.refuse(
+          'CF008',
+          format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
+          'Join rare categories, or use a regression for numbers.'
+        );
       end if;
     end if;
     v_present := v_present || jsonb_build_object(v_part.key, coalesce((v_present ->> v_part.key)::int, 0) + 1);
   end loop;
   if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
-    raise exception using errcode = 'CF002',
-      message = format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
-      hint = format('Its categories are %s.', array_to_string(v_found, ', '));
+    perform common.refuse(
+      'CF002',
+      format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
+      format('Its categories are %s.', array_to_string(v_found, ', '))
+    );
   end if;
   v_categories := array_remove(v_found, ref_category);
   v_count := cardinality(v_categories);
   v_all := v_size * v_count;
   if v_all > 120 then
-    raise exception using errcode = 'CF008',
-      message = format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
-      hint = 'At most 120 can be fitted; join rare categories.';
+    perform common.refuse('CF008', format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
+      'At most 120 can be fitted; join rare categories.');
   end if;
   for g in 1..v_groups loop
     v_failure[g] := coalesce(v_failure[g], case
@@ -16003,7 +8066,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(output_table, array['_summary']);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_options constant jsonb := ml._options(optimizer_params, '{max_iter, max_num_iterations, optimizer, precision, tolerance}', 'optimizer_params');
   v_max_iter constant integer := ml._number(v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1);
@@ -16030,8 +8093,8 @@ declare
   v_coefs jsonb;
 begin
   if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use irls (the same as newton).';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use irls (the same as newton).');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width := (v_design ->> 'width')::int;
@@ -16201,8 +8264,8 @@ grant execute on function
   ml._transformed(float8[], jsonb),
   ml.mlogregr_train(text, text, text, text, integer, text, text)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/mlogregr_train.sql
---! Included ml/functions/mlogregr_predict.sql
+--! EndIncluded ml/regression/mlogregr_train.sql
+--! Included ml/regression/mlogregr_predict.sql
 create or replace function ml._softmax(logits float8[])
 returns float8[]
 language plpgsql
@@ -16247,10 +8310,10 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model constant regclass := ml._relation(model_table);
-  v_data constant regclass := ml._relation(new_data_table);
-  v_id constant text := ml._column(v_data, id_col_name, 'id column');
-  v_output constant text := ml._output(output_table);
+  v_model constant regclass := common.relation(model_table);
+  v_data constant regclass := common.relation(new_data_table);
+  v_id constant text := common.column_name(v_data, id_col_name, 'id column');
+  v_output constant text := common.output_table(output_table);
   v_kind constant text := lower(coalesce(type, 'response'));
   v_x text;
   v_categories integer[];
@@ -16258,8 +8321,8 @@ declare
   v_logits text;
 begin
   if v_kind not in ('response', 'prob') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(type, 100)),
-      hint = 'Give response for the category, or prob for a probability of each.';
+    perform common.refuse('CF001', format('there is no type "%s"', left(type, 100)),
+      'Give response for the category, or prob for a probability of each.');
   end if;
   begin
     execute format(
@@ -16271,7 +8334,7 @@ begin
       from %s
       where coef is not null
       $statement$,
-      ml._relation((
+      common.relation((
         select format('%I.%I', namespace.nspname, class.relname || '_summary')
         from pg_catalog.pg_class as class
         join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -16280,14 +8343,14 @@ begin
       v_model
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
-      hint = 'Name its output table.';
+    perform common.refuse('CF001', format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
+      'Name its output table.');
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
-    raise exception using errcode = 'CF001', message = format('"%s" holds one model a group', left(model_table, 100)),
-      hint = 'Put the rows of one group into a view of its own, and predict with that.';
+    perform common.refuse('CF001', format('"%s" holds one model a group', left(model_table, 100)),
+      'Put the rows of one group into a view of its own, and predict with that.');
   end if;
-  perform ml._expression(v_x, v_data, 'independent variable');
+  perform common.expression_type(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
     select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
     from jsonb_array_elements(v_coefs) with ordinality as list (coef, nth)
@@ -16318,8 +8381,8 @@ $$;
 
 grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/mlogregr_predict.sql
---! Included ml/functions/coxph_train.sql
+--! EndIncluded ml/regression/mlogregr_predict.sql
+--! Included ml/regression/coxph_train.sql
 /*
  * The partial likelihood needs, at each time of an event, sums over all rows still at risk: running sums backwards in time.
  * So an iteration is one statement: sums by time (in parallel), window sums over the times, sums over those.
@@ -16425,7 +8488,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_output text := ml._output(output_table, array['_summary']);
+  v_output text := common.output_table(output_table, array['_summary']);
   v_options constant jsonb := ml._options(optimizer_params, '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}', 'optimizer_params');
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
@@ -16459,19 +8522,19 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    raise exception using errcode = 'CF001', message = format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
-      hint = 'Give ties=breslow or ties=efron.';
+    perform common.refuse('CF001', format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
+      'Give ties=breslow or ties=efron.');
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
-    raise exception using errcode = 'CF001', message = format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
-      hint = 'Use newton.';
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use newton.');
   end if;
   -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
   v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
-  if ml._expression(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
+  if common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
-    raise exception using errcode = 'CF001', message = format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
-      hint = 'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.';
+    perform common.refuse('CF001', format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
+      'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.');
   end if;
   v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
   v_first := ml._settled(v_design);
@@ -16606,8 +8669,8 @@ grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
   ml.coxph_train(text, text, text, text, text, text, text)
 to insights_admin, insights_worker;
---! EndIncluded ml/functions/coxph_train.sql
---! Included ml/functions/coxph_predict.sql
+--! EndIncluded ml/regression/coxph_train.sql
+--! Included ml/regression/coxph_predict.sql
 create or replace function ml.coxph_predict(
   model_table text,
   source_table text,
@@ -16624,26 +8687,26 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_model constant regclass := ml._relation(model_table);
-  v_data constant regclass := ml._relation(source_table);
-  v_id constant text := ml._column(v_data, id_col_name, 'id column');
-  v_output constant text := ml._output(output_table);
+  v_model constant regclass := common.relation(model_table);
+  v_data constant regclass := common.relation(source_table);
+  v_id constant text := common.column_name(v_data, id_col_name, 'id column');
+  v_output constant text := common.output_table(output_table);
   v_kind constant text := lower(coalesce(pred_type, 'linear_predictors'));
   v_x text;
   v_means float8[];
   v_coef float8[];
 begin
   if v_kind not in ('linear_predictors', 'risk', 'terms') then
-    raise exception using errcode = 'CF001', message = format('there is no type "%s"', left(pred_type, 100)),
-      hint = 'Give linear_predictors, risk or terms.';
+    perform common.refuse('CF001', format('there is no type "%s"', left(pred_type, 100)),
+      'Give linear_predictors, risk or terms.');
   elsif lower(coalesce(reference, 'overall')) <> 'overall' then
-    raise exception using errcode = 'CF001', message = format('there is no reference "%s"', left(reference, 100)),
-      hint = 'Predictions are centred on the mean of all rows of the training: overall.';
+    perform common.refuse('CF001', format('there is no reference "%s"', left(reference, 100)),
+      'Predictions are centred on the mean of all rows of the training: overall.');
   end if;
   begin
     execute format(
       'select summary.independent_variable, summary.means, model.coef from %s as summary, %s as model',
-      ml._relation((
+      common.relation((
         select format('%I.%I', namespace.nspname, class.relname || '_summary')
         from pg_catalog.pg_class as class
         join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -16652,10 +8715,10 @@ begin
       v_model
     ) into v_x, v_means, v_coef;
   exception when undefined_column then
-    raise exception using errcode = 'CF001', message = format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
-      hint = 'Name its output table.';
+    perform common.refuse('CF001', format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
+      'Name its output table.');
   end;
-  perform ml._expression(v_x, v_data, 'independent variable');
+  perform common.expression_type(v_x, v_data, 'independent variable');
   execute format(
     'create table %s as select %s, %s as predicted_value from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated',
     v_output,
@@ -16682,7 +8745,8593 @@ Errors: CF001 (not such a model, unknown type or reference), CF002, CF003 (outpu
 $$;
 
 grant execute on function ml.coxph_predict(text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
---! EndIncluded ml/functions/coxph_predict.sql
+--! EndIncluded ml/regression/coxph_predict.sql
+--! Included ml/trees/_tree_prepare.sql
+/*
+ * Trees look at features through bins. A bin is an integer code, 1024 · feature + bin, where bin 0 is «missing», so
+ * that codes of one feature compare like its values, missing ones first, and the union of all features' codes is one
+ * key space: a histogram needs no second column to say which feature it is of.
+ */
+create or replace function ml._tree_prepare(
+  relation regclass,
+  id_expression text,
+  dependent_expression text,
+  weight_expression text,
+  validation_expression text,
+  features text[],
+  max_bins int,
+  seed bigint
+)
+returns bigint
+language plpgsql
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_feature text;
+  v_type regtype;
+  v_columns text[] := '{}';
+  v_codes text[] := '{}';
+  v_position int := 0;
+  v_edges float8[];
+  v_categories text[];
+  v_rows bigint;
+  v_kept bigint;
+  v_sample text;
+  v_seen record;
+begin
+  if max_bins is null or max_bins not between 2 and 500 then
+    perform common.refuse('CF001', format('%s bins', coalesce(max_bins::text, 'null')),
+      'Choose 2 to 500 bins; 64 is a good number.');
+  end if;
+  if array_length(features, 1) > 1500 then
+    perform common.refuse('CF008', format('%s features', array_length(features, 1)), 'Trees take up to 1500 features.');
+  end if;
+  drop table if exists pg_temp._ml_tree_feature, pg_temp._ml_tree_source, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
+  create temp table _ml_tree_feature (
+    feature int primary key,
+    name text not null,
+    category boolean not null,
+    edges float8[],
+    categories text[]
+  ) on commit drop;
+
+  foreach v_feature in array features loop
+    v_position := v_position + 1;
+    v_type := common.expression_type(v_feature, relation, 'feature');
+    if v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype, 'uuid'::regtype)
+      or (select typtype = 'e' from pg_catalog.pg_type where oid = v_type) then
+      insert into pg_temp._ml_tree_feature values (v_position, v_feature, true, null, null);
+      v_columns := v_columns || format('(%s)::text as x%s', v_feature, v_position);
+    else
+      insert into pg_temp._ml_tree_feature values (v_position, v_feature, false, null, null);
+      v_columns := v_columns || format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_feature, relation, 'feature'), v_position);
+    end if;
+  end loop;
+
+  -- The source, which may be an expensive view, is read once.
+  execute format(
+    'create temp table _ml_tree_source on commit drop as
+     select hashtextextended(coalesce((%s)::text, ''''), %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
+    id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'), coalesce('coalesce((' || validation_expression || '), false)', 'false'),
+    array_to_string(v_columns, ', '), relation
+  );
+  select count(*), count(*) filter (where y is not null and weight is not null and not valid) as training,
+    count(*) filter (where weight < 0 or weight = 'NaN' or weight = 'Infinity') as bad_weights
+  into v_seen
+  from pg_temp._ml_tree_source;
+  v_rows := v_seen.count;
+  if v_seen.training = 0 then
+    perform common.refuse('CF004', format('"%s" has no row to train on', relation),
+      'Rows need a dependent variable, and not all of them may be for validation.');
+  end if;
+  if v_seen.bad_weights > 0 then
+    perform common.refuse('CF001', format('%s rows have a negative or non-finite weight', v_seen.bad_weights),
+      'Weights are finite and 0 or more.');
+  end if;
+
+  -- Quantiles of 100,000 rows are as good as those of all.
+  v_sample := case when v_seen.training > 150000 then format('and key & 1048575 < %s', (1048576 * 100000.0 / v_seen.training)::bigint) else '' end;
+  for v_seen in select * from pg_temp._ml_tree_feature order by feature loop
+    if v_seen.category then
+      execute format(
+        'select array_agg(value order by value) from (
+           select x%1$s as value from pg_temp._ml_tree_source where x%1$s is not null and y is not null and not valid %2$s
+           group by 1 order by count(*) desc, x%1$s limit %3$s
+         ) as frequent',
+        v_seen.feature, v_sample, max_bins
+      ) into v_categories;
+      v_categories := coalesce(v_categories, '{}');
+      update pg_temp._ml_tree_feature set categories = v_categories where feature = v_seen.feature;
+      v_codes := v_codes || format('(%s + coalesce(array_position(%L::text[], x%s), 0))::int as f%s', v_seen.feature * 1024, v_categories, v_seen.feature, v_seen.feature);
+    else
+      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges lie halfway.
+      execute format(
+        $query$
+        with tally as (
+          select x%1$s as value, count(*)::float8 as row_count
+          from pg_temp._ml_tree_source
+          where x%1$s is not null
+            and y is not null
+            and not valid %2$s
+          group by 1
+        ), marked as (
+          select *, count(*) over () <= %3$s or row_count > sum(row_count) over () / %3$s as heavy
+          from tally
+        ), placed as (
+          select
+            value, heavy,
+            count(*) filter (where heavy) over (order by value) as heavies_to_here,
+            count(*) filter (where heavy) over () as heavies,
+            sum(row_count) filter (where not heavy) over (order by value) as light_to_here,
+            sum(row_count) filter (where not heavy) over () as light
+          from marked
+        ), bin as (
+          select min(value) as lowest, max(value) as highest
+          from placed
+          group by heavies_to_here, heavy, case when not heavy then ceil(light_to_here * (%3$s - heavies) / light) end
+        ), edge as (
+          select lowest, lag(highest) over (order by lowest) as below
+          from bin
+        )
+        select coalesce(array_agg(case when (below + lowest) / 2 > below and (below + lowest) / 2 < 'Infinity' then (below + lowest) / 2 else lowest end order by lowest), '{}')
+        from edge
+        where below is not null
+        $query$,
+        v_seen.feature, v_sample, max_bins
+      ) into v_edges;
+      update pg_temp._ml_tree_feature set edges = v_edges where feature = v_seen.feature;
+      v_codes := v_codes || case
+        when v_edges = '{}' then format('(%s + (x%s is not null)::int)::int as f%s', v_seen.feature * 1024, v_seen.feature, v_seen.feature)
+        else format('(%s + coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))::int as f%s', v_seen.feature * 1024, v_seen.feature, v_edges, v_seen.feature)
+      end;
+    end if;
+  end loop;
+  execute format(
+    'create temp table _ml_tree_row on commit drop as select key, y, weight, valid, %s from pg_temp._ml_tree_source where y is not null and weight is not null',
+    array_to_string(v_codes, ', ')
+  );
+  get diagnostics v_kept = row_count;
+  drop table pg_temp._ml_tree_source;
+  return v_rows - v_kept;
+end;
+$$;
+
+comment on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint) is $$
+Reads the source of a training once and cuts its features into bins.
+Makes the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one code a feature), and returns the
+number of rows left out for want of a dependent variable or weight.
+Numbers and booleans are cut at quantiles, NaN counts as missing; text, enum and uuid are categories, the rarer ones beyond `max_bins` count as missing.
+Errors: CF001, CF002, CF004 (no rows), CF008 (too many features).
+$$;
+
+create or replace function ml._tree_features(
+  relation regclass,
+  list_of_features text,
+  list_of_features_to_exclude text,
+  others text[]
+)
+returns text[]
+language plpgsql
+stable
+as $$
+declare
+  v_excluded text[] := common.column_names(relation, list_of_features_to_exclude, 'features to exclude');
+  v_features text[];
+begin
+  if list_of_features is null or btrim(list_of_features) = '' then
+    perform common.refuse('CF001', 'the list of features is null or empty',
+      'Name columns or expressions, separated by commas, or *.');
+  end if;
+  if btrim(list_of_features) = '*' then
+    select array_agg(quote_ident(name) order by position)
+    into v_features
+    from unnest(common.columns(relation)) with ordinality as stored (name, position)
+    where not quote_ident(name) = any (v_excluded)
+      and not name = any (array_remove(others, null))
+      and not quote_ident(name) = any (array_remove(others, null));
+  else
+    select array_agg(name order by position)
+    into v_features
+    from unnest(common.split_expressions(list_of_features)) with ordinality as part (name, position)
+    where not name = any (v_excluded);
+  end if;
+  if v_features is null then
+    perform common.refuse('CF004', 'no feature is left',
+      'Name at least one column that is neither the id, the dependent variable nor excluded.');
+  end if;
+  return v_features;
+end;
+$$;
+
+comment on function ml._tree_features(regclass, text, text, text[]) is $$
+The features of a list, or with `*` all columns that are not excluded and not among `others` (id, dependent variable, groups).
+$$;
+
+grant execute on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint), ml._tree_features(regclass, text, text, text[])
+  to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/trees/_tree_prepare.sql
+--! Included ml/trees/_tree_grow.sql
+/*
+ * One tree, level by level. What a split can be judged by is a histogram: for every bin of every feature in every
+ * open node the sums of the outputs, of the weight and of the rows. One scan with one grouping set a feature gives
+ * all of a level (the idea of JoinBoost: a tree needs nothing but `sum … group by`); only the smaller child of each
+ * split is scanned, the other is its parent less that. The tree so far is part of the statement, as nested CASE.
+ */
+create or replace function ml._tree_grow(
+  features int[],
+  outputs int,
+  criterion text,
+  lambda float8,
+  min_gain float8,
+  max_depth int,
+  min_rows int,
+  min_split int,
+  min_weight float8,
+  features_per_node int,
+  seed bigint
+)
+returns text
+language plpgsql
+set search_path to pg_catalog, pg_temp
+set jit to off
+set client_min_messages to warning
+-- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and feature.
+set work_mem to '256MB'
+as $$
+declare
+  v_columns text := (select string_agg('f' || feature, ', ') from unnest(features) as feature);
+  v_sets text := (select string_agg(format('(node, f%s)', feature), ', ') from unnest(features) as feature);
+  v_sums text := (select string_agg(format('sum(s%1$s) as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
+  v_outputs text := (select string_agg('s' || k, ', ' order by k) from generate_series(1, outputs) as k);
+  v_difference text := (select string_agg(format('parent.s%1$s - coalesce(child.s%1$s, 0)', k), ', ' order by k) from generate_series(1, outputs) as k);
+  v_running text := (select string_agg(format('sum(s%1$s) over running as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
+  v_score text := case criterion
+    when 'entropy' then '(' || (select string_agg(format('coalesce({0}%1$s * ln(nullif(greatest({0}%1$s, 0), 0) / {0}h), 0)', k), ' + ' order by k) from generate_series(1, outputs) as k) || ')'
+    when 'misclassification' then 'greatest(' || (select string_agg(format('{0}%s', k), ', ' order by k) from generate_series(1, outputs) as k) || ')'
+    else '(' || (select string_agg(format('{0}%1$s * {0}%1$s', k), ' + ' order by k) from generate_series(1, outputs) as k) || format(') / nullif({0}h + %s, 0)', lambda)
+  end;
+  v_case text := '0';
+  v_level int := 0;
+  v_open bigint;
+  v_next int := 1;
+begin
+  -- The working tables are made once a training and emptied for each tree.
+  execute format(
+    'create temp table if not exists _ml_tree_node (node int, parent int, depth int, feature int, cut int, codes int[], missing_left boolean,
+       left_node int, right_node int, gain float8, %1$s, h float8, n bigint, open boolean, scanned boolean) on commit drop;
+     create temp table if not exists _ml_tree_histogram (node int, code int, %1$s, h float8, n float8) on commit drop;
+     create temp table if not exists _ml_tree_split (node int, feature int, cut int, codes int[], missing_left boolean, gain float8, left_node int, depth int,
+       %2$s, lh float8, ln float8, rh float8, rn float8) on commit drop',
+    (select string_agg(format('s%s float8', k), ', ' order by k) from generate_series(1, outputs) as k),
+    (select string_agg(format('l%1$s float8, r%1$s float8', k), ', ' order by k) from generate_series(1, outputs) as k)
+  );
+  truncate pg_temp._ml_tree_node, pg_temp._ml_tree_histogram;
+  execute format(
+    'insert into pg_temp._ml_tree_node (node, depth, %s, h, n, open, scanned)
+     select 0, 0, %s, coalesce(sum(h), 0), count(*), true, true from pg_temp._ml_tree_work where used',
+    v_outputs, v_sums
+  );
+  while v_level < max_depth loop
+    execute format('update pg_temp._ml_tree_node set open = false where open and n < %s', greatest(min_split, 2 * min_rows));
+    execute 'select count(*) from pg_temp._ml_tree_node where open' into v_open;
+    exit when v_open = 0;
+
+    execute format(
+      'insert into pg_temp._ml_tree_histogram
+       select node, coalesce(%1$s), %2$s, sum(h), count(*)::float8
+       from (select %3$s as node, %4$s, h, %1$s from pg_temp._ml_tree_work where used offset 0) as placed
+       where node is not null
+       group by grouping sets (%5$s)',
+      v_columns, v_sums, v_case, v_outputs, v_sets
+    );
+    if v_level > 0 then
+      execute format(
+        'insert into pg_temp._ml_tree_histogram
+         select larger.node, parent.code, %s, parent.h - coalesce(child.h, 0), parent.n - coalesce(child.n, 0)
+         from pg_temp._ml_tree_node as larger
+         join pg_temp._ml_tree_node as smaller on smaller.parent = larger.parent and smaller.node <> larger.node
+         join pg_temp._ml_tree_histogram as parent on parent.node = larger.parent
+         left join pg_temp._ml_tree_histogram as child on child.node = smaller.node and child.code = parent.code
+         where larger.open and not larger.scanned and larger.depth = %s
+           and parent.n > coalesce(child.n, 0)',
+        v_difference, v_level
+      );
+      execute format('delete from pg_temp._ml_tree_histogram where node in (select node from pg_temp._ml_tree_node where depth < %s)', v_level);
+    end if;
+
+    truncate pg_temp._ml_tree_split;
+    execute format(
+      $query$
+      insert into pg_temp._ml_tree_split
+      with bin as materialized (
+        select
+          histogram.*, feature.feature, feature.category,
+          case when histogram.code = feature.feature * 1024 then '-Infinity' when feature.category then histogram.s1 / (histogram.h + %1$s) else histogram.code end as place
+        from pg_temp._ml_tree_histogram as histogram
+        join pg_temp._ml_tree_node as node on node.node = histogram.node and node.open
+        join pg_temp._ml_tree_feature as feature on feature.feature = histogram.code / 1024
+        %2$s
+      ), running as (
+        -- Missing values come first: each prefix of the bins is a left side with them, and less the first one a left side without.
+        select
+          node, feature, code, category, place,
+          lead(code) over running as next_code,
+          first_value(code) over running = feature * 1024 as has_missing,
+          %3$s, sum(h) over running as h, sum(n) over running as n,
+          %4$s, first_value(h) over running as first_h, first_value(n) over running as first_n
+        from bin
+        window running as (partition by node, feature order by place, code rows unbounded preceding)
+      ), side as (
+        select
+          running.node, running.feature, running.code, running.category, running.place, running.next_code, running.has_missing,
+          node.depth, %5$s as before, way.missing_left, way.lh, way.ln, %6$s, %7$s, node.h - way.lh as rh, node.n - way.ln as rn
+        from running
+        join pg_temp._ml_tree_node as node on node.node = running.node
+        cross join lateral (
+          select true as missing_left, running.h as lh, running.n as ln, %8$s
+          where running.next_code is not null
+            and running.code > running.feature * 1024
+          union all
+          select false, running.h - running.first_h, running.n - running.first_n, %9$s
+          where running.has_missing
+        ) as way
+        where way.ln >= %12$s and node.n - way.ln >= %12$s
+          and way.lh >= %13$s and node.h - way.lh >= %13$s
+      ), judged as (
+        select *, %10$s + %11$s - before as gain
+        from side
+      ), best as (
+        select distinct on (node) *
+        from judged
+        where gain > %14$s + 1e-9 * (abs(gain + before) + abs(before))
+        order by node, gain desc, feature, code, missing_left
+      ), subset as (
+        select best.node, array_agg(bin.code order by bin.code) as codes
+        from best
+        join bin on bin.node = best.node and bin.feature = best.feature
+        where best.category
+          and bin.code > bin.feature * 1024
+          and (bin.place, bin.code) <= (best.place, best.code)
+        group by best.node
+      )
+      select
+        best.node, best.feature,
+        -- Codes from here on go right; beyond all codes when only missing values do.
+        case when not category then coalesce(next_code, feature * 1024 + 1023) end,
+        subset.codes,
+        -- Where nothing was missing, what is missing later goes where most rows went.
+        case when has_missing then missing_left else ln >= rn end,
+        gain, %15$s + 2 * (row_number() over (order by best.node) - 1), depth, %16$s, lh, ln, rh, rn
+      from best
+      left join subset on subset.node = best.node
+      $query$,
+      greatest(lambda, 1e-12),
+      case when features_per_node is not null then format(
+        'join (
+           select node.node, feature.feature, row_number() over (partition by node.node order by hashint8extended(feature.feature, hashint8extended(node.node, %s))) as draw
+           from pg_temp._ml_tree_node as node
+           cross join pg_temp._ml_tree_feature as feature
+           where node.open
+             and (cardinality(feature.edges) > 0 or cardinality(feature.categories) > 0)
+         ) as drawn on drawn.node = histogram.node and drawn.feature = histogram.code / 1024 and drawn.draw <= %s',
+        seed, features_per_node
+      ) else '' end,
+      v_running,
+      (select string_agg(format('first_value(s%1$s) over running as first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      replace(replace(v_score, '{0}h', 'node.h'), '{0}', 'node.s'),
+      (select string_agg(format('way.l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('node.s%1$s - way.l%1$s as r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('running.s%1$s as l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('running.s%1$s - running.first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      replace(v_score, '{0}', 'l'), replace(v_score, '{0}', 'r'),
+      min_rows, min_weight, min_gain, v_next,
+      (select string_agg(format('l%1$s, r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k)
+    );
+    execute 'select count(*) from pg_temp._ml_tree_split' into v_open;
+    exit when v_open = 0;
+    v_next := v_next + 2 * v_open;
+    v_level := v_level + 1;
+    execute
+      'update pg_temp._ml_tree_node as node
+       set feature = split.feature, cut = split.cut, codes = split.codes, missing_left = split.missing_left, gain = split.gain,
+         left_node = split.left_node, right_node = split.left_node + 1
+       from pg_temp._ml_tree_split as split
+       where split.node = node.node';
+    execute format(
+      'update pg_temp._ml_tree_node set open = false where open;
+       insert into pg_temp._ml_tree_node (node, parent, depth, %s, h, n, open, scanned)
+       select left_node, node, depth + 1, %s, lh, ln, true, ln <= rn from pg_temp._ml_tree_split
+       union all
+       select left_node + 1, node, depth + 1, %s, rh, rn, true, ln > rn from pg_temp._ml_tree_split',
+      v_outputs,
+      (select string_agg('l' || k, ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg('r' || k, ', ' order by k) from generate_series(1, outputs) as k)
+    );
+    v_case := ml._tree_case('case when open and scanned then node::text else ''null::int'' end');
+  end loop;
+  return ml._tree_case('node::text');
+end;
+$$;
+
+comment on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint) is $$
+Grows one tree on `_ml_tree_work` (used, s1…, h, one code a feature) into the temporary table `_ml_tree_node`; returns the CASE that finds a row's leaf.
+`criterion` squares (with s = gradients and h = second derivatives: the gain of gradient boosting; with s = y, h = weight: least squares; with
+s = indicators of classes: Gini), `entropy` or `misclassification`. Missing values try both sides; categories are ordered by their mean.
+Source: Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023; Fisher, On grouping for maximum homogeneity, 1958.
+$$;
+
+create or replace function ml._tree_case(leaf text)
+returns text
+language plpgsql
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_node record;
+  v_texts text[];
+  v_text text;
+begin
+  execute 'select array_fill(null::text, array[max(node) + 1]) from pg_temp._ml_tree_node' into v_texts;
+  -- Children have larger numbers than their parents, so going down the numbers every branch is there before it is needed.
+  for v_node in execute format('select node, feature, cut, codes, missing_left, left_node, right_node, %s as leaf from pg_temp._ml_tree_node order by node desc', leaf) loop
+    if v_node.feature is null then
+      v_text := v_node.leaf;
+    elsif v_texts[v_node.left_node + 1] = v_texts[v_node.right_node + 1] then
+      v_text := v_texts[v_node.left_node + 1];
+    else
+      v_text := format(
+        'case when %s then %s else %s end',
+        case
+          when v_node.codes is not null then format('f%s in (%s)', v_node.feature, array_to_string(v_node.codes || case when v_node.missing_left then v_node.feature * 1024 end, ', '))
+          when v_node.missing_left then format('f%s < %s', v_node.feature, v_node.cut)
+          else format('f%1$s > %2$s and f%1$s < %3$s', v_node.feature, v_node.feature * 1024, v_node.cut)
+        end,
+        v_texts[v_node.left_node + 1],
+        v_texts[v_node.right_node + 1]
+      );
+    end if;
+    v_texts[v_node.node + 1] := v_text;
+  end loop;
+  return v_texts[1];
+end;
+$$;
+
+comment on function ml._tree_case(text) is $$
+The tree in `_ml_tree_node` as nested CASE over the codes f1, f2, …; `leaf` is SQL over the node that gives the text of a leaf.
+$$;
+
+grant execute on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint), ml._tree_case(text)
+  to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/trees/_tree_grow.sql
+--! Included ml/trees/_tree_expression.sql
+/*
+ * Prediction is one statement: each tree becomes a nested CASE over the features, evaluated while the new rows are
+ * scanned once, in parallel where the server likes.
+ */
+create or replace function ml._tree_expression(
+  nodes text,
+  tree int,
+  positions jsonb,
+  categories jsonb,
+  leaf text
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_node record;
+  v_texts text[];
+  v_text text;
+  v_column text;
+begin
+  execute format('select array_fill(null::text, array[max(node) + 1]) from %s where tree = $1', nodes) into v_texts using tree;
+  for v_node in execute format('select node, feature, threshold, categories, missing_left, left_node, right_node, (%s)::text as leaf from %s where tree = $1 order by node desc', leaf, nodes) using tree loop
+    v_column := 'x' || (positions ->> v_node.feature);
+    -- A condition on NULL is not true, so what is asked is whatever sends missing values to the ELSE.
+    v_text := case
+      when v_node.feature is null then coalesce(v_node.leaf, 'null')
+      when v_node.categories is not null and v_node.missing_left then format(
+        'case when %s = any (%L::text[]) then %s else %s end', v_column,
+        array(select jsonb_array_elements_text(categories -> v_node.feature) except select unnest(v_node.categories) order by 1),
+        v_texts[v_node.right_node + 1], v_texts[v_node.left_node + 1]
+      )
+      when v_node.categories is not null then format(
+        'case when %s = any (%L::text[]) then %s else %s end', v_column, v_node.categories, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
+      )
+      when v_node.threshold = 'Infinity' then format(
+        'case when %s is not null then %s else %s end', v_column, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
+      )
+      when v_node.missing_left then format(
+        'case when %s >= %L::float8 then %s else %s end', v_column, v_node.threshold, v_texts[v_node.right_node + 1], v_texts[v_node.left_node + 1]
+      )
+      else format(
+        'case when %s < %L::float8 then %s else %s end', v_column, v_node.threshold, v_texts[v_node.left_node + 1], v_texts[v_node.right_node + 1]
+      )
+    end;
+    v_texts[v_node.node + 1] := v_text;
+  end loop;
+  return v_texts[1];
+end;
+$$;
+
+comment on function ml._tree_expression(text, int, jsonb, jsonb, text) is $$
+One tree of a model as nested CASE over the columns x1, x2, …; `nodes` is the model's table, or a query in its place; `leaf` is SQL over the node that gives the text of a leaf.
+$$;
+
+create or replace function ml._tree_inputs(
+  features text[],
+  types text[],
+  relation regclass
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_inputs text[] := '{}';
+begin
+  for v_position in 1..cardinality(features) loop
+    perform common.expression_type(features[v_position], relation, 'feature');
+    v_inputs := v_inputs || case
+      when types[v_position] = 'category' then format('(%s)::text as x%s', features[v_position], v_position)
+      else format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(features[v_position], relation, 'feature'), v_position)
+    end;
+  end loop;
+  return array_to_string(v_inputs, ', ');
+end;
+$$;
+
+comment on function ml._tree_inputs(text[], text[], regclass) is $$
+The select list that gives a model's features as x1, x2, … from a relation. Errors: CF001, CF002 (a feature is missing; names the nearest).
+$$;
+
+create or replace function ml._model_summary(
+  model_table text,
+  methods text[]
+)
+returns jsonb
+language plpgsql
+stable
+as $$
+declare
+  v_model regclass := common.relation(model_table);
+  v_summary text;
+  v_row jsonb;
+begin
+  select format('%I.%I', namespace.nspname, class.relname || '_summary')
+  into v_summary
+  from pg_catalog.pg_class as class
+  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+  where class.oid = v_model;
+  if to_regclass(v_summary) is not null then
+    execute format('select to_jsonb(summary) from %s as summary limit 1', v_summary) into v_row;
+  end if;
+  if v_row is null or not coalesce(v_row ->> 'method' = any (methods), false) then
+    perform common.refuse(
+      'CF002',
+      format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
+      format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100))
+    );
+  end if;
+  return v_row;
+end;
+$$;
+
+comment on function ml._model_summary(text, text[]) is $$
+The row of a model's `_summary` table as JSON, when it was made by one of the methods. Error CF002.
+$$;
+
+grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._tree_inputs(text[], text[], regclass), ml._model_summary(text, text[])
+  to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/trees/_tree_expression.sql
+--! Included ml/trees/gbm_train.sql
+create or replace function ml.gbm_train(
+  source_table text,
+  output_table text,
+  id_col_name text,
+  dependent_variable text,
+  list_of_features text,
+  list_of_features_to_exclude text default null,
+  objective text default null,
+  num_trees int default 200,
+  learning_rate float8 default 0.1,
+  max_depth int default 6,
+  min_rows int default 20,
+  min_child_weight float8 default 0.001,
+  lambda float8 default 1,
+  gamma float8 default 0,
+  row_sample float8 default 1,
+  feature_sample float8 default 1,
+  max_bins int default 64,
+  weights text default null,
+  validation text default null,
+  early_stopping_rounds int default 20,
+  seed bigint default 0
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_summary text;
+  v_id text;
+  v_dependent text;
+  v_weight text := case when weights is not null then common.numeric_expression(weights, v_relation, 'weights') end;
+  v_objective text := objective;
+  v_features text[];
+  v_skipped bigint;
+  v_seen record;
+  v_base float8;
+  v_codes text;
+  v_gradient text;
+  v_usable int[];
+  v_chosen int[];
+  v_leaf text;
+  v_trees int := 0;
+  v_loss text;
+  v_training float8[] := '{}';
+  v_validation float8[] := '{}';
+  v_loss_training float8;
+  v_loss_validation float8;
+  v_best int := 0;
+  v_best_loss float8 := 'Infinity';
+  v_nodes bigint;
+begin
+  v_summary := common.companion_table(v_output, '_summary');
+  if num_trees is null or num_trees not between 1 and 10000 then
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
+  elsif learning_rate is null or not (learning_rate > 0 and learning_rate <= 1) then
+    perform common.refuse('CF001', format('learning_rate %s', coalesce(learning_rate::text, 'null')),
+      'Choose a number above 0, at most 1; 0.1 is usual.');
+  elsif max_depth is null or max_depth not between 1 and 16 then
+    perform common.refuse('CF001', format('max_depth %s', coalesce(max_depth::text, 'null')),
+      'Choose 1 to 16; boosting does well with 3 to 8.');
+  elsif min_rows is null or min_rows < 1 then
+    perform common.refuse('CF001', format('min_rows %s', coalesce(min_rows::text, 'null')),
+      'A leaf needs at least one row.');
+  elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
+    perform common.refuse('CF001', format('lambda %s', coalesce(lambda::text, 'null')),
+      'The penalty is a finite number, 0 or more.');
+  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
+    perform common.refuse(
+      'CF001',
+      format(
+        'gamma %s, min_child_weight %s',
+        coalesce(gamma::text, 'null'),
+        coalesce(min_child_weight::text, 'null')
+      ),
+      'Both are finite and 0 or more.'
+    );
+  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null or not (feature_sample > 0 and feature_sample <= 1) then
+    perform common.refuse(
+      'CF001',
+      format(
+        'row_sample %s, feature_sample %s',
+        coalesce(row_sample::text, 'null'),
+        coalesce(feature_sample::text, 'null')
+      ),
+      'Shares are above 0 and at most 1.'
+    );
+  elsif early_stopping_rounds is not null and early_stopping_rounds < 1 then
+    perform common.refuse('CF001', format('early_stopping_rounds %s', early_stopping_rounds),
+      'Choose 1 or more, or null for no early stopping.');
+  elsif seed is null then
+    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
+  end if;
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
+  if v_objective is null then
+    v_objective := case when common.expression_type(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
+  elsif v_objective not in ('squared_error', 'logistic') then
+    perform common.refuse('CF001', format('there is no objective "%s"', left(objective, 100)),
+      'Choose squared_error or logistic.');
+  end if;
+  if validation is not null and common.expression_type(validation, v_relation, 'validation') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('validation "%s" is not boolean', left(validation, 100)),
+      'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.');
+  end if;
+  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
+  v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
+
+  execute
+    'select count(*) as row_count, count(*) filter (where valid) as validation_count, min(y) as least, max(y) as greatest,
+       count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, min(y) filter (where y not in (0, 1)) as no_class,
+       min(y) filter (where not valid) as least_trained, max(y) filter (where not valid) as greatest_trained,
+       sum(weight) filter (where not valid) as weight, avg(y) filter (where not valid) as middle,
+       sum(weight * y) filter (where not valid) / nullif(sum(weight) filter (where not valid), 0) as mean
+     from pg_temp._ml_tree_row'
+  into v_seen;
+  if v_seen.non_finite > 0 then
+    perform common.refuse(
+      'CF001',
+      format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)),
+      'Make them null to leave them out.'
+    );
+  elsif coalesce(v_seen.weight, 0) <= 0 then
+    perform common.refuse('CF004', format('the weights "%s" sum to 0', left(weights, 100)),
+      'At least one row must count.');
+  elsif v_objective = 'logistic' and v_seen.no_class is not null then
+    perform common.refuse(
+      'CF001',
+      format('"%s" holds %s, a class is 0 or 1', left(dependent_variable, 100), v_seen.no_class),
+      'Give a boolean or 0 and 1, or choose squared_error.'
+    );
+  elsif v_objective = 'logistic' and v_seen.least_trained = v_seen.greatest_trained then
+    perform common.refuse(
+      'CF004',
+      format('"%s" holds one class only, %s', left(dependent_variable, 100), v_seen.least_trained),
+      'A classifier needs rows of both classes to train on.'
+    );
+  elsif validation is not null and v_seen.validation_count = 0 then
+    perform common.refuse('CF004', format('no row is for validation: "%s"', left(validation, 100)),
+      'Give a condition that is true for some rows.');
+  end if;
+  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
+  if v_usable is null then
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(v_features, ', ')));
+  end if;
+
+  if v_objective = 'logistic' then
+    v_base := ln(v_seen.mean / (1 - v_seen.mean));
+    v_gradient := 'weight * (1 / (1 + exp(-score)) - y) as s1, weight * greatest(exp(-abs(score)) / (1 + exp(-abs(score))) ^ 2, 1e-16) as h';
+    v_loss := 'weight * (greatest(score, 0) - score * y + ln(1 + exp(-abs(score))))';
+  else
+    v_base := v_seen.mean;
+    v_gradient := 'weight * (score - y) as s1, weight as h';
+    v_loss := 'weight * (score - y) ^ 2';
+  end if;
+
+  execute format(
+    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
+       missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8 not null, num_rows bigint not null,
+       primary key (tree, node))',
+    v_output
+  );
+  v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored;
+  -- Once more than there are trees: the last turn only measures the last tree.
+  for v_tree in 1..num_trees + 1 loop
+    -- Score, gradient and second derivative of every row, once a tree: writing the rows anew is cheaper than an update.
+    execute format(
+      'create temp table _ml_tree_work on commit drop as
+       select key, y, weight, valid, score, not valid %s as used, %s, %s
+       from (select key, y, weight, valid, %s as score, %s from pg_temp.%I offset 0) as scored',
+      case when row_sample < 1 then format('and hashint8extended(key, %s) & 1048575 < %s', seed + v_tree, (row_sample * 1048576)::bigint) else '' end,
+      v_gradient, v_codes,
+      case when v_tree = 1 then format('%L::float8', v_base) else format('score + %s', v_leaf) end,
+      v_codes,
+      case when v_tree = 1 then '_ml_tree_row' else '_ml_tree_scored' end
+    );
+    if v_tree = 1 then
+      drop table pg_temp._ml_tree_row;
+    else
+      drop table pg_temp._ml_tree_scored;
+      execute format(
+        'select sum(%1$s) filter (where not valid) / sum(weight) filter (where not valid), sum(%1$s) filter (where valid) / nullif(sum(weight) filter (where valid), 0)
+         from pg_temp._ml_tree_work',
+        v_loss
+      ) into v_loss_training, v_loss_validation;
+      v_training := v_training || v_loss_training;
+      v_trees := v_tree - 1;
+      if validation is not null then
+        v_validation := v_validation || v_loss_validation;
+        if v_loss_validation < v_best_loss then
+          v_best_loss := v_loss_validation;
+          v_best := v_trees;
+        end if;
+        exit when early_stopping_rounds is not null and v_trees - v_best >= early_stopping_rounds;
+      end if;
+    end if;
+    exit when v_tree > num_trees;
+
+    v_chosen := v_usable;
+    if feature_sample < 1 then
+      select array_agg(feature order by feature)
+      into v_chosen
+      from (
+        select feature
+        from unnest(v_usable) as feature
+        order by hashint8extended(feature, seed + v_tree)
+        limit greatest(1, round(feature_sample * cardinality(v_usable))::int)
+      ) as drawn;
+    end if;
+    perform ml._tree_grow(v_chosen, 1, 'newton', lambda, gamma, max_depth, min_rows, 0, min_child_weight, null, seed);
+    execute 'select count(*) from pg_temp._ml_tree_node' into v_nodes;
+    if v_nodes = 1 and v_tree = 1 then
+      perform common.refuse(
+        'CF004',
+        format('no feature splits the %s rows into better halves', v_seen.row_count - v_seen.validation_count),
+        format(
+          'A leaf needs %s rows (min_rows), weight %s (min_child_weight) and a gain over %s (gamma).',
+          min_rows,
+          min_child_weight,
+          gamma
+        )
+      );
+    end if;
+    -- A tree that finds nothing to split will not find it the next time either, unless it looks at other rows or features.
+    exit when v_nodes = 1 and row_sample = 1 and feature_sample = 1;
+    execute format(
+      $query$
+      insert into %s
+      select
+        %s, node.node, node.parent, node.depth, feature.name,
+        case when not feature.category then coalesce(feature.edges[(node.cut & 1023) - 1], 'Infinity') end,
+        (select array_agg(feature.categories[code & 1023] order by code) from unnest(node.codes) as code),
+        case when node.feature is not null then node.missing_left end,
+        node.left_node, node.right_node,
+        case when node.feature is null then coalesce(-%L::float8 * node.s1 / nullif(node.h + %L::float8, 0), 0) end,
+        node.gain, node.h, node.n
+      from pg_temp._ml_tree_node as node
+      left join pg_temp._ml_tree_feature as feature on feature.feature = node.feature
+      $query$,
+      v_output, v_tree, learning_rate, lambda
+    );
+    v_leaf := ml._tree_case(format('format(''%%L::float8'', coalesce(-%L::float8 * s1 / nullif(h + %L::float8, 0), 0))', learning_rate, lambda));
+    alter table pg_temp._ml_tree_work rename to _ml_tree_scored;
+  end loop;
+  if validation is not null then
+    v_trees := v_best;
+    execute format('delete from %s where tree > %s', v_output, v_trees);
+  end if;
+
+  execute format(
+    'create table %s as
+     select ''gbm''::text as method, %L::text as objective, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
+       %L::text as dependent_varname, %L::text[] as independent_varnames,
+       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
+       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
+       %L::float8 as base_score, %s::int as num_trees, %s::int as num_trees_grown,
+       %s::bigint as num_rows_processed, %s::bigint as num_validation_rows, %s::bigint as num_missing_rows_skipped,
+       %L::float8[] as training_loss, %L::float8[] as validation_loss, %L::jsonb as parameters',
+    v_summary, v_objective, v_relation, v_output, v_id, dependent_variable, v_features,
+    v_base, v_trees, cardinality(v_training), v_seen.row_count - v_seen.validation_count, v_seen.validation_count, v_skipped,
+    v_training, nullif(v_validation, '{}'),
+    jsonb_build_object(
+      'num_trees', num_trees, 'learning_rate', learning_rate, 'max_depth', max_depth, 'min_rows', min_rows, 'min_child_weight', min_child_weight,
+      'lambda', lambda, 'gamma', gamma, 'row_sample', row_sample, 'feature_sample', feature_sample, 'max_bins', max_bins,
+      'weights', weights, 'validation', validation, 'early_stopping_rounds', early_stopping_rounds, 'seed', seed
+    )
+  );
+  execute format('comment on table %s is %L', v_output, format('Nodes of a gradient-boosted model of %s on %s, by ml.gbm_train.', dependent_variable, v_relation));
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature, pg_temp._ml_tree_row;
+end;
+$$;
+
+comment on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint) is $$
+@behavior -*
+Gradient-boosted trees, by histogram sums in plain SQL.
+`objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean. Features are columns or
+expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at quantiles, text is categorical, missing values
+and categories never seen go the way that each split learned. `validation` is a condition on a row: such rows are not trained on, their
+loss ends the training `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or
+the latest weeks there. `row_sample` and `feature_sample` are shares drawn anew for each tree, by a hash of the id and the seed.
+Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left: value < threshold) or
+`categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves: what is added to the score), `gain`, `cover` (sum of second
+derivatives), `num_rows`; and `<output_table>_summary`, one row: method, objective, names and kinds of features, `base_score`,
+`num_trees`, numbers of rows, the loss after each tree (mean log loss or mean squared error), parameters.
+Errors: CF001 (a parameter, a type, non-finite values), CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies or splits), CF005, CF008.
+Source: Friedman, Greedy function approximation, Annals of Statistics 29, 2001; Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023.
+$$;
+
+grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint)
+  to insights_admin, insights_worker;
+--! EndIncluded ml/trees/gbm_train.sql
+--! Included ml/trees/gbm_predict.sql
+create or replace function ml._gbm_expression(
+  model regclass,
+  summary jsonb,
+  type text
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_positions jsonb := (
+    select jsonb_object_agg(name, position)
+    from jsonb_array_elements_text(summary -> 'independent_varnames') with ordinality as feature (name, position)
+  );
+  v_trees text[] := '{}';
+  v_score text;
+  v_size int;
+begin
+  for v_tree in 1..(summary ->> 'num_trees')::int loop
+    v_trees := v_trees || ml._tree_expression(model::text, v_tree, v_positions, summary -> 'categories', 'format(''%L::float8'', value)');
+  end loop;
+  -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
+  v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
+  select format('%L::float8', (summary ->> 'base_score')::float8) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
+  into v_score
+  from (
+    select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
+    from unnest(v_trees) with ordinality as grown (tree, position)
+    group by (position - 1) / v_size
+  ) as chunk;
+  return case
+    when type = 'prob' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', v_score)
+    when type = 'response' and summary ->> 'objective' = 'logistic' then format('(%s > 0)::int', v_score)
+    else v_score
+  end;
+end;
+$$;
+
+comment on function ml._gbm_expression(regclass, jsonb, text) is $$
+The prediction of a boosted model as one SQL expression over x1, x2, … (see ml._tree_inputs); `type` is `response`, `prob` or `raw`.
+$$;
+
+create or replace function ml.gbm_predict(
+  model_table text,
+  new_data_table text,
+  output_table text,
+  type text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
+  v_type text := coalesce(type, case when v_summary ->> 'objective' = 'logistic' then 'prob' else 'response' end);
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
+begin
+  if v_type not in ('response', 'prob', 'raw') or (v_type = 'prob' and v_summary ->> 'objective' <> 'logistic') then
+    perform common.refuse(
+      'CF001',
+      format('type "%s" does not go with objective %s', left(v_type, 100), left(v_summary ->> 'objective', 100)),
+      'Choose response, raw, or for a logistic model prob.'
+    );
+  end if;
+  execute format(
+    'create table %s as select id as %s, %s as prediction from (select %s as id, %s from %s offset 0) as input',
+    v_output, v_id, ml._gbm_expression(v_model, v_summary, v_type), v_id,
+    ml._tree_inputs(
+      array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')),
+      array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes')),
+      v_relation
+    ),
+    v_relation
+  );
+end;
+$$;
+
+comment on function ml.gbm_predict(text, text, text, text) is $$
+@behavior -*
+Predictions of a model of ml.gbm_train for every row of a table, in one statement.
+`type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or 1) or `raw` (the sum of the
+trees: log odds for a logistic model). The new table needs the id column and the columns of the features; a dependent variable is not looked at.
+Writes `output_table`: the id column and `prediction`.
+Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml._gbm_expression(regclass, jsonb, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.gbm_predict(text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/gbm_predict.sql
+--! Included ml/trees/gbm_explain.sql
+create or replace function ml._gauss_legendre(points int)
+returns table (point float8, weight float8)
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_x float8;
+  v_step float8;
+  v_before float8;
+  v_value float8;
+  v_next float8;
+  v_slope float8;
+begin
+  for v_root in 1..points loop
+    v_x := cos(pi() * (v_root - 0.25) / (points + 0.5));
+    for v_round in 1..50 loop
+      v_before := 1;
+      v_value := v_x;
+      for v_degree in 2..points loop
+        v_next := ((2 * v_degree - 1) * v_x * v_value - (v_degree - 1) * v_before) / v_degree;
+        v_before := v_value;
+        v_value := v_next;
+      end loop;
+      v_slope := points * (v_x * v_value - v_before) / (v_x * v_x - 1);
+      v_step := v_value / v_slope;
+      v_x := v_x - v_step;
+      exit when abs(v_step) < 1e-15;
+    end loop;
+    point := (1 - v_x) / 2;
+    weight := 1 / ((1 - v_x * v_x) * v_slope * v_slope);
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._gauss_legendre(int) is $$
+Points and weights of Gauss–Legendre quadrature on 0..1: exact for polynomials of degree 2 · points − 1.
+$$;
+
+/*
+ * Shapley's value of a feature in one leaf is the leaf's value times an average, over the orders in which features become
+ * known, of a product of one factor a feature: the row's own answer to the splits of a known feature (0 or 1), the share
+ * of training rows for an unknown one. The average over orders is the integral over t in 0..1 with each other feature
+ * known with chance t. The integrand is a polynomial, so a few points of Gauss–Legendre quadrature give it exactly, and
+ * every leaf, feature and point is a row of one statement.
+ */
+create or replace function ml._explanation(
+  nodes text,
+  intercept float8,
+  names text[],
+  types text[],
+  categories jsonb,
+  relation text,
+  id_expression text,
+  inputs text,
+  kept text
+)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select format(
+    $query$
+    with recursive nodes as (
+      select * from %1$s
+    ), edge as (
+      select child.tree, child.node as leaf, child.value, child.parent as node, child.node as child, child.cover as child_cover
+      from nodes as child
+      where child.feature is null
+      union all
+      select edge.tree, edge.leaf, edge.value, node.parent, node.node, node.cover
+      from edge
+      join nodes as node on node.tree = edge.tree and node.node = edge.node
+      where node.parent is not null
+    ), path as materialized (
+      select
+        edge.tree, edge.leaf, edge.value, node.feature, node.threshold, node.categories, node.missing_left,
+        edge.child = node.left_node as goes_left,
+        greatest(edge.child_cover / nullif(node.cover, 0), 1e-30) as share
+      from edge
+      join nodes as node on node.tree = edge.tree and node.node = edge.node
+    ), quadrature as materialized (
+      select *
+      from ml._gauss_legendre((
+        select (coalesce(max(used), 1) + 1) / 2
+        from (select count(distinct feature)::int as used from path group by tree, leaf) as counted
+      ))
+    ), input as materialized (
+      select row_number() over () as line, input.*
+      from (select %2$s as id, %3$s from %4$s where %5$s) as input
+    ), given as materialized (
+      select input.line, feature.*
+      from input
+      cross join lateral (values %6$s) as feature (name, number, category, shown)
+    ), factor as materialized (
+      select
+        given.line, path.tree, path.leaf, path.feature, path.value,
+        exp(sum(ln(path.share))) as unknown,
+        bool_and(path.goes_left = case
+          when given.number is null and given.category is null then path.missing_left
+          when path.categories is not null then given.category = any (path.categories)
+          else given.number < path.threshold or path.threshold = 'Infinity'
+        end)::int as known
+      from path
+      join given on given.name = path.feature
+      group by given.line, path.tree, path.leaf, path.feature, path.value
+    ), product as (
+      select line, tree, leaf, point, weight, sum(ln(known * point + unknown * (1 - point))) as logarithm
+      from factor
+      cross join quadrature
+      group by line, tree, leaf, point, weight
+    ), moved as (
+      select
+        factor.line, factor.feature,
+        sum(factor.value * (factor.known - factor.unknown) * product.weight
+          * exp(product.logarithm - ln(factor.known * product.point + factor.unknown * (1 - product.point)))) as contribution
+      from factor
+      join product using (line, tree, leaf)
+      group by factor.line, factor.feature
+    ), expected as (
+      select %7$L::float8 + coalesce(sum(leaf.value * leaf.cover / root.cover), 0) as contribution
+      from nodes as leaf
+      join nodes as root on root.tree = leaf.tree and root.node = 0
+      where leaf.feature is null
+    )
+    select input.id, explained.feature, explained.feature_value, explained.contribution
+    from input
+    cross join lateral (
+      select '(base)' as feature, null::text as feature_value, expected.contribution
+      from expected
+      union all
+      select given.name, given.shown, coalesce(moved.contribution, 0)
+      from given
+      left join moved on moved.line = given.line and moved.feature = given.name
+      where given.line = input.line
+    ) as explained
+    order by input.line, abs(explained.contribution) desc
+    $query$,
+    nodes, id_expression, inputs, relation, kept,
+    (
+      select string_agg(
+        case when types[position] = 'category' then format(
+          '(%1$L, null::float8, case when x%2$s = any (%3$L::text[]) then x%2$s end, x%2$s)',
+          name, position, array(select jsonb_array_elements_text(categories -> name))
+        )
+        else format('(%1$L, x%2$s, null::text, x%2$s::text)', name, position) end,
+        ', ' order by position
+      )
+      from unnest(names) with ordinality as feature (name, position)
+    ),
+    intercept
+  );
+end;
+
+comment on function ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) is $$
+The statement that explains the raw scores of boosted trees: id, feature, feature_value and contribution, for the rows of a relation that are `kept`.
+`nodes` is the model's table, or a query in its place; `inputs` gives the features as x1, x2, … (see ml._tree_inputs).
+$$;
+
+create or replace function ml.gbm_explain(
+  model_table text,
+  new_data_table text,
+  output_table text,
+  id_value text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set work_mem to '64MB'
+as $$
+declare
+  v_summary jsonb := ml._model_summary(model_table, array['gbm']);
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_names text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_varnames'));
+  v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
+  v_rows bigint;
+begin
+  execute format('create table %s (%s, feature, feature_value, contribution) as ', v_output, v_id) || ml._explanation(
+    v_model::text, (v_summary ->> 'base_score')::float8, v_names, v_types, v_summary -> 'categories', v_relation::text, v_id,
+    ml._tree_inputs(v_names, v_types, v_relation),
+    case when id_value is null then 'true' else format('(%s)::text = %L', v_id, id_value) end
+  );
+  get diagnostics v_rows = row_count;
+  if v_rows = 0 then
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no row with %s = %s', v_relation, left(v_id, 100), coalesce(id_value, 'anything')),
+      'Give the id of a row of the new data.'
+    );
+  end if;
+end;
+$$;
+
+comment on function ml.gbm_explain(text, text, text, text) is $$
+@behavior -*
+What moved each prediction: exact Shapley values of the features, path-dependent as TreeSHAP's.
+Explains the row whose id is `id_value`, or all rows. Writes `output_table`: the id column, `feature` (`(base)` is the mean prediction over the
+training rows), `feature_value` as text, and `contribution`, in the unit of the raw score: log odds for a logistic model. The contributions
+of a row sum to its raw prediction (`ml.gbm_predict(…, 'raw')`).
+Errors: CF002 (not a model, a missing column, no such row), CF003 (`output_table` exists), CF005.
+Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
+$$;
+
+grant execute on function ml._gauss_legendre(int), ml._explanation(text, float8, text[], text[], jsonb, text, text, text, text) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.gbm_explain(text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/gbm_explain.sql
+--! Included ml/trees/get_var_importance.sql
+create or replace function ml.get_var_importance(
+  model_table text,
+  output_table text
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
+begin
+  execute format(
+    $query$
+    create table %s as
+    select
+      feature.name as feature,
+      coalesce(100 * node.gain / nullif(sum(node.gain) over (), 0), 0) as impurity_var_importance,
+      coalesce(node.gain, 0) as gain,
+      coalesce(node.splits, 0) as splits,
+      coalesce(node.cover, 0) as cover
+    from unnest(%L::text[]) with ordinality as feature (name, position)
+    left join (
+      select feature, sum(gain) as gain, count(*) as splits, sum(cover) as cover
+      from %s
+      where feature is not null
+      group by feature
+    ) as node on node.feature = feature.name
+    order by node.gain desc nulls last, feature.position
+    $query$,
+    v_output, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), v_model
+  );
+end;
+$$;
+
+comment on function ml.get_var_importance(text, text) is $$
+@behavior -*
+How much each feature of a tree, forest or boosted model improved its training, in MADlib's name.
+Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits` and `cover` (weight of the rows split).
+Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/get_var_importance.sql
+--! Included ml/trees/_forest.sql
+/*
+ * A decision tree is a forest of one tree that sees every row and feature. Classes are learned as one indicator each,
+ * whose sums of squares are Gini's index, so classification and regression share the kernel of the boosted trees.
+ */
+create or replace function ml._forest_train(
+  method text,
+  training_table_name text,
+  output_table_name text,
+  id_col_name text,
+  dependent_variable text,
+  list_of_features text,
+  list_of_features_to_exclude text,
+  split_criterion text,
+  weights text,
+  num_trees int,
+  num_random_features int,
+  sample_ratio float8,
+  max_depth int,
+  min_split int,
+  min_bucket int,
+  num_splits int,
+  cp float8,
+  seed bigint
+)
+returns void
+language plpgsql
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(training_table_name);
+  v_output text := common.output_table(output_table_name, array['_summary']);
+  v_summary text := common.companion_table(v_output, '_summary');
+  v_id text;
+  v_type regtype;
+  v_classifies boolean;
+  v_classes text[];
+  v_dependent text;
+  v_weight text := case when weights is not null then common.numeric_expression(weights, v_relation, 'weights') end;
+  v_features text[];
+  v_usable int[];
+  v_outputs int;
+  v_skipped bigint;
+  v_seen record;
+  v_criterion text;
+  v_codes text;
+  v_sums text;
+  v_bag text := '1';
+  v_chance float8;
+  v_left float8;
+  v_risk float8;
+  v_pruned int;
+  v_leaf text;
+  v_out_of_bag float8;
+  v_ks int[];
+begin
+  if num_trees is null or num_trees not between 1 and 10000 then
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
+  elsif max_depth is null or max_depth not between 1 and 30 then
+    perform common.refuse('CF001', format('depth %s', coalesce(max_depth::text, 'null')), 'Choose 1 to 30.');
+  elsif min_split is null or min_split < 1 or min_bucket < 1 then
+    perform common.refuse(
+      'CF001',
+      format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')),
+      'Both are 1 or more.'
+    );
+  elsif cp is null or not (cp >= 0 and cp <= 1) then
+    perform common.refuse('CF001', format('cp %s', coalesce(cp::text, 'null')),
+      'The complexity parameter lies in 0..1; 0 prunes nothing.');
+  elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
+    perform common.refuse('CF001', format('sample_ratio %s', sample_ratio), 'Choose a share above 0, at most 1.');
+  elsif num_random_features < 1 then
+    perform common.refuse('CF001', format('num_random_features %s', num_random_features),
+      'Choose 1 or more, or null for the usual number.');
+  end if;
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_type := common.expression_type(dependent_variable, v_relation, 'dependent variable');
+  v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
+  v_criterion := lower(split_criterion);
+  if v_criterion is null or v_criterion not in ('gini', 'entropy', 'misclassification', 'mse') then
+    perform common.refuse(
+      'CF001',
+      format('there is no split criterion "%s"', coalesce(left(split_criterion, 100), 'null')),
+      'Choose gini, entropy or misclassification for classes; numbers use mse.'
+    );
+  elsif v_classifies and v_criterion = 'mse' then
+    perform common.refuse(
+      'CF001',
+      format('"%s" is of type %s and so a class, which mse does not judge', left(dependent_variable, 100), v_type),
+      'Cast it to float8 for a regression, or choose gini.'
+    );
+  end if;
+  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
+
+  if v_classifies then
+    begin
+      execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
+    exception when others then
+      perform common.refuse(
+        'CF001',
+        format('dependent variable "%s": %s', left(dependent_variable, 100), left(sqlerrm, 100)),
+        'Give a column of classes or numbers.'
+      );
+    end;
+    if v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
+      v_classes := array(select class from unnest(v_classes) as class order by class::bigint);
+    end if;
+    if cardinality(v_classes) > 100 then
+      perform common.refuse('CF008', format('"%s" has more than 100 classes', left(dependent_variable, 100)),
+        'Cast it to float8 when it is a number to predict.');
+    elsif cardinality(v_classes) = 1 then
+      perform common.refuse(
+        'CF004',
+        format('"%s" holds one class only, %s', left(dependent_variable, 100), v_classes[1]),
+        'A classifier needs rows of two classes or more.'
+      );
+    end if;
+    v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
+    v_outputs := cardinality(v_classes);
+  else
+    v_criterion := 'mse';
+    v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
+    v_outputs := 1;
+  end if;
+  v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, null, v_features, num_splits, seed);
+  execute
+    'select count(*) as row_count, count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, sum(weight) as weight,
+       sum(weight * y) / nullif(sum(weight), 0) as mean, sum(weight * y * y) - sum(weight * y) ^ 2 / nullif(sum(weight), 0) as squares
+     from pg_temp._ml_tree_row'
+  into v_seen;
+  if v_seen.non_finite > 0 then
+    perform common.refuse(
+      'CF001',
+      format('%s rows have NaN or infinity in "%s"', v_seen.non_finite, left(dependent_variable, 100)),
+      'Make them null to leave them out.'
+    );
+  elsif coalesce(v_seen.weight, 0) <= 0 then
+    perform common.refuse('CF004', format('the weights "%s" sum to 0', left(weights, 100)),
+      'At least one row must count.');
+  end if;
+  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
+  if v_usable is null then
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(v_features, ', ')));
+  end if;
+
+  execute format(
+    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
+       missing_left boolean, left_node int, right_node int, value float8, distribution float8[], gain float8, cover float8 not null, num_rows bigint not null,
+       primary key (tree, node))',
+    v_output
+  );
+  v_ks := array(select k from generate_series(1, v_outputs) as k order by k);
+  v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
+  -- Centred, so that a large mean does not swallow what varies.
+  v_sums := case when v_classifies then (select string_agg(format('case when y = %1$s then weight * bag else 0 end as s%1$s', k), ', ' order by k) from unnest(v_ks) as k)
+    else format('weight * bag * (y - %L::float8) as s1', v_seen.mean) end;
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_forest_vote;
+  if sample_ratio is not null then
+    execute format('create temp table _ml_forest_vote on commit drop as select key, y, weight, valid, %s, 0 as votes, %s from pg_temp._ml_tree_row',
+      v_codes, (select string_agg(format('0::float8 as v%s', k), ', ' order by k) from unnest(v_ks) as k));
+    drop table pg_temp._ml_tree_row;
+    alter table pg_temp._ml_forest_vote rename to _ml_tree_row;
+  end if;
+  for v_tree in 1..num_trees loop
+    if sample_ratio is not null then
+      -- Drawing with replacement gives each row a number of copies that is Poisson's: the number of chances below a hash of its id.
+      v_bag := '';
+      v_chance := exp(-sample_ratio);
+      v_left := v_chance;
+      for v_copies in 0..7 loop
+        v_bag := v_bag || format(' when lot < %s then %s', (v_left * 1073741824)::bigint, v_copies);
+        v_chance := v_chance * sample_ratio / (v_copies + 1);
+        v_left := v_left + v_chance;
+      end loop;
+      v_bag := 'case' || v_bag || ' else 8 end';
+    end if;
+    execute format(
+      'create temp table _ml_tree_work on commit drop as
+       select key, bag > 0 and weight > 0 as used, %s, weight * bag as h, %s
+       from (select key, y, weight, %s as bag, %s from (select *, hashint8extended(key, %s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged',
+      v_sums, v_codes, v_bag, v_codes, seed + v_tree
+    );
+    if v_tree = 1 then
+      analyze pg_temp._ml_tree_work;
+    end if;
+    perform ml._tree_grow(
+      v_usable, v_outputs, v_criterion, 0, 0, max_depth, coalesce(min_bucket, greatest(1, min_split / 3)), min_split, 1e-12,
+      case when num_random_features < cardinality(v_usable) then num_random_features end, seed + v_tree
+    );
+    if cp > 0 then
+      v_risk := case when v_classifies then null else v_seen.squares end;
+      if v_classifies then
+        execute format('select %s from pg_temp._ml_tree_node where node = 0',
+          case v_criterion
+            when 'entropy' then '-(' || (select string_agg(format('coalesce(s%1$s * ln(nullif(s%1$s, 0) / h), 0)', k), ' + ') from unnest(v_ks) as k) || ')'
+            when 'misclassification' then 'h - greatest(' || (select string_agg(format('s%s', k), ', ') from unnest(v_ks) as k) || ')'
+            else 'h - (' || (select string_agg(format('s%1$s * s%1$s', k), ' + ') from unnest(v_ks) as k) || ') / h' end
+        ) into v_risk;
+      end if;
+      -- The weakest link goes first: the branch whose splits gain least a leaf.
+      loop
+        execute format(
+          $query$
+          with recursive below as (
+            select node as top, node, feature, gain, left_node, right_node
+            from pg_temp._ml_tree_node
+            where feature is not null
+            union all
+            select below.top, child.node, child.feature, child.gain, child.left_node, child.right_node
+            from below
+            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
+          )
+          select top
+          from below
+          group by top
+          having sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null) < %L::float8
+          order by sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null), top desc
+          limit 1
+          $query$,
+          cp * v_risk
+        ) into v_pruned;
+        exit when v_pruned is null;
+        execute format(
+          $query$
+          with recursive below as (
+            select left_node, right_node from pg_temp._ml_tree_node where node = %1$s
+            union all
+            select child.left_node, child.right_node
+            from below
+            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
+          )
+          delete from pg_temp._ml_tree_node as node
+          using below
+          where node.node in (below.left_node, below.right_node)
+          $query$,
+          v_pruned
+        );
+        execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null, left_node = null, right_node = null, gain = null where node = %s', v_pruned);
+      end loop;
+    end if;
+    execute format(
+      $query$
+      insert into %s
+      select
+        %s, node.node, node.parent, node.depth, feature.name,
+        case when not feature.category then coalesce(feature.edges[(node.cut & 1023) - 1], 'Infinity') end,
+        (select array_agg(feature.categories[code & 1023] order by code) from unnest(node.codes) as code),
+        case when node.feature is not null then node.missing_left end,
+        node.left_node, node.right_node, %s, %s, node.gain, node.h, node.n
+      from pg_temp._ml_tree_node as node
+      left join pg_temp._ml_tree_feature as feature on feature.feature = node.feature
+      $query$,
+      v_output, v_tree,
+      case when v_classifies then 'null::float8' else format('node.s1 / node.h + %L::float8', v_seen.mean) end,
+      case when v_classifies then 'array[' || (select string_agg(format('node.s%s / node.h', k), ', ' order by k) from unnest(v_ks) as k) || ']' else 'null::float8[]' end
+    );
+    if sample_ratio is not null then
+      -- Rows that a tree did not see say how good the forest is.
+      execute format(
+        'create temp table _ml_forest_vote on commit drop as
+         select row.key, row.y, row.weight, row.valid, %1$s, row.votes + (not work.used)::int as votes, %2$s
+         from (
+           select *, case when bag = 0 then %3$s end as leaf
+           from (select *, %4$s as bag from (select *, hashint8extended(key, %5$s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged
+           offset 0
+         ) as row
+         cross join lateral (select row.bag > 0 and row.weight > 0 as used) as work
+         left join pg_temp._ml_tree_node as node on node.node = row.leaf',
+        (select string_agg('row.f' || feature, ', ') from unnest(v_usable) as feature),
+        (select string_agg(
+          case when v_classifies then format('row.v%1$s + coalesce(node.s%1$s / node.h, 0) as v%1$s', k)
+          else format('row.v%1$s + coalesce(node.s%1$s / node.h + %2$L::float8, 0) as v%1$s', k, v_seen.mean) end, ', ' order by k) from unnest(v_ks) as k),
+        ml._tree_case('node::text'), v_bag, seed + v_tree
+      );
+      drop table pg_temp._ml_tree_row;
+      alter table pg_temp._ml_forest_vote rename to _ml_tree_row;
+    end if;
+    drop table pg_temp._ml_tree_work;
+  end loop;
+  if sample_ratio is not null then
+    execute format(
+      'select sum(weight * %s) / nullif(sum(weight), 0) from pg_temp._ml_tree_row where votes > 0',
+      case when v_classifies then format('(array_position(array[%1$s], greatest(%1$s)) <> y)::int', (select string_agg('v' || k, ', ' order by k) from unnest(v_ks) as k))
+      else '(v1 / votes - y) ^ 2' end
+    ) into v_out_of_bag;
+  end if;
+
+  execute format(
+    'create table %s as
+     select %L::text as method, %L::boolean as is_classification, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
+       %L::text as dependent_varname, %L::text as dependent_var_type, %L::text[] as dependent_var_levels, %L::text[] as independent_varnames,
+       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
+       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
+       %s::int as num_trees, %L::float8 as oob_error, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::jsonb as parameters',
+    v_summary, method, v_classifies, v_relation, v_output, v_id,
+    dependent_variable, v_type, v_classes, v_features,
+    num_trees, v_out_of_bag, v_seen.row_count, v_skipped,
+    jsonb_build_object(
+      'split_criterion', v_criterion, 'weights', weights, 'num_trees', num_trees, 'num_random_features', num_random_features, 'sample_ratio', sample_ratio,
+      'max_depth', max_depth, 'min_split', min_split, 'min_bucket', coalesce(min_bucket, greatest(1, min_split / 3)), 'num_splits', num_splits, 'cp', cp, 'seed', seed
+    )
+  );
+  execute format('comment on table %s is %L', v_output, format('Nodes of a model of %s on %s, by ml.%s.', dependent_variable, v_relation, method));
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature;
+end;
+$$;
+
+comment on function ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint) is $$
+Trains one tree (`sample_ratio` null) or a forest of bagged trees into a model table; see ml.tree_train and ml.forest_train.
+$$;
+
+create or replace function ml._forest_predict(
+  method text,
+  model_table text,
+  new_data_table text,
+  output_table text,
+  type text
+)
+returns void
+language plpgsql
+set jit to off
+as $$
+declare
+  v_summary jsonb := ml._model_summary(model_table, array[method]);
+  v_model regclass := common.relation(model_table);
+  v_relation regclass := common.relation(new_data_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
+  v_classes text[] := array(select jsonb_array_elements_text(nullif(v_summary -> 'dependent_var_levels', 'null')));
+  v_positions jsonb := (
+    select jsonb_object_agg(name, position)
+    from jsonb_array_elements_text(v_summary -> 'independent_varnames') with ordinality as feature (name, position)
+  );
+  v_dependent text := v_summary ->> 'dependent_varname';
+  v_trees text[];
+  v_size int;
+  v_sums text[] := '{}';
+  v_sum text;
+  v_names text;
+begin
+  if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
+    perform common.refuse('CF001', format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')),
+      'Choose response, or prob for classes.');
+  end if;
+  begin
+    v_dependent := (parse_ident(v_dependent))[1];
+  exception when invalid_parameter_value then
+    null;
+  end;
+  -- One sum a class, but the last, which is what the others leave.
+  for v_class in 1..greatest(cardinality(v_classes) - 1, 1) loop
+    v_trees := '{}';
+    for v_tree in 1..(v_summary ->> 'num_trees')::int loop
+      v_trees := v_trees || ml._tree_expression(
+        v_model::text, v_tree, v_positions, v_summary -> 'categories',
+        case when v_classes = '{}' then 'format(''%L::float8'', value)' else format('format(''%%L::float8'', distribution[%s])', v_class) end
+      );
+    end loop;
+    v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
+    select '(' || string_agg('(' || part || ')', ' + ' order by place) || format(') / %s', cardinality(v_trees))
+    into v_sum
+    from (
+      select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
+      from unnest(v_trees) with ordinality as grown (tree, position)
+      group by (position - 1) / v_size
+    ) as chunk;
+    v_sums := v_sums || format('%s as p%s', v_sum, v_class);
+  end loop;
+  v_names := (select string_agg('p' || k, ', ' order by k) from generate_series(1, cardinality(v_classes) - 1) as k);
+  execute format(
+    'create table %s as
+     select id as %s, %s
+     from (
+       select id, %s
+       from (select %s as id, %s from %s offset 0) as input
+       offset 0
+     ) as scored',
+    v_output, v_id,
+    case
+      when v_classes = '{}' then format('p1 as %I', left('estimated_' || v_dependent, 63))
+      when type = 'response' then format(
+        '((%L::text[])[array_position(array[%2$s, 1 - (%3$s)], greatest(%2$s, 1 - (%3$s)))])::%4$s as %5$I',
+        v_classes, v_names, replace(v_names, ',', ' +'), v_summary ->> 'dependent_var_type', left('estimated_' || v_dependent, 63)
+      )
+      else (
+        select string_agg(
+          case when position = cardinality(v_classes) then format('greatest(1 - (%s), 0) as %I', replace(v_names, ',', ' +'), left('estimated_prob_' || class, 63))
+          else format('p%s as %I', position, left('estimated_prob_' || class, 63)) end, ', ' order by position
+        )
+        from unnest(v_classes) with ordinality as level (class, position)
+      )
+    end,
+    array_to_string(v_sums, ', '), v_id,
+    ml._tree_inputs(
+      array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')),
+      array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes')),
+      v_relation
+    ),
+    v_relation
+  );
+end;
+$$;
+
+comment on function ml._forest_predict(text, text, text, text, text) is $$
+Predictions of a tree or a forest in one statement; see ml.tree_predict and ml.forest_predict.
+$$;
+
+grant execute on function
+  ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint),
+  ml._forest_predict(text, text, text, text, text)
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/trees/_forest.sql
+--! Included ml/trees/tree_train.sql
+create or replace function ml.tree_train(
+  training_table_name text,
+  output_table_name text,
+  id_col_name text,
+  dependent_variable text,
+  list_of_features text,
+  list_of_features_to_exclude text default null,
+  split_criterion text default 'gini',
+  grouping_cols text default null,
+  weights text default null,
+  max_depth int default 7,
+  min_split int default 20,
+  min_bucket int default null,
+  num_splits int default 20,
+  pruning_params text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_cp float8 := 0;
+begin
+  if nullif(btrim(grouping_cols), '') is not null then
+    perform common.refuse('CF001', 'trees are not trained by group',
+      'Train one model on a view of each group, or give the groups as a feature.');
+  end if;
+  if nullif(btrim(pruning_params), '') is not null then
+    v_cp := substring(pruning_params from '^\s*cp\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*$')::float8;
+    if v_cp is null then
+      perform common.refuse('CF001', format('pruning_params "%s"', left(pruning_params, 100)),
+        'Give the complexity parameter, such as cp=0.01.');
+    end if;
+  end if;
+  perform ml._forest_train(
+    'tree_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
+    split_criterion, weights, 1, null, null, max_depth, min_split, min_bucket, num_splits, v_cp, 0
+  );
+end;
+$$;
+
+comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
+@behavior -*
+A decision tree: classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
+`split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of `min_split` by default, `num_splits` the
+number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`: branches that lower the root's impurity by less than this share a
+split are cut, weakest first. Features: see ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must be null.
+Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in the order of
+`dependent_var_levels`), and `<output_table_name>_summary`.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
+Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984.
+$$;
+
+grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/tree_train.sql
+--! Included ml/trees/tree_predict.sql
+create or replace function ml.tree_predict(
+  tree_model text,
+  new_data_table text,
+  output_table text,
+  type text default 'response'
+)
+returns void
+language sql
+begin atomic
+  select ml._forest_predict('tree_train', tree_model, new_data_table, output_table, type);
+end;
+
+comment on function ml.tree_predict(text, text, text, text) is $$
+@behavior -*
+Predictions of a model of ml.tree_train for every row of a table, in one statement.
+Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column `estimated_prob_<class>` a class.
+Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.tree_predict(text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/tree_predict.sql
+--! Included ml/trees/forest_train.sql
+create or replace function ml.forest_train(
+  training_table_name text,
+  output_table_name text,
+  id_col_name text,
+  dependent_variable text,
+  list_of_features text,
+  list_of_features_to_exclude text default null,
+  grouping_cols text default null,
+  num_trees int default 100,
+  num_random_features int default null,
+  importance boolean default true,
+  num_permutations int default null,
+  max_tree_depth int default 7,
+  min_split int default 20,
+  min_bucket int default null,
+  num_splits int default 20,
+  null_handling_params text default null,
+  verbose boolean default false,
+  sample_ratio float8 default 1.0,
+  seed bigint default 0
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(training_table_name);
+  v_count int;
+  v_classifies boolean;
+begin
+  if nullif(btrim(grouping_cols), '') is not null then
+    perform common.refuse('CF001', 'forests are not trained by group',
+      'Train one model on a view of each group, or give the groups as a feature.');
+  elsif num_permutations is not null then
+    perform common.refuse('CF001', 'features are not permuted',
+      'ml.get_var_importance gives the importance by impurity; leave num_permutations null.');
+  elsif null_handling_params is not null then
+    perform common.refuse('CF001', format('null_handling_params "%s"', left(null_handling_params, 100)),
+      'Missing values go the way that each split learned; leave it null.');
+  elsif sample_ratio is null or seed is null then
+    perform common.refuse('CF001', 'sample_ratio or seed is null',
+      'Give a share above 0, at most 1, and any number as seed.');
+  end if;
+  v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, quote_ident(id_col_name), dependent_variable]));
+  v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
+  perform ml._forest_train(
+    'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
+    'gini', null, num_trees,
+    coalesce(num_random_features, case when v_classifies then greatest(1, floor(sqrt(v_count))::int) else greatest(1, v_count / 3) end),
+    sample_ratio, max_tree_depth, min_split, min_bucket, num_splits, 0, seed
+  );
+end;
+$$;
+
+comment on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) is $$
+@behavior -*
+A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
+`num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
+expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
+`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's and change nothing: ml.get_var_importance
+gives the importance by impurity of any model.
+Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of rows (for numbers: the
+squared error) that the trees which did not see them get wrong.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
+Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting, 2001.
+$$;
+
+grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/forest_train.sql
+--! Included ml/trees/forest_predict.sql
+create or replace function ml.forest_predict(
+  random_forest_model text,
+  new_data_table text,
+  output_table text,
+  type text default 'response'
+)
+returns void
+language sql
+begin atomic
+  select ml._forest_predict('forest_train', random_forest_model, new_data_table, output_table, type);
+end;
+
+comment on function ml.forest_predict(text, text, text, text) is $$
+@behavior -*
+Predictions of a model of ml.forest_train for every row of a table, in one statement: the mean over the trees.
+Writes `output_table`: the id column and `estimated_<dependent variable>` (the number, or the class of the highest mean probability), or with type
+`prob` one column `estimated_prob_<class>` a class. Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.forest_predict(text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/trees/forest_predict.sql
+--! Included ml/preparation/summary.sql
+create or replace function ml.summary(
+  source_table text,
+  output_table text,
+  target_cols text default null,
+  grouping_cols text default null,
+  get_distinct boolean default true,
+  get_quartiles boolean default true,
+  ntile_array float8[] default null,
+  how_many_mfv int default 10
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[] := coalesce(
+    nullif(common.column_names(v_relation, target_cols, 'target columns'), '{}'),
+    array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position)
+  );
+  v_column text;
+  v_group text;
+  v_type regtype;
+  v_text boolean;
+  v_number text;
+  v_any boolean;
+begin
+  if exists (select from unnest(ntile_array) as share where share is null or not (share >= 0 and share <= 1)) then
+    perform common.refuse('CF001', format('ntile_array %s', ntile_array), 'Quantiles are shares in 0..1.');
+  elsif how_many_mfv is null or how_many_mfv not between 0 and 1000 then
+    perform common.refuse('CF001', format('how_many_mfv %s', coalesce(how_many_mfv::text, 'null')),
+      'Choose 0 to 1000.');
+  end if;
+  execute format('select exists (select from %s)', v_relation) into v_any;
+  if not v_any then
+    perform common.refuse('CF004', format('"%s" is empty', v_relation), 'There is nothing to summarize.');
+  end if;
+  execute format(
+    'create table %s (group_by text, group_by_value text, target_column text, column_number int, data_type text, row_count bigint, distinct_values bigint,
+       missing_values bigint, blank_values bigint, fraction_missing float8, fraction_blank float8, positive_values bigint, negative_values bigint, zero_values bigint,
+       mean float8, variance float8, confidence_interval float8[], min float8, max float8, first_quartile float8, median float8, third_quartile float8,
+       quantile_array float8[], most_frequent_values text[], mfv_frequencies bigint[])',
+    v_output
+  );
+  foreach v_column in array v_columns loop
+    v_type := common.expression_type(v_column, v_relation, 'target column');
+    v_text := v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype);
+    v_number := case
+      when v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then v_column || '::float8'
+      when v_text then format('length(%s)::float8', v_column)
+      else 'null::float8'
+    end;
+    -- MADlib's way: each grouping column by itself, and all rows when there is none.
+    foreach v_group in array case when v_groups = '{}' then array[null::text] else v_groups end loop
+      execute format(
+        $query$
+        insert into %1$s
+        with value as (
+          select %2$s as place, (%3$s)::text as shown, %4$s as number
+          from %5$s
+        ), measured as (
+          select
+            place,
+            count(*) as row_count,
+            %6$s as distinct_values,
+            count(*) - count(shown) as missing_values,
+            count(*) filter (where btrim(shown) = '') as blank_values,
+            count(*) filter (where number > 0) as positive_values,
+            count(*) filter (where number < 0) as negative_values,
+            count(*) filter (where number = 0) as zero_values,
+            avg(number) as mean, var_samp(number) as variance, count(number) as numbers, min(number) as least, max(number) as greatest,
+            %7$s as quartiles,
+            %8$s as quantiles
+          from value
+          group by place
+        ), frequent as (
+          select place, array_agg(shown order by times desc, shown) as most_frequent, array_agg(times order by times desc, shown) as times
+          from (
+            select place, shown, count(*) as times, row_number() over (partition by place order by count(*) desc, shown) as rank
+            from value
+            where shown is not null
+              and %9$s > 0
+            group by place, shown
+          ) as counted
+          where rank <= %9$s
+          group by place
+        )
+        select
+          %10$L, measured.place, %11$L, %12$s, %13$L, row_count, distinct_values, missing_values,
+          case when %14$L then blank_values end,
+          missing_values / row_count::float8,
+          case when %14$L then blank_values / row_count::float8 end,
+          case when not %14$L and numbers > 0 then positive_values end,
+          case when not %14$L and numbers > 0 then negative_values end,
+          case when not %14$L and numbers > 0 then zero_values end,
+          mean, variance, case when numbers > 1 then array[mean - 1.959964 * sqrt(variance / numbers), mean + 1.959964 * sqrt(variance / numbers)] end,
+          least, greatest, quartiles[1], quartiles[2], quartiles[3], quantiles, most_frequent, times
+        from measured
+        left join frequent on frequent.place is not distinct from measured.place
+        order by measured.place
+        $query$,
+        v_output, coalesce(v_group || '::text', 'null::text'), v_column, v_number, v_relation,
+        case when get_distinct then 'count(distinct shown)' else 'null::bigint' end,
+        case when get_quartiles then 'percentile_cont(array[0.25, 0.5, 0.75]) within group (order by number)' else 'null::float8[]' end,
+        case when ntile_array is not null then format('percentile_cont(%L::float8[]) within group (order by number)', ntile_array) else 'null::float8[]' end,
+        how_many_mfv,
+        case when v_group is not null then (parse_ident(v_group))[1] end,
+        (parse_ident(v_column))[1],
+        array_position(common.columns(v_relation), (parse_ident(v_column))[1]),
+        v_type, v_text
+      );
+    end loop;
+  end loop;
+end;
+$$;
+
+comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
+@behavior -*
+What is in each column of a table, in MADlib's columns; one row a column, and a value of each grouping column by itself.
+Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`, `distinct_values` (exact), `missing_values`,
+`blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`, `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of
+the mean), `min`, `max`, `first_quartile`, `median`, `third_quartile`, `quantile_array` (at the shares of `ntile_array`), `most_frequent_values`,
+`mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (empty), CF005.
+$$;
+
+grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/summary.sql
+--! Included ml/preparation/_pairs.sql
+create or replace function ml._pairs(
+  source_table text,
+  output_table text,
+  target_cols text,
+  grouping_cols text,
+  aggregate text
+)
+returns void
+language plpgsql
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[];
+  v_numbers text[];
+  v_rows bigint;
+begin
+  if coalesce(btrim(target_cols), '*') = '*' then
+    v_columns := array(
+      select quote_ident(attribute.attname)
+      from pg_catalog.pg_attribute as attribute
+      where attribute.attrelid = v_relation
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+        and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'boolean']::regtype[])
+        and not quote_ident(attribute.attname) = any (v_groups)
+      order by attribute.attnum
+    );
+  else
+    v_columns := common.column_names(v_relation, target_cols, 'target columns');
+  end if;
+  if cardinality(v_columns) < 2 then
+    perform common.refuse('CF004', format('"%s" has %s columns to compare', v_relation, cardinality(v_columns)),
+      'Name at least two columns of numbers.');
+  elsif cardinality(v_columns) > 500 then
+    perform common.refuse('CF008', format('%s columns', cardinality(v_columns)), 'Name up to 500 columns.');
+  end if;
+  v_numbers := array(select common.numeric_expression(name, v_relation, 'target column') from unnest(v_columns) with ordinality as part (name, position) order by position);
+  drop table if exists pg_temp._ml_pair;
+  execute format(
+    'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s where %s %s having count(*) > 0',
+    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    -- The lower triangle, row by row, as one list of built-in aggregates.
+    (
+      select string_agg(format('%s(%s, %s)', aggregate, left_side.number, right_side.number), ', ' order by left_side.position, right_side.position)
+      from unnest(v_numbers) with ordinality as left_side (number, position)
+      join unnest(v_numbers) with ordinality as right_side (number, position) on right_side.position <= left_side.position
+    ),
+    v_relation,
+    (select string_agg(name || ' is not null', ' and ') from unnest(v_columns) as name),
+    case when v_groups = '{}' then '' else 'group by ' || array_to_string(v_groups, ', ') end
+  );
+  select sum(row_count) into v_rows from pg_temp._ml_pair;
+  if coalesce(v_rows, 0) = 0 then
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no row without a null in %s', v_relation, array_to_string(v_columns, ', ')),
+      'Rows with a null in any of the columns are left out.'
+    );
+  end if;
+  execute format(
+    'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
+    v_output,
+    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    (
+      select string_agg(format('case when column_position >= %1$s then below[column_position * (column_position - 1) / 2 + %1$s] end as %2$s', position, name), ', ' order by position)
+      from unnest(v_columns) with ordinality as part (name, position)
+    ),
+    array(select (parse_ident(name))[1] from unnest(v_columns) with ordinality as part (name, position) order by position),
+    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
+  );
+  execute format(
+    'create table %s as select %L::text as method, %L::text as source, %L::text as output_table, %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*) from %s) - %s as total_rows_skipped',
+    common.companion_table(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end, v_relation, v_output, v_columns, v_rows, v_relation, v_rows
+  );
+  drop table pg_temp._ml_pair;
+end;
+$$;
+
+comment on function ml._pairs(text, text, text, text, text) is $$
+Writes the lower triangle of a two-argument aggregate over all pairs of columns, in one scan.
+$$;
+
+grant execute on function ml._pairs(text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/preparation/_pairs.sql
+--! Included ml/preparation/correlation.sql
+create or replace function ml.correlation(
+  source_table text,
+  output_table text,
+  target_cols text default '*',
+  verbose boolean default false,
+  grouping_cols text default null
+)
+returns void
+language sql
+begin atomic
+  select ml._pairs(source_table, output_table, target_cols, grouping_cols, 'corr');
+end;
+
+comment on function ml.correlation(text, text, text, boolean, text) is $$
+@behavior -*
+Pearson's correlation of every pair of columns (−1..1; null where a column is constant).
+With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
+Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
+diagonal); and `<output_table>_summary`. `verbose` is MADlib's and changes nothing.
+Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008 (over 500 columns).
+$$;
+
+grant execute on function ml.correlation(text, text, text, boolean, text) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/correlation.sql
+--! Included ml/preparation/covariance.sql
+create or replace function ml.covariance(
+  source_table text,
+  output_table text,
+  target_cols text default '*',
+  verbose boolean default false,
+  grouping_cols text default null
+)
+returns void
+language sql
+begin atomic
+  select ml._pairs(source_table, output_table, target_cols, grouping_cols, 'covar_samp');
+end;
+
+comment on function ml.covariance(text, text, text, boolean, text) is $$
+@behavior -*
+Sample covariance of every pair of columns (divided by n − 1; the diagonal holds the variances).
+With `*` all columns of numbers or booleans. Rows with a null in any of them are left out and counted. One scan of built-in aggregates, also by group.
+Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower triangle, null above the
+diagonal); and `<output_table>_summary`. `verbose` is MADlib's and changes nothing.
+Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008 (over 500 columns).
+$$;
+
+grant execute on function ml.covariance(text, text, text, boolean, text) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/covariance.sql
+--! Included ml/preparation/encode_categorical_variables.sql
+create or replace function ml.encode_categorical_variables(
+  source_table text,
+  output_table text,
+  categorical_cols text,
+  categorical_cols_to_exclude text default null,
+  row_id text default null,
+  top text default null,
+  value_to_drop text default null,
+  encode_null boolean default false,
+  output_type text default 'column',
+  output_dictionary boolean default false
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_dictionary']);
+  v_excluded text[] := common.column_names(v_relation, categorical_cols_to_exclude, 'columns to exclude');
+  v_ids text[] := common.column_names(v_relation, row_id, 'row id');
+  v_columns text[];
+  v_column text;
+  v_name text;
+  v_top float8;
+  v_drop text;
+  v_item text;
+  v_values text[];
+  v_frequent text[];
+  v_value text;
+  v_names text[] := '{}';
+  v_expressions text[] := '{}';
+  v_of text[] := '{}';
+  v_shown text[] := '{}';
+  v_rows bigint;
+  v_kept text;
+  v_keep_names boolean;
+begin
+  if btrim(categorical_cols) = '*' then
+    v_columns := array(
+      select quote_ident(attribute.attname)
+      from pg_catalog.pg_attribute as attribute
+      where attribute.attrelid = v_relation
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+        and attribute.atttypid = any (array['text', 'character varying', 'character', 'boolean', 'smallint', 'integer', 'bigint']::regtype[])
+        and not quote_ident(attribute.attname) = any (v_excluded || v_ids)
+      order by attribute.attnum
+    );
+  else
+    v_columns := array(
+      select name
+      from unnest(common.column_names(v_relation, categorical_cols, 'categorical columns')) with ordinality as part (name, position)
+      where not name = any (v_excluded)
+      order by position
+    );
+  end if;
+  if v_columns = '{}' then
+    perform common.refuse('CF004', 'no categorical column is left',
+      'Name at least one column, or * for all of text, boolean and integer.');
+  elsif output_type is null or output_type not in ('column', 'array') then
+    perform common.refuse('CF001', format('output_type "%s"', coalesce(left(output_type, 100), 'null')),
+      'Choose column or array.');
+  end if;
+  execute format('select count(*) from %s', v_relation) into v_rows;
+  if v_rows = 0 then
+    perform common.refuse('CF004', format('"%s" is empty', v_relation), 'There is nothing to encode.');
+  end if;
+
+  foreach v_column in array v_columns loop
+    v_name := (parse_ident(v_column))[1];
+    v_top := null;
+    v_drop := null;
+    foreach v_item in array coalesce(common.split_expressions(nullif(btrim(top), '')), '{}') loop
+      begin
+        if v_item !~ '=' then
+          v_top := v_item::float8;
+        elsif common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'top') = v_column then
+          v_top := btrim(split_part(v_item, '=', 2))::float8;
+        end if;
+      exception when invalid_text_representation then
+        perform common.refuse('CF001', format('top "%s"', left(top, 100)),
+          'Give a number of values, a share below 1, or a list such as sex=2, rings=0.5.');
+      end;
+    end loop;
+    foreach v_item in array coalesce(common.split_expressions(nullif(btrim(value_to_drop), '')), '{}') loop
+      if common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'value_to_drop') = v_column then
+        v_drop := btrim(substr(v_item, strpos(v_item, '=') + 1));
+      end if;
+    end loop;
+    if v_top <= 0 then
+      perform common.refuse('CF001', format('top %s', v_top), 'Give a number of values, or a share below 1.');
+    end if;
+    execute format('select array_agg(value order by ordering), array_agg(value order by times desc, value) from (select %1$s::text as value, min(%1$s::text) as ordering, count(*) as times from %2$s where %1$s is not null group by 1) as counted', v_column, v_relation)
+    into v_values, v_frequent;
+    v_values := coalesce(v_values, '{}');
+    if v_top < 1 then
+      -- The most frequent values that together make up this share of the rows.
+      execute format(
+        'select array_agg(value) from (select value, sum(times) over (order by times desc, value) - times as before, sum(times) over () as total
+           from (select %1$s::text as value, count(*) as times from %2$s where %1$s is not null group by 1) as counted) as running where before < %3$L::float8 * total',
+        v_column, v_relation, v_top
+      ) into v_frequent;
+    elsif v_top is not null then
+      v_frequent := v_frequent[1:floor(v_top)::int];
+    end if;
+    if cardinality(v_names) + cardinality(v_values) > 1500 and v_top is null then
+      perform common.refuse('CF008', format('"%s" has %s values', left(v_column, 100), cardinality(v_values)),
+        'Encode the most frequent with top, or exclude the column.');
+    end if;
+    if v_drop is not null and not v_drop = any (v_values) then
+      perform common.refuse('CF002', format('"%s" never holds "%s"', left(v_column, 100), left(v_drop, 100)),
+        coalesce('Did you mean "' || common.nearest_name(v_drop, v_values) || '"?', 'Drop a value that occurs.'));
+    end if;
+    foreach v_value in array v_values loop
+      continue when v_value = v_drop or (v_top is not null and not v_value = any (v_frequent));
+      v_names := v_names || (v_name || '_' || v_value);
+      v_of := v_of || v_name;
+      v_shown := v_shown || v_value;
+      v_expressions := v_expressions || format('coalesce(%s::text = %L, false)::int', v_column, v_value);
+    end loop;
+    if v_top is not null and cardinality(v_frequent) < cardinality(v_values) then
+      v_names := v_names || (v_name || '__misc__');
+      v_of := v_of || v_name;
+      v_shown := v_shown || '__misc__'::text;
+      v_expressions := v_expressions || format('coalesce(%1$s::text <> all (%2$L::text[]), false)::int', v_column, v_frequent || coalesce(v_drop, v_frequent[1]));
+    end if;
+    if encode_null then
+      v_names := v_names || (v_name || '_null');
+      v_of := v_of || v_name;
+      v_shown := v_shown || null::text;
+      v_expressions := v_expressions || format('(%s is null)::int', v_column);
+    end if;
+  end loop;
+  if v_names = '{}' then
+    perform common.refuse('CF004', 'no value is left to encode',
+      'The columns are null, or their only values are dropped.');
+  end if;
+  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they mean.
+  v_keep_names := not output_dictionary
+    and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
+    and (select count(distinct name) = count(*) from unnest(v_names) as name);
+  if not v_keep_names then
+    v_names := array(select v_of[position] || '_' || row_number() over (partition by v_of[position] order by position) from generate_series(1, cardinality(v_of)) as position order by position);
+  end if;
+  v_kept := case
+    when v_ids <> '{}' then array_to_string(v_ids, ', ')
+    else coalesce((
+      select string_agg(quote_ident(name), ', ' order by position)
+      from unnest(common.columns(v_relation)) with ordinality as stored (name, position)
+      where not quote_ident(name) = any (v_columns)
+    ), '')
+  end;
+  execute format(
+    'create table %s as select %s %s from %s',
+    v_output, v_kept || case when v_kept = '' then '' else ',' end,
+    case when output_type = 'array' then format('array[%s] as encoded', array_to_string(v_expressions, ', '))
+    else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
+    v_relation
+  );
+  if not v_keep_names or output_type = 'array' then
+    execute format(
+      'create table %s as select encoded_column_name, index::int, variable, value from unnest(%L::text[], %L::text[], %L::text[]) with ordinality as entry (encoded_column_name, variable, value, index)',
+      common.companion_table(v_output, '_dictionary'), v_names, v_of, v_shown
+    );
+  end if;
+end;
+$$;
+
+comment on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) is $$
+@behavior -*
+Categories as columns of 0 and 1, one a value (one-hot), or all but one (`value_to_drop`, such as `sex=M, rings=10`), in MADlib's arguments.
+`categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that are not encoded). `top`: encode the most frequent
+values only (a number, or a share of the rows below 1; one for all or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
+`encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`, they are numbered and
+`<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) says what they mean. `output_type` `array` gives one int[] `encoded`.
+Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500 columns).
+$$;
+
+grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/encode_categorical_variables.sql
+--! Included ml/preparation/pivot.sql
+create or replace function ml.pivot(
+  source_table text,
+  output_table text,
+  index text,
+  pivot_cols text,
+  pivot_values text,
+  aggregate_func text default 'avg',
+  fill_value text default null,
+  keep_null boolean default false,
+  output_col_dictionary boolean default false,
+  output_type text default 'column'
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_dictionary']);
+  v_index text[] := common.column_names(v_relation, index, 'index');
+  v_pivots text[] := common.column_names(v_relation, pivot_cols, 'pivot columns');
+  v_values text[] := common.column_names(v_relation, pivot_values, 'pivot values');
+  v_item text;
+  v_aggregates text[] := '{}';
+  v_aggregated text[] := '{}';
+  v_value text;
+  v_aggregate text;
+  v_combination jsonb;
+  v_combinations jsonb;
+  v_names text[] := '{}';
+  v_expressions text[] := '{}';
+  v_dictionary jsonb[] := '{}';
+  v_filter text;
+  v_label text;
+begin
+  if v_index = '{}' or v_pivots = '{}' or v_values = '{}' then
+    perform common.refuse('CF001', 'index, pivot columns or pivot values are missing',
+      'Name at least one column of each.');
+  elsif output_type is null or output_type not in ('column', 'array') then
+    perform common.refuse('CF001', format('output_type "%s"', coalesce(left(output_type, 100), 'null')),
+      'Choose column or array.');
+  end if;
+  -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
+  foreach v_item in array coalesce(common.split_expressions(nullif(btrim(aggregate_func), '')), array['avg']) loop
+    v_value := case when v_item ~ '=' then common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
+    foreach v_aggregate in array common.split_expressions(btrim(substr(v_item, strpos(v_item, '=') + 1), ' []')) loop
+      if to_regproc(v_aggregate) is null and not exists (
+        select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
+      ) or v_aggregate !~* '^[a-z_][a-z0-9_.]*$' then
+        perform common.refuse('CF002', format('there is no aggregate "%s"', left(v_aggregate, 100)),
+          'Name an aggregate of one argument, such as avg, sum, count, min or max.');
+      end if;
+      v_aggregates := v_aggregates || lower(v_aggregate);
+      v_aggregated := v_aggregated || v_value;
+    end loop;
+  end loop;
+  execute format(
+    'select jsonb_agg(combination order by %1$s) from (select distinct %1$s, jsonb_build_array(%2$s) as combination from %3$s %4$s) as seen',
+    array_to_string(v_pivots, ', '),
+    (select string_agg(name || '::text', ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
+    v_relation,
+    case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
+  ) into v_combinations;
+  if v_combinations is null then
+    perform common.refuse('CF004', format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)),
+      'Pivoting needs rows; keep_null makes a column for null.');
+  elsif jsonb_array_length(v_combinations) * cardinality(v_values) * cardinality(v_aggregates) > 1500 then
+    perform common.refuse(
+      'CF008',
+      format('%s combinations of %s', jsonb_array_length(v_combinations), left(pivot_cols, 100)),
+      'A table has room for 1,500 of them.'
+    );
+  end if;
+  foreach v_value in array v_values loop
+    for v_position in 1..cardinality(v_aggregates) loop
+      continue when v_aggregated[v_position] is not null and v_aggregated[v_position] <> v_value;
+      for v_combination in select value from jsonb_array_elements(v_combinations) loop
+        select
+          string_agg(format('%s::text is not distinct from %L', v_pivots[position], part), ' and ' order by position),
+          string_agg((parse_ident(v_pivots[position]))[1] || '_' || coalesce(part, 'null'), '_' order by position)
+        into v_filter, v_label
+        from jsonb_array_elements_text(v_combination) with ordinality as entry (part, position);
+        v_names := v_names || format('%s_%s_%s', (parse_ident(v_value))[1], v_aggregates[v_position], v_label);
+        v_expressions := v_expressions || case
+          when fill_value is null then format('%s(%s) filter (where %s)', v_aggregates[v_position], v_value, v_filter)
+          else format('coalesce(%s(%s) filter (where %s), %L)', v_aggregates[v_position], v_value, v_filter, fill_value)
+        end;
+        v_dictionary := v_dictionary || jsonb_build_object('value', v_value, 'aggregate', v_aggregates[v_position], 'pivot', v_combination);
+      end loop;
+    end loop;
+  end loop;
+  if output_col_dictionary or output_type = 'array' or exists (select from unnest(v_names) as name where octet_length(name) > 63) or (select count(distinct name) < count(*) from unnest(v_names) as name) then
+    v_names := array(select '__p_' || position || '__' from generate_series(1, cardinality(v_names)) as position order by position);
+    execute format(
+      'create table %s as
+       select column_name, entry ->> ''value'' as pval, entry ->> ''aggregate'' as agg, %s
+       from unnest(%L::text[], %L::jsonb[]) with ordinality as listed (column_name, entry, position) order by position',
+      common.companion_table(v_output, '_dictionary'),
+      (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
+      v_names, v_dictionary
+    );
+  end if;
+  begin
+    execute format(
+      'create table %1$s as select %2$s, %3$s from %4$s group by %2$s order by %2$s',
+      v_output, array_to_string(v_index, ', '),
+      case when output_type = 'array' then format('array[%s] as pivoted', array_to_string(v_expressions, ', '))
+      else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
+      v_relation
+    );
+  exception when undefined_function or datatype_mismatch or invalid_text_representation then
+    perform common.refuse(
+      'CF001',
+      format('%s of %s: %s', array_to_string(v_aggregates, ', '), left(pivot_values, 100), left(sqlerrm, 100)),
+      'Choose aggregates and a fill value of the values'' type.'
+    );
+  end;
+end;
+$$;
+
+comment on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) is $$
+@behavior -*
+Values of columns as columns: one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
+`aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value` stands where a combination has no
+row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot column>_<its value>`; where one is too long, or with
+`output_col_dictionary`, they are numbered and `<output_table>_dictionary` says what they mean. `output_type` `array` gives one array `pivoted`.
+Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500 columns).
+$$;
+
+grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/pivot.sql
+--! Included ml/preparation/_sample.sql
+create or replace function ml._sample(
+  relation regclass,
+  groups text[],
+  columns text[],
+  proportion float8,
+  with_replacement boolean,
+  seed bigint
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_partition text := case when groups = '{}' then '' else 'partition by ' || array_to_string(groups, ', ') end;
+  v_columns text := (select string_agg('source.' || name, ', ' order by position) from unnest(columns) with ordinality as part (name, position));
+begin
+  -- A row's place is decided by its content and the seed, so neither the order of rows nor a parallel plan changes the draw.
+  return format(
+    case when with_replacement then
+      'select %1$s
+       from (
+         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size, dense_rank() over (order by %6$s) as _stratum
+         from %3$s as source
+       ) as source
+       cross join lateral (
+         select count(*) as copies
+         from generate_series(1, round(source._size * %5$L::float8)::bigint) as draw
+         where abs(hashint8extended(draw, %4$L::bigint + 1 + source._stratum) %% source._size) + 1 = source._place
+       ) as drawn
+       cross join generate_series(1, drawn.copies)'
+    else
+      'select %1$s
+       from (
+         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size
+         from %3$s as source
+       ) as source
+       where source._place <= round(source._size * %5$L::float8)'
+    end,
+    v_columns, v_partition, relation, seed, proportion,
+    case when groups = '{}' then '1' else array_to_string(groups, ', ') end
+  );
+end;
+$$;
+
+comment on function ml._sample(regclass, text[], text[], float8, boolean, bigint) is $$
+A query that draws a share of the rows of each group, by a hash of the row and the seed.
+$$;
+
+grant execute on function ml._sample(regclass, text[], text[], float8, boolean, bigint) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/preparation/_sample.sql
+--! Included ml/preparation/stratified_sample.sql
+create or replace function ml.stratified_sample(
+  source_table text,
+  output_table text,
+  proportion float8,
+  grouping_cols text default null,
+  target_cols text default null,
+  with_replacement boolean default false,
+  seed bigint default 0
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[] := common.column_names(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
+  v_rows bigint;
+begin
+  if proportion is null or not (proportion > 0 and proportion <= 1) or seed is null or with_replacement is null then
+    perform common.refuse('CF001', format('proportion %s', coalesce(proportion::text, 'null')),
+      'Choose a share above 0, at most 1, a seed, and with_replacement true or false.');
+  end if;
+  if v_columns = '{}' then
+    v_columns := array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position);
+  else
+    v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
+  end if;
+  execute format('create table %s as %s', v_output, ml._sample(v_relation, v_groups, v_columns, proportion, with_replacement, seed));
+  get diagnostics v_rows = row_count;
+  if v_rows = 0 then
+    perform common.refuse('CF004', format('a share of %s of "%s" holds no row', proportion, v_relation),
+      'Choose a larger share.');
+  end if;
+end;
+$$;
+
+comment on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) is $$
+@behavior -*
+A share of the rows of each group (stratum), so that a sample keeps the groups' sizes; rounded to whole rows a group.
+Writes `output_table` with the grouping columns and `target_cols` (null or `*`: all columns). A row's content and the seed decide, not the order of rows.
+Errors: CF001 (proportion), CF002, CF003 (`output_table` exists), CF004 (nothing drawn), CF005.
+$$;
+
+grant execute on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/stratified_sample.sql
+--! Included ml/preparation/train_test_split.sql
+create or replace function ml.train_test_split(
+  source_table text,
+  output_table text,
+  train_proportion float8,
+  test_proportion float8 default null,
+  grouping_cols text default null,
+  target_cols text default null,
+  with_replacement boolean default false,
+  separate_output_tables boolean default false,
+  seed bigint default 0
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table, array['_train', '_test']);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_columns text[] := common.column_names(v_relation, case when btrim(target_cols) <> '*' then target_cols end, 'target columns');
+  v_test float8 := coalesce(test_proportion, 1 - train_proportion);
+  v_partition text := case when v_groups = '{}' then '' else 'partition by ' || array_to_string(v_groups, ', ') end;
+  v_list text;
+  v_rows bigint;
+begin
+  if train_proportion is null or not (train_proportion > 0 and train_proportion < 1) or not (v_test > 0 and v_test < 1) or train_proportion + v_test > 1 + 1e-9 or seed is null then
+    perform common.refuse(
+      'CF001',
+      format(
+        'train_proportion %s, test_proportion %s',
+        coalesce(train_proportion::text, 'null'),
+        coalesce(v_test::text, 'null')
+      ),
+      'Both are shares between 0 and 1 that sum to 1 or less.'
+    );
+  elsif with_replacement then
+    perform common.refuse('CF001', 'a split with replacement would test on rows it trains on',
+      'Leave with_replacement false; ml.stratified_sample draws with replacement.');
+  end if;
+  if v_columns = '{}' then
+    v_columns := array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position);
+  else
+    v_columns := array(select name from unnest(v_groups || v_columns) with ordinality as part (name, position) group by name order by min(position));
+  end if;
+  if not separate_output_tables and 'split' = any (v_columns) then
+    perform common.refuse('CF003', format('"%s" has a column "split" already', v_relation),
+      'Name target_cols without it, or choose separate_output_tables.');
+  end if;
+  v_list := array_to_string(v_columns, ', ');
+  drop table if exists pg_temp._ml_split;
+  execute format(
+    'create temp table _ml_split on commit drop as
+     select %1$s, (_place <= round(_size * %2$L::float8))::int as _split
+     from (
+       select *, row_number() over (%3$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%3$s) as _size
+       from %5$s as source
+     ) as placed
+     where _place <= round(_size * %6$L::float8)',
+    v_list, train_proportion, v_partition, seed, v_relation, least(train_proportion + v_test, 1)
+  );
+  get diagnostics v_rows = row_count;
+  if v_rows < 2 then
+    perform common.refuse('CF004', format('"%s" has %s rows to split', v_relation, v_rows),
+      'A split needs at least two rows.');
+  end if;
+  if separate_output_tables then
+    execute format('create table %s as select %s from pg_temp._ml_split where _split = 1', common.companion_table(v_output, '_train'), v_list);
+    execute format('create table %s as select %s from pg_temp._ml_split where _split = 0', common.companion_table(v_output, '_test'), v_list);
+  else
+    execute format('create table %s as select %s, _split as split from pg_temp._ml_split', v_output, v_list);
+  end if;
+  drop table pg_temp._ml_split;
+end;
+$$;
+
+comment on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) is $$
+@behavior -*
+Random rows to train on and others to test on, by group where `grouping_cols` are given.
+For behaviour, where the future must not teach about the past, use ml.time_split.
+Writes `output_table` with `target_cols` (null or `*`: all columns) and `split` (1 = train, 0 = test), or with `separate_output_tables` the tables
+`<output_table>_train` and `<output_table>_test`. A row's content and the seed decide, not the order of rows.
+Errors: CF001 (proportions, with_replacement), CF002, CF003 (a table or the column `split` exists), CF004 (fewer than two rows), CF005.
+$$;
+
+grant execute on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/train_test_split.sql
+--! Included ml/preparation/time_split.sql
+create or replace function ml.time_split(
+  source_table text,
+  output_table text,
+  predicted_at text,
+  label_known_at text,
+  feature_known_at text,
+  cut_off timestamptz default null,
+  test_proportion float8 default 0.2
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_features text[] := coalesce(common.split_expressions(nullif(btrim(feature_known_at), '')), '{}');
+  v_columns text;
+  v_expression text;
+  v_seen record;
+  v_cut timestamptz := cut_off;
+  v_counts record;
+begin
+  foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
+    if common.expression_type(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
+      perform common.refuse('CF001', format('"%s" is not a time', left(v_expression, 100)),
+        'Give a column or expression of type timestamptz, timestamp or date.');
+    end if;
+  end loop;
+  if v_features = '{}' then
+    perform common.refuse('CF001', 'nothing says when the features were known',
+      'Give for each feature (or for all) the time of the newest event that it uses, such as ''last_event_at''.');
+  elsif 'split' = any (common.columns(v_relation)) then
+    perform common.refuse('CF003', format('"%s" has a column "split" already', v_relation), 'Split a view without it.');
+  end if;
+
+  foreach v_expression in array v_features loop
+    execute format(
+      'select source::text as row, (%1$s)::timestamptz as known_at, (%2$s)::timestamptz as predicted_at, count(*) over () as leaks
+       from %3$s as source where (%1$s)::timestamptz > (%2$s)::timestamptz order by (%1$s)::timestamptz - (%2$s)::timestamptz desc limit 1',
+      v_expression, predicted_at, v_relation
+    ) into v_seen;
+    if v_seen.leaks is not null then
+      perform common.refuse(
+        'CF001',
+        format(
+          '"%s" leaks: %s rows use what came after the prediction, up to %s for one predicted at %s',
+          left(v_expression, 100),
+          v_seen.leaks,
+          v_seen.known_at,
+          v_seen.predicted_at
+        ),
+        format('Build the feature from events until %s only.', left(predicted_at, 100))
+      );
+    end if;
+  end loop;
+  execute format(
+    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
+  ) into v_seen;
+  if v_seen.leaks > 0 then
+    perform common.refuse('CF001', format('%s rows are predicted after their label was known', v_seen.leaks),
+      format('%s must not lie before %s.', left(label_known_at, 100), left(predicted_at, 100)));
+  end if;
+
+  if v_cut is null then
+    if test_proportion is null or not (test_proportion > 0 and test_proportion < 1) then
+      perform common.refuse('CF001', format('test_proportion %s', coalesce(test_proportion::text, 'null')),
+        'Choose a share between 0 and 1, or a cut_off.');
+    end if;
+    execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s', 1 - test_proportion, predicted_at, v_relation) into v_cut;
+  end if;
+  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position) from unnest(common.columns(v_relation)) with ordinality as stored (name, position));
+  execute format(
+    $query$
+    create table %1$s as
+    select %2$s, case when (%3$s)::timestamptz >= %5$L::timestamptz then 'test' else 'train' end as split
+    from %6$s as source
+    where (%3$s)::timestamptz >= %5$L::timestamptz
+       or ((%3$s)::timestamptz < %5$L::timestamptz and (%4$s)::timestamptz <= %5$L::timestamptz)
+    $query$,
+    v_output, v_columns, predicted_at, label_known_at, v_cut, v_relation
+  );
+  execute format('select count(*) filter (where split = ''train'') as train, count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
+  if v_counts.train = 0 or v_counts.test = 0 then
+    perform common.refuse(
+      'CF004',
+      format('the cut-off %s leaves %s rows to train on and %s to test on', v_cut, v_counts.train, v_counts.test),
+      'Choose a cut-off within the data; a row is trained on only when its label was known by then.'
+    );
+  end if;
+  execute format('comment on table %s is %L', v_output, format('Split of %s at %s.', v_relation, v_cut));
+end;
+$$;
+
+comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
+@behavior -*
+The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
+`predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known. `feature_known_at`: one expression or more,
+separated by commas, that give the time of the newest event the features use. A row whose features use anything after `predicted_at` is refused,
+by name. Rows predicted before the cut-off are trained on if their label was known by then (the others are left out); rows predicted from
+the cut-off on are tested on. Without a `cut_off` the latest `test_proportion` of the rows are tested on.
+Writes `output_table`: all columns and `split` (`train` or `test`).
+Errors: CF001 (a leak, not a time), CF002, CF003 (`output_table` or a column `split` exists), CF004 (nothing to train or test on), CF005.
+Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
+$$;
+
+grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/time_split.sql
+--! Included ml/preparation/cross_validation_general.sql
+create or replace function ml.cross_validation_general(
+  modelling_func text,
+  modelling_params text[],
+  modelling_params_type text[],
+  param_explored text,
+  explore_values text[],
+  predict_func text,
+  predict_params text[],
+  predict_params_type text[],
+  metric_func text,
+  metric_params text[],
+  metric_params_type text[],
+  data_tbl text,
+  data_id text,
+  id_is_random boolean,
+  validation_result text,
+  data_cols text[] default null,
+  fold_num int default 10,
+  fold_by text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(data_tbl);
+  v_result text := common.output_table(validation_result);
+  v_id text := common.column_name(v_relation, data_id, 'data id');
+  v_unit text := v_id;
+  v_columns text;
+  v_value text;
+  v_part text;
+  v_units bigint;
+  v_error float8;
+  v_names text[];
+  v_explored text[] := '{}';
+  v_errors float8[] := '{}';
+begin
+  if fold_num is null or fold_num not between 2 and 1000 then
+    perform common.refuse('CF001', format('fold_num %s', coalesce(fold_num::text, 'null')), 'Choose 2 to 1000 folds.');
+  elsif coalesce(cardinality(explore_values), 0) = 0 then
+    perform common.refuse('CF001', 'there are no values to explore', 'Give at least one value of the parameter.');
+  elsif param_explored is null or not exists (
+    select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
+  ) then
+    perform common.refuse(
+      'CF001',
+      format('"%s" is not among the modelling parameters', coalesce(left(param_explored, 100), 'null')),
+      'Put the name of the explored parameter where its value belongs.'
+    );
+  end if;
+  if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
+    or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
+    perform common.refuse('CF001', 'a list of parameters and that of their types differ in length',
+      'Each parameter has a type.');
+  end if;
+  if fold_by is not null then
+    v_unit := common.column_name(v_relation, fold_by, 'fold_by');
+  end if;
+  foreach v_part in array array[modelling_func, predict_func, metric_func] loop
+    if to_regproc(v_part) is null then
+      perform common.refuse(
+        'CF002',
+        format('there is no function "%s", or more than one', coalesce(left(v_part, 100), 'null')),
+        'Name it with its schema, such as ml.gbm_train.'
+      );
+    end if;
+  end loop;
+  v_columns := case when data_cols is null then '*' else array_to_string(common.column_names(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
+  drop table if exists pg_temp._ml_cv_fold;
+  -- Whole units (rows, or all rows of a person or a course) go into a fold, in the order of a hash, or of the id where that is random already.
+  execute format(
+    'create temp table _ml_cv_fold on commit drop as select unit, (row_number() over (order by %s) - 1) %% %s as fold from (select distinct %s as unit from %s) as seen',
+    case when id_is_random and fold_by is null then 'unit' else 'hashtextextended(unit::text, 0), unit::text' end, fold_num, v_unit, v_relation
+  );
+  execute 'select count(*) from pg_temp._ml_cv_fold' into v_units;
+  if v_units < fold_num then
+    perform common.refuse(
+      'CF004',
+      format('"%s" has %s %s for %s folds', v_relation, v_units, coalesce(fold_by, data_id), fold_num),
+      'Choose fewer folds.'
+    );
+  end if;
+  -- The temporary schema by its own name, for a function that makes a table there looks it up.
+  v_names := array(
+    select format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, name)
+    from unnest(array['_ml_cv_train', '_ml_cv_valid', '_ml_cv_model', '_ml_cv_prediction', '_ml_cv_error', '_ml_cv_model_summary']) with ordinality as part (name, position)
+    order by position
+  );
+  foreach v_value in array explore_values loop
+    for v_fold in 0..fold_num - 1 loop
+      execute 'drop table if exists ' || array_to_string(v_names, ', ');
+      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold <> %s)', v_names[1], v_columns, v_relation, v_unit, v_fold);
+      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold = %s)', v_names[2], v_columns, v_relation, v_unit, v_fold);
+      execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
+      execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
+      if to_regclass(v_names[4]) is null then
+        perform common.refuse('CF001', format('%s made no table %%prediction%%', left(predict_func, 100)),
+          'Give %prediction% where the name of its output table belongs.');
+      end if;
+      -- A measure compares predictions with the rows they were made for.
+      execute format(
+        'create temp table _ml_cv_scored as select * from %s as validation join %s as prediction using (%s)',
+        v_names[2], v_names[4], v_id
+      );
+      execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
+      if to_regclass(v_names[5]) is null then
+        perform common.refuse('CF001', format('%s made no table %%error%%', left(metric_func, 100)),
+          'Give %error% where the name of its output table belongs.');
+      end if;
+      execute format('select %I from %s limit 1', (common.columns(v_names[5]::regclass))[1], v_names[5]) into v_error;
+      drop table pg_temp._ml_cv_scored;
+      v_explored := v_explored || v_value;
+      v_errors := v_errors || v_error;
+    end loop;
+  end loop;
+  execute 'drop table if exists ' || array_to_string(v_names, ', ');
+  drop table pg_temp._ml_cv_fold;
+  execute format(
+    'create table %1$s as
+     select %2$I, avg(error) as error_avg, stddev_samp(error) as error_stddev
+     from unnest(%3$L::text[], %4$L::float8[]) as measured (%2$I, error)
+     group by %2$I
+     order by array_position(%5$L::text[], %2$I)',
+    v_result, param_explored, v_explored, v_errors, explore_values
+  );
+end;
+$$;
+
+comment on function ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text) is $$
+@behavior -*
+Cross-validation of any training, prediction and measure, over values of one parameter, in MADlib's arguments.
+Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`, `%id%`, `%prediction%` (the table that
+the prediction makes), `%scored%` (the rows to validate on, joined with it by id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name of
+the explored parameter for its value. A parameter may be named: `num_trees => 50`.
+With `fold_by` all rows of a unit (a person, a course) go to one fold: the honest way when rows of a unit resemble each other. For time use ml.time_split.
+Writes `validation_result`: the parameter's value (text), `error_avg` and `error_stddev` over the folds.
+Errors: CF001, CF002 (unknown function, table or column), CF003 (`validation_result` exists), CF004 (fewer rows or units than folds), and those of the functions.
+$$;
+
+create or replace function ml._cross_validation_call(
+  function_name text,
+  parameters text[],
+  types text[],
+  data text,
+  names text[],
+  id text,
+  explored text,
+  value text
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_arguments text[] := '{}';
+  v_match text[];
+  v_text text;
+begin
+  for v_position in 1..coalesce(cardinality(parameters), 0) loop
+    v_match := regexp_match(parameters[v_position], '^\s*([a-z_][a-z0-9_]*)\s*=>\s*(.*)$');
+    v_text := coalesce(v_match[2], parameters[v_position]);
+    if to_regtype(types[v_position]) is null then
+      perform common.refuse('CF002', format('there is no type "%s"', coalesce(left(types[v_position], 100), 'null')),
+        'Name a type for each parameter.');
+    end if;
+    v_text := case
+      when v_text = explored then value
+      when v_text = '%scored%' then format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, '_ml_cv_scored')
+      else replace(replace(replace(replace(replace(v_text, '%data%', data), '%model%', names[3]), '%prediction%', names[4]), '%error%', names[5]), '%id%', id)
+    end;
+    v_arguments := v_arguments || (coalesce(v_match[1] || ' => ', '') || format('%L::%s', v_text, to_regtype(types[v_position])));
+  end loop;
+  return format('select %s(%s)', to_regproc(function_name), array_to_string(v_arguments, ', '));
+end;
+$$;
+
+comment on function ml._cross_validation_call(text, text[], text[], text, text[], text, text, text) is $$
+The call of one function of a cross-validation, its placeholders filled in and every argument a quoted literal of its type.
+$$;
+
+grant execute on function
+  ml._cross_validation_call(text, text[], text[], text, text[], text, text, text),
+  ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text)
+to insights_admin, insights_worker;
+--! EndIncluded ml/preparation/cross_validation_general.sql
+--! Included ml/forecasts/_series.sql
+/*
+ * A time series is filtered one step after another, the one thing here that is no set operation: each error depends on the
+ * state that the errors before it left. The series is one array, the filter a loop over it, and least squares over its
+ * parameters (Levenberg and Marquardt's) calls the filter a few dozen times.
+ */
+create or replace function ml._ets_filter(
+  series float8[],
+  shape int[],
+  parameters float8[],
+  out residuals float8[],
+  out level float8,
+  out slope float8,
+  out seasons float8[]
+)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_period constant int := shape[1];
+  v_trend constant int := shape[2];
+  v_seasonal constant boolean := shape[3] = 1;
+  v_size constant int := cardinality(series);
+  v_alpha constant float8 := parameters[1];
+  v_beta constant float8 := case when v_trend > 0 then parameters[2] else 0 end;
+  v_gamma constant float8 := case when v_seasonal then parameters[3] else 0 end;
+  v_phi constant float8 := case v_trend when 0 then 0 when 1 then 1 else parameters[4] end;
+  v_cycles int;
+  v_mean float8;
+  v_error float8;
+  v_place int;
+begin
+  residuals := array_fill(0::float8, array[v_size]);
+  seasons := array_fill(0::float8, array[greatest(v_period, 1)]);
+  slope := 0;
+  if v_seasonal then
+    -- The first cycles: their means give level and slope, what they leave of each place gives the seasons.
+    v_cycles := least(v_size / v_period, 3);
+    select case when v_trend > 0 and v_cycles > 1 then coalesce(regr_slope(mean, cycle), 0) / v_period else 0 end, avg(mean)
+    into slope, v_mean
+    from (
+      select (place - 1) / v_period as cycle, avg(value) as mean
+      from unnest(series) with ordinality as entry (value, place)
+      where place <= v_cycles * v_period
+      group by (place - 1) / v_period
+    ) as cycle;
+    level := v_mean - slope * (v_cycles * v_period + 1) / 2;
+    select array_agg(coalesce(season, 0) - coalesce(middle, 0) order by place)
+    into seasons
+    from (
+      select wanted.place, left_over.season, avg(left_over.season) over () as middle
+      from generate_series(0, v_period - 1) as wanted (place)
+      left join (
+        select ((place - 1) % v_period)::int as place, avg(value - level - slope * place) as season
+        from unnest(series) with ordinality as entry (value, place)
+        where place <= v_cycles * v_period
+        group by (place - 1) % v_period
+      ) as left_over on left_over.place = wanted.place
+    ) as centred;
+  elsif v_trend > 0 then
+    select coalesce(regr_slope(value, place), 0), coalesce(regr_intercept(value, place), avg(value))
+    into slope, level
+    from unnest(series) with ordinality as entry (value, place)
+    where place <= greatest(10, v_size / 10);
+  else
+    level := (select value from unnest(series) with ordinality as entry (value, place) where value is not null order by place limit 1);
+  end if;
+  for v_step in 1..v_size loop
+    v_place := (v_step - 1) % greatest(v_period, 1) + 1;
+    v_error := series[v_step] - level - v_phi * slope - case when v_seasonal then seasons[v_place] else 0 end;
+    -- A gap moves the state on without correcting it.
+    if v_error is null then
+      residuals[v_step] := null;
+      v_error := 0;
+    else
+      residuals[v_step] := v_error;
+    end if;
+    level := level + v_phi * slope + v_alpha * v_error;
+    slope := v_phi * slope + v_beta * v_error;
+    if v_seasonal then
+      seasons[v_place] := seasons[v_place] + v_gamma * v_error;
+    end if;
+  end loop;
+  -- The season of the next step first.
+  if v_seasonal then
+    v_place := v_size % v_period;
+    seasons := seasons[v_place + 1:v_period] || seasons[1:v_place];
+  end if;
+end;
+$$;
+
+comment on function ml._ets_filter(float8[], int[], float8[]) is $$
+One-step errors and the last state of exponential smoothing with additive errors.
+`shape`: period, trend (0 none, 1 additive, 2 damped), seasonal (0, 1);
+`parameters`: alpha, beta, gamma, phi. Nulls in the series are gaps. Source: Hyndman and others, Forecasting with Exponential Smoothing, 2008, chapter 2.
+$$;
+
+create or replace function ml._arima_filter(
+  series float8[],
+  shape int[],
+  parameters float8[],
+  out residuals float8[]
+)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_p constant int := shape[1];
+  v_q constant int := shape[2];
+  v_mean constant float8 := case when shape[3] = 1 then parameters[v_p + v_q + 1] else 0 end;
+  v_size constant int := cardinality(series);
+  v_error float8;
+begin
+  residuals := array_fill(0::float8, array[v_size]);
+  for v_step in v_p + 1..v_size loop
+    v_error := series[v_step] - v_mean;
+    for k in 1..v_p loop
+      v_error := v_error - parameters[k] * (series[v_step - k] - v_mean);
+    end loop;
+    for k in 1..least(v_q, v_step - 1) loop
+      v_error := v_error - parameters[v_p + k] * residuals[v_step - k];
+    end loop;
+    -- Far from any root the errors of a moving average explode; such parameters are simply bad.
+    residuals[v_step] := greatest(least(v_error, 1e100), -1e100);
+  end loop;
+end;
+$$;
+
+comment on function ml._arima_filter(float8[], int[], float8[]) is $$
+Errors of an ARMA model, conditional on the first p values and on errors of 0 before them. `shape`: p, q, with mean (0, 1); `parameters`: ar, ma, mean.
+Source: Box and Jenkins, Time Series Analysis, 1970, section 7.1.
+$$;
+
+create or replace function ml._bounded(
+  free float8[],
+  fixed float8[]
+)
+returns float8[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select array[
+    chosen.alpha,
+    coalesce(fixed[2], chosen.alpha * (0.0001 + 0.9998 / (1 + exp(-free[2])))),
+    coalesce(fixed[3], (1 - chosen.alpha) * (0.0001 + 0.9998 / (1 + exp(-free[3])))),
+    coalesce(fixed[4], 0.8 + 0.18 / (1 + exp(-free[4])))
+  ]
+  from (select coalesce(fixed[1], 0.0001 + 0.9998 / (1 + exp(-free[1]))) as alpha) as chosen;
+end;
+
+comment on function ml._bounded(float8[], float8[]) is $$
+Smoothing parameters from free numbers: 0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha, 0.8 < phi < 0.98; those in `fixed` as they are.
+$$;
+
+create or replace function ml._series_fit(
+  kind text,
+  series float8[],
+  shape int[],
+  start float8[],
+  fixed float8[],
+  max_iter int,
+  out parameters float8[],
+  out residuals float8[],
+  out covariance float8[],
+  out squares float8,
+  out iterations int
+)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_k int;
+  v_moving int[] := array(select k from generate_series(1, cardinality(start)) as k where kind = 'arima' or fixed[k] is null order by k);
+  v_point float8[] := start;
+  v_try float8[];
+  v_new float8[];
+  v_new_squares float8;
+  v_damping float8 := 0.001;
+  v_slopes float8[];
+  v_gram float8[];
+  v_damped float8[];
+  v_gradient float8[];
+  v_inverse float8[];
+  v_step float8;
+  v_better boolean;
+begin
+  residuals := ml._series_residuals(kind, series, shape, v_point, fixed);
+  squares := (select sum(error * error) from unnest(residuals) as error);
+  iterations := 0;
+  if kind = 'ets' then
+    v_moving := array(select k from unnest(v_moving) as k where k = 1 or (k = 2 and shape[2] > 0) or (k = 3 and shape[3] = 1) or (k = 4 and shape[2] = 2) order by k);
+  end if;
+  while v_moving <> '{}' and iterations < max_iter loop
+    iterations := iterations + 1;
+    -- Slopes of the errors by central differences, one column a parameter, in one array.
+    v_slopes := '{}';
+    foreach v_k in array v_moving loop
+      v_step := 1e-5 * greatest(1, abs(v_point[v_k]));
+      v_try := v_point;
+      v_try[v_k] := v_point[v_k] + v_step;
+      v_new := v_point;
+      v_new[v_k] := v_point[v_k] - v_step;
+      v_slopes := v_slopes || array(
+        select (up - down) / (2 * v_step)
+        from unnest(ml._series_residuals(kind, series, shape, v_try, fixed), ml._series_residuals(kind, series, shape, v_new, fixed)) with ordinality as entry (up, down, place)
+        order by place
+      );
+    end loop;
+    select array_agg(line order by i), array_agg(slope order by i)
+    into v_gram, v_gradient
+    from (
+      select i, array_agg(product order by j) as line, max(slope) as slope
+      from (
+        select
+          i, j,
+          (select sum(v_slopes[(i - 1) * cardinality(series) + t] * v_slopes[(j - 1) * cardinality(series) + t]) from generate_series(1, cardinality(series)) as t) as product,
+          (select sum(v_slopes[(i - 1) * cardinality(series) + t] * residuals[t]) from generate_series(1, cardinality(series)) as t) as slope
+        from generate_series(1, cardinality(v_moving)) as i
+        cross join generate_series(1, cardinality(v_moving)) as j
+      ) as pair
+      group by i
+    ) as filled;
+    v_better := false;
+    for v_attempt in 1..12 loop
+      v_damped := v_gram;
+      for i in 1..cardinality(v_moving) loop
+        v_damped[i][i] := v_gram[i][i] * (1 + v_damping) + 1e-300;
+      end loop;
+      v_inverse := (ml._spd_inverse(v_damped, 1e-15)).inverse;
+      if v_inverse is not null then
+        v_try := v_point;
+        for i in 1..cardinality(v_moving) loop
+          v_step := 0;
+          for j in 1..cardinality(v_moving) loop
+            v_step := v_step - v_inverse[i][j] * v_gradient[j];
+          end loop;
+          v_try[v_moving[i]] := case when kind = 'ets' then greatest(-30, least(30, v_point[v_moving[i]] + greatest(-3, least(3, v_step)))) else v_point[v_moving[i]] + v_step end;
+        end loop;
+        v_new := ml._series_residuals(kind, series, shape, v_try, fixed);
+        v_new_squares := (select sum(error * error) from unnest(v_new) as error);
+        if v_new_squares < squares then
+          v_better := (squares - v_new_squares) > 1e-12 * squares;
+          v_point := v_try;
+          residuals := v_new;
+          squares := v_new_squares;
+          v_damping := greatest(v_damping / 5, 1e-12);
+          exit;
+        end if;
+      end if;
+      v_damping := v_damping * 4;
+    end loop;
+    exit when not v_better;
+  end loop;
+  covariance := case when v_gram is not null then (ml._spd_inverse(v_gram, 1e-15)).inverse end;
+  parameters := case when kind = 'ets' then ml._bounded(v_point, fixed) else v_point end;
+end;
+$$;
+
+comment on function ml._series_fit(text, float8[], int[], float8[], float8[], int) is $$
+Least squares of the one-step errors over the parameters of a filter (`ets` or `arima`).
+`covariance` is the inverse of the
+slopes' products, to be multiplied by the residual variance. Source: Marquardt, An algorithm for least-squares estimation of nonlinear parameters, 1963.
+$$;
+
+create or replace function ml._series_residuals(
+  kind text,
+  series float8[],
+  shape int[],
+  point float8[],
+  fixed float8[]
+)
+returns float8[]
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if kind = 'ets' then
+    return (ml._ets_filter(series, shape, ml._bounded(point, fixed))).residuals;
+  end if;
+  return ml._arima_filter(series, shape, point);
+end;
+$$;
+
+comment on function ml._series_residuals(text, float8[], int[], float8[], float8[]) is $$The one-step errors of a filter at a point of its free parameters.$$;
+
+create or replace function ml._read_series(
+  relation regclass,
+  timestamp_column text,
+  timeseries_column text,
+  groups text[]
+)
+returns void
+language plpgsql
+set client_min_messages to warning
+as $$
+declare
+  v_time text := common.column_name(relation, timestamp_column, 'timestamp column');
+  v_value text := common.numeric_expression(timeseries_column, relation, 'time series column');
+  v_bad text;
+begin
+  drop table if exists pg_temp._ml_series;
+  execute format(
+    'create temp table _ml_series on commit drop as select jsonb_build_array(%s) as place, %s array_agg(%s order by %s) as series, array_agg(%s::text order by %s) as times from %s where %s is not null %s',
+    coalesce(array_to_string(groups, ', '), ''),
+    case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end,
+    v_value, v_time, v_time, v_time, relation, v_time,
+    case when groups = '{}' then 'having count(*) > 0' else 'group by ' || array_to_string(groups, ', ') end
+  );
+  if not exists (select from pg_temp._ml_series) then
+    perform common.refuse('CF004', format('"%s" has no row with a time', relation), 'A forecast needs a past.');
+  end if;
+  execute 'select times[array_position(series, bad)] from pg_temp._ml_series cross join unnest(array[''NaN'', ''Infinity'', ''-Infinity'']::float8[]) as bad where array_position(series, bad) is not null limit 1' into v_bad;
+  if v_bad is not null then
+    perform common.refuse('CF001', format('the value at %s is NaN or infinity', left(v_bad, 100)),
+      'Make it null to leave a gap.');
+  end if;
+  execute format('select %1$s::text from %2$s group by %3$s %1$s having count(*) > 1 limit 1', v_time, relation, case when groups = '{}' then '' else array_to_string(groups, ', ') || ',' end) into v_bad;
+  if v_bad is not null then
+    perform common.refuse('CF001', format('there are several rows at %s', left(v_bad, 100)),
+      'Sum or average them first, or name grouping columns.');
+  end if;
+end;
+$$;
+
+comment on function ml._read_series(regclass, text, text, text[]) is $$
+Reads one array a group, in the order of time, into the temporary table `_ml_series`. Errors: CF001 (two rows at a time, non-finite), CF002, CF004 (no rows).
+$$;
+
+grant execute on function
+  ml._ets_filter(float8[], int[], float8[]), ml._arima_filter(float8[], int[], float8[]), ml._bounded(float8[], float8[]),
+  ml._series_fit(text, float8[], int[], float8[], float8[], int), ml._series_residuals(text, float8[], int[], float8[], float8[]),
+  ml._read_series(regclass, text, text, text[])
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/_series.sql
+--! Included ml/forecasts/ets_train.sql
+create or replace function ml._ets_best(
+  series float8[],
+  period int,
+  trend text,
+  seasonal text,
+  fixed float8[]
+)
+returns jsonb
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_size constant int := (select count(value) from unnest(series) as value);
+  v_candidate record;
+  v_fit record;
+  v_state record;
+  v_shape int[];
+  v_unknowns int;
+  v_criterion float8;
+  v_best jsonb;
+  v_best_criterion float8;
+begin
+  for v_candidate in
+    select trend_shape, season_shape
+    from unnest(case trend when 'none' then array[0] when 'additive' then array[1] when 'damped' then array[2] else array[0, 1, 2] end) as trend_shape
+    cross join unnest(case seasonal when 'none' then array[0] when 'auto' then array[0, 1] else array[1] end) as season_shape
+    where season_shape = 0 or (period > 1 and cardinality(series) >= 2 * period)
+    order by season_shape, trend_shape
+  loop
+    v_shape := array[period, v_candidate.trend_shape, v_candidate.season_shape];
+    v_fit := ml._series_fit('ets', series, v_shape, array[-1, -2, -2, 1], fixed, 60);
+    -- Parameters, initial state and the variance.
+    v_unknowns := 2 + 1 + (case v_candidate.trend_shape when 0 then 0 when 1 then 2 else 3 end) + v_candidate.season_shape * period;
+    v_criterion := v_size * ln(greatest(v_fit.squares / v_size, 1e-300)) + case when v_size > v_unknowns + 1 then 2.0 * v_unknowns * v_size / (v_size - v_unknowns - 1) else 1e6 * v_unknowns end;
+    if v_best is null or v_criterion < v_best_criterion then
+      v_state := ml._ets_filter(series, v_shape, v_fit.parameters);
+      v_best_criterion := v_criterion;
+      v_best := jsonb_build_object(
+        'trend', (array['none', 'additive', 'damped'])[v_candidate.trend_shape + 1],
+        'seasonal', v_candidate.season_shape,
+        'alpha', v_fit.parameters[1],
+        'beta', case when v_candidate.trend_shape > 0 then v_fit.parameters[2] end,
+        'gamma', case when v_candidate.season_shape = 1 then v_fit.parameters[3] end,
+        'phi', case when v_candidate.trend_shape = 2 then v_fit.parameters[4] end,
+        'level', v_state.level,
+        'slope', case when v_candidate.trend_shape > 0 then v_state.slope end,
+        'seasons', case when v_candidate.season_shape = 1 then to_jsonb(v_state.seasons) end,
+        'squares', v_fit.squares,
+        'aicc', v_criterion,
+        'residual_variance', v_fit.squares / greatest(v_size - (v_unknowns - 2 - v_candidate.season_shape * period), 1),
+        'num_iterations', v_fit.iterations
+      );
+    end if;
+  end loop;
+  return v_best;
+end;
+$$;
+
+comment on function ml._ets_best(float8[], int, text, text, float8[]) is $$
+The smoothing model of a series with the least corrected Akaike criterion among the shapes that are asked for, as JSON.
+$$;
+
+create or replace function ml._ets_ahead(
+  model jsonb,
+  steps int
+)
+returns table (step int, forecast float8, deviation float8)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_level constant float8 := model ->> 'level';
+  v_slope constant float8 := coalesce((model ->> 'slope')::float8, 0);
+  v_alpha constant float8 := model ->> 'alpha';
+  v_beta constant float8 := coalesce((model ->> 'beta')::float8, 0);
+  v_gamma constant float8 := coalesce((model ->> 'gamma')::float8, 0);
+  v_phi constant float8 := coalesce((model ->> 'phi')::float8, 1);
+  v_variance constant float8 := model ->> 'residual_variance';
+  v_seasons constant float8[] := array(select value::float8 from jsonb_array_elements_text(nullif(model -> 'seasons', 'null')) with ordinality as season (value, place) order by place);
+  v_period constant int := cardinality(v_seasons);
+  v_growth float8 := 0;
+  v_spread float8 := 1;
+begin
+  for v_step in 1..steps loop
+    step := v_step;
+    v_growth := v_growth + v_phi ^ v_step;
+    forecast := v_level + v_slope * v_growth + case when v_period > 0 then v_seasons[(v_step - 1) % v_period + 1] else 0 end;
+    deviation := sqrt(v_variance * v_spread);
+    return next;
+    -- What an error of this step still moves when the next one comes.
+    v_spread := v_spread + (v_alpha + v_beta * v_growth + case when v_period > 0 and v_step % v_period = 0 then v_gamma else 0 end) ^ 2;
+  end loop;
+end;
+$$;
+
+comment on function ml._ets_ahead(jsonb, int) is $$
+Mean and standard deviation of what comes, by the closed form for additive errors.
+Source: Hyndman, Koehler, Ord and Snyder, Prediction intervals for exponential smoothing using two new classes of state space models, Journal of Forecasting 24, 2005.
+$$;
+
+create or replace function ml.ets_train(
+  input_table text,
+  output_table text,
+  timestamp_column text,
+  timeseries_column text,
+  grouping_columns text default null,
+  seasonal_period int default 1,
+  trend text default 'auto',
+  seasonal text default 'auto',
+  optimizer_params text default null,
+  holdout int default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(input_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_columns, 'grouping columns');
+  v_group_list text := array_to_string(v_groups, ', ');
+  v_item text;
+  v_fixed float8[] := array[null, null, null, null]::float8[];
+  v_row record;
+  v_series float8[];
+  v_model jsonb;
+  v_tried jsonb;
+  v_holdout int;
+  v_error float8;
+  v_naive float8;
+  v_scale float8;
+  v_log boolean := seasonal = 'multiplicative';
+  v_size int;
+begin
+  if seasonal_period is null or seasonal_period not between 1 and 1000 then
+    perform common.refuse('CF001', format('seasonal_period %s', coalesce(seasonal_period::text, 'null')),
+      'Give the number of rows in a cycle, such as 7 for days with a weekly cycle; 1 for none.');
+  elsif trend is null or trend not in ('auto', 'none', 'additive', 'damped') then
+    perform common.refuse('CF001', format('there is no trend "%s"', coalesce(left(trend, 100), 'null')),
+      'Choose auto, none, additive or damped.');
+  elsif seasonal is null or seasonal not in ('auto', 'none', 'additive', 'multiplicative') then
+    perform common.refuse('CF001', format('there is no seasonal "%s"', coalesce(left(seasonal, 100), 'null')),
+      'Choose auto, none, additive or multiplicative.');
+  elsif seasonal in ('additive', 'multiplicative') and seasonal_period = 1 then
+    perform common.refuse('CF001', 'a season of one row is none', 'Give seasonal_period, such as 7.');
+  elsif holdout < 0 then
+    perform common.refuse('CF001', format('holdout %s', holdout),
+      'Give the number of last rows to compare on, 0 for none.');
+  end if;
+  foreach v_item in array coalesce(common.split_expressions(nullif(btrim(optimizer_params), '')), '{}') loop
+    if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
+      perform common.refuse('CF001', format('optimizer_params "%s"', left(v_item, 100)),
+        'Fix alpha, beta, gamma or phi at a number in 0..1, such as alpha=0.3; the others are fitted.');
+    end if;
+    v_fixed[array_position(array['alpha', 'beta', 'gamma', 'phi'], substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
+  end loop;
+  perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
+  execute format(
+    'create table %s as select %s null::jsonb as model, null::text as method, null::int as seasonal_period, null::float8 as alpha, null::float8 as beta, null::float8 as gamma, null::float8 as phi,
+       null::float8 as residual_variance, null::float8 as aicc, null::bigint as num_rows_processed, null::bigint as num_missing_rows_skipped, null::text as last_time,
+       null::float8 as mae, null::float8 as mase, null::int as holdout_rows, null::float8 as holdout_mae, null::float8 as holdout_naive_mae, null::float8[] as last_cycle
+     from pg_temp._ml_series where false',
+    v_output, v_group_list || case when v_groups = '{}' then '' else ',' end
+  );
+  for v_row in select place, series, times from pg_temp._ml_series order by place loop
+    v_series := v_row.series;
+    v_size := cardinality(v_series) - (select count(*) from unnest(v_series) as value where value is null);
+    if v_size < greatest(4, case when seasonal in ('additive', 'multiplicative') then 2 * seasonal_period else 0 end) then
+      perform common.refuse(
+        'CF004',
+        format(
+          '%s rows are too few for a forecast%s',
+          v_size,
+          case when v_groups = '{}' then '' else ' of ' || v_row.place::text end
+        ),
+        'Give four rows or more, and two cycles of a season.'
+      );
+    end if;
+    if v_log then
+      if exists (select from unnest(v_series) as value where value <= 0) then
+        perform common.refuse('CF001', 'a multiplicative season needs values above 0', 'Choose additive.');
+      end if;
+      v_series := array(select ln(value) from unnest(v_series) with ordinality as entry (value, place) order by place);
+    end if;
+    v_model := ml._ets_best(v_series, seasonal_period, trend, seasonal, v_fixed);
+    -- What the naive forecast, the value one cycle ago, would have missed in the same rows: the scale of MASE.
+    select avg(abs(value - before)) into v_scale
+    from (select value, lag(value, seasonal_period) over (order by place) as before from unnest(v_row.series) with ordinality as entry (value, place)) as pair;
+    select avg(abs(case when v_log then actual - exp(logarithm - residual) else residual end))
+    into v_error
+    from unnest(
+      (ml._ets_filter(v_series, array[seasonal_period, array_position(array['none', 'additive', 'damped'], v_model ->> 'trend') - 1, (v_model ->> 'seasonal')::int],
+        array[(v_model ->> 'alpha')::float8, (v_model ->> 'beta')::float8, (v_model ->> 'gamma')::float8, (v_model ->> 'phi')::float8])).residuals,
+      v_series, v_row.series
+    ) as entry (residual, logarithm, actual);
+    v_holdout := coalesce(holdout, case when v_size >= greatest(3 * seasonal_period, 10) + seasonal_period then greatest(seasonal_period, v_size / 10) else 0 end);
+    v_holdout := case when v_size - v_holdout < greatest(4, 2 * seasonal_period) then 0 else v_holdout end;
+    execute format(
+      'insert into %s
+       select %s $1, $2, $3, ($1 ->> ''alpha'')::float8, ($1 ->> ''beta'')::float8, ($1 ->> ''gamma'')::float8, ($1 ->> ''phi'')::float8,
+         ($1 ->> ''residual_variance'')::float8, ($1 ->> ''aicc'')::float8, $4, $5, times[cardinality(times)], $6, $6 / nullif($7, 0), null, null, null, $8
+       from pg_temp._ml_series where place = $9',
+      v_output, v_group_list || case when v_groups = '{}' then '' else ',' end
+    ) using
+      v_model || jsonb_build_object('log', v_log),
+      format('ETS(A,%s,%s)%s', case v_model ->> 'trend' when 'none' then 'N' when 'additive' then 'A' else 'Ad' end, case (v_model ->> 'seasonal')::int when 0 then 'N' else 'A' end, case when v_log then ' of the logarithm' else '' end),
+      seasonal_period, v_size, cardinality(v_series) - v_size, v_error, v_scale,
+      v_row.series[cardinality(v_row.series) - seasonal_period + 1:], v_row.place;
+    if v_holdout > 0 then
+      v_tried := ml._ets_best(v_series[1:cardinality(v_series) - v_holdout], seasonal_period, trend, seasonal, v_fixed);
+      select avg(abs(actual.value - case when v_log then exp(ahead.forecast) else ahead.forecast end)), avg(abs(actual.value - v_row.series[cardinality(v_series) - v_holdout - seasonal_period + 1 + (actual.place - 1)::int % seasonal_period]))
+      into v_error, v_naive
+      from unnest(v_row.series[cardinality(v_series) - v_holdout + 1:]) with ordinality as actual (value, place)
+      join ml._ets_ahead(v_tried, v_holdout) as ahead on ahead.step = actual.place;
+      execute format('update %s set holdout_rows = $1, holdout_mae = $2, holdout_naive_mae = $3 where %s', v_output,
+        case when v_groups = '{}' then '$4 is not null' else format('jsonb_build_array(%s) = $4', v_group_list) end)
+      using v_holdout, v_error, v_naive, v_row.place;
+    end if;
+  end loop;
+  drop table pg_temp._ml_series;
+end;
+$$;
+
+comment on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) is $$
+@behavior -*
+Exponential smoothing with level, trend and season (Holt and Winters), fitted by least squares of the one-step errors; one model a group.
+`seasonal_period` is the number of rows in a cycle (7 for days). `trend`: `none`, `additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative` (the
+series' logarithm is smoothed); `auto` takes the shape with the least corrected Akaike criterion. `optimizer_params` fixes parameters: `alpha=0.3, beta=0.1`. Rows are
+in the order of time, one a step; a null is a gap. Every model is compared with the seasonal-naive forecast (the value one cycle ago): `mase` is the mean
+absolute one-step error over that of the naive (below 1 is better), and with the last `holdout` rows (by default a cycle, or a tenth)
+unseen `holdout_mae` stands beside `holdout_naive_mae`.
+Writes `output_table`: the grouping columns, `model` (parameters and state), `method` such as `ETS(A,Ad,A)`, `seasonal_period`, `alpha`, `beta`, `gamma`, `phi`, `residual_variance`, `aicc`,
+`num_rows_processed`, `num_missing_rows_skipped`, `last_time`, `mae`, `mase`, `holdout_rows`, `holdout_mae`, `holdout_naive_mae`, `last_cycle`.
+Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (too few rows), CF005.
+Source: Hyndman, Koehler, Ord and Snyder, Forecasting with Exponential Smoothing, 2008; Hyndman and Koehler, Another look at measures of forecast accuracy, 2006.
+$$;
+
+grant execute on function ml._ets_best(float8[], int, text, text, float8[]), ml._ets_ahead(jsonb, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) to insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/ets_train.sql
+--! Included ml/forecasts/ets_forecast.sql
+create or replace function ml.ets_forecast(
+  model_table text,
+  output_table text,
+  steps_ahead int,
+  confidence float8 default 0.95
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[];
+  v_z float8;
+begin
+  if steps_ahead is null or steps_ahead not between 1 and 10000 then
+    perform common.refuse('CF001', format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), 'Choose 1 to 10000.');
+  elsif confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  elsif not common.columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
+    perform common.refuse('CF002', format('"%s" is not a model of ml.ets_train', left(model_table, 100)),
+      'Give the output table of ml.ets_train.');
+  end if;
+  -- Whatever stands before the model are the groups.
+  v_groups := array(
+    select quote_ident(name)
+    from unnest(common.columns(v_model)) with ordinality as stored (name, position)
+    where position < array_position(common.columns(v_model), 'model')
+    order by position
+  );
+  v_z := ml.normal_quantile((1 + confidence) / 2);
+  execute format(
+    $query$
+    create table %1$s as
+    select
+      %2$s ahead.step as step_ahead,
+      case when (model ->> 'log')::boolean then exp(forecast) else forecast end as forecast_value,
+      case when (model ->> 'log')::boolean then exp(forecast - %3$L::float8 * deviation) else forecast - %3$L::float8 * deviation end as lower,
+      case when (model ->> 'log')::boolean then exp(forecast + %3$L::float8 * deviation) else forecast + %3$L::float8 * deviation end as upper,
+      last_cycle[(ahead.step - 1) %% seasonal_period + 1] as naive_value
+    from %4$s as trained
+    cross join lateral ml._ets_ahead(model, %5$s) as ahead
+    order by %2$s ahead.step
+    $query$,
+    v_output, (select coalesce(string_agg('trained.' || name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    v_z, v_model, steps_ahead
+  );
+end;
+$$;
+
+comment on function ml.ets_forecast(text, text, int, float8) is $$
+@behavior -*
+What a model of ml.ets_train expects, with intervals, beside the seasonal-naive forecast.
+Writes `output_table`: the grouping columns, `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value
+with chance `confidence` if errors are normal; a median and its interval for a multiplicative season), and `naive_value`, the value one cycle ago.
+Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.ets_forecast(text, text, int, float8) to insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/ets_forecast.sql
+--! Included ml/forecasts/arima_train.sql
+create or replace function ml.arima_train(
+  input_table text,
+  output_table text,
+  timestamp_column text,
+  timeseries_column text,
+  grouping_columns text default null,
+  include_mean boolean default false,
+  non_seasonal_orders int[] default array[1, 1, 1],
+  optimizer_params text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_started constant timestamptz := clock_timestamp();
+  v_relation regclass := common.relation(input_table);
+  v_output text := common.output_table(output_table, array['_summary', '_residual']);
+  v_time text := common.column_name(v_relation, timestamp_column, 'timestamp column');
+  v_p int;
+  v_d int;
+  v_q int;
+  v_max_iter int := 100;
+  v_row record;
+  v_series float8[];
+  v_lasts float8[] := '{}';
+  v_size int;
+  v_fit record;
+  v_variance float8;
+  v_errors float8[];
+  v_unknowns int;
+begin
+  if nullif(btrim(grouping_columns), '') is not null then
+    perform common.refuse('CF001', 'ARIMA models are not trained by group',
+      'Train on a view of each group, or use ml.ets_train, which does.');
+  elsif include_mean is null or coalesce(array_length(non_seasonal_orders, 1), 0) <> 3 or array_position(non_seasonal_orders, null) is not null
+    or 0 > any (non_seasonal_orders) or 10 < any (non_seasonal_orders) or non_seasonal_orders[1] + non_seasonal_orders[3] + include_mean::int = 0 then
+    perform common.refuse('CF001', format('non_seasonal_orders %s', coalesce(non_seasonal_orders::text, 'null')),
+      'Give p, d and q in 0..10, such as array[1,1,1], and something to estimate.');
+  end if;
+  if nullif(btrim(optimizer_params), '') is not null then
+    v_max_iter := substring(optimizer_params from '^\s*max_iter\s*=\s*([0-9]{1,6})\s*$')::int;
+    if v_max_iter is null then
+      perform common.refuse('CF001', format('optimizer_params "%s"', left(optimizer_params, 100)),
+        'Give the number of iterations, such as max_iter=200.');
+    end if;
+  end if;
+  v_p := non_seasonal_orders[1];
+  v_d := non_seasonal_orders[2];
+  v_q := non_seasonal_orders[3];
+  v_unknowns := v_p + v_q + include_mean::int;
+  perform ml._read_series(v_relation, timestamp_column, timeseries_column, '{}');
+  select series, times into v_row from pg_temp._ml_series;
+  if array_position(v_row.series, null) is not null then
+    perform common.refuse(
+      'CF001',
+      format('the series has a gap at %s', v_row.times[array_position(v_row.series, null)]),
+      'Fill it first; ml.ets_train takes gaps.'
+    );
+  end if;
+  v_series := v_row.series;
+  for v_round in 1..v_d loop
+    v_lasts := v_lasts || v_series[cardinality(v_series)];
+    v_series := array(select v_series[place + 1] - v_series[place] from generate_series(1, cardinality(v_series) - 1) as place order by place);
+  end loop;
+  v_size := cardinality(v_series);
+  if v_size - v_p <= v_unknowns + 1 then
+    perform common.refuse(
+      'CF004',
+      format('%s rows are too few for orders %s', cardinality(v_row.series), non_seasonal_orders),
+      'Lower the orders, or give a longer series.'
+    );
+  end if;
+  v_fit := ml._series_fit('arima', v_series, array[v_p, v_q, include_mean::int],
+    array_fill(0.1::float8, array[v_p + v_q]) || case when include_mean then array[(select avg(value) from unnest(v_series) as value)] else '{}'::float8[] end, null, v_max_iter);
+  v_variance := v_fit.squares / (v_size - v_p);
+  if v_fit.covariance is null then
+    perform common.refuse(
+      'CF007',
+      format('orders %s do not identify their parameters on this series', non_seasonal_orders),
+      'Lower p or q: a pair of them cancels out, or the series does not vary.'
+    );
+  end if;
+  v_errors := array(select sqrt(v_variance * v_fit.covariance[k][k]) from generate_series(1, v_unknowns) as k order by k);
+  execute format(
+    'create table %s as
+     select %L::float8 as mean, %L::float8 as mean_std_error, %L::float8[] as ar_params, %L::float8[] as ar_std_errors, %L::float8[] as ma_params, %L::float8[] as ma_std_errors',
+    v_output,
+    case when include_mean then v_fit.parameters[v_unknowns] end, case when include_mean then v_errors[v_unknowns] end,
+    v_fit.parameters[1:v_p], v_errors[1:v_p], v_fit.parameters[v_p + 1:v_p + v_q], v_errors[v_p + 1:v_p + v_q]
+  );
+  execute format(
+    'create table %s as
+     select %L::text as input_table, %L::text as timestamp_col, %L::text as timeseries_col, %L::int[] as non_seasonal_orders, %L::boolean as include_mean,
+       %L::float8 as residual_variance, %L::float8 as log_likelihood, %s::int as iter_num, %L::interval as exec_time, %s::bigint as num_rows_processed,
+       %L::float8[] as last_values, %L::float8[] as last_errors, %L::float8[] as last_levels',
+    common.companion_table(v_output, '_summary'), v_relation, v_time, timeseries_column, non_seasonal_orders, include_mean,
+    v_variance, -0.5 * (v_size - v_p) * (ln(2 * pi() * v_variance) + 1), v_fit.iterations, clock_timestamp() - v_started, cardinality(v_row.series),
+    v_series[v_size - greatest(v_p, 1) + 1:], v_fit.residuals[v_size - greatest(v_q, 1) + 1:], v_lasts
+  );
+  execute format(
+    'create table %s as select time::%s as %s, residual from unnest(%L::text[], %L::float8[]) as entry (time, residual)',
+    common.companion_table(v_output, '_residual'),
+    (select format_type(atttypid, atttypmod) from pg_catalog.pg_attribute where attrelid = v_relation and quote_ident(attname) = v_time), v_time,
+    v_row.times[v_d + 1:], v_fit.residuals
+  );
+  drop table pg_temp._ml_series;
+end;
+$$;
+
+comment on function ml.arima_train(text, text, text, text, text, boolean, int[], text) is $$
+@behavior -*
+ARIMA(p, d, q) by conditional least squares, in MADlib's arguments: a series differenced d times, explained by its p last values and q last errors.
+`non_seasonal_orders` is array[p, d, q]; `include_mean` adds the mean of the differenced series; `optimizer_params` is `max_iter=…`; `grouping_columns` must be null.
+Rows are in the order of time, one a step, without gaps. For seasons, gaps and groups see ml.ets_train.
+Writes `output_table`: `mean`, `mean_std_error`, `ar_params`, `ar_std_errors`, `ma_params`, `ma_std_errors`; `<output_table>_summary`: `input_table`, `timestamp_col`,
+`timeseries_col`, `non_seasonal_orders`, `include_mean`, `residual_variance`, `log_likelihood`, `iter_num`, `exec_time`, `num_rows_processed` and the last
+values, errors and levels to forecast from; `<output_table>_residual`: the timestamp and `residual`.
+Errors: CF001 (orders, gaps, non-finite), CF002, CF003 (a table exists), CF004 (too few rows), CF005, CF007 (parameters that cancel out).
+Source: Box and Jenkins, Time Series Analysis: Forecasting and Control, 1970.
+$$;
+
+grant execute on function ml.arima_train(text, text, text, text, text, boolean, int[], text) to insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/arima_train.sql
+--! Included ml/forecasts/arima_forecast.sql
+create or replace function ml.arima_forecast(
+  model_table text,
+  output_table text,
+  steps_ahead int,
+  confidence float8 default 0.95
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_model regclass := common.relation(model_table);
+  v_output text := common.output_table(output_table);
+  v_summary text;
+  v_row record;
+  v_state record;
+  v_mean float8;
+  v_values float8[];
+  v_errors float8[];
+  v_psi float8[];
+  v_weight float8;
+  v_spread float8 := 0;
+  v_levels float8[];
+  v_value float8;
+  v_forecasts float8[] := '{}';
+  v_deviations float8[] := '{}';
+  v_z float8;
+begin
+  if steps_ahead is null or steps_ahead not between 1 and 10000 then
+    perform common.refuse('CF001', format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), 'Choose 1 to 10000.');
+  elsif confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  end if;
+  select format('%I.%I', namespace.nspname, class.relname || '_summary')
+  into v_summary
+  from pg_catalog.pg_class as class
+  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+  where class.oid = v_model;
+  if not 'ar_params' = any (common.columns(v_model)) or to_regclass(v_summary) is null then
+    perform common.refuse('CF002', format('"%s" is not a model of ml.arima_train', left(model_table, 100)),
+      'Give the output table of ml.arima_train, beside its summary.');
+  end if;
+  execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
+  execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;
+  v_mean := coalesce(v_row.mean, 0);
+  v_z := ml.normal_quantile((1 + confidence) / 2);
+  -- Newest first.
+  v_values := array(select value from unnest(v_state.last_values) with ordinality as entry (value, place) order by place desc);
+  v_errors := array(select value from unnest(v_state.last_errors) with ordinality as entry (value, place) order by place desc);
+  v_levels := v_state.last_levels;
+  -- How much of an error is left after 0, 1, 2, … steps; differencing sums it up once a round.
+  v_psi := array[1]::float8[];
+  for v_step in 1..steps_ahead loop
+    v_weight := coalesce(v_row.ma_params[v_step], 0);
+    for k in 1..least(cardinality(v_row.ar_params), v_step) loop
+      v_weight := v_weight + v_row.ar_params[k] * v_psi[v_step - k + 1];
+    end loop;
+    v_psi := v_psi || v_weight;
+  end loop;
+  for v_round in 1..cardinality(v_levels) loop
+    v_psi := array(select sum(weight) over (order by place) from unnest(v_psi) with ordinality as entry (weight, place) order by place);
+  end loop;
+  for v_step in 1..steps_ahead loop
+    v_value := v_mean;
+    for k in 1..cardinality(v_row.ar_params) loop
+      v_value := v_value + v_row.ar_params[k] * (v_values[k] - v_mean);
+    end loop;
+    for k in 1..cardinality(v_row.ma_params) loop
+      v_value := v_value + v_row.ma_params[k] * coalesce(v_errors[k], 0);
+    end loop;
+    v_values := v_value || v_values;
+    v_errors := 0::float8 || v_errors;
+    for v_round in reverse cardinality(v_levels)..1 loop
+      v_levels[v_round] := v_levels[v_round] + v_value;
+      v_value := v_levels[v_round];
+    end loop;
+    v_spread := v_spread + v_psi[v_step] ^ 2;
+    v_forecasts := v_forecasts || v_value;
+    v_deviations := v_deviations || sqrt(v_state.residual_variance * v_spread);
+  end loop;
+  execute format(
+    'create table %s as select step_ahead::int, forecast_value, forecast_value - %L::float8 * deviation as lower, forecast_value + %L::float8 * deviation as upper
+     from unnest(%L::float8[], %L::float8[]) with ordinality as ahead (forecast_value, deviation, step_ahead)',
+    v_output, v_z, v_z, v_forecasts, v_deviations
+  );
+end;
+$$;
+
+comment on function ml.arima_forecast(text, text, int, float8) is $$
+@behavior -*
+What a model of ml.arima_train expects, with intervals.
+Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value with chance `confidence` if
+errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.arima_forecast(text, text, int, float8) to insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/arima_forecast.sql
+--! Included ml/forecasts/seasonal_naive_forecast.sql
+create or replace function ml.seasonal_naive_forecast(
+  input_table text,
+  output_table text,
+  timestamp_column text,
+  timeseries_column text,
+  steps_ahead int,
+  seasonal_period int default 1,
+  grouping_columns text default null,
+  confidence float8 default 0.95
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(input_table);
+  v_output text := common.output_table(output_table);
+  v_groups text[] := common.column_names(v_relation, grouping_columns, 'grouping columns');
+  v_z float8;
+begin
+  if steps_ahead is null or steps_ahead not between 1 and 10000 or seasonal_period is null or seasonal_period not between 1 and 1000 then
+    perform common.refuse(
+      'CF001',
+      format(
+        'steps_ahead %s, seasonal_period %s',
+        coalesce(steps_ahead::text, 'null'),
+        coalesce(seasonal_period::text, 'null')
+      ),
+      'Choose 1 to 10000 steps and a period of 1 to 1000 rows.'
+    );
+  elsif confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  end if;
+  v_z := ml.normal_quantile((1 + confidence) / 2);
+  perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
+  if exists (select from pg_temp._ml_series where cardinality(series) <= seasonal_period) then
+    perform common.refuse('CF004', format('a series is not longer than its period of %s rows', seasonal_period),
+      'A cycle and one row at least say how much cycles differ.');
+  end if;
+  execute format(
+    $query$
+    create table %1$s as
+    select
+      %2$s step_ahead, forecast_value,
+      forecast_value - %3$L::float8 * deviation * sqrt((step_ahead - 1) / %4$s + 1) as lower,
+      forecast_value + %3$L::float8 * deviation * sqrt((step_ahead - 1) / %4$s + 1) as upper
+    from (
+      select
+        source.*,
+        (
+          select sqrt(avg((value - before) ^ 2))
+          from (select value, lag(value, %4$s) over (order by place) as before from unnest(series) with ordinality as entry (value, place)) as pair
+        ) as deviation
+      from pg_temp._ml_series as source
+    ) as source
+    cross join generate_series(1, %5$s) as step_ahead
+    cross join lateral (select series[cardinality(series) - %4$s + 1 + (step_ahead - 1) %% %4$s] as forecast_value) as naive
+    order by %2$s step_ahead
+    $query$,
+    v_output, (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)), v_z, seasonal_period, steps_ahead
+  );
+  drop table pg_temp._ml_series;
+end;
+$$;
+
+comment on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) is $$
+@behavior -*
+The forecast that every other has to beat: the value one cycle ago (`seasonal_period` rows; 1 is the last value).
+Writes `output_table`: the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`: the variance is that of the changes from cycle to cycle, once for
+each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
+Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 5.5.
+$$;
+
+grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) to insights_admin, insights_worker;
+--! EndIncluded ml/forecasts/seasonal_naive_forecast.sql
+--! Included ml/assessment/_assess.sql
+/*
+ * One shape for every measure of predictions: read the names, look at the data once, then one generated statement.
+ * In the statement `data` holds the rows with both values (_prediction, _observed) and the grouping columns;
+ * {groups} stands for the grouping columns each followed by a comma, {by} for `group by` them, {partition} for `partition by`.
+ */
+create or replace function ml._assess(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text,
+  kind text,
+  statement text
+)
+returns void
+language plpgsql
+as $$
+declare
+  v_relation regclass := common.relation(table_in);
+  v_output text := common.output_table(table_out);
+  v_prediction text := common.numeric_expression(prediction_col, v_relation, 'prediction column');
+  v_observed text := common.numeric_expression(observed_col, v_relation, 'observed column');
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_group_list text;
+  v_seen record;
+begin
+  v_group_list := array_to_string(v_groups, ', ');
+  execute format(
+    $query$
+    select
+      count(*) as row_count,
+      count(*) filter (where prediction = 'NaN' or abs(prediction) = 'Infinity' or observed = 'NaN' or abs(observed) = 'Infinity') as non_finite,
+      min(prediction) as least_prediction, max(prediction) as greatest_prediction,
+      min(observed) as least_observed, max(observed) as greatest_observed,
+      min(observed) filter (where observed not in (0, 1)) as no_class
+    from (select %s as prediction, %s as observed from %s) as pair
+    where prediction is not null
+      and observed is not null
+    $query$,
+    v_prediction, v_observed, v_relation
+  ) into v_seen;
+  if v_seen.row_count = 0 then
+    perform common.refuse(
+      'CF004',
+      format(
+        '"%s" has no row with both "%s" and "%s"',
+        v_relation,
+        left(prediction_col, 100),
+        left(observed_col, 100)
+      ),
+      'A measure needs at least one prediction with its observed value.'
+    );
+  end if;
+  if v_seen.non_finite > 0 then
+    perform common.refuse(
+      'CF001',
+      format(
+        '%s rows of "%s" have NaN or infinity in "%s" or "%s"',
+        v_seen.non_finite,
+        v_relation,
+        left(prediction_col, 100),
+        left(observed_col, 100)
+      ),
+      'Only finite numbers can be compared; make the others null to leave them out.'
+    );
+  end if;
+  if kind in ('score', 'probability') then
+    if v_seen.no_class is not null then
+      perform common.refuse(
+        'CF001',
+        format('"%s" holds %s, a class is 0 or 1', left(observed_col, 100), v_seen.no_class),
+        'Give the observed class as boolean or as 0 and 1.'
+      );
+    end if;
+  end if;
+  if kind = 'score' and v_groups = '{}' and v_seen.least_observed = v_seen.greatest_observed then
+    perform common.refuse(
+      'CF004',
+      format('"%s" holds one class only, %s', left(observed_col, 100), v_seen.least_observed),
+      'This measure compares positive with negative rows and needs both.'
+    );
+  end if;
+  if kind = 'probability' and (v_seen.least_prediction < 0 or v_seen.greatest_prediction > 1) then
+    perform common.refuse(
+      'CF001',
+      format(
+        '"%s" holds %s, a probability lies in 0..1',
+        left(prediction_col, 100),
+        case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end
+      ),
+      'Give predicted probabilities of class 1.'
+    );
+  end if;
+  execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s where %s is not null and %s is not null) ',
+    v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation, v_prediction, v_observed)
+  || replace(replace(replace(statement,
+    '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
+    '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
+    '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end);
+end;
+$$;
+
+comment on function ml._assess(text, text, text, text, text, text, text) is $$
+Checks the input of a measure and writes its output table. `kind` is `number`, `score` (classes 0 and 1) or `probability`.
+Errors: CF001 (not a number, class or probability; non-finite), CF002, CF003, CF004 (no rows, one class), CF005.
+$$;
+
+grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/assessment/_assess.sql
+--! Included ml/assessment/mean_abs_error.sql
+create or replace function ml.mean_abs_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}avg(abs(_prediction - _observed)) as mean_abs_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.mean_abs_error(text, text, text, text, text) is $$
+@behavior -*
+Mean absolute error of predictions, in the unit of the observed value.
+Writes `table_out`: the grouping columns and `mean_abs_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.mean_abs_error(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/mean_abs_error.sql
+--! Included ml/assessment/mean_squared_error.sql
+create or replace function ml.mean_squared_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}avg((_prediction - _observed) ^ 2) as mean_squared_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.mean_squared_error(text, text, text, text, text) is $$
+@behavior -*
+Mean squared error of predictions, in the square of the observed unit.
+Writes `table_out`: the grouping columns and `mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.mean_squared_error(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/mean_squared_error.sql
+--! Included ml/assessment/root_mean_squared_error.sql
+create or replace function ml.root_mean_squared_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}sqrt(avg((_prediction - _observed) ^ 2)) as root_mean_squared_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.root_mean_squared_error(text, text, text, text, text) is $$
+@behavior -*
+Root of the mean squared error of predictions, in the unit of the observed value.
+Writes `table_out`: the grouping columns and `root_mean_squared_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.root_mean_squared_error(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/root_mean_squared_error.sql
+--! Included ml/assessment/mean_perc_error.sql
+create or replace function ml.mean_perc_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}avg((_prediction - _observed) / nullif(_observed, 0)) as mean_perc_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.mean_perc_error(text, text, text, text, text) is $$
+@behavior -*
+Mean error as a fraction of the observed value; negative when predictions are too low. Rows observed as 0 do not count.
+Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.mean_perc_error(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/mean_perc_error.sql
+--! Included ml/assessment/mean_abs_perc_error.sql
+create or replace function ml.mean_abs_perc_error(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}avg(abs((_prediction - _observed) / nullif(_observed, 0))) as mean_abs_perc_error from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.mean_abs_perc_error(text, text, text, text, text) is $$
+@behavior -*
+Mean absolute error as a fraction of the observed value. Rows observed as 0 do not count.
+Writes `table_out`: the grouping columns and `mean_abs_perc_error` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.mean_abs_perc_error(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/mean_abs_perc_error.sql
+--! Included ml/assessment/r2_score.sql
+create or replace function ml.r2_score(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    'select {groups}case when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed, _observed) end as r2_score from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.r2_score(text, text, text, text, text) is $$
+@behavior -*
+Coefficient of determination: 1 minus the squared error over the squared deviation from the mean; null when nothing varies.
+Writes `table_out`: the grouping columns and `r2_score` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.r2_score(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/r2_score.sql
+--! Included ml/assessment/adjusted_r2_score.sql
+create or replace function ml.adjusted_r2_score(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  num_predictors int,
+  training_size int,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then
+    perform common.refuse(
+      'CF001',
+      format(
+        '%s rows and %s predictors leave no degree of freedom',
+        coalesce(training_size::text, 'null'),
+        coalesce(num_predictors::text, 'null')
+      ),
+      'training_size must be larger than num_predictors + 1.'
+    );
+  end if;
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
+    format(
+      'select {groups}r2 as r2_score, 1 - (1 - r2) * %s::float8 / %s as adjusted_r2_score from (
+         select {groups}case when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed, _observed) end as r2
+         from data {by}
+       ) as score',
+      training_size - 1, training_size - num_predictors - 1
+    )
+  );
+end;
+$$;
+
+comment on function ml.adjusted_r2_score(text, text, text, text, int, int, text) is $$
+@behavior -*
+Coefficient of determination, corrected for the number of predictors: 1 − (1 − r2) · (n − 1) / (n − p − 1).
+Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float8).
+Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/adjusted_r2_score.sql
+--! Included ml/assessment/log_loss.sql
+create or replace function ml.log_loss(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
+    'select {groups}-avg(case when _observed = 1 then ln(greatest(_prediction, 1e-15)) else ln(greatest(1 - _prediction, 1e-15)) end) as log_loss from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.log_loss(text, text, text, text, text) is $$
+@behavior -*
+Logarithmic loss of predicted probabilities, in nats; probabilities are kept 1e-15 away from 0 and 1.
+Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+$$;
+
+grant execute on function ml.log_loss(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/log_loss.sql
+--! Included ml/assessment/brier_score.sql
+create or replace function ml.brier_score(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
+    'select {groups}avg((_prediction - _observed) ^ 2) as brier_score from data {by}'
+  );
+end;
+$$;
+
+comment on function ml.brier_score(text, text, text, text, text) is $$
+@behavior -*
+Brier score: mean squared distance of the predicted probability from what happened.
+Writes `table_out`: the grouping columns and `brier_score` (float8). Rows without a prediction or an observed value are left out.
+Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
+$$;
+
+grant execute on function ml.brier_score(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/brier_score.sql
+--! Included ml/assessment/area_under_roc.sql
+create or replace function ml.area_under_roc(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
+    $statement$
+    , tally as (
+      select {groups}_prediction, sum(_observed) as positives, count(*) - sum(_observed) as negatives
+      from data
+      group by {groups}_prediction
+    ), running as (
+      select *, sum(negatives) over ({partition} order by _prediction) as negatives_to_here
+      from tally
+    )
+    select {groups}
+      sum(positives * (negatives_to_here - negatives / 2)) / nullif(sum(positives) * sum(negatives), 0) as area_under_roc
+    from running
+    {by}
+    $statement$
+  );
+end;
+$$;
+
+comment on function ml.area_under_roc(text, text, text, text, text) is $$
+@behavior -*
+Area under the receiver operating characteristic: the chance that a positive row scores above a negative one, ties counting half.
+Writes `table_out`: the grouping columns and `area_under_roc` (float8 in 0..1; null for a group of one class).
+Any score will do, larger for class 1; `observed_col` is boolean or 0 and 1.
+Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
+Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
+$$;
+
+grant execute on function ml.area_under_roc(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/area_under_roc.sql
+--! Included ml/assessment/average_precision.sql
+create or replace function ml.average_precision(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
+    $statement$
+    , tally as (
+      select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
+      from data
+      group by {groups}_prediction
+    ), running as (
+      select
+        *,
+        sum(positives) over ({partition} order by _prediction desc) as positives_to_here,
+        sum(row_count) over ({partition} order by _prediction desc) as rows_to_here
+      from tally
+    )
+    select {groups}
+      sum(positives * positives_to_here / rows_to_here::float8) / nullif(sum(positives), 0) as average_precision
+    from running
+    {by}
+    $statement$
+  );
+end;
+$$;
+
+comment on function ml.average_precision(text, text, text, text, text) is $$
+@behavior -*
+Average precision: the precision at every threshold, weighted by the recall that it adds; no interpolation, ties move together.
+Writes `table_out`: the grouping columns and `average_precision` (float8 in 0..1; null for a group without a positive row).
+Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
+Source: the definition of scikit-learn's average_precision_score; Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
+$$;
+
+grant execute on function ml.average_precision(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/average_precision.sql
+--! Included ml/assessment/binary_classifier.sql
+create or replace function ml.binary_classifier(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
+    $statement$
+    , tally as (
+      select {groups}_prediction, sum(_observed)::bigint as positives, count(*) as row_count
+      from data
+      group by {groups}_prediction
+    ), running as (
+      select
+        {groups}_prediction as threshold,
+        (sum(positives) over above)::bigint as tp,
+        (sum(row_count - positives) over above)::bigint as fp,
+        (sum(positives) over whole - sum(positives) over above)::bigint as fn,
+        (sum(row_count - positives) over whole - sum(row_count - positives) over above)::bigint as tn
+      from tally
+      window above as ({partition} order by _prediction desc), whole as ({partition})
+    )
+    select
+      {groups}threshold, tp, fp, fn, tn,
+      tp / nullif(tp + fn, 0)::float8 as tpr,
+      tn / nullif(fp + tn, 0)::float8 as tnr,
+      tp / nullif(tp + fp, 0)::float8 as ppv,
+      tn / nullif(tn + fn, 0)::float8 as npv,
+      fp / nullif(fp + tn, 0)::float8 as fpr,
+      fp / nullif(fp + tp, 0)::float8 as fdr,
+      fn / nullif(fn + tp, 0)::float8 as fnr,
+      (tp + tn) / (tp + tn + fp + fn)::float8 as acc,
+      2 * tp / nullif(2 * tp + fp + fn, 0)::float8 as f1
+    from running
+    order by {groups}threshold
+    $statement$
+  );
+end;
+$$;
+
+comment on function ml.binary_classifier(text, text, text, text, text) is $$
+@behavior -*
+What becomes of a score at each of its values as the threshold: a row counts as predicted positive when its score is the threshold or more.
+Writes `table_out`, one row a distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn` (bigint) and rates `tpr`
+(recall), `tnr`, `ppv` (precision), `npv`, `fpr`, `fdr`, `fnr`, `acc`, `f1` (float8; null where nothing is divided by nothing).
+Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
+$$;
+
+grant execute on function ml.binary_classifier(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/binary_classifier.sql
+--! Included ml/assessment/confusion_matrix.sql
+create or replace function ml.confusion_matrix(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(table_in);
+  v_output text := common.output_table(table_out);
+  v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_group_list text := array_to_string(v_groups, ', ');
+  v_classes bigint;
+begin
+  perform common.expression_type(prediction_col, v_relation, 'prediction column');
+  perform common.expression_type(observed_col, v_relation, 'observed column');
+  execute format(
+    'select count(distinct class) from (select (%s)::text from %s union all select (%s)::text from %s) as seen (class)',
+    prediction_col, v_relation, observed_col, v_relation
+  ) into v_classes;
+  if v_classes = 0 then
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no class in "%s" or "%s"', v_relation, left(prediction_col, 100), left(observed_col, 100)),
+      'A confusion matrix needs rows.'
+    );
+  elsif v_classes > 1000 then
+    perform common.refuse('CF008', format('%s classes', v_classes),
+      'A confusion matrix of more than 1000 classes is not made; is a column continuous?');
+  end if;
+  execute format(
+    $query$
+    create table %1$s as
+    with tally as (
+      select %2$s (%3$s)::text as _predicted, (%4$s)::text as _observed, count(*) as _row_count
+      from %5$s
+      where (%3$s) is not null
+        and (%4$s) is not null
+      group by %2$s (%3$s)::text, (%4$s)::text
+    ), class as (
+      -- Numbers in the order of numbers, names in that of names.
+      select class, row_number() over (order by case when class ~ '^-?[0-9]{1,18}$' then class::bigint end, class collate "C") as row_id
+      from (select _predicted from tally union select _observed from tally) as seen (class)
+    ), place as (
+      select distinct %6$s
+      from tally
+    )
+    select %7$s observed.row_id, observed.class, array_agg(coalesce(tally._row_count, 0) order by predicted.row_id) as confusion_arr
+    from place
+    cross join class as observed
+    cross join class as predicted
+    left join tally on tally._observed = observed.class and tally._predicted = predicted.class %8$s
+    group by %7$s observed.row_id, observed.class
+    order by %7$s observed.row_id
+    $query$,
+    v_output,
+    v_group_list || case when v_groups = '{}' then '' else ',' end,
+    prediction_col, observed_col, v_relation,
+    case when v_groups = '{}' then 'true as everything' else v_group_list end,
+    (select coalesce(string_agg(format('place.%s, ', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    (select coalesce(string_agg(format(' and tally.%1$s is not distinct from place.%1$s', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
+  );
+end;
+$$;
+
+comment on function ml.confusion_matrix(text, text, text, text, text) is $$
+@behavior -*
+How often each observed class was predicted as each class.
+Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and `confusion_arr`
+(bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or names).
+Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
+$$;
+
+grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/confusion_matrix.sql
+--! Included ml/assessment/calibration_curve.sql
+create or replace function ml.calibration_curve(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null,
+  bins int default 10,
+  strategy text default 'uniform'
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  if bins is null or bins not between 2 and 1000 then
+    perform common.refuse('CF001', format('%s bins', coalesce(bins::text, 'null')), 'Choose 2 to 1000 bins.');
+  end if;
+  if strategy is null or strategy not in ('uniform', 'quantile') then
+    perform common.refuse('CF001', format('there is no strategy "%s"', coalesce(left(strategy, 100), 'null')),
+      'Choose uniform (equal widths) or quantile (equal numbers of rows).');
+  end if;
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
+    replace(
+      $statement$
+      , tally as (
+        select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
+        from data
+        group by {groups}_prediction
+      ), placed as (
+        select *, {bin} as bin
+        from tally
+      ), counted as (
+        select
+          {groups}bin,
+          min(_prediction) as lowest,
+          max(_prediction) as highest,
+          sum(row_count)::bigint as num_rows,
+          sum(_prediction * row_count) / sum(row_count)::float8 as mean_predicted,
+          sum(positives) / sum(row_count)::float8 as fraction_positive
+        from placed
+        group by {groups}bin
+      )
+      select
+        *,
+        (fraction_positive + 1.9207294 / num_rows - 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
+          / (1 + 3.8414588 / num_rows) as lower_95,
+        (fraction_positive + 1.9207294 / num_rows + 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
+          / (1 + 3.8414588 / num_rows) as upper_95
+      from counted
+      order by {groups}bin
+      $statement$,
+      '{bin}',
+      case strategy
+        when 'uniform' then format('least(floor(_prediction * %s)::int + 1, %s)', bins, bins)
+        -- Equal scores belong together, so a score goes where the middle of its rows lies.
+        else format(
+          'least(floor((sum(row_count) over ({partition} order by _prediction) - row_count / 2.0) * %s / sum(row_count) over ({partition}))::int + 1, %s)',
+          bins, bins
+        )
+      end
+    )
+  );
+end;
+$$;
+
+comment on function ml.calibration_curve(text, text, text, text, text, int, text) is $$
+@behavior -*
+How often the predicted happens: probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
+Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction, `num_rows`,
+`mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.
+Errors: CF001 (bins, strategy, not probabilities or classes), CF002, CF003 (`table_out` exists), CF004 (no rows).
+Source of the interval: Wilson, Probable inference, Journal of the American Statistical Association 22, 1927.
+$$;
+
+grant execute on function ml.calibration_curve(text, text, text, text, text, int, text) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/calibration_curve.sql
+--! Included ml/assessment/lift.sql
+create or replace function ml.lift(
+  table_in text,
+  table_out text,
+  prediction_col text,
+  observed_col text,
+  grouping_cols text default null,
+  buckets int default 10
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  if buckets is null or buckets not between 1 and 1000 then
+    perform common.refuse('CF001', format('%s buckets', coalesce(buckets::text, 'null')), 'Choose 1 to 1000 buckets.');
+  end if;
+  perform ml._assess(
+    table_in, table_out, prediction_col, observed_col, grouping_cols, 'score',
+    replace(
+      $statement$
+      , tally as (
+        select {groups}_prediction, sum(_observed) as positives, count(*) as row_count
+        from data
+        group by {groups}_prediction
+      ), placed as (
+        select
+          *,
+          least(floor((sum(row_count) over ({partition} order by _prediction desc) - row_count / 2.0) * {buckets} / sum(row_count) over ({partition}))::int + 1, {buckets}) as bucket
+        from tally
+      ), counted as (
+        select
+          {groups}bucket, min(_prediction) as lowest, max(_prediction) as highest,
+          sum(row_count)::bigint as num_rows, sum(positives)::bigint as positives
+        from placed
+        group by {groups}bucket
+      )
+      select
+        *,
+        positives / num_rows::float8 as rate,
+        positives / num_rows::float8 / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as lift,
+        (sum(positives) over above / (sum(num_rows) over above)::float8) / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as cumulative_lift,
+        (sum(positives) over above / nullif(sum(positives) over whole, 0))::float8 as captured
+      from counted
+      window above as ({partition} order by bucket), whole as ({partition})
+      order by {groups}bucket
+      $statement$,
+      '{buckets}', buckets::text
+    )
+  );
+end;
+$$;
+
+comment on function ml.lift(text, text, text, text, text, int) is $$
+@behavior -*
+What acting on the highest scores first would gain: rows in buckets of equal size from the highest score down.
+Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`, `positives`, `rate` of
+positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those above, and `captured`, the share of all positives that they hold.
+Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
+$$;
+
+grant execute on function ml.lift(text, text, text, text, text, int) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/lift.sql
+--! Included ml/assessment/bootstrap_interval.sql
+do $$
+begin
+  if to_regtype('ml.bootstrap_estimate') is null then
+    create type ml.bootstrap_estimate as (
+      estimate float8,
+      std_err float8,
+      lower float8,
+      upper float8,
+      resamples int
+    );
+  end if;
+end;
+$$;
+
+comment on type ml.bootstrap_estimate is $$
+A statistic of a sample with its bootstrap standard error and percentile interval.
+$$;
+comment on column ml.bootstrap_estimate.estimate is $$The statistic of the sample itself.$$;
+comment on column ml.bootstrap_estimate.std_err is $$Standard deviation of the statistic over the resamples.$$;
+comment on column ml.bootstrap_estimate.lower is $$Lower end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.upper is $$Upper end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.resamples is $$Number of resamples in which the statistic was not null.$$;
+
+create or replace function ml.bootstrap_interval(
+  source_table text,
+  statistic text,
+  resamples int default 1000,
+  confidence float8 default 0.95,
+  cluster_col text default null,
+  seed int default 0
+)
+returns ml.bootstrap_estimate
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_cluster text;
+  v_units bigint;
+  v_cursor refcursor;
+  v_value float8;
+  v_values float8[] := '{}';
+  v_result ml.bootstrap_estimate;
+begin
+  if resamples is null or resamples not between 20 and 100000 then
+    perform common.refuse('CF001', format('%s resamples', coalesce(resamples::text, 'null')), 'Choose 20 to 100000.');
+  end if;
+  if confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  end if;
+  if statistic is null then
+    perform common.refuse('CF001', 'the statistic is null', 'Give an aggregate, such as avg(score).');
+  end if;
+  perform common.split_expressions(statistic);
+  v_cluster := case when cluster_col is null then 'row_number() over ()' else common.column_name(v_relation, cluster_col, 'cluster column') end;
+  begin
+    open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
+    fetch v_cursor into v_result.estimate;
+    move v_cursor;
+    if found then
+      perform common.refuse('CF001', format('"%s" gives more than one row', left(statistic, 100)),
+        'Give an aggregate, such as avg(score).');
+    end if;
+    close v_cursor;
+  exception
+    when undefined_column then
+      perform common.refuse('CF002', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        format('The columns of %s are %s.', v_relation, array_to_string(common.columns(v_relation), ', ')));
+    when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
+      perform common.refuse('CF001', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        'Give one aggregate that is a number, such as avg(score).');
+  end;
+  if cluster_col is null then
+    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
+  else
+    execute format('create temp table _ml_bootstrap on commit drop as select *, dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
+  end if;
+  execute 'create index on pg_temp._ml_bootstrap (_unit)';
+  execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
+  if v_units < 2 then
+    perform common.refuse(
+      'CF004',
+      format(
+        '"%s" has %s %s to draw from',
+        v_relation,
+        v_units,
+        case when cluster_col is null then 'rows' else 'clusters' end
+      ),
+      'A bootstrap needs at least two.'
+    );
+  end if;
+  execute 'analyze pg_temp._ml_bootstrap';
+  for v_resample in 1..resamples loop
+    execute format(
+      $query$
+      with draw as materialized (
+        select (('x' || substr(md5(%s || '/' || %s || '/' || position), 1, 15))::bit(60)::bigint %% %s) + 1 as _unit
+        from generate_series(1, %s) as position
+      )
+      select (%s)::float8
+      from draw
+      join pg_temp._ml_bootstrap using (_unit)
+      $query$,
+      seed, v_resample, v_units, v_units, statistic
+    ) into v_value;
+    v_values := v_values || v_value;
+  end loop;
+  drop table pg_temp._ml_bootstrap;
+  select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value), percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
+  into v_result.std_err, v_result.lower, v_result.upper, v_result.resamples
+  from unnest(v_values) as value;
+  return v_result;
+end;
+$$;
+
+comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
+@behavior -*
+Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
+With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
+The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).
+Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows or clusters).
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
+$$;
+
+grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;
+--! EndIncluded ml/assessment/bootstrap_interval.sql
+--! Included ml/assessment/population_stability_index.sql
+create or replace function ml.population_stability_index(expected float8[], actual float8[])
+returns float8
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_expected_total float8 := (select sum(value) from unnest(expected) as value);
+  v_actual_total float8 := (select sum(value) from unnest(actual) as value);
+begin
+  if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0 then
+    perform common.refuse('CF001', format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
+      'Count both populations in the same bins, at least one.');
+  elsif exists (select from unnest(expected || actual) as value where value is null or value < 0 or value in ('NaN', 'Infinity')) then
+    perform common.refuse('CF001', 'a bin holds null, a negative or a non-finite number',
+      'Give counts or shares, 0 for an empty bin.');
+  elsif v_expected_total = 0 or v_actual_total = 0 then
+    perform common.refuse('CF004', 'a population is empty', 'Both need rows in at least one bin.');
+  end if;
+  return (
+    select sum((bin.actual - bin.expected) * ln(bin.actual / bin.expected))
+    from (
+      select greatest(old / v_expected_total, 0.0001) as expected, greatest(new / v_actual_total, 0.0001) as actual
+      from unnest(expected, actual) as pair (old, new)
+    ) as bin
+  );
+end;
+$$;
+
+comment on function ml.population_stability_index(float8[], float8[]) is $$
+How far a population has moved: the sum over bins of (actual − expected) · ln(actual / expected), of shares.
+Both arrays count the same bins, as numbers of rows or shares; an empty bin counts as a share of 0.0001. Below 0.1 is stable, from 0.25 on
+the population is another one. Symmetric, 0 for equal shares. Null when either is null. Errors: CF001 (bins), CF004 (an empty population).
+Source: Siddiqi, Credit Risk Scorecards, Wiley, 2006; it is Jeffreys' divergence of the two distributions.
+$$;
+
+grant execute on function ml.population_stability_index(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/assessment/population_stability_index.sql
+--! Included ml/unsupervised/_kmeans.sql
+/*
+ * Points are pgvector's vectors, moved to their common mean so that single precision measures distances between points and
+ * not their distance from the origin; the centroids that are reported are averages in double precision. One statement an
+ * iteration assigns all points, averages and counts: the centroids are constants in it.
+ */
+create or replace function ml._kmeans_points(
+  relation regclass,
+  expr_point text,
+  seed bigint,
+  centred boolean
+)
+returns int
+language plpgsql
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_schema text := (
+    select quote_ident(namespace.nspname)
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+  v_type regtype := common.expression_type(expr_point, relation, 'point');
+  v_array text;
+  v_seen record;
+  v_mean text;
+begin
+  if v_type = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', 'smallint[]']::regtype[]) then
+    v_array := format('(%s)::float8[]', expr_point);
+  elsif v_type = to_regtype(v_schema || '.vector') then
+    v_array := format('(%s)::real[]::float8[]', expr_point);
+  else
+    perform common.refuse('CF001', format('point "%s" is of type %s', left(expr_point, 100), v_type),
+      'Give an array of numbers, such as array[a, b], or a vector.');
+  end if;
+  drop table if exists pg_temp._ml_point, pg_temp._ml_raw_point;
+  execute format('create temp table _ml_raw_point on commit drop as select %s as point from %s where (%s) is not null', v_array, relation, expr_point);
+  select
+    count(*) as row_count, min(cardinality(point)) as least, max(cardinality(point)) as most,
+    count(*) filter (where array_position(point, null) is not null) as holes,
+    count(*) filter (where point && array['NaN', 'Infinity', '-Infinity']::float8[]) as non_finite
+  into v_seen
+  from pg_temp._ml_raw_point;
+  if v_seen.row_count = 0 then
+    perform common.refuse('CF004', format('"%s" has no point', relation), 'Rows need a point that is not null.');
+  elsif v_seen.least <> v_seen.most or v_seen.least = 0 then
+    perform common.refuse('CF001', format('points have %s to %s dimensions', v_seen.least, v_seen.most),
+      'All points have the same number of dimensions.');
+  elsif v_seen.holes > 0 or v_seen.non_finite > 0 then
+    perform common.refuse('CF001', format('%s points hold a null, NaN or infinity', v_seen.holes + v_seen.non_finite),
+      'Leave such rows out or fill them.');
+  elsif v_seen.most > 16000 then
+    perform common.refuse('CF008', format('%s dimensions', v_seen.most), 'A vector has up to 16,000.');
+  end if;
+  select format('array[%s]', string_agg(format('%L::float8', case when centred then mean else 0 end), ', ' order by place))
+  into v_mean
+  from (
+    select place, avg(value) as mean
+    from pg_temp._ml_raw_point
+    cross join lateral unnest(point) with ordinality as entry (value, place)
+    group by place
+  ) as centre;
+  execute format(
+    'create temp table _ml_point on commit drop as
+     select point, (select array_agg(value - mean order by place) from unnest(point, %1$s) with ordinality as entry (value, mean, place))::%2$s.vector as v,
+       hashtextextended(point::text, %3$L::bigint) as key
+     from pg_temp._ml_raw_point',
+    v_mean, v_schema, seed
+  );
+  drop table pg_temp._ml_raw_point;
+  return v_seen.least;
+end;
+$$;
+
+comment on function ml._kmeans_points(regclass, text, bigint, boolean) is $$
+Reads points once into the temporary table `_ml_point` (point float8[]; v: the same as vector, less the mean if `centred`; key) and returns their dimension.
+$$;
+
+create or replace function ml._kmeans_distances(
+  fn_dist text,
+  centroids text[]
+)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_schema text := (
+    select quote_ident(namespace.nspname)
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+  v_name text := regexp_replace(lower(coalesce(fn_dist, 'null')), '^(madlib|ml)\.', '');
+  v_operator text := case v_name when 'squared_dist_norm2' then '<->' when 'dist_norm2' then '<->' when 'dist_norm1' then '<+>' when 'dist_angle' then '<=>' end;
+begin
+  if v_operator is null then
+    perform common.refuse('CF001', format('there is no distance "%s"', left(v_name, 100)),
+      'Choose squared_dist_norm2, dist_norm2, dist_norm1 or dist_angle.');
+  end if;
+  return (
+    select string_agg(
+      format(
+        case v_name when 'squared_dist_norm2' then '(v operator(%1$s.%2$s) %3$L::%1$s.vector) ^ 2' when 'dist_angle' then 'acos(greatest(-1, least(1, 1 - (v operator(%1$s.%2$s) %3$L::%1$s.vector))))'
+          else '(v operator(%1$s.%2$s) %3$L::%1$s.vector)' end,
+        v_schema, v_operator, centroid
+      ),
+      ', ' order by place
+    )
+    from unnest(centroids) with ordinality as given (centroid, place)
+  );
+end;
+$$;
+
+comment on function ml._kmeans_distances(text, text[]) is $$
+The distances of v to each centroid (a vector as text), as SQL separated by commas. Error CF001: an unknown distance.
+$$;
+
+do $$
+begin
+  if to_regtype('ml.kmeans_result') is null then
+    create type ml.kmeans_result as (
+      centroids float8[],
+      cluster_variance float8[],
+      objective_fn float8,
+      frac_reassigned float8,
+      num_iterations int
+    );
+  end if;
+end;
+$$;
+
+comment on type ml.kmeans_result is $$
+Clusters that k-means found.
+$$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
+comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
+comment on column ml.kmeans_result.frac_reassigned is $$Share of the points that the last iteration moved to another cluster.$$;
+comment on column ml.kmeans_result.num_iterations is $$Number of iterations.$$;
+
+create or replace function ml._kmeans_run(
+  k int,
+  fn_dist text,
+  agg_centroid text,
+  max_num_iterations int,
+  min_frac_reassigned float8,
+  seeding_sample_ratio float8,
+  seed bigint
+)
+returns ml.kmeans_result
+language plpgsql
+set search_path to pg_catalog, pg_temp
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_schema text := (
+    select quote_ident(namespace.nspname)
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+  v_centroids text[];
+  v_before text[];
+  v_next text;
+  v_distances text;
+  v_assigned text;
+  v_row record;
+  v_moved bigint;
+  v_total bigint;
+  v_result ml.kmeans_result;
+begin
+  if k is null or k not between 1 and 1000 then
+    perform common.refuse('CF001', format('k %s', coalesce(k::text, 'null')), 'Choose 1 to 1000 clusters.');
+  elsif max_num_iterations is null or max_num_iterations < 1 then
+    perform common.refuse('CF001', format('max_num_iterations %s', coalesce(max_num_iterations::text, 'null')),
+      'Choose 1 or more.');
+  elsif min_frac_reassigned is null or not (min_frac_reassigned >= 0 and min_frac_reassigned <= 1) then
+    perform common.refuse('CF001', format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')),
+      'Choose a share in 0..1.');
+  elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
+    perform common.refuse('CF001', format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')),
+      'Choose a share above 0, at most 1.');
+  elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
+    perform common.refuse('CF001', format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')),
+      'Choose avg or normalized_avg.');
+  end if;
+  -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner of a race of exponentials.
+  execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
+  while cardinality(v_centroids) < k loop
+    execute format(
+      'select v::text from (
+         select v, key, point, least(%s) as distance, ((hashint8extended(key, %s) >> 11) + 4503599627370496.5) / 9007199254740992.0 as lot
+         from pg_temp._ml_point
+         where %s offset 0
+       ) as race
+       where distance > 1e-12
+       order by -ln(lot) / distance, point limit 1',
+      ml._kmeans_distances(fn_dist, v_centroids), seed + cardinality(v_centroids),
+      case when seeding_sample_ratio < 1 then format('hashint8extended(key, %s) & 1048575 < %s', seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end
+    ) into v_next;
+    if v_next is null then
+      perform common.refuse('CF004', format('%s distinct points do not make %s clusters', cardinality(v_centroids), k),
+        'Choose fewer clusters.');
+    end if;
+    v_centroids := v_centroids || v_next;
+  end loop;
+
+  v_result.num_iterations := 0;
+  loop
+    v_distances := ml._kmeans_distances(fn_dist, v_centroids);
+    v_assigned := format('array_position(array[%1$s], least(%1$s))', v_distances);
+    exit when v_result.num_iterations >= max_num_iterations or v_result.frac_reassigned < min_frac_reassigned or v_result.frac_reassigned = 0;
+    v_before := v_centroids;
+    v_moved := 0;
+    v_total := 0;
+    for v_row in execute format(
+      'select cluster, %s as centroid, count(*) as row_count, %s as moved
+       from (select v, %s as cluster, %s as before from pg_temp._ml_point offset 0) as assigned
+       group by cluster',
+      case when agg_centroid ~ 'normalized_avg$' then format('%1$s.l2_normalize(%1$s.avg(v))::text', v_schema) else format('%s.avg(v)::text', v_schema) end,
+      case when v_result.num_iterations = 0 then 'count(*)' else 'count(*) filter (where cluster is distinct from before)' end,
+      v_assigned, case when v_result.num_iterations = 0 then 'null::int' else v_next end
+    ) loop
+      v_centroids[v_row.cluster] := v_row.centroid;
+      v_moved := v_moved + v_row.moved;
+      v_total := v_total + v_row.row_count;
+    end loop;
+    v_next := v_assigned;
+    v_result.num_iterations := v_result.num_iterations + 1;
+    v_result.frac_reassigned := v_moved::float8 / v_total;
+  end loop;
+
+  drop table if exists pg_temp._ml_assigned;
+  execute format(
+    'create temp table _ml_assigned on commit drop as select point, array_position(distances, nearest) as cluster, nearest,
+       (select min(distance) from unnest(distances) with ordinality as other (distance, place) where place <> array_position(distances, nearest)) as second
+     from (select point, array[%1$s] as distances, least(%1$s) as nearest from pg_temp._ml_point offset 0) as measured',
+    v_distances
+  );
+  select
+    array_agg(centre.centroid order by cluster.place),
+    array_agg(coalesce(spread.total, 0) order by cluster.place)
+  into v_result.centroids, v_result.cluster_variance
+  from generate_series(1, k) as cluster (place)
+  left join (
+    select cluster, array_agg(mean order by place) as centroid
+    from (
+      select cluster, place, avg(value) as mean
+      from pg_temp._ml_assigned
+      cross join lateral unnest(point) with ordinality as entry (value, place)
+      group by cluster, place
+    ) as averaged
+    group by cluster
+  ) as centre on centre.cluster = cluster.place
+  join (
+    select cluster, sum(nearest) as total
+    from pg_temp._ml_assigned
+    group by cluster
+  ) as spread on spread.cluster = cluster.place;
+  v_result.objective_fn := (select sum(nearest) from pg_temp._ml_assigned);
+  return v_result;
+end;
+$$;
+
+comment on function ml._kmeans_run(int, text, text, int, float8, float8, bigint) is $$
+k-means on the points in `_ml_point`; leaves the assignment of the points in `_ml_assigned` (point, cluster, distance to the nearest and second nearest centroid).
+$$;
+
+grant execute on function
+  ml._kmeans_points(regclass, text, bigint, boolean),
+  ml._kmeans_distances(text, text[]),
+  ml._kmeans_run(int, text, text, int, float8, float8, bigint)
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/_kmeans.sql
+--! Included ml/unsupervised/kmeanspp.sql
+create or replace function ml.kmeanspp(
+  rel_source text,
+  expr_point text,
+  k int,
+  fn_dist text default 'squared_dist_norm2',
+  agg_centroid text default 'avg',
+  max_num_iterations int default 20,
+  min_frac_reassigned float8 default 0.001,
+  seeding_sample_ratio float8 default 1.0,
+  seed bigint default 0
+)
+returns ml.kmeans_result
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_result ml.kmeans_result;
+begin
+  perform ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist !~ 'angle');
+  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio, seed);
+  drop table pg_temp._ml_point, pg_temp._ml_assigned;
+  return v_result;
+end;
+$$;
+
+comment on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) is $$
+@behavior -*
+k-means clustering with k-means++ seeds, in MADlib's arguments.
+`expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`, `dist_norm1` or `dist_angle`; `agg_centroid` is
+`avg` or `normalized_avg`. It ends when less than `min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.
+Returns `centroids` (k × dimension; fewer rows when a cluster loses all its points), `cluster_variance` (sum of distances in each cluster), `objective_fn` (their sum), `frac_reassigned`, `num_iterations`.
+Errors: CF001, CF002, CF004 (no points, fewer distinct points than clusters), CF005, CF008 (over 16,000 dimensions).
+Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; Lloyd, Least squares quantization in PCM, 1982.
+$$;
+
+grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/kmeanspp.sql
+--! Included ml/unsupervised/kmeanspp_auto.sql
+create or replace function ml.kmeanspp_auto(
+  rel_source text,
+  output_table text,
+  expr_point text,
+  k int[],
+  fn_dist text default 'squared_dist_norm2',
+  agg_centroid text default 'avg',
+  max_num_iterations int default 20,
+  min_frac_reassigned float8 default 0.001,
+  seeding_sample_ratio float8 default 1.0,
+  k_selection_algorithm text default 'silhouette',
+  seed bigint default 0
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(rel_source);
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_ks int[] := array(select distinct tried from unnest(kmeanspp_auto.k) as tried order by tried);
+  v_k int;
+  v_result ml.kmeans_result;
+  v_silhouette float8;
+begin
+  if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
+    perform common.refuse('CF001', format('k %s', coalesce(kmeanspp_auto.k::text, 'null')),
+      'Give two or more numbers of clusters to compare, each at least 2.');
+  elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
+    perform common.refuse(
+      'CF001',
+      format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')),
+      'Choose silhouette, elbow or both.'
+    );
+  end if;
+  perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
+  execute format(
+    'create table %s (k int, centroids float8[], cluster_variance float8[], objective_fn float8, frac_reassigned float8, num_iterations int, silhouette float8, elbow float8, selection_algorithm text)',
+    v_output
+  );
+  foreach v_k in array v_ks loop
+    v_result := ml._kmeans_run(v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio, seed);
+    select avg(case when greatest(second, nearest) > 0 then (second - nearest) / greatest(second, nearest) else 0 end) into v_silhouette from pg_temp._ml_assigned;
+    execute format('insert into %s (k, centroids, cluster_variance, objective_fn, frac_reassigned, num_iterations, silhouette) values ($1, $2, $3, $4, $5, $6, $7)', v_output)
+    using v_k, v_result.centroids, v_result.cluster_variance, v_result.objective_fn, v_result.frac_reassigned, v_result.num_iterations, v_silhouette;
+  end loop;
+  drop table pg_temp._ml_point, pg_temp._ml_assigned;
+  -- The elbow: where the objective bends most, its second difference over uneven steps of k.
+  execute format(
+    $query$
+    update %1$s as tried
+    set elbow = bend.elbow
+    from (
+      select k, (lag(objective_fn) over w - objective_fn) / (k - lag(k) over w) - (objective_fn - lead(objective_fn) over w) / (lead(k) over w - k) as elbow
+      from %1$s
+      window w as (order by k)
+    ) as bend
+    where bend.k = tried.k
+    $query$,
+    v_output
+  );
+  execute format(
+    $query$
+    update %1$s
+    set selection_algorithm = case
+      when k = (select k from %1$s order by silhouette desc, k limit 1) and %2$L in ('silhouette', 'both') then 'silhouette'
+      when k = (select k from %1$s order by elbow desc nulls last, k limit 1) and %2$L in ('elbow', 'both') then 'elbow'
+    end
+    $query$,
+    v_output, k_selection_algorithm
+  );
+  execute format('create table %s as select * from %s where selection_algorithm is not null order by selection_algorithm desc limit 1', common.companion_table(v_output, '_summary'), v_output);
+end;
+$$;
+
+comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) is $$
+@behavior -*
+k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
+`k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances to the nearest and second nearest
+centroid), `elbow` (where the objective bends most) or `both`.
+Writes `output_table`, one row a k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends), `selection_algorithm` (at the chosen k: what chose it);
+and `<output_table>_summary` with the chosen row (silhouette's, when both are asked for). Errors: those of ml.kmeanspp, CF003 (a table exists).
+$$;
+
+grant execute on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/kmeanspp_auto.sql
+--! Included ml/unsupervised/kmeans_predict.sql
+create or replace function ml.kmeans_predict(
+  rel_source text,
+  output_table text,
+  id_col_name text,
+  expr_point text,
+  centroids float8[],
+  fn_dist text default 'squared_dist_norm2'
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_relation regclass := common.relation(rel_source);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, id_col_name, 'id column');
+  v_type regtype := common.expression_type(expr_point, v_relation, 'point');
+  v_schema text := (
+    select quote_ident(namespace.nspname)
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+  v_distances text;
+  v_mean float8[];
+  v_point text := case when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point) else format('(%s)::float8[]', expr_point) end;
+begin
+  if coalesce(array_ndims(centroids), 0) <> 2 then
+    perform common.refuse('CF001', 'centroids are not a matrix',
+      'Give the centroids that ml.kmeanspp returns: one row a cluster.');
+  end if;
+  -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
+  v_mean := array(
+    select case when fn_dist ~ 'angle' then 0 else avg(centroids[cluster][place]) end
+    from generate_series(1, array_length(centroids, 2)) as place
+    cross join generate_series(1, array_length(centroids, 1)) as cluster
+    group by place
+    order by place
+  );
+  v_distances := ml._kmeans_distances(fn_dist, array(
+    select '[' || string_agg((centroids[cluster][place] - v_mean[place])::text, ',' order by place) || ']'
+    from generate_series(1, array_length(centroids, 1)) as cluster
+    cross join generate_series(1, array_length(centroids, 2)) as place
+    group by cluster
+    order by cluster
+  ));
+  begin
+    execute format(
+      'create table %1$s as
+       select id as %2$s, array_position(distances, nearest) as cluster_id, nearest as distance
+       from (
+         select id, array[%3$s] as distances, least(%3$s) as nearest
+         from (
+           select %2$s as id, (select array_agg(value - mean order by place) from unnest(%4$s, %5$L::float8[]) with ordinality as entry (value, mean, place))::%6$s.vector as v
+           from %7$s
+           where (%8$s) is not null
+           offset 0
+         ) as point
+         offset 0
+       ) as measured',
+      v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
+    );
+  exception when data_exception or null_value_not_allowed or cannot_coerce then
+    perform common.refuse('CF001', format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)),
+      format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2)));
+  end;
+end;
+$$;
+
+comment on function ml.kmeans_predict(text, text, text, text, float8[], text) is $$
+@behavior -*
+The nearest centroid of each point. `centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
+Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows without a point are left out.
+Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
+$$;
+
+grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/kmeans_predict.sql
+--! Included ml/unsupervised/pca_train.sql
+create or replace function ml._pca_input(
+  relation regclass,
+  row_id text
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_schema text := (
+    select quote_ident(namespace.nspname)
+    from pg_catalog.pg_extension as extension
+    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector'
+  );
+  v_row record;
+  v_numbers text[];
+begin
+  -- MADlib's two dense forms: one column of arrays (or vectors), or one column a dimension.
+  select attribute.attname, attribute.atttypid::regtype as type
+  into v_row
+  from pg_catalog.pg_attribute as attribute
+  where attribute.attrelid = relation
+    and attribute.attnum > 0
+    and not attribute.attisdropped
+    and attribute.atttypid = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', v_schema || '.vector']::regtype[])
+  order by attribute.attname <> 'row_vec', attribute.attnum
+  limit 1;
+  if v_row.attname is not null then
+    return case when v_row.type = to_regtype(v_schema || '.vector') then format('%I::real[]::float8[]', v_row.attname) else format('%I::float8[]', v_row.attname) end;
+  end if;
+  v_numbers := array(
+    select format('%I::float8', attribute.attname)
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = relation
+      and attribute.attnum > 0
+      and not attribute.attisdropped
+      and quote_ident(attribute.attname) <> row_id
+      and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric']::regtype[])
+    order by attribute.attnum
+  );
+  if v_numbers = '{}' then
+    perform common.refuse('CF001', format('"%s" has no column of arrays, vectors or numbers', relation),
+      'Give row_id and row_vec, or row_id and one column a dimension.');
+  end if;
+  return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
+end;
+$$;
+
+comment on function ml._pca_input(regclass, text) is $$
+The expression that gives a row's vector as float8[]: the column `row_vec`, else the first column of arrays or vectors, else all columns of numbers.
+$$;
+
+create or replace function ml.pca_train(
+  source_table text,
+  out_table text,
+  row_id text,
+  components_param float8,
+  use_correlation boolean default false
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(out_table, array['_mean']);
+  v_id text := common.column_name(v_relation, row_id, 'row id');
+  v_input text := ml._pca_input(v_relation, v_id);
+  v_seen record;
+  v_mean float8[];
+  v_scale float8[];
+  v_below float8[] := '{}';
+  v_part float8[];
+  v_size int;
+  v_from int := 1;
+  v_to int;
+  v_eigen record;
+  v_total float8;
+  v_components int;
+begin
+  if components_param is null or not (components_param > 0 and components_param < 1e9) then
+    perform common.refuse('CF001', format('components_param %s', coalesce(components_param::text, 'null')),
+      'Give a number of components, or a share of the variance below 1.');
+  end if;
+  drop table if exists pg_temp._ml_pca;
+  execute format('create temp table _ml_pca on commit drop as select %s as x from %s', v_input, v_relation);
+  select count(x) as row_count, count(*) - count(x) as skipped, min(cardinality(x)) as least, max(cardinality(x)) as most,
+    count(*) filter (where array_position(x, null) is not null or x && array['NaN', 'Infinity', '-Infinity']::float8[]) as bad
+  into v_seen
+  from pg_temp._ml_pca;
+  if v_seen.row_count < 2 then
+    perform common.refuse('CF004', format('"%s" has %s rows with a vector', v_relation, v_seen.row_count),
+      'Two rows at least have a variance.');
+  elsif v_seen.least <> v_seen.most or v_seen.least < 1 then
+    perform common.refuse('CF001', format('vectors have %s to %s dimensions', v_seen.least, v_seen.most),
+      'All vectors have the same number of dimensions.');
+  elsif v_seen.bad > 0 then
+    perform common.refuse('CF001', format('%s vectors hold a null, NaN or infinity', v_seen.bad),
+      'Leave such rows out or fill them.');
+  elsif v_seen.most > 200 then
+    perform common.refuse('CF008', format('%s dimensions', v_seen.most),
+      'Up to 200 are decomposed; choose the columns that matter.');
+  end if;
+  v_size := v_seen.most;
+  if components_param >= 1 and components_param > v_size then
+    perform common.refuse('CF001', format('%s components of %s dimensions', components_param, v_size),
+      'There are at most as many components as dimensions.');
+  end if;
+  execute format('select array[%s], array[%s] from pg_temp._ml_pca where x is not null',
+    (select string_agg(format('avg(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i),
+    (select string_agg(format('stddev_samp(x[%s])', i), ', ' order by i) from generate_series(1, v_size) as i)
+  ) into v_mean, v_scale;
+  if use_correlation and 0 = any (v_scale) then
+    perform common.refuse(
+      'CF007',
+      format('dimension %s is constant and has no correlation', array_position(v_scale, 0)),
+      'Leave it out, or set use_correlation to false.'
+    );
+  elsif 0 = all (v_scale) then
+    perform common.refuse('CF004', 'nothing varies', 'All rows have the same vector.');
+  end if;
+  -- Rows of the lower triangle, as many a scan as a select list holds.
+  while v_from <= v_size loop
+    v_to := v_from;
+    while v_to < v_size and (v_to + 1) * (v_to + 2) / 2 - v_from * (v_from - 1) / 2 <= 1500 loop
+      v_to := v_to + 1;
+    end loop;
+    execute format('select array[%s] from pg_temp._ml_pca where x is not null',
+      (
+        select string_agg(format('%s(x[%s], x[%s])', case when use_correlation then 'corr' else 'covar_samp' end, i, j), ', ' order by i, j)
+        from generate_series(v_from, v_to) as i
+        cross join lateral generate_series(1, i) as j
+      )
+    ) into v_part;
+    v_below := v_below || v_part;
+    v_from := v_to + 1;
+  end loop;
+  drop table pg_temp._ml_pca;
+  select *
+  into v_eigen
+  from ml._eigen((
+    select array_agg(line order by i)
+    from (
+      select i, array_agg(v_below[greatest(i, j) * (greatest(i, j) - 1) / 2 + least(i, j)] order by j) as line
+      from generate_series(1, v_size) as i
+      cross join generate_series(1, v_size) as j
+      group by i
+    ) as filled
+  ));
+  v_total := (select sum(greatest(value, 0)) from unnest(v_eigen.eigenvalues) as value);
+  v_components := case
+    when components_param >= 1 then floor(components_param)::int
+    else (
+      select min(place)
+      from (
+        select place, sum(greatest(value, 0)) over (order by place) / v_total as reached
+        from unnest(v_eigen.eigenvalues) with ordinality as entry (value, place)
+      ) as running
+      where reached >= components_param - 1e-12
+    )
+  end;
+  execute format(
+    'create table %s as
+     select place as row_id, (select array_agg(($2)[place][j] order by j) from generate_series(1, %s) as j) as principal_components, sqrt(greatest(($1)[place], 0)) as std_dev, greatest(($1)[place], 0) / %L::float8 as proportion
+     from generate_series(1, %s) as place',
+    v_output, v_size, v_total, v_components
+  ) using v_eigen.eigenvalues, v_eigen.eigenvectors;
+  execute format(
+    'create table %s as select %L::float8[] as column_mean, %L::float8[] as column_scale, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::boolean as use_correlation',
+    common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count, v_seen.skipped, use_correlation
+  );
+end;
+$$;
+
+comment on function ml.pca_train(text, text, text, float8, boolean) is $$
+@behavior -*
+Principal components of rows, in MADlib's columns.
+The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension. `components_param` is a number of
+components, or below 1 the share of the variance that they reach. With `use_correlation` dimensions are scaled to unit variance.
+Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`, `proportion` of the variance; and
+`<out_table>_mean`: `column_mean`, `column_scale`, `num_rows_processed`, `num_missing_rows_skipped`. Rows without a vector are left out.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (fewer than two rows, nothing varies), CF005, CF007 (a constant has no correlation), CF008 (over 200 dimensions).
+Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
+$$;
+
+grant execute on function ml._pca_input(regclass, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.pca_train(text, text, text, float8, boolean) to insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/pca_train.sql
+--! Included ml/unsupervised/pca_project.sql
+create or replace function ml.pca_project(
+  source_table text,
+  pc_table text,
+  out_table text,
+  row_id text,
+  residual_table text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_model regclass := common.relation(pc_table);
+  v_mean_table text;
+  v_output text := common.output_table(out_table);
+  v_residual text := case when residual_table is not null then common.output_table(residual_table) end;
+  v_id text := common.column_name(v_relation, row_id, 'row id');
+  v_components float8[];
+  v_mean float8[];
+  v_scale float8[];
+  v_wrong bigint;
+  v_input text;
+begin
+  select format('%I.%I', namespace.nspname, class.relname || '_mean')
+  into v_mean_table
+  from pg_catalog.pg_class as class
+  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+  where class.oid = v_model;
+  if to_regclass(v_mean_table) is null or not 'principal_components' = any (common.columns(v_model)) then
+    perform common.refuse('CF002', format('"%s" is not a table of principal components', left(pc_table, 100)),
+      'Give the output table of ml.pca_train, beside its table of means.');
+  end if;
+  execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
+  execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;
+  v_input := ml._pca_input(v_relation, v_id);
+  execute format('select count(*) from (select %s as x from %s) as source where cardinality(x) <> %s', v_input, v_relation, cardinality(v_mean)) into v_wrong;
+  if v_wrong > 0 then
+    perform common.refuse(
+      'CF001',
+      format('%s rows of "%s" have not %s dimensions', v_wrong, v_relation, cardinality(v_mean)),
+      'Project rows of the kind that the components were trained on.'
+    );
+  end if;
+  execute format(
+    'create table %s as
+     select %s, array[%s] as row_vec
+     from (select %s, %s as x from %s offset 0) as source
+     where x is not null',
+    v_output, v_id,
+    (
+      select string_agg(dot, ', ' order by component)
+      from (
+        select component, string_agg(format('(x[%s] - %L::float8) * %L::float8', i, v_mean[i], v_components[component][i] / v_scale[i]), ' + ' order by i) as dot
+        from generate_series(1, array_length(v_components, 1)) as component
+        cross join generate_series(1, cardinality(v_mean)) as i
+        group by component
+      ) as product
+    ),
+    v_id, v_input, v_relation
+  );
+  if v_residual is not null then
+    execute format(
+      'create table %s as
+       select %s, array[%s] as row_vec
+       from (select %s, %s as x from %s offset 0) as source
+       join %s as projected using (%s)',
+      v_residual, v_id,
+      (
+        select string_agg(format('x[%s] - %L::float8 - %L::float8 * (%s)', i, v_mean[i], v_scale[i], (
+          select string_agg(format('projected.row_vec[%s] * %L::float8', component, v_components[component][i]), ' + ' order by component)
+          from generate_series(1, array_length(v_components, 1)) as component
+        )), ', ' order by i)
+        from generate_series(1, cardinality(v_mean)) as i
+      ),
+      v_id, v_input, v_relation, v_output, v_id
+    );
+  end if;
+end;
+$$;
+
+comment on function ml.pca_project(text, text, text, text, text) is $$
+@behavior -*
+Rows in the coordinates of the principal components of ml.pca_train.
+Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what the components leave of each row.
+Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
+$$;
+
+grant execute on function ml.pca_project(text, text, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/unsupervised/pca_project.sql
+--! Included ml/ease/ease_weights.sql
+create or replace function ml.ease_weights(inverse vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(inverse);
+  v_divisor vector;
+begin
+  if ml._matrix_columns(inverse, 'inverse') <> v_size then
+    perform common.refuse('CF001', format('the inverse has %s rows and %s columns', v_size, vector_dims(inverse[1])),
+      'It is square: (XᵀX + λI)⁻¹, a row and a column for each item.');
+  end if;
+  v_divisor := array(
+    select -1 / (row_.v::real[])[row_.n]
+    from unnest(inverse) with ordinality as row_ (v, n)
+    order by row_.n
+  )::vector;
+  return array(
+    select (weights.entries[:weights.n - 1] || 0::real || weights.entries[weights.n + 1:])::vector
+    from (
+      select (row_.v * v_divisor)::real[] as entries, row_.n::int as n
+      from unnest(inverse) with ordinality as row_ (v, n)
+    ) as weights
+    order by weights.n
+  );
+end;
+$$;
+
+comment on function ml.ease_weights(vector[]) is $$
+The weights B of the EASE recommender from P = (XᵀX + λI)⁻¹: B[i,j] = -P[i,j] / P[j,j], and 0 on the diagonal.
+The score of item j for a learner is the sum of B[i,j] over the learner's items i, so each of them has its share.
+Shapes: n × n gives n × n.
+Errors: CF001 (not a square matrix), CF004 (no rows).
+Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
+$$;
+
+grant execute on function ml.ease_weights(vector[]) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/ease/ease_weights.sql
+--! Included ml/ease/ease_train.sql
+create or replace function ml._ease_gram(
+  relation regclass,
+  person_expression text,
+  item_expression text,
+  weight_expression text,
+  out items text[],
+  out gram vector[]
+)
+language plpgsql
+set search_path from current
+set extra_float_digits to 1
+as $$
+declare
+  v_source constant text := format(
+    $statement$
+    select
+      source.%2$s as person,
+      source.%3$s as item,
+      %4$s::real as weight
+    from %1$s as source
+    where source.%2$s is not null
+      and source.%3$s is not null
+      %5$s
+    group by source.%2$s, source.%3$s
+    $statement$,
+    relation, person_expression, item_expression,
+    coalesce('sum(' || weight_expression || ')', '1'), 'and ' || weight_expression || ' is not null'
+  );
+  v_item_count bigint;
+  v_bad text;
+begin
+  execute format(
+    $statement$
+    select count(distinct item), min(weight::text) filter (where weight in ('NaN', 'Infinity', '-Infinity'))
+    from (%s) as interaction
+    $statement$,
+    v_source
+  )
+  into v_item_count, v_bad;
+
+  if v_item_count = 0 then
+    perform common.refuse('CF004', format('%s has no row with a person, an item and a weight', relation),
+      'There is nothing to learn from yet.');
+  end if;
+  if v_bad is not null then
+    perform common.refuse('CF001', format('%s has the weight %s', relation, left(v_bad, 100)),
+      'Weights are finite numbers, 1 for "was here".');
+  end if;
+  perform ml._fits_vector(v_item_count, 'items');
+
+  /*
+   * A row of XᵀX is the sum of the vectors of those who have the item, so it costs as many additions as there are
+   * interactions, and any number of people will do. Rows of one weight are summed before they are multiplied by it.
+   */
+  execute format(
+    $statement$
+    with interaction as materialized (%1$s),
+
+    item as materialized (
+      select item, row_number() over (order by item)::int as n
+      from interaction
+      group by item
+    ),
+
+    person as materialized (
+      select interaction.person, format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
+      from interaction
+      join item using (item)
+      group by interaction.person
+    ),
+
+    part as (
+      select interaction.item, interaction.weight, sum(person.v) as v
+      from interaction
+      join person using (person)
+      group by interaction.item, interaction.weight
+    ),
+
+    gram as (
+      select item, sum(case when weight = 1 then v else v * array_fill(weight, array[%2$s])::vector end) as v
+      from part
+      group by item
+    )
+
+    select array_agg(item.item::text order by item.n), array_agg(gram.v order by item.n)
+    from gram
+    join item using (item)
+    $statement$,
+    v_source, v_item_count
+  )
+  into items, gram;
+end;
+$$;
+
+comment on function ml._ease_gram(regclass, text, text, text) is $$
+XᵀX of a table of interactions, and the items that its rows and columns are. Columns and weight have been read and quoted already; weight null: each pair counts 1.
+$$;
+
+create or replace function ml._ease_inverse(
+  gram vector[],
+  lambda float8
+)
+returns vector[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select ml.inverse(
+    array_agg(
+      row_.v + format('{%s:%s}/%s', row_.n, lambda::numeric, cardinality(_ease_inverse.gram))::sparsevec::vector
+      order by row_.n
+    )
+  )
+  from unnest(_ease_inverse.gram) with ordinality as row_ (v, n);
+end;
+
+comment on function ml._ease_inverse(vector[], float8) is $$
+(XᵀX + λI)⁻¹ from XᵀX.
+$$;
+
+create or replace function ml._ease_rows(
+  items text[],
+  inverse vector[]
+)
+returns setof ml.ease_row
+language sql
+immutable
+parallel safe
+begin atomic
+  select entry.n::int, entry.item, entry.weights, entry.inverse
+  from rows from (
+    unnest(_ease_rows.items), unnest(ml.ease_weights(_ease_rows.inverse)), unnest(_ease_rows.inverse)
+  ) with ordinality as entry (item, weights, inverse, n);
+end;
+
+comment on function ml._ease_rows(text[], vector[]) is $$
+The rows of an EASE model from its items and its inverse.
+$$;
+
+create or replace function ml.ease_train(
+  source_table text,
+  person_column text default 'person_id',
+  item_column text default 'item_id',
+  weight_column text default null,
+  lambda float8 default 500
+)
+returns setof ml.ease_row
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation constant regclass := common.relation(source_table);
+  v_gram record;
+begin
+  if lambda is null or not (lambda > 0 and lambda < 'infinity') then
+    perform common.refuse('CF001', format('lambda is %s', coalesce(lambda::text, 'null')),
+      'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.');
+  end if;
+  select * into v_gram
+  from ml._ease_gram(
+    v_relation,
+    common.column_name(v_relation, person_column, 'person column'),
+    common.column_name(v_relation, item_column, 'item column'),
+    case when weight_column is not null then common.numeric_expression(weight_column, v_relation, 'weight column') end
+  );
+  return query
+  select *
+  from ml._ease_rows(v_gram.items, ml._ease_inverse(v_gram.gram, lambda));
+end;
+$$;
+
+comment on function ml.ease_train(text, text, text, text, float8) is $$
+Trains the EASE recommender on a table of interactions and returns a row for each item, in the order of `item_column`: `item_no`, `item`, `weights` and `inverse`.
+`weights` is a row of B = I - P·diag(P)⁻¹, P = (XᵀX + λI)⁻¹; `inverse` the row of P, which `ml.rank_one_update` keeps current.
+A learner's scores for all items are the sum of the `weights` of the learner's items (times the weight of each, where there are weights).
+`weight_column` is a column or an expression over the columns; without one each pair of person and item counts 1, however often it comes; with one the weights of a pair are added.
+`lambda` holds the weights small: the more people an item has, the larger. At most 16,000 items; some 5 s for 1,700 items and 100,000 interactions.
+Errors: CF001 (lambda, weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
+Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
+$$;
+
+grant execute on function
+  ml._ease_gram(regclass, text, text, text),
+  ml._ease_inverse(vector[], float8),
+  ml._ease_rows(text[], vector[]),
+  ml.ease_train(text, text, text, text, float8)
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/ease/ease_train.sql
+--! Included ml/registry/_registry.sql
+/*
+ * A registered model is a document (`ml.model.coefficients`) and, where it is large, rows of ml.tree_node, ml.embedding or
+ * ml.score. The document says of what kind it is, what it needs and how a raw score becomes an answer:
+ *
+ *   {"kind": "linear" | "trees" | "embeddings" | "scores",
+ *    "link": "identity" | "logit" | "log",
+ *    "features": [{"name": "tax", "type": "number", "coefficient": 0.2, "mean": 590},
+ *                 {"name": "country", "type": "category", "categories": ["at", "de"], "coefficients": [0.1, 0.3]}],
+ *    "intercept": 1.5,
+ *    "calibration": {"method": "platt", "slope": 0.9, "intercept": 0.1}}
+ *
+ * All that predicts is SQL generated from it: names are looked up, numbers cast, texts quoted, and nothing else enters.
+ */
+create or replace function ml._project(name text)
+returns ml.project
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_project ml.project;
+begin
+  select * into v_project from ml.project where project.name = _project.name;
+  if v_project.project_id is null then
+    perform common.refuse(
+      'CF002',
+      format('there is no project "%s"', coalesce(left(name, 100), 'null')),
+      coalesce(
+        'Did you mean "' || common.nearest_name(name, (select array_agg(project.name) from ml.project)) || '"?',
+        'Train or import a model first: ml.train, ml.import_model.'
+      )
+    );
+  end if;
+  return v_project;
+end;
+$$;
+
+comment on function ml._project(text) is $$The project of a name. Error CF002 names the nearest.$$;
+
+create or replace function ml._deployed_model_id(project_id int)
+returns bigint
+language sql
+stable
+parallel safe
+begin atomic
+  select deployment.model_id
+  from ml.deployment
+  where deployment.project_id = _deployed_model_id.project_id
+  order by deployment.deployment_id desc
+  limit 1;
+end;
+
+comment on function ml._deployed_model_id(int) is $$The version of a project that is in force, null when there is none.$$;
+
+create or replace function ml._version(project text, version int default null)
+returns ml.model
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_project ml.project := ml._project(project);
+  v_model ml.model;
+begin
+  select *
+  into v_model
+  from ml.model
+  where model.project_id = v_project.project_id
+    and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id) else model.version = _version.version end;
+  if v_model.model_id is null and version is null then
+    perform common.refuse('CF006', format('no version of "%s" is in force', left(project, 100)),
+      'Train or import one, or deploy one with ml.deploy.');
+  elsif v_model.model_id is null then
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no version %s', left(project, 100), version),
+      coalesce(
+        (select format('Its versions are %s to %s.', min(model.version), max(model.version)) from ml.model where model.project_id = v_project.project_id having count(*) > 0),
+        'It has none yet.'
+      )
+    );
+  end if;
+  return v_model;
+end;
+$$;
+
+comment on function ml._version(text, int) is $$
+A version of a project, the one in force where none is named. Errors: CF002 (no such project or version), CF006 (none in force).
+$$;
+
+create or replace function ml._document(model ml.model)
+returns jsonb
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
+    perform common.refuse(
+      'CF001',
+      format('version %s is a model of its own kind (%s) that answers elsewhere', model.version, model.algorithm),
+      'ml.predict serves what ml.train, ml.register_model or ml.import_model made.'
+    );
+  end if;
+  return model.coefficients;
+end;
+$$;
+
+comment on function ml._document(ml.model) is $$The document of a version that ml.predict can serve. Error CF001 for recommenders and the like, which are served by their own functions.$$;
+
+/* -------------------------------------------------------------------------------------------------- answering -- */
+
+create or replace function ml._interpolate(score float8, scores float8[], answers float8[])
+returns float8
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+    when score is null then null
+    when place = 0 then answers[1]
+    when place = cardinality(scores) then answers[place]
+    else answers[place] + (answers[place + 1] - answers[place]) * (score - scores[place]) / (scores[place + 1] - scores[place])
+  end
+  from width_bucket(score, scores) as place;
+end;
+
+comment on function ml._interpolate(float8, float8[], float8[]) is $$
+The value at a score of the line through points in ascending order of `scores`, constant beyond both ends.
+$$;
+
+create or replace function ml._single_precision(value float8)
+returns float8
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+    when abs(value) < 1.2e-38 then 0
+    when abs(value) > 3.4e38 and abs(value) < 'Infinity' then sign(value) * 3.4e38
+    else value::float4::float8
+  end;
+end;
+
+comment on function ml._single_precision(float8) is $$A number as libraries see it that keep their features in four bytes, such as XGBoost.$$;
+
+create or replace function ml._similarity(a vector, b vector, similarity text)
+returns float8
+language sql
+immutable
+parallel safe
+begin atomic
+  select case when similarity = 'cosine' then 1 - (a <=> b) else -(a <#> b) end;
+end;
+
+comment on function ml._similarity(vector, vector, text) is $$Likeness of two vectors: `cosine`, or else their inner product.$$;
+
+create or replace function ml._answer_expression(document jsonb, score text)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+    when document #>> '{calibration,method}' = 'isotonic' then format(
+      'ml._interpolate(%s, %L::float8[], %L::float8[])', score,
+      array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,scores}') as value),
+      array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,answers}') as value)
+    )
+    else case document ->> 'link'
+      when 'logit' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', calibrated.score)
+      when 'log' then format('exp(least(greatest(%s, -700), 700))', calibrated.score)
+      else calibrated.score
+    end
+  end
+  from (
+    select case
+      when document #>> '{calibration,method}' = 'platt' then format(
+        '(%L::float8 * %s + %L::float8)', (document #>> '{calibration,slope}')::float8, _answer_expression.score, (document #>> '{calibration,intercept}')::float8
+      )
+      else _answer_expression.score
+    end as score
+  ) as calibrated;
+end;
+
+comment on function ml._answer_expression(jsonb, text) is $$
+SQL that makes the answer of a model from the SQL of its raw score: calibration, then the inverse of the link.
+$$;
+
+create or replace function ml._score_expression(model ml.model)
+returns text
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_document constant jsonb := ml._document(model);
+  v_trees text[] := '{}';
+  v_tree int;
+  v_size int;
+  v_score text;
+begin
+  case v_document ->> 'kind'
+    when 'linear' then
+      select format('%L::float8', (v_document ->> 'intercept')::float8) || coalesce(string_agg(
+        case
+          when feature ->> 'type' = 'category' then format(
+            ' + coalesce((%L::float8[])[array_position(%L::text[], x%s)], 0)',
+            array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
+            array(select jsonb_array_elements_text(feature -> 'categories')),
+            position
+          )
+          else format(' + %L::float8 * coalesce(x%s, %L::float8)', (feature ->> 'coefficient')::float8, position, (feature ->> 'mean')::float8)
+        end, '' order by position
+      ), '')
+      into v_score
+      from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position);
+    when 'trees' then
+      for v_tree in select distinct node.tree from ml.tree_node as node where node.model_id = model.model_id order by node.tree loop
+        v_trees := v_trees || ml._tree_expression(
+          format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
+          v_tree,
+          (select jsonb_object_agg(feature ->> 'name', position) from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)),
+          (select jsonb_object_agg(feature ->> 'name', feature -> 'categories') from jsonb_array_elements(v_document -> 'features') as feature),
+          'format(''%L::float8'', value)'
+        );
+      end loop;
+      -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
+      v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
+      select format('%L::float8', (v_document ->> 'intercept')::float8) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
+      into v_score
+      from (
+        select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
+        from unnest(v_trees) with ordinality as grown (tree, position)
+        group by (position - 1) / v_size
+      ) as chunk;
+    when 'embeddings' then
+      v_score := format(
+        '(select ml._similarity(one.embedding, other.embedding, %L) from ml.embedding as one, ml.embedding as other
+          where one.model_id = %2$s and one.side = 1 and one.key = x1 and other.model_id = %2$s and other.side = %3$s and other.key = x2)',
+        v_document ->> 'similarity', model.model_id, (v_document ->> 'sides')::int
+      );
+    when 'scores' then
+      v_score := format(
+        'coalesce((select listed.score from ml.score as listed where listed.model_id = %s and listed.keys = array[%s]), %L::float8)',
+        model.model_id,
+        (select string_agg('x' || position, ', ' order by position) from generate_series(1, jsonb_array_length(v_document -> 'features')) as position),
+        (v_document ->> 'default')::float8
+      );
+  end case;
+  return '(' || v_score || ')';
+end;
+$$;
+
+comment on function ml._score_expression(ml.model) is $$
+The raw score of a model as one SQL expression over its features x1, x2, … (see ml._feature_list).
+$$;
+
+create or replace function ml._feature_list(document jsonb, relation regclass)
+returns text
+language plpgsql
+stable
+as $$
+declare
+  v_feature record;
+  v_name text;
+  v_list text[] := '{}';
+begin
+  for v_feature in
+    select feature ->> 'name' as name, feature ->> 'type' as type, position
+    from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
+    order by position
+  loop
+    v_name := common.column_name(relation, v_feature.name, 'feature');
+    v_list := v_list || case
+      when v_feature.type = 'category' then format('(%s)::text as x%s', v_name, v_feature.position)
+      when (document -> 'single_precision')::boolean then format('nullif(ml._single_precision(%s), ''NaN'') as x%s', common.numeric_expression(v_name, relation, 'feature'), v_feature.position)
+      else format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_name, relation, 'feature'), v_feature.position)
+    end;
+  end loop;
+  return array_to_string(v_list, ', ');
+end;
+$$;
+
+comment on function ml._feature_list(jsonb, regclass) is $$
+The select list that gives a model's features as x1, x2, … from a relation that has columns of their names.
+Errors: CF001 (not a number), CF002 (no such column; names the nearest).
+$$;
+
+create or replace function ml._feature_values(document jsonb, features jsonb)
+returns table (name text, place int, type text, value text)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_feature jsonb;
+  v_given jsonb;
+begin
+  if features is null or jsonb_typeof(features) <> 'object' then
+    perform common.refuse('CF001', format('the features are %s', coalesce('a JSON ' || jsonb_typeof(features), 'null')),
+      'Give an object of names and values, such as {"tax": 590, "bath": null}.');
+  end if;
+  place := 0;
+  for v_feature in select listed.feature from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position) order by position loop
+    name := v_feature ->> 'name';
+    place := place + 1;
+    type := v_feature ->> 'type';
+    v_given := features -> name;
+    if v_given is null then
+      perform common.refuse(
+        'CF001',
+        format('the feature "%s" is not given', left(name, 100)),
+        format(
+          'Give a value, or null where it is unknown. %s',
+          coalesce(
+            'Is it "'
+              || common.nearest_name(
+                name,
+                array(
+                  select jsonb_object_keys(features) except select listed.feature ->> 'name' from jsonb_array_elements(document -> 'features') as listed (feature)
+                )
+              )
+              || '"?',
+            ''
+          )
+        )
+      );
+    end if;
+    case
+      when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
+        perform common.refuse(
+          'CF001',
+          format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
+          'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.'
+        );
+      when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
+        value := v_given::boolean::int::text;
+      when type = 'number' and jsonb_typeof(v_given) = 'number' then
+        begin
+          value := (v_given #>> '{}')::float8;
+        exception when numeric_value_out_of_range then
+          perform common.refuse(
+            'CF001',
+            format('the feature "%s" is %s, which no double can hold', left(name, 100), left(v_given::text, 40)),
+            'Give a number between 1e-307 and 1e308.'
+          );
+        end;
+        if (document -> 'single_precision')::boolean then
+          value := ml._single_precision(value::float8);
+        end if;
+      else
+        value := v_given #>> '{}';
+    end case;
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._feature_values(jsonb, jsonb) is $$
+The features of a model as given in an object, in the model's order. Keys that the model does not know are not looked at.
+Error CF001: one is not given (null says that it is unknown), not a number where one is due.
+$$;
+
+create or replace function ml._tree_score(model_id bigint, document jsonb, inputs jsonb)
+returns float8
+language sql
+stable
+parallel safe
+begin atomic
+  with recursive walk as (
+    select node.*
+    from ml.tree_node as node
+    where node.model_id = _tree_score.model_id
+      and node.node = 0
+
+    union all
+
+    select node.*
+    from walk
+    cross join lateral (
+      select
+        case
+          when inputs -> walk.feature is null or inputs -> walk.feature = 'null' then walk.missing_left
+          when walk.categories is not null then inputs ->> walk.feature = any (walk.categories)
+          else walk.threshold = 'Infinity' or (inputs ->> walk.feature)::float8 < walk.threshold
+        end as goes_left
+    ) as decided
+    join ml.tree_node as node
+      on node.model_id = _tree_score.model_id
+      and node.tree = walk.tree
+      and node.node = case when decided.goes_left then walk.left_node else walk.right_node end
+    where walk.feature is not null
+  )
+
+  select (document ->> 'intercept')::float8 + coalesce(sum(walk.value), 0)
+  from walk
+  where walk.feature is null;
+end;
+
+comment on function ml._tree_score(bigint, jsonb, jsonb) is $$
+The raw score of a tree model for one row: all its trees are walked at once, by key. Batches use ml._score_expression.
+$$;
+
+create or replace function ml._score(model ml.model, features jsonb)
+returns float8
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_document constant jsonb := ml._document(model);
+  v_inputs jsonb;
+  v_list text;
+  v_score float8;
+begin
+  if v_document ->> 'kind' = 'trees' then
+    select jsonb_object_agg(
+      input.name,
+      -- A category that the training never saw counts as missing.
+      case when input.type = 'category' and not listed.feature -> 'categories' ? coalesce(input.value, '') then null else input.value end
+    )
+    into v_inputs
+    from ml._feature_values(v_document, features) as input
+    join jsonb_array_elements(v_document -> 'features') as listed (feature) on listed.feature ->> 'name' = input.name;
+    return ml._tree_score(model.model_id, v_document, coalesce(v_inputs, '{}'));
+  end if;
+  select string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text' else 'float8' end, input.place), ', ' order by input.place)
+  into v_list
+  from ml._feature_values(v_document, features) as input;
+  execute format('select %s from (select %s) as input', ml._score_expression(model), coalesce(v_list, '1 as one')) into v_score;
+  return v_score;
+end;
+$$;
+
+comment on function ml._score(ml.model, jsonb) is $$The raw score of a model for one object of features: log odds, the logarithm or the value itself, before calibration.$$;
+
+create or replace function ml._predict(model ml.model, features jsonb)
+returns float8
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_answer float8;
+begin
+  execute format('select %s', ml._answer_expression(model.coefficients, '$1')) into v_answer using ml._score(model, features);
+  return v_answer;
+end;
+$$;
+
+comment on function ml._predict(ml.model, jsonb) is $$The answer of a model for one object of features.$$;
+
+create or replace function ml._predict_into(
+  model ml.model,
+  relation regclass,
+  output text,
+  expression text,
+  name text,
+  kept text default 'true'
+)
+returns bigint
+language plpgsql
+set jit to off
+as $$
+declare
+  v_document constant jsonb := ml._document(model);
+  v_rows bigint;
+begin
+  execute format(
+    'create table %s as select _kept as %s, %s as prediction from (select %s as _kept, %s from %s where %s offset 0) as input',
+    output, name, ml._answer_expression(v_document, ml._score_expression(model)),
+    expression, ml._feature_list(v_document, relation), relation, kept
+  );
+  get diagnostics v_rows = row_count;
+  return v_rows;
+end;
+$$;
+
+comment on function ml._predict_into(ml.model, regclass, text, text, text, text) is $$
+Writes a table of an expression over a relation, under a name, and `prediction`, for the rows that are `kept`, in one statement; returns how many.
+All texts are SQL that the caller has checked.
+$$;
+
+grant execute on function
+  ml._project(text), ml._deployed_model_id(int), ml._version(text, int), ml._document(ml.model), ml._interpolate(float8, float8[], float8[]),
+  ml._single_precision(float8), ml._similarity(vector, vector, text), ml._answer_expression(jsonb, text), ml._score_expression(ml.model),
+  ml._feature_values(jsonb, jsonb), ml._tree_score(bigint, jsonb, jsonb), ml._score(ml.model, jsonb), ml._predict(ml.model, jsonb)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+grant execute on function ml._feature_list(jsonb, regclass), ml._predict_into(ml.model, regclass, text, text, text, text)
+to insights_analyst, insights_admin, insights_worker;
+
+-- Errors name what is near, for whoever asks.
+grant execute on function common.nearest_name(text, text[]) to insights_reader;
+--! EndIncluded ml/registry/_registry.sql
+--! Included ml/registry/_evaluate.sql
+create or replace function ml._temporary(name text)
+returns text
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- The schema of temporary tables exists from the first one on.
+  if pg_catalog.pg_my_temp_schema() = 0 then
+    create temporary table _ml_first ();
+    drop table pg_temp._ml_first;
+  end if;
+  return format('%I.%I', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema()), name);
+end;
+$$;
+
+comment on function ml._temporary(text) is $$The qualified name of a temporary table of the session, made or to be made.$$;
+
+create or replace function ml._evaluate(predicted text, task text)
+returns jsonb
+language plpgsql
+volatile
+set client_min_messages to warning
+as $$
+declare
+  v_measured constant text := ml._temporary('_ml_measured');
+  v_metrics jsonb := '{}';
+  v_measure text;
+  v_value float8;
+  v_seen record;
+begin
+  execute format(
+    'select count(*) as row_count, avg(observed) as mean, min(observed) as least, max(observed) as greatest, count(*) filter (where observed = round(observed)) as classes
+     from %s where prediction is not null and observed is not null',
+    predicted
+  ) into v_seen;
+  if v_seen.row_count = 0 then
+    perform common.refuse('CF004', 'no row has both a prediction and a label',
+      'A model is judged by rows whose label is known.');
+  end if;
+  foreach v_measure in array case task
+    when 'classification' then array['area_under_roc', 'average_precision', 'log_loss', 'brier_score']
+    else array['root_mean_squared_error', 'mean_abs_error', 'r2_score']
+  end loop
+    execute format('drop table if exists %s', v_measured);
+    if v_seen.least = v_seen.greatest and v_measure in ('area_under_roc', 'average_precision', 'r2_score') then
+      continue;
+    end if;
+    execute format('select ml.%I(%L, %L, ''prediction'', ''observed'')', v_measure, predicted, v_measured);
+    execute format('select %I from %s', v_measure, v_measured) into v_value;
+    v_metrics := v_metrics || jsonb_build_object(v_measure, v_value);
+  end loop;
+  if task = 'classification' then
+    execute format('drop table if exists %s', v_measured);
+    execute format('select ml.calibration_curve(%L, %L, ''prediction'', ''observed'', null, 10, ''quantile'')', predicted, v_measured);
+    execute format('select sum(num_rows * abs(mean_predicted - fraction_positive)) / sum(num_rows) from %s', v_measured) into v_value;
+    v_metrics := v_metrics || jsonb_build_object('calibration_error', v_value);
+  end if;
+  execute format('drop table if exists %s', v_measured);
+  return v_metrics || jsonb_build_object('row_count', v_seen.row_count, 'mean_observed', v_seen.mean);
+end;
+$$;
+
+comment on function ml._evaluate(text, text) is $$
+All metrics of a table of `prediction` and `observed`, as one object: those that its rows do not allow (one class only) are left out.
+`calibration_error` is the mean distance of predicted and observed share over ten bins of equal numbers of rows. Errors: CF001 (no probabilities, no classes), CF004 (no rows).
+$$;
+
+create or replace function ml._fit_calibration(predicted text, method text)
+returns jsonb
+language plpgsql
+volatile
+as $$
+declare
+  v_slope float8 := 0;
+  v_intercept float8 := 0;
+  v_step_slope float8;
+  v_step_intercept float8;
+  v_loss float8 := 'Infinity';
+  v_step record;
+  v_block record;
+  v_scores float8[] := '{}';
+  v_weights float8[] := '{}';
+  v_answers float8[] := '{}';
+  v_places int := 0;
+  v_score float8;
+  v_answer float8;
+  v_weight float8;
+begin
+  if method = 'platt' then
+    -- Newton's steps on the log likelihood of Platt's softened targets, which keeps separable data finite; a step too far is halved.
+    for v_round in 1..100 loop
+      execute format(
+        $query$
+        with total as (
+          select sum(observed)::float8 as positives, (count(*) - sum(observed))::float8 as negatives from %1$s
+        ), fitted as (
+          select
+            score, $1 * score + $2 as logit,
+            1 / (1 + exp(-least(greatest($1 * score + $2, -700), 700))) as p,
+            case when observed = 1 then (positives + 1) / (positives + 2) else 1 / (negatives + 2) end as target
+          from %1$s
+          cross join total
+        ), summed as (
+          select
+            sum(greatest(logit, 0) - target * logit + ln(1 + exp(-abs(logit)))) as loss,
+            sum((p - target) * score) as g1, sum(p - target) as g0,
+            sum(p * (1 - p) * score * score) + 1e-9 as h11, sum(p * (1 - p) * score) as h10, sum(p * (1 - p)) + 1e-9 as h00
+          from fitted
+        )
+        select loss, (h00 * g1 - h10 * g0) / nullif(h11 * h00 - h10 * h10, 0) as slope, (h11 * g0 - h10 * g1) / nullif(h11 * h00 - h10 * h10, 0) as intercept
+        from summed
+        $query$,
+        predicted
+      ) into v_step using v_slope, v_intercept;
+      if v_step.loss > v_loss + 1e-9 * abs(v_loss) then
+        v_step_slope := v_step_slope / 2;
+        v_step_intercept := v_step_intercept / 2;
+        v_slope := v_slope + v_step_slope;
+        v_intercept := v_intercept + v_step_intercept;
+      else
+        exit when v_step.slope is null;
+        v_loss := v_step.loss;
+        v_step_slope := v_step.slope;
+        v_step_intercept := v_step.intercept;
+        v_slope := v_slope - v_step_slope;
+        v_intercept := v_intercept - v_step_intercept;
+      end if;
+      exit when abs(v_step_slope) + abs(v_step_intercept) < 1e-10;
+    end loop;
+    return jsonb_build_object('method', 'platt', 'slope', v_slope, 'intercept', v_intercept);
+  end if;
+
+  -- Pool adjacent violators: a block that is below the one before it is merged with it, until the answers ascend.
+  for v_block in execute format('select score, avg(observed)::float8 as answer, count(*)::float8 as weight from %s group by score order by score', predicted) loop
+    v_score := v_block.score;
+    v_answer := v_block.answer;
+    v_weight := v_block.weight;
+    while v_places > 0 and v_answers[v_places] >= v_answer loop
+      v_score := (v_scores[v_places] * v_weights[v_places] + v_score * v_weight) / (v_weights[v_places] + v_weight);
+      v_answer := (v_answers[v_places] * v_weights[v_places] + v_answer * v_weight) / (v_weights[v_places] + v_weight);
+      v_weight := v_weights[v_places] + v_weight;
+      v_places := v_places - 1;
+    end loop;
+    v_places := v_places + 1;
+    v_scores[v_places] := v_score;
+    v_answers[v_places] := v_answer;
+    v_weights[v_places] := v_weight;
+  end loop;
+  return jsonb_build_object('method', 'isotonic', 'scores', to_jsonb(v_scores[1:v_places]), 'answers', to_jsonb(v_answers[1:v_places]));
+end;
+$$;
+
+comment on function ml._fit_calibration(text, text) is $$
+The calibration that turns the raw scores of a table of `score` and `observed` (0 and 1) into probabilities.
+`platt`: a logistic curve (Platt, Probabilistic outputs for support vector machines, 1999), fitted by Newton's method. `isotonic`: the ascending
+step function with the least squared error, by pooling adjacent violators (Zadrozny and Elkan, KDD 2002), joined by lines.
+$$;
+
+grant execute on function ml._temporary(text), ml._evaluate(text, text), ml._fit_calibration(text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/_evaluate.sql
+--! Included ml/registry/_challenge.sql
+create or replace function ml._bin_counts(rows_of text, bins jsonb)
+returns table (feature text, counts float8[])
+language plpgsql
+stable
+set jit to off
+as $$
+begin
+  if bins = '[]' then
+    return;
+  end if;
+  return query execute format(
+    $query$
+    with tally as (
+      select placed.position, placed.place, count(*)::float8 as row_count
+      from %s as input
+      cross join lateral (values %s) as placed (position, place)
+      group by 1, 2
+    )
+    select bin.feature::text, array(
+      select coalesce(tally.row_count, 0)
+      from generate_series(0, bin.size - 1) as number
+      left join tally on tally.position = bin.position and tally.place = number
+      order by number
+    )
+    from (values %s) as bin (position, feature, size)
+    order by bin.position
+    $query$,
+    rows_of,
+    (
+      select string_agg(
+        case
+          when jsonb_typeof(bin -> 'edges') = 'array' then format(
+            '(%s, coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))', position, bin ->> 'place',
+            array(select edge::float8 from jsonb_array_elements_text(bin -> 'edges') as edge)
+          )
+          else format(
+            '(%1$s, case when x%2$s is null then 0 else coalesce(array_position(%3$L::text[], x%2$s), %4$s) end)', position, bin ->> 'place',
+            array(select jsonb_array_elements_text(bin -> 'categories')), jsonb_array_length(bin -> 'categories') + 1
+          )
+        end,
+        ', ' order by position
+      )
+      from jsonb_array_elements(bins) with ordinality as listed (bin, position)
+    ),
+    (
+      select string_agg(
+        format(
+          '(%s, %L, %s)', position, bin ->> 'feature',
+          2 + case when jsonb_typeof(bin -> 'edges') = 'array' then jsonb_array_length(bin -> 'edges') else jsonb_array_length(bin -> 'categories') end
+        ),
+        ', ' order by position
+      )
+      from jsonb_array_elements(bins) with ordinality as listed (bin, position)
+    )
+  );
+end;
+$$;
+
+comment on function ml._bin_counts(text, jsonb) is $$
+How many rows lie in each bin of each feature, in one scan. `rows_of` is a query with the features as x1, x2, …; a bin has `feature`, `place` (the number of its x) and `edges` or `categories`.
+$$;
+
+create or replace function ml._profile(rows_of text, document jsonb)
+returns jsonb
+language plpgsql
+stable
+as $$
+declare
+  v_feature record;
+  v_bins jsonb := '[]';
+  v_edges float8[];
+  v_categories text[];
+begin
+  for v_feature in
+    select listed.feature ->> 'name' as name, listed.feature ->> 'type' as type, listed.position
+    from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
+    order by listed.position
+  loop
+    if v_feature.type = 'number' then
+      execute format(
+        'select array(select distinct edge from unnest(percentile_disc(array[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) within group (order by x%1$s)) as edge order by edge) from %2$s as input where x%1$s is not null',
+        v_feature.position, rows_of
+      ) into v_edges;
+      v_bins := v_bins || jsonb_build_object('feature', v_feature.name, 'place', v_feature.position, 'edges', coalesce(v_edges, '{}'));
+    else
+      execute format(
+        'select array(select category from (select x%1$s as category from %2$s as input where x%1$s is not null group by 1 order by count(*) desc, 1 limit 20) as frequent order by 1)',
+        v_feature.position, rows_of
+      ) into v_categories;
+      v_bins := v_bins || jsonb_build_object('feature', v_feature.name, 'place', v_feature.position, 'categories', coalesce(v_categories, '{}'));
+    end if;
+  end loop;
+  return (
+    select coalesce(jsonb_agg(bin || jsonb_build_object('shares', (
+      select jsonb_agg(count_ / nullif(total, 0) order by place)
+      from unnest(counted.counts) with ordinality as entry (count_, place)
+      cross join (select sum(value) as total from unnest(counted.counts) as value) as whole
+    ))), '[]')
+    from ml._bin_counts(rows_of, v_bins) as counted
+    join jsonb_array_elements(v_bins) as bin on bin ->> 'feature' = counted.feature
+  );
+end;
+$$;
+
+comment on function ml._profile(text, jsonb) is $$
+How the features of a model are distributed over the rows of a query, as ml.input_profile stores it: numbers by deciles, categories by the twenty most frequent.
+$$;
+
+/* A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a relation. */
+create or replace function ml._conclude(
+  model_id bigint,
+  metrics jsonb,
+  champion_model_id bigint,
+  champion_metrics jsonb,
+  profile jsonb,
+  duration interval
+)
+returns ml.training
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_model ml.model;
+  v_project ml.project;
+  v_result ml.training;
+  v_margin float8;
+begin
+  select * into v_model from ml.model where model.model_id = _conclude.model_id;
+  select * into v_project from ml.project where project.project_id = v_model.project_id for update;
+  v_result.project := v_project.name;
+  v_result.version := v_model.version;
+  v_result.algorithm := v_model.algorithm;
+  v_result.metric := v_project.metric;
+  v_result.metrics := _conclude.metrics;
+  v_result.value := _conclude.metrics ->> v_project.metric;
+  v_result.champion_value := _conclude.champion_metrics ->> v_project.metric;
+  v_result.champion_version := (select model.version from ml.model where model.model_id = _conclude.champion_model_id);
+  v_result.row_count := v_model.row_count;
+  v_result.holdout_row_count := _conclude.metrics ->> 'row_count';
+  v_result.duration := _conclude.duration;
+  v_margin := (v_result.value - v_result.champion_value) * case when v_project.higher_is_better then 1 else -1 end;
+  v_result.outcome := case
+    when v_result.champion_version is null then 'first'
+    when v_result.champion_value is null or v_result.value is null then 'incomparable'
+    when v_margin > 0 then 'better'
+    when v_margin = 0 then 'equal'
+    else 'worse'
+  end;
+  v_result.deployed := v_result.outcome in ('first', 'better') or (v_result.outcome = 'incomparable' and v_result.value is not null);
+
+  update ml.model
+  set metrics = model.metrics || _conclude.metrics, duration = coalesce(_conclude.duration, model.duration)
+  where model.model_id = v_model.model_id;
+  insert into ml.input_profile (model_id, feature, edges, categories, shares)
+  select
+    v_model.model_id, bin ->> 'feature',
+    case when jsonb_typeof(bin -> 'edges') = 'array' then array(select edge::float8 from jsonb_array_elements_text(bin -> 'edges') as edge) end,
+    case when jsonb_typeof(bin -> 'categories') = 'array' then array(select jsonb_array_elements_text(bin -> 'categories')) end,
+    array(select share::float8 from jsonb_array_elements_text(bin -> 'shares') with ordinality as listed (share, place) order by place)
+  from jsonb_array_elements(_conclude.profile) as bin
+  on conflict on constraint input_profile_pkey do nothing;
+  insert into ml.comparison (project_id, challenger_model_id, champion_model_id, metric, challenger_value, champion_value, challenger_metrics, champion_metrics, row_count, outcome)
+  values (
+    v_project.project_id, v_model.model_id, _conclude.champion_model_id, v_project.metric, v_result.value, v_result.champion_value,
+    _conclude.metrics, _conclude.champion_metrics, v_result.holdout_row_count, v_result.outcome
+  );
+  if v_result.deployed then
+    perform ml._deploy(v_model.model_id, case v_result.outcome when 'incomparable' then 'newest' else v_result.outcome end);
+  end if;
+  return v_result;
+end;
+$$;
+
+comment on function ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval) is $$
+Notes how a version did beside the one in force, and deploys it when it is the first or better.
+$$;
+
+/* A definer: see ml._conclude. */
+create or replace function ml._calibrate(model_id bigint, calibration jsonb)
+returns ml.model
+language sql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+  update ml.model
+  set coefficients = model.coefficients || jsonb_build_object('calibration', _calibrate.calibration)
+  where model.model_id = _calibrate.model_id
+  returning model.*;
+$$;
+
+comment on function ml._calibrate(bigint, jsonb) is $$Gives a version the calibration of its scores, before it is first deployed.$$;
+
+create or replace function ml._challenge(
+  model ml.model,
+  relation regclass,
+  label text,
+  kept text,
+  profile jsonb,
+  started_at timestamptz
+)
+returns ml.training
+language plpgsql
+volatile
+set client_min_messages to warning
+as $$
+declare
+  v_project ml.project;
+  v_champion ml.model;
+  v_predicted constant text := ml._temporary('_ml_predicted');
+  v_metrics jsonb;
+  v_champion_metrics jsonb;
+begin
+  select * into v_project from ml.project where project.project_id = model.project_id;
+  execute format('drop table if exists %s', v_predicted);
+  perform ml._predict_into(model, relation, v_predicted, label, 'observed', kept);
+  v_metrics := ml._evaluate(v_predicted, v_project.task);
+  execute format('drop table %s', v_predicted);
+
+  select * into v_champion from ml.model as version where version.model_id = ml._deployed_model_id(v_project.project_id) and version.model_id <> (_challenge.model).model_id;
+  if v_champion.model_id is not null then
+    begin
+      perform ml._predict_into(v_champion, relation, v_predicted, label, 'observed', kept);
+      v_champion_metrics := ml._evaluate(v_predicted, v_project.task);
+      execute format('drop table %s', v_predicted);
+    exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
+      -- It needs features that are no longer there.
+      v_champion_metrics := null;
+    end;
+  end if;
+  return ml._conclude((_challenge.model).model_id, v_metrics, v_champion.model_id, v_champion_metrics, profile, clock_timestamp() - started_at);
+end;
+$$;
+
+comment on function ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz) is $$
+Scores a version and the one in force on the same rows, those that are `kept`, and deploys the better. All texts are SQL that the caller has checked.
+$$;
+
+grant execute on function
+  ml._bin_counts(text, jsonb), ml._profile(text, jsonb), ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval),
+  ml._calibrate(bigint, jsonb), ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz)
+to insights_admin, insights_worker;
+--! EndIncluded ml/registry/_challenge.sql
+--! Included ml/registry/register_model.sql
+create or replace function ml._is_double(value jsonb)
+returns boolean
+language sql
+immutable
+parallel safe
+begin atomic
+  select coalesce(jsonb_typeof(value) = 'number' and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
+end;
+
+comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
+
+create or replace function ml._check_document(document jsonb)
+returns void
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_kind constant text := document ->> 'kind';
+  v_wrong text;
+begin
+  if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
+    perform common.refuse('CF009', format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
+      'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.');
+  end if;
+  if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
+    perform common.refuse('CF009', format('the link of the model is "%s"', coalesce(document ->> 'link', 'null')),
+      'Give identity (the score is the answer), logit (a probability) or log.');
+  end if;
+  if jsonb_typeof(document -> 'features') is distinct from 'array' then
+    perform common.refuse('CF009', 'the document has no list of features',
+      'Give [{"name": "tax", "type": "number"}, …].');
+  end if;
+  select format('feature %s: %s', position, feature)
+  into v_wrong
+  from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
+  where jsonb_typeof(feature) <> 'object'
+    or coalesce(feature ->> 'name', '') = ''
+    or coalesce(feature ->> 'type', '') not in ('number', 'category')
+    or (v_kind = 'linear' and feature ->> 'type' = 'number' and not (ml._is_double(feature -> 'coefficient') and ml._is_double(feature -> 'mean')))
+    or (
+      v_kind = 'linear' and feature ->> 'type' = 'category'
+      and not coalesce(
+        jsonb_typeof(feature -> 'categories') = 'array'
+        and jsonb_array_length(feature -> 'categories') = jsonb_array_length(feature -> 'coefficients')
+        and (select bool_and(ml._is_double(coefficient)) from jsonb_array_elements(feature -> 'coefficients') as coefficient) is not false,
+        false
+      )
+    )
+    or (v_kind = 'trees' and feature ->> 'type' = 'category' and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
+  limit 1;
+  if v_wrong is not null then
+    perform common.refuse(
+      'CF009',
+      left(v_wrong, 300),
+      'A feature has name and type; in a linear model a number has coefficient and mean, a category has '
+        || 'categories and coefficients; in trees a category has categories.'
+    );
+  end if;
+  select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
+  if v_wrong is not null then
+    perform common.refuse('CF009', format('the feature "%s" is listed twice', left(v_wrong, 100)),
+      'Names of features are unique.');
+  end if;
+  v_wrong := case
+    when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
+    when v_kind = 'trees' and coalesce(jsonb_typeof(document -> 'nodes'), '') <> 'array' then 'a list "nodes"'
+    when v_kind = 'embeddings' and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine') or coalesce(document ->> 'sides', '') not in ('1', '2')) then '"similarity" (inner_product or cosine) and "sides" (1 or 2)'
+    when v_kind = 'embeddings' and coalesce(jsonb_typeof(document -> 'embeddings'), '') <> 'array' then 'a list "embeddings"'
+    when v_kind = 'embeddings' and jsonb_array_length(document -> 'features') <> 2 then 'two features, the keys'
+    when v_kind = 'scores' and coalesce(jsonb_typeof(document -> 'scores'), '') <> 'array' then 'a list "scores"'
+    when v_kind = 'scores' and jsonb_array_length(document -> 'features') = 0 then 'a key'
+    when v_kind = 'scores' and document ? 'default' and not ml._is_double(document -> 'default') then 'a number as default'
+    when document ? 'calibration' and not coalesce(
+      case document #>> '{calibration,method}'
+        when 'platt' then ml._is_double(document #> '{calibration,slope}') and ml._is_double(document #> '{calibration,intercept}')
+        when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(document #> '{calibration,answers}')
+          and jsonb_array_length(document #> '{calibration,scores}') > 0
+          and (select bool_and(ml._is_double(number)) from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}')) as number)
+      end, false
+    ) then 'a sound calibration'
+  end;
+  if v_wrong is not null then
+    perform common.refuse('CF009', format('the document lacks %s', left(v_wrong, 100)),
+      'src/sql/ml/README.md shows what each kind of model needs.');
+  end if;
+end;
+$$;
+
+comment on function ml._check_document(jsonb) is $$
+Refuses a model document that ml.predict could not serve. Error CF009.
+$$;
+
+/* A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a relation. */
+create or replace function ml.register_model(
+  project text,
+  task text,
+  algorithm text,
+  document jsonb,
+  metrics jsonb default '{}',
+  parameters jsonb default '{}',
+  metric text default null,
+  seed bigint default null,
+  data_watermark timestamptz default null,
+  row_count bigint default null,
+  duration interval default null,
+  description text default null
+)
+returns int
+language plpgsql
+volatile
+-- A definer: it checks the document and writes the registry, which no role may write.
+security definer
+set search_path from current
+set client_min_messages to notice
+as $$
+declare
+  v_project ml.project;
+  v_metric text;
+  v_higher boolean;
+  v_model_id bigint;
+  v_version int;
+  v_wrong text;
+begin
+  if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
+    perform common.refuse('CF001', format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
+      'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.');
+  end if;
+  if task is null or task not in ('regression', 'classification') then
+    perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
+      'Choose regression or classification.');
+  end if;
+  if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
+    perform common.refuse('CF001', 'the algorithm has no name', 'Say by what method the model was made, such as gbm.');
+  end if;
+  v_metric := coalesce(metric, case when task = 'classification' then 'area_under_roc' else 'root_mean_squared_error' end);
+  v_higher := case v_metric
+    when 'area_under_roc' then true when 'average_precision' then true when 'r2_score' then true
+    when 'log_loss' then false when 'brier_score' then false when 'calibration_error' then false
+    when 'root_mean_squared_error' then false when 'mean_abs_error' then false
+  end;
+  if v_higher is null then
+    perform common.refuse(
+      'CF001',
+      format('there is no metric "%s"', left(v_metric, 100)),
+      'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression '
+        || 'root_mean_squared_error, mean_abs_error or r2_score.'
+    );
+  end if;
+  perform ml._check_document(document);
+
+  insert into ml.project (name, task, metric, higher_is_better, description)
+  values (register_model.project, register_model.task, v_metric, v_higher, register_model.description)
+  on conflict (name) do nothing;
+  -- One version after the other.
+  select * into v_project from ml.project where project.name = register_model.project for update;
+  if v_project.task <> task then
+    perform common.refuse(
+      'CF010',
+      format('project "%s" is a %s, not a %s', left(project, 100), v_project.task, left(task, 100)),
+      'Give the model a project of its own.'
+    );
+  elsif metric is not null and v_project.metric <> metric then
+    perform common.refuse(
+      'CF010',
+      format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
+      'Leave the metric out, or give the model a project of its own.'
+    );
+  end if;
+
+  insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark, row_count, duration)
+  values (
+    v_project.project_id,
+    (select coalesce(max(model.version), 0) + 1 from ml.model where model.project_id = v_project.project_id),
+    algorithm, coalesce(parameters, '{}'), coalesce(metrics, '{}'),
+    document - 'nodes' - 'embeddings' - 'scores', seed, data_watermark, row_count, duration
+  )
+  returning model_id, version into v_model_id, v_version;
+
+  case document ->> 'kind'
+    when 'trees' then
+      begin
+        insert into ml.tree_node (model_id, tree, node, parent, feature, threshold, categories, missing_left, left_node, right_node, value, gain, cover)
+        select v_model_id, node.tree, node.node, node.parent, node.feature, node.threshold, node.categories, node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0)
+        from jsonb_to_recordset(document -> 'nodes') as node (
+          tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
+        );
+      exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
+        perform common.refuse(
+          'CF009',
+          format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
+          'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, '
+            || 'threshold or categories, missing_left, left_node and right_node.'
+        );
+      end;
+      select format('tree %s, node %s', node.tree, node.node)
+      into v_wrong
+      from ml.tree_node as node
+      where node.model_id = v_model_id
+        and (
+          (node.feature is not null and not document -> 'features' @> jsonb_build_array(jsonb_build_object('name', node.feature)))
+          or (node.node > 0 and not exists (
+            select
+            from ml.tree_node as parent
+            where parent.model_id = v_model_id and parent.tree = node.tree and parent.node = node.parent and node.node in (parent.left_node, parent.right_node)
+          ))
+          or (node.feature is not null and 2 <> (
+            select count(*)
+            from ml.tree_node as child
+            where child.model_id = v_model_id and child.tree = node.tree and child.node in (node.left_node, node.right_node) and child.parent = node.node
+          ))
+        )
+      order by node.tree, node.node
+      limit 1;
+      v_wrong := coalesce(v_wrong, (
+        select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
+      ));
+      if v_wrong is not null then
+        perform common.refuse('CF009', format('the trees do not hang together at %s', left(v_wrong, 100)),
+          'Node 0 is the root, every other node is child of one node of a lower number, and all features are listed.');
+      end if;
+    when 'embeddings' then
+      begin
+        insert into ml.embedding (model_id, side, key, embedding)
+        select v_model_id, listed.side, listed.key, (listed.embedding #>> '{}')::vector
+        from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
+      exception
+        when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
+          perform common.refuse('CF009', format('an embedding is not sound: %s', left(sqlerrm, 100)),
+            'An embedding has side, key and embedding, a list of numbers.');
+        when unique_violation then
+          perform common.refuse('CF009', 'an embedding is listed twice', 'Keys are unique on each side.');
+      end;
+      select format('vectors of %s and of %s numbers', min(vector_dims(embedding)), max(vector_dims(embedding)))
+      into v_wrong
+      from ml.embedding
+      where model_id = v_model_id
+      having min(vector_dims(embedding)) <> max(vector_dims(embedding));
+      if v_wrong is not null then
+        perform common.refuse('CF009', v_wrong, 'All vectors of a model have the same length.');
+      end if;
+    when 'scores' then
+      begin
+        insert into ml.score (model_id, keys, score)
+        select v_model_id, array(select jsonb_array_elements_text(listed.keys)), listed.score
+        from jsonb_to_recordset(document -> 'scores') as listed (keys jsonb, score float8);
+      exception
+        when not_null_violation or invalid_text_representation or invalid_parameter_value then
+          perform common.refuse('CF009', format('a score is not sound: %s', left(sqlerrm, 100)),
+            'A score has keys, a list of strings, and score, a number.');
+        when unique_violation then
+          perform common.refuse('CF009', 'a key has two scores', 'Keys are unique.');
+      end;
+      if exists (select from ml.score where model_id = v_model_id and cardinality(keys) <> jsonb_array_length(document -> 'features')) then
+        perform common.refuse('CF009', 'a score has another number of keys than the model',
+          'Give one value for each of the features.');
+      end if;
+    else
+      null;
+  end case;
+  return v_version;
+end;
+$$;
+
+comment on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text) is $$
+Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
+`document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings, scores); ml.train and
+ml.import_model write it for you. `task` is regression or classification; `metric` judges the versions of a new project.
+Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
+$$;
+
+grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
+grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text)
+  to insights_admin, insights_worker;
+--! EndIncluded ml/registry/register_model.sql
+--! Included ml/registry/deploy.sql
+/* A definer: it writes the registry, and is granted to those who may train. */
+create or replace function ml._deploy(model_id bigint, strategy text)
+returns void
+language sql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+  insert into ml.deployment (project_id, model_id, strategy)
+  select model.project_id, model.model_id, _deploy.strategy
+  from ml.model
+  where model.model_id = _deploy.model_id;
+$$;
+
+comment on function ml._deploy(bigint, text) is $$Puts a version in force, and notes why.$$;
+
+create or replace function ml.deploy(project text, version int)
+returns int
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_model ml.model;
+begin
+  if version is null then
+    perform common.refuse('CF001', 'the version is null', 'Give the number of a version, as in ml.model.');
+  end if;
+  v_model := ml._version(project, version);
+  if v_model.model_id is distinct from ml._deployed_model_id(v_model.project_id) then
+    perform ml._deploy(v_model.model_id, 'manual');
+  end if;
+  return v_model.version;
+end;
+$$;
+
+comment on function ml.deploy(text, int) is $$
+Puts a version of a project in force, whatever its metrics; returns its number. ml.rollback undoes it.
+Errors: CF001 (null), CF002 (no such project or version).
+$$;
+
+grant execute on function ml._deploy(bigint, text), ml.deploy(text, int) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/deploy.sql
+--! Included ml/registry/rollback.sql
+create or replace function ml.rollback(project text)
+returns int
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_project ml.project := ml._project(project);
+  v_in_force bigint[] := '{}';
+  v_deployment record;
+begin
+  -- Deployments are a pile: each is put on top, a rollback takes the top away. So a second rollback goes further back.
+  for v_deployment in
+    select deployment.model_id, deployment.strategy
+    from ml.deployment
+    where deployment.project_id = v_project.project_id
+    order by deployment.deployment_id
+  loop
+    v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
+  end loop;
+  if cardinality(v_in_force) < 2 then
+    perform common.refuse(
+      'CF004',
+      format('"%s" has no version to go back to', left(project, 100)),
+      case
+        when v_in_force = '{}' then 'None was ever in force.'
+        else 'The one in force is the oldest; put another in force with ml.deploy.'
+      end
+    );
+  end if;
+  perform ml._deploy(v_in_force[cardinality(v_in_force) - 1], 'rollback');
+  return (select model.version from ml.model where model.model_id = v_in_force[cardinality(v_in_force) - 1]);
+end;
+$$;
+
+comment on function ml.rollback(text) is $$
+Puts the version in force again that was before the present one; returns its number. Repeated, it goes further back.
+Errors: CF002 (no such project), CF004 (nothing to go back to).
+$$;
+
+grant execute on function ml.rollback(text) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/rollback.sql
+--! Included ml/registry/predict.sql
+create or replace function ml.predict(project text, features jsonb, version int default null)
+returns float8
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  return ml._predict(ml._version(project, version), features);
+end;
+$$;
+
+comment on function ml.predict(text, jsonb, int) is $$
+What the version of a project that is in force answers to an object of features: a probability of class 1, or a value.
+`features` gives each feature of the model, null where it is unknown, such as `{"tax": 590, "bath": null}`; others are not looked at.
+Null where the model has no answer (a key that it does not know).
+Errors: CF001 (a feature is not given or not a number), CF002 (no such project or version), CF006 (none in force).
+$$;
+
+grant execute on function ml.predict(text, jsonb, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/registry/predict.sql
+--! Included ml/registry/predict_table.sql
+create or replace function ml.predict_table(
+  project text,
+  source_table text,
+  output_table text,
+  id_col_name text,
+  version int default null
+)
+returns bigint
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_model ml.model := ml._version(project, version);
+  v_relation regclass := common.relation(source_table);
+  v_output text := common.output_table(output_table);
+  v_id text := common.column_name(v_relation, id_col_name, 'id column');
+begin
+  return ml._predict_into(v_model, v_relation, v_output, v_id, v_id);
+end;
+$$;
+
+comment on function ml.predict_table(text, text, text, text, int) is $$
+@behavior -*
+What the version of a project that is in force answers for every row of a table, in one statement; returns the number of rows.
+The table has a column for each feature of the model. Writes `output_table`: the id column and `prediction`.
+Errors: CF001 (not a number), CF002 (no such project, version, table or column), CF003 (`output_table` exists), CF005, CF006 (none in force).
+$$;
+
+grant execute on function ml.predict_table(text, text, text, text, int) to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/registry/predict_table.sql
+--! Included ml/registry/explain.sql
+create or replace function ml._explain(model ml.model, relation text, id_expression text, inputs text, kept text)
+returns text
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_document constant jsonb := ml._document(model);
+begin
+  if v_document ->> 'kind' = 'trees' and exists (
+    select from ml.tree_node as node where node.model_id = model.model_id and node.node = 0 and node.feature is not null and node.cover <= 0
+  ) then
+    perform common.refuse('CF001', format('the trees of version %s do not say how many rows came by', model.version),
+      'Import them with cover: get_dump(with_stats=True, dump_format="json").');
+  elsif v_document ->> 'kind' = 'trees' then
+    return ml._explanation(
+      format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
+      (v_document ->> 'intercept')::float8,
+      array(select feature ->> 'name' from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position) order by position),
+      array(select feature ->> 'type' from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position) order by position),
+      (select jsonb_object_agg(feature ->> 'name', coalesce(feature -> 'categories', '[]')) from jsonb_array_elements(v_document -> 'features') as feature),
+      relation, id_expression, inputs, kept
+    );
+  elsif v_document ->> 'kind' = 'linear' then
+    return format(
+      $query$
+      select input.id, explained.feature, explained.feature_value, explained.contribution
+      from (select row_number() over () as line, %s as id, %s from %s where %s) as input
+      cross join lateral (
+        values ('(base)', null::text, %L::float8) %s
+      ) as explained (feature, feature_value, contribution)
+      order by input.line, abs(explained.contribution) desc
+      $query$,
+      id_expression, coalesce(nullif(inputs, ''), '1 as one'), relation, kept,
+      (
+        select (v_document ->> 'intercept')::float8 + coalesce(sum((feature ->> 'coefficient')::float8 * (feature ->> 'mean')::float8) filter (where feature ->> 'type' = 'number'), 0)
+        from jsonb_array_elements(v_document -> 'features') as feature
+      ),
+      (
+        select string_agg(
+          case when feature ->> 'type' = 'category' then format(
+            ', (%L, x%2$s, coalesce((%3$L::float8[])[array_position(%4$L::text[], x%2$s)], 0))', feature ->> 'name', position,
+            array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
+            array(select jsonb_array_elements_text(feature -> 'categories'))
+          )
+          else format(
+            ', (%L, x%2$s::text, coalesce(%3$L::float8 * (x%2$s - %4$L::float8), 0))', feature ->> 'name', position,
+            (feature ->> 'coefficient')::float8, (feature ->> 'mean')::float8
+          ) end,
+          '' order by position
+        )
+        from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)
+      )
+    );
+  end if;
+  perform common.refuse(
+    'CF001',
+    format('a model of kind "%s" is not a sum of its features', left(v_document ->> 'kind', 100)),
+    'Linear models and trees can be explained.'
+  );
+end;
+$$;
+
+comment on function ml._explain(ml.model, text, text, text, text) is $$
+The statement that explains the raw scores of a model for the rows of a relation that are `kept`: id, feature, feature_value and contribution.
+All texts are SQL that the caller has checked. Error CF001: the model has no exact explanation.
+$$;
+
+create or replace function ml.explain(project text, features jsonb, version int default null)
+returns setof ml.contribution
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_model ml.model := ml._version(project, version);
+  v_list text;
+begin
+  select string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text' else 'float8' end, input.place), ', ' order by input.place)
+  into v_list
+  from ml._feature_values(ml._document(v_model), features) as input;
+  return query execute format(
+    'select feature, feature_value, contribution from (%s) as explained (id, feature, feature_value, contribution)',
+    ml._explain(v_model, '(values (1)) as one (id)', '1', coalesce(v_list, ''), 'true')
+  );
+end;
+$$;
+
+comment on function ml.explain(text, jsonb, int) is $$
+What moved a prediction, by the version of a project that is in force: how much each feature added to the raw score.
+For trees these are exact Shapley values (TreeSHAP, path-dependent), for linear models coefficient · (value − mean). With `(base)`, the mean, they
+sum to the raw score: log odds for a probability before calibration, largest first.
+Errors: CF001 (a feature is not given or not a number; embeddings, scores and trees without cover have no explanation), CF002, CF006 (none in force).
+Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020.
+$$;
+
+grant execute on function ml._explain(ml.model, text, text, text, text), ml.explain(text, jsonb, int)
+  to insights_reader, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/registry/explain.sql
+--! Included ml/registry/challenge.sql
+create or replace function ml.challenge(
+  project text,
+  version int,
+  source_table text,
+  label text,
+  holdout text default null
+)
+returns ml.training
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_started_at constant timestamptz := clock_timestamp();
+  v_model ml.model;
+  v_relation regclass := common.relation(source_table);
+  v_label text;
+begin
+  if version is null then
+    perform common.refuse('CF001', 'the version is null',
+      'Give the number of the version that challenges the one in force.');
+  end if;
+  v_model := ml._version(project, version);
+  v_label := common.numeric_expression(label, v_relation, 'label');
+  if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
+      'Give a condition that is true for the rows to score.');
+  end if;
+  return ml._challenge(
+    v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
+    ml._profile(format('(select %s from %s)', coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation), v_model.coefficients),
+    v_started_at
+  );
+end;
+$$;
+
+comment on function ml.challenge(text, int, text, text, text) is $$
+@behavior -*
+Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
+For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
+to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.
+Errors: CF001, CF002 (project, version, table, a feature), CF004 (no row with a label), CF005.
+$$;
+
+grant execute on function ml.challenge(text, int, text, text, text) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/challenge.sql
+--! Included ml/registry/in_holdout.sql
+create or replace function ml.in_holdout(key text, share float8 default 0.25)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+begin atomic
+  select hashtextextended(key, 20) & 1048575 < (share * 1048576)::int;
+end;
+
+comment on function ml.in_holdout(text, float8) is $$
+@behavior -*
+Whether ml.train holds out the row, or the group, of this key: by a hash that no seed changes, so no version is trained on what the next one is compared on.
+For models that are trained elsewhere: the condition of their challenge is `ml.in_holdout(id::text)`. Null when an argument is null.
+$$;
+
+grant execute on function ml.in_holdout(text, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/registry/in_holdout.sql
+--! Included ml/registry/_divide.sql
+/* Which rows are held out, decided in one place for ml.train and ml.export_training_set. */
+create or replace function ml._divide(
+  source_table text,
+  id_col_name text,
+  label text,
+  features text,
+  features_to_exclude text,
+  predicted_at text,
+  label_known_at text,
+  feature_known_at text,
+  group_column text,
+  holdout text,
+  holdout_share float8,
+  seed bigint
+)
+returns text[]
+language plpgsql
+volatile
+set client_min_messages to warning
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_split constant text := ml._temporary('_ml_train_split');
+  v_id text;
+  v_label text;
+  v_group text;
+  v_source text;
+  v_part text;
+  v_listed text[];
+begin
+  if holdout_share is null or not (holdout_share > 0 and holdout_share < 1) then
+    perform common.refuse('CF001', format('holdout_share %s', coalesce(holdout_share::text, 'null')),
+      'Hold out a share between 0 and 1, such as 0.25.');
+  elsif seed is null then
+    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
+  elsif num_nonnulls(predicted_at, holdout) = 2 then
+    perform common.refuse('CF001', 'both predicted_at and holdout say what is held out', 'Give one of them.');
+  elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
+    perform common.refuse('CF001', 'label_known_at and feature_known_at need predicted_at',
+      'Say at which time each row''s prediction is due.');
+  end if;
+  v_id := common.column_name(v_relation, id_col_name, 'id column');
+  v_label := common.numeric_expression(label, v_relation, 'label');
+  v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column') end;
+  if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
+      'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.');
+  end if;
+  v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
+  -- Features are columns, so that a model can be asked by their names.
+  v_listed := array(select common.column_name(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
+
+  execute format('drop table if exists %s, %s cascade', ml._temporary('_ml_train_row'), v_split);
+  v_source := v_relation::text;
+  if predicted_at is not null then
+    perform ml.time_split(source_table, v_split, predicted_at, coalesce(label_known_at, predicted_at), feature_known_at, null, holdout_share);
+    v_source := v_split;
+    v_part := 'split = ''test''';
+  elsif holdout is not null then
+    v_part := format('coalesce((%s), false)', holdout);
+  else
+    v_part := format('ml.in_holdout((%s)::text, %L::float8)', v_group, holdout_share);
+  end if;
+  execute format(
+    'create temporary table _ml_train_row on commit drop as
+     select source.*, %s as _ml_label, %s as _ml_known_at,
+       case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
+     from %s as source',
+    v_label, case when predicted_at is null then 'now()' else format('(%s)::timestamptz', coalesce(label_known_at, predicted_at)) end,
+    v_part, v_group, seed + 21, v_source
+  );
+  execute format('drop table if exists %s', v_split);
+  return v_listed;
+end;
+$$;
+
+comment on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
+Writes the temporary table `_ml_train_row`: the columns of the source, `_ml_label`, `_ml_known_at` (when the label was known) and `_ml_part` (0 to train on, 1 to validate on, 2 held out).
+Returns the quoted names of the features. Errors: see ml.train.
+$$;
+
+grant execute on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/_divide.sql
+--! Included ml/registry/train.sql
+create or replace function ml._named_arguments(parameters jsonb, allowed text[])
+returns text
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_unknown text;
+begin
+  if parameters is null or jsonb_typeof(parameters) <> 'object' then
+    perform common.refuse('CF001', 'the parameters are no JSON object', 'Give {"num_trees": 300} or {}.');
+  end if;
+  select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
+  if v_unknown is not null then
+    perform common.refuse(
+      'CF001',
+      format('there is no parameter "%s"', left(v_unknown, 100)),
+      coalesce(
+        'Did you mean "' || common.nearest_name(v_unknown, allowed) || '"?',
+        (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name))
+      )
+    );
+  end if;
+  return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
+end;
+$$;
+
+comment on function ml._named_arguments(jsonb, text[]) is $$
+Parameters of a training as named arguments of a call. Error CF001 names the nearest to one that is unknown.
+$$;
+
+create or replace function ml._gbm_document(model_table text, names text[], link text)
+returns jsonb
+language plpgsql
+stable
+set extra_float_digits to 1
+as $$
+declare
+  v_summary constant jsonb := ml._model_summary(model_table, array['gbm']);
+  v_nodes jsonb;
+begin
+  execute format(
+    $query$
+    select jsonb_agg(jsonb_strip_nulls(
+      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature'
+      || jsonb_build_object('feature', (select feature.name from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
+    ))
+    from %s as grown
+    $query$,
+    names, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), model_table
+  ) into v_nodes;
+  return jsonb_build_object(
+    'kind', 'trees', 'link', link, 'intercept', v_summary -> 'base_score', 'nodes', coalesce(v_nodes, '[]'),
+    'features', (
+      select jsonb_agg(
+        jsonb_build_object('name', feature.name, 'type', feature.type)
+        || case when feature.type = 'category' then jsonb_build_object('categories', v_summary -> 'categories' -> feature.quoted) else '{}' end
+        order by feature.position
+      )
+      from rows from (
+        unnest(names),
+        jsonb_array_elements_text(v_summary -> 'independent_varnames'),
+        jsonb_array_elements_text(v_summary -> 'independent_vartypes')
+      ) with ordinality as feature (name, quoted, type, position)
+    )
+  );
+end;
+$$;
+
+comment on function ml._gbm_document(text, text[], text) is $$
+A model of ml.gbm_train as a document for the registry; `names` are its features without quotes, in order.
+$$;
+
+create or replace function ml._linear_document(
+  source_table text,
+  names text[],
+  task text,
+  algorithm text,
+  parameters jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+set client_min_messages to warning
+set extra_float_digits to 1
+as $$
+declare
+  v_relation constant regclass := common.relation(source_table);
+  v_output constant text := ml._temporary('_ml_linear');
+  v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
+  v_options text;
+  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
+  v_means float8[];
+  v_deviations float8[];
+  v_used int[];
+  v_design text;
+  v_coefficients float8[];
+  v_intercept float8;
+begin
+  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
+  execute format(
+    'select array[%s], array[%s] from %s',
+    (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
+    (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
+    v_relation
+  ) into v_means, v_deviations;
+  -- What is missing counts as the mean; what does not vary says nothing.
+  v_used := array(select place from generate_series(1, cardinality(names)) as place where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
+  if v_used = '{}' then
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(names, ', ')));
+  end if;
+  select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place], v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
+  into v_design
+  from unnest(v_used) as place;
+  if algorithm = 'elastic_net' then
+    v_options := ml._named_arguments(parameters, array['alpha', 'lambda_value', 'max_iter', 'tolerance']);
+    v_options := case when parameters ? 'alpha' then '' else ', alpha => 0' end || case when parameters ? 'lambda_value' then '' else ', lambda_value => 0.01' end || v_options;
+    execute format(
+      'select ml.elastic_net_train(%L, %L, %L, %L, %L %s)',
+      source_table, v_output, v_dependent, format('array[%s]', v_design), case task when 'classification' then 'binomial' else 'gaussian' end, v_options
+    );
+    execute format('select coef_all, intercept from %s', v_output) into v_coefficients, v_intercept;
+  else
+    v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance'] else '{}' end);
+    execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent, format('array[1, %s]', v_design), v_options);
+    execute format('select coef[2:], coef[1] from %s', v_output) into v_coefficients, v_intercept;
+  end if;
+  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
+  return jsonb_build_object(
+    'kind', 'linear',
+    'link', case task when 'classification' then 'logit' else 'identity' end,
+    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place]) from unnest(v_used) with ordinality as used (place, position)),
+    'features', (
+      select jsonb_agg(
+        jsonb_build_object('name', names[place], 'type', 'number', 'mean', v_means[place],
+          'coefficient', coalesce(v_coefficients[array_position(v_used, place)] / nullif(v_deviations[place], 0), 0))
+        order by place
+      )
+      from generate_series(1, cardinality(names)) as place
+    )
+  );
+end;
+$$;
+
+comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
+A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
+It is trained on standardised features, those that are missing being the mean, and its coefficients are in the features' own units.
+$$;
+
+create or replace function ml.train(
+  project text,
+  task text,
+  source_table text,
+  id_col_name text,
+  label text,
+  features text default '*',
+  features_to_exclude text default null,
+  algorithm text default 'gbm',
+  parameters jsonb default '{}',
+  predicted_at text default null,
+  label_known_at text default null,
+  feature_known_at text default null,
+  group_column text default null,
+  holdout text default null,
+  holdout_share float8 default 0.25,
+  calibration text default null,
+  metric text default null,
+  seed bigint default 0,
+  description text default null
+)
+returns ml.training
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_started_at constant timestamptz := clock_timestamp();
+  v_rows constant text := ml._temporary('_ml_train_row');
+  v_seen constant text := ml._temporary('_ml_train_seen');
+  v_model_table constant text := ml._temporary('_ml_train_model');
+  v_scored constant text := ml._temporary('_ml_train_scored');
+  v_listed text[];
+  v_names text[];
+  v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt' else 'none' end);
+  v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
+  v_document jsonb;
+  v_version int;
+  v_model ml.model;
+  v_result ml.training;
+  v_counts record;
+begin
+  if task is null or task not in ('regression', 'classification') then
+    perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
+      'Choose regression or classification.');
+  elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
+    or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
+    perform common.refuse(
+      'CF001',
+      format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
+      format(
+        'Choose gbm (boosted trees), elastic_net or %s.',
+        case task when 'regression' then 'linregr' else 'logregr' end
+      )
+    );
+  elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
+    perform common.refuse(
+      'CF001',
+      format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
+      'Choose none, platt or isotonic; the last two make probabilities.'
+    );
+  end if;
+  execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
+  v_listed := ml._divide(
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
+  );
+  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  execute format(
+    'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating, count(*) filter (where _ml_part = 2) as held,
+       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class, max(_ml_known_at) filter (where _ml_part < 2) as watermark
+     from %s where _ml_label is not null',
+    v_rows
+  ) into v_counts;
+  if task = 'classification' and v_counts.no_class is not null then
+    perform common.refuse('CF001', format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class),
+      'Give a boolean or 0 and 1, or choose regression.');
+  end if;
+  if v_counts.seen = 0 or v_counts.held = 0 then
+    perform common.refuse('CF004', format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
+      'Both parts need rows with a label.');
+  end if;
+
+  if algorithm = 'gbm' then
+    -- A fifth says when to stop and is calibrated on, where there are enough rows for that.
+    execute format('create temporary view _ml_train_seen as select * from %s where _ml_part < 2', v_rows);
+    execute format(
+      'select ml.gbm_train(%L, %L, %L, ''_ml_label'', %L, objective => %L, validation => %L, seed => %L %s)',
+      v_seen, v_model_table, id_col_name, array_to_string(v_listed, ', '),
+      case task when 'classification' then 'logistic' else 'squared_error' end,
+      case when v_counts.validating >= 50 then '_ml_part = 1' end, seed,
+      ml._named_arguments(parameters, array['num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample', 'feature_sample', 'max_bins', 'early_stopping_rounds'])
+    );
+    v_document := ml._gbm_document(v_model_table, v_names, v_link);
+  else
+    execute format(
+      'create temporary view _ml_train_seen as select * from %s where _ml_label is not null and _ml_part < %s',
+      v_rows, case when v_calibration = 'none' then 2 else 1 end
+    );
+    v_document := ml._linear_document(v_seen, v_names, task, algorithm, parameters);
+  end if;
+  execute format('drop view %s', v_seen);
+
+  v_version := ml.register_model(
+    project, task, algorithm, v_document, '{}',
+    parameters || jsonb_strip_nulls(jsonb_build_object(
+      -- With its schema, so that it means the same to whoever watches the model.
+      'source_table', (
+        select format('%I.%I', namespace.nspname, class.relname)
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = common.relation(train.source_table)
+      ),
+      'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
+      'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
+      'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
+    )),
+    metric, seed, v_counts.watermark, v_counts.seen, null, description
+  );
+  v_model := ml._version(project, v_version);
+
+  if v_calibration <> 'none' and v_counts.validating >= 50 then
+    execute format(
+      'create temporary table _ml_train_scored on commit drop as select observed, %s as score from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
+      ml._score_expression(v_model), ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
+    );
+    v_model := ml._calibrate(v_model.model_id, ml._fit_calibration(v_scored, v_calibration));
+  end if;
+  v_result := ml._challenge(
+    v_model, v_rows::regclass, '_ml_label', '_ml_part = 2',
+    ml._profile(format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows), v_model.coefficients),
+    v_started_at
+  );
+  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored);
+  return v_result;
+end;
+$$;
+
+comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
+@behavior -*
+Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
+`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
+`parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.
+What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything later (`feature_known_at`) and leaves out rows whose label was
+not known by then (`label_known_at`); or the rows for which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
+A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic` or `none`; by default Platt's for boosted classifiers).
+Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
+The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class), CF005, CF007 (collinear, separated), CF010 (the project has another task).
+$$;
+
+grant execute on function
+  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text), ml._linear_document(text, text[], text, text, jsonb),
+  ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text)
+to insights_admin, insights_worker;
+--! EndIncluded ml/registry/train.sql
+--! Included ml/registry/export_training_set.sql
+create or replace function ml._csv(value text)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+    when value is null then ''
+    -- An empty string is quoted, an unknown value is nothing.
+    when value = '' or value ~ '[",\n\r]' or value ~ '^\s|\s$' then '"' || replace(value, '"', '""') || '"'
+    else value
+  end;
+end;
+
+comment on function ml._csv(text) is $$A field of CSV (RFC 4180): null is nothing, what needs quotes has them.$$;
+
+create or replace function ml.export_training_set(
+  source_table text,
+  id_col_name text,
+  label text,
+  features text default '*',
+  features_to_exclude text default null,
+  predicted_at text default null,
+  label_known_at text default null,
+  feature_known_at text default null,
+  group_column text default null,
+  holdout text default null,
+  holdout_share float8 default 0.25,
+  seed bigint default 0
+)
+returns setof text
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set client_min_messages to warning
+as $$
+declare
+  v_rows constant text := ml._temporary('_ml_train_row');
+  v_listed text[];
+  v_id text;
+begin
+  v_listed := ml._divide(
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
+  );
+  v_id := common.column_name(v_rows::regclass, id_col_name, 'id column');
+  return next (
+    select string_agg(ml._csv(name), ',' order by position)
+    from unnest(array['part', 'id', 'label'] || array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position))
+      with ordinality as head (name, position)
+  );
+  return query execute format(
+    'select concat((array[''train'', ''validation'', ''holdout''])[_ml_part + 1], '','', ml._csv((%1$s)::text), '','', _ml_label, %2$s) from %3$s where _ml_label is not null order by %1$s',
+    v_id,
+    (
+      select string_agg(
+        format(''','', %s', case
+          when common.expression_type(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int', name)
+          else format('ml._csv((%s)::text)', name)
+        end),
+        ', ' order by position
+      )
+      from unnest(v_listed) with ordinality as feature (name, position)
+    ),
+    v_rows
+  );
+  execute format('drop table if exists %s', v_rows);
+end;
+$$;
+
+comment on function ml.export_training_set(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
+@behavior -*
+The rows that ml.train would train on, as lines of CSV, the head first: `part` (train, validation or holdout), `id`, `label` and the features, in the order of the ids.
+For models that are made elsewhere: the same arguments divide the rows as ml.train does, with the same guard against leaks. Booleans are 0 and 1, unknown
+values empty, times as ISO 8601. Rows without a label are left out. Errors: as ml.train's.
+$$;
+
+grant execute on function ml._csv(text),
+  ml.export_training_set(text, text, text, text, text, text, text, text, text, text, float8, bigint)
+to insights_admin, insights_worker;
+--! EndIncluded ml/registry/export_training_set.sql
+--! Included ml/registry/import_model.sql
+create or replace function ml._import_linear(document jsonb, link text)
+returns jsonb
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_wrong text;
+begin
+  if coalesce(jsonb_typeof(document -> 'coefficients'), '') <> 'object' then
+    perform common.refuse('CF009', 'the document has no object "coefficients"',
+      'Give {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1, "de": 0.3}}}.');
+  elsif document ? 'intercept' and jsonb_typeof(document -> 'intercept') <> 'number' then
+    perform common.refuse('CF009', format('the intercept is %s', left((document -> 'intercept')::text, 100)),
+      'Give a number; without it the intercept is 0.');
+  elsif document ? 'means' and jsonb_typeof(document -> 'means') <> 'object' then
+    perform common.refuse('CF009', format('the means are %s', left((document -> 'means')::text, 100)),
+      'Give an object of names and numbers; what is missing counts as the mean.');
+  end if;
+  select format('"%s" is %s', coefficient.name, coefficient.value)
+  into v_wrong
+  from jsonb_each(document -> 'coefficients') as coefficient (name, value)
+  where jsonb_typeof(coefficient.value) not in ('number', 'object')
+    or (jsonb_typeof(coefficient.value) = 'object' and exists (select from jsonb_each(coefficient.value) as category (name, value) where jsonb_typeof(category.value) <> 'number'))
+  limit 1;
+  v_wrong := coalesce(v_wrong, (
+    select format('the mean of "%s" is %s', mean.name, mean.value)
+    from jsonb_each(coalesce(document -> 'means', '{}')) as mean (name, value)
+    where jsonb_typeof(mean.value) <> 'number' or jsonb_typeof(document -> 'coefficients' -> mean.name) is distinct from 'number'
+    limit 1
+  ));
+  if v_wrong is not null then
+    perform common.refuse('CF009', left(v_wrong, 300),
+      'A number has one coefficient and may have a mean, a category an object of coefficients.');
+  end if;
+  return jsonb_build_object(
+    'kind', 'linear', 'link', link, 'intercept', coalesce(document -> 'intercept', '0'),
+    'features', (
+      select coalesce(jsonb_agg(
+        case when jsonb_typeof(coefficient.value) = 'number' then jsonb_build_object(
+          'name', coefficient.name, 'type', 'number', 'coefficient', coefficient.value, 'mean', coalesce(document -> 'means' -> coefficient.name, '0')
+        )
+        else jsonb_build_object(
+          'name', coefficient.name, 'type', 'category',
+          'categories', (select coalesce(jsonb_agg(category.name order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value)),
+          'coefficients', (select coalesce(jsonb_agg(category.value order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value))
+        ) end
+        order by coefficient.name
+      ), '[]')
+      from jsonb_each(document -> 'coefficients') as coefficient (name, value)
+    )
+  );
+end;
+$$;
+
+comment on function ml._import_linear(jsonb, text) is $$
+A model document of coefficients by name: {"intercept", "coefficients", "means"}. Error CF009.
+$$;
+
+create or replace function ml._import_xgboost(document jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document) else document end;
+  v_objective constant text := coalesce(v_given ->> 'objective', 'reg:squarederror');
+  v_link text;
+  v_base float8;
+  v_trees jsonb[];
+  v_nodes jsonb;
+  v_wrong text;
+begin
+  if jsonb_typeof(v_given -> 'trees') is distinct from 'array' or jsonb_array_length(v_given -> 'trees') = 0 then
+    perform common.refuse(
+      'CF009',
+      'the document has no list of trees',
+      'Give what get_dump(dump_format="json") gives, or {"trees": that, "objective": "binary:logistic", '
+        || '"base_score": 0.5}.'
+    );
+  end if;
+  v_link := case
+    when v_objective in ('binary:logistic', 'reg:logistic') then 'logit'
+    when v_objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then 'log'
+    when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
+  end;
+  if v_link is null then
+    perform common.refuse(
+      'CF009',
+      format('the objective "%s" is not known here', left(v_objective, 100)),
+      'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, '
+        || 'binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….'
+    );
+  end if;
+  begin
+    -- XGBoost's default, in the unit of the answer.
+    v_base := coalesce((v_given ->> 'base_score')::float4::float8, 0.5);
+    v_base := case v_link when 'logit' then ln(v_base / (1 - v_base)) when 'log' then ln(v_base) else v_base end;
+    -- get_dump gives a list of strings.
+    v_trees := array(
+      select case when jsonb_typeof(element) = 'string' then (element #>> '{}')::jsonb else element end
+      from jsonb_array_elements(v_given -> 'trees') with ordinality as listed (element, position)
+      order by position
+    );
+  exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
+    perform common.refuse(
+      'CF009',
+      format(
+        'the trees or the base_score (%s) can not be read: %s',
+        coalesce(left(v_given ->> 'base_score', 100), '0.5'),
+        left(sqlerrm, 100)
+      ),
+      'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.'
+    );
+  end;
+
+  begin
+    with recursive dumped as (
+      select position::int as tree, element as node, null::int as parent, 0 as depth
+      from unnest(v_trees) with ordinality as listed (element, position)
+
+      union all
+
+      select dumped.tree, child.node, case when dumped.node ->> 'nodeid' ~ '^\d{1,9}$' then (dumped.node ->> 'nodeid')::int end, dumped.depth + 1
+      from dumped
+      cross join lateral jsonb_array_elements(case when jsonb_typeof(dumped.node -> 'children') = 'array' then dumped.node -> 'children' else '[]' end) as child (node)
+    ), checked as (
+      select
+        *,
+        case
+          when jsonb_typeof(node) <> 'object' or coalesce(node ->> 'nodeid', '') !~ '^\d{1,9}$' then 'has no nodeid'
+          when count(*) over (partition by tree, node ->> 'nodeid') > 1 then 'occurs twice'
+          when node ? 'leaf' and jsonb_typeof(node -> 'leaf') <> 'number' then 'has a leaf that is no number'
+          when node ? 'leaf' then null
+          when coalesce(jsonb_typeof(node -> 'split'), '') <> 'string' then 'has neither leaf nor split'
+          when jsonb_typeof(node -> 'children') is distinct from 'array' or jsonb_array_length(node -> 'children') <> 2
+            or not (node -> 'children' -> 0 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'children' -> 1 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'yes' <> node -> 'no')
+            then 'does not have yes and no as its two children'
+          when node ? 'missing' and node -> 'missing' not in (node -> 'yes', node -> 'no') then 'sends missing values neither to yes nor to no'
+          when node ? 'split_condition' and jsonb_typeof(node -> 'split_condition') not in ('number', 'array') then 'has a split_condition that is neither a number nor a list of categories'
+          when jsonb_typeof(node -> 'split_condition') = 'array' and jsonb_typeof(v_given -> 'categories' -> (node ->> 'split')) is distinct from 'array'
+            then format('splits the category "%s", whose values are not listed', node ->> 'split')
+        end as wrong
+      from dumped
+    ), numbered as (
+      select *, row_number() over (partition by tree order by depth, lpad(node ->> 'nodeid', 9, '0')) - 1 as number
+      from checked
+    ), converted as (
+      select
+        one.tree, one.number as node, parent.number as parent, one.node ->> 'split' as feature,
+        -- As XGBoost holds it: in four bytes. An indicator is there or not.
+        case
+          when one.node ? 'leaf' or jsonb_typeof(one.node -> 'split_condition') = 'array' then null
+          when jsonb_typeof(one.node -> 'split_condition') = 'number' then ml._single_precision((one.node ->> 'split_condition')::float8)
+          when one.node ? 'split_condition' then null
+          else 0.5
+        end as threshold,
+        case when jsonb_typeof(one.node -> 'split_condition') = 'array' then one.node -> 'split_condition' end as categories,
+        -- Left is yes, but for an indicator, which is yes when it is there.
+        case
+          when one.node ? 'leaf' then null
+          when not one.node ? 'missing' then true
+          when one.node ? 'split_condition' then one.node -> 'missing' = one.node -> 'yes'
+          else one.node -> 'missing' = one.node -> 'no'
+        end as missing_left,
+        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'yes' else one.node -> 'no' end as left_id,
+        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'no' else one.node -> 'yes' end as right_id,
+        one.node -> 'leaf' as value, one.node -> 'gain' as gain, one.node -> 'cover' as cover, one.wrong, one.node ->> 'nodeid' as nodeid
+      from numbered as one
+      left join numbered as parent on parent.tree = one.tree and parent.node ->> 'nodeid' = one.parent::text
+    )
+    select
+      min(format('tree %s: node %s %s', converted.tree, coalesce(converted.nodeid, '?'), converted.wrong)) filter (where converted.wrong is not null),
+      jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'tree', converted.tree, 'node', converted.node, 'parent', converted.parent, 'feature', converted.feature, 'threshold', converted.threshold,
+        'categories', converted.categories, 'missing_left', converted.missing_left, 'left_node', left_child.node, 'right_node', right_child.node,
+        'value', converted.value, 'gain', converted.gain, 'cover', coalesce(converted.cover, '0')
+      )) order by converted.tree, converted.node)
+    into v_wrong, v_nodes
+    from converted
+    left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
+    left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
+  exception when numeric_value_out_of_range then
+    perform common.refuse('CF009', format('a number of the trees can not be held: %s', left(sqlerrm, 100)),
+      'Numbers lie between 1e-307 and 1e308.');
+  end;
+  if v_wrong is not null then
+    perform common.refuse(
+      'CF009',
+      left(v_wrong, 300),
+      'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": '
+        || '["at", "de"]}.'
+    );
+  end if;
+  return jsonb_build_object(
+    'kind', 'trees', 'link', v_link, 'intercept', v_base, 'single_precision', true, 'nodes', v_nodes,
+    'features', (
+      select coalesce(jsonb_agg(
+        jsonb_build_object('name', used.feature, 'type', case when used.categorical then 'category' else 'number' end)
+        || case when used.categorical then jsonb_build_object('categories', (select jsonb_agg(category) from jsonb_array_elements_text(v_given -> 'categories' -> used.feature) as category)) else '{}' end
+        order by used.feature
+      ), '[]')
+      from (
+        select node ->> 'feature' as feature, bool_or(node ? 'categories') as categorical
+        from jsonb_array_elements(v_nodes) as node
+        where node ? 'feature'
+        group by 1
+      ) as used
+    )
+  );
+end;
+$$;
+
+comment on function ml._import_xgboost(jsonb) is $$
+A model document of trees in XGBoost's JSON dump. Numbers are compared in single precision, as XGBoost does. Error CF009 names the tree and the node.
+$$;
+
+create or replace function ml._import_keyed(document jsonb, format text)
+returns jsonb
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_keys text[];
+  v_sides int;
+  v_wrong text;
+begin
+  if jsonb_typeof(document) <> 'object' or jsonb_typeof(document -> 'keys') is distinct from 'array'
+    or exists (select from jsonb_array_elements(document -> 'keys') as key where jsonb_typeof(key) <> 'string') then
+    perform common.refuse('CF009', 'the document has no list of keys',
+      'Name the features that a thing is looked up by: {"keys": ["person", "item"], …}.');
+  end if;
+  v_keys := array(select key from jsonb_array_elements_text(document -> 'keys') with ordinality as listed (key, position) order by position);
+  if format = 'scores' then
+    if jsonb_typeof(document -> 'scores') is distinct from 'array' then
+      perform common.refuse('CF009', 'the document has no list of scores',
+        'Give {"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}.');
+    end if;
+    select left(format('score %s: %s', position, entry), 300)
+    into v_wrong
+    from jsonb_array_elements(document -> 'scores') with ordinality as listed (entry, position)
+    where jsonb_typeof(entry) <> 'object'
+      or jsonb_typeof(entry -> 'score') is distinct from 'number'
+      or exists (select from unnest(v_keys) as key where coalesce(jsonb_typeof(entry -> key), 'null') in ('null', 'object', 'array'))
+    limit 1;
+    if v_wrong is not null or jsonb_typeof(coalesce(document -> 'default', '0')) not in ('number', 'null') then
+      perform common.refuse('CF009', coalesce(v_wrong, format('the default is %s', document -> 'default')),
+        'Each score is an object with a value for every key and a number "score".');
+    end if;
+    return jsonb_build_object(
+      'kind', 'scores', 'link', coalesce(document ->> 'link', 'identity'),
+      'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
+      'scores', (
+        select coalesce(jsonb_agg(jsonb_build_object('keys', (select jsonb_agg(entry ->> key order by position) from unnest(v_keys) with ordinality as listed (key, position)), 'score', entry -> 'score')), '[]')
+        from jsonb_array_elements(document -> 'scores') as entry
+      )
+    ) || case when jsonb_typeof(document -> 'default') = 'number' then jsonb_build_object('default', document -> 'default') else '{}' end;
+  end if;
+
+  select count(*) into v_sides from jsonb_object_keys(case when jsonb_typeof(document -> 'embeddings') = 'object' then document -> 'embeddings' else '{}' end) as side (name) where side.name = any (v_keys);
+  v_wrong := case
+    when cardinality(v_keys) <> 2 then format('%s keys', cardinality(v_keys))
+    when jsonb_typeof(document -> 'embeddings') is distinct from 'object' then 'no object "embeddings"'
+    when v_sides = 0 or not document -> 'embeddings' ? v_keys[1] then format('no embeddings of "%s"', v_keys[1])
+    when exists (select from jsonb_each(document -> 'embeddings') as side (name, value) where not side.name = any (v_keys) or jsonb_typeof(side.value) <> 'object') then 'embeddings that belong to no key'
+    when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
+  end;
+  if v_wrong is not null then
+    perform common.refuse(
+      'CF009',
+      format('the document has %s', left(v_wrong, 100)),
+      'Give two keys and vectors for both, {"keys": ["person", "item"], "embeddings": {"person": {"ada": [0.1, '
+        || '0.2]}, "item": {"sql": [0.3, 0.4]}}}; things of one kind are listed under the first key alone.'
+    );
+  end if;
+  return jsonb_build_object(
+    'kind', 'embeddings', 'link', coalesce(document ->> 'link', 'identity'), 'sides', v_sides, 'similarity', coalesce(document ->> 'similarity', 'inner_product'),
+    'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
+    'embeddings', (
+      select coalesce(jsonb_agg(jsonb_build_object('side', array_position(v_keys, side.name), 'key', entry.key, 'embedding', entry.embedding)), '[]')
+      from jsonb_each(document -> 'embeddings') as side (name, value)
+      cross join lateral jsonb_each(side.value) as entry (key, embedding)
+    )
+  );
+end;
+$$;
+
+comment on function ml._import_keyed(jsonb, text) is $$
+A model document of embeddings or scores, looked up by keys. Error CF009.
+$$;
+
+create or replace function ml.import_model(
+  project text,
+  task text,
+  format text,
+  document jsonb,
+  algorithm text default null,
+  metrics jsonb default '{}',
+  metric text default null,
+  data_watermark timestamptz default null,
+  description text default null
+)
+returns int
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_document jsonb;
+  v_version int;
+  v_model ml.model;
+begin
+  if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
+    perform common.refuse('CF001', pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')),
+      'Choose linear, logistic, xgboost, embeddings or scores.');
+  elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
+    perform common.refuse(
+      'CF009',
+      pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')),
+      'src/sql/ml/README.md shows the form of each format.'
+    );
+  elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then
+    perform common.refuse('CF009', 'the document is a list',
+      'Give an object; only the trees of xgboost may be a bare list.');
+  end if;
+  v_document := case
+    when format = 'linear' then ml._import_linear(document, 'identity')
+    when format = 'logistic' then ml._import_linear(document, 'logit')
+    when format = 'xgboost' then ml._import_xgboost(document)
+    else ml._import_keyed(document, format)
+  end;
+  v_version := ml.register_model(
+    project, task, coalesce(algorithm, 'imported ' || format), v_document, metrics, jsonb_build_object('imported', format), metric, null, data_watermark, null, null, description
+  );
+  v_model := ml._version(project, v_version);
+  if ml._deployed_model_id(v_model.project_id) is null then
+    perform ml._deploy(v_model.model_id, 'first');
+  end if;
+  return v_version;
+end;
+$$;
+
+comment on function ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text) is $$
+Adds a model that was made elsewhere as a version of a project, and returns its number. The first of a project is deployed; later ones by ml.challenge or ml.deploy.
+`format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means": {"tax": 590}}; `xgboost` takes the list of trees that
+get_dump(dump_format="json") gives, or {"trees": …, "objective": "binary:logistic", "base_score": 0.5, "categories": {…}}; `embeddings` takes
+{"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}}, "similarity": "inner_product" or "cosine"}; `scores` takes
+{"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
+`algorithm` says how it was made, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task), CF009 (the document; names the node), CF010.
+$$;
+
+grant execute on function
+  ml._import_linear(jsonb, text), ml._import_xgboost(jsonb), ml._import_keyed(jsonb, text),
+  ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text)
+to insights_admin, insights_worker;
+--! EndIncluded ml/registry/import_model.sql
+--! Included ml/registry/nearest.sql
+create or replace function ml.nearest(project text, key text, top int default 10, version int default null)
+returns setof ml.neighbour
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_model ml.model := ml._version(project, version);
+  v_document constant jsonb := ml._document(v_model);
+begin
+  if v_document ->> 'kind' <> 'embeddings' then
+    perform common.refuse(
+      'CF001',
+      format(
+        '"%s" is a model of kind "%s", without embeddings',
+        left(project, 100),
+        left(v_document ->> 'kind', 100)
+      ),
+      'Import embeddings with ml.import_model.'
+    );
+  elsif top is null or top not between 1 and 10000 then
+    perform common.refuse('CF001', format('top is %s', coalesce(top::text, 'null')), 'Give a number from 1 to 10000.');
+  elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1 and embedding.key = nearest.key) then
+    perform common.refuse(
+      'CF002',
+      format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
+      format('The key is one of "%s".', v_document #>> '{features,0,name}')
+    );
+  end if;
+  return query
+  select (row_number() over (order by compared.similarity desc, compared.key))::int, compared.key, compared.similarity
+  from (
+    select other.key, ml._similarity(one.embedding, other.embedding, v_document ->> 'similarity') as similarity
+    from ml.embedding as one
+    join ml.embedding as other on other.model_id = one.model_id and other.side = (v_document ->> 'sides')::int
+    where one.model_id = v_model.model_id
+      and one.side = 1
+      and one.key = nearest.key
+      and ((v_document ->> 'sides')::int = 2 or other.key <> one.key)
+  ) as compared
+  order by compared.similarity desc, compared.key
+  limit nearest.top;
+end;
+$$;
+
+comment on function ml.nearest(text, text, int, int) is $$
+The things that are most like one in a model of embeddings: of the second key where the model has two, otherwise the other things of the same kind.
+Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none in force).
+$$;
+
+grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded ml/registry/nearest.sql
+--! Included ml/registry/measure_drift.sql
+/* A definer: it writes the registry, and is granted to those who watch. It reads its arguments only, never a relation. */
+create or replace function ml._record_drift(measured jsonb)
+returns setof ml.drift
+language sql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+  insert into ml.drift (model_id, statistic, feature, value, reference, verdict, row_count)
+  select model_id, statistic, feature, value, reference, verdict, row_count
+  from jsonb_populate_recordset(null::ml.drift, measured)
+  returning drift.*;
+$$;
+
+comment on function ml._record_drift(jsonb) is $$Notes what a watch on drift has measured.$$;
+
+create or replace function ml.measure_drift(
+  project text,
+  source_table text,
+  label text default null,
+  version int default null
+)
+returns setof ml.drift
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_model ml.model := ml._version(project, version);
+  v_project ml.project := ml._project(project);
+  v_relation regclass := common.relation(source_table);
+  v_predicted constant text := ml._temporary('_ml_predicted');
+  v_label text;
+  v_list text;
+  v_rows bigint;
+  v_measured jsonb;
+  v_metrics jsonb;
+  v_value float8;
+  v_reference float8;
+begin
+  v_list := ml._feature_list(ml._document(v_model), v_relation);
+  execute format('select count(*) from %s', v_relation) into v_rows;
+  if v_rows = 0 then
+    perform common.refuse('CF004', format('"%s" is empty', v_relation),
+      'Drift is measured on the rows that the model is asked about now.');
+  end if;
+  select jsonb_agg(jsonb_build_object(
+    'model_id', v_model.model_id, 'statistic', 'population_stability_index', 'feature', profile.feature, 'value', moved.value,
+    'verdict', case when moved.value < 0.1 then 'stable' when moved.value < 0.25 then 'shifting' else 'drifted' end, 'row_count', v_rows
+  ) order by profile.feature)
+  into v_measured
+  from ml._bin_counts(
+    format('(select %s from %s)', v_list, v_relation),
+    (
+      select coalesce(jsonb_agg(jsonb_build_object('feature', entry.feature, 'place', listed.place, 'edges', entry.edges, 'categories', entry.categories)), '[]')
+      from ml.input_profile as entry
+      join jsonb_array_elements(v_model.coefficients -> 'features') with ordinality as listed (feature, place) on listed.feature ->> 'name' = entry.feature
+      where entry.model_id = v_model.model_id
+    )
+  ) as counted
+  join ml.input_profile as profile on profile.model_id = v_model.model_id and profile.feature = counted.feature
+  cross join lateral (select ml.population_stability_index(profile.shares, counted.counts) as value) as moved;
+  v_measured := coalesce(v_measured, '[]');
+
+  if label is not null then
+    v_label := common.numeric_expression(label, v_relation, 'label');
+    execute format('drop table if exists %s', v_predicted);
+    perform ml._predict_into(v_model, v_relation, v_predicted, v_label, 'observed');
+    v_metrics := ml._evaluate(v_predicted, v_project.task);
+    if v_project.task = 'regression' then
+      execute format('select abs(avg(prediction) - avg(observed)) / nullif(stddev_samp(observed), 0) from %s where prediction is not null and observed is not null', v_predicted) into v_value;
+      v_reference := 0;
+    else
+      v_value := v_metrics ->> 'calibration_error';
+      v_reference := v_model.metrics ->> 'calibration_error';
+    end if;
+    execute format('drop table %s', v_predicted);
+    if v_value is not null then
+      v_measured := v_measured || jsonb_build_object(
+        'model_id', v_model.model_id, 'statistic', 'calibration', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
+        'verdict', case when v_value <= coalesce(v_reference, 0) + 0.05 then 'stable' when v_value <= coalesce(v_reference, 0) + 0.1 then 'shifting' else 'drifted' end
+      );
+    end if;
+    v_value := v_metrics ->> v_project.metric;
+    v_reference := v_model.metrics ->> v_project.metric;
+    if v_value is not null then
+      v_measured := v_measured || jsonb_build_object(
+        'model_id', v_model.model_id, 'statistic', 'metric', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
+        -- By how much the loss has grown.
+        'verdict', case
+          when v_reference is null or (v_project.higher_is_better and v_value >= v_reference - 0.02) or (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.1 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'stable'
+          when (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.25 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'shifting'
+          else 'drifted'
+        end
+      );
+    end if;
+  end if;
+  return query select * from ml._record_drift(v_measured);
+end;
+$$;
+
+comment on function ml.measure_drift(text, text, text, int) is $$
+@behavior -*
+How far the rows that a model is asked about now have moved from those it was trained on; noted in `ml.drift`.
+For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome where it is known already, also
+the calibration (a classifier's calibration_error, a regression's mean error in standard deviations: stable up to 0.05 above training, drifted from 0.1 on)
+and the metric of the project (drifted when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a metric is stable).
+Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none in force).
+$$;
+
+grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin, insights_worker;
+--! EndIncluded ml/registry/measure_drift.sql
+--! Included ml/registry/watch_models.sql
+create or replace function ml._watched()
+returns table (project text, source text, label text, left_out text, hint text)
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_deployed record;
+  v_relation regclass;
+  v_owner text;
+begin
+  for v_deployed in
+    select project.name, model.parameters ->> 'source_table' as source_table, model.parameters ->> 'label' as label
+    from ml.project
+    join ml.model on model.model_id = ml._deployed_model_id(project.project_id)
+    where model.coefficients ? 'kind'
+      and model.parameters ? 'source_table'
+    order by project.name
+  loop
+    project := v_deployed.name;
+    source := left(v_deployed.source_table, 300);
+    label := null;
+    left_out := null;
+    hint := null;
+    v_relation := null;
+    -- What was a temporary table of the training is nothing to watch.
+    continue when v_deployed.source_table ~ '^pg_temp';
+    begin
+      v_relation := to_regclass(v_deployed.source_table);
+    exception
+      when insufficient_privilege then
+        left_out := format('role "%s" may not use the schema of %s', current_user, left(v_deployed.source_table, 100));
+        hint := format('Grant usage on the schema, and select on the table, to %I.', current_user);
+      when invalid_name or syntax_error or feature_not_supported or invalid_parameter_value then
+        v_relation := null;
+    end;
+    if v_relation is null and left_out is null then
+      left_out := format('there is no table "%s"', left(v_deployed.source_table, 100));
+      hint := 'The source is named with its schema. Call ml.measure_drift with the table that replaced it, or train anew.';
+    end if;
+    if left_out is not null then
+      return next;
+      continue;
+    end if;
+
+    select
+      format('%I.%I', namespace.nspname, class.relname),
+      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
+      (
+        select quote_ident(named)
+        from unnest(common.columns(v_relation)) as named
+        where v_deployed.label in (named, quote_ident(named))
+        limit 1
+      )
+    into source, label
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where class.oid = v_relation;
+    if not has_table_privilege(v_relation, 'select') then
+      left_out := format('role "%s" may not read %s', current_user, left(source, 150));
+      hint := format('Grant select on it to %I, and usage on its schema.', current_user);
+      return next;
+      continue;
+    end if;
+
+    /*
+     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a
+     * query of a plain table is planned, those of an index, a partition key or extended statistics. So it is read only when
+     * its owner can become this role anyway, or insights_owner, whose function this is. The owner of the schema counts too:
+     * she may put another relation in its place.
+     */
+    select pg_get_userbyid(owner.oid)
+    into v_owner
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    join pg_catalog.pg_roles as schema_owner on schema_owner.oid = namespace.nspowner
+    cross join lateral (
+      values
+        (class.relowner),
+        (
+          case schema_owner.rolname
+            -- A role with one member, which is not listed.
+            when 'pg_database_owner' then (select datdba from pg_catalog.pg_database where datname = current_database())
+            else schema_owner.oid
+          end
+        )
+    ) as owner (oid)
+    where class.oid = v_relation
+      and not pg_has_role(owner.oid, current_user, 'member')
+      and not pg_has_role(owner.oid, 'insights_owner', 'member')
+    limit 1;
+    if v_owner is not null then
+      left_out := format(
+        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": reading it would run code of "%2$s" as "%3$s"',
+        left(source, 150), v_owner, current_user
+      );
+      hint := format(
+        'Call ml.measure_drift(%L, %L) as a role that trusts "%s", or give the table and its schema to insights_owner.',
+        project, source, v_owner
+      );
+    end if;
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._watched() is $$
+The deployed models with their source, the table or view of the training, as ml.watch_models reads it with the caller's rights.
+`left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
+`label` is the column of the label, null where it was an expression.
+$$;
+
+create or replace function ml.watch_models()
+returns setof ml.drift
+language plpgsql
+volatile
+-- Names are stored with their schema, and nothing that others made in a schema of the caller's path is found.
+set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_watched record;
+begin
+  for v_watched in select * from ml._watched() loop
+    if v_watched.left_out is not null then
+      raise warning 'ml.watch_models: %: %', v_watched.project, v_watched.left_out using hint = v_watched.hint;
+      continue;
+    end if;
+    begin
+      return query select * from ml.measure_drift(v_watched.project, v_watched.source, v_watched.label);
+    exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
+      -- One table that has changed or is empty keeps no other from being watched.
+      raise warning 'ml.watch_models: %: %', v_watched.project, sqlerrm;
+    end;
+  end loop;
+end;
+$$;
+
+comment on function ml.watch_models() is $$
+Measures the drift of every deployed model on its source, the table or view of its training; see ml.measure_drift.
+Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
+A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are members of
+the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
+A view of such an owner is trusted with what it reads. Call ml.measure_drift for what is left out.
+Where the label was an expression and not a column, the inputs alone are measured.
+$$;
+
+grant execute on function ml._watched(), ml.watch_models() to insights_admin, insights_worker;
+--! EndIncluded ml/registry/watch_models.sql
+--! Included ml/policies.sql
+/* Models and metrics are for everybody who may enter the room; they are written by the functions that train. */
+
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['project', 'model', 'deployment', 'tree_node', 'embedding', 'score', 'input_profile', 'comparison', 'drift']
+  loop
+    execute format('grant select on ml.%I to insights_reader, insights_analyst, insights_admin, insights_worker', v_table);
+    execute format('drop policy if exists everybody on ml.%I', v_table);
+    execute format('create policy everybody on ml.%I for select using (true)', v_table);
+  end loop;
+end;
+$$;
+--! EndIncluded ml/policies.sql
 
 -- privacy
 --! Included privacy/functions/allowed.sql
@@ -16778,31 +17427,38 @@ declare
   v_consent privacy.consent;
 begin
   if record_consent.person_id is null or record_consent.person_id <= 0 or record_consent.granted is null then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), left(record_consent.purpose, 100), coalesce(record_consent.granted::text, 'null')),
-      hint = 'Give a person, a purpose, and true or false.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'a decision of person %s about "%s" to %s',
+        coalesce(record_consent.person_id::text, 'null'),
+        left(record_consent.purpose, 100),
+        coalesce(record_consent.granted::text, 'null')
+      ),
+      'Give a person, a purpose, and true or false.'
+    );
   end if;
   if not exists (select from privacy.purpose where purpose.purpose = record_consent.purpose) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no purpose "%s"', left(record_consent.purpose, 100)),
-      hint = (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose);
+    perform common.refuse(
+      'CF002',
+      format('there is no purpose "%s"', left(record_consent.purpose, 100)),
+      (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose)
+    );
   end if;
   if length(record_consent.document_version) > 200 or pg_column_size(record_consent.evidence) > 32768 then
-    raise exception using
-      errcode = 'CF008',
-      message = format(
+    perform common.refuse(
+      'CF008',
+      format(
         'document_version has %s characters, evidence %s bytes',
-        coalesce(length(record_consent.document_version), 0), coalesce(pg_column_size(record_consent.evidence), 0)
+        coalesce(length(record_consent.document_version), 0),
+        coalesce(pg_column_size(record_consent.evidence), 0)
       ),
-      hint = 'Send 200 characters and 32768 bytes at most.';
+      'Send 200 characters and 32768 bytes at most.'
+    );
   end if;
   if record_consent.decided_at > now() + interval '1 hour' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('decided_at is %s, in the future', record_consent.decided_at),
-      hint = 'Give the time of the decision.';
+    perform common.refuse('CF001', format('decided_at is %s, in the future', record_consent.decided_at),
+      'Give the time of the decision.');
   end if;
 
   insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, document_version, evidence)
@@ -16955,16 +17611,22 @@ begin
     or not isfinite(make_partitions.since) or not isfinite(make_partitions.until)
     or make_partitions.since > make_partitions.until
   then
-    raise exception using
-      errcode = 'CF001',
-      message = format('the period is from %s until %s', coalesce(make_partitions.since::text, 'null'), coalesce(make_partitions.until::text, 'null')),
-      hint = 'Give a time for since, and the same or a later one for until.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the period is from %s until %s',
+        coalesce(make_partitions.since::text, 'null'),
+        coalesce(make_partitions.until::text, 'null')
+      ),
+      'Give a time for since, and the same or a later one for until.'
+    );
   end if;
   if make_partitions.until > make_partitions.since + interval '100 years' then
-    raise exception using
-      errcode = 'CF008',
-      message = format('from %s until %s there are more than 1200 months', make_partitions.since, make_partitions.until),
-      hint = 'Give a shorter period.';
+    perform common.refuse(
+      'CF008',
+      format('from %s until %s there are more than 1200 months', make_partitions.since, make_partitions.until),
+      'Give a shorter period.'
+    );
   end if;
 
   for v_month in
@@ -17094,9 +17756,9 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
-  raise exception using
-    errcode = 'CF010',
-    message = format(
+  perform common.refuse(
+    'CF010',
+    format(
       'items would be parts of each other: %s',
       (
         select string_agg(format('"%s"', left(item.external_id, 100)), ' → ' order by step.ordinality)
@@ -17105,7 +17767,9 @@ begin
         where step.ordinality <= 10
       )
     ),
-    hint = 'Give one of them another parent.';
+    'Give one of them another parent.'
+  );
+  return true;
 end;
 $$;
 
@@ -17169,16 +17833,13 @@ begin
       ) then
         return;
       end if;
-      raise exception using errcode = 'CF099', message = 'the identities moved to other people meanwhile';
+      perform common.refuse('CF099', 'the identities moved to other people meanwhile');
     exception
       -- The error gives the locks back, without which the next attempt could wait in a circle.
       when sqlstate 'CF099' then null;
     end;
   end loop;
-  raise exception using
-    errcode = 'serialization_failure',
-    message = 'the people to be linked keep changing',
-    hint = 'Try again.';
+  perform common.refuse('serialization_failure', 'the people to be linked keep changing', 'Try again.');
 end;
 $$;
 
@@ -17561,19 +18222,18 @@ declare
   );
 begin
   if v_person_id is null or v_other_id is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format(
+    perform common.refuse(
+      'CF002',
+      format(
         'nobody is known as "%s"',
         left(case when v_person_id is null then link_identities.person else link_identities.other end, 100)
       ),
-      hint = 'Give the userId or anonymousId that was sent with events.';
+      'Give the userId or anonymousId that was sent with events.'
+    );
   end if;
   if v_person_id = v_other_id then
-    raise exception using
-      errcode = 'CF001',
-      message = format('"%s" would be linked to itself', left(link_identities.person, 100)),
-      hint = 'Give two different names.';
+    perform common.refuse('CF001', format('"%s" would be linked to itself', left(link_identities.person, 100)),
+      'Give two different names.');
   end if;
   return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
 end;
@@ -17622,10 +18282,11 @@ begin
   from taken;
 
   if v_ends is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
-      hint = 'The table track.identity_link lists the links that hold.';
+    perform common.refuse(
+      'CF002',
+      format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
+      'The table track.identity_link lists the links that hold.'
+    );
   end if;
 
   perform track._resolve_people(v_ends);
@@ -18613,10 +19274,8 @@ declare
   v_views int;
 begin
   if refresh_sessions.most_people is null or refresh_sessions.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
+    perform common.refuse('CF001', format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
+      'Give the number of people to refresh in one call, 1 or more.');
   end if;
 
   -- One refresh at a time: two would compute the same sessions.
@@ -18986,10 +19645,8 @@ begin
   execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
   into v_twice;
   if v_twice is not null then
-    raise exception using
-      errcode = 'CF001',
-      message = format('%s names item "%s" more than once', source, left(v_twice, 100)),
-      hint = 'Give a view with one row for each external_id.';
+    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
+      'Give a view with one row for each external_id.');
   end if;
 
   v_former := (select coalesce(max(item_id), 0) from track.item);
@@ -19036,10 +19693,8 @@ declare
   v_missing text := (select name from unnest(needed) as name where name <> all (v_present) limit 1);
 begin
   if v_missing is not null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('%s has no column "%s"', source, left(v_missing, 100)),
-      hint = format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500));
+    perform common.refuse('CF002', format('%s has no column "%s"', source, left(v_missing, 100)),
+      format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500)));
   end if;
   return needed || array(select name from unnest(possible) as name where name = any (v_present));
 end;
@@ -19079,10 +19734,17 @@ begin
   limit 1;
 
   if found then
-    raise exception using
-      errcode = 'CF001',
-      message = format('item "%s" of kind "%s" with parent "%s" can''t be stored', left(v_bad.external_id, 100), left(v_bad.kind, 100), left(v_bad.parent, 100)),
-      hint = 'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other than itself or none, and a JSON object or nothing as attributes.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'item "%s" of kind "%s" with parent "%s" can''t be stored',
+        left(v_bad.external_id, 100),
+        left(v_bad.kind, 100),
+        left(v_bad.parent, 100)
+      ),
+      'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other '
+        || 'than itself or none, and a JSON object or nothing as attributes.'
+    );
   end if;
 
   with said as (
@@ -19152,10 +19814,8 @@ begin
   return v_result;
 exception
   when data_exception then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
-      hint = 'Give a view whose columns have the types of track.item.';
+    perform common.refuse('CF001', format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
+      'Give a view whose columns have the types of track.item.');
 end;
 $$;
 
@@ -19237,13 +19897,17 @@ begin
   limit 1;
 
   if found then
-    raise exception using
-      errcode = 'CF001',
-      message = format(
+    perform common.refuse(
+      'CF001',
+      format(
         'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
-        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(left(v_bad.status, 100), 'active')
+        left(v_bad.person, 100),
+        left(v_bad.item, 100),
+        coalesce(v_bad.enrolled_at::text, 'null'),
+        coalesce(left(v_bad.status, 100), 'active')
       ),
-      hint = 'An enrolment needs a person, an item and a time; its status is active, completed or dropped.';
+      'An enrolment needs a person, an item and a time; its status is active, completed or dropped.'
+    );
   end if;
 
   with numbered as materialized (
@@ -19310,10 +19974,8 @@ begin
   )::track.sync_result;
 exception
   when data_exception then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
-      hint = 'Give a view whose columns have the types of track.enrolment, and texts for person and item.';
+    perform common.refuse('CF001', format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
+      'Give a view whose columns have the types of track.enrolment, and texts for person and item.');
 end;
 $$;
 
@@ -19339,10 +20001,7 @@ declare
   v_person_id bigint := track.current_person_id();
 begin
   if v_name is null then
-    raise exception using
-      errcode = 'CF005',
-      message = 'nobody is signed in',
-      hint = 'Sign in first: a decision belongs to a person.';
+    perform common.refuse('CF005', 'nobody is signed in', 'Sign in first: a decision belongs to a person.');
   end if;
   -- The decision may be the first thing that is heard of a person.
   if v_person_id is null then
@@ -19445,30 +20104,6 @@ using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id
 -- experiment
 
 -- analytics
---! Included analytics/functions/check_period.sql
-create or replace function analytics._check_period(since timestamptz, until timestamptz)
-returns void
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if _check_period.since is null or _check_period.until is null or _check_period.since >= _check_period.until then
-    raise exception using
-      errcode = 'CF001',
-      message = format('the period is from %s until %s', coalesce(_check_period.since::text, 'null'), coalesce(_check_period.until::text, 'null')),
-      hint = 'Give a time for since, and a later one for until.';
-  end if;
-end;
-$$;
-
-comment on function analytics._check_period(timestamptz, timestamptz) is $$
-Raises CF001 unless `since` lies before `until`.
-$$;
-
-grant execute on function analytics._check_period(timestamptz, timestamptz) to insights_reader;
---! EndIncluded analytics/functions/check_period.sql
 --! Included analytics/functions/refresh_activity.sql
 create or replace function analytics.refresh_activity(most_people int default 2000)
 returns bigint
@@ -19732,33 +20367,28 @@ set extra_float_digits to 1
 set jit to off
 as $$
 begin
-  perform analytics._check_period(popular_items.since, popular_items.until);
+  perform common.check_period(popular_items.since, popular_items.until);
   if popular_items.half_life <= '0' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('half_life is %s', popular_items.half_life),
-      hint = 'Give an interval above zero, such as 7 days, or null for no ageing.';
+    perform common.refuse('CF001', format('half_life is %s', popular_items.half_life),
+      'Give an interval above zero, such as 7 days, or null for no ageing.');
   end if;
   if popular_items.top is null or popular_items.top not between 1 and 10000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(popular_items.top::text, 'null')),
-      hint = 'Give a number from 1 to 10000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(popular_items.top::text, 'null')),
+      'Give a number from 1 to 10000.');
   end if;
   if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
-    raise exception using
-      errcode = 'CF001',
-      message = format('measure is "%s"', left(popular_items.measure, 100)),
-      hint = 'Use events (frequency), people (distinct people) or engaged (time spent).';
+    perform common.refuse('CF001', format('measure is "%s"', left(popular_items.measure, 100)),
+      'Use events (frequency), people (distinct people) or engaged (time spent).');
   end if;
   if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item of kind "%s"', left(popular_items.kind, 100)),
-      hint = coalesce(
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', left(popular_items.kind, 100)),
+      coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
-      );
+      )
+    );
   end if;
 
   return query
@@ -19895,56 +20525,37 @@ declare
   v_event_type_id constant int := (select event_type_id from track.event_type where event_type.name = trend.event_name);
   v_longest constant interval := interval '10000 hours';
 begin
-  perform analytics._check_period(trend.since, trend.until);
+  perform common.check_period(trend.since, trend.until);
   if length(trend.event_name) > 200 then
-    raise exception using
-      errcode = 'CF008',
-      message = format('event_name has %s characters', length(trend.event_name)),
-      hint = 'The name of an event has 200 at most.';
+    perform common.refuse('CF008', format('event_name has %s characters', length(trend.event_name)),
+      'The name of an event has 200 at most.');
   end if;
   if v_event_type_id is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no event "%s"', left(trend.event_name, 100)),
-      hint = coalesce(
-        (
-          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
-          from (
-            select event_type.name
-            from track.event_type
-            order by
-              cardinality(array(
-                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
-                intersect
-                select unnest(regexp_split_to_array(lower(trend.event_name), '\W+'))
-              )) desc,
-              abs(length(event_type.name) - length(trend.event_name)),
-              event_type.name
-            limit 3
-          ) as near
-        ),
+    perform common.refuse(
+      'CF002',
+      format('there is no event "%s"', left(trend.event_name, 100)),
+      coalesce(
+        (select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', ')) from (select event_type.name from track.event_type order by cardinality(array(select unnest(regexp_split_to_array(lower(event_type.name), '\W+')) intersect select unnest(regexp_split_to_array(lower(trend.event_name), '\W+')))) desc, abs(length(event_type.name) - length(trend.event_name)), event_type.name limit 3) as near),
         'No event has come in yet.'
-      );
+      )
+    );
   end if;
   if trend.bucket is null or trend.bucket not in ('hour', 'day', 'week', 'month') then
-    raise exception using
-      errcode = 'CF001',
-      message = format('bucket is "%s"', left(trend.bucket, 100)),
-      hint = 'Use hour, day, week (from Monday) or month.';
+    perform common.refuse('CF001', format('bucket is "%s"', left(trend.bucket, 100)),
+      'Use hour, day, week (from Monday) or month.');
   end if;
   if trend.window_size is null or trend.window_size not between 1 and 10000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('window_size is %s', coalesce(trend.window_size::text, 'null')),
-      hint = 'Give the number of buckets that the running average goes over, from 1 to 10000.';
+    perform common.refuse('CF001', format('window_size is %s', coalesce(trend.window_size::text, 'null')),
+      'Give the number of buckets that the running average goes over, from 1 to 10000.');
   end if;
   if not isfinite(trend.since) or not isfinite(trend.until)
     or trend.until - trend.since > v_longest * (case trend.bucket when 'hour' then 1 when 'day' then 24 when 'week' then 168 else 720 end)
   then
-    raise exception using
-      errcode = 'CF008',
-      message = format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
-      hint = 'Give a shorter period, or a larger bucket.';
+    perform common.refuse(
+      'CF008',
+      format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
+      'Give a shorter period, or a larger bucket.'
+    );
   end if;
 
   return query
@@ -20301,8 +20912,11 @@ declare
 begin
   select * into v_question from analytics.question as entry where entry.question = _question.question;
   if v_question.question is null then
-    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
-      hint = (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry);
+    perform common.refuse(
+      'CF002',
+      format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
+      (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry)
+    );
   end if;
   return v_question;
 end;
@@ -20389,10 +21003,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give a number: the same seed and data give the same model.';
+    perform common.refuse('CF001', 'the seed is null', 'Give a number: the same seed and data give the same model.');
   end if;
   if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
-    raise exception using errcode = 'CF010', message = 'predictions are being trained already', hint = 'Wait until that is done.';
+    perform common.refuse('CF010', 'predictions are being trained already', 'Wait until that is done.');
   end if;
 end;
 $$;
@@ -20637,7 +21251,7 @@ begin
       select * into v_training from analytics.training where training.question = v_question.question;
     end loop;
     if v_asked and v_trained = 0 then
-      raise exception using errcode = 'CF004', message = v_step.step, hint = v_step.hint;
+      perform common.refuse('CF004', v_step.step, v_step.hint);
     end if;
   end loop;
 end;
@@ -20716,11 +21330,19 @@ declare
 begin
   select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
   if v_course_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(_course_id.course, (select array_agg(item.external_id) from track.item where item.kind = 'course')) || '"?',
+    perform common.refuse(
+      'CF002',
+      format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
+      coalesce(
+        'Did you mean "'
+          || common.nearest_name(
+            _course_id.course,
+            (select array_agg(item.external_id) from track.item where item.kind = 'course')
+          )
+          || '"?',
         'Give the external id of an item of kind course.'
-      );
+      )
+    );
   end if;
   return v_course_id;
 end;
@@ -20745,13 +21367,14 @@ declare
   v_model ml.model;
 begin
   if _learner_scores.as_of is null or not isfinite(_learner_scores.as_of) then
-    raise exception using errcode = 'CF001', message = format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')), hint = 'Give a time, such as now().';
+    perform common.refuse('CF001', format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')),
+      'Give a time, such as now().');
   end if;
   begin
     v_model := ml._version(v_question.project);
   exception when sqlstate 'CF002' then
-    raise exception using errcode = 'CF006', message = format('the prediction of %s has not been trained yet', _learner_scores.question),
-      hint = 'Run analytics.train_predictions, or let the worker do it.';
+    perform common.refuse('CF006', format('the prediction of %s has not been trained yet', _learner_scores.question),
+      'Run analytics.train_predictions, or let the worker do it.');
   end;
   return query execute format(
     'select person_id, course_id, %s from (select person_id, course_id, %s from analytics._learner_features(array[$1], case when $2 is not null then array[$2] end)
@@ -20798,7 +21421,8 @@ declare
   v_scores float8[];
 begin
   if _predict_learners.top is null or _predict_learners.top not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('top is %s', coalesce(_predict_learners.top::text, 'null')), hint = 'Give a number from 1 to 10000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(_predict_learners.top::text, 'null')),
+      'Give a number from 1 to 10000.');
   end if;
   select array_agg(chosen.person_id order by chosen.place), array_agg(chosen.score order by chosen.place)
   into v_people, v_scores
@@ -21361,19 +21985,18 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check.top is null or _check.top not between 1 and 1000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(_check.top::text, 'null')),
-      hint = 'Give a number from 1 to 1000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(_check.top::text, 'null')),
+      'Give a number from 1 to 1000.');
   end if;
   if not exists (select from track.item where item.kind = _check.kind) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
-      hint = coalesce(
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
+      coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ' order by item.kind) || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
-      );
+      )
+    );
   end if;
 end;
 $$;
@@ -21730,10 +22353,8 @@ set jit to off
 as $$
 begin
   if nullif(btrim(for_person.person), '') is null then
-    raise exception using
-      errcode = 'CF001',
-      message = 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
-      hint = 'Give the userId or anonymousId that was sent with events.';
+    perform common.refuse('CF001', 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.');
   end if;
   perform recommend._check(for_person.top, for_person.kind);
   return query
@@ -21776,50 +22397,39 @@ declare
   v_fewest constant int := (select smallest_group from analytics.setting);
 begin
   if similar_items.top is null or similar_items.top not between 1 and 1000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(similar_items.top::text, 'null')),
-      hint = 'Give a number from 1 to 1000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(similar_items.top::text, 'null')),
+      'Give a number from 1 to 1000.');
   end if;
 
   if length(similar_items.item) > 512 then
-    raise exception using
-      errcode = 'CF008',
-      message = format('item has %s characters', length(similar_items.item)),
-      hint = 'The name of an item has 512 at most.';
+    perform common.refuse('CF008', format('item has %s characters', length(similar_items.item)),
+      'The name of an item has 512 at most.');
   end if;
 
   select * into v_item
   from track.item as known
   where known.external_id = similar_items.item;
   if not found then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(
-          similar_items.item,
-          (
-            select array_agg(near.external_id)
-            from (
-              select known.external_id
-              from track.item as known
-              where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3))
-              limit 1000
-            ) as near
+    perform common.refuse(
+      'CF002',
+      format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
+      coalesce(
+        'Did you mean "'
+          || common.nearest_name(
+            similar_items.item,
+            (select array_agg(near.external_id) from (select known.external_id from track.item as known where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3)) limit 1000) as near)
           )
-        ) || '"?',
+          || '"?',
         'Give an item by the name that was sent with events.'
-      );
+      )
+    );
   end if;
 
   select * into v_model
   from recommend._deployed_model(v_item.kind);
   if not found then
-    raise exception using
-      errcode = 'CF006',
-      message = format('no recommender is trained for items of kind "%s"', v_item.kind),
-      hint = format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind);
+    perform common.refuse('CF006', format('no recommender is trained for items of kind "%s"', v_item.kind),
+      format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind));
   end if;
 
   select item_weight.weights::real[] into v_weights
@@ -21828,10 +22438,14 @@ begin
     and item_weight.item_id = v_item.item_id
     and item_weight.person_count >= v_fewest;
   if not found then
-    raise exception using
-      errcode = 'CF006',
-      message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = format('Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.', v_fewest);
+    perform common.refuse(
+      'CF006',
+      format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
+      format(
+        'Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.',
+        v_fewest
+      )
+    );
   end if;
 
   return query
@@ -22431,10 +23045,8 @@ declare
   v_forgotten bigint;
 begin
   if forget_runs.older_than is null or forget_runs.older_than < '1 day' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
-      hint = 'Give an interval of a day or more.';
+    perform common.refuse('CF001', format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
+      'Give an interval of a day or more.');
   end if;
 
   -- The latest run of a task stays, however old: it says when the task was last seen.

@@ -12,7 +12,7 @@ import { describeError } from "../errors.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
-import { startWorker } from "../worker.ts";
+import { startWorker } from "../worker/worker.ts";
 import { endInTime } from "./ending.ts";
 import { refreshes, workOff } from "./refresh.ts";
 

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
-import { runWorkerOnce, startWorker } from "../worker.ts";
+import { runWorkerOnce, startWorker } from "../worker/worker.ts";
 import { untilEnded } from "./ending.ts";
 
 export default new Command()

@@ -1,5 +1,6 @@
 /* What runs once, room by room: schemas, tables, indexes, types. */
 --!include prepare.sql
+--!include common/tables.sql
 --!include ml/tables.sql
 --!include privacy/tables.sql
 --!include track/tables.sql

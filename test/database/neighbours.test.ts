@@ -2,7 +2,7 @@ import { Logger, runMigrations, runOnce } from "graphile-worker";
 import { describe, expect, test } from "vitest";
 import { createPool } from "../../src/database/connect.ts";
 import { migrate } from "../../src/database/migrate.ts";
-import { runWorkerOnce } from "../../src/worker.ts";
+import { runWorkerOnce } from "../../src/worker/worker.ts";
 import { asDatabase } from "../support/api.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 

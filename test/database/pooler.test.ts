@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { type Database, openDatabase, withClient } from "../../src/database/connect.ts";
 import { isPooled } from "../../src/database/pooler.ts";
-import { runWorkerOnce, startWorker } from "../../src/worker.ts";
+import { runWorkerOnce, startWorker } from "../../src/worker/worker.ts";
 import { secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { endAtEndOfFile, insights } from "../support/insights.ts";

@@ -5,7 +5,7 @@ import { readConfig } from "../../src/config.ts";
 import { withClient } from "../../src/database/connect.ts";
 import { bootstrap, installWorker } from "../../src/database/migrate.ts";
 import type { InsightsError } from "../../src/errors.ts";
-import { runWorkerOnce, startWorker } from "../../src/worker.ts";
+import { runWorkerOnce, startWorker } from "../../src/worker/worker.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { endAtEndOfFile, insights } from "../support/insights.ts";

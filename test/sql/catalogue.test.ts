@@ -64,9 +64,9 @@ async function expectNone(sql: string): Promise<void> {
 
 const applications = "'insights_visitor', 'insights_learner', 'insights_analyst', 'insights_admin', 'insights_worker'";
 
-test("the rooms are the seven of the design", async () => {
+test("the rooms are those of the design", async () => {
   const schemas = (await database.rows<{ nspname: string }>(rooms)).map(({ nspname }) => nspname);
-  const designed = ["ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
+  const designed = ["common", "ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
   expect(schemas.filter((name) => !designed.includes(name))).toEqual([]);
 });
 
@@ -153,7 +153,7 @@ describe("functions", () => {
     await expect(names.join("")).toMatchFileSnapshot("callers_path.txt");
   });
 
-  test("what keeps the caller's search_path is an invoker of ml that resolves a name of the caller, itself or through another", async () => {
+  test("what keeps the caller's search_path is an invoker of common or ml that resolves a name of the caller, itself or through another", async () => {
     await expectNone(`
         , kept as (${unpinned}),
 
@@ -163,7 +163,7 @@ describe("functions", () => {
             pg_get_function_arguments(function.oid) ~ '\\mregclass\\M'
             or function.prosrc ~* '\\mexecute\\M|\\mto_reg(class|proc|type)\\M|::reg(class|type)\\M' as resolves
           from function
-          where function.nspname = 'ml'
+          where function.nspname in ('common', 'ml')
         ),
 
         reader as (
@@ -172,7 +172,7 @@ describe("functions", () => {
             union
             select body.proname
             from reader
-            join body on body.text ~ format('\\mml\\.%s\\(', reader.proname)
+            join body on body.text ~ format('\\m(common|ml)\\.%s\\(', reader.proname)
           )
           select proname from reader
         )
@@ -180,7 +180,7 @@ describe("functions", () => {
         select kept.name as offender
         from kept
         where kept.prosecdef
-          or kept.nspname <> 'ml'
+          or kept.nspname not in ('common', 'ml')
           or not exists (select from reader where reader.proname = kept.proname)
       `);
   });

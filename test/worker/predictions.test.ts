@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { runWorkerOnce } from "../../src/worker.ts";
+import { runWorkerOnce } from "../../src/worker/worker.ts";
 import { asDatabase } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 

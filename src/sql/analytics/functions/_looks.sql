@@ -10,8 +10,11 @@ declare
 begin
   select * into v_question from analytics.question as entry where entry.question = _question.question;
   if v_question.question is null then
-    raise exception using errcode = 'CF002', message = format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
-      hint = (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry);
+    perform common.refuse(
+      'CF002',
+      format('there is no question "%s"', coalesce(left(_question.question, 100), 'null')),
+      (select format('There are %s.', string_agg(entry.question, ', ' order by entry.question)) from analytics.question as entry)
+    );
   end if;
   return v_question;
 end;

@@ -10,11 +10,19 @@ declare
 begin
   select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
   if v_course_id is null then
-    raise exception using errcode = 'CF002', message = format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(_course_id.course, (select array_agg(item.external_id) from track.item where item.kind = 'course')) || '"?',
+    perform common.refuse(
+      'CF002',
+      format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
+      coalesce(
+        'Did you mean "'
+          || common.nearest_name(
+            _course_id.course,
+            (select array_agg(item.external_id) from track.item where item.kind = 'course')
+          )
+          || '"?',
         'Give the external id of an item of kind course.'
-      );
+      )
+    );
   end if;
   return v_course_id;
 end;
@@ -39,13 +47,14 @@ declare
   v_model ml.model;
 begin
   if _learner_scores.as_of is null or not isfinite(_learner_scores.as_of) then
-    raise exception using errcode = 'CF001', message = format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')), hint = 'Give a time, such as now().';
+    perform common.refuse('CF001', format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')),
+      'Give a time, such as now().');
   end if;
   begin
     v_model := ml._version(v_question.project);
   exception when sqlstate 'CF002' then
-    raise exception using errcode = 'CF006', message = format('the prediction of %s has not been trained yet', _learner_scores.question),
-      hint = 'Run analytics.train_predictions, or let the worker do it.';
+    perform common.refuse('CF006', format('the prediction of %s has not been trained yet', _learner_scores.question),
+      'Run analytics.train_predictions, or let the worker do it.');
   end;
   return query execute format(
     'select person_id, course_id, %s from (select person_id, course_id, %s from analytics._learner_features(array[$1], case when $2 is not null then array[$2] end)
@@ -92,7 +101,8 @@ declare
   v_scores float8[];
 begin
   if _predict_learners.top is null or _predict_learners.top not between 1 and 10000 then
-    raise exception using errcode = 'CF001', message = format('top is %s', coalesce(_predict_learners.top::text, 'null')), hint = 'Give a number from 1 to 10000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(_predict_learners.top::text, 'null')),
+      'Give a number from 1 to 10000.');
   end if;
   select array_agg(chosen.person_id order by chosen.place), array_agg(chosen.score order by chosen.place)
   into v_people, v_scores

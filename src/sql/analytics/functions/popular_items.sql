@@ -147,33 +147,28 @@ set extra_float_digits to 1
 set jit to off
 as $$
 begin
-  perform analytics._check_period(popular_items.since, popular_items.until);
+  perform common.check_period(popular_items.since, popular_items.until);
   if popular_items.half_life <= '0' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('half_life is %s', popular_items.half_life),
-      hint = 'Give an interval above zero, such as 7 days, or null for no ageing.';
+    perform common.refuse('CF001', format('half_life is %s', popular_items.half_life),
+      'Give an interval above zero, such as 7 days, or null for no ageing.');
   end if;
   if popular_items.top is null or popular_items.top not between 1 and 10000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(popular_items.top::text, 'null')),
-      hint = 'Give a number from 1 to 10000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(popular_items.top::text, 'null')),
+      'Give a number from 1 to 10000.');
   end if;
   if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
-    raise exception using
-      errcode = 'CF001',
-      message = format('measure is "%s"', left(popular_items.measure, 100)),
-      hint = 'Use events (frequency), people (distinct people) or engaged (time spent).';
+    perform common.refuse('CF001', format('measure is "%s"', left(popular_items.measure, 100)),
+      'Use events (frequency), people (distinct people) or engaged (time spent).');
   end if;
   if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item of kind "%s"', left(popular_items.kind, 100)),
-      hint = coalesce(
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', left(popular_items.kind, 100)),
+      coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
-      );
+      )
+    );
   end if;
 
   return query

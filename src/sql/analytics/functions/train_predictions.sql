@@ -38,7 +38,7 @@ begin
       select * into v_training from analytics.training where training.question = v_question.question;
     end loop;
     if v_asked and v_trained = 0 then
-      raise exception using errcode = 'CF004', message = v_step.step, hint = v_step.hint;
+      perform common.refuse('CF004', v_step.step, v_step.hint);
     end if;
   end loop;
 end;

@@ -10,10 +10,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if seed is null then
-    raise exception using errcode = 'CF001', message = 'the seed is null', hint = 'Give a number: the same seed and data give the same model.';
+    perform common.refuse('CF001', 'the seed is null', 'Give a number: the same seed and data give the same model.');
   end if;
   if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
-    raise exception using errcode = 'CF010', message = 'predictions are being trained already', hint = 'Wait until that is done.';
+    perform common.refuse('CF010', 'predictions are being trained already', 'Wait until that is done.');
   end if;
 end;
 $$;

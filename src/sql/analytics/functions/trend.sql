@@ -110,56 +110,37 @@ declare
   v_event_type_id constant int := (select event_type_id from track.event_type where event_type.name = trend.event_name);
   v_longest constant interval := interval '10000 hours';
 begin
-  perform analytics._check_period(trend.since, trend.until);
+  perform common.check_period(trend.since, trend.until);
   if length(trend.event_name) > 200 then
-    raise exception using
-      errcode = 'CF008',
-      message = format('event_name has %s characters', length(trend.event_name)),
-      hint = 'The name of an event has 200 at most.';
+    perform common.refuse('CF008', format('event_name has %s characters', length(trend.event_name)),
+      'The name of an event has 200 at most.');
   end if;
   if v_event_type_id is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no event "%s"', left(trend.event_name, 100)),
-      hint = coalesce(
-        (
-          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
-          from (
-            select event_type.name
-            from track.event_type
-            order by
-              cardinality(array(
-                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
-                intersect
-                select unnest(regexp_split_to_array(lower(trend.event_name), '\W+'))
-              )) desc,
-              abs(length(event_type.name) - length(trend.event_name)),
-              event_type.name
-            limit 3
-          ) as near
-        ),
+    perform common.refuse(
+      'CF002',
+      format('there is no event "%s"', left(trend.event_name, 100)),
+      coalesce(
+        (select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', ')) from (select event_type.name from track.event_type order by cardinality(array(select unnest(regexp_split_to_array(lower(event_type.name), '\W+')) intersect select unnest(regexp_split_to_array(lower(trend.event_name), '\W+')))) desc, abs(length(event_type.name) - length(trend.event_name)), event_type.name limit 3) as near),
         'No event has come in yet.'
-      );
+      )
+    );
   end if;
   if trend.bucket is null or trend.bucket not in ('hour', 'day', 'week', 'month') then
-    raise exception using
-      errcode = 'CF001',
-      message = format('bucket is "%s"', left(trend.bucket, 100)),
-      hint = 'Use hour, day, week (from Monday) or month.';
+    perform common.refuse('CF001', format('bucket is "%s"', left(trend.bucket, 100)),
+      'Use hour, day, week (from Monday) or month.');
   end if;
   if trend.window_size is null or trend.window_size not between 1 and 10000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('window_size is %s', coalesce(trend.window_size::text, 'null')),
-      hint = 'Give the number of buckets that the running average goes over, from 1 to 10000.';
+    perform common.refuse('CF001', format('window_size is %s', coalesce(trend.window_size::text, 'null')),
+      'Give the number of buckets that the running average goes over, from 1 to 10000.');
   end if;
   if not isfinite(trend.since) or not isfinite(trend.until)
     or trend.until - trend.since > v_longest * (case trend.bucket when 'hour' then 1 when 'day' then 24 when 'week' then 168 else 720 end)
   then
-    raise exception using
-      errcode = 'CF008',
-      message = format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
-      hint = 'Give a shorter period, or a larger bucket.';
+    perform common.refuse(
+      'CF008',
+      format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
+      'Give a shorter period, or a larger bucket.'
+    );
   end if;
 
   return query

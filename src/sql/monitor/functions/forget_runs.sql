@@ -11,10 +11,8 @@ declare
   v_forgotten bigint;
 begin
   if forget_runs.older_than is null or forget_runs.older_than < '1 day' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
-      hint = 'Give an interval of a day or more.';
+    perform common.refuse('CF001', format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
+      'Give an interval of a day or more.');
   end if;
 
   -- The latest run of a task stays, however old: it says when the task was last seen.

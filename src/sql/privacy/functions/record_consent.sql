@@ -22,31 +22,38 @@ declare
   v_consent privacy.consent;
 begin
   if record_consent.person_id is null or record_consent.person_id <= 0 or record_consent.granted is null then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a decision of person %s about "%s" to %s', coalesce(record_consent.person_id::text, 'null'), left(record_consent.purpose, 100), coalesce(record_consent.granted::text, 'null')),
-      hint = 'Give a person, a purpose, and true or false.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'a decision of person %s about "%s" to %s',
+        coalesce(record_consent.person_id::text, 'null'),
+        left(record_consent.purpose, 100),
+        coalesce(record_consent.granted::text, 'null')
+      ),
+      'Give a person, a purpose, and true or false.'
+    );
   end if;
   if not exists (select from privacy.purpose where purpose.purpose = record_consent.purpose) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no purpose "%s"', left(record_consent.purpose, 100)),
-      hint = (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose);
+    perform common.refuse(
+      'CF002',
+      format('there is no purpose "%s"', left(record_consent.purpose, 100)),
+      (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose)
+    );
   end if;
   if length(record_consent.document_version) > 200 or pg_column_size(record_consent.evidence) > 32768 then
-    raise exception using
-      errcode = 'CF008',
-      message = format(
+    perform common.refuse(
+      'CF008',
+      format(
         'document_version has %s characters, evidence %s bytes',
-        coalesce(length(record_consent.document_version), 0), coalesce(pg_column_size(record_consent.evidence), 0)
+        coalesce(length(record_consent.document_version), 0),
+        coalesce(pg_column_size(record_consent.evidence), 0)
       ),
-      hint = 'Send 200 characters and 32768 bytes at most.';
+      'Send 200 characters and 32768 bytes at most.'
+    );
   end if;
   if record_consent.decided_at > now() + interval '1 hour' then
-    raise exception using
-      errcode = 'CF001',
-      message = format('decided_at is %s, in the future', record_consent.decided_at),
-      hint = 'Give the time of the decision.';
+    perform common.refuse('CF001', format('decided_at is %s, in the future', record_consent.decided_at),
+      'Give the time of the decision.');
   end if;
 
   insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, document_version, evidence)

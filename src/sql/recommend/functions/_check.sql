@@ -10,19 +10,18 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if _check.top is null or _check.top not between 1 and 1000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(_check.top::text, 'null')),
-      hint = 'Give a number from 1 to 1000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(_check.top::text, 'null')),
+      'Give a number from 1 to 1000.');
   end if;
   if not exists (select from track.item where item.kind = _check.kind) then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
-      hint = coalesce(
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', coalesce(left(_check.kind, 100), 'null')),
+      coalesce(
         (select 'There are ' || string_agg(distinct item.kind, ', ' order by item.kind) || '.' from track.item),
         'There are no items yet: send events, or run track.sync_items.'
-      );
+      )
+    );
   end if;
 end;
 $$;

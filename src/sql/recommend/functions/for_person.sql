@@ -15,10 +15,8 @@ set jit to off
 as $$
 begin
   if nullif(btrim(for_person.person), '') is null then
-    raise exception using
-      errcode = 'CF001',
-      message = 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
-      hint = 'Give the userId or anonymousId that was sent with events.';
+    perform common.refuse('CF001', 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.');
   end if;
   perform recommend._check(for_person.top, for_person.kind);
   return query

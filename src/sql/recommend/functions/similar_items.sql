@@ -20,50 +20,39 @@ declare
   v_fewest constant int := (select smallest_group from analytics.setting);
 begin
   if similar_items.top is null or similar_items.top not between 1 and 1000 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('top is %s', coalesce(similar_items.top::text, 'null')),
-      hint = 'Give a number from 1 to 1000.';
+    perform common.refuse('CF001', format('top is %s', coalesce(similar_items.top::text, 'null')),
+      'Give a number from 1 to 1000.');
   end if;
 
   if length(similar_items.item) > 512 then
-    raise exception using
-      errcode = 'CF008',
-      message = format('item has %s characters', length(similar_items.item)),
-      hint = 'The name of an item has 512 at most.';
+    perform common.refuse('CF008', format('item has %s characters', length(similar_items.item)),
+      'The name of an item has 512 at most.');
   end if;
 
   select * into v_item
   from track.item as known
   where known.external_id = similar_items.item;
   if not found then
-    raise exception using
-      errcode = 'CF002',
-      message = format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
-      hint = coalesce(
-        'Did you mean "' || ml._nearest(
-          similar_items.item,
-          (
-            select array_agg(near.external_id)
-            from (
-              select known.external_id
-              from track.item as known
-              where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3))
-              limit 1000
-            ) as near
+    perform common.refuse(
+      'CF002',
+      format('there is no item "%s"', coalesce(left(similar_items.item, 100), 'null')),
+      coalesce(
+        'Did you mean "'
+          || common.nearest_name(
+            similar_items.item,
+            (select array_agg(near.external_id) from (select known.external_id from track.item as known where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3)) limit 1000) as near)
           )
-        ) || '"?',
+          || '"?',
         'Give an item by the name that was sent with events.'
-      );
+      )
+    );
   end if;
 
   select * into v_model
   from recommend._deployed_model(v_item.kind);
   if not found then
-    raise exception using
-      errcode = 'CF006',
-      message = format('no recommender is trained for items of kind "%s"', v_item.kind),
-      hint = format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind);
+    perform common.refuse('CF006', format('no recommender is trained for items of kind "%s"', v_item.kind),
+      format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind));
   end if;
 
   select item_weight.weights::real[] into v_weights
@@ -72,10 +61,14 @@ begin
     and item_weight.item_id = v_item.item_id
     and item_weight.person_count >= v_fewest;
   if not found then
-    raise exception using
-      errcode = 'CF006',
-      message = format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
-      hint = format('Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.', v_fewest);
+    perform common.refuse(
+      'CF006',
+      format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
+      format(
+        'Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.',
+        v_fewest
+      )
+    );
   end if;
 
   return query

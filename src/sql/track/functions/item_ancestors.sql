@@ -86,9 +86,9 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
-  raise exception using
-    errcode = 'CF010',
-    message = format(
+  perform common.refuse(
+    'CF010',
+    format(
       'items would be parts of each other: %s',
       (
         select string_agg(format('"%s"', left(item.external_id, 100)), ' → ' order by step.ordinality)
@@ -97,7 +97,9 @@ begin
         where step.ordinality <= 10
       )
     ),
-    hint = 'Give one of them another parent.';
+    'Give one of them another parent.'
+  );
+  return true;
 end;
 $$;
 

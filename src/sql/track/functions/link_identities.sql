@@ -43,16 +43,13 @@ begin
       ) then
         return;
       end if;
-      raise exception using errcode = 'CF099', message = 'the identities moved to other people meanwhile';
+      perform common.refuse('CF099', 'the identities moved to other people meanwhile');
     exception
       -- The error gives the locks back, without which the next attempt could wait in a circle.
       when sqlstate 'CF099' then null;
     end;
   end loop;
-  raise exception using
-    errcode = 'serialization_failure',
-    message = 'the people to be linked keep changing',
-    hint = 'Try again.';
+  perform common.refuse('serialization_failure', 'the people to be linked keep changing', 'Try again.');
 end;
 $$;
 
@@ -435,19 +432,18 @@ declare
   );
 begin
   if v_person_id is null or v_other_id is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format(
+    perform common.refuse(
+      'CF002',
+      format(
         'nobody is known as "%s"',
         left(case when v_person_id is null then link_identities.person else link_identities.other end, 100)
       ),
-      hint = 'Give the userId or anonymousId that was sent with events.';
+      'Give the userId or anonymousId that was sent with events.'
+    );
   end if;
   if v_person_id = v_other_id then
-    raise exception using
-      errcode = 'CF001',
-      message = format('"%s" would be linked to itself', left(link_identities.person, 100)),
-      hint = 'Give two different names.';
+    perform common.refuse('CF001', format('"%s" would be linked to itself', left(link_identities.person, 100)),
+      'Give two different names.');
   end if;
   return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
 end;

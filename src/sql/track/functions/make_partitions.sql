@@ -20,16 +20,22 @@ begin
     or not isfinite(make_partitions.since) or not isfinite(make_partitions.until)
     or make_partitions.since > make_partitions.until
   then
-    raise exception using
-      errcode = 'CF001',
-      message = format('the period is from %s until %s', coalesce(make_partitions.since::text, 'null'), coalesce(make_partitions.until::text, 'null')),
-      hint = 'Give a time for since, and the same or a later one for until.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'the period is from %s until %s',
+        coalesce(make_partitions.since::text, 'null'),
+        coalesce(make_partitions.until::text, 'null')
+      ),
+      'Give a time for since, and the same or a later one for until.'
+    );
   end if;
   if make_partitions.until > make_partitions.since + interval '100 years' then
-    raise exception using
-      errcode = 'CF008',
-      message = format('from %s until %s there are more than 1200 months', make_partitions.since, make_partitions.until),
-      hint = 'Give a shorter period.';
+    perform common.refuse(
+      'CF008',
+      format('from %s until %s there are more than 1200 months', make_partitions.since, make_partitions.until),
+      'Give a shorter period.'
+    );
   end if;
 
   for v_month in

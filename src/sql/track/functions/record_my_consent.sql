@@ -12,10 +12,7 @@ declare
   v_person_id bigint := track.current_person_id();
 begin
   if v_name is null then
-    raise exception using
-      errcode = 'CF005',
-      message = 'nobody is signed in',
-      hint = 'Sign in first: a decision belongs to a person.';
+    perform common.refuse('CF005', 'nobody is signed in', 'Sign in first: a decision belongs to a person.');
   end if;
   -- The decision may be the first thing that is heard of a person.
   if v_person_id is null then

@@ -23,10 +23,8 @@ declare
   v_views int;
 begin
   if refresh_sessions.most_people is null or refresh_sessions.most_people < 1 then
-    raise exception using
-      errcode = 'CF001',
-      message = format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
-      hint = 'Give the number of people to refresh in one call, 1 or more.';
+    perform common.refuse('CF001', format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
+      'Give the number of people to refresh in one call, 1 or more.');
   end if;
 
   -- One refresh at a time: two would compute the same sessions.

@@ -68,13 +68,17 @@ begin
   limit 1;
 
   if found then
-    raise exception using
-      errcode = 'CF001',
-      message = format(
+    perform common.refuse(
+      'CF001',
+      format(
         'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
-        left(v_bad.person, 100), left(v_bad.item, 100), coalesce(v_bad.enrolled_at::text, 'null'), coalesce(left(v_bad.status, 100), 'active')
+        left(v_bad.person, 100),
+        left(v_bad.item, 100),
+        coalesce(v_bad.enrolled_at::text, 'null'),
+        coalesce(left(v_bad.status, 100), 'active')
       ),
-      hint = 'An enrolment needs a person, an item and a time; its status is active, completed or dropped.';
+      'An enrolment needs a person, an item and a time; its status is active, completed or dropped.'
+    );
   end if;
 
   with numbered as materialized (
@@ -141,10 +145,8 @@ begin
   )::track.sync_result;
 exception
   when data_exception then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
-      hint = 'Give a view whose columns have the types of track.enrolment, and texts for person and item.';
+    perform common.refuse('CF001', format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
+      'Give a view whose columns have the types of track.enrolment, and texts for person and item.');
 end;
 $$;
 

@@ -19,10 +19,8 @@ begin
   execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
   into v_twice;
   if v_twice is not null then
-    raise exception using
-      errcode = 'CF001',
-      message = format('%s names item "%s" more than once', source, left(v_twice, 100)),
-      hint = 'Give a view with one row for each external_id.';
+    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
+      'Give a view with one row for each external_id.');
   end if;
 
   v_former := (select coalesce(max(item_id), 0) from track.item);
@@ -69,10 +67,8 @@ declare
   v_missing text := (select name from unnest(needed) as name where name <> all (v_present) limit 1);
 begin
   if v_missing is not null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('%s has no column "%s"', source, left(v_missing, 100)),
-      hint = format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500));
+    perform common.refuse('CF002', format('%s has no column "%s"', source, left(v_missing, 100)),
+      format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500)));
   end if;
   return needed || array(select name from unnest(possible) as name where name = any (v_present));
 end;
@@ -112,10 +108,17 @@ begin
   limit 1;
 
   if found then
-    raise exception using
-      errcode = 'CF001',
-      message = format('item "%s" of kind "%s" with parent "%s" can''t be stored', left(v_bad.external_id, 100), left(v_bad.kind, 100), left(v_bad.parent, 100)),
-      hint = 'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other than itself or none, and a JSON object or nothing as attributes.';
+    perform common.refuse(
+      'CF001',
+      format(
+        'item "%s" of kind "%s" with parent "%s" can''t be stored',
+        left(v_bad.external_id, 100),
+        left(v_bad.kind, 100),
+        left(v_bad.parent, 100)
+      ),
+      'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other '
+        || 'than itself or none, and a JSON object or nothing as attributes.'
+    );
   end if;
 
   with said as (
@@ -185,10 +188,8 @@ begin
   return v_result;
 exception
   when data_exception then
-    raise exception using
-      errcode = 'CF001',
-      message = format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
-      hint = 'Give a view whose columns have the types of track.item.';
+    perform common.refuse('CF001', format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
+      'Give a view whose columns have the types of track.item.');
 end;
 $$;
 

@@ -33,10 +33,11 @@ begin
   from taken;
 
   if v_ends is null then
-    raise exception using
-      errcode = 'CF002',
-      message = format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
-      hint = 'The table track.identity_link lists the links that hold.';
+    perform common.refuse(
+      'CF002',
+      format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
+      'The table track.identity_link lists the links that hold.'
+    );
   end if;
 
   perform track._resolve_people(v_ends);

@@ -1,0 +1,67 @@
+create or replace function common.expression_type(
+  expression text,
+  relation regclass,
+  role text
+)
+returns regtype
+language plpgsql
+stable
+as $$
+declare
+  v_columns text[] := common.columns(relation);
+  v_type regtype;
+  v_cursor refcursor;
+  v_name text;
+  v_message text;
+begin
+  if expression is null or btrim(expression) = '' then
+    perform common.refuse('CF001', format('the %s is null or empty', left(role, 100)),
+      format('Name a column of %s or an expression over its columns.', relation));
+  end if;
+  perform common.split_expressions(expression);
+  begin
+    -- A cursor takes exactly one statement, and no row is read: the columns are null, only the type is asked for.
+    open v_cursor no scroll for execute format(
+      'select pg_catalog.pg_typeof((%s)) from (values (1)) as one left join (select * from %s where false) as source on true',
+      expression, relation
+    );
+    fetch v_cursor into v_type;
+    close v_cursor;
+  exception
+    when undefined_column then
+      get stacked diagnostics v_message = message_text;
+      v_name := coalesce(substring(v_message from '"([^"]*)"'), substring(v_message from 'column ([^ ]+) '), expression);
+      perform common.refuse(
+        'CF002',
+        format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
+        coalesce(
+          'Did you mean "' || common.nearest_name(v_name, v_columns) || '"?',
+          format('Its columns are %s.', array_to_string(v_columns, ', '))
+        )
+      );
+    when insufficient_privilege then
+      get stacked diagnostics v_message = message_text;
+      perform common.refuse(
+        'CF005',
+        format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
+        'Ask its owner for select.'
+      );
+    when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
+      or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
+      get stacked diagnostics v_message = message_text;
+      perform common.refuse(
+        'CF001',
+        format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
+        'Give a column or one SQL expression over the columns of one row.'
+      );
+  end;
+  return v_type;
+end;
+$$;
+
+comment on function common.expression_type(text, regclass, text) is $$
+The type of an expression over a relation's columns; `role` says in messages what it is for (such as `dependent variable`).
+Errors: CF001 (not one expression), CF002 (unknown column; names the nearest).
+$$;
+
+grant execute on function common.expression_type(text, regclass, text) to insights_analyst, insights_admin, insights_worker;

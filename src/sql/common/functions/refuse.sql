@@ -1,0 +1,27 @@
+/* Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch not taken. */
+create or replace function common.refuse(
+  code text,
+  message text,
+  hint text default null
+)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if refuse.hint is null then
+    raise exception using errcode = refuse.code, message = refuse.message;
+  end if;
+  raise exception using errcode = refuse.code, message = refuse.message, hint = refuse.hint;
+end;
+$$;
+
+comment on function common.refuse(text, text, text) is $$
+Raises an error: its SQLSTATE (`CF001` to `CF099`), a message that names the invalid value, and a hint that says what is valid.
+The caller cuts values that it shows to 100 characters.
+$$;
+
+grant execute on function common.refuse(text, text, text) to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,9 @@
+create schema common;
+
+comment on schema common is $$
+What every room needs: errors with code, message and hint, checks of arguments, and names of tables, columns and expressions given by a caller.
+Not part of the API.
+$$;
+
+grant usage on schema common to insights_reader, insights_visitor, insights_learner,
+  insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,129 @@
+do $$
+begin
+  if to_regtype('ml.bootstrap_estimate') is null then
+    create type ml.bootstrap_estimate as (
+      estimate float8,
+      std_err float8,
+      lower float8,
+      upper float8,
+      resamples int
+    );
+  end if;
+end;
+$$;
+
+comment on type ml.bootstrap_estimate is $$
+A statistic of a sample with its bootstrap standard error and percentile interval.
+$$;
+comment on column ml.bootstrap_estimate.estimate is $$The statistic of the sample itself.$$;
+comment on column ml.bootstrap_estimate.std_err is $$Standard deviation of the statistic over the resamples.$$;
+comment on column ml.bootstrap_estimate.lower is $$Lower end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.upper is $$Upper end of the percentile interval.$$;
+comment on column ml.bootstrap_estimate.resamples is $$Number of resamples in which the statistic was not null.$$;
+
+create or replace function ml.bootstrap_interval(
+  source_table text,
+  statistic text,
+  resamples int default 1000,
+  confidence float8 default 0.95,
+  cluster_col text default null,
+  seed int default 0
+)
+returns ml.bootstrap_estimate
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_relation regclass := common.relation(source_table);
+  v_cluster text;
+  v_units bigint;
+  v_cursor refcursor;
+  v_value float8;
+  v_values float8[] := '{}';
+  v_result ml.bootstrap_estimate;
+begin
+  if resamples is null or resamples not between 20 and 100000 then
+    perform common.refuse('CF001', format('%s resamples', coalesce(resamples::text, 'null')), 'Choose 20 to 100000.');
+  end if;
+  if confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
+      'Choose a number between 0 and 1, such as 0.95.');
+  end if;
+  if statistic is null then
+    perform common.refuse('CF001', 'the statistic is null', 'Give an aggregate, such as avg(score).');
+  end if;
+  perform common.split_expressions(statistic);
+  v_cluster := case when cluster_col is null then 'row_number() over ()' else common.column_name(v_relation, cluster_col, 'cluster column') end;
+  begin
+    open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
+    fetch v_cursor into v_result.estimate;
+    move v_cursor;
+    if found then
+      perform common.refuse('CF001', format('"%s" gives more than one row', left(statistic, 100)),
+        'Give an aggregate, such as avg(score).');
+    end if;
+    close v_cursor;
+  exception
+    when undefined_column then
+      perform common.refuse('CF002', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        format('The columns of %s are %s.', v_relation, array_to_string(common.columns(v_relation), ', ')));
+    when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
+      perform common.refuse('CF001', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        'Give one aggregate that is a number, such as avg(score).');
+  end;
+  if cluster_col is null then
+    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
+  else
+    execute format('create temp table _ml_bootstrap on commit drop as select *, dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
+  end if;
+  execute 'create index on pg_temp._ml_bootstrap (_unit)';
+  execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
+  if v_units < 2 then
+    perform common.refuse(
+      'CF004',
+      format(
+        '"%s" has %s %s to draw from',
+        v_relation,
+        v_units,
+        case when cluster_col is null then 'rows' else 'clusters' end
+      ),
+      'A bootstrap needs at least two.'
+    );
+  end if;
+  execute 'analyze pg_temp._ml_bootstrap';
+  for v_resample in 1..resamples loop
+    execute format(
+      $query$
+      with draw as materialized (
+        select (('x' || substr(md5(%s || '/' || %s || '/' || position), 1, 15))::bit(60)::bigint %% %s) + 1 as _unit
+        from generate_series(1, %s) as position
+      )
+      select (%s)::float8
+      from draw
+      join pg_temp._ml_bootstrap using (_unit)
+      $query$,
+      seed, v_resample, v_units, v_units, statistic
+    ) into v_value;
+    v_values := v_values || v_value;
+  end loop;
+  drop table pg_temp._ml_bootstrap;
+  select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value), percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
+  into v_result.std_err, v_result.lower, v_result.upper, v_result.resamples
+  from unnest(v_values) as value;
+  return v_result;
+end;
+$$;
+
+comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
+@behavior -*
+Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
+With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
+The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).
+Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows or clusters).
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
+$$;
+
+grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;

@@ -1,0 +1,30 @@
+create or replace function ml.multiply(
+  a vector[],
+  b vector[]
+)
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_a_columns constant int := ml._matrix_columns(a, 'a');
+  v_b_rows constant int := cardinality(b);
+begin
+  perform ml._matrix_columns(b, 'b');
+  if v_a_columns <> v_b_rows then
+    perform common.refuse('CF001', format('a has %s columns, b has %s rows', v_a_columns, v_b_rows),
+      'A·B needs as many rows of b as a has columns; for A·Bᵀ use ml.multiply_transposed.');
+  end if;
+  return ml._product(a, ml.transpose(b));
+end;
+$$;
+
+comment on function ml.multiply(vector[], vector[]) is $$
+A·B, the matrix product. Where Bᵀ is at hand, `ml.multiply_transposed` spares the transposition.
+Shapes: m × k and k × n give m × n; k and n at most 16,000. Single precision.
+Errors: CF001 (not matrices, shapes that don't fit), CF004 (no rows), CF008 (too large).
+$$;
+
+grant execute on function ml.multiply(vector[], vector[]) to insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,48 @@
+create or replace function ml.challenge(
+  project text,
+  version int,
+  source_table text,
+  label text,
+  holdout text default null
+)
+returns ml.training
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_started_at constant timestamptz := clock_timestamp();
+  v_model ml.model;
+  v_relation regclass := common.relation(source_table);
+  v_label text;
+begin
+  if version is null then
+    perform common.refuse('CF001', 'the version is null',
+      'Give the number of the version that challenges the one in force.');
+  end if;
+  v_model := ml._version(project, version);
+  v_label := common.numeric_expression(label, v_relation, 'label');
+  if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
+    perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
+      'Give a condition that is true for the rows to score.');
+  end if;
+  return ml._challenge(
+    v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
+    ml._profile(format('(select %s from %s)', coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation), v_model.coefficients),
+    v_started_at
+  );
+end;
+$$;
+
+comment on function ml.challenge(text, int, text, text, text) is $$
+@behavior -*
+Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
+For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
+to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.
+Errors: CF001, CF002 (project, version, table, a feature), CF004 (no row with a label), CF005.
+$$;
+
+grant execute on function ml.challenge(text, int, text, text, text) to insights_admin, insights_worker;

@@ -1,0 +1,308 @@
+create or replace function ml._named_arguments(parameters jsonb, allowed text[])
+returns text
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_unknown text;
+begin
+  if parameters is null or jsonb_typeof(parameters) <> 'object' then
+    perform common.refuse('CF001', 'the parameters are no JSON object', 'Give {"num_trees": 300} or {}.');
+  end if;
+  select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
+  if v_unknown is not null then
+    perform common.refuse(
+      'CF001',
+      format('there is no parameter "%s"', left(v_unknown, 100)),
+      coalesce(
+        'Did you mean "' || common.nearest_name(v_unknown, allowed) || '"?',
+        (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name))
+      )
+    );
+  end if;
+  return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
+end;
+$$;
+
+comment on function ml._named_arguments(jsonb, text[]) is $$
+Parameters of a training as named arguments of a call. Error CF001 names the nearest to one that is unknown.
+$$;
+
+create or replace function ml._gbm_document(model_table text, names text[], link text)
+returns jsonb
+language plpgsql
+stable
+set extra_float_digits to 1
+as $$
+declare
+  v_summary constant jsonb := ml._model_summary(model_table, array['gbm']);
+  v_nodes jsonb;
+begin
+  execute format(
+    $query$
+    select jsonb_agg(jsonb_strip_nulls(
+      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature'
+      || jsonb_build_object('feature', (select feature.name from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
+    ))
+    from %s as grown
+    $query$,
+    names, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), model_table
+  ) into v_nodes;
+  return jsonb_build_object(
+    'kind', 'trees', 'link', link, 'intercept', v_summary -> 'base_score', 'nodes', coalesce(v_nodes, '[]'),
+    'features', (
+      select jsonb_agg(
+        jsonb_build_object('name', feature.name, 'type', feature.type)
+        || case when feature.type = 'category' then jsonb_build_object('categories', v_summary -> 'categories' -> feature.quoted) else '{}' end
+        order by feature.position
+      )
+      from rows from (
+        unnest(names),
+        jsonb_array_elements_text(v_summary -> 'independent_varnames'),
+        jsonb_array_elements_text(v_summary -> 'independent_vartypes')
+      ) with ordinality as feature (name, quoted, type, position)
+    )
+  );
+end;
+$$;
+
+comment on function ml._gbm_document(text, text[], text) is $$
+A model of ml.gbm_train as a document for the registry; `names` are its features without quotes, in order.
+$$;
+
+create or replace function ml._linear_document(
+  source_table text,
+  names text[],
+  task text,
+  algorithm text,
+  parameters jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+set client_min_messages to warning
+set extra_float_digits to 1
+as $$
+declare
+  v_relation constant regclass := common.relation(source_table);
+  v_output constant text := ml._temporary('_ml_linear');
+  v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
+  v_options text;
+  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
+  v_means float8[];
+  v_deviations float8[];
+  v_used int[];
+  v_design text;
+  v_coefficients float8[];
+  v_intercept float8;
+begin
+  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
+  execute format(
+    'select array[%s], array[%s] from %s',
+    (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
+    (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
+    v_relation
+  ) into v_means, v_deviations;
+  -- What is missing counts as the mean; what does not vary says nothing.
+  v_used := array(select place from generate_series(1, cardinality(names)) as place where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
+  if v_used = '{}' then
+    perform common.refuse('CF004', 'no feature varies',
+      format('All of %s are constant or null.', array_to_string(names, ', ')));
+  end if;
+  select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place], v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
+  into v_design
+  from unnest(v_used) as place;
+  if algorithm = 'elastic_net' then
+    v_options := ml._named_arguments(parameters, array['alpha', 'lambda_value', 'max_iter', 'tolerance']);
+    v_options := case when parameters ? 'alpha' then '' else ', alpha => 0' end || case when parameters ? 'lambda_value' then '' else ', lambda_value => 0.01' end || v_options;
+    execute format(
+      'select ml.elastic_net_train(%L, %L, %L, %L, %L %s)',
+      source_table, v_output, v_dependent, format('array[%s]', v_design), case task when 'classification' then 'binomial' else 'gaussian' end, v_options
+    );
+    execute format('select coef_all, intercept from %s', v_output) into v_coefficients, v_intercept;
+  else
+    v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance'] else '{}' end);
+    execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent, format('array[1, %s]', v_design), v_options);
+    execute format('select coef[2:], coef[1] from %s', v_output) into v_coefficients, v_intercept;
+  end if;
+  execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
+  return jsonb_build_object(
+    'kind', 'linear',
+    'link', case task when 'classification' then 'logit' else 'identity' end,
+    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place]) from unnest(v_used) with ordinality as used (place, position)),
+    'features', (
+      select jsonb_agg(
+        jsonb_build_object('name', names[place], 'type', 'number', 'mean', v_means[place],
+          'coefficient', coalesce(v_coefficients[array_position(v_used, place)] / nullif(v_deviations[place], 0), 0))
+        order by place
+      )
+      from generate_series(1, cardinality(names)) as place
+    )
+  );
+end;
+$$;
+
+comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
+A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
+It is trained on standardised features, those that are missing being the mean, and its coefficients are in the features' own units.
+$$;
+
+create or replace function ml.train(
+  project text,
+  task text,
+  source_table text,
+  id_col_name text,
+  label text,
+  features text default '*',
+  features_to_exclude text default null,
+  algorithm text default 'gbm',
+  parameters jsonb default '{}',
+  predicted_at text default null,
+  label_known_at text default null,
+  feature_known_at text default null,
+  group_column text default null,
+  holdout text default null,
+  holdout_share float8 default 0.25,
+  calibration text default null,
+  metric text default null,
+  seed bigint default 0,
+  description text default null
+)
+returns ml.training
+language plpgsql
+volatile
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+set client_min_messages to warning
+as $$
+declare
+  v_started_at constant timestamptz := clock_timestamp();
+  v_rows constant text := ml._temporary('_ml_train_row');
+  v_seen constant text := ml._temporary('_ml_train_seen');
+  v_model_table constant text := ml._temporary('_ml_train_model');
+  v_scored constant text := ml._temporary('_ml_train_scored');
+  v_listed text[];
+  v_names text[];
+  v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt' else 'none' end);
+  v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
+  v_document jsonb;
+  v_version int;
+  v_model ml.model;
+  v_result ml.training;
+  v_counts record;
+begin
+  if task is null or task not in ('regression', 'classification') then
+    perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
+      'Choose regression or classification.');
+  elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
+    or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
+    perform common.refuse(
+      'CF001',
+      format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
+      format(
+        'Choose gbm (boosted trees), elastic_net or %s.',
+        case task when 'regression' then 'linregr' else 'logregr' end
+      )
+    );
+  elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
+    perform common.refuse(
+      'CF001',
+      format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
+      'Choose none, platt or isotonic; the last two make probabilities.'
+    );
+  end if;
+  execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
+  v_listed := ml._divide(
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
+  );
+  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  execute format(
+    'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating, count(*) filter (where _ml_part = 2) as held,
+       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class, max(_ml_known_at) filter (where _ml_part < 2) as watermark
+     from %s where _ml_label is not null',
+    v_rows
+  ) into v_counts;
+  if task = 'classification' and v_counts.no_class is not null then
+    perform common.refuse('CF001', format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class),
+      'Give a boolean or 0 and 1, or choose regression.');
+  end if;
+  if v_counts.seen = 0 or v_counts.held = 0 then
+    perform common.refuse('CF004', format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
+      'Both parts need rows with a label.');
+  end if;
+
+  if algorithm = 'gbm' then
+    -- A fifth says when to stop and is calibrated on, where there are enough rows for that.
+    execute format('create temporary view _ml_train_seen as select * from %s where _ml_part < 2', v_rows);
+    execute format(
+      'select ml.gbm_train(%L, %L, %L, ''_ml_label'', %L, objective => %L, validation => %L, seed => %L %s)',
+      v_seen, v_model_table, id_col_name, array_to_string(v_listed, ', '),
+      case task when 'classification' then 'logistic' else 'squared_error' end,
+      case when v_counts.validating >= 50 then '_ml_part = 1' end, seed,
+      ml._named_arguments(parameters, array['num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample', 'feature_sample', 'max_bins', 'early_stopping_rounds'])
+    );
+    v_document := ml._gbm_document(v_model_table, v_names, v_link);
+  else
+    execute format(
+      'create temporary view _ml_train_seen as select * from %s where _ml_label is not null and _ml_part < %s',
+      v_rows, case when v_calibration = 'none' then 2 else 1 end
+    );
+    v_document := ml._linear_document(v_seen, v_names, task, algorithm, parameters);
+  end if;
+  execute format('drop view %s', v_seen);
+
+  v_version := ml.register_model(
+    project, task, algorithm, v_document, '{}',
+    parameters || jsonb_strip_nulls(jsonb_build_object(
+      -- With its schema, so that it means the same to whoever watches the model.
+      'source_table', (
+        select format('%I.%I', namespace.nspname, class.relname)
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = common.relation(train.source_table)
+      ),
+      'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
+      'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
+      'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
+    )),
+    metric, seed, v_counts.watermark, v_counts.seen, null, description
+  );
+  v_model := ml._version(project, v_version);
+
+  if v_calibration <> 'none' and v_counts.validating >= 50 then
+    execute format(
+      'create temporary table _ml_train_scored on commit drop as select observed, %s as score from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
+      ml._score_expression(v_model), ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
+    );
+    v_model := ml._calibrate(v_model.model_id, ml._fit_calibration(v_scored, v_calibration));
+  end if;
+  v_result := ml._challenge(
+    v_model, v_rows::regclass, '_ml_label', '_ml_part = 2',
+    ml._profile(format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows), v_model.coefficients),
+    v_started_at
+  );
+  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored);
+  return v_result;
+end;
+$$;
+
+comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
+@behavior -*
+Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
+`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
+`parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.
+What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything later (`feature_known_at`) and leaves out rows whose label was
+not known by then (`label_known_at`); or the rows for which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
+A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic` or `none`; by default Platt's for boosted classifiers).
+Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
+The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class), CF005, CF007 (collinear, separated), CF010 (the project has another task).
+$$;
+
+grant execute on function
+  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text), ml._linear_document(text, text[], text, text, jsonb),
+  ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text)
+to insights_admin, insights_worker;

@@ -1,0 +1,214 @@
+/*
+ * Standard errors that hold when rows differ in spread (Huber and White) or belong together (clusters): bread, meat, bread.
+ * One more scan at the fitted coefficients gives both.
+ */
+create or replace function ml._sandwich(
+  method text,
+  source_table text,
+  out_table text,
+  dependent_varname text,
+  independent_varname text,
+  clustervar text,
+  grouping_cols text,
+  max_iter integer,
+  tolerance float8
+)
+returns void
+language plpgsql
+set extra_float_digits to 1
+as $$
+declare
+  v_linear constant boolean := method like '%linregr';
+  v_family constant text := case when v_linear then 'gaussian' else 'binomial' end;
+  v_link constant text := case when v_linear then 'identity' else 'logit' end;
+  v_clustered constant boolean := method like 'clustered%';
+  v_output text := common.output_table(out_table, array['_summary']);
+  v_design jsonb;
+  v_settled jsonb;
+  v_width integer;
+  v_intercept integer;
+  v_variables integer[];
+  v_size integer;
+  v_keys text[] := '{}';
+  v_beta float8[] := '{}';
+  v_fits jsonb := '{}';
+  v_result jsonb[] := '{}';
+  v_rows bigint := 0;
+  v_skipped bigint := 0;
+  v_failed bigint := 0;
+  v_fit record;
+  v_part record;
+  v_bread float8[];
+  v_meat float8[];
+  v_full float8[];
+  v_half float8[];
+  v_value float8;
+  v_at integer;
+  v_place integer[];
+  v_covariance float8[];
+  v_wald record;
+  v_statement text;
+  v_source text;
+begin
+  perform ml._check_iteration(max_iter, tolerance);
+  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_width := (v_design ->> 'width')::int;
+  if v_clustered then
+    if nullif(btrim(clustervar), '') is null then
+      perform common.refuse('CF001', 'no cluster column is named',
+        'Name the columns whose values make a cluster, such as ''course_id''.');
+    end if;
+    v_design := v_design || jsonb_build_object('clusters', to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
+  end if;
+  for v_fit in select * from ml._glm_fits(v_design - 'clusters', v_family, v_link, max_iter, tolerance) loop
+    v_rows := v_rows + v_fit.row_count;
+    v_skipped := v_skipped + v_fit.skipped;
+    v_settled := v_fit.settled || case when v_clustered then jsonb_build_object('clusters', v_design -> 'clusters') else '{}' end;
+    if v_fit.failure is not null then
+      if v_design -> 'groups' = '[]' then
+        perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
+      end if;
+      v_failed := v_failed + 1;
+      v_result := v_result || jsonb_build_object('key', v_fit.key, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure);
+      continue;
+    end if;
+    if v_variables is null then
+      v_intercept := (v_settled ->> 'intercept')::int;
+      v_variables := ml._variables(v_settled);
+      v_size := cardinality(v_variables);
+      v_place := array(select case when variable = 0 then v_intercept else variable end
+        from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+    end if;
+    v_keys := v_keys || v_fit.key;
+    for i in 1..v_size loop
+      v_beta := v_beta || v_fit.beta[v_place[i]];
+    end loop;
+    v_fits := v_fits || jsonb_build_object(cardinality(v_keys)::text, jsonb_build_object(
+      'key', v_fit.key, 'beta', to_jsonb(v_fit.beta), 'coef', to_jsonb(v_fit.coef), 'row_count', v_fit.row_count, 'skipped', v_fit.skipped
+    ));
+  end loop;
+  if v_keys = '{}' then
+    perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
+  end if;
+
+  v_source := ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables);
+  select
+    string_agg(format('sum(weight%s%s)', row_list.term, column_list.term), ', ' order by row_list.nth, column_list.nth),
+    string_agg(
+      format(
+        case when v_clustered then 'sum(s%3$s * s%4$s)' else 'sum(score * score%1$s%2$s)' end,
+        row_list.term, column_list.term, row_list.nth, column_list.nth
+      ), ', ' order by row_list.nth, column_list.nth
+    )
+  into v_statement, v_source
+  from (select case when variable = 0 then '' else ' * d' || variable end as term, nth
+    from unnest(v_variables) with ordinality as list (variable, nth)) as row_list
+  join (select case when variable = 0 then '' else ' * d' || variable end as term, nth
+    from unnest(v_variables) with ordinality as list (variable, nth)) as column_list
+    on column_list.nth >= row_list.nth;
+  if v_clustered then
+    v_statement := format(
+      'select nth::text, true, count(*), array[%s, %s] from (select nth, %s, %s from %s group by nth, cluster) as clustered group by nth',
+      (select string_agg(format('sum(b%s)', nth), ', ' order by nth) from generate_series(1, v_size * (v_size + 1) / 2) as nth),
+      v_source,
+      (select string_agg(format('%s as b%s', term, nth), ', ' order by nth) from regexp_split_to_table(v_statement, ', ') with ordinality as list (term, nth)),
+      (select string_agg(format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth), ', ' order by nth)
+        from unnest(v_variables) with ordinality as list (variable, nth)),
+      ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
+    );
+  else
+    v_statement := format(
+      'select nth::text, true, count(*), array[%s, %s] from %s group by nth',
+      v_statement, v_source, ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
+    );
+  end if;
+
+  for v_part in
+    select part.row_count as clusters, part.sums, v_fits -> part.key as fit
+    from ml._sums(v_statement, (v_design ->> 'relation')::regclass) as part
+  loop
+    v_bread := array_fill(0::float8, array[v_size, v_size]);
+    v_meat := v_bread;
+    v_half := v_bread;
+    v_at := 0;
+    for i in 1..v_size loop
+      for j in i..v_size loop
+        v_at := v_at + 1;
+        v_bread[i][j] := v_part.sums[v_at];
+        v_bread[j][i] := v_part.sums[v_at];
+        v_meat[i][j] := v_part.sums[v_size * (v_size + 1) / 2 + v_at];
+        v_meat[j][i] := v_meat[i][j];
+      end loop;
+    end loop;
+    v_bread := (ml._scaled_inverse(v_bread, 1e-14)).inverse;
+    for i in 1..v_size loop
+      for j in 1..v_size loop
+        v_value := 0;
+        for m in 1..v_size loop
+          v_value := v_value + v_bread[i][m] * v_meat[m][j];
+        end loop;
+        v_half[i][j] := v_value;
+      end loop;
+    end loop;
+    v_full := array_fill(0::float8, array[v_width, v_width]);
+    for i in 1..v_size loop
+      for j in 1..v_size loop
+        v_value := 0;
+        for m in 1..v_size loop
+          v_value := v_value + v_half[i][m] * v_bread[m][j];
+        end loop;
+        v_full[v_place[i]][v_place[j]] := v_value;
+      end loop;
+    end loop;
+    v_covariance := (ml._unscaled(array(select jsonb_array_elements_text(v_part.fit -> 'beta')::float8), v_full, v_settled, v_intercept, (v_settled ->> 'intercept_value')::float8)).vcov;
+    if v_clustered then
+      if v_part.clusters < 2 then
+        perform ml._fit_failed(format('%s rows for 2 clusters at least', v_part.clusters), v_design ->> 'relation');
+      end if;
+      v_covariance := ml._scaled(v_covariance, v_part.clusters / (v_part.clusters - 1.0)
+        * ((v_part.fit ->> 'row_count')::float8 - 1) / nullif((v_part.fit ->> 'row_count')::float8 - v_width, 0));
+    end if;
+    v_wald := ml._wald(
+      array(select jsonb_array_elements_text(v_part.fit -> 'coef')::float8), v_covariance,
+      case when v_linear then nullif((v_part.fit ->> 'row_count')::float8 - v_width, 0) end
+    );
+    v_result := v_result || jsonb_build_object(
+      'key', v_part.fit ->> 'key',
+      'coef', v_part.fit -> 'coef',
+      'std_err', to_jsonb(v_wald.std_err),
+      't_stats', to_jsonb(v_wald.stats),
+      'z_stats', to_jsonb(v_wald.stats),
+      'p_values', to_jsonb(v_wald.p_values),
+      'variance_covariance', to_jsonb(v_covariance),
+      'num_clusters', case when v_clustered then v_part.clusters end,
+      'num_rows_processed', v_part.fit -> 'row_count',
+      'num_missing_rows_skipped', v_part.fit -> 'skipped'
+    );
+  end loop;
+
+  perform ml._publish(
+    v_output, v_design,
+    format(
+      'coef float8[], std_err float8[], %s float8[], p_values float8[], variance_covariance float8[], %snum_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
+      case when v_linear then 't_stats' else 'z_stats' end, case when v_clustered then 'num_clusters bigint, ' else '' end
+    ),
+    to_jsonb(v_result),
+    jsonb_build_object(
+      'method', method, 'source_table', source_table, 'out_table', out_table, 'dependent_varname', dependent_varname,
+      'independent_varname', independent_varname, 'clustervar', clustervar, 'grouping_cols', grouping_cols,
+      'num_rows_processed', v_rows, 'num_missing_rows_skipped', v_skipped, 'num_all_groups', cardinality(v_result), 'num_failed_groups', v_failed
+    ),
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, clustervar text, grouping_cols text, '
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, num_all_groups bigint, num_failed_groups bigint'
+  );
+end;
+$$;
+
+comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8) is $$
+Fits, then writes coefficients with sandwich standard errors.
+B M B, B being the inverse information and M the sum of squared scores
+(HC0) or of squared cluster totals, those times m / (m - 1) (n - 1) / (n - k).
+$$;
+
+grant execute on function ml._sandwich(text, text, text, text, text, text, text, integer, float8)
+to insights_admin, insights_worker;

@@ -1,0 +1,37 @@
+create or replace function ml.clustered_variance_logregr(
+  source_table text,
+  out_table text,
+  dependent_varname text,
+  independent_varname text,
+  clustervar text,
+  grouping_cols text default null,
+  max_iter integer default 20,
+  optimizer text default 'irls',
+  tolerance float8 default 0.0001,
+  verbose_mode boolean default false
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  if lower(optimizer) not in ('irls', 'newton') then
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton).');
+  end if;
+  perform ml._sandwich('clustered_variance_logregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance);
+end;
+$$;
+
+comment on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
+Logistic regression with standard errors that hold when rows of a cluster belong together, as MADlib's.
+Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
+Source: Liang and Zeger, Biometrika 73, 1986.
+Errors: as ml.logregr_train.
+$$;
+
+grant execute on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;

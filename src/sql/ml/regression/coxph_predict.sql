@@ -1,0 +1,74 @@
+create or replace function ml.coxph_predict(
+  model_table text,
+  source_table text,
+  id_col_name text,
+  output_table text,
+  pred_type text default 'linear_predictors',
+  reference text default 'overall'
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_model constant regclass := common.relation(model_table);
+  v_data constant regclass := common.relation(source_table);
+  v_id constant text := common.column_name(v_data, id_col_name, 'id column');
+  v_output constant text := common.output_table(output_table);
+  v_kind constant text := lower(coalesce(pred_type, 'linear_predictors'));
+  v_x text;
+  v_means float8[];
+  v_coef float8[];
+begin
+  if v_kind not in ('linear_predictors', 'risk', 'terms') then
+    perform common.refuse('CF001', format('there is no type "%s"', left(pred_type, 100)),
+      'Give linear_predictors, risk or terms.');
+  elsif lower(coalesce(reference, 'overall')) <> 'overall' then
+    perform common.refuse('CF001', format('there is no reference "%s"', left(reference, 100)),
+      'Predictions are centred on the mean of all rows of the training: overall.');
+  end if;
+  begin
+    execute format(
+      'select summary.independent_variable, summary.means, model.coef from %s as summary, %s as model',
+      common.relation((
+        select format('%I.%I', namespace.nspname, class.relname || '_summary')
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = v_model
+      )),
+      v_model
+    ) into v_x, v_means, v_coef;
+  exception when undefined_column then
+    perform common.refuse('CF001', format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
+      'Name its output table.');
+  end;
+  perform common.expression_type(v_x, v_data, 'independent variable');
+  execute format(
+    'create table %s as select %s, %s as predicted_value from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated',
+    v_output,
+    v_id,
+    case v_kind
+      when 'terms' then format('(select array_agg(coef * (value - mean) order by nth) from unnest(%L::float8[], x, %L::float8[]) with ordinality as term (coef, value, mean, nth))', v_coef, v_means)
+      when 'risk' then format('exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700))', v_coef, ml.linregr_predict(v_coef, v_means))
+      else format('ml.linregr_predict(%L::float8[], x) - %L::float8', v_coef, ml.linregr_predict(v_coef, v_means))
+    end,
+    v_id,
+    v_x,
+    v_data
+  );
+end;
+$$;
+
+comment on function ml.coxph_predict(text, text, text, text, text, text) is $$
+@behavior -*
+Predictions of a proportional hazards model, as MADlib's: how a row's hazard compares with that of an average row.
+Evaluates the training's independent variables over `source_table` and writes `output_table`: the id column and
+`predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column (`terms`,
+float8[]). The average is that of all rows of the training (`reference` overall).
+Errors: CF001 (not such a model, unknown type or reference), CF002, CF003 (output exists), CF005.
+$$;
+
+grant execute on function ml.coxph_predict(text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;

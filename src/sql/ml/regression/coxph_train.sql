@@ -1,0 +1,286 @@
+/*
+ * The partial likelihood needs, at each time of an event, sums over all rows still at risk: running sums backwards in time.
+ * So an iteration is one statement: sums by time (in parallel), window sums over the times, sums over those.
+ */
+create or replace function ml._cox_statement(design jsonb, beta float8[], efron boolean)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_size constant integer := cardinality(v_active);
+  v_columns text := (select string_agg(', d' || place, '' order by nth)
+    from unnest(v_active) with ordinality as list (place, nth));
+  v_moments text[];
+  v_source text;
+  v_names text[];
+begin
+  v_source := format('(%s) as first', ml._layer(
+    format('key, y, status%s, %s as eta', v_columns, (
+      select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth)
+        from unnest(v_active) with ordinality as list (place, nth)
+    )),
+    format('(select * from (%s) as row where complete) as row', ml._rows(design))
+  ));
+  v_source := format('(%s) as second', ml._layer(format('key, y, status%s, eta, exp(least(greatest(eta, -200), 200)) as risk', v_columns), v_source));
+  v_names := array['r0'] || array(select 'r' || i from generate_series(1, v_size) as i order by i)
+    || array(select format('r%s_%s', i, j)
+      from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i order by i, j);
+  v_moments := array['risk'] || array(select 'risk * d' || place
+    from unnest(v_active) with ordinality as list (place, nth) order by nth)
+    || array(select format('risk * d%s * d%s', a.place, b.place)
+      from unnest(v_active) with ordinality as a (place, nth), unnest(v_active) with ordinality as b (place, nth) where b.nth >= a.nth order by a.nth, b.nth);
+  v_source := format(
+    'select key, y, sum(status) as events, sum(status * eta) as eta, %s, %s%s from %s group by key, y',
+    (select string_agg(format('sum(status * d%s) as x%s', place, nth), ', ' order by nth)
+      from unnest(v_active) with ordinality as list (place, nth)),
+    (select string_agg(format('sum(%s) as %s', moment, name), ', ' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)),
+    case when efron then (select string_agg(format(', sum(status * %s) as e%s', moment, name), '' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)) else '' end,
+    v_source
+  );
+  v_source := format(
+    'select key, y, events, eta, %s, %s%s from (%s) as by_time window later as (partition by key order by y desc rows unbounded preceding)',
+    (select string_agg('x' || i, ', ' order by i) from generate_series(1, v_size) as i),
+    (select string_agg(format('sum(%s) over later as %s', name, name), ', ' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)),
+    case when efron then (select string_agg(', e' || name, '' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)) else '' end,
+    v_source
+  );
+  if efron then
+    -- each of d events at one time sees a d-th more of their own risk gone (Efron 1977)
+    v_source := format(
+      $statement$
+      select key, y, case when nth = 0 then events else 0 end as seen, case when nth = 0 then eta else 0 end as eta,
+        1::float8 as events, %s, %s
+      from (%s) as at_risk
+      cross join lateral generate_series(0, events::int - 1) as nth
+      where events > 0
+      $statement$,
+      (select string_agg(format('case when nth = 0 then x%s else 0 end as x%s', i, i), ', ' order by i)
+        from generate_series(1, v_size) as i),
+      (select string_agg(format('%s - nth / events * e%s as %s', name, name, name), ', ' order by nth)
+        from unnest(v_names) with ordinality as list (name, nth)),
+      v_source
+    );
+  else
+    v_source := format('select *, events as seen from (%s) as at_risk where events > 0', v_source);
+  end if;
+  return format(
+    'select null::text, true, sum(seen)::bigint, array[sum(eta - events * ln(r0)), %s, %s] from (%s) as event_time',
+    (select string_agg(format('sum(x%s - events * r%s / r0)', i, i), ', ' order by i) from generate_series(1, v_size) as i),
+    (select string_agg(format('sum(events * (r%s_%s / r0 - (r%s / r0) * (r%s / r0)))', i, j, i, j), ', ' order by i, j)
+      from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i),
+    v_source
+  );
+end;
+$$;
+
+comment on function ml._cox_statement(jsonb, float8[], boolean) is $$
+One Newton step of Cox's partial likelihood as a statement.
+Number of events, log likelihood, score, and the upper triangle of
+the information, over all strata (the design's groups). Ties as Breslow or as Efron.
+$$;
+
+create or replace function ml.coxph_train(
+  source_table text,
+  output_table text,
+  dependent_variable text,
+  independent_variable text,
+  right_censoring_status text default 'true',
+  strata text default null,
+  optimizer_params text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_options constant jsonb := ml._options(optimizer_params, '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}', 'optimizer_params');
+  v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
+  v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
+  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
+  v_ties constant text := lower(coalesce(v_options ->> 'ties', 'breslow'));
+  v_status text := coalesce(nullif(btrim(right_censoring_status), ''), 'true');
+  v_design jsonb;
+  v_first record;
+  v_active integer[];
+  v_scale float8[];
+  v_spread float8[];
+  v_size integer;
+  v_beta float8[];
+  v_before float8[];
+  v_part record;
+  v_likelihood float8 := '-Infinity';
+  v_halvings integer := 0;
+  v_iterations integer := 0;
+  v_converged boolean := false;
+  v_matrix float8[];
+  v_covariance float8[];
+  v_solved record;
+  v_gain float8;
+  v_value float8;
+  v_farthest float8;
+  v_column integer;
+  v_at integer;
+  v_coef float8[];
+  v_hessian float8[];
+  v_means float8[];
+  v_wald record;
+begin
+  if v_ties not in ('breslow', 'efron') then
+    perform common.refuse('CF001', format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
+      'Give ties=breslow or ties=efron.');
+  elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use newton.');
+  end if;
+  -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
+  v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
+  if common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
+    not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
+  then
+    perform common.refuse('CF001', format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
+      'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.');
+  end if;
+  v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
+  v_first := ml._settled(v_design);
+  if v_first.failure is not null then
+    perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
+  end if;
+  v_active := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
+  v_scale := array(select jsonb_array_elements_text(v_first.settled -> 'scale')::float8);
+  v_spread := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
+  v_size := cardinality(v_active);
+  v_beta := array_fill(0::float8, array[v_size]);
+  v_before := v_beta;
+
+  for iteration in 1..v_max_iter loop
+    select part.row_count, part.sums into v_part
+    from ml._sums(ml._cox_statement(v_first.settled, v_beta, v_ties = 'efron'), (v_design ->> 'relation')::regclass) as part;
+    if coalesce(v_part.row_count, 0) = 0 then
+      perform ml._fit_failed('no row without a null has an event: it holds one class only, censored', v_design ->> 'relation');
+    end if;
+    v_iterations := iteration;
+    if v_part.sums[1] < v_likelihood - 1e-10 * abs(v_likelihood) then
+      v_halvings := v_halvings + 1;
+      exit when v_halvings > 30;
+      for j in 1..v_size loop
+        v_beta[j] := (v_beta[j] + v_before[j]) / 2;
+      end loop;
+      continue;
+    end if;
+    v_likelihood := v_part.sums[1];
+    v_halvings := 0;
+    v_matrix := array_fill(0::float8, array[v_size, v_size]);
+    v_at := 1 + v_size;
+    for i in 1..v_size loop
+      for j in i..v_size loop
+        v_at := v_at + 1;
+        v_matrix[i][j] := v_part.sums[v_at];
+        v_matrix[j][i] := v_part.sums[v_at];
+      end loop;
+    end loop;
+    v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
+    if v_solved.dependent is not null then
+      perform ml._fit_failed(
+        format(
+          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
+          ml._label(v_design, v_active[v_solved.dependent])
+        ),
+        v_design ->> 'relation'
+      );
+    end if;
+    v_covariance := v_solved.inverse;
+    v_gain := 0;
+    v_farthest := 0;
+    v_before := v_beta;
+    for i in 1..v_size loop
+      v_value := 0;
+      for j in 1..v_size loop
+        v_value := v_value + v_covariance[i][j] * v_part.sums[1 + j];
+      end loop;
+      v_beta[i] := v_beta[i] + v_value;
+      v_gain := v_gain + v_value * v_part.sums[1 + i];
+      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
+        v_farthest := abs(v_value) * v_spread[v_active[i]];
+        v_column := v_active[i];
+      end if;
+    end loop;
+    -- the likelihood is flat where a coefficient still runs: it would run for ever
+    if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
+      perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
+    elsif v_gain <= greatest(v_tolerance * v_tolerance, 1e-20) or v_gain <= 1e-24 * abs(v_likelihood) then
+      v_converged := true;
+      exit;
+    end if;
+  end loop;
+  if not v_converged and v_farthest > 0.3 and v_iterations >= 15 then
+    perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
+  elsif not v_converged then
+    raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter using hint = 'Give a larger max_iter in optimizer_params.';
+  end if;
+
+  v_coef := v_beta;
+  v_hessian := v_matrix;
+  for i in 1..v_size loop
+    v_coef[i] := v_beta[i] * v_scale[v_active[i]];
+    for j in 1..v_size loop
+      v_hessian[i][j] := v_matrix[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
+      v_covariance[i][j] := v_covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
+    end loop;
+  end loop;
+  v_wald := ml._wald(v_coef, v_covariance, null);
+  -- what predictions are centred on
+  v_means := (
+    select array_agg((v_first.settled -> 'shift' ->> v_active[nth::int] - 1)::float8 + mean / v_scale[v_active[nth::int]] order by nth)
+    from ml._sums(
+      format('select null::text, true, count(*), array[%s] from (%s) as row where complete', ml._columns_of(v_first.settled, 'd', 'avg(%s)'), ml._rows(v_first.settled)),
+      (v_design ->> 'relation')::regclass
+    ) as part
+    cross join lateral unnest(part.sums) with ordinality as list (mean, nth)
+  );
+  perform ml._publish(
+    v_output, v_design || '{"groups": []}',
+    'coef float8[], loglikelihood float8, std_err float8[], z_stats float8[], p_values float8[], hessian float8[], num_iterations integer, num_events bigint, converged boolean',
+    jsonb_build_array(jsonb_build_object(
+      'coef', v_coef, 'loglikelihood', v_likelihood, 'std_err', to_jsonb(v_wald.std_err), 'z_stats', to_jsonb(v_wald.stats), 'p_values', to_jsonb(v_wald.p_values),
+      'hessian', v_hessian, 'num_iterations', v_iterations, 'num_events', v_part.row_count, 'converged', v_converged
+    )),
+    jsonb_build_object(
+      'source_table', source_table, 'dependent_variable', dependent_variable, 'independent_variable', independent_variable,
+      'right_censoring_status', right_censoring_status, 'strata', strata, 'ties', v_ties, 'means', to_jsonb(v_means),
+      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n)
+        from unnest(v_first.skipped) as n)
+    ),
+    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, strata text, ties text, means float8[], '
+      || 'num_processed bigint, num_missing_rows_skipped bigint'
+  );
+end;
+$$;
+
+comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
+@behavior -*
+Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an event, such as dropping out of a course.
+`dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which would
+cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their own.
+`optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as MADlib; or efron, as R).
+Writes `output_table`: coef, loglikelihood (partial), std_err, z_stats, p_values, hessian, num_iterations, num_events, converged;
+and `<output_table>_summary`. Predict with ml.coxph_predict.
+Rows with a null are skipped and counted. Errors: CF001, CF002, CF003, CF004 (no rows, no events), CF005, CF007 (constant,
+collinear, monotone: names the column), CF008.
+Source: Cox, J. R. Stat. Soc. B 34, 1972; ties by Breslow 1974 and Efron, J. Am. Stat. Assoc. 72, 1977.
+$$;
+
+grant execute on function
+  ml._cox_statement(jsonb, float8[], boolean),
+  ml.coxph_train(text, text, text, text, text, text, text)
+to insights_admin, insights_worker;

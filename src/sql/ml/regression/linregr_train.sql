@@ -1,0 +1,456 @@
+/*
+ * One scan sums everything that ordinary least squares needs; the rest is k x k algebra. Where the correlations of the
+ * columns, or a fit that is nearly perfect, would leave fewer than ten digits of a double, the sums are taken once more in
+ * numeric, exactly: so the certified digits of NIST's hardest data sets come out, and easy data pay nothing for it.
+ */
+create or replace function ml._numeric_sums(design jsonb, keys text[])
+returns table (key text, complete_count bigint, skipped_count bigint, sums numeric[])
+language plpgsql
+as $$
+declare
+  v_columns constant text := ml._columns_of(design, 'x', ', %s', '');
+  v_state text;
+  v_message text;
+begin
+  return query execute format(
+    'select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s] from (%s) as row where key = any (%L) group by key',
+    replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
+    ml._layer(
+      format('y%s, num_nulls(y%s) = 0 as complete, %s as key', v_columns, v_columns, coalesce(
+        (select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
+          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth) having count(*) > 0),
+        '''''::text'
+      )),
+      format('(%s) as source', ml._values(design, 'numeric'))
+    ),
+    keys
+  );
+exception when others then
+  get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+  perform ml._caller_error(v_state, v_message, (design ->> 'relation')::regclass);
+end;
+$$;
+
+comment on function ml._numeric_sums(jsonb, text[]) is $$
+The sums of a design once more, exactly, for the groups named by key (one empty key without groups).
+$$;
+
+create or replace function ml._linregr_fits(
+  design jsonb,
+  out key text,
+  out row_count bigint,
+  out skipped bigint,
+  out arithmetic text,
+  out beta float8[],
+  out coef float8[],
+  out inverse float8[],
+  out rss float8,
+  out r2 float8,
+  out condition_no float8,
+  out intercept integer,
+  out failure text
+)
+returns setof record
+language plpgsql
+as $$
+declare
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+  v_doubtful text[] := '{}';
+  v_group record;
+  v_fit record;
+begin
+  for v_group in
+    select
+      part.key,
+      coalesce(sum(part.row_count) filter (where part.complete), 0)::bigint as complete_count,
+      coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint as skipped_count,
+      max(part.sums) filter (where part.complete) as sums
+    from ml._sums(
+      format(
+        'select key, complete, count(*), case when complete then array[%s] end from (%s) as row group by key, complete',
+        ml._product_sums(design, 'd'), ml._rows(design)
+      ),
+      v_relation
+    ) as part
+    group by part.key
+  loop
+    key := v_group.key;
+    row_count := v_group.complete_count;
+    skipped := v_group.skipped_count;
+    arithmetic := 'float8';
+    if row_count = 0 then
+      v_fit := null;
+      failure := 'no row without a null';
+      beta := null;
+      coef := null;
+      inverse := null;
+      return next;
+      continue;
+    end if;
+    if v_group.sums && array['NaN', 'Infinity', '-Infinity']::float8[] then
+      perform ml._refuse_non_finite(design);
+    end if;
+    v_fit := ml._least_squares(row_count, v_group.sums, design);
+    if not v_fit.trusted and v_fit.failure is null then
+      v_doubtful := v_doubtful || coalesce(key, '');
+      continue;
+    end if;
+    beta := v_fit.beta;
+    coef := v_fit.coef;
+    inverse := v_fit.inverse;
+    rss := v_fit.rss;
+    r2 := v_fit.r2;
+    condition_no := v_fit.condition_no;
+    intercept := v_fit.intercept;
+    failure := v_fit.failure;
+    return next;
+  end loop;
+
+  if v_doubtful <> '{}' then
+    for v_group in select * from ml._numeric_sums(design, v_doubtful) loop
+      v_fit := ml._least_squares_numeric(v_group.complete_count, v_group.sums, design);
+      key := case when design -> 'groups' <> '[]' then v_group.key end;
+      row_count := v_group.complete_count;
+      skipped := v_group.skipped_count;
+      arithmetic := 'numeric';
+      beta := v_fit.beta;
+      coef := v_fit.coef;
+      inverse := v_fit.inverse;
+      rss := v_fit.rss;
+      r2 := v_fit.r2;
+      condition_no := v_fit.condition_no;
+      intercept := v_fit.intercept;
+      failure := v_fit.failure;
+      return next;
+    end loop;
+  end if;
+end;
+$$;
+
+comment on function ml._linregr_fits(jsonb) is $$
+Ordinary least squares, one row a group: in double precision where that is enough, else in numeric (`arithmetic` says which).
+$$;
+
+create or replace function ml._fit_failed(failure text, relation text)
+returns void
+language plpgsql
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if failure ~ 'without a null|rows for' then
+    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
+      'A model needs at least as many rows without nulls as it has columns.');
+  elsif failure ~ 'one class only|of the . categories' then
+    perform common.refuse('CF004', format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
+      'Both classes must occur among the rows without nulls.');
+  end if;
+  perform common.refuse(
+    'CF007',
+    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
+    'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small '
+      || 'lambda_value, or ml.ridge_train.'
+  );
+end;
+$$;
+
+comment on function ml._fit_failed(text, text) is $$
+Raises why a model could not be fitted: CF004 (too few rows, one class) or CF007 (constant, collinear, separated).
+$$;
+
+create or replace function ml._wald(
+  coef float8[],
+  covariance float8[],
+  df float8,
+  out std_err float8[],
+  out stats float8[],
+  out p_values float8[]
+)
+language sql
+immutable
+parallel safe
+begin atomic
+  select
+    array_agg(se order by position),
+    array_agg(stat order by position),
+    array_agg(case when df is null then ml._normal_p_value(stat) else ml._students_t_p_value(stat, df) end order by position)
+  from (
+    select position, se, case when se > 0 then value / se end as stat
+    from unnest(coef) with ordinality as estimate (value, position)
+    cross join lateral (select sqrt(greatest(covariance[position::int][position::int], 0))) as error (se)
+  ) as tested;
+end;
+
+comment on function ml._wald(float8[], float8[], float8) is $$
+Standard errors, coefficients over standard errors, and two-sided p values.
+By Student's t with `df` degrees of freedom or, when that is null, by the normal distribution.
+$$;
+
+create or replace function ml._scaled(matrix float8[], factor float8)
+returns float8[]
+language plpgsql
+immutable
+parallel safe
+strict
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_matrix float8[] := matrix;
+begin
+  for i in 1..array_length(matrix, 1) loop
+    for j in 1..array_length(matrix, 2) loop
+      v_matrix[i][j] := v_matrix[i][j] * factor;
+    end loop;
+  end loop;
+  return v_matrix;
+end;
+$$;
+
+comment on function ml._scaled(float8[], float8) is $$A matrix times a number.$$;
+
+create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
+returns text
+language plpgsql
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_grouped constant boolean := design -> 'groups' <> '[]';
+begin
+  -- One more scan that carries the model of each row's group: residual e = y - b0 - sum b d, in y's own unit.
+  return ml._layer(
+    format(
+      'row.key%s%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square',
+      ml._columns_of(design, 'd', ', row.%s', ''),
+      extra,
+      design ->> 'y_scale',
+      design ->> 'y_shift',
+      (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '')
+        from unnest(v_active) as position)
+    ),
+    format('(select * from (%s) as row where complete) as row ', ml._rows(design)) || format(
+      case when v_grouped then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,
+      (
+        select format(
+          'select * from unnest(%L::text[], %L::float8[], %L::float8[]%s) as fit (key, mean_square, b0%s)',
+          array_agg(coalesce(fit ->> 'key', '') order by nth),
+          array_agg((fit ->> 'mean_square')::float8 order by nth),
+          array_agg(coalesce((fit -> 'beta' ->> (fit ->> 'intercept')::int - 1)::float8, (
+            -- no intercept: what the shift of the columns amounts to
+            select sum((fit -> 'beta' ->> position - 1)::float8 * (design -> 'scale' ->> position - 1)::float8 * (design -> 'shift' ->> position - 1)::float8)
+            from unnest(v_active) as position
+          )) order by nth),
+          (
+            select coalesce(string_agg(
+              format(', %L::float8[]', (
+                select array_agg(case when position = (one ->> 'intercept')::int then 0 else (one -> 'beta' ->> position - 1)::float8 end order by one_nth)
+                from jsonb_array_elements(fits) with ordinality as each_fit (one, one_nth)
+              )), '' order by position
+            ), '')
+            from unnest(v_active) as position
+          ),
+          (select coalesce(string_agg(format(', b%s', position), '' order by position), '') from unnest(v_active) as position)
+        )
+        from jsonb_array_elements(fits) with ordinality as every_fit (fit, nth)
+      )
+    )
+  );
+end;
+$$;
+
+comment on function ml._residuals(jsonb, jsonb, text) is $$
+The select that gives each complete row its residual `e` under its group's model, beside its columns d….
+`fits` is an array of
+objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is more text for the select list.
+$$;
+
+create or replace function ml.linregr_train(
+  source_table text,
+  out_table text,
+  dependent_varname text,
+  independent_varname text,
+  grouping_cols text default null,
+  heteroskedasticity_option boolean default false
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_output text := common.output_table(out_table, array['_summary']);
+  v_design jsonb := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_width integer := (v_design ->> 'width')::int;
+  v_result jsonb[] := '{}';
+  v_fits jsonb[] := '{}';
+  v_breusch_pagan jsonb := '{}';
+  v_rows bigint := 0;
+  v_skipped bigint := 0;
+  v_failed bigint := 0;
+  v_fit record;
+  v_mean_square float8;
+  v_wald record;
+begin
+  for v_fit in select * from ml._linregr_fits(v_design) loop
+    v_rows := v_rows + v_fit.row_count;
+    v_skipped := v_skipped + v_fit.skipped;
+    if v_fit.failure is not null then
+      if v_design -> 'groups' = '[]' then
+        perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
+      end if;
+      v_failed := v_failed + 1;
+      v_result := v_result || jsonb_build_object(
+        'key', v_fit.key, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure
+      );
+      continue;
+    end if;
+    v_mean_square := case when v_fit.row_count > v_width then v_fit.rss / (v_fit.row_count - v_width) end;
+    v_wald := ml._wald(v_fit.coef, ml._scaled(v_fit.inverse, v_mean_square), v_fit.row_count - v_width);
+    v_fits := v_fits || jsonb_build_object(
+      'key', v_fit.key, 'beta', to_jsonb(v_fit.beta), 'intercept', v_fit.intercept, 'mean_square', v_fit.rss / v_fit.row_count,
+      'inverse', case when heteroskedasticity_option then to_jsonb(v_fit.inverse) end, 'row_count', v_fit.row_count
+    );
+    v_result := v_result || jsonb_build_object(
+      'key', v_fit.key,
+      'coef', to_jsonb(v_fit.coef),
+      'r2', v_fit.r2,
+      'std_err', case when v_mean_square is not null then to_jsonb(v_wald.std_err) end,
+      't_stats', case when v_mean_square is not null then to_jsonb(v_wald.stats) end,
+      'p_values', case when v_mean_square is not null then to_jsonb(v_wald.p_values) end,
+      'condition_no', v_fit.condition_no,
+      'num_rows_processed', v_fit.row_count,
+      'num_missing_rows_skipped', v_fit.skipped,
+      'variance_covariance', to_jsonb(ml._scaled(v_fit.inverse, v_mean_square)),
+      'arithmetic', v_fit.arithmetic
+    );
+  end loop;
+  if v_result = '{}' then
+    perform common.refuse('CF004', format('"%s" has no rows', left(v_design ->> 'relation', 100)),
+      'Train on a table with rows.');
+  elsif v_fits = '{}' then
+    perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
+  end if;
+
+  if heteroskedasticity_option then
+    v_breusch_pagan := ml._breusch_pagan(v_design, to_jsonb(v_fits));
+    v_result := array(
+      select result || coalesce(v_breusch_pagan -> coalesce(result ->> 'key', ''), '{}')
+      from unnest(v_result) as result
+    );
+  end if;
+
+  perform ml._publish(
+    v_output, v_design,
+    'coef float8[], r2 float8, std_err float8[], t_stats float8[], p_values float8[], condition_no float8, '
+      || case when heteroskedasticity_option then 'bp_stats float8, bp_p_value float8, ' else '' end
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, variance_covariance float8[], arithmetic text, failure text',
+    to_jsonb(v_result),
+    jsonb_build_object(
+      'method', 'linregr',
+      'source_table', source_table,
+      'out_table', out_table,
+      'dependent_varname', dependent_varname,
+      'independent_varname', independent_varname,
+      'num_rows_processed', v_rows,
+      'num_missing_rows_skipped', v_skipped,
+      'grouping_cols', grouping_cols,
+      'num_all_groups', cardinality(v_result),
+      'num_failed_groups', v_failed
+    ),
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, num_all_groups bigint, num_failed_groups bigint'
+  );
+end;
+$$;
+
+create or replace function ml._breusch_pagan(design jsonb, fits jsonb)
+returns jsonb
+language plpgsql
+as $$
+declare
+  v_width constant integer := (design ->> 'width')::int;
+  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
+  v_shift constant float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
+  v_result jsonb := '{}';
+  v_group record;
+  v_sums float8[];
+  v_weight float8[];
+  v_explained float8;
+  v_statistic float8;
+begin
+  for v_group in
+    select part.row_count, part.sums, fit.value as fit
+    from ml._sums(
+      format(
+        'select key, true, count(*), array[sum(u), sum(u * u)%s] from (%s) as row group by key',
+        ml._columns_of(design, 'd', ', sum(u * %s)', ''),
+        ml._layer(
+          'key, e * e / nullif(mean_square, 0) - 1 as u' || ml._columns_of(design, 'd', ', %s', ''),
+          format('(%s) as residual', ml._residuals(design, fits))
+        )
+      ),
+      (design ->> 'relation')::regclass
+    ) as part
+    join jsonb_array_elements(fits) as fit on coalesce(fit.value ->> 'key', '') = coalesce(part.key, '')
+  loop
+    -- the squared residuals, as multiples of their mean, regressed on the same columns: n R^2 (Koenker 1981)
+    v_sums := v_group.sums;
+    v_weight := array_fill(0::float8, array[v_width]);
+    for i in 1..cardinality(v_active) loop
+      v_weight[v_active[i]] := v_sums[i + 2] / v_scale[v_active[i]]
+        + case when v_group.fit ->> 'intercept' is null then v_sums[1] * v_shift[v_active[i]] else 0 end;
+    end loop;
+    if v_group.fit ->> 'intercept' is not null then
+      v_weight[(v_group.fit ->> 'intercept')::int] := 0;
+    end if;
+    v_explained := 0;
+    for i in 1..v_width loop
+      for j in 1..v_width loop
+        v_explained := v_explained + v_weight[i] * v_weight[j] * (v_group.fit -> 'inverse' -> i - 1 ->> j - 1)::float8;
+      end loop;
+    end loop;
+    v_statistic := v_group.row_count * v_explained / nullif(v_sums[2] - v_sums[1] * v_sums[1] / v_group.row_count, 0);
+    v_result := v_result || jsonb_build_object(
+      coalesce(v_group.fit ->> 'key', ''),
+      jsonb_build_object(
+        'bp_stats', v_statistic,
+        'bp_p_value', ml._incomplete_gamma(greatest(v_width - 1, 1) / 2.0, v_statistic / 2, true)
+      )
+    );
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function ml._breusch_pagan(jsonb, jsonb) is $$
+Breusch and Pagan's test for residuals whose spread depends on the columns, in Koenker's form n R^2, by group key.
+$$;
+
+comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
+@behavior -*
+Ordinary least squares, as MADlib's: one model, or one for each value of the grouping columns.
+`dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
+float8[]. No intercept is added: write the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
+Writes `out_table`: the grouping columns, coef, r2, std_err, t_stats, p_values (Student's t), condition_no (of X),
+bp_stats and bp_p_value (Breusch-Pagan in Koenker's form, with `heteroskedasticity_option`), num_rows_processed,
+num_missing_rows_skipped, variance_covariance, and beyond MADlib's `arithmetic` (`float8`, or `numeric` where double
+precision would keep fewer than ten digits) and `failure` (why a group could not be fitted); and `<out_table>_summary`.
+r2 is about the mean when a constant is among the columns, else about zero (as R and NIST).
+One parallel scan; a second, exact one in numeric only where needed. At most 250 columns.
+Errors: CF001 (not a number, not finite: names the row), CF002 (unknown table or column: names the nearest), CF003 (output
+exists), CF004 (no rows, fewer than columns), CF005 (not readable), CF007 (constant or collinear column: names it), CF008.
+Source: Golub and Van Loan, Matrix Computations; MADlib's linregr_train; certified against NIST StRD.
+$$;
+
+grant execute on function
+  ml._numeric_sums(jsonb, text[]),
+  ml._linregr_fits(jsonb),
+  ml._fit_failed(text, text),
+  ml._wald(float8[], float8[], float8),
+  ml._scaled(float8[], float8),
+  ml._residuals(jsonb, jsonb, text),
+  ml._breusch_pagan(jsonb, jsonb),
+  ml.linregr_train(text, text, text, text, text, boolean)
+to insights_admin, insights_worker;

@@ -1,0 +1,519 @@
+create or replace function ml._multinomial_statement(
+  design jsonb,
+  categories integer[],
+  keys text[],
+  beta float8[],
+  variables integer[]
+)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_count constant integer := cardinality(categories);
+  v_columns constant text := (select coalesce(string_agg(', d' || variable, '' order by nth), '')
+    from unnest(variables) with ordinality as list (variable, nth) where variable > 0);
+  v_all constant text := (select string_agg('eta' || c, ', ' order by c) from generate_series(1, v_count) as c);
+  -- the coefficient of variable 2 for the third category is b3002
+  v_coefficients constant integer[] := array(
+    select 1000 * c + variable
+      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth) order by c, nth
+  );
+  v_source text;
+begin
+  v_source := format('(%s) as first', ml._layer(
+    format('fit.nth, row.y%s, %s', replace(v_columns, ', ', ', row.'), (
+      select string_agg(format('%s as eta%s', (
+        select string_agg(format(case when variable = 0 then 'fit.b%1$s' else 'fit.b%1$s * row.d%2$s' end, 1000 * c + variable, variable), ' + ' order by nth)
+        from unnest(variables) with ordinality as list (variable, nth)
+      ), c), ', ' order by c)
+      from generate_series(1, v_count) as c
+    )),
+    format('(select * from (%s) as row where complete) as row %s', ml._rows(design), ml._model_of_group(design, keys, beta, v_coefficients))
+  ));
+  -- the largest is taken off before exp, so nothing overflows
+  v_source := format('(%s) as second', ml._layer(format('nth, y%s, %s, greatest(0, %s) as top', v_columns, v_all, v_all), v_source));
+  v_source := format('(%s) as third', ml._layer(
+    format('nth, y%s, %s, top, exp(greatest(-top, -200)) as e0, %s', v_columns, v_all,
+      (select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c)
+        from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as fourth', ml._layer(
+    format('nth, y%s, %s, top, e0 + %s as total, %s', v_columns, v_all,
+      (select string_agg('e' || c, ' + ' order by c) from generate_series(1, v_count) as c),
+      (select string_agg('e' || c, ', ' order by c) from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as fifth', ml._layer(
+    format('nth, y%s, case %s else 0 end - top - ln(total) as likelihood, %s', v_columns,
+      (select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c)
+        from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format('e%s / total as p%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
+    v_source
+  ));
+  v_source := format('(%s) as sixth', ml._layer(
+    format('nth, likelihood%s, %s, %s', v_columns,
+      (select string_agg(format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c), ', ' order by c)
+        from unnest(categories) with ordinality as list (category, c)),
+      (select string_agg(format(case when a = b then 'p%1$s * (1 - p%1$s) as w%1$s_%2$s' else '-p%1$s * p%2$s as w%1$s_%2$s' end, a, b), ', ' order by a, b)
+        from generate_series(1, v_count) as a, generate_series(1, v_count) as b where b >= a)),
+    v_source
+  ));
+  return format(
+    'select %s, true, count(*), array[sum(likelihood), %s, %s] from %s%s',
+    case when design -> 'groups' = '[]' then '''1''' else 'nth::text' end,
+    (select string_agg(format('sum(s%s%s)', c, case when variable = 0 then '' else ' * d' || variable end), ', ' order by c, nth)
+      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth)),
+    (select string_agg(
+        format('sum(w%s_%s%s%s)', a, b, ' * d' || nullif(i.variable, 0), ' * d' || nullif(j.variable, 0)), ', ' order by a, b, i.nth, j.nth
+      )
+      from generate_series(1, v_count) as a, generate_series(1, v_count) as b,
+        unnest(variables) with ordinality as i (variable, nth), unnest(variables) with ordinality as j (variable, nth)
+      where b >= a and j.nth >= i.nth),
+    v_source,
+    case when design -> 'groups' = '[]' then '' else ' group by nth' end
+  );
+end;
+$$;
+
+comment on function ml._multinomial_statement(jsonb, integer[], text[], float8[], integer[]) is $$
+One Newton step of multinomial logistic regression as a statement.
+By group: the log likelihood, the score, and the information by pairs of categories, upper triangles. `categories` are those
+but the reference; `beta` holds them one after another, group by group.
+$$;
+
+create or replace function ml._multinomial_fits(
+  design jsonb,
+  ref_category integer,
+  max_iter integer,
+  tolerance float8,
+  out settled jsonb,
+  out categories integer[],
+  out key text,
+  out row_count bigint,
+  out skipped bigint,
+  out log_likelihood float8,
+  out beta float8[],
+  out inverse float8[],
+  out iterations integer,
+  out converged boolean,
+  out failure text
+)
+returns setof record
+language plpgsql
+as $$
+declare
+  v_first constant record := ml._settled(design);
+  v_groups constant integer := cardinality(v_first.keys);
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+  v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
+  v_variables constant integer[] := ml._variables(v_first.settled);
+  v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
+  v_size constant integer := cardinality(v_variables);
+  v_found integer[] := '{}';
+  v_present jsonb := '{}';
+  v_categories integer[];
+  v_count integer;
+  v_all integer;
+  v_part record;
+  v_living integer[];
+  v_beta float8[];
+  v_before float8[];
+  v_likelihood float8[] := array_fill('-Infinity'::float8, array[v_groups]);
+  v_halvings integer[] := array_fill(0, array[v_groups]);
+  v_iterations integer[] := array_fill(0, array[v_groups]);
+  v_done boolean[] := array_fill(false, array[v_groups]);
+  v_good boolean[] := array_fill(false, array[v_groups]);
+  v_failure text[] := array_fill(v_first.failure, array[v_groups]);
+  v_inverse jsonb[] := array_fill(null::jsonb, array[v_groups]);
+  v_matrix float8[];
+  v_solved record;
+  v_g integer;
+  v_at integer;
+  v_base integer;
+  v_value float8;
+  v_gain float8;
+  v_farthest float8;
+  v_column integer;
+begin
+  for v_part in
+    select coalesce(part.key, '') as key, part.sums[1] as category
+    from ml._sums(
+      format('select key, true, count(*), array[y] from (%s) as row where complete group by key, y', ml._rows(v_first.settled)),
+      v_relation
+    ) as part
+    order by part.sums[1]
+  loop
+    if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, a category is a whole number',
+          left(design ->> 'y', 100),
+          v_part.category
+        ),
+        'Number the categories 0, 1, 2, …'
+      );
+    end if;
+    if not v_part.category::integer = any (v_found) then
+      v_found := v_found || v_part.category::integer;
+      if cardinality(v_found) > 100 then
+        perform common.refuse(
+          'CF008',
+          format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
+          'Join rare categories, or use a regression for numbers.'
+        );
+      end if;
+    end if;
+    v_present := v_present || jsonb_build_object(v_part.key, coalesce((v_present ->> v_part.key)::int, 0) + 1);
+  end loop;
+  if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
+    perform common.refuse(
+      'CF002',
+      format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
+      format('Its categories are %s.', array_to_string(v_found, ', '))
+    );
+  end if;
+  v_categories := array_remove(v_found, ref_category);
+  v_count := cardinality(v_categories);
+  v_all := v_size * v_count;
+  if v_all > 120 then
+    perform common.refuse('CF008', format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
+      'At most 120 can be fitted; join rare categories.');
+  end if;
+  for g in 1..v_groups loop
+    v_failure[g] := coalesce(v_failure[g], case
+      when v_first.row_counts[g] = 0 then 'no row without a null'
+      when cardinality(v_found) < 2 then 'it holds one class only, ' || v_found[1]
+      when (v_present ->> v_first.keys[g])::int < cardinality(v_found) then format('it holds %s of the %s categories', v_present ->> v_first.keys[g], cardinality(v_found))
+      when v_first.row_counts[g] < v_all then format('%s complete rows for %s coefficients', v_first.row_counts[g], v_all)
+    end);
+    v_done[g] := v_failure[g] is not null;
+  end loop;
+  v_beta := array_fill(0::float8, array[greatest(v_groups * v_all, 1)]);
+  v_before := v_beta;
+
+  for iteration in 1..max_iter loop
+    v_living := array(select g from generate_series(1, v_groups) as g where not v_done[g]);
+    exit when v_living = '{}';
+    for v_part in
+      select v_living[part.key::int] as g, part.sums
+      from ml._sums(
+        ml._multinomial_statement(
+          v_first.settled, v_categories,
+          array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
+          array(select v_beta[(g - 1) * v_all + j]
+            from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
+          v_variables
+        ),
+        v_relation
+      ) as part
+    loop
+      v_g := v_part.g;
+      v_base := (v_g - 1) * v_all;
+      v_iterations[v_g] := iteration;
+      if v_part.sums[1] < v_likelihood[v_g] - 1e-10 * abs(v_likelihood[v_g]) then
+        v_halvings[v_g] := v_halvings[v_g] + 1;
+        v_done[v_g] := v_halvings[v_g] > 30;
+        for j in 1..v_all loop
+          v_beta[v_base + j] := (v_beta[v_base + j] + v_before[v_base + j]) / 2;
+        end loop;
+        continue;
+      end if;
+      v_likelihood[v_g] := v_part.sums[1];
+      v_halvings[v_g] := 0;
+      v_matrix := array_fill(0::float8, array[v_all, v_all]);
+      v_at := 1 + v_all;
+      for a in 1..v_count loop
+        for b in a..v_count loop
+          for i in 1..v_size loop
+            for j in i..v_size loop
+              v_at := v_at + 1;
+              v_matrix[(a - 1) * v_size + i][(b - 1) * v_size + j] := v_part.sums[v_at];
+              v_matrix[(a - 1) * v_size + j][(b - 1) * v_size + i] := v_part.sums[v_at];
+              v_matrix[(b - 1) * v_size + j][(a - 1) * v_size + i] := v_part.sums[v_at];
+              v_matrix[(b - 1) * v_size + i][(a - 1) * v_size + j] := v_part.sums[v_at];
+            end loop;
+          end loop;
+        end loop;
+      end loop;
+      v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
+      if v_solved.dependent is not null then
+        v_at := v_variables[(v_solved.dependent - 1) % v_size + 1];
+        v_column := case when v_at = 0 then v_intercept else v_at end;
+        v_done[v_g] := true;
+        v_failure[v_g] := case when iteration = 1 then format('column %s is a linear combination of the columns before it', ml._label(design, v_column))
+          else ml._separation(design, v_column) end;
+        continue;
+      end if;
+      v_gain := 0;
+      v_farthest := 0;
+      for i in 1..v_all loop
+        v_value := 0;
+        for j in 1..v_all loop
+          v_value := v_value + v_solved.inverse[i][j] * v_part.sums[1 + j];
+        end loop;
+        v_before[v_base + i] := v_beta[v_base + i];
+        v_beta[v_base + i] := v_beta[v_base + i] + v_value;
+        v_gain := v_gain + v_value * v_part.sums[1 + i];
+        v_at := v_variables[(i - 1) % v_size + 1];
+        if v_at > 0 and abs(v_value) * v_spread[v_at] > v_farthest then
+          v_farthest := abs(v_value) * v_spread[v_at];
+          v_column := v_at;
+        end if;
+      end loop;
+      v_inverse[v_g] := to_jsonb(v_solved.inverse);
+      if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15) then
+        v_done[v_g] := true;
+        v_failure[v_g] := ml._separation(design, v_column);
+      elsif v_gain <= (tolerance / 100) ^ 2 then
+        v_done[v_g] := true;
+        v_good[v_g] := true;
+      end if;
+    end loop;
+  end loop;
+
+  for g in 1..v_groups loop
+    settled := v_first.settled;
+    categories := v_categories;
+    key := v_first.keys[g];
+    row_count := v_first.row_counts[g];
+    skipped := v_first.skipped[g];
+    log_likelihood := nullif(v_likelihood[g], '-Infinity');
+    iterations := v_iterations[g];
+    converged := v_good[g];
+    failure := v_failure[g];
+    beta := null;
+    inverse := null;
+    if failure is null then
+      beta := v_beta[(g - 1) * v_all + 1:g * v_all];
+      -- a matrix of any size out of json, by its text
+      inverse := translate(v_inverse[g]::text, '[]', '{}')::float8[];
+    end if;
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._multinomial_fits(jsonb, integer, integer, float8) is $$
+Fits a multinomial logistic model to each group by Newton's method, one scan an iteration for all of them.
+`beta` and `inverse` (of the information) belong to the columns as they are summed, category after category.
+$$;
+
+create or replace function ml.mlogregr_train(
+  source_table text,
+  output_table text,
+  dependent_varname text,
+  independent_varname text,
+  ref_category integer default 0,
+  optimizer_params text default null,
+  grouping_cols text default null
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+declare
+  v_output text := common.output_table(output_table, array['_summary']);
+  v_options constant jsonb := ml._options(optimizer_params, '{max_iter, max_num_iterations, optimizer, precision, tolerance}', 'optimizer_params');
+  v_max_iter constant integer := ml._number(v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000);
+  v_tolerance constant float8 := ml._number(v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1);
+  v_design jsonb;
+  v_variables integer[];
+  v_place integer[];
+  v_width integer;
+  v_intercept integer;
+  v_size integer;
+  v_count integer := 0;
+  v_covariance float8[];
+  v_full float8[];
+  v_block float8[];
+  v_coef float8[];
+  v_condition float8;
+  v_fit record;
+  v_wald record;
+  v_groups bigint := 0;
+  v_failed bigint := 0;
+  v_rows bigint := 0;
+  v_skipped bigint := 0;
+  v_failure text;
+  v_result jsonb[] := '{}';
+  v_coefs jsonb;
+begin
+  if lower(coalesce(v_options ->> 'optimizer', 'irls')) not in ('irls', 'newton') then
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
+      'Use irls (the same as newton).');
+  end if;
+  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_width := (v_design ->> 'width')::int;
+  for v_fit in select * from ml._multinomial_fits(v_design, ref_category, v_max_iter, v_tolerance) loop
+    v_groups := v_groups + 1;
+    v_rows := v_rows + v_fit.row_count;
+    v_skipped := v_skipped + v_fit.skipped;
+    v_count := cardinality(v_fit.categories);
+    if v_fit.failure is not null then
+      v_failure := coalesce(v_failure, v_fit.failure);
+      v_failed := v_failed + 1;
+      v_result := v_result || jsonb_build_object(
+        'key', v_fit.key, 'ref_category', ref_category, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure
+      );
+      continue;
+    elsif not v_fit.converged then
+      raise warning 'ml.mlogregr_train: no convergence after % iterations%', v_max_iter, case when v_fit.key <> '' then format(' in group %s', v_fit.key) else '' end
+        using hint = 'Give a larger max_iter in optimizer_params.';
+    end if;
+    v_intercept := (v_fit.settled ->> 'intercept')::int;
+    v_variables := ml._variables(v_fit.settled);
+    v_place := array(select case when variable = 0 then v_intercept else variable end
+      from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+    v_size := cardinality(v_variables);
+
+    -- to the caller's columns: T V T' for every pair of categories, T being the same for each
+    v_covariance := array_fill(0::float8, array[v_count * v_width, v_count * v_width]);
+    for a in 1..v_count loop
+      for b in 1..v_count loop
+        v_full := array_fill(0::float8, array[v_width, v_width]);
+        for i in 1..v_size loop
+          for j in 1..v_size loop
+            v_full[v_place[i]][v_place[j]] := v_fit.inverse[(a - 1) * v_size + i][(b - 1) * v_size + j];
+          end loop;
+        end loop;
+        v_block := ml._transformed(v_full, v_fit.settled);
+        for i in 1..v_width loop
+          for j in 1..v_width loop
+            -- MADlib's order: by column, then by category
+            v_covariance[(i - 1) * v_count + a][(j - 1) * v_count + b] := v_block[i][j];
+          end loop;
+        end loop;
+      end loop;
+    end loop;
+    v_condition := ml._condition_number((ml._scaled_inverse(v_covariance, 1e-15)).inverse, v_covariance) ^ 2;
+    v_coefs := '[]';
+    for a in 1..v_count loop
+      v_coef := array_fill(0::float8, array[v_width]);
+      v_block := array_fill(0::float8, array[v_width, v_width]);
+      for i in 1..v_size loop
+        v_coef[v_place[i]] := v_fit.beta[(a - 1) * v_size + i];
+      end loop;
+      v_coef := (ml._unscaled(v_coef, null, v_fit.settled, v_intercept, (v_fit.settled ->> 'intercept_value')::float8)).coef;
+      for i in 1..v_width loop
+        v_block[i][i] := v_covariance[(i - 1) * v_count + a][(i - 1) * v_count + a];
+      end loop;
+      v_wald := ml._wald(v_coef, v_block, null);
+      v_coefs := v_coefs || jsonb_build_array(v_coef);
+      v_result := v_result || jsonb_build_object(
+        'key', v_fit.key,
+        'category', v_fit.categories[a],
+        'ref_category', ref_category,
+        'coef', to_jsonb(v_coef),
+        'log_likelihood', v_fit.log_likelihood,
+        'std_err', to_jsonb(v_wald.std_err),
+        'z_stats', to_jsonb(v_wald.stats),
+        'p_values', to_jsonb(v_wald.p_values),
+        'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
+          from unnest(v_coef) with ordinality as list (value, nth)),
+        'condition_no', v_condition,
+        'num_iterations', v_fit.iterations,
+        'num_rows_processed', v_fit.row_count,
+        'num_missing_rows_skipped', v_fit.skipped,
+        'converged', v_fit.converged
+      );
+    end loop;
+  end loop;
+  if v_failed = v_groups then
+    perform ml._fit_failed(v_failure, v_design ->> 'relation');
+  end if;
+  perform ml._publish(
+    v_output, v_design,
+    'category integer, ref_category integer, coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], odds_ratios float8[], '
+      || 'condition_no float8, num_iterations integer, num_rows_processed bigint, num_missing_rows_skipped bigint, converged boolean, failure text',
+    to_jsonb(v_result),
+    jsonb_build_object(
+      'method', 'mlogregr', 'source_table', source_table, 'out_table', output_table, 'dependent_varname', dependent_varname, 'independent_varname', independent_varname,
+      'optimizer_params', format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance), 'ref_category', ref_category, 'num_categories', v_count + 1,
+      'num_rows_processed', v_rows, 'num_missing_rows_skipped', v_skipped, 'grouping_cols', grouping_cols, 'num_all_groups', v_groups, 'num_failed_groups', v_failed,
+      'variance_covariance', case when grouping_cols is null then to_jsonb(v_covariance) end, 'coef', case when grouping_cols is null then v_coefs end
+    ),
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, optimizer_params text, ref_category integer, '
+      || 'num_categories integer, num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, num_all_groups bigint, num_failed_groups bigint, '
+      || 'variance_covariance float8[], coef float8[]'
+  );
+end;
+$$;
+
+comment on function ml.mlogregr_train(text, text, text, text, integer, text, text) is $$
+@behavior -*
+Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
+`dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20),
+tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a model a group.
+Writes `output_table`, one row a category but the reference: the grouping columns, category, ref_category, coef, log_likelihood,
+std_err, z_stats, p_values, odds_ratios, condition_no, num_iterations, num_rows_processed, num_missing_rows_skipped, converged,
+failure; and `<output_table>_summary` with variance_covariance (by column, then category; without groups).
+Errors: CF001 (not whole numbers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005, CF007
+(collinear; separated), CF008 (more than 120 coefficients).
+Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
+$$;
+
+create or replace function ml._transformed(covariance float8[], design jsonb)
+returns float8[]
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_width constant integer := (design ->> 'width')::int;
+  v_intercept constant integer := (design ->> 'intercept')::int;
+  v_value constant float8 := (design ->> 'intercept_value')::float8;
+  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
+  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
+  v_half float8[] := covariance;
+  v_result float8[] := covariance;
+  v_sum float8;
+begin
+  for j in 1..v_width loop
+    for i in 1..v_width loop
+      v_half[i][j] := covariance[i][j] * v_scale[i];
+    end loop;
+    if v_intercept is not null then
+      v_sum := covariance[v_intercept][j];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * covariance[m][j];
+        end if;
+      end loop;
+      v_half[v_intercept][j] := v_sum / v_value;
+    end if;
+  end loop;
+  for i in 1..v_width loop
+    for j in 1..v_width loop
+      v_result[i][j] := v_half[i][j] * v_scale[j];
+    end loop;
+    if v_intercept is not null then
+      v_sum := v_half[i][v_intercept];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * v_half[i][m];
+        end if;
+      end loop;
+      v_result[i][v_intercept] := v_sum / v_value;
+    end if;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function ml._transformed(float8[], jsonb) is $$
+A block of covariances, not necessarily symmetric, from the centred and scaled columns to the caller's.
+$$;
+
+grant execute on function
+  ml._multinomial_statement(jsonb, integer[], text[], float8[], integer[]),
+  ml._multinomial_fits(jsonb, integer, integer, float8),
+  ml._transformed(float8[], jsonb),
+  ml.mlogregr_train(text, text, text, text, integer, text, text)
+to insights_admin, insights_worker;

@@ -1,0 +1,37 @@
+create or replace function ml.robust_variance_logregr(
+  source_table text,
+  out_table text,
+  dependent_varname text,
+  independent_varname text,
+  grouping_cols text default null,
+  max_iter integer default 20,
+  optimizer text default 'irls',
+  tolerance float8 default 0.0001,
+  verbose_mode boolean default false
+)
+returns void
+language plpgsql
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+as $$
+begin
+  if lower(optimizer) not in ('irls', 'newton') then
+    perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
+      'Use irls (the same as newton).');
+  end if;
+  perform ml._sandwich('robust_variance_logregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance);
+end;
+$$;
+
+comment on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) is $$
+@behavior -*
+Logistic regression with Huber-White standard errors, as MADlib's.
+Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and beyond MADlib's variance_covariance,
+num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
+Source: Huber, Fifth Berkeley Symposium, 1967; HC0 of R's sandwich.
+Errors: as ml.logregr_train.
+$$;
+
+grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;

@@ -1,0 +1,42 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TaskList } from "graphile-worker";
+import forgetRuns from "../../tasks/forget_runs.ts";
+import makePartitions from "../../tasks/make_partitions.ts";
+import refresh from "../../tasks/refresh.ts";
+import refreshActivity from "../../tasks/refresh_activity.ts";
+import refreshInteractions from "../../tasks/refresh_interactions.ts";
+import refreshViews from "../../tasks/refresh_views.ts";
+import train from "../../tasks/train.ts";
+import trainPredictions from "../../tasks/train_predictions.ts";
+import vacuum from "../../tasks/vacuum.ts";
+import watchModels from "../../tasks/watch_models.ts";
+import { packageRoot } from "../paths.ts";
+import { identifier } from "./define-task.ts";
+
+const tasks = {
+  forget_runs: forgetRuns,
+  make_partitions: makePartitions,
+  refresh,
+  refresh_activity: refreshActivity,
+  refresh_interactions: refreshInteractions,
+  refresh_views: refreshViews,
+  train,
+  train_predictions: trainPredictions,
+  vacuum,
+  watch_models: watchModels,
+};
+
+/**
+ * The tasks by name (`insights:refresh`, …), for an existing graphile-worker:
+ * `run({ taskList: { ...yours, ...taskList }, crontab: yours + crontab })`.
+ */
+export const taskList: TaskList = Object.fromEntries(
+  Object.entries(tasks).map(([name, task]) => [identifier(name), task]),
+);
+
+/** The same for `taskDirectory`, which may be this file. */
+export default taskList;
+
+/** When they run. */
+export const crontab: string = readFileSync(join(packageRoot, "crontab"), "utf8");
