@@ -20,7 +20,7 @@ interface Fit {
 const mlogregr = (x: string, more = "", y = "y"): Promise<Fit[]> =>
   train<Fit>(database, `ml.mlogregr_train('lab.sample', 'lab.model', '${y}', '${x}'${more})`);
 
-describe("MADlib's categories example", () => {
+describe("MADlib's documented example", () => {
   beforeAll(() => load(database, "lab.sample", "a int, b int, y int", categories));
 
   test("coefficients and likelihood", async () => {
