@@ -1,9 +1,22 @@
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
-import { forecasting, process, seasonal, squares } from "./forecasts.ts";
+import { forecasting, process, seasonal } from "./forecasts.ts";
 
 const database = await lab();
 const { arima, forecast, load, refuse } = forecasting(database);
+
+/** The sum of squares that Box and Jenkins condition on the first values. */
+const squares = (values: readonly number[], ar: readonly number[], ma: readonly number[], mean: number): number => {
+  const errors: number[] = values.map(() => 0);
+  for (let i = ar.length; i < values.length; i++) {
+    errors[i] =
+      (values[i] ?? 0) -
+      mean -
+      ar.reduce((sum, phi, k) => sum + phi * ((values[i - k - 1] ?? 0) - mean), 0) -
+      ma.reduce((sum, theta, k) => sum + theta * (errors[i - k - 1] ?? 0), 0);
+  }
+  return errors.reduce((sum, error) => sum + error ** 2, 0);
+};
 
 describe("arima_train and arima_forecast", () => {
   test("an autoregression is the regression on its own past", async () => {

@@ -114,21 +114,3 @@ export const process = (
   }
   return values.slice(100).map((value) => value + mean);
 };
-
-/** The sum of squares that Box and Jenkins condition on the first values. */
-export const squares = (
-  values: readonly number[],
-  ar: readonly number[],
-  ma: readonly number[],
-  mean: number,
-): number => {
-  const errors: number[] = values.map(() => 0);
-  for (let i = ar.length; i < values.length; i++) {
-    errors[i] =
-      (values[i] ?? 0) -
-      mean -
-      ar.reduce((sum, phi, k) => sum + phi * ((values[i - k - 1] ?? 0) - mean), 0) -
-      ma.reduce((sum, theta, k) => sum + theta * (errors[i - k - 1] ?? 0), 0);
-  }
-  return errors.reduce((sum, error) => sum + error ** 2, 0);
-};

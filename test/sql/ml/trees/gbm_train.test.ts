@@ -1,10 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
-import { boosting, mean, population, type Row, squares } from "./trees.ts";
+import { boosting, population, type Row } from "./trees.ts";
 
 const database = await lab();
 const { load, predict, train } = boosting(database);
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+const squares = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + (value - mean(values)) ** 2, 0);
 
 /** The least squared error that any single split allows: every threshold, every subset of categories, missing values on either side. */
 function bestSplit(rows: readonly Row[]): number {

@@ -1,10 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
-import { golf, growing, impurities, type Node } from "./trees.ts";
+import { golf, growing, type Node } from "./trees.ts";
 
 const database = await lab();
 const { predict, tree } = await growing(database);
+
+const impurities = {
+  gini: (shares: number[]): number => 1 - shares.reduce((sum, share) => sum + share ** 2, 0),
+  entropy: (shares: number[]): number =>
+    -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0),
+  misclassification: (shares: number[]): number => 1 - Math.max(...shares),
+};
 
 describe("tree_train", () => {
   const impurity = (rows: readonly { y: string }[], judge: (shares: number[]) => number): number => {

@@ -49,11 +49,6 @@ export const boosting = (database: TestDatabase): Boosting => ({
   },
 });
 
-export const mean = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;
-export const squares = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + (value - mean(values)) ** 2, 0);
-
 /** A larger population with a known law. */
 export function population(size: number, seed = 1): Row[] {
   let state = seed;
@@ -136,10 +131,3 @@ export async function growing(database: TestDatabase): Promise<Growing> {
     },
   };
 }
-
-export const impurities = {
-  gini: (shares: number[]): number => 1 - shares.reduce((sum, share) => sum + share ** 2, 0),
-  entropy: (shares: number[]): number =>
-    -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0),
-  misclassification: (shares: number[]): number => 1 - Math.max(...shares),
-};
