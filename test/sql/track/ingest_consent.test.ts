@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
-import { ingest, type Message, message } from "../track/messages.ts";
+import { ingest, type Message, message } from "./messages.ts";
 
 const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
