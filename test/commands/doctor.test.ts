@@ -61,9 +61,15 @@ test("a server that does not answer is given up", { timeout: 60_000 }, async () 
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const { port } = silent.address() as AddressInfo;
-  const call = insights(["migrate"], { DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/nothing` });
-  expect(await call.exitCode()).toBe(1);
-  expect(call.said()).toContain("hint: Check DATABASE_URL");
+  for (const [command, hint] of [
+    ["migrate", "hint: Check DATABASE_URL"],
+    ["doctor", `Check that a server listens at 127.0.0.1:${port}`],
+  ] as const) {
+    const url = `postgres://nobody@127.0.0.1:${port}/nothing?connect_timeout=1`;
+    const call = insights([command], { DATABASE_URL: url });
+    expect(await call.exitCode()).toBe(1);
+    expect(call.said()).toContain(hint);
+  }
   silent.close();
 });
 
