@@ -25,7 +25,7 @@ async function doctor(): Promise<{ code: number | null; findings: Record<string,
   return { code, findings: Object.fromEntries(findings.map((finding) => [finding.check, finding])) };
 }
 
-test("a database that was never migrated has one fix, and it works", { timeout: 120_000 }, async () => {
+test("a database that was never migrated has one fix, and it works", async () => {
   for (const words of [["train"], ["recommend", "ada"], ["api"], ["worker"]]) {
     const call = insights(words, { DATABASE_URL: database.url(), PORT: "0" });
     expect(await call.exitCode()).toBe(1);
@@ -51,13 +51,13 @@ test("a database that was never migrated has one fix, and it works", { timeout: 
   });
 });
 
-test("a server that is not there is a matter of DATABASE_URL", { timeout: 60_000 }, async () => {
+test("a server that is not there is a matter of DATABASE_URL", async () => {
   const call = insights(["migrate"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
   expect(await call.exitCode()).toBe(1);
   expect(call.said()).toContain("hint: Check DATABASE_URL");
 });
 
-test("a server that does not answer is given up", { timeout: 60_000 }, async () => {
+test("a server that does not answer is given up", async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const { port } = silent.address() as AddressInfo;
@@ -73,20 +73,16 @@ test("a server that does not answer is given up", { timeout: 60_000 }, async () 
   silent.close();
 });
 
-test.skipIf(!database.native)(
-  "a read-only database is named (needs native PostgreSQL)",
-  { timeout: 60_000 },
-  async () => {
-    const readOnly = await testDatabase();
-    const name = new URL(readOnly.url()).pathname.slice(1);
-    await database.query(`alter database ${name} set default_transaction_read_only = on`);
-    for (const words of [["migrate"], ["worker"], ["train"], ["doctor"]]) {
-      const call = insights(words, { DATABASE_URL: readOnly.url() });
-      expect(await call.exitCode(), words.join(" ")).toBe(1);
-      expect(call.said()).toContain("Set DATABASE_URL to the primary server");
-    }
-  },
-);
+test.skipIf(!database.native)("a read-only database is named (needs native PostgreSQL)", async () => {
+  const readOnly = await testDatabase();
+  const name = new URL(readOnly.url()).pathname.slice(1);
+  await database.query(`alter database ${name} set default_transaction_read_only = on`);
+  for (const words of [["migrate"], ["worker"], ["train"], ["doctor"]]) {
+    const call = insights(words, { DATABASE_URL: readOnly.url() });
+    expect(await call.exitCode(), words.join(" ")).toBe(1);
+    expect(call.said()).toContain("Set DATABASE_URL to the primary server");
+  }
+});
 
 test("without a database nothing is made", async () => {
   const nowhere = join(tmpdir(), `insights-nowhere-${process.pid}`);
@@ -96,7 +92,7 @@ test("without a database nothing is made", async () => {
   expect(existsSync(nowhere)).toBe(false);
 });
 
-test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_000 }, async () => {
+test("what is wrong is named: failed runs, jobs, stale models", async () => {
   await database.query(`
     insert into monitor.run (task, started_at, finished_at, outcome, error)
     values ('refresh', now() - interval '2 hours', now(), 'ok', null), ('train', now() - interval '1 hour', now(), 'failed', 'no events');
@@ -120,14 +116,14 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
   });
 });
 
-test("a database ahead of this version is not touched, but named", { timeout: 120_000 }, async () => {
+test("a database ahead of this version is not touched, but named", async () => {
   await database.query("insert into graphile_migrate.migrations (hash, filename) values ('sha1:future', '999999.sql')");
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["migrations"]).toMatchObject({ text: expect.stringContaining("999999") });
 });
 
-test("rights that differ are named with the statement that restores them", { timeout: 120_000 }, async () => {
+test("rights that differ are named with the statement that restores them", async () => {
   expect((await doctor()).findings["rights"]).toMatchObject({ status: "ok" });
   const schema = await database.value<string>(
     "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'",

@@ -43,7 +43,7 @@ describe("a server that will not do", () => {
   });
 });
 
-test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
+test("a migration that fails is told, also where the database is closed right after", async () => {
   const taken = await openPglite();
   await taken.exec("create role insights_owner; create schema ml authorization insights_owner");
   const socket = await serveLocally(taken);
@@ -80,9 +80,7 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
     return url.href;
   }
 
-  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", {
-    timeout: 120_000,
-  }, async () => {
+  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", async () => {
     await database.query(`create role ${refused} login password 'secret'`);
     await database.query(`create role ${allowed} login createrole password 'secret'`);
     // As if it had created them itself, which an earlier installation on this cluster has done.
@@ -116,14 +114,10 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
   });
 });
 
-test.skipIf(!database.native)(
-  "two migrations at the same moment are one (needs parallel sessions)",
-  { timeout: 120_000 },
-  async () => {
-    const results = await Promise.all([migrate(database.url()), migrate(database.url())]);
-    expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
-  },
-);
+test.skipIf(!database.native)("two migrations at the same moment are one (needs parallel sessions)", async () => {
+  const results = await Promise.all([migrate(database.url()), migrate(database.url())]);
+  expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
+});
 
 describe("the right to make temporary objects", () => {
   const grantees = async (db: Queries): Promise<string[]> => {
@@ -140,9 +134,7 @@ describe("the right to make temporary objects", () => {
     ...["insights_admin", "insights_analyst", "insights_owner", "insights_worker"],
   ];
 
-  test("is taken from public where nothing else lives, once, and those who train have it", {
-    timeout: 120_000,
-  }, async () => {
+  test("is taken from public where nothing else lives, once, and those who train have it", async () => {
     expect(await migrate(own.url())).toMatchObject({ temporaryRevoked: true });
     expect(await grantees(own)).toEqual(trainers);
     // A DBA who grants it again has her reasons.
@@ -153,7 +145,7 @@ describe("the right to make temporary objects", () => {
     expect(await grantees(own)).toEqual([...trainers, "public"]);
   });
 
-  test("is left to public beside an application", { timeout: 120_000 }, async () => {
+  test("is left to public beside an application", async () => {
     await shared.query("create schema shop");
     expect(await migrate(shared.url())).toMatchObject({ temporaryRevoked: false });
     expect(await grantees(shared)).toEqual([...trainers, "public"]);

@@ -165,7 +165,7 @@ async function observed(url: string, work: () => Promise<void>): Promise<void> {
   expect(looks).toBeGreaterThan(2);
 }
 
-describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", { timeout: 120_000 }, () => {
+describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", () => {
   let directory = "";
   let bouncer: Bouncer;
 
