@@ -1,8 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
-import { Options } from "../../src/simulator/options.ts";
-import { simulate } from "../../src/simulator/run.ts";
 import { testDatabase } from "../support/database.ts";
-import { refresh } from "../support/world.ts";
+import { makePopulation } from "../support/population.ts";
 
 /*
  * Session settings for the format of dates, times, intervals and numbers change no result: everything below is computed
@@ -158,17 +156,7 @@ async function computeUnder(settings: Record<string, string>): Promise<Record<st
 let expected: Record<string, unknown> = {};
 
 beforeAll(async () => {
-  const client = await database.pool.connect();
-  try {
-    await simulate(
-      client,
-      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
-    );
-  } finally {
-    client.release();
-  }
-  await refresh(database);
-  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.question set fewest_rows = 100, weeks = 4;

@@ -118,6 +118,17 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
     pool,
     url: () => url,
     ...queries(pool, (work) => work()),
+    async rejects(sql, values) {
+      const client = await pool.connect();
+      try {
+        // An error is told before its transaction has ended and released its locks: a statement of another connection could meet them.
+        const ended = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> =>
+          await attempt().finally(() => client.query(""));
+        return await queries(client, ended).rejects(sql, values);
+      } finally {
+        client.release();
+      }
+    },
     async as(role, settings, work) {
       const client = await pool.connect();
       try {

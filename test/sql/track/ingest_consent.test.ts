@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
-import { ingest, type Message, message } from "../track/messages.ts";
+import { ingest, type Message, message } from "./messages.ts";
 
 const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
@@ -132,68 +132,5 @@ describe("before anything is stored", () => {
       }
       expect(await db.value("select count(*) from privacy.consent")).toBe("0");
     });
-  });
-});
-
-describe("record_consent, allowed, current_consent", () => {
-  test("the latest decision holds, earlier ones stay", async () => {
-    await inside(async (db) => {
-      await db.query("select privacy.record_consent(7, 'advertising', true, '2026-01-01')");
-      await db.query("select privacy.record_consent(7, 'advertising', false, '2026-01-03', 'v2', '{\"form\": 1}')");
-      await db.query("select privacy.record_consent(7, 'advertising', true, '2026-01-02')");
-      expect(await db.rows("select granted, document_version from privacy.current_consent")).toEqual([
-        { granted: false, document_version: "v2" },
-      ]);
-      expect(await db.value("select privacy.allowed(7, 'advertising')")).toBe(false);
-      expect(await db.value("select count(*) from privacy.consent")).toBe("3");
-    });
-  });
-
-  test("without a decision the lawful basis answers, and an unknown purpose has none", async () => {
-    expect(
-      await database.rows("select purpose, privacy.allowed(7, purpose) as allowed from privacy.purpose order by 1"),
-    ).toEqual([
-      { purpose: "advertising", allowed: false },
-      { purpose: "analytics", allowed: true },
-      { purpose: "personalization", allowed: true },
-      { purpose: "service", allowed: true },
-    ]);
-    expect(await database.value("select privacy.allowed(7, 'spying')")).toBeNull();
-  });
-
-  test.each([
-    ["null, 'service', true", "CF001"],
-    ["0, 'service', true", "CF001"],
-    ["-1, 'service', true", "CF001"],
-    ["7, 'service', null", "CF001"],
-    ["7, 'spying', true", "CF002"],
-    ["7, null, true", "CF002"],
-    ["7, 'service', true, now() + interval '2 hours'", "CF001"],
-  ])("record_consent(%s) is %s", async (values, code) => {
-    expect(await database.rejects(`select privacy.record_consent(${values})`)).toMatchObject({ code });
-  });
-
-  test("learners decide for themselves only, also before anything else is heard of them", async () => {
-    await database.as("insights_learner", { "insights.person": "newcomer" }, async (db) => {
-      const sql = "select purpose, granted, source from track.record_my_consent('personalization', false, 'v1')";
-      expect(await db.rows(sql)).toEqual([{ purpose: "personalization", granted: false, source: "api" }]);
-      expect(await db.rows("select purpose, granted, document_version from privacy.current_consent")).toEqual([
-        { purpose: "personalization", granted: false, document_version: "v1" },
-      ]);
-      expect(await db.value("select privacy.allowed(track.current_person_id(), 'personalization')")).toBe(false);
-      expect(await db.rejects("select track.record_my_consent('spying', false)")).toMatchObject({ code: "CF002" });
-      expect(await db.rejects("select privacy.record_consent(1, 'service', true)")).toMatchObject({ code: "42501" });
-      expect(
-        await db.rejects(
-          "insert into privacy.consent (person_id, identity_id, purpose, granted) values (1, 1, 'service', true)",
-        ),
-      ).toMatchObject({ code: "42501" });
-    });
-    await database.as("insights_learner", {}, async (db) =>
-      expect(await db.rejects("select track.record_my_consent('service', true)")).toMatchObject({ code: "CF005" }),
-    );
-    await database.as("insights_visitor", {}, async (db) =>
-      expect(await db.rejects("select track.record_my_consent('service', true)")).toMatchObject({ code: "42501" }),
-    );
   });
 });

@@ -1,134 +1,13 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { Options } from "../../../src/simulator/options.ts";
-import { simulate } from "../../../src/simulator/run.ts";
 import { testDatabase } from "../../support/database.ts";
+import { makePopulation } from "../../support/population.ts";
 import { refresh } from "../../support/world.ts";
+import { makeKnownCourse } from "./known-course.ts";
 
 const database = await testDatabase();
 
-interface Features {
-  person: string;
-  [name: string]: unknown;
-}
-
-const featuresAt = (moment: string, course: string): Promise<Features[]> =>
-  database.rows<Features>(
-    `select identity.external_id as person, feature.*
-     from analytics._learner_features(array[$1::timestamptz], (select array_agg(item_id) from track.item where external_id = $2)) as feature
-     join track.identity using (person_id)
-     where identity.kind = 'user'
-     order by 1`,
-    [moment, course],
-  );
-
-describe("what is known of a learner as of a time", () => {
-  const message = (person: string, at: string, event: string, item: string): object => ({
-    type: "track",
-    messageId: `${person} ${at}`,
-    userId: person,
-    event,
-    timestamp: `2025-03-${at}Z`,
-    properties: { item },
-  });
-
-  beforeAll(async () => {
-    await database.query(`
-      create schema lab;
-      create table lab.item (external_id text, kind text, parent text, due_at timestamptz, available_until timestamptz);
-      insert into lab.item values
-        ('known', 'course', null, null, '2025-04-01 00:00Z'), ('module', 'module', 'known', null, null),
-        ('essay', 'task', 'module', '2025-03-10 18:00Z', null), ('exam', 'task', 'module', '2025-03-20 18:00Z', null),
-        ('page', 'page', 'module', null, null), ('other', 'course', null, null, null);
-      create table lab.enrolment (person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz);
-      insert into lab.enrolment values
-        ('ann', 'known', '2025-03-01 00:00Z', 'active', null), ('bob', 'known', '2025-03-02 00:00Z', 'active', null),
-        ('cat', 'known', '2025-03-01 00:00Z', 'active', null), ('dan', 'known', '2025-03-01 00:00Z', 'completed', '2025-03-04 12:00Z'),
-        ('eve', 'known', '2025-03-15 00:00Z', 'active', null)`);
-    await database.query("select track.sync_items('lab.item')");
-    await database.query("select track.sync_enrolments('lab.enrolment')");
-    await database.query("select track.ingest($1)", [
-      JSON.stringify([
-        message("ann", "03 10:00", "Page Viewed", "page"),
-        message("ann", "05 10:00", "Task Submitted", "essay"),
-        message("ann", "12 09:00", "Page Viewed", "page"),
-        message("ann", "14 20:00", "Page Viewed", "other"),
-        message("ann", "15 00:00", "Task Submitted", "exam"),
-        message("bob", "16 00:00", "Page Viewed", "page"),
-        message("cat", "04 10:00", "Page Viewed", "page"),
-        message("dan", "03 10:00", "Page Viewed", "page"),
-      ]),
-    ]);
-    await database.query(
-      "select privacy.record_consent(track.find_person('cat'), 'analytics', false, '2025-03-02 00:00Z', 'api', null)",
-    );
-    await refresh(database);
-  });
-
-  test("is what a calendar says, of those who take the course then and do not object", async () => {
-    const [ann, bob, ...others] = await featuresAt("2025-03-15 00:00Z", "known");
-    expect(others).toEqual([]);
-    expect(ann).toMatchObject({
-      person: "ann",
-      days_enrolled: 14,
-      days_idle: 3,
-      active_days: 3,
-      active_days_week_1: 1,
-      active_days_week_2: 2,
-      active_days_week_3: 0,
-      events: 3,
-      events_week_1: 1,
-      events_week_2: 2,
-      mean_gap: 4.5,
-      gap_deviation: 2.5,
-      longest_gap: 7,
-      share_of_items: 2 / 3,
-      share_of_tasks: 1 / 2,
-      tasks_overdue: 0,
-      mean_days_late: -5,
-      active_days_anywhere_week_1: 2,
-      course_active_share: 1 / 2,
-      days_to_end: 17,
-      known_at: new Date("2025-03-13T00:00Z"),
-    });
-    expect(bob).toMatchObject({
-      person: "bob",
-      days_enrolled: 13,
-      days_idle: 13,
-      active_days: 0,
-      events: 0,
-      mean_gap: null,
-      share_of_items: 0,
-      tasks_overdue: 1,
-      mean_days_late: null,
-      known_at: new Date("2025-03-02T00:00Z"),
-    });
-  });
-
-  test("counts the hours since midnight, and not what comes later that day", async () => {
-    const before = (await featuresAt("2025-03-12 09:00Z", "known")).find(({ person }) => person === "ann");
-    expect(before).toMatchObject({ days_idle: 7, active_days: 2, known_at: new Date("2025-03-06T00:00Z") });
-    const after = (await featuresAt("2025-03-12 09:00:01Z", "known")).find(({ person }) => person === "ann");
-    expect(after).toMatchObject({ days_idle: 0, active_days: 3, known_at: new Date("2025-03-12T09:00Z") });
-    // Who had not completed it yet, took it.
-    expect((await featuresAt("2025-03-04 00:00Z", "known")).map(({ person }) => person)).toEqual(["ann", "bob", "dan"]);
-  });
-
-  test("what became of them", async () => {
-    const outcomes = (question: string, horizon: string): Promise<{ person: string; outcome: number }[]> =>
-      database.rows(
-        `select external_id as person, outcome
-         from analytics._learner_outcomes($1, array['2025-03-04 00:00Z'::timestamptz], $2::interval)
-         join track.identity using (person_id)
-         where kind = 'user' order by 1`,
-        [question, horizon],
-      );
-    const of = async (question: string, horizon: string): Promise<Record<string, number>> =>
-      Object.fromEntries((await outcomes(question, horizon)).map(({ person, outcome }) => [person, outcome]));
-    expect(await of("dropout", "7 days")).toEqual({ ann: 0, bob: 1, cat: 0, dan: 0 });
-    expect(await of("dropout", "14 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 0 });
-    expect(await of("completion", "7 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 1 });
-    expect(await of("activity", "14 days")).toEqual({ ann: 3, bob: 1, cat: 1, dan: 0 });
-  });
+describe("before anything is trained", () => {
+  beforeAll(() => makeKnownCourse(database));
 
   test("nothing is predicted before anything is trained, and too little is said to be too little", async () => {
     expect(await database.rejects("select analytics.dropout_risk('known')")).toMatchObject({ code: "CF006" });
@@ -144,16 +23,7 @@ describe("a simulated population, whose truth is known", () => {
 
   beforeAll(async () => {
     await database.query("drop schema lab cascade");
-    const client = await database.pool.connect();
-    try {
-      await simulate(
-        client,
-        Options.parse({ learners: 130, courses: 5, weeks: 9, seed: 5, until: new Date("2025-06-02") }),
-      );
-    } finally {
-      client.release();
-    }
-    await refresh(database);
+    await makePopulation(database, { learners: 130, courses: 5, weeks: 9 });
     await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
     // Beside the little course above, of which too much time has passed.
     await database.query("analyze");
@@ -177,41 +47,6 @@ describe("a simulated population, whose truth is known", () => {
     expect(await database.value("select data_watermark <= '2025-06-02' from ml._version('analytics.dropout')")).toBe(
       true,
     );
-  }, 180_000);
-
-  test("a training by steps, each in a transaction of its own, gives the models of the whole one", async () => {
-    // Both begin with nothing: the versions of the test before stay, and are judged as well.
-    const models = (): Promise<unknown[]> =>
-      database.rows(
-        `select project.name, model.algorithm, model.coefficients, model.metrics, model.row_count, model.data_watermark
-         from ml.model join ml.project using (project_id)
-         where model.model_id > $1 and project.name <> 'analytics.completion'
-         order by project.name, model.algorithm`,
-        [newest],
-      );
-    let newest = await database.value<string>("select coalesce(max(model_id), 0) from ml.model");
-    await database.query("select analytics.train_predictions(null, 7)");
-    const whole = await models();
-    expect(whole.length).toBeGreaterThanOrEqual(4);
-
-    newest = await database.value<string>("select max(model_id) from ml.model");
-    const step = (seed: number): Promise<{ step: string; finished: boolean }[]> =>
-      database.rows("select step, finished from analytics.train_predictions_step($1)", [seed]);
-    // One of another seed is given up, and one that fails in the middle of a step goes on with that step.
-    await step(1);
-    const steps = await step(7);
-    const looked = await database.value("select count(*) from analytics.look");
-    expect(
-      await database.rejects(
-        "select analytics.train_predictions_step(7), 1 / (select count(*) - count(*) from track.item)",
-      ),
-    ).toMatchObject({ code: "22012" });
-    expect(await database.value("select count(*) from analytics.look")).toBe(looked);
-    while (steps.at(-1)?.finished === false) steps.push(...(await step(7)));
-    expect(steps.filter(({ step }) => step.startsWith("looked")).length).toBeGreaterThanOrEqual(3);
-    expect(await models()).toEqual(whole);
-    expect(await database.value("select count(*) from analytics.look")).toBe("0");
-    expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
   }, 180_000);
 
   test("looks at the learners of each course alone are those at all of them", async () => {
@@ -334,18 +169,12 @@ describe("a simulated population, whose truth is known", () => {
     expect(statistics).toEqual(["calibration", "metric", "population_stability_index"]);
   });
 
-  test.each([
-    ["an unknown course", "select analytics.dropout_risk('knowm')", "CF002"],
-    ["a module", "select analytics.dropout_risk('module')", "CF002"],
-    ["no time", "select analytics.dropout_risk('known', null)", "CF001"],
-    ["the end of time", "select analytics.dropout_risk('known', 'infinity')", "CF001"],
-    ["nobody at the top", "select analytics.dropout_risk('known', now(), 0)", "CF001"],
-    ["a question that is none", "select analytics.course_outlook('luck')", "CF002"],
-    ["a training of none", "select analytics.train_predictions('luck')", "CF002"],
-    ["another prediction, not trained", "select analytics.completion_probability('known')", "CF006"],
-  ])("%s", async (_, sql, code) => {
-    expect(await database.rejects(sql)).toMatchObject({ code });
-  });
+  test.each([["a training of none", "select analytics.train_predictions('luck')", "CF002"]])(
+    "%s",
+    async (_, sql, code) => {
+      expect(await database.rejects(sql)).toMatchObject({ code });
+    },
+  );
 
   test("nothing that happens later changes what is known as of a time", async () => {
     // A midnight, and later a time in the middle of a day: the past is taken away from its end.
