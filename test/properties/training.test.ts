@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Queries, testDatabase } from "../../support/database.ts";
-import * as algebra from "../../support/matrix.ts";
-import { ingest as ingestSteps, twoTastes } from "../../support/recommend.ts";
-import { ingest, refresh } from "./messages.ts";
+import { ingest, refresh } from "../sql/track/messages.ts";
+import { type Queries, testDatabase } from "../support/database.ts";
+import * as algebra from "../support/matrix.ts";
+import { ingest as ingestSteps, twoTastes } from "../support/recommend.ts";
 
 /* A training sees what came in a moment ago: it refreshes what it learns from first. */
 const database = await testDatabase();
