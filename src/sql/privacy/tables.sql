@@ -70,6 +70,7 @@ create table privacy.listener (
 );
 
 comment on table privacy.listener is $$
+@behavior -*
 Functions that are called in the transaction in which decisions are recorded, moved or get another default. Every room registers its own.
 Each takes `people bigint[]`: whose decisions changed, null for all people. `insights doctor` checks that they exist.
 $$;

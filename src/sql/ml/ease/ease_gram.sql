@@ -122,6 +122,7 @@ end;
 $$;
 
 comment on function ml.ease_gram(text, text, text, text) is $$
+@behavior -*
 The sums that EASE is trained from: XᵀX of a table of interactions, and the items that its rows and columns are.
 The part of a training that reads the table. Several ridges are tried on one reading: `ml.ease_inverse(gram, lambda)`,
 then `ml.ease_weights`.
