@@ -143,12 +143,7 @@ function report(label: string, times: readonly number[]): void {
 async function main(requests: number, kind: string): Promise<void> {
   const { client, url, embedded, name, close } = await benchDatabase();
   await simulate(client, Options.parse({ learners: 100, until: midnight(new Date()) }));
-  for (const call of ["track.refresh_sessions()", "analytics.refresh_activity()", "recommend.refresh_interactions()"]) {
-    for (let people = 1; people > 0; ) {
-      const { rows } = await client.query<Record<string, string>>(`select * from ${call}`);
-      people = Number(Object.values(rows[0] ?? {})[0] ?? 0);
-    }
-  }
+  while (((await client.query("select from track.refresh()")).rowCount ?? 0) > 0);
   await client.query("select analytics.refresh_views()");
   await client.query("select from recommend.train()");
   await client.query("vacuum analyze");

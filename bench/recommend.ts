@@ -53,12 +53,12 @@ await step("track.ingest, batches of 1,000", async () => {
     if (rows[0].accepted !== batch.length) throw new Error(JSON.stringify(rows[0].errors));
   }
 });
-const workOff = async (call: string): Promise<void> => {
-  while ((await client.query(`select people::int from ${call}`)).rows[0].people > 0);
+const refresh = async (name: string): Promise<void> => {
+  while (((await client.query("select from track.refresh(2000, $1)", [name])).rowCount ?? 0) > 0);
 };
-await step("track.refresh_sessions", () => workOff("track.refresh_sessions()"));
-await step("recommend.refresh_interactions", () => workOff("recommend.refresh_interactions() as people"));
-await step("analytics.refresh_activity", () => workOff("analytics.refresh_activity() as people"));
+await step("track.refresh, track.session", () => refresh("track.session"));
+await step("track.refresh, analytics.activity", () => refresh("analytics.activity"));
+await step("track.refresh, recommend.interaction", () => refresh("recommend.interaction"));
 await client.query("select analytics.refresh_views()");
 await client.query("vacuum analyze");
 const training = await step("recommend.train, three ridges measured", async () => {
@@ -129,8 +129,7 @@ await latencies("recommend.for_person, with an event not yet refreshed", people,
 
 const config = { ...readConfig(), port: 0, jwtSecret: randomBytes(32).toString("hex") };
 const api = await startApi(config, { url, embedded, pooler: embedded, own: false, close: async () => {} });
-await workOff("track.refresh_sessions()");
-await workOff("recommend.refresh_interactions() as people");
+await client.query("select from track.refresh()");
 const options = await authenticationOptions(config);
 const tokens = new Map<string, string>();
 for (const person of people)

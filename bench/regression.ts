@@ -9,7 +9,7 @@
  */
 import { cpus } from "node:os";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { invert } from "../test/sql/ml/regression.ts";
+import { inverse } from "../test/support/matrix.ts";
 import { benchDatabase } from "./database.ts";
 
 const database = await benchDatabase();
@@ -69,7 +69,7 @@ async function duckLinear(): Promise<number[]> {
   const all = ["one", ...names, "y"];
   const gram = symmetric(await numbers(`select ${triangle(all)} from (select 1 as one, * from sample)`), 12);
   return times(
-    invert(gram.slice(0, 11).map((row) => row.slice(0, 11))),
+    inverse(gram.slice(0, 11).map((row) => row.slice(0, 11))),
     gram.slice(0, 11).map((row) => row[11] ?? 0),
   );
 }
@@ -86,7 +86,7 @@ async function duckLogistic(iterations: number): Promise<number[]> {
        from (select *, mu * (1 - mu) as weight, case when y > 0 then 1 else 0 end - mu as score
          from (select *, 1 / (1 + exp(-(${eta}))) as mu from (select 1 as one, * from sample)))`,
     );
-    const step = times(invert(symmetric(sums.slice(12), 11)), sums.slice(0, 11));
+    const step = times(inverse(symmetric(sums.slice(12), 11)), sums.slice(0, 11));
     beta = beta.map((value, j) => value + (step[j] ?? 0));
   }
   return beta;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { defineTask } from "../src/worker/define-task.ts";
+import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
   /** Kind of items; default: all kinds that need training. */
@@ -22,6 +23,8 @@ export default defineTask<Payload>({
     return found?.any === true;
   },
   async run({ kind, share }, tools) {
+    // In short statements; the training itself refreshes what is still queued in its own transaction.
+    await refreshAll(tools.call, { stopping: () => tools.stopping });
     const kinds =
       kind === undefined
         ? (await tools.call<{ kind: string }>("select kind from recommend.due_trainings($1) as kind", [share])).map(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { defineTask } from "../src/worker/define-task.ts";
+import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
   /** `dropout`, `completion` or `activity`; default: all questions with enough data. */
@@ -20,6 +21,8 @@ export default defineTask<z.output<typeof payload>>({
     return found?.any === true;
   },
   async run({ question }, tools) {
+    // In short statements; the training itself refreshes what is still queued in its own transaction.
+    await refreshAll(tools.call, { stopping: () => tools.stopping });
     const columns = "project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count";
     const trained: Trained[] = [];
     if (question !== undefined) {

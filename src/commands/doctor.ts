@@ -289,6 +289,43 @@ const checks: Record<string, Check> = {
         };
   },
 
+  async refresh(context) {
+    if (!(await exists(context, "track.consumer")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      context,
+      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('privacy.listener', 'select') as readable`,
+    );
+    if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
+    // By the catalogue: the login may not have the right to use each schema.
+    const { count, missing } = await one<{ count: number; missing: string | null }>(
+      context,
+      `with named as (
+         select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
+         union all
+         select function_name || '(bigint[])' from privacy.listener
+       ),
+       existing as (
+         select format('%s.%s(%s)', namespace.nspname, procedure.proname,
+           array_to_string(procedure.proargtypes::oid[]::regtype[], ', ')) as name
+         from pg_catalog.pg_proc as procedure
+         join pg_catalog.pg_namespace as namespace on namespace.oid = procedure.pronamespace
+         where namespace.nspname || '.' || procedure.proname in (select split_part(named.name, '(', 1) from named)
+       )
+       select count(*)::int as count,
+         string_agg(named.name, ', ' order by named.name) filter (where existing.name is null) as missing
+       from named
+       left join existing using (name)`,
+    );
+    return missing === null
+      ? ok(`all ${count} functions that it calls exist`)
+      : {
+          status: "failure",
+          text: `missing: ${missing}`,
+          fix: "Run: insights migrate; or correct the row of track.consumer or privacy.listener that names it",
+        };
+  },
+
   async models(context) {
     if (!(await exists(context, "ml.deployment")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };

@@ -13,7 +13,7 @@ import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
 import { startWorker } from "../worker/worker.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
 import { exitInTime } from "./shutdown.ts";
 
 /** The resources that were opened, to be released in reverse order. */
@@ -69,10 +69,7 @@ async function fill(pool: pg.Pool): Promise<void> {
   } finally {
     client.release();
   }
-  const people = (count: number): string => `${count} people`;
-  await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people);
-  await step("Aggregating activity", (bar) => workOff(pool, refreshes.activity, bar), people);
-  await step("Computing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people);
+  await refresh(pool, process.stdout);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
 }
 

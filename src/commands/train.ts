@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { Command } from "commander";
 import { step } from "../terminal.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
 import { withSession } from "./session.ts";
 
 interface Training {
@@ -36,9 +36,7 @@ export default new Command()
     await withSession("train", async ({ pool }) => {
       const out = options.json ? process.stderr : process.stdout;
       // Events that arrived since the last refresh count too, whether or not a worker runs.
-      const people = (count: number): string => `${count} people`;
-      await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people, out);
-      await step("Computing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people, out);
+      await refresh(pool, out);
       const training = await step(
         `Training recommend.${kind}`,
         async () => {

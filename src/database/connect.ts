@@ -72,16 +72,19 @@ export function createPool(database: Pick<Database, "url">, max: number): pg.Poo
   return pool;
 }
 
-const connectTimeout = 15_000;
+/** Milliseconds that connecting may take: 15 seconds, or libpq's parameter `connect_timeout` of the URL (in seconds, 0 for no limit). */
+function connectTimeout(url: string): number {
+  const seconds = /[?&]connect_timeout=(\d{1,6})(&|$)/.exec(url)?.[1] ?? "15";
+  return Number(seconds) * 1000;
+}
 
 /** One connection for the duration of `work`. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "canvas-flow-insights",
-    // A firewall that drops packets does not answer, and the driver would wait for minutes. The embedded database may
-    // be busy.
-    ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout }),
+    // A firewall that drops packets answers nothing; the driver would wait for minutes. The embedded database may be busy.
+    ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout(url) }),
   });
   client.on("error", () => {});
   try {

@@ -9,8 +9,6 @@ export interface Tools {
   call<T extends object>(sql: string, values?: readonly unknown[]): Promise<T[]>;
   /** A connection outside of any transaction, for statements that cannot run in one. */
   withClient<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
-  /** Queues another task, unless it is queued already. */
-  next(task: string): Promise<void>;
   /** Whether the worker is about to stop: committed work stays, the rest is left to the next run. */
   readonly stopping: boolean;
 }
@@ -58,9 +56,6 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
       call: (sql, values) =>
         asWorker(helpers.withPgClient, async (client) => (await client.query(sql, values && [...values])).rows),
       withClient: (work) => helpers.withPgClient(work),
-      next: async (task) => {
-        await helpers.addJob(identifier(task), {}, { jobKey: identifier(task), maxAttempts: 3 });
-      },
       get stopping() {
         return helpers.abortSignal.aborted;
       },
@@ -91,25 +86,6 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
       throw error;
     }
   };
-}
-
-/** People that one statement works off: the embedded database has one session, for which everybody else waits. */
-const portion = { native: 2000, embedded: 50 };
-
-/** Calls a function that works off some people at a time, until nobody is left or the worker stops. */
-export async function workOff(
-  tools: Tools,
-  call: (mostPeople: number) => string,
-  mostPeople?: number,
-): Promise<{ people: number; calls: number; left: boolean }> {
-  const [server] = await tools.call<{ embedded: boolean }>("select version() like '%wasm%' as embedded");
-  const statement = `select people::int from ${call(mostPeople ?? portion[server?.embedded === true ? "embedded" : "native"])}`;
-  for (let people = 0, calls = 0; ; calls++) {
-    const [row] = await tools.call<{ people: number }>(statement);
-    const count = row?.people ?? 0;
-    people += count;
-    if (count === 0 || tools.stopping) return { people, calls, left: count > 0 };
-  }
 }
 
 export const emptyPayload = z.object({});

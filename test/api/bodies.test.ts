@@ -25,7 +25,9 @@ async function reading(bytes: number) {
     release = resolve;
   });
   let complete = 0;
+  let bytesRead = (): number => 0;
   listener.serve(async (request, response) => {
+    bytesRead = () => request.socket.bytesRead;
     const role = request.headers["x-role"];
     const who = role === "worker" ? worker : role === "learner" ? learner : visitor;
     try {
@@ -43,7 +45,7 @@ async function reading(bytes: number) {
   });
   const send = (size: number, role = "visitor", path = "/"): Promise<Response> =>
     fetch(`${listener.url}${path}`, { method: "POST", body: "x".repeat(size), headers: { "x-role": role } });
-  return { send, release, port: listener.port, complete: () => complete };
+  return { send, release, port: listener.port, complete: () => complete, bytesRead: () => bytesRead() };
 }
 
 async function raw(port: number, text: string): Promise<Socket & { answer: () => string }> {
@@ -106,13 +108,14 @@ describe("all bodies together", () => {
   });
 
   test("have a limit: visitors an eighth of it, and unfinished bodies are aborted first", async () => {
-    const { port, send, release, complete } = await reading(16_000);
-    const slow = await raw(port, `${head("Content-Length: 1000")}${"x".repeat(900)}`);
-    await wait(50);
-    // 2,000 bytes are the visitors' limit; a chunk counts 200 bytes in addition.
+    const { port, send, release, complete, bytesRead } = await reading(16_000);
+    const most = `${head("Content-Length: 1000")}${"x".repeat(900)}`;
+    const slow = await raw(port, most);
+    await expect.poll(bytesRead, { timeout: 60_000 }).toBe(most.length);
+    // 2,000 bytes are the visitors'; a piece counts for 200 more.
     const held = send(900, "visitor", "/held");
-    await expect.poll(slow.answer).toMatch(/^HTTP\/1.1 503 /);
-    await expect.poll(complete).toBe(1);
+    await expect.poll(slow.answer, { timeout: 60_000 }).toMatch(/^HTTP\/1.1 503 /);
+    await expect.poll(complete, { timeout: 60_000 }).toBe(1);
     expect((await send(950)).status).toBe(503);
     expect((await send(1500, "learner")).status).toBe(200);
     release();
@@ -127,7 +130,7 @@ describe("all bodies together", () => {
       socket.write("1\r\nx\r\n");
       await wait(2);
     }
-    await expect.poll(socket.answer).toMatch(/^HTTP\/1.1 503 /);
+    await expect.poll(socket.answer, { timeout: 60_000 }).toMatch(/^HTTP\/1.1 503 /);
   });
 });
 

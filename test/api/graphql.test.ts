@@ -350,14 +350,13 @@ describe("limits", () => {
     const aliases = Array.from({ length: limits.fields + 1 }, (_, number) => `a${number}: __typename`).join(" ");
     expect((await ask("visitor", `{ ${aliases} }`)).errors).toMatchObject([{ extensions: { code: "CF008" } }]);
     const bomb = Array.from(
-      { length: 20 },
+      { length: 60 },
       (_, level) => `fragment f${level} on Query { ...f${level + 1} query { ...f${level + 1} } }`,
     ).join(" ");
-    const started = performance.now();
-    const { status, errors } = await ask("visitor", `{ ...f0 } ${bomb} fragment f20 on Query { __typename }`);
+    // Spread out it would never end: 2 to the power of 60 fields.
+    const { status, errors } = await ask("visitor", `{ ...f0 } ${bomb} fragment f60 on Query { __typename }`);
     expect(status).toBe(400);
-    expect(errors.length).toBeGreaterThan(0);
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(errors[0]).toMatchObject({ extensions: { code: "CF008" } });
   });
 
   test("of the values of a request, before they are read", async () => {

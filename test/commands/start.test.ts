@@ -84,9 +84,7 @@ describe.skipIf(inject("server").kind === "native")(
       expect(analysis.data.analyticsPopularItems.nodes).toHaveLength(5);
     });
 
-    test("a second one is refused, and other commands use the first one's database", {
-      timeout: 120_000,
-    }, async () => {
+    test("a second one is refused, and other commands use the first one's database", async () => {
       const second = insights(["start"]);
       expect(await second.exitCode()).toBe(1);
       expect(second.output()).toContain(`is in use by "insights start" (process ${first.child.pid})`);
@@ -98,9 +96,7 @@ describe.skipIf(inject("server").kind === "native")(
       expect(await doctor.exitCode()).toBe(0);
     });
 
-    test("after kill -9 the next start continues with the same data, and a signal ends it cleanly", {
-      timeout: 120_000,
-    }, async () => {
+    test("after kill -9 the next start continues with the same data, and a signal ends it cleanly", async () => {
       first.child.kill("SIGKILL");
       await first.exitCode();
       const next = insights(["start"]);
@@ -114,7 +110,7 @@ describe.skipIf(inject("server").kind === "native")(
   },
 );
 
-test("on a user's own server nothing is simulated and no links are printed", { timeout: 120_000 }, async () => {
+test("on a user's own server nothing is simulated and no links are printed", async () => {
   const database = await testDatabase({ empty: true });
   const environment = {
     DATABASE_URL: database.url(),
@@ -137,33 +133,29 @@ test("on a user's own server nothing is simulated and no links are printed", { t
   expect(await start.exitCode()).toBe(0);
 });
 
-test.each(["start", "api"])(
-  "a port that is taken is reported by %s before any other work",
-  { timeout: 60_000 },
-  async (name) => {
-    const database = await testDatabase({ empty: true });
-    const taken = createServer().listen(0, "127.0.0.1");
-    await once(taken, "listening");
-    const { port } = taken.address() as AddressInfo;
-    const empty = await mkdtemp(join(tmpdir(), "insights-taken-"));
-    try {
-      const onServer = insights([name], { DATABASE_URL: database.url(), PORT: String(port) });
-      expect(await onServer.exitCode()).toBe(1);
-      expect(onServer.output()).toMatch(/^error: port \d+ of 127.0.0.1 is taken\nhint: /);
-      expect(await database.value("select count(*)::int from pg_namespace where nspname = 'track'")).toBe(0);
-      const embedded = insights([name], { INSIGHTS_DATA_DIR: join(empty, "data"), PORT: String(port) });
-      expect(await embedded.exitCode()).toBe(1);
-      expect(embedded.output()).toMatch(/is taken/);
-      expect(await readdir(empty)).toEqual([]);
-    } finally {
-      taken.close();
-      await rm(empty, { recursive: true });
-    }
-  },
-);
+test.each(["start", "api"])("a port that is taken is told by %s before anything is done", async (name) => {
+  const database = await testDatabase({ empty: true });
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  const empty = await mkdtemp(join(tmpdir(), "insights-taken-"));
+  try {
+    const onServer = insights([name], { DATABASE_URL: database.url(), PORT: String(port) });
+    expect(await onServer.exitCode()).toBe(1);
+    expect(onServer.output()).toMatch(/^error: port \d+ of 127.0.0.1 is taken\nhint: /);
+    expect(await database.value("select count(*)::int from pg_namespace where nspname = 'track'")).toBe(0);
+    const embedded = insights([name], { INSIGHTS_DATA_DIR: join(empty, "data"), PORT: String(port) });
+    expect(await embedded.exitCode()).toBe(1);
+    expect(embedded.output()).toMatch(/is taken/);
+    expect(await readdir(empty)).toEqual([]);
+  } finally {
+    taken.close();
+    await rm(empty, { recursive: true });
+  }
+});
 
 describe("the command line", () => {
-  test("every command has a --help", { timeout: 120_000 }, async () => {
+  test("every command has a --help", async () => {
     const help = insights(["--help"]);
     expect(await help.exitCode()).toBe(0);
     const commands = [...help.output().matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name = ""]) => name);
@@ -188,7 +180,7 @@ describe("the command line", () => {
     }
   });
 
-  test("an unknown option or command is a usage error, an invalid setting an error", { timeout: 60_000 }, async () => {
+  test("an unknown option or command is a usage error, an invalid setting an error", async () => {
     expect(await insights(["sql", "--nope"]).exitCode()).toBe(2);
     expect(await insights(["nope"]).exitCode()).toBe(2);
     const wrong = insights(["doctor"], { PORT: "many" });

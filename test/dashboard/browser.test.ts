@@ -95,7 +95,7 @@ async function openBrowser(program: string): Promise<{ page: Page; close: () => 
   };
 }
 
-describe.skipIf(chromium === undefined)("in a browser (needs chromium)", { timeout: 60_000 }, async () => {
+describe.skipIf(chromium === undefined)("in a browser (needs chromium)", async () => {
   const database = await testDatabase();
   await makeWorld(database);
   const { url, token } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });

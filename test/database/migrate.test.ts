@@ -43,9 +43,7 @@ describe("an unsuitable server", () => {
   });
 });
 
-test("a migration that fails is reported, also if the database is closed right after", {
-  timeout: 60_000,
-}, async () => {
+test("a migration that fails is reported, also if the database is closed right after", async () => {
   const taken = await openPglite();
   await taken.exec("create role insights_owner; create schema ml authorization insights_owner");
   const socket = await serveLocally(taken);
@@ -82,9 +80,7 @@ describe.skipIf(!database.native)("logins that are not superusers (need a real s
     return url.href;
   }
 
-  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", {
-    timeout: 120_000,
-  }, async () => {
+  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", async () => {
     await database.query(`create role ${refused} login password 'secret'`);
     await database.query(`create role ${allowed} login createrole password 'secret'`);
     // As if it had created them itself, as an earlier installation on this cluster has done.
@@ -120,7 +116,6 @@ describe.skipIf(!database.native)("logins that are not superusers (need a real s
 
 test.skipIf(!database.native)(
   "two concurrent migrations have the effect of one (needs parallel sessions)",
-  { timeout: 120_000 },
   async () => {
     const results = await Promise.all([migrate(database.url()), migrate(database.url())]);
     expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
@@ -142,9 +137,7 @@ describe("the privilege to create temporary objects", () => {
     ...["insights_admin", "insights_analyst", "insights_owner", "insights_worker"],
   ];
 
-  test("is revoked from public in a database without other applications, once, and roles that train have it", {
-    timeout: 120_000,
-  }, async () => {
+  test("is revoked from public in a database without other applications, once, and roles that train have it", async () => {
     expect(await migrate(own.url())).toMatchObject({ temporaryRevoked: true });
     expect(await grantees(own)).toEqual(trainers);
     // A DBA who grants it again has a reason.
@@ -155,7 +148,7 @@ describe("the privilege to create temporary objects", () => {
     expect(await grantees(own)).toEqual([...trainers, "public"]);
   });
 
-  test("is left to public in the database of an application", { timeout: 120_000 }, async () => {
+  test("is left to public in the database of an application", async () => {
     await shared.query("create schema shop");
     expect(await migrate(shared.url())).toMatchObject({ temporaryRevoked: false });
     expect(await grantees(shared)).toEqual([...trainers, "public"]);

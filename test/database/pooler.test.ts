@@ -88,7 +88,7 @@ ${major > 1 || minor >= 21 ? "max_prepared_statements = 0" : ""}
       await withClient(through(signedInAs(logins.owner)), (client) => client.query("select"));
       return { child, through };
     } catch (error) {
-      if (attempt > 100 || child.exitCode !== null) throw error;
+      if (attempt > 1000 || child.exitCode !== null) throw error;
       await wait(50);
     }
   }
@@ -165,7 +165,7 @@ async function observed(url: string, work: () => Promise<void>): Promise<void> {
   expect(checks).toBeGreaterThan(2);
 }
 
-describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", { timeout: 120_000 }, () => {
+describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", () => {
   let directory = "";
   let bouncer: Bouncer;
 

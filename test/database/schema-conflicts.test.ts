@@ -28,7 +28,7 @@ const state = (database: TestDatabase): Promise<unknown> =>
       'rights', (select datacl::text from pg_database where datname = current_database())
     )`);
 
-describe("schemas of the same name", { timeout: 60_000 }, async () => {
+describe("schemas of the same name", async () => {
   const database = await testDatabase({ empty: true });
   const owner = await database.value<string>("select current_user");
 
@@ -59,9 +59,7 @@ describe("schemas of the same name", { timeout: 60_000 }, async () => {
   });
 });
 
-test("an application's own queue is not changed, whatever its owner and version", {
-  timeout: 120_000,
-}, async () => {
+test("an application's own queue is not changed, whatever its owner and version", async () => {
   const database = await testDatabase({ empty: true });
   // An older version has other tables.
   await database.query(`

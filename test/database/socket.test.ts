@@ -1,11 +1,12 @@
 import { connect } from "node:net";
+import type { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
 import { serveLocally } from "../support/embedded.ts";
 
 const database = await openPglite();
-const socket = await serveLocally(database, { idleLimit: 500 });
+const socket = await serveLocally(database);
 const pool = new pg.Pool({ connectionString: socket.url, max: 8 });
 
 afterAll(async () => {
@@ -85,15 +86,23 @@ describe("many connections, one session", () => {
   });
 
   test("a transaction that is left open is rolled back when others wait, and only then", async () => {
-    const client = new pg.Client({ connectionString: socket.url });
+    // A database of its own: the limit is short, and the transactions of the other tests may take their time.
+    const copy = (await database.clone()) as PGlite;
+    const strict = await serveLocally(copy, { idleLimit: 500 });
+    const client = new pg.Client({ connectionString: strict.url });
     const lost = new Promise<Error>((resolve) => client.on("error", resolve));
     await client.connect();
     await client.query("begin");
     await client.query("insert into public.note values (1)");
     await new Promise((resolve) => setTimeout(resolve, 1200));
     await client.query("insert into public.note values (2)");
-    expect((await pool.query("select count(*)::int as count from public.note")).rows).toEqual([{ count: 0 }]);
+    const other = new pg.Client({ connectionString: strict.url });
+    await other.connect();
+    expect((await other.query("select count(*)::int as count from public.note")).rows).toEqual([{ count: 0 }]);
     expect(await lost).toMatchObject({ code: "25P03" });
+    await other.end();
+    await strict.stop();
+    await copy.close();
   });
 
   test("a setting belongs to the connection that made it", async () => {

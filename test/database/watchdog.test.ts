@@ -44,17 +44,18 @@ describe("a statement that exceeds its limit", () => {
       await other.query("set search_path to pg_catalog, track");
       await connected(async (client) => {
         await client.query("set a.b to 'mine'");
-        await client.query("set statement_timeout = '300ms'");
+        // Long enough for the short statements below on a busy machine.
+        await client.query("set statement_timeout = '1500ms'");
         const refused = client.query(endless);
         const waiting = other.query("select current_setting('search_path') as path");
-        await expect(refused).rejects.toMatchObject({ ...timedOut, hint: expect.stringContaining("0.3 s") });
+        await expect(refused).rejects.toMatchObject({ ...timedOut, hint: expect.stringContaining("1.5 s") });
         expect((await waiting).rows).toEqual([{ path: "pg_catalog, track" }]);
         const { rows } = await client.query(
           "select current_setting('a.b') as custom, current_setting('statement_timeout') as timeout, current_user as role",
         );
-        expect(rows).toEqual([{ custom: "mine", timeout: "300ms", role: "insights" }]);
+        expect(rows).toEqual([{ custom: "mine", timeout: "1500ms", role: "insights" }]);
         await client.query("set statement_timeout = 0");
-        expect((await client.query("select pg_sleep(0.5)")).rowCount).toBe(1);
+        expect((await client.query("select pg_sleep(1.6)")).rowCount).toBe(1);
       });
     });
   });
@@ -78,7 +79,7 @@ describe("a statement that exceeds its limit", () => {
     });
   });
 
-  test("loses nothing that was acknowledged, however often it happens", { timeout: 120_000 }, async () => {
+  test("loses nothing that was acknowledged, however often it happens", async () => {
     const acknowledged: number[] = [];
     let repeat = true;
     const writing = connected(async (client) => {
@@ -117,7 +118,7 @@ describe("a statement that exceeds its limit", () => {
   });
 });
 
-test("an engine that fails is opened again, and the client gets an error", { timeout: 120_000 }, async () => {
+test("an engine that fails is opened again, and the client gets an error", async () => {
   await connected(async (other) => {
     const client = new pg.Client({ connectionString: database.psqlUrl });
     client.on("error", () => {});
@@ -131,7 +132,7 @@ test("an engine that fails is opened again, and the client gets an error", { tim
   });
 });
 
-test("a database can be closed while a statement runs, which is rolled back", { timeout: 60_000 }, async () => {
+test("a database can be closed while a statement runs, which is rolled back", async () => {
   const directory = await mkdtemp(join(tmpdir(), "insights-closed-"));
   const closing = await openEmbedded({ dataDirectory: directory, command: "test" });
   const client = new pg.Client({ connectionString: closing.migrationUrl });
@@ -164,7 +165,7 @@ describe("a request to cancel", () => {
     });
   };
 
-  test("cancels the statement of the client that has the key, and no other", { timeout: 60_000 }, async () => {
+  test("cancels the statement of the client that has the key, and no other", async () => {
     await connected(async (client) => {
       const key = keyOf(client);
       let ended = false;
@@ -187,7 +188,7 @@ describe("a request to cancel", () => {
 
   test("gives a short statement time to end", async () => {
     await connected(async (client) => {
-      const running = client.query("select pg_sleep(0.3)");
+      const running = client.query("select pg_sleep(0.1)");
       await cancel(keyOf(client));
       expect((await running).rowCount).toBe(1);
     });

@@ -26,7 +26,7 @@ test("released files are unchanged", async () => {
 
 const template = await testDatabase();
 
-describe.skipIf(!template.native)("releases (need a real server)", { timeout: 120_000 }, async () => {
+describe.skipIf(!template.native)("releases (need a real server)", async () => {
   if (!template.native) return;
   const copy = await checkout();
   const server = template.url();

@@ -149,7 +149,7 @@ async function play(
       if (refreshes.includes(part)) {
         // Not always to the end.
         await db.query("select track.refresh_sessions(1)");
-        await db.query("select analytics.refresh_activity(1)");
+        await db.query("select track.refresh(1, 'analytics.activity')");
       }
     }
     await refresh(db);

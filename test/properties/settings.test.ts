@@ -1,8 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
-import { Options } from "../../src/simulator/options.ts";
-import { simulate } from "../../src/simulator/run.ts";
 import { testDatabase } from "../support/database.ts";
-import { refresh } from "../support/world.ts";
+import { makePopulation } from "../support/population.ts";
 
 /*
  * Session settings for the format of dates, times, intervals and numbers change no result: everything below is computed
@@ -44,7 +42,7 @@ const steps: Record<string, string> = {
       {"type": "track", "messageId": "s1", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04T05:06:07", "properties": {"item": "c1"}},
       {"type": "track", "messageId": "s2", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04 23:50:00+02", "properties": {"item": "c1"}}]')`,
   sessions: "select * from track.refresh_sessions(100000)",
-  activity: "select * from analytics.refresh_activity(100000)",
+  activity: "select * from track.refresh(100000, 'analytics.activity')",
   "events of hers": `
     select occurred_at, event_id, properties from track.event where person_id = track.find_person('sue') order by occurred_at`,
   "what is stored of items": "select external_id, available_from, available_until, due_at from track.item order by 1",
@@ -158,17 +156,7 @@ async function computeUnder(settings: Record<string, string>): Promise<Record<st
 let expected: Record<string, unknown> = {};
 
 beforeAll(async () => {
-  const client = await database.pool.connect();
-  try {
-    await simulate(
-      client,
-      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
-    );
-  } finally {
-    client.release();
-  }
-  await refresh(database);
-  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.question set fewest_rows = 100, weeks = 4;

@@ -2,10 +2,8 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { rooms } from "../../src/database/catalogue.ts";
-import { Options } from "../../src/simulator/options.ts";
-import { simulate } from "../../src/simulator/run.ts";
 import { testDatabase } from "../support/database.ts";
-import { refresh } from "../support/world.ts";
+import { makePopulation } from "../support/population.ts";
 
 /*
  * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
@@ -321,17 +319,7 @@ async function restore(): Promise<void> {
 }
 
 beforeAll(async () => {
-  const client = await database.pool.connect();
-  try {
-    await simulate(
-      client,
-      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
-    );
-  } finally {
-    client.release();
-  }
-  await refresh(database);
-  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.question set fewest_rows = 100, weeks = 8;

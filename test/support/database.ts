@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { afterAll, inject } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
 import { serveLocally } from "./embedded.ts";
 import { withDatabase } from "./server.ts";
+import { copyTemplate } from "./template.ts";
 
 type Row = Record<string, unknown>;
 
@@ -86,7 +86,7 @@ async function open(empty: boolean): Promise<Opened> {
       },
     };
   }
-  const database = await openPglite(empty ? {} : { from: new Blob([await readFile(server.archive)]) });
+  const database = empty ? await openPglite() : await copyTemplate(server.directory);
   const socket = await serveLocally(database);
   return {
     url: socket.url,
@@ -118,6 +118,17 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
     pool,
     url: () => url,
     ...queries(pool, (work) => work()),
+    async rejects(sql, values) {
+      const client = await pool.connect();
+      try {
+        // An error is told before its transaction has ended and released its locks: a statement of another connection could meet them.
+        const ended = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> =>
+          await attempt().finally(() => client.query(""));
+        return await queries(client, ended).rejects(sql, values);
+      } finally {
+        client.release();
+      }
+    },
     async as(role, settings, work) {
       const client = await pool.connect();
       try {

@@ -39,8 +39,7 @@ export const ingest = (db: Queries, steps: readonly Step[]): Promise<void> => se
 
 /** Brings all derived data up to date, as the workers do. */
 export async function refresh(db: Queries): Promise<void> {
-  await db.query("select track.refresh_sessions(100000)");
-  await db.query("select recommend.refresh_interactions(100000)");
+  await db.query("select track.refresh(100000)");
 }
 
 export interface Reason {

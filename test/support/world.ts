@@ -52,8 +52,6 @@ export async function makeWorld(database: TestDatabase): Promise<void> {
 
 /** Runs every refresh to its end. */
 export async function refresh(database: TestDatabase): Promise<void> {
-  while ((await database.value<number>("select (track.refresh_sessions()).people")) > 0);
-  while (Number(await database.value("select analytics.refresh_activity()")) > 0);
-  while (Number(await database.value("select recommend.refresh_interactions()")) > 0);
+  while ((await database.rows("select from track.refresh()")).length > 0);
   await database.query("select analytics.refresh_views()");
 }
