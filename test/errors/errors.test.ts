@@ -206,6 +206,7 @@ const plausible: Record<string, string> = {
   item: "'course-algebra'",
   event_name: "'Page Viewed'",
   bucket: "'day'",
+  inputs: "array(select houses from lab.houses)",
 };
 
 interface Signature {
