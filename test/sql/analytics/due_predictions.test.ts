@@ -8,11 +8,11 @@ const database = await testDatabase();
 
 const due = () => database.rows("select * from analytics.due_predictions() as question");
 
-test("nothing is due where nothing is known", async () => {
+test("no training is scheduled without data", async () => {
   expect(await due()).toEqual([]);
 });
 
-test("a question is due once its horizon and a week are on record, and enough people may be looked at", async () => {
+test("a question is scheduled once its horizon and a week are on record, and enough people may be analysed", async () => {
   await makeKnownCourse(database);
   // The third to the sixteenth of March: two weeks. Five enrolments make 130 looks at most.
   expect(await due()).toEqual([]);
@@ -26,7 +26,7 @@ test("a question is due once its horizon and a week are on record, and enough pe
   expect(await due()).toEqual([{ question: "activity" }, { question: "dropout" }]);
 });
 
-test("a question is due again when its newest version does not know the last complete day", async () => {
+test("a question is scheduled again when its newest version does not include the last complete day", async () => {
   await importModels(database, ["activity"]);
   expect(await due()).toEqual([{ question: "dropout" }]);
   await database.query("update ml.model set trained_at = '2025-03-17 00:00Z'");
