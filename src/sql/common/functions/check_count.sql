@@ -14,7 +14,7 @@ begin
   if value is null or value not between lowest and highest then
     perform common.refuse(
       'CF001',
-      format('%s is %s', name, coalesce(value::text, 'null')),
+      format('%s is %s', left(name, 100), coalesce(value::text, 'null')),
       format('Give a number from %s to %s.', lowest, highest)
     );
   end if;
