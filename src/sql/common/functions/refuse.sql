@@ -1,6 +1,6 @@
 /*
- * Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch that is
- * not executed.
+ * Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch that
+ * is not executed.
  */
 create or replace function common.refuse(
   code text,
