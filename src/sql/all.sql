@@ -92,7 +92,10 @@
 --!include ml/preparation/train_test_split.sql
 --!include ml/preparation/time_split.sql
 --!include ml/preparation/cross_validation_general.sql
---!include ml/forecasts/_series.sql
+--!include ml/forecasts/_ets_filter.sql
+--!include ml/forecasts/_series_fit.sql
+--!include ml/forecasts/_read_series.sql
+--!include ml/forecasts/_ets_ahead.sql
 --!include ml/forecasts/ets_train.sql
 --!include ml/forecasts/ets_forecast.sql
 --!include ml/forecasts/arima_train.sql
