@@ -215,5 +215,5 @@
 --!include monitor/functions/start_run.sql
 --!include monitor/functions/finish_run.sql
 --!include monitor/functions/fail_run.sql
---!include monitor/functions/forget_runs.sql
+--!include monitor/functions/delete_old_runs.sql
 --!include monitor/policies.sql

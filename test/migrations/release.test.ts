@@ -116,7 +116,7 @@ describe.skipIf(!template.native)("releases (need a real server)", { timeout: 12
     expect(released).toContain(
       "-- from monitor/policies.sql\ndrop policy if exists extra on monitor.run;\ncreate policy extra",
     );
-    expect(released).not.toContain("everybody");
+    expect(released).not.toContain("all_rows");
     expect(await call("migrate", "--plan")).toMatch(
       /makes others wait until it is committed:\n {4}ACCESS EXCLUSIVE on monitor.run \(.*\): reads and writes wait\n/,
     );

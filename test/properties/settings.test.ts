@@ -171,7 +171,7 @@ beforeAll(async () => {
   await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
   await database.query(`
     update recommend.setting set fewest_people = 3;
-    update analytics.question set fewest_rows = 100, weeks = 4;
+    update analytics.prediction_target set fewest_rows = 100, weeks = 4;
     select track.ingest('{"type": "identify", "userId": "sue"}');
     create schema lab;
     create table lab.known as select 'c1' as external_id, 'course' as kind;

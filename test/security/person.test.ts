@@ -76,7 +76,7 @@ describe("track.sign_in", () => {
     });
   });
 
-  test.each(["ghost", "nobody", "", "browser of ada", "0"])(
+  test.each(["ghost", "none", "", "browser of ada", "0"])(
     'makes nobody of "%s", whoever was before',
     async (name) => {
       await database.as("insights_learner", { "insights.person_id": await key("ben") }, async (db) => {

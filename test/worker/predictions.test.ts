@@ -54,7 +54,7 @@ test("the worker trains the predictions once a day, and watches what is in force
   // Nobody completed anything, so there are two questions of two versions each.
   expect(runs[0]?.detail["trained"]).toHaveLength(4);
   expect(Number(runs[1]?.row_count)).toBeGreaterThan(40);
-  expect(await database.value("select array_agg(question) from analytics.due_predictions() as question")).toEqual([
+  expect(await database.value("select array_agg(target) from analytics.due_predictions() as target")).toEqual([
     "completion",
   ]);
 

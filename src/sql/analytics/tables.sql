@@ -132,8 +132,8 @@ alter table analytics.activity enable row level security;
 
 /* ------------------------------------------------------------------------------------------------ predictions -- */
 
-create table analytics.question (
-  question text primary key check (question in ('dropout', 'completion', 'activity')),
+create table analytics.prediction_target (
+  target text primary key check (target in ('dropout', 'completion', 'activity')),
   project text not null unique,
   task text not null check (task in ('classification', 'regression')),
   horizon interval not null check (horizon >= '1 day' and horizon = date_trunc('day', horizon)),
@@ -143,19 +143,19 @@ create table analytics.question (
   description text not null
 );
 
-comment on table analytics.question is $$
+comment on table analytics.prediction_target is $$
 What is predicted of each learner in each course, and from how much of the past it is learned.
 $$;
-comment on column analytics.question.question is $$`dropout`, `completion` or `activity`.$$;
-comment on column analytics.question.project is $$Its project in the model registry.$$;
-comment on column analytics.question.task is $$`classification`: a probability; `regression`: a number.$$;
-comment on column analytics.question.horizon is $$How far ahead it looks: whole days.$$;
-comment on column analytics.question.longest_idle is $$Who has done nothing in a course for longer is gone already: neither learned from nor asked about.$$;
-comment on column analytics.question.weeks is $$How many weekly looks at the past are learned from.$$;
-comment on column analytics.question.fewest_rows is $$Fewest looks at a learner, with the outcome known, that a model is trained on.$$;
-comment on column analytics.question.description is $$What it asks.$$;
+comment on column analytics.prediction_target.target is $$`dropout`, `completion` or `activity`.$$;
+comment on column analytics.prediction_target.project is $$Its project in the model registry.$$;
+comment on column analytics.prediction_target.task is $$`classification`: a probability; `regression`: a number.$$;
+comment on column analytics.prediction_target.horizon is $$How far ahead it looks: whole days.$$;
+comment on column analytics.prediction_target.longest_idle is $$Who has done nothing in a course for longer is gone already: neither learned from nor settings about.$$;
+comment on column analytics.prediction_target.weeks is $$How many weekly looks at the past are learned from.$$;
+comment on column analytics.prediction_target.fewest_rows is $$Fewest looks at a learner, with the outcome known, that a model is trained on.$$;
+comment on column analytics.prediction_target.description is $$What it asks.$$;
 
-insert into analytics.question (question, project, task, horizon, description)
+insert into analytics.prediction_target (target, project, task, horizon, description)
 values
   ('dropout', 'analytics.dropout', 'classification', '14 days', 'Nothing is done in the course for the whole horizon, or it is dropped within it, and it is not completed.'),
   ('completion', 'analytics.completion', 'classification', '28 days', 'The course is completed within the horizon.'),
@@ -222,7 +222,7 @@ comment on column analytics.learner_features.course_active_share is $$Share of t
 comment on column analytics.learner_features.days_to_end is $$Days until the course ends; null where no end is set.$$;
 
 create table analytics.training (
-  question text primary key references analytics.question,
+  target text primary key references analytics.prediction_target,
   seed bigint not null,
   begun_at timestamptz not null default now(),
   moments timestamptz[] not null,
@@ -232,35 +232,35 @@ create table analytics.training (
 
 comment on table analytics.training is $$
 @behavior -*
-How far the training of each question has come that is under way: see `analytics.train_predictions_step`.
+How far the training of each target has come that is under way: see `analytics.train_predictions_step`.
 $$;
-comment on column analytics.training.question is $$What is learned.$$;
+comment on column analytics.training.target is $$What is learned.$$;
 comment on column analytics.training.seed is $$The same seed and data give the same model.$$;
 comment on column analytics.training.begun_at is $$When it began.$$;
 comment on column analytics.training.moments is $$At which times learners are looked at.$$;
 comment on column analytics.training.courses_left is $$Courses whose learners are not looked at yet.$$;
 comment on column analytics.training.algorithms_left is $$Methods that have not been tried yet.$$;
 
-create table analytics.look (
-  question text not null,
+create table analytics.snapshot (
+  target text not null,
   person_id bigint not null,
   course_id bigint not null,
   as_of timestamptz not null,
   feature analytics.learner_features not null,
   outcome float8,
-  primary key (person_id, question, course_id, as_of)
+  primary key (person_id, target, course_id, as_of)
 );
 
-comment on table analytics.look is $$
+comment on table analytics.snapshot is $$
 @behavior -*
 What a training that is under way learns from: learners at some times, with what became of them. Empty when none is.
 $$;
-comment on column analytics.look.question is $$What is learned.$$;
-comment on column analytics.look.person_id is $$Who.$$;
-comment on column analytics.look.course_id is $$In which course.$$;
-comment on column analytics.look.as_of is $$At which time.$$;
-comment on column analytics.look.feature is $$What was known then.$$;
-comment on column analytics.look.outcome is $$What became of it.$$;
+comment on column analytics.snapshot.target is $$What is learned.$$;
+comment on column analytics.snapshot.person_id is $$Who.$$;
+comment on column analytics.snapshot.course_id is $$In which course.$$;
+comment on column analytics.snapshot.as_of is $$At which time.$$;
+comment on column analytics.snapshot.feature is $$What was known then.$$;
+comment on column analytics.snapshot.outcome is $$What became of it.$$;
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('analytics', 'look', 'person_id', 'person', 'analytics', 'What a training that is under way learns from.');
@@ -269,10 +269,10 @@ insert into track.distribution (schema_name, table_name, column_name, colocated_
 values ('analytics', 'look', 'person_id', 'track.event', 'Derived from the events of the person, for the time of a training.');
 
 alter table analytics.training enable row level security;
-alter table analytics.look enable row level security;
+alter table analytics.snapshot enable row level security;
 
 create type analytics.training_step as (
-  question text,
+  target text,
   step text,
   hint text,
   trained ml.training,
@@ -282,7 +282,7 @@ create type analytics.training_step as (
 comment on type analytics.training_step is $$
 What a step of a training has done.
 $$;
-comment on column analytics.training_step.question is $$About which question.$$;
+comment on column analytics.training_step.target is $$About which target.$$;
 comment on column analytics.training_step.step is $$What was done, or why nothing could be learned.$$;
 comment on column analytics.training_step.hint is $$What can be done about that.$$;
 comment on column analytics.training_step.trained is $$The version that was trained, if any.$$;
@@ -328,4 +328,4 @@ comment on column analytics.course_outlook.mean_score is $$Mean of the scores; t
 comment on column analytics.course_outlook.lower_quartile is $$A quarter of the learners score below; null where these are too few.$$;
 comment on column analytics.course_outlook.upper_quartile is $$A quarter of the learners score above; null where these are too few.$$;
 
-alter table analytics.question enable row level security;
+alter table analytics.prediction_target enable row level security;

@@ -5,12 +5,12 @@ grant update (full_weight, lambdas, fewest_people, most_test_people, versions_ke
 grant insert, update, delete on recommend.event_weight to insights_admin;
 grant select on recommend.interaction to insights_reader, insights_learner, insights_admin;
 
-drop policy if exists everybody on recommend.setting;
-create policy everybody on recommend.setting for select using (true);
+drop policy if exists all_rows on recommend.setting;
+create policy all_rows on recommend.setting for select using (true);
 drop policy if exists admins_change on recommend.setting;
 create policy admins_change on recommend.setting for update to insights_admin using (true);
-drop policy if exists everybody on recommend.event_weight;
-create policy everybody on recommend.event_weight for select using (true);
+drop policy if exists all_rows on recommend.event_weight;
+create policy all_rows on recommend.event_weight for select using (true);
 drop policy if exists admins_change on recommend.event_weight;
 create policy admins_change on recommend.event_weight to insights_admin using (true) with check (true);
 

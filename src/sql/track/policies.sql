@@ -15,24 +15,24 @@ to insights_reader, insights_learner, insights_admin;
 
 grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
 
-drop policy if exists everybody on track.item;
-create policy everybody on track.item for select using (true);
-drop policy if exists everybody on track.item_ancestor;
-create policy everybody on track.item_ancestor for select using (true);
-drop policy if exists everybody on track.prerequisite;
-create policy everybody on track.prerequisite for select using (true);
-drop policy if exists everybody on track.event_type;
-create policy everybody on track.event_type for select using (true);
+drop policy if exists all_rows on track.item;
+create policy all_rows on track.item for select using (true);
+drop policy if exists all_rows on track.item_ancestor;
+create policy all_rows on track.item_ancestor for select using (true);
+drop policy if exists all_rows on track.prerequisite;
+create policy all_rows on track.prerequisite for select using (true);
+drop policy if exists all_rows on track.event_type;
+create policy all_rows on track.event_type for select using (true);
 drop policy if exists admins_change on track.event_type;
 create policy admins_change on track.event_type for update to insights_admin using (true);
-drop policy if exists everybody on track.setting;
-create policy everybody on track.setting for select using (true);
+drop policy if exists all_rows on track.setting;
+create policy all_rows on track.setting for select using (true);
 drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
-drop policy if exists everybody on track.source;
-create policy everybody on track.source for select using (true);
-drop policy if exists everybody on track.consumer;
-create policy everybody on track.consumer for select using (true);
+drop policy if exists all_rows on track.source;
+create policy all_rows on track.source for select using (true);
+drop policy if exists all_rows on track.consumer;
+create policy all_rows on track.consumer for select using (true);
 
 /*
  * The person is a setting of the transaction, made by track.sign_in(), and no look-up in a table, which a policy of a distributed table cannot

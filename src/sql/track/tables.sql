@@ -56,7 +56,7 @@ insert into track.source (name, description) values ('default', 'Messages that n
 
 create table track.identity (
   identity_id bigint generated always as identity primary key,
-  kind text not null check (kind in ('user', 'anonymous', 'nobody')),
+  kind text not null check (kind in ('user', 'anonymous', 'none')),
   external_id text not null check (length(external_id) between 1 and 256),
   person_id bigint not null,
   created_at timestamptz not null default now(),
@@ -88,7 +88,7 @@ comment on column track.person.person_id is $$Key of the person: the `identity_i
 comment on column track.person.created_at is $$When the person was first heard of.$$;
 
 insert into track.identity (identity_id, kind, external_id, person_id, created_at) overriding system value
-values (0, 'nobody', 'nobody', 0, '-infinity');
+values (0, 'none', 'none', 0, '-infinity');
 
 insert into track.person (person_id, created_at) values (0, '-infinity');
 

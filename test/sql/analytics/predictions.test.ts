@@ -200,26 +200,26 @@ describe("a simulated population, whose truth is known", () => {
     // One of another seed is given up, and one that fails in the middle of a step goes on with that step.
     await step(1);
     const steps = await step(7);
-    const looked = await database.value("select count(*) from analytics.look");
+    const looked = await database.value("select count(*) from analytics.snapshot");
     expect(
       await database.rejects(
         "select analytics.train_predictions_step(7), 1 / (select count(*) - count(*) from track.item)",
       ),
     ).toMatchObject({ code: "22012" });
-    expect(await database.value("select count(*) from analytics.look")).toBe(looked);
+    expect(await database.value("select count(*) from analytics.snapshot")).toBe(looked);
     while (steps.at(-1)?.finished === false) steps.push(...(await step(7)));
     expect(steps.filter(({ step }) => step.startsWith("looked")).length).toBeGreaterThanOrEqual(3);
     expect(await models()).toEqual(whole);
-    expect(await database.value("select count(*) from analytics.look")).toBe("0");
+    expect(await database.value("select count(*) from analytics.snapshot")).toBe("0");
     expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
   }, 180_000);
 
   test("looks at the learners of each course alone are those at all of them", async () => {
     const [both] = await database.rows(
-      `with question as (select entry as asked, analytics._look_times(entry, 6) as moments from analytics.question as entry where entry.question = 'activity'),
-       whole as (select look.* from question, analytics._looks(question.asked, moments) as look),
+      `with question as (select entry as asked, analytics._snapshot_times(entry, 6) as moments from analytics.prediction_target as entry where entry.target = 'activity'),
+       whole as (select snapshot.* from question, analytics._snapshots(question.asked, moments) as snapshot),
        parts as (
-         select look.* from question, (select item_id from track.item where kind = 'course') as course, analytics._looks(question.asked, moments, array[item_id]) as look
+         select snapshot.* from question, (select item_id from track.item where kind = 'course') as course, analytics._snapshots(question.asked, moments, array[item_id]) as snapshot
        )
        select (select count(*) from whole) > 100 as many, (select count(*) from (table whole except table parts) as missing) as missing,
          (select count(*) from (table parts except table whole) as wrong) as wrong`,

@@ -257,7 +257,7 @@ Everybody who takes a course at each of some moments, with what was known then: 
 Nothing after a moment is looked at. People who object to the purpose `analytics` are left out. Rollups are as of their last refresh.
 $$;
 
-create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval, courses bigint[] default null)
+create or replace function analytics._learner_outcomes(target text, moments timestamptz[], horizon interval, courses bigint[] default null)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
 language plpgsql
 stable
@@ -301,7 +301,7 @@ begin
 
   select
     taken.person_id, taken.course_id, taken.as_of,
-    case _learner_outcomes.question
+    case _learner_outcomes.target
       when 'dropout' then ((coalesce(active.days, 0) = 0 or coalesce(taken.dropped, false)) and not coalesce(taken.completed, false))::int::float8
       when 'completion' then coalesce(taken.completed, false)::int::float8
       when 'activity' then coalesce(active.days, 0)

@@ -1,5 +1,5 @@
 /* A definer of insights_reader: it reads what people did, and answers about groups of them only. */
-create or replace function analytics.course_outlook(question text default 'dropout', as_of timestamptz default now())
+create or replace function analytics.course_outlook(target text default 'dropout', as_of timestamptz default now())
 returns setof analytics.course_outlook
 language sql
 stable
@@ -32,7 +32,7 @@ alter function analytics.course_outlook(text, timestamptz) owner to insights_rea
 comment on function analytics.course_outlook(text, timestamptz) is $$
 What is predicted of the learners of each course together: the mean probability of `dropout` or `completion`, or the expected `activity`, as of a time.
 Courses with fewer learners than `analytics.setting.smallest_group` are left out, and quartiles with fewer than that in a quarter.
-Errors: CF001 (as_of), CF002 (no such question), CF006 (not trained yet).
+Errors: CF001 (as_of), CF002 (no such target), CF006 (not trained yet).
 $$;
 
 grant execute on function analytics.course_outlook(text, timestamptz) to insights_analyst, insights_admin, insights_worker;

@@ -15,8 +15,8 @@ alter function analytics.dropout_risk(text, timestamptz, int) owner to insights_
 
 comment on function analytics.dropout_risk(text, timestamptz, int) is $$
 Who is about to drop out of a course, and why.
-`score` is the probability that nothing more is done in the course within the horizon (`analytics.question`; 14 days), or that it is dropped, without being completed.
-Everybody who takes the course as of the time, and was not idle for longer than the `longest_idle` of the question, is scored from events before it only; the `top` learners most at risk come with the five features that moved their score most,
+`score` is the probability that nothing more is done in the course within the horizon (`analytics.prediction_target`; 14 days), or that it is dropped, without being completed.
+Everybody who takes the course as of the time, and was not idle for longer than the `longest_idle` of the target, is scored from events before it only; the `top` learners most at risk come with the five features that moved their score most,
 exact shares of its distance from the mean. The model is the one in force of the project `analytics.dropout`, trained by `analytics.train_predictions`.
 People who object to the purpose `analytics` are left out. Errors: CF001 (as_of, top), CF002 (no such course), CF006 (not trained yet).
 $$;

@@ -23,8 +23,8 @@ begin
   from analytics.activity;
 
   return query
-  select entry.question
-  from analytics.question as entry
+  select entry.target
+  from analytics.prediction_target as entry
   where v_complete_at >= v_begun_at + interval '7 days' + entry.horizon
     and v_enrolments * entry.weeks >= entry.fewest_rows
     and not exists (
@@ -34,7 +34,7 @@ begin
       where project.name = entry.project
         and model.trained_at >= v_complete_at
     )
-  order by entry.question;
+  order by entry.target;
 end;
 $$;
 

@@ -8,7 +8,7 @@ begin atomic
   select identity.person_id
   from track.identity
   where identity.external_id = find_person.person
-    and identity.kind <> 'nobody'
+    and identity.kind <> 'none'
   order by identity.kind = 'user' desc
   limit 1;
 end;

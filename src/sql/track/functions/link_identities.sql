@@ -402,14 +402,14 @@ declare
   v_person_id constant bigint := (
     select identity_id
     from track.identity
-    where external_id = link_identities.person and kind <> 'nobody'
+    where external_id = link_identities.person and kind <> 'none'
     order by kind = 'user' desc
     limit 1
   );
   v_other_id constant bigint := (
     select identity_id
     from track.identity
-    where external_id = link_identities.other and kind <> 'nobody'
+    where external_id = link_identities.other and kind <> 'none'
     order by kind = 'user' desc
     limit 1
   );

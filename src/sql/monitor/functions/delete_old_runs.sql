@@ -1,4 +1,4 @@
-create or replace function monitor.forget_runs(older_than interval default '90 days')
+create or replace function monitor.delete_old_runs(older_than interval default '90 days')
 returns bigint
 language plpgsql
 volatile
@@ -10,14 +10,14 @@ as $$
 declare
   v_forgotten bigint;
 begin
-  if forget_runs.older_than is null or forget_runs.older_than < '1 day' then
-    perform common.refuse('CF001', format('older_than is %s', coalesce(forget_runs.older_than::text, 'null')),
+  if delete_old_runs.older_than is null or delete_old_runs.older_than < '1 day' then
+    perform common.refuse('CF001', format('older_than is %s', coalesce(delete_old_runs.older_than::text, 'null')),
       'Give an interval of a day or more.');
   end if;
 
   -- The latest run of a task stays, however old: it says when the task was last seen.
   delete from monitor.run
-  where run.started_at < now() - forget_runs.older_than
+  where run.started_at < now() - delete_old_runs.older_than
     and exists (
       select
       from monitor.run as later
@@ -29,10 +29,10 @@ begin
 end;
 $$;
 
-comment on function monitor.forget_runs(interval) is $$
+comment on function monitor.delete_old_runs(interval) is $$
 @behavior -mutationField
 Deletes the record of runs that began longer ago, all but the latest of each task; returns how many.
 Errors: CF001 for less than a day.
 $$;
 
-grant execute on function monitor.forget_runs(interval) to insights_worker;
+grant execute on function monitor.delete_old_runs(interval) to insights_worker;

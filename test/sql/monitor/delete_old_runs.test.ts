@@ -14,7 +14,7 @@ test("old runs go, but the latest of each task stays", async () => {
       ('train', now() - interval '300 days'),
       ('train', now() - interval '299 days')
   `);
-  expect(await database.value("select monitor.forget_runs()::int")).toBe(3);
+  expect(await database.value("select monitor.delete_old_runs()::int")).toBe(3);
   expect(
     await database.rows(
       "select task, extract(day from now() - started_at)::int as days from monitor.run order by task",
@@ -24,11 +24,11 @@ test("old runs go, but the latest of each task stays", async () => {
     { task: "train", days: 299 },
     { task: "vacuum", days: 300 },
   ]);
-  expect(await database.value("select monitor.forget_runs()::int")).toBe(0);
+  expect(await database.value("select monitor.delete_old_runs()::int")).toBe(0);
 });
 
 test("less than a day is refused", async () => {
-  expect(await database.rejects("select monitor.forget_runs('1 hour')")).toMatchObject({
+  expect(await database.rejects("select monitor.delete_old_runs('1 hour')")).toMatchObject({
     code: "CF001",
     message: "older_than is 01:00:00",
   });
