@@ -177,7 +177,7 @@
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql
 --!include analytics/functions/_learner_features.sql
---!include analytics/functions/_looks.sql
+--!include analytics/functions/_snapshots.sql
 --!include analytics/functions/train_predictions_step.sql
 --!include analytics/functions/train_predictions.sql
 --!include analytics/functions/due_predictions.sql

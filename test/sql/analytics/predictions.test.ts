@@ -208,7 +208,7 @@ describe("a simulated population, whose truth is known", () => {
     ).toMatchObject({ code: "22012" });
     expect(await database.value("select count(*) from analytics.snapshot")).toBe(looked);
     while (steps.at(-1)?.finished === false) steps.push(...(await step(7)));
-    expect(steps.filter(({ step }) => step.startsWith("looked")).length).toBeGreaterThanOrEqual(3);
+    expect(steps.filter(({ step }) => step.startsWith("took snapshots")).length).toBeGreaterThanOrEqual(3);
     expect(await models()).toEqual(whole);
     expect(await database.value("select count(*) from analytics.snapshot")).toBe("0");
     expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });

@@ -253,8 +253,9 @@ end;
 $$;
 
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
-Everybody who takes a course at each of some moments, with what was known then: one row a learner, course and moment. `courses` null: all.
-Nothing after a moment is looked at. People who object to the purpose `analytics` are left out. Rollups are as of their last refresh.
+Returns the learners who take a course at each of the given times, with their features.
+One row per learner, course and time. Events after the time are not used. `courses` null: all courses. People who have
+opted out of the purpose `analytics` are excluded. Rollups are as of their last refresh.
 $$;
 
 create or replace function analytics._learner_outcomes(target text, moments timestamptz[], horizon interval, courses bigint[] default null)
@@ -312,7 +313,8 @@ end;
 $$;
 
 comment on function analytics._learner_outcomes(text, timestamptz[], interval, bigint[]) is $$
-What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.
+Returns the outcomes of the learners who were enrolled at the given times (UTC midnights), within the horizon.
+1 or 0 for `dropout` and `completion`, the number of active days for `activity`.
 $$;
 
 grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval, bigint[])

@@ -28,7 +28,9 @@ begin
 end;
 $$;
 
-comment on function analytics._course_id(text) is $$Key of the course of an external id. Error CF002 names the nearest.$$;
+comment on function analytics._course_id(text) is $$
+Returns the key of a course by its external id. Errors: CF002 (names the nearest).
+$$;
 
 create or replace function analytics._learner_scores(target text, as_of timestamptz, of_course bigint default null)
 returns table (person_id bigint, course_id bigint, score float8, feature analytics.learner_features)
@@ -67,8 +69,8 @@ end;
 $$;
 
 comment on function analytics._learner_scores(text, timestamptz, bigint) is $$
-What the deployed version predicts of everyone who takes a course, or all courses, as of a time, and from which features.
-Errors: CF001, CF002, CF006 (not trained).
+Returns the predictions of the deployed version for the learners of a course, or of all courses, as of a time.
+`features` are the features that the prediction is computed from. Errors: CF001, CF002, CF006 (not trained).
 $$;
 
 create or replace function analytics._predict_learners(target text, course text, as_of timestamptz, top int, lowest_first boolean)
@@ -139,7 +141,8 @@ end;
 $$;
 
 comment on function analytics._predict_learners(text, text, timestamptz, int, boolean) is $$
-The learners of a course for whom the prediction is highest, or lowest, with the five features that moved each most.
+Returns the learners of a course with the highest or lowest predictions, with reasons.
+The reasons are the five features that changed the prediction most.
 $$;
 
 grant execute on function

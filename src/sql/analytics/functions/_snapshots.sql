@@ -20,7 +20,7 @@ begin
 end;
 $$;
 
-comment on function analytics._prediction_target(text) is $$A target by its name. Error CF002.$$;
+comment on function analytics._prediction_target(text) is $$Returns a prediction target by its name. Errors: CF002.$$;
 
 create or replace function analytics._snapshot_times(target analytics.prediction_target, weeks int)
 returns timestamptz[]
@@ -46,7 +46,9 @@ begin
 end;
 $$;
 
-comment on function analytics._snapshot_times(analytics.prediction_target, int) is $$The latest weekly times at which learners can be looked at with the outcome known.$$;
+comment on function analytics._snapshot_times(analytics.prediction_target, int) is $$
+Returns the latest weekly times, at most `weeks`, whose outcomes are known.
+$$;
 
 create or replace function analytics._snapshots(settings analytics.prediction_target, moments timestamptz[], courses bigint[] default null)
 returns setof analytics.snapshot
@@ -67,7 +69,8 @@ end;
 $$;
 
 comment on function analytics._snapshots(analytics.prediction_target, timestamptz[], bigint[]) is $$
-Everybody who took a course at some times, with the features then and what became of them. `courses` null: all; those of each course are the same alone and among others.
+Returns snapshots of the learners who took a course at the given times: features and outcomes.
+`courses` null: all courses. The snapshots of a course do not depend on the other courses.
 $$;
 
 create or replace function analytics._feature_list()
@@ -84,6 +87,8 @@ as $$
     and attribute.attname not in ('person_id', 'course_id', 'as_of', 'known_at');
 $$;
 
-comment on function analytics._feature_list() is $$The features that predictions are learned from.$$;
+comment on function analytics._feature_list() is $$
+Returns the names of the features that models are trained on, quoted, as a list for SQL.
+$$;
 
 grant execute on function analytics._prediction_target(text) to insights_reader;

@@ -30,9 +30,11 @@ $$;
 alter function analytics.course_outlook(text, timestamptz) owner to insights_reader;
 
 comment on function analytics.course_outlook(text, timestamptz) is $$
-What is predicted of the learners of each course together: the mean probability of `dropout` or `completion`, or the expected `activity`, as of a time.
-Courses with fewer learners than `analytics.setting.smallest_group` are left out, and quartiles with fewer than that in a quarter.
-Errors: CF001 (as_of), CF002 (no such target), CF006 (not trained yet).
+Returns the predictions for the learners of each course, aggregated.
+The mean probability of `dropout` or `completion`, or the mean expected `activity`, as of a time. Courses with fewer
+learners than `analytics.setting.smallest_group` are excluded; quartiles are null when a quarter has fewer learners
+than that.
+Errors: CF001 (as_of), CF002 (unknown target), CF006 (not trained).
 $$;
 
 grant execute on function analytics.course_outlook(text, timestamptz) to insights_analyst, insights_admin, insights_worker;

@@ -42,7 +42,8 @@ alter function analytics.due_predictions() owner to insights_reader;
 
 comment on function analytics.due_predictions() is $$
 @behavior -*
-The questions about learners whose newest version does not know the last complete day, where there may be enough to learn from. For the worker.
+Returns the prediction targets whose latest version is older than the last complete day.
+Only targets for which there may be enough training data. For the worker.
 $$;
 
 grant execute on function analytics.due_predictions() to insights_admin, insights_worker;

@@ -119,7 +119,7 @@ end;
 $$;
 
 comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
-The query behind `analytics.popular_items`, with the caller's own rights and floor.
+Computes the result of `analytics.popular_items`, with the privileges of the caller and the given smallest group.
 $$;
 
 grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) to insights_reader;
@@ -184,10 +184,13 @@ $$;
 alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
 
 comment on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) is $$
-The items of a kind that were used most between two times (`until` excluded), with all that happened on what they contain.
-`measure` ranks by `events` (frequency), `people` (distinct people) or `engaged` (time spent); `half_life` halves what is that old, as trending lists do (Metarank). `kind` null: the items themselves.
-Items with fewer people than `analytics.setting.smallest_group` are left out. Whole days come from the rollup as of its last refresh.
-Errors: CF001 for a bad argument, CF002 for a kind that no item has.
+Returns the most used items of a kind between two times (`until` exclusive), including what they contain.
+`measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
+weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
+contain.
+Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup as
+of its last refresh.
+Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 
 grant execute on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) to insights_analyst, insights_admin, insights_worker;

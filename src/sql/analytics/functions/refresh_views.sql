@@ -19,7 +19,7 @@ end;
 $$;
 
 comment on function analytics.refresh_views() is $$
-Refreshes the materialized views of the room, concurrently: readers never wait. Returns the number of rows.
+Refreshes the materialized views of the room concurrently, without blocking reads. Returns the number of rows.
 $$;
 
 grant execute on function analytics.refresh_views() to insights_worker;

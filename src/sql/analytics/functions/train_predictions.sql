@@ -47,12 +47,16 @@ end;
 $$;
 
 comment on function analytics.train_predictions(text, bigint) is $$
-Trains the predictions about learners, all or one target (`dropout`, `completion`, `activity`), and deploys what is better than the deployed version.
-Refreshes what they are learned from first.
-Learns from weekly looks at everybody who took a course then (`analytics.prediction_target.weeks` of them), with the features as of the look and the outcome by the end
-of the horizon. The latest quarter is held out; looks whose outcome was not known when it began are learned from by nobody, and a feature that used
-anything later than its look would be refused (ml.time_split). A penalised linear model and boosted trees compete by log loss, calibrated, or squared error.
-Without a target, those with too little to learn from are passed over. analytics.train_predictions_step does the same in many short transactions. Errors: CF001, CF002 (no such target), CF004 (too little), CF010 (running already).
+Trains the predictions about learners and deploys each version that is better than the deployed one.
+`target`: `dropout`, `completion` or `activity`; null: all. The training data are weekly snapshots of all learners who
+took a course (`analytics.prediction_target.weeks` of them), with the features as of the snapshot and the outcome by
+the end of the horizon.
+The latest quarter is held out. Snapshots whose outcome was not known when it starts are not used, and a feature that
+uses later data than its snapshot is refused (`ml.time_split`). A penalised linear model and boosted trees are
+compared by log loss (calibrated) or by squared error.
+Without a target, those with too little training data are skipped. `analytics.train_predictions_step` does the same in
+many short transactions.
+Errors: CF001, CF002 (unknown target), CF004 (too little data), CF010 (already running).
 $$;
 
 grant execute on function analytics.train_predictions(text, bigint) to insights_admin, insights_worker;

@@ -18,7 +18,9 @@ begin
 end;
 $$;
 
-comment on function analytics._lock_training(bigint) is $$Holds the one training of predictions until the transaction ends. Errors: CF001 (no seed), CF010.$$;
+comment on function analytics._lock_training(bigint) is $$
+Locks the training of predictions until the transaction ends. Errors: CF001 (no seed), CF010 (already running).
+$$;
 
 create or replace function analytics._begin_training(settings analytics.prediction_target, seed bigint)
 returns analytics.training
@@ -41,7 +43,9 @@ begin
 end;
 $$;
 
-comment on function analytics._begin_training(analytics.prediction_target, bigint) is $$Begins the training of a target; what was begun before is forgotten.$$;
+comment on function analytics._begin_training(analytics.prediction_target, bigint) is $$
+Starts the training of a target; a training that was in progress is discarded.
+$$;
 
 create or replace function analytics._end_training(target text)
 returns void
@@ -55,7 +59,7 @@ begin
 end;
 $$;
 
-comment on function analytics._end_training(text) is $$Forgets the looks and the progress of a training.$$;
+comment on function analytics._end_training(text) is $$Deletes the snapshots and the progress of a training.$$;
 
 create or replace function analytics._train_on_snapshots(settings analytics.prediction_target, algorithm text, seed bigint)
 returns ml.training
@@ -103,7 +107,8 @@ end;
 $$;
 
 comment on function analytics._train_on_snapshots(analytics.prediction_target, text, bigint) is $$
-Trains a version on the looks of a target by one method, and deploys it when it is better. Errors: see ml.train.
+Trains a version on the snapshots of a target with one algorithm, and deploys it when it is better.
+Errors: see `ml.train`.
 $$;
 
 create or replace function analytics._train_step(settings analytics.prediction_target, progress analytics.training)
@@ -171,7 +176,8 @@ end;
 $$;
 
 comment on function analytics._train_step(analytics.prediction_target, analytics.training) is $$
-The next step of a training: looks at the learners of some more courses, or one method. `finished` on the last one.
+Does the next step of a training: snapshots of the learners of some courses, or the training of one algorithm.
+`finished` is true for the last step.
 $$;
 
 /* A definer: see analytics.train_predictions. */
@@ -201,7 +207,7 @@ begin
     select
     from analytics.training
     where training.seed = train_predictions_step.seed
-      and training.begun_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
+      and training.started_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
   ) then
     -- Not to the last event, which may never come: until a step finds fewer people than it may refresh.
     v_sessions := (select sum(people) from track.refresh(v_most_people, 'track.session'));
@@ -223,10 +229,10 @@ $$;
 
 comment on function analytics.train_predictions_step(bigint) is $$
 @behavior -*
-Does the next step of analytics.train_predictions for all questions: call it until it is `finished`.
-Each call is bounded (the refresh of some people, a share of the courses, or one method),
-and takes up where the last one that was committed ended, for who shares one session with others, as in the embedded database. The models are the same.
-Errors: CF001, CF010 (running already).
+Does the next step of `analytics.train_predictions` for all targets. Call it until `finished` is true.
+Each call is bounded (some courses, or one algorithm) and continues after the last committed step, for clients that
+share one session, as in the embedded database. The resulting models are the same.
+Errors: CF001, CF010 (already running).
 $$;
 
 grant execute on function analytics.train_predictions_step(bigint) to insights_admin, insights_worker;

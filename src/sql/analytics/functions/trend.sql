@@ -80,7 +80,7 @@ end;
 $$;
 
 comment on function analytics._trend(int, text, timestamptz, timestamptz, int, int) is $$
-The query behind `analytics.trend`, with the caller's own rights and floor.
+Computes the result of `analytics.trend`, with the privileges of the caller and the given smallest group.
 $$;
 
 grant execute on function analytics._trend(int, text, timestamptz, timestamptz, int, int) to insights_reader;
@@ -155,10 +155,14 @@ $$;
 alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.trend(text, text, timestamptz, timestamptz, int) is $$
-How often an event happened, bucket by bucket, between two times (`until` excluded).
-Buckets are in UTC, weeks begin on Monday, empty buckets are zero. Each has events, distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line through them, in events a bucket.
-Buckets with fewer people than `analytics.setting.smallest_group` are null, and left out of average and slope. Whole days come from the rollup as of its last refresh.
-Errors: CF002 for an unknown event (with the most similar names), CF001 for a bad argument, CF008 for more than 10,000 buckets.
+Returns the number of events of a type per time bucket, between two times (`until` exclusive).
+Buckets are in UTC, weeks start on Monday, and empty buckets are zero. Each bucket has the numbers of events and
+distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line
+through them, in events per bucket.
+Buckets with fewer people than `analytics.setting.smallest_group` are null, and excluded from average and slope. Whole
+days are read from the rollup as of its last refresh.
+Errors: CF002 for an unknown event (with the most similar names), CF001 for an invalid argument, CF008 for more than
+10,000 buckets.
 $$;
 
 grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int) to insights_analyst, insights_admin, insights_worker;

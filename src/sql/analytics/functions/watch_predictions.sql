@@ -45,7 +45,9 @@ end;
 $$;
 
 comment on function analytics.watch_predictions(text) is $$
-Measures the drift of the predictions about learners: inputs, calibration and metric on the latest looks whose outcome is known, of all questions or one; see ml.measure_drift. Error CF002 (no such target).
+Measures the drift of the predictions about learners, of all targets or one.
+Inputs, calibration and metric are measured on the latest snapshots whose outcome is known; see `ml.measure_drift`.
+Errors: CF002 (unknown target).
 $$;
 
 grant execute on function analytics.watch_predictions(text) to insights_admin, insights_worker;

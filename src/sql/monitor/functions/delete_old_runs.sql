@@ -31,7 +31,7 @@ $$;
 
 comment on function monitor.delete_old_runs(interval) is $$
 @behavior -mutationField
-Deletes the record of runs that began longer ago, all but the latest of each task; returns how many.
+Deletes runs older than `older_than`, except the latest run of each task. Returns the number of deleted rows.
 Errors: CF001 for less than a day.
 $$;
 

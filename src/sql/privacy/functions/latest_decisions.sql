@@ -26,7 +26,9 @@ $$;
 
 comment on function privacy.latest_decisions(text, bigint[]) is $$
 @behavior -*
-What people last decided about a purpose: one row for each of the given people, or of all, who ever decided. Functions read this instead of the view `privacy.current_consent`.
+Returns the latest decision about a purpose, one row per person who has decided.
+`people` restricts the result to these people; null: all people. Functions read this function instead of the view
+`privacy.current_consent`, because its parameters restrict the rows that are read.
 $$;
 
 grant execute on function privacy.latest_decisions(text, bigint[]) to insights_reader, insights_admin;

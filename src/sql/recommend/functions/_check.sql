@@ -28,7 +28,7 @@ $$;
 
 comment on function recommend._check(int, text) is $$
 @behavior -*
-Raises CF001 for a length of list out of 1 to 1000, CF002 for a kind that no item has.
+Raises CF001 unless `top` is from 1 to 1000, and CF002 for a kind that no item has.
 $$;
 
 grant execute on function recommend._check(int, text) to insights_reader, insights_learner;

@@ -64,8 +64,10 @@ $$;
 
 comment on function recommend._history(bigint, text) is $$
 @behavior -*
-What a person has to do with the items of a kind, as the caller may see it: strength from 0 to 1, summed over what an item contains, and whether the item is to be left out (taken, finished, dismissed, enrolled).
-Right to the last event: where events wait for the refresh, they are computed on the spot. Empty for who objected to `personalization`.
+Returns the items of a kind that a person has interacted with, as far as the caller may read them.
+`strength` is from 0 to 1, summed over what an item contains. `is_left_out` is true for an item that is not
+recommended: taken, finished, dismissed or enrolled in. Events that the refresh has not processed yet are included.
+Empty for a person who has opted out of `personalization`.
 $$;
 
 grant execute on function recommend._history(bigint, text) to insights_reader, insights_learner;

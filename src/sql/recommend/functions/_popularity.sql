@@ -43,5 +43,7 @@ $$;
 
 comment on function recommend._popularity(text) is $$
 @behavior -*
-Popularity of the items of a kind, 1 for the most popular one: by people, each item's share of recent use counting (halved every 30 days).
+Returns the popularity of the items of a kind, from 0 to 1 for the most popular item.
+Popularity is the number of distinct people, multiplied by the share of recent events of the item (weights are halved
+every 30 days).
 $$;

@@ -211,8 +211,9 @@ $$;
 
 comment on function recommend._rank_items(text, bigint[], real[], bigint[], int) is $$
 @behavior -*
-The best items of a kind for somebody with this history: by the deployed model, or by popularity where the model knows none of the items.
-Items that are not available now and those to be left out are not among them.
+Returns the best items of a kind for a person with the given items, best first.
+Items are ranked by the deployed model, or by popularity when the model contains none of the given items. Items in
+`left_out` and items that are not available now are excluded.
 $$;
 
 grant execute on function recommend._rank_items(text, bigint[], real[], bigint[], int) to insights_reader, insights_learner;

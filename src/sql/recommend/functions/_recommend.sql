@@ -21,7 +21,7 @@ end;
 
 comment on function recommend._recommend(bigint, int, text) is $$
 @behavior -*
-Recommendations for a person, with the caller's own right to see what the person did.
+Returns recommendations for a person. The history of the person is read with the privileges of the caller.
 $$;
 
 grant execute on function recommend._recommend(bigint, int, text) to insights_reader, insights_learner;

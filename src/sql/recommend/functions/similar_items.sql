@@ -92,9 +92,12 @@ end;
 $$;
 
 comment on function recommend.similar_items(text, int) is $$
-Items that go with an item, strongest first: what interest in it says for them, with what all other items say taken into account (a partial correlation, not a mere count of common people).
-Only items of the same kind that are available now and that it speaks for. Items that fewer than `analytics.setting.smallest_group` people had taken at the training are neither answered nor known.
-Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 where no model is trained, or the model does not know the item.
+Returns the items that are most similar to an item, the most similar first.
+The score is the weight of the model between the two items, adjusted for all other items (a partial correlation, not a
+count of common people). Only items of the same kind with a positive weight that are available now are returned. Items
+that fewer than `analytics.setting.smallest_group` people had taken at the training are excluded.
+Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 when no model is trained or the model
+does not contain the item.
 $$;
 
 grant execute on function recommend.similar_items(text, int) to insights_learner, insights_analyst, insights_admin, insights_worker;

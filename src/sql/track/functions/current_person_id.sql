@@ -21,7 +21,8 @@ $$;
 
 comment on function track.current_person_id() is $$
 @behavior -queryField
-The person that the request was signed in as: what the setting `insights.person` (the token's subject, a `userId`) resolves to; null for a stranger.
+Returns the signed-in person: the one whose `userId` is the setting `insights.person`; null when unknown.
+The API sets it to the subject of the token.
 $$;
 
 grant execute on function track.current_person_id()

@@ -15,7 +15,8 @@ end;
 
 comment on function track.find_person(text) is $$
 @behavior -queryField
-Key of the person whom the application calls so (`userId`, or else `anonymousId`); null when nobody is, or when the caller may not see it.
+Returns the key of the person with a `userId`, or else with an `anonymousId`.
+Null when there is none, or when the caller may not read it.
 $$;
 
 grant execute on function track.find_person(text) to insights_reader, insights_learner, insights_admin, insights_worker;

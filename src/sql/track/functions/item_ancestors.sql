@@ -73,7 +73,7 @@ end;
 $$;
 
 comment on function track._keep_item_ancestors() is $$
-Trigger: brings `track.item_ancestor` up to date for the items that a statement made or moved, and all below them.
+Trigger: updates `track.item_ancestor` for the items that a statement created or moved, and their descendants.
 $$;
 
 create or replace function track._refuse_item_cycle(path bigint[])
@@ -104,7 +104,7 @@ end;
 $$;
 
 comment on function track._refuse_item_cycle(bigint[]) is $$
-Raises CF010 for a circle of parents, naming the items of the path from the item upwards.
+Raises CF010 for a cycle of parents, with the items of the path from the item upwards.
 $$;
 
 create or replace trigger keep_ancestors_of_new

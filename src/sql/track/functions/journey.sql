@@ -33,7 +33,7 @@ $$;
 
 comment on function track._journey(bigint, timestamptz, timestamptz) is $$
 @behavior -queryField
-The actions of a person between two times, in order, with their sessions.
+Returns the actions of a person between two times, in order of time, with their sessions.
 $$;
 
 grant execute on function track._journey(bigint, timestamptz, timestamptz) to insights_learner, insights_admin;
@@ -52,8 +52,9 @@ begin atomic
 end;
 
 comment on function track.journey(text, timestamptz, timestamptz) is $$
-What a person did between two times (`until` excluded), step by step: the sequence of actions, session by session, with the time since the step before.
-Nothing for a person whom the caller may not see. `session_id` is null until the next refresh of the sessions.
+Returns the actions of a person between two times (`until` exclusive), in order of time.
+Each action has its session and the time since the previous action of the session. No rows for a person that the
+caller may not read. `session_id` is null until the next refresh of the sessions.
 $$;
 
 grant execute on function track.journey(text, timestamptz, timestamptz) to insights_admin;
@@ -71,7 +72,7 @@ begin atomic
 end;
 
 comment on function track.my_journey(timestamptz, timestamptz) is $$
-What the signed-in person did between two times (`until` excluded), step by step.
+Returns the actions of the signed-in person between two times (`until` exclusive), in order of time.
 $$;
 
 grant execute on function track.my_journey(timestamptz, timestamptz) to insights_learner;

@@ -54,7 +54,8 @@ end;
 $$;
 
 comment on function track._lock_people(bigint[]) is $$
-Locks the people of some identities: until the transaction ends, nobody else links or unlinks an identity of them.
+Locks the people of the given identities.
+Until the transaction ends, no other transaction links or unlinks an identity of these people.
 $$;
 
 create or replace function track._move_identities(identity_ids bigint[], old_people bigint[], new_people bigint[])
@@ -172,8 +173,8 @@ end;
 $$;
 
 comment on function track._move_identities(bigint[], bigint[], bigint[]) is $$
-Moves identities and all that came with them, each from its old person to its new one; the three lists have the same length.
-Costs what the identities have. The people and the identities are locked by the caller.
+Moves identities and their data, each from its old person to its new one; the three lists have the same length.
+The cost is proportional to the data of the identities. The caller has locked the people and the identities.
 $$;
 
 create or replace function track._resolve_people(identity_ids bigint[])
@@ -241,7 +242,8 @@ end;
 $$;
 
 comment on function track._resolve_people(bigint[]) is $$
-Walks through the links of some identities and moves whoever is not with the person that they resolve to. `track._lock_people` comes first.
+Follows the links of the given identities, and moves each identity that belongs to another person now.
+The caller has called `track._lock_people`.
 $$;
 
 create or replace function track._is_linked(identity_id bigint, linked_identity_id bigint, linked_at timestamptz)
@@ -260,7 +262,7 @@ begin atomic
 end;
 
 comment on function track._is_linked(bigint, bigint, timestamptz) is $$
-Whether an identity is linked to another one already, or was taken back from it after the given time: nothing to do.
+Returns whether a link between two identities already exists, or was removed after the given time.
 $$;
 
 create or replace function track._link_people(
@@ -384,9 +386,10 @@ end;
 $$;
 
 comment on function track._link_people(bigint[], bigint[], text[], timestamptz[], bigint[]) is $$
-Links identities to others, one link after the other as the lists of the same length say, and moves what belongs to whom once at the end; returns how many links were made.
-A link is left out that is there already, that was taken back later, or that would join two users by an `identify`.
-`also_locked`: identities that the caller will store something for, and has to lock with these.
+Links identities in the order of the lists, then moves their data once. Returns the number of new links.
+A link is skipped when it exists, when it was removed at a later time, or when an `identify` would join two users. The
+lists have the same length.
+`also_locked`: further identities for which the caller stores data, and which are locked together with these.
 $$;
 
 create or replace function track.link_identities(person text, other text)
@@ -433,8 +436,8 @@ end;
 $$;
 
 comment on function track.link_identities(text, text) is $$
-Says that two names are one person: what `other` did, and will do, belongs to `person`. False when they are linked already.
-Errors: CF002 for a name that nobody has, CF001 for a name and itself. `track.unlink_identities` takes it back.
+Links two names to one person: the past and future events of `other` belong to `person`. False when already linked.
+`track.unlink_identities` removes the link. Errors: CF002 for an unknown name, CF001 when both names are the same.
 $$;
 
 grant execute on function track.link_identities(text, text) to insights_admin;

@@ -69,9 +69,10 @@ $$;
 
 comment on function track.make_partitions(timestamptz, timestamptz) is $$
 @behavior -mutationField
-Makes the missing monthly partitions of `track.event` between two times, by default for the next three months; returns how many.
-A worker calls it ahead of time; `track.ingest` calls it for events of months that nobody foresaw.
-Errors: CF001 for a period that is none, CF008 for more than 100 years.
+Creates the missing monthly partitions of `track.event` between two times. Returns their number.
+By default these are the partitions of the next three months. A worker calls it in advance; `track.ingest` calls it
+for events of other months.
+Errors: CF001 for an invalid period, CF008 for more than 100 years.
 $$;
 
 grant execute on function track.make_partitions(timestamptz, timestamptz) to insights_worker;

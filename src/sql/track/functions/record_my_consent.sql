@@ -27,8 +27,9 @@ end;
 $$;
 
 comment on function track.record_my_consent(text, boolean, text) is $$
-Records what the signed-in person decided about a purpose: to withdraw is as easy as to agree (GDPR article 7).
-Errors: CF005 when nobody is signed in, CF002 for an unknown purpose.
+Records a decision of the signed-in person about a purpose.
+Withdrawing is as easy as granting (GDPR article 7). Errors: CF005 when no person is signed in, CF002 for an unknown
+purpose.
 $$;
 
 grant execute on function track.record_my_consent(text, boolean, text) to insights_learner;

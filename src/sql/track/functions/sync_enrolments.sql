@@ -33,10 +33,12 @@ end;
 $$;
 
 comment on function track.sync_enrolments(regclass) is $$
-Brings enrolments in from a table or view of the application, read with the caller's rights.
-Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
-and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered. Of several rows of one person and item the one that was enrolled last holds.
-Run it again at any time: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for a bad value.
+Reads enrolments from a table or view of the application, with the privileges of the caller.
+Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
+(`active`, `completed`, `dropped`) and `ended_at`.
+Unknown people and items are added. Of several rows for one person and item, the latest `enrolled_at` applies. The
+call can be repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid
+value.
 $$;
 
 grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;
@@ -154,7 +156,7 @@ $$;
 
 comment on function track._store_enrolments(jsonb) is $$
 @behavior -queryField -mutationField
-Stores a list of `{person, item, enrolled_at, …}` as `track.sync_enrolments` describes.
+Stores a list of `{person, item, enrolled_at, …}`, as described for `track.sync_enrolments`.
 $$;
 
 grant execute on function track._store_enrolments(jsonb) to insights_admin, insights_worker;

@@ -44,10 +44,12 @@ end;
 $$;
 
 comment on function track.sync_items(regclass) is $$
-Brings items in from a table or view of the application, read with the caller's rights.
-Columns: `external_id`, `kind`, and, where present, `title`, `parent` (external id), `url`,
-`language`, `attributes` (jsonb), `available_from`, `available_until`, `due_at`. What the application says replaces what events said; a column that it lacks, or a null, leaves what is there.
-Run it again at any time: unchanged items are not written. Errors: CF002 for a missing column, CF001 for a bad value or an item that comes twice, CF010 for a circle of parents.
+Reads items from a table or view of the application, with the privileges of the caller.
+Required columns: `external_id` and `kind`; optional: `title`, `parent` (external id), `url`, `language`, `attributes`
+(jsonb), `available_from`, `available_until` and `due_at`.
+Values of the application replace those of events; a missing column or a null keeps the stored value. The call can be
+repeated: unchanged items are not written.
+Errors: CF002 for a missing column, CF001 for an invalid value or a duplicate item, CF010 for a cycle of parents.
 $$;
 
 grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;
@@ -76,7 +78,8 @@ $$;
 
 comment on function track._columns(regclass, text[], text[]) is $$
 @behavior -queryField -mutationField
-The needed columns of a relation, and those of the possible ones that it has. CF002 when a needed one is missing.
+Returns the required columns of a relation, and those of the optional ones that it has.
+Errors: CF002 when a required column is missing.
 $$;
 
 grant execute on function track._columns(regclass, text[], text[]) to insights_admin, insights_worker;
@@ -195,7 +198,8 @@ $$;
 
 comment on function track._store_items(jsonb, bigint) is $$
 @behavior -queryField -mutationField
-Stores a list of `{external_id, kind, …}` as `track.sync_items` describes. Items with keys up to `newest_known` count as known before.
+Stores a list of `{external_id, kind, …}`, as described for `track.sync_items`.
+Items with keys up to `newest_known` are counted as existing before the call.
 $$;
 
 grant execute on function track._store_items(jsonb, bigint) to insights_admin, insights_worker;

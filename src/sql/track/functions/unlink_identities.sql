@@ -46,8 +46,8 @@ end;
 $$;
 
 comment on function track.unlink_identities(text, text) is $$
-Takes a link between two names back: each event goes to the person that its own identity now resolves to.
-Errors: CF002 when there is no such link.
+Removes a link between two names. Each event then belongs to the person of its own identity.
+Errors: CF002 when the names are not linked.
 $$;
 
 grant execute on function track.unlink_identities(text, text) to insights_admin;
