@@ -1,48 +1,3 @@
-create or replace function track.sync_enrolments(source regclass)
-returns track.sync_result
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_columns text[];
-  v_enrolments jsonb;
-  v_part track.sync_result;
-  v_result track.sync_result := row(0, 0, 0);
-begin
-  v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
-
-  -- Who enrolled again is enrolled since the last time. The query runs as the caller; what it finds goes in through a definer that takes
-  -- values only, as much at a time as a value may hold.
-  for v_enrolments in
-    execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select *, (row_number() over (order by person, item) - 1) / 50000 as part from'
-        ' (select distinct on (person, item) %s from %s order by person, item, enrolled_at desc) as newest) as numbered group by part order by part',
-      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
-      source
-    )
-  loop
-    v_part := track._store_enrolments(v_enrolments);
-    v_result.inserted := v_result.inserted + v_part.inserted;
-    v_result.updated := v_result.updated + v_part.updated;
-    v_result.unchanged := v_result.unchanged + v_part.unchanged;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function track.sync_enrolments(regclass) is $$
-Reads enrolments from a table or view of the application, with the privileges of the caller.
-Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
-(`active`, `completed`, `dropped`) and `ended_at`.
-Unknown people and items are added. Of several rows for one person and item, the latest `enrolled_at` applies. The
-call can be repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid
-value.
-$$;
-
-grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;
-
 create or replace function track._store_enrolments(enrolments jsonb)
 returns track.sync_result
 language plpgsql
@@ -160,3 +115,48 @@ Stores a list of `{person, item, enrolled_at, …}`, as described for `track.syn
 $$;
 
 grant execute on function track._store_enrolments(jsonb) to insights_admin, insights_worker;
+
+create or replace function track.sync_enrolments(source regclass)
+returns track.sync_result
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_columns text[];
+  v_enrolments jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
+begin
+  v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
+
+  -- Who enrolled again is enrolled since the last time. The query runs as the caller; what it finds goes in through a definer that takes
+  -- values only, as much at a time as a value may hold.
+  for v_enrolments in
+    execute format(
+      'select jsonb_agg(jsonb_build_object(%s)) from (select *, (row_number() over (order by person, item) - 1) / 50000 as part from'
+        ' (select distinct on (person, item) %s from %s order by person, item, enrolled_at desc) as newest) as numbered group by part order by part',
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_enrolments(v_enrolments);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function track.sync_enrolments(regclass) is $$
+Reads enrolments from a table or view of the application, with the privileges of the caller.
+Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
+(`active`, `completed`, `dropped`) and `ended_at`.
+Unknown people and items are added. Of several rows for one person and item, the latest `enrolled_at` applies. The
+call can be repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid
+value.
+$$;
+
+grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;

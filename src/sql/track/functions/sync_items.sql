@@ -1,89 +1,3 @@
-create or replace function track.sync_items(source regclass)
-returns track.sync_result
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_columns text[];
-  v_former bigint;
-  v_twice text;
-  v_items jsonb;
-  v_part track.sync_result;
-  v_result track.sync_result := row(0, 0, 0);
-begin
-  v_columns := track._columns(source, array['external_id', 'kind'], array[
-    'title', 'parent', 'url', 'language', 'attributes', 'available_from', 'available_until', 'due_at'
-  ]);
-
-  execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
-  into v_twice;
-  if v_twice is not null then
-    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
-      'Give a view with one row for each external_id.');
-  end if;
-
-  v_former := (select coalesce(max(item_id), 0) from track.item);
-
-  -- The query runs as the caller; what it finds goes in through a definer that takes values only, as much at a time as a value may hold.
-  for v_items in
-    execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select %s, (row_number() over () - 1) / 10000 as part from %s) as numbered group by part order by part',
-      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
-      source
-    )
-  loop
-    v_part := track._store_items(v_items, v_former);
-    v_result.inserted := v_result.inserted + v_part.inserted;
-    v_result.updated := v_result.updated + v_part.updated;
-    v_result.unchanged := v_result.unchanged + v_part.unchanged;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function track.sync_items(regclass) is $$
-Reads items from a table or view of the application, with the privileges of the caller.
-Required columns: `external_id` and `kind`; optional: `title`, `parent` (external id), `url`, `language`, `attributes`
-(jsonb), `available_from`, `available_until` and `due_at`.
-Values of the application replace those of events; a missing column or a null keeps the stored value. The call can be
-repeated: unchanged items are not written.
-Errors: CF002 for a missing column, CF001 for an invalid value or a duplicate item, CF010 for a cycle of parents.
-$$;
-
-grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;
-
-create or replace function track._columns(source regclass, needed text[], possible text[])
-returns text[]
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_present text[] := array(
-    select attname::text
-    from pg_catalog.pg_attribute
-    where attrelid = source and attnum > 0 and not attisdropped
-  );
-  v_missing text := (select name from unnest(needed) as name where name <> all (v_present) limit 1);
-begin
-  if v_missing is not null then
-    perform common.refuse('CF002', format('%s has no column "%s"', source, left(v_missing, 100)),
-      format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500)));
-  end if;
-  return needed || array(select name from unnest(possible) as name where name = any (v_present));
-end;
-$$;
-
-comment on function track._columns(regclass, text[], text[]) is $$
-@behavior -queryField -mutationField
-Returns the required columns of a relation, and those of the optional ones that it has.
-Errors: CF002 when a required column is missing.
-$$;
-
-grant execute on function track._columns(regclass, text[], text[]) to insights_admin, insights_worker;
-
 create or replace function track._store_items(items jsonb, newest_known bigint)
 returns track.sync_result
 language plpgsql
@@ -203,3 +117,59 @@ Items with keys up to `newest_known` are counted as existing before the call.
 $$;
 
 grant execute on function track._store_items(jsonb, bigint) to insights_admin, insights_worker;
+
+create or replace function track.sync_items(source regclass)
+returns track.sync_result
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_columns text[];
+  v_former bigint;
+  v_twice text;
+  v_items jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
+begin
+  v_columns := track._columns(source, array['external_id', 'kind'], array[
+    'title', 'parent', 'url', 'language', 'attributes', 'available_from', 'available_until', 'due_at'
+  ]);
+
+  execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
+  into v_twice;
+  if v_twice is not null then
+    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
+      'Give a view with one row for each external_id.');
+  end if;
+
+  v_former := (select coalesce(max(item_id), 0) from track.item);
+
+  -- The query runs as the caller; what it finds goes in through a definer that takes values only, as much at a time as a value may hold.
+  for v_items in
+    execute format(
+      'select jsonb_agg(jsonb_build_object(%s)) from (select %s, (row_number() over () - 1) / 10000 as part from %s) as numbered group by part order by part',
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_items(v_items, v_former);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function track.sync_items(regclass) is $$
+Reads items from a table or view of the application, with the privileges of the caller.
+Required columns: `external_id` and `kind`; optional: `title`, `parent` (external id), `url`, `language`, `attributes`
+(jsonb), `available_from`, `available_until` and `due_at`.
+Values of the application replace those of events; a missing column or a null keeps the stored value. The call can be
+repeated: unchanged items are not written.
+Errors: CF002 for a missing column, CF001 for an invalid value or a duplicate item, CF010 for a cycle of parents.
+$$;
+
+grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;
