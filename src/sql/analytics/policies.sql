@@ -1,4 +1,4 @@
-/* People's activity is read by the functions of insights_reader, and by admins. Learners see their own. */
+/* The activity of people is read by the functions of insights_reader, and by admins. */
 
 grant select on analytics.setting to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (smallest_group) on analytics.setting to insights_admin;

@@ -55,7 +55,7 @@ insert into track.consumer (consumer, position, refresh, inputs, description)
 values ('analytics.activity', 1, 'analytics.refresh_activity', '{event}', 'The rollup of activity by person and day.');
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Who was active.');
+values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Person that was active.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
@@ -115,7 +115,7 @@ select
   count(distinct nullif(activity.person_id, 0)) as person_count,
   sum(activity.engaged) as engaged,
   max(activity.day) as last_day,
-  -- Halved every 30 days, up to the newest day on record.
+  -- Halved per 30 days of age, as of the latest day with activity.
   sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
 from analytics.activity
 cross join (select max(day) as day from analytics.activity) as newest
@@ -176,9 +176,12 @@ comment on column analytics.prediction_target.description is $$Definition of the
 
 insert into analytics.prediction_target (target, project, task, horizon, description)
 values
-  ('dropout', 'analytics.dropout', 'classification', '14 days', 'Nothing is done in the course for the whole horizon, or it is dropped within it, and it is not completed.'),
+  (
+    'dropout', 'analytics.dropout', 'classification', '14 days',
+    'There is no activity in the course within the horizon, or it is dropped within it, and it is not completed.'
+  ),
   ('completion', 'analytics.completion', 'classification', '28 days', 'The course is completed within the horizon.'),
-  ('activity', 'analytics.activity', 'regression', '7 days', 'On how many days of the horizon something is done in the course.');
+  ('activity', 'analytics.activity', 'regression', '7 days', 'Days of the horizon with activity in the course.');
 
 create type analytics.learner_features as (
   person_id bigint,
@@ -317,10 +320,10 @@ comment on column analytics.snapshot.feature is $$Features at this time.$$;
 comment on column analytics.snapshot.outcome is $$Outcome by the end of the horizon.$$;
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'look', 'person_id', 'person', 'analytics', 'What a training that is under way learns from.');
+values ('analytics', 'snapshot', 'person_id', 'person', 'analytics', 'Learner in the data of a training in progress.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
-values ('analytics', 'look', 'person_id', 'track.event', 'Derived from the events of the person, for the time of a training.');
+values ('analytics', 'snapshot', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 alter table analytics.training enable row level security;
 alter table analytics.snapshot enable row level security;

@@ -1,4 +1,6 @@
-create or replace function analytics._learner_outcomes(target text, moments timestamptz[], horizon interval, courses bigint[] default null)
+create or replace function analytics._learner_outcomes(
+  target text, moments timestamptz[], horizon interval, courses bigint[] default null
+)
 returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
 language plpgsql
 stable
@@ -18,7 +20,9 @@ begin
   ),
 
   active as (
-    select activity.person_id, ancestor.ancestor_item_id as course_id, moment.as_of, count(distinct activity.day)::float8 as days
+    select
+      activity.person_id, ancestor.ancestor_item_id as course_id, moment.as_of,
+      count(distinct activity.day)::float8 as days
     from moment
     join analytics.activity on activity.day >= moment.since and activity.day < moment.until
     join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
@@ -31,10 +35,13 @@ begin
   taken as (
     select
       enrolment.person_id, enrolment.item_id as course_id, moment.as_of,
-      bool_or(enrolment.status = 'completed' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as completed,
-      bool_or(enrolment.status = 'dropped' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as dropped
+      bool_or(enrolment.status = 'completed' and ending.is_within) as completed,
+      bool_or(enrolment.status = 'dropped' and ending.is_within) as dropped
     from moment
     join track.enrolment on enrolment.enrolled_at < moment.as_of
+    cross join lateral (
+      select enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon
+    ) as ending (is_within)
     where _learner_outcomes.courses is null
       or enrolment.item_id = any (_learner_outcomes.courses)
     group by enrolment.person_id, enrolment.item_id, moment.as_of
@@ -43,12 +50,17 @@ begin
   select
     taken.person_id, taken.course_id, taken.as_of,
     case _learner_outcomes.target
-      when 'dropout' then ((coalesce(active.days, 0) = 0 or coalesce(taken.dropped, false)) and not coalesce(taken.completed, false))::int::float8
+      when 'dropout' then (
+        (coalesce(active.days, 0) = 0 or coalesce(taken.dropped, false)) and not coalesce(taken.completed, false)
+      )::int::float8
       when 'completion' then coalesce(taken.completed, false)::int::float8
       when 'activity' then coalesce(active.days, 0)
     end
   from taken
-  left join active on active.person_id = taken.person_id and active.course_id = taken.course_id and active.as_of = taken.as_of;
+  left join active
+    on active.person_id = taken.person_id
+    and active.course_id = taken.course_id
+    and active.as_of = taken.as_of;
 end;
 $$;
 

@@ -8,7 +8,10 @@ as $$
 declare
   v_course_id bigint;
 begin
-  select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
+  select item.item_id into v_course_id
+  from track.item
+  where item.external_id = _course_id.course
+    and item.kind = 'course';
   if v_course_id is null then
     perform common.refuse(
       'CF002',
@@ -34,7 +37,9 @@ $$;
 
 grant execute on function analytics._course_id(text) to insights_reader;
 
-create or replace function analytics._predict_learners(target text, course text, as_of timestamptz, top int, lowest_first boolean)
+create or replace function analytics._predict_learners(
+  target text, course text, as_of timestamptz, top int, lowest_first boolean
+)
 returns setof analytics.learner_prediction
 language plpgsql
 stable
@@ -56,7 +61,9 @@ begin
     select
       scored.feature,
       scored.score,
-      row_number() over (order by case when lowest_first then scored.score else -scored.score end, scored.person_id) as place
+      row_number() over (
+        order by case when lowest_first then scored.score else -scored.score end, scored.person_id
+      ) as place
     from analytics._learner_scores(_predict_learners.target, _predict_learners.as_of, v_course_id) as scored
   ) as chosen
   where chosen.place <= _predict_learners.top;

@@ -8,12 +8,17 @@ as $$
 declare
   v_target analytics.prediction_target;
 begin
-  select * into v_target from analytics.prediction_target as entry where entry.target = _prediction_target.target;
+  select * into v_target
+  from analytics.prediction_target as entry
+  where entry.target = _prediction_target.target;
   if v_target.target is null then
     perform common.refuse(
       'CF002',
-      format('there is no target "%s"', coalesce(left(_prediction_target.target, 100), 'null')),
-      (select format('There are %s.', string_agg(entry.target, ', ' order by entry.target)) from analytics.prediction_target as entry)
+      format('there is no prediction target "%s"', coalesce(left(_prediction_target.target, 100), 'null')),
+      (
+        select format('There are %s.', string_agg(entry.target, ', ' order by entry.target))
+        from analytics.prediction_target as entry
+      )
     );
   end if;
   return v_target;

@@ -8,14 +8,16 @@ declare
   v_newest timestamptz;
   v_oldest timestamptz;
 begin
-  -- The first midnight of which the day before is complete, and the first by which anybody could have done anything for a week.
-  select (least(max(activity.day) + 1, (now() at time zone 'UTC')::date))::timestamp at time zone 'UTC', (min(activity.day) + 7)::timestamp at time zone 'UTC'
+  -- From a week after the first activity up to the end of the last complete day.
+  select
+    least(max(activity.day) + 1, (now() at time zone 'UTC')::date)::timestamp at time zone 'UTC',
+    (min(activity.day) + 7)::timestamp at time zone 'UTC'
   into v_newest, v_oldest
   from analytics.activity;
   return array(
     select moment
     from generate_series(0, weeks - 1) as week
-    cross join lateral (select v_newest - (target).horizon - week * interval '7 days' as moment) as looked
+    cross join lateral (select v_newest - (target).horizon - week * interval '7 days' as moment) as snapshot
     where moment >= v_oldest
     order by moment
   );

@@ -1,4 +1,6 @@
-create or replace function analytics._snapshots(settings analytics.prediction_target, moments timestamptz[], courses bigint[] default null)
+create or replace function analytics._snapshots(
+  settings analytics.prediction_target, moments timestamptz[], courses bigint[] default null
+)
 returns setof analytics.snapshot
 language plpgsql
 stable
@@ -11,7 +13,8 @@ begin
   return query
   select (settings).target, person_id, course_id, as_of, feature, outcome.outcome
   from analytics._learner_features(moments, courses) as feature
-  join analytics._learner_outcomes((settings).target, moments, (settings).horizon, courses) as outcome using (person_id, course_id, as_of)
+  join analytics._learner_outcomes((settings).target, moments, (settings).horizon, courses) as outcome
+    using (person_id, course_id, as_of)
   where feature.days_idle <= extract(epoch from (settings).longest_idle) / 86400;
 end;
 $$;

@@ -1,5 +1,7 @@
-/* A definer of insights_reader: it reads what people did, and is granted to those who may see people. */
-create or replace function analytics.completion_probability(course text, as_of timestamptz default now(), top int default 50)
+/* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
+create or replace function analytics.completion_probability(
+  course text, as_of timestamptz default now(), top int default 50
+)
 returns setof analytics.learner_prediction
 language sql
 stable

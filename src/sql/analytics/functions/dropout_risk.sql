@@ -1,4 +1,4 @@
-/* A definer of insights_reader: it reads what people did, and is granted to those who may see people. */
+/* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
 create or replace function analytics.dropout_risk(course text, as_of timestamptz default now(), top int default 50)
 returns setof analytics.learner_prediction
 language sql

@@ -1,5 +1,7 @@
-/* A definer of insights_reader: it reads what people did, and is granted to those who may see people. */
-create or replace function analytics.expected_next_week_activity(course text, as_of timestamptz default now(), top int default 50)
+/* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
+create or replace function analytics.expected_next_week_activity(
+  course text, as_of timestamptz default now(), top int default 50
+)
 returns setof analytics.learner_prediction
 language sql
 stable
@@ -25,4 +27,5 @@ People who have opted out of the purpose `analytics` are excluded. Errors: CF001
 CF006 (not trained).
 $$;
 
-grant execute on function analytics.expected_next_week_activity(text, timestamptz, int) to insights_admin, insights_worker;
+grant execute on function analytics.expected_next_week_activity(text, timestamptz, int)
+to insights_admin, insights_worker;

@@ -8,7 +8,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
-  -- The first time there is nothing that readers could go on reading.
+  -- A view that was never populated cannot be refreshed concurrently.
   if (select relispopulated from pg_catalog.pg_class where oid = 'analytics.item_popularity'::regclass) then
     refresh materialized view concurrently analytics.item_popularity;
   else

@@ -10,8 +10,8 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days come from the rollup; the hours before the first and after the last of them come from the events, and so
-  -- does a trend by hour.
+  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
+  -- events, and so is a trend by hour.
   v_by_hour constant boolean := _trend.bucket = 'hour';
   v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
   v_end_day constant date := (_trend.until at time zone 'UTC')::date;
@@ -85,7 +85,7 @@ $$;
 
 grant execute on function analytics._trend(int, text, timestamptz, timestamptz, int, int) to insights_reader;
 
-/* A definer of insights_reader: it reads people's activity, and answers about groups of them only. */
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics.trend(
   event_name text,
   bucket text default 'day',
@@ -107,7 +107,11 @@ set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_event_type_id constant int := (select event_type_id from track.event_type where event_type.name = trend.event_name);
+  v_event_type_id constant int := (
+    select event_type.event_type_id
+    from track.event_type
+    where event_type.name = trend.event_name
+  );
   v_longest constant interval := interval '10000 hours';
 begin
   perform common.check_period(trend.since, trend.until);
@@ -120,8 +124,23 @@ begin
       'CF002',
       format('there is no event "%s"', left(trend.event_name, 100)),
       coalesce(
-        (select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', ')) from (select event_type.name from track.event_type order by cardinality(array(select unnest(regexp_split_to_array(lower(event_type.name), '\W+')) intersect select unnest(regexp_split_to_array(lower(trend.event_name), '\W+')))) desc, abs(length(event_type.name) - length(trend.event_name)), event_type.name limit 3) as near),
-        'No event has come in yet.'
+        (
+          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
+          from (
+            select event_type.name
+            from track.event_type
+            order by
+              cardinality(array(
+                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
+                intersect
+                select unnest(regexp_split_to_array(lower(trend.event_name), '\W+'))
+              )) desc,
+              abs(length(event_type.name) - length(trend.event_name)),
+              event_type.name
+            limit 3
+          ) as near
+        ),
+        'There are no events yet.'
       )
     );
   end if;
@@ -129,16 +148,20 @@ begin
     perform common.refuse('CF001', format('bucket is "%s"', left(trend.bucket, 100)),
       'Use hour, day, week (from Monday) or month.');
   end if;
-  if trend.window_size is null or trend.window_size not between 1 and 10000 then
-    perform common.refuse('CF001', format('window_size is %s', coalesce(trend.window_size::text, 'null')),
-      'Give the number of buckets that the running average goes over, from 1 to 10000.');
-  end if;
+  perform common.check_count('window_size', trend.window_size, 1, 10000);
   if not isfinite(trend.since) or not isfinite(trend.until)
-    or trend.until - trend.since > v_longest * (case trend.bucket when 'hour' then 1 when 'day' then 24 when 'week' then 168 else 720 end)
+    or trend.until - trend.since > v_longest * (
+      case trend.bucket
+        when 'hour' then 1
+        when 'day' then 24
+        when 'week' then 168
+        else 720
+      end
+    )
   then
     perform common.refuse(
       'CF008',
-      format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
+      format('from %s until %s there are more than 10000 buckets of one %s', trend.since, trend.until, trend.bucket),
       'Give a shorter period, or a larger bucket.'
     );
   end if;
@@ -165,4 +188,5 @@ Errors: CF002 for an unknown event (with the most similar names), CF001 for an i
 10,000 buckets.
 $$;
 
-grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int)
+to insights_analyst, insights_admin, insights_worker;

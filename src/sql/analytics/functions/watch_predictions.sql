@@ -1,4 +1,4 @@
-/* A definer: it reads what everybody did and notes drift, and is granted to those who run the installation. */
+/* A definer: it reads the activity of all people and stores the drift, and is granted to administrators and workers. */
 create or replace function analytics.watch_predictions(target text default null)
 returns setof ml.drift
 language plpgsql
@@ -26,16 +26,19 @@ begin
     order by entry.target
   loop
     drop table if exists pg_temp.learner_snapshot;
-    -- The latest two looks whose outcome is known.
+    -- The latest two snapshots whose outcome is known.
     create temporary table learner_snapshot on commit drop as
-    select (look.feature).*, look.outcome
-    from analytics._snapshots(v_target, analytics._snapshot_times(v_target, 2)) as look;
+    select (snapshot.feature).*, snapshot.outcome
+    from analytics._snapshots(v_target, analytics._snapshot_times(v_target, 2)) as snapshot;
     if exists (select from pg_temp.learner_snapshot) then
       return query
       select *
       from ml.measure_drift(
         v_target.project,
-        format('%I.learner_snapshot', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema())),
+        format(
+          '%I.learner_snapshot',
+          (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema())
+        ),
         'outcome'
       );
     end if;

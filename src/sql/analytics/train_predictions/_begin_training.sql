@@ -10,9 +10,16 @@ begin
   perform analytics._end_training((settings).target);
   insert into analytics.training (target, seed, moments, courses_left, algorithms_left)
   select
-    (settings).target, _begin_training.seed, analytics._snapshot_times(settings, (settings).weeks),
-    array(select distinct enrolment.item_id from track.enrolment join track.item on item.item_id = enrolment.item_id and item.kind = 'course' order by 1),
-    -- Both kinds, so that the better one is deployed whatever the data are like, and one is when the other cannot be had.
+    (settings).target,
+    _begin_training.seed,
+    analytics._snapshot_times(settings, (settings).weeks),
+    array(
+      select distinct enrolment.item_id
+      from track.enrolment
+      join track.item on item.item_id = enrolment.item_id and item.kind = 'course'
+      order by 1
+    ),
+    -- Both, so that the better one is deployed, or the one that can be trained.
     array['elastic_net', 'gbm']
   returning * into v_training;
   return v_training;

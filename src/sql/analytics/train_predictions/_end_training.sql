@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  delete from analytics.snapshot where look.target = _end_training.target;
+  delete from analytics.snapshot where snapshot.target = _end_training.target;
   delete from analytics.training where training.target = _end_training.target;
 end;
 $$;

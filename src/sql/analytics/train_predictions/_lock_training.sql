@@ -10,10 +10,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if seed is null then
-    perform common.refuse('CF001', 'the seed is null', 'Give a number: the same seed and data give the same model.');
+    perform common.refuse('CF001', 'seed is null', 'Give a number: the same seed and data give the same model.');
   end if;
   if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
-    perform common.refuse('CF010', 'predictions are being trained already', 'Wait until that is done.');
+    perform common.refuse('CF010', 'another training of predictions is running', 'Try again when it has finished.');
   end if;
 end;
 $$;

@@ -16,7 +16,9 @@ comment on function analytics._feature_list() is $$
 Returns the names of the features that models are trained on, quoted, as a list for SQL.
 $$;
 
-create or replace function analytics._train_on_snapshots(settings analytics.prediction_target, algorithm text, seed bigint)
+create or replace function analytics._train_on_snapshots(
+  settings analytics.prediction_target, algorithm text, seed bigint
+)
 returns ml.training
 language plpgsql
 volatile
@@ -27,24 +29,38 @@ declare
   v_trained ml.training;
 begin
   drop table if exists pg_temp.learner_snapshot;
-  -- In one order, whatever order they were written in, since sums of floating-point numbers depend on it.
+  -- In a fixed order, because sums of floating-point numbers depend on the order.
   create temporary table learner_snapshot on commit drop as
   select
-    format('%s/%s/%s', look.person_id, look.course_id, look.as_of::date) as look, (look.feature).*,
-    look.outcome, look.as_of + (settings).horizon as outcome_known_at
+    format('%s/%s/%s', snapshot.person_id, snapshot.course_id, snapshot.as_of::date) as snapshot,
+    (snapshot.feature).*,
+    snapshot.outcome,
+    snapshot.as_of + (settings).horizon as outcome_known_at
   from analytics.snapshot
-  where look.target = (_train_on_snapshots.settings).target
-  order by look.course_id, look.as_of, look.person_id;
+  where snapshot.target = (_train_on_snapshots.settings).target
+  order by snapshot.course_id, snapshot.as_of, snapshot.person_id;
   select *
   into v_trained
   from ml.train(
     (settings).project, (settings).task,
-    format('%I.learner_snapshot', (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema())),
-    'look', 'outcome',
+    format(
+      '%I.learner_snapshot',
+      (select nspname from pg_catalog.pg_namespace where oid = pg_catalog.pg_my_temp_schema())
+    ),
+    'snapshot', 'outcome',
     features => analytics._feature_list(),
     algorithm => _train_on_snapshots.algorithm,
     parameters => case _train_on_snapshots.algorithm
-      when 'gbm' then '{"num_trees": 200, "max_depth": 3, "learning_rate": 0.1, "min_rows": 20, "lambda": 5, "row_sample": 0.8, "feature_sample": 0.6, "max_bins": 32}'::jsonb
+      when 'gbm' then jsonb_build_object(
+        'num_trees', 200,
+        'max_depth', 3,
+        'learning_rate', 0.1,
+        'min_rows', 20,
+        'lambda', 5,
+        'row_sample', 0.8,
+        'feature_sample', 0.6,
+        'max_bins', 32
+      )
       else '{"alpha": 0, "lambda_value": 0.01}'::jsonb
     end,
     predicted_at => 'as_of',

@@ -5,10 +5,10 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- So many looks at most are written in one step, but those of one course at least.
+  -- Maximum number of snapshots that a step writes; it writes those of at least one course.
   v_most constant int := 4000;
   v_courses bigint[];
-  v_seen record;
+  v_found record;
   v_step analytics.training_step;
 begin
   v_step.target := (settings).target;
@@ -16,7 +16,10 @@ begin
     select array_agg(counted.course_id order by counted.place)
     into v_courses
     from (
-      select listed.course_id, listed.place, sum(count(enrolment.person_id)) over (order by listed.place) as takers
+      select
+        listed.course_id,
+        listed.place,
+        sum(count(enrolment.person_id)) over (order by listed.place) as takers
       from unnest((progress).courses_left) with ordinality as listed (course_id, place)
       left join track.enrolment on enrolment.item_id = listed.course_id
       group by listed.course_id, listed.place
@@ -28,18 +31,25 @@ begin
     update analytics.training
     set courses_left = training.courses_left[cardinality(v_courses) + 1:]
     where training.target = v_step.target;
-    v_step.step := format('looked at the learners of %s courses', cardinality(v_courses));
+    v_step.step := format('took snapshots of the learners of %s courses', cardinality(v_courses));
     return v_step;
   end if;
 
-  select count(*) as looks, count(distinct outcome) as outcomes, least(count(*) filter (where outcome > 0), count(*) filter (where outcome = 0)) as rarer
-  into v_seen
+  select
+    count(*) as snapshots,
+    count(distinct snapshot.outcome) as outcomes,
+    least(count(*) filter (where snapshot.outcome > 0), count(*) filter (where snapshot.outcome = 0)) as rarer
+  into v_found
   from analytics.snapshot
-  where look.target = v_step.target;
-  if v_seen.looks < (settings).fewest_rows or v_seen.outcomes < 2 or v_seen.rarer < 10 then
-    v_step.step := format('too little is known to learn from: %s looks at learners, %s of the rarer outcome', v_seen.looks, v_seen.rarer);
+  where snapshot.target = v_step.target;
+  if v_found.snapshots < (settings).fewest_rows or v_found.outcomes < 2 or v_found.rarer < 10 then
+    v_step.step := format(
+      'not enough data to train: %s snapshots of learners, %s of them with the rarer outcome',
+      v_found.snapshots, v_found.rarer
+    );
     v_step.hint := format(
-      'At least %s looks and 10 of the rarer outcome are needed. Looks are weekly and %s long: import enrolments with track.sync_enrolments and a few weeks of events.',
+      'At least %s snapshots are needed, 10 of them with the rarer outcome. A snapshot is taken per learner and week, '
+        'and its outcome is known after %s: import enrolments with track.sync_enrolments and a few weeks of events.',
       (settings).fewest_rows, (settings).horizon
     );
     v_step.finished := true;
@@ -49,11 +59,14 @@ begin
       v_step.step := format('trained %s', (progress).algorithms_left[1]);
     exception when sqlstate 'CF004' or sqlstate 'CF007' then
       get stacked diagnostics v_step.step = message_text, v_step.hint = pg_exception_hint;
-      raise warning 'analytics.train_predictions: % by %: %', v_step.target, (progress).algorithms_left[1], v_step.step;
-      v_step.step := format('nothing could be learned about %s: %s', v_step.target, v_step.step);
+      raise warning 'analytics.train_predictions: % by %: %',
+        v_step.target, (progress).algorithms_left[1], v_step.step;
+      v_step.step := format('cannot train %s: %s', v_step.target, v_step.step);
     end;
     v_step.finished := cardinality((progress).algorithms_left) = 1;
-    update analytics.training set algorithms_left = training.algorithms_left[2:] where training.target = v_step.target;
+    update analytics.training
+    set algorithms_left = training.algorithms_left[2:]
+    where training.target = v_step.target;
   end if;
   if v_step.finished then
     perform analytics._end_training(v_step.target);

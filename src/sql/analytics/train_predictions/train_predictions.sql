@@ -1,4 +1,4 @@
-/* A definer: it reads what everybody did and writes models, and is granted to those who run the installation. */
+/* A definer: it reads the activity of all people and writes models, and is granted to administrators and workers. */
 create or replace function analytics.train_predictions(target text default null, seed bigint default 0)
 returns setof ml.training
 language plpgsql
@@ -13,20 +13,24 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_asked constant boolean := train_predictions.target is not null;
+  v_is_given constant boolean := train_predictions.target is not null;
   v_target analytics.prediction_target;
   v_training analytics.training;
   v_step analytics.training_step;
   v_trained int;
 begin
-  if v_asked then
+  if v_is_given then
     perform analytics._prediction_target(train_predictions.target);
   end if;
   perform analytics._lock_training(train_predictions.seed);
   perform track.refresh(2147483647, 'track.session');
   perform track.refresh(2147483647, 'analytics.activity');
   for v_target in
-    select * from analytics.prediction_target as entry where not v_asked or entry.target = train_predictions.target order by entry.target
+    select *
+    from analytics.prediction_target as entry
+    where not v_is_given
+      or entry.target = train_predictions.target
+    order by entry.target
   loop
     v_training := analytics._begin_training(v_target, train_predictions.seed);
     v_trained := 0;
@@ -39,7 +43,7 @@ begin
       exit when v_step.finished;
       select * into v_training from analytics.training where training.target = v_target.target;
     end loop;
-    if v_asked and v_trained = 0 then
+    if v_is_given and v_trained = 0 then
       perform common.refuse('CF004', v_step.step, v_step.hint);
     end if;
   end loop;

@@ -27,7 +27,8 @@ begin
     where training.seed = train_predictions_step.seed
       and training.started_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
   ) then
-    -- Not to the last event, which may never come: until a step finds fewer people than it may refresh.
+    -- Refresh until a step finds fewer people than it may refresh. The queue need not be empty, because events may
+    -- arrive all the time.
     v_sessions := (select sum(people) from track.refresh(v_most_people, 'track.session'));
     v_activity := (select sum(people) from track.refresh(v_most_people, 'analytics.activity'));
     if greatest(v_sessions, v_activity) >= v_most_people then
@@ -36,10 +37,17 @@ begin
       return v_step;
     end if;
     perform analytics._end_training(training.target) from analytics.training;
-    perform analytics._begin_training(entry, train_predictions_step.seed) from analytics.prediction_target as entry order by entry.target;
+    perform analytics._begin_training(entry, train_predictions_step.seed)
+    from analytics.prediction_target as entry
+    order by entry.target;
   end if;
-  select * into v_target from analytics.prediction_target as entry where entry.target = (select min(training.target) from analytics.training);
-  v_step := analytics._train_step(v_target, (select training from analytics.training where training.target = v_target.target));
+  select * into v_target
+  from analytics.prediction_target as entry
+  where entry.target = (select min(training.target) from analytics.training);
+  v_step := analytics._train_step(
+    v_target,
+    (select training from analytics.training where training.target = v_target.target)
+  );
   v_step.finished := not exists (select from analytics.training);
   return v_step;
 end;
