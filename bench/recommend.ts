@@ -1,11 +1,11 @@
 /*
  * Serving: recommend.for_person on MovieLens-100k (1,682 items, each rating an event), in SQL and over HTTP.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/recommend.ts
+ * DATABASE_URL=postgres://… npm exec -- node bench/recommend.ts
  *
- * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/movielens_100k. The ratings come in through track.ingest;
- * interactions, model and lists are what the product makes of them. Times are those that the caller sees, one request at a time, every
- * person once, in an order without pattern; beside them a round trip that does nothing.
+ * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/movielens_100k. The ratings are sent
+ * through track.ingest; interactions, model and lists are computed by the product. Times are measured by the caller,
+ * one request at a time, every person once, in random order; a round trip without work is measured for comparison.
  */
 import { randomBytes } from "node:crypto";
 import { signToken } from "../src/api/authentication.ts";
@@ -101,8 +101,8 @@ const serve = (top: number) => (person: string) =>
   });
 await latencies("recommend.for_person, 10 items with reasons", people, serve(10));
 await latencies(
-  "  of a stranger",
-  people.map((person) => `stranger ${person}`),
+  "  of an unknown person",
+  people.map((person) => `unknown ${person}`),
   serve(10),
 );
 await client.query("begin");
@@ -121,7 +121,7 @@ await latencies("recommend.similar_items", [...titles.keys()].slice(0, 900).map(
   }),
 );
 
-// Events that came a moment ago: the interactions are computed from the person's events at once.
+// Events that were just ingested: the interactions are computed from the person's events in the call.
 await client.query(
   "insert into track.stale (person_id, since, until) select person_id, now(), now() from track.person where person_id <> 0",
 );

@@ -3,7 +3,7 @@ import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
-  /** `dropout`, `completion` or `activity`; all for which enough is known when left out. */
+  /** `dropout`, `completion` or `activity`; default: all targets with enough data. */
   target: z.string().optional(),
 });
 
@@ -11,7 +11,7 @@ interface Trained {
   row_count: string;
 }
 
-/** The predictions about learners, on all that is known by now; the better version is deployed. */
+/** Trains the predictions about learners on all known outcomes; the better version is deployed. */
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
   payload,
@@ -26,11 +26,9 @@ export default defineTask<z.output<typeof payload>>({
     const columns = "project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count";
     const trained: Trained[] = [];
     if (target !== undefined) {
-      trained.push(
-        ...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [target])),
-      );
+      trained.push(...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [target])));
     } else {
-      // Step by step: others have the session of the embedded database in between.
+      // Step by step: other clients use the session of the embedded database in between.
       for (let finished = false; !finished && !tools.stopping; ) {
         const [step] = await tools.call<{ finished: boolean; trained: Trained | null }>(
           `select

@@ -3,20 +3,20 @@ import type pg from "pg";
 import { z } from "zod";
 import { errorCode } from "../errors.ts";
 
-/** What a task works with. */
+/** The tools of a task. */
 export interface Tools {
   /** One statement in one transaction of the role `insights_worker`. */
   call<T extends object>(sql: string, values?: readonly unknown[]): Promise<T[]>;
-  /** A connection outside of any transaction, for statements that allow none. */
+  /** A connection outside of any transaction, for statements that cannot run in one. */
   withClient<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
-  /** Whether the worker is about to stop: what is committed stays, the rest is for the next run. */
+  /** Whether the worker is about to stop: committed work stays, the rest is left to the next run. */
   readonly stopping: boolean;
 }
 
-/** A task's name in the queue, where an application may have tasks of its own. `monitor.run` has the name alone. */
+/** A task's name in the queue, where an application may have tasks of its own. `monitor.run` stores the short name. */
 export const identifier = (name: string): string => `insights:${name}`;
 
-/** What a run did, for `monitor.run` and the log. */
+/** The result of a run, for `monitor.run` and the log. */
 export interface Report {
   rows: number;
   detail?: Record<string, unknown>;
@@ -25,7 +25,7 @@ export interface Report {
 export interface TaskDefinition<P> {
   name: string;
   payload: z.ZodType<P>;
-  /** Whether there is anything to do; a run that has nothing is not recorded. */
+  /** Whether there is anything to do; without work, a run is not recorded. */
   due?: (payload: P, tools: Tools) => Promise<boolean>;
   run: (payload: P, tools: Tools) => Promise<Report>;
 }
@@ -46,8 +46,8 @@ async function asWorker<T>(withPgClient: WithPgClient, work: (client: pg.PoolCli
 }
 
 /**
- * Wraps a task: its payload is checked, its run recorded in `monitor.run` in transactions of its own, so that a worker
- * that is killed leaves a trace, and it does everything with the rights of `insights_worker` only.
+ * Wraps a task: validates its payload and records its run in `monitor.run`, in transactions of its own, so that a
+ * killed worker leaves a record. The task runs with the rights of `insights_worker` only.
  */
 export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinition<P>): Task {
   return async (given, helpers) => {
@@ -79,7 +79,7 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       const code = errorCode(error);
-      // The error of the run matters, not that it could not be recorded.
+      // The error of the run is reported, even if it could not be recorded.
       await tools
         .call("select monitor.fail_run($1, $2)", [runId, code === undefined ? message : `${message} [${code}]`])
         .catch(() => {});
@@ -88,4 +88,4 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
   };
 }
 
-export const nothing = z.object({});
+export const emptyPayload = z.object({});

@@ -31,8 +31,8 @@ export const taskList: TaskList = Object.fromEntries(
   Object.entries(tasks).map(([name, task]) => [identifier(name), task]),
 );
 
-/** The same for `taskDirectory`, which may be this file. */
+/** The same for graphile-worker's `taskDirectory`, which may be this file. */
 export default taskList;
 
-/** When they run. */
+/** The schedule of the tasks. */
 export const crontab: string = readFileSync(join(packageRoot, "crontab"), "utf8");

@@ -302,7 +302,7 @@ describe("a training", () => {
     await client.query("select recommend.train()");
     const busy = await database.rejects("select recommend.train()");
     expect(busy.code).toBe("CF010");
-    await database.query("select pg_terminate_backend($1, 5000)", [rows[0]?.pid]);
+    await database.query("select pg_terminate_backend($1, 60000)", [rows[0]?.pid]);
     expect(await state()).toEqual(before);
     expect((await train()).version).toBeGreaterThan(0);
     await client.end().catch(() => {});

@@ -98,9 +98,9 @@ begin
   )
 
   select
-    array_agg(merged.person_id order by merged.person_id),
-    array_agg(lower(merged.period) order by merged.person_id),
-    array_agg(upper(merged.period) order by merged.person_id)
+    array_agg(merged.person_id order by merged.person_id, merged.period),
+    array_agg(lower(merged.period) order by merged.person_id, merged.period),
+    array_agg(upper(merged.period) order by merged.person_id, merged.period)
   into v_people, v_since, v_until
   from merged;
 
