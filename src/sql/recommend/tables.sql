@@ -5,7 +5,7 @@ Recommendations: interactions, recommender models, and ranked lists whose reason
 $$;
 
 grant usage on schema recommend to insights_learner, insights_analyst, insights_admin, insights_worker;
--- Creates nothing itself; whoever owns a function needs the right to create in its schema.
+-- The owner of a function needs the privilege to create in its schema.
 grant usage, create on schema recommend to insights_reader;
 
 /* -------------------------------------------------------------------------------------------------- settings -- */
@@ -109,11 +109,13 @@ comment on column recommend.secret.only_row is $$Always true, so that the table 
 comment on column recommend.secret.inner_key is $$Key of the inner hash, one block of SHA-256.$$;
 comment on column recommend.secret.outer_key is $$Key of the outer hash, one block of SHA-256.$$;
 
--- Version 4 UUIDs come from the server's strong random source, 122 bits each.
+-- Version 4 UUIDs are from the strong random source of the server, 122 bits each.
 insert into recommend.secret (inner_key, outer_key)
 select
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
 
 /* ---------------------------------------------------------------------------------------------- interactions -- */
 
@@ -153,11 +155,12 @@ create index interaction_item on recommend.interaction (item_id);
 
 insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
-  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}', 'The interactions of each person with each item.'
+  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}',
+  'The interactions of each person with each item.'
 );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');
+values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.');
@@ -302,13 +305,13 @@ create type recommend.measurement as (
 );
 
 comment on type recommend.measurement is $$
-How a training measured its model on held-out items. Null where nothing could be held out, but for the ridge.
+Measures of a model on the held-out items. All but `lambda` are null when no item could be held out.
 $$;
-comment on column recommend.measurement.lambda is $$The ridge that was chosen.$$;
-comment on column recommend.measurement.test_people is $$People that it was measured on.$$;
+comment on column recommend.measurement.lambda is $$Ridge parameter λ that was selected.$$;
+comment on column recommend.measurement.test_people is $$Number of people that the model was measured on.$$;
 comment on column recommend.measurement.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
-comment on column recommend.measurement.ndcg_at_10_standard_error is $$Its standard error.$$;
-comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the best ten.$$;
+comment on column recommend.measurement.ndcg_at_10_standard_error is $$Standard error of `ndcg_at_10`.$$;
+comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the ten best.$$;
 comment on column recommend.measurement.popularity_ndcg_at_10 is $$NDCG@10 of a list by popularity.$$;
 comment on column recommend.measurement.popularity_recall_at_10 is $$Recall@10 of a list by popularity.$$;
 

@@ -17,7 +17,7 @@ test("with too little to learn from, each target takes its steps and says why no
   } while (steps.at(-1)?.finished === false);
   expect(steps.map(({ target }) => target)).toEqual(["activity", "completion", "dropout"]);
   for (const { step, hint, version } of steps) {
-    expect(step).toContain("too little is known to learn from: 0 looks at learners");
+    expect(step).toContain("not enough data to train: 0 snapshots of learners");
     expect(hint).toContain("import enrolments with track.sync_enrolments");
     expect(version).toBeNull();
   }

@@ -9,10 +9,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if _check.top is null or _check.top not between 1 and 1000 then
-    perform common.refuse('CF001', format('top is %s', coalesce(_check.top::text, 'null')),
-      'Give a number from 1 to 1000.');
-  end if;
+  perform common.check_count('top', _check.top, 1, 1000);
   if not exists (select from track.item where item.kind = _check.kind) then
     perform common.refuse(
       'CF002',

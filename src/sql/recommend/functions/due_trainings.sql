@@ -1,4 +1,4 @@
-/* A definer: it counts what everybody did, and tells no more than the kinds. */
+/* A definer: it counts the interactions of all people, and returns only kinds of items. */
 create or replace function recommend.due_trainings(share float8 default 0.1)
 returns setof text
 language plpgsql

@@ -1,4 +1,4 @@
-/* A definer of insights_reader: workers and admins ask for anybody, and need no right on the tables for it. */
+/* A definer owned by insights_reader: workers and admins query any person without privileges on the tables. */
 create or replace function recommend.for_person(
   person text,
   top int default 10,
