@@ -1,8 +1,14 @@
-/* Purposes and the data map are public knowledge of the platform; decisions are seen by admins. Learners see their own through policies of the track room. */
+/*
+ * Every role may read purposes. Decisions are read by admins, and by learners their own, through a policy of the room
+ * track.
+ */
 
-grant select on privacy.purpose to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.data_map, privacy.listener to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.consent, privacy.current_consent to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on privacy.purpose
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.data_map, privacy.listener
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.consent, privacy.current_consent
+to insights_reader, insights_learner, insights_admin, insights_worker;
 grant insert, update on privacy.purpose to insights_admin;
 
 drop policy if exists all_rows on privacy.purpose;

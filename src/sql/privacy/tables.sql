@@ -4,12 +4,15 @@ comment on schema privacy is $$
 Consent, purposes of processing, and the data map: the tables and columns that hold personal data.
 $$;
 
-grant usage on schema privacy to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema privacy
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 create table privacy.purpose (
   purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
   basis text not null
-    check (basis in ('consent', 'contract', 'legal_obligation', 'vital_interests', 'public_task', 'legitimate_interests')),
+    check (basis in (
+      'consent', 'contract', 'legal_obligation', 'vital_interests', 'public_task', 'legitimate_interests'
+    )),
   without_basis text not null default 'refuse' check (without_basis in ('refuse', 'anonymize')),
   opted_out_by_gpc boolean not null default false,
   description text not null
@@ -36,7 +39,10 @@ comment on column privacy.purpose.description is $$Description of the purpose, a
 insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, description)
 values
   ('service', 'contract', 'refuse', false, 'Running the learning platform that the person signed up for.'),
-  ('analytics', 'legitimate_interests', 'anonymize', false, 'Understanding how courses and features are used, to improve them.'),
+  (
+    'analytics', 'legitimate_interests', 'anonymize', false,
+    'Understanding how courses and features are used, to improve them.'
+  ),
   ('personalization', 'legitimate_interests', 'anonymize', false, 'Recommending courses that suit the person.'),
   ('advertising', 'consent', 'refuse', true, 'Measuring and targeting advertising.');
 
@@ -89,8 +95,9 @@ create table privacy.listener (
 );
 
 comment on table privacy.listener is $$
-Functions that are called in the transaction in which decisions are recorded, moved or get another default. Every room registers its own.
-Each takes `people bigint[]`: whose decisions changed, null for all people. `insights doctor` checks that they exist.
+Functions that are called when decisions are recorded or moved, or when a default changes.
+They are called in the same transaction. Every room registers its own. Each takes `people bigint[]`: the people whose
+decisions changed; null: all people. `insights doctor` checks that the functions exist.
 $$;
 comment on column privacy.listener.function_name is $$Name of the function, with its schema.$$;
 comment on column privacy.listener.description is $$What the function does.$$;
@@ -124,8 +131,8 @@ create index data_map_purpose on privacy.data_map (purpose);
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values
-  ('privacy', 'consent', 'person_id', 'person', 'service', 'Whose decision it is.'),
-  ('privacy', 'consent', 'evidence', 'decision', 'service', 'What proves the decision.');
+  ('privacy', 'consent', 'person_id', 'person', 'service', 'Person that the decision applies to.'),
+  ('privacy', 'consent', 'evidence', 'decision', 'service', 'Evidence of the decision.');
 
 alter table privacy.purpose enable row level security;
 alter table privacy.consent enable row level security;

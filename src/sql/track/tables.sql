@@ -4,7 +4,8 @@ comment on schema track is $$
 Collection: people and their identities, items, enrolments, events, sessions, page views and engaged time.
 $$;
 
-grant usage on schema track to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema track
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /* -------------------------------------------------------------------------------------------------- settings -- */
 
@@ -61,7 +62,7 @@ comment on column track.source.source_id is $$Key of the source.$$;
 comment on column track.source.name is $$Name of the source. Clients give it as the setting `insights.source`.$$;
 comment on column track.source.description is $$Description of the source; null when none was given.$$;
 
-insert into track.source (name, description) values ('default', 'Messages that name no source.');
+insert into track.source (name, description) values ('default', 'Messages without a source.');
 
 /* ------------------------------------------------------------------------------------ people and identities -- */
 
@@ -292,11 +293,14 @@ create index event_type_purpose on track.event_type (purpose);
 
 insert into track.event_type (name, purpose, opens_view, is_heartbeat, description)
 values
-  ('Page Viewed', 'analytics', true, false, 'A `page` message: somebody opened a page.'),
-  ('Screen Viewed', 'analytics', true, false, 'A `screen` message: somebody opened a screen of an app.'),
+  ('Page Viewed', 'analytics', true, false, 'A person opened a page: a `page` message.'),
+  ('Screen Viewed', 'analytics', true, false, 'A person opened a screen of an app: a `screen` message.'),
   ('Heartbeat', 'analytics', false, true, 'The open page is in use: after 5 s, then every 10 s.'),
-  ('Video Content Playing', 'analytics', false, true, 'The video is playing, every 10 s.'),
-  ('Segment Consent Preference Updated', 'service', false, false, 'The person decided about purposes; recorded in privacy.consent.');
+  ('Video Content Playing', 'analytics', false, true, 'The video is playing: every 10 s.'),
+  (
+    'Segment Consent Preference Updated', 'service', false, false,
+    'The person decided about purposes; stored in privacy.consent.'
+  );
 
 create table track.message (
   source_id smallint not null,
@@ -348,7 +352,7 @@ comment on column track.event.received_at is $$Time at which the message arrived
 comment on column track.event.source_id is $$Source of the message.$$;
 comment on column track.event.properties is $$Further properties of the message; null when there are none.$$;
 
--- Analyses read the rollups; what they read here is a stretch of time, which lies together on disk as it came in.
+-- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
 
 /* ------------------------------------------------------------------------------------- sessions and page views -- */
@@ -435,7 +439,7 @@ create index page_view_session on track.page_view (person_id, session_id);
 create index page_view_started on track.page_view (started_at);
 create index page_view_item on track.page_view (item_id, started_at);
 
-/* --------------------------------------------------------------------------------------- what is to be refreshed -- */
+/* ----------------------------------------------------------------------------------------- queues of the refresh -- */
 
 create table track.stale (
   person_id bigint not null,
@@ -469,15 +473,19 @@ create table track.consumer (
 );
 
 comment on table track.consumer is $$
-What is derived from the data of people, and the function that refreshes it. Every room registers its own; `track.refresh` calls them.
-The function takes `people bigint[], since timestamptz[], until timestamptz[]`: one place for each period in which something of a person changed,
-`-infinity` and `infinity` for all of the person. It recomputes these and returns nothing; a test and `insights doctor` check that it exists.
+Consumers: data that is derived from the data of people, with the function that refreshes it.
+Every room registers its own; `track.refresh` calls the functions. The function takes `people bigint[], since
+timestamptz[], until timestamptz[]`: one position per period in which data of a person changed, from `-infinity` to
+`infinity` for all data of the person. It recomputes these periods and returns void. `insights doctor` checks that the
+functions exist.
 $$;
-comment on column track.consumer.consumer is $$Name, such as `analytics.activity`.$$;
-comment on column track.consumer.position is $$Place in the order of refresh; the sessions are refreshed before all of them.$$;
+comment on column track.consumer.consumer is $$Name of the consumer, such as `analytics.activity`.$$;
+comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
-comment on column track.consumer.inputs is $$What it is derived from: `event` (events, sessions, page views), `enrolment`, `decision` (about purposes).$$;
-comment on column track.consumer.description is $$What it derives.$$;
+comment on column track.consumer.inputs is $$
+Data that it is derived from: `event` (also sessions and page views), `enrolment` or `decision`.
+$$;
+comment on column track.consumer.description is $$Description of the derived data.$$;
 
 create table track.changed (
   person_id bigint not null,
@@ -491,15 +499,20 @@ create table track.changed (
 
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Whose events, sessions, page views, enrolments or decisions changed, one row for each consumer that is derived from them.
-`track.refresh` deletes the rows of a consumer and, in the same transaction but a later statement, recomputes what they name; what is
-committed in between has rows of its own, so nothing is missed and a repetition does no harm.
+Periods in which events, sessions, page views, enrolments or decisions of a person changed, one row per consumer.
+`track.refresh` deletes the rows of a consumer and recomputes the periods in a later statement of the same
+transaction. Changes that are committed between the two statements have rows of their own, so that no change is
+missed. Repeating a refresh gives the same result.
 $$;
-comment on column track.changed.person_id is $$Whose.$$;
-comment on column track.changed.changed_id is $$Key of the note.$$;
-comment on column track.changed.consumer is $$Who has to recompute.$$;
-comment on column track.changed.since is $$Earliest time of a change; `-infinity`: all of the person.$$;
-comment on column track.changed.until is $$Latest time of a change; `infinity`: all of the person.$$;
+comment on column track.changed.person_id is $$Person whose data changed.$$;
+comment on column track.changed.changed_id is $$Key of the row.$$;
+comment on column track.changed.consumer is $$Consumer that must recompute the period.$$;
+comment on column track.changed.since is $$
+Time of the earliest change; `-infinity` when any data of the person may have changed.
+$$;
+comment on column track.changed.until is $$
+Time of the latest change; `infinity` when any data of the person may have changed.
+$$;
 
 create index changed_consumer on track.changed (consumer, person_id);
 
@@ -592,12 +605,12 @@ comment on column track.refresh_result.page_views is $$Number of page views that
 create type track.refreshed as (step text, people int, failed int, error text);
 
 comment on type track.refreshed is $$
-A step of a call of `track.refresh`.
+Result of a step of `track.refresh`.
 $$;
 comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
-comment on column track.refreshed.people is $$People that were refreshed.$$;
-comment on column track.refreshed.failed is $$People whose refresh failed; they stay queued.$$;
-comment on column track.refreshed.error is $$Error of one of them; null when none failed.$$;
+comment on column track.refreshed.people is $$Number of people that were refreshed.$$;
+comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
+comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
 
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
@@ -667,14 +680,14 @@ $$;
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
-  ('track', 'event', 'person_id', null, 'What people did: everything about a person lies where the events of the person are.'),
-  ('track', 'trait', 'person_id', 'track.event', 'What was said about the person.'),
-  ('track', 'enrolment', 'person_id', 'track.event', 'What the person is enrolled in.'),
+  ('track', 'event', 'person_id', null, 'Events; other tables with data of a person are colocated with this one.'),
+  ('track', 'trait', 'person_id', 'track.event', 'Traits of the person.'),
+  ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
-  ('track', 'stale', 'person_id', 'track.event', 'Written beside the events of the person.'),
-  ('track', 'changed', 'person_id', 'track.event', 'Written beside the sessions of the person.'),
-  ('track', 'message', 'message_hash', null, 'Holds no person; is asked for one hash at a time.'),
+  ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
+  ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
+  ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
   -- The room privacy comes before this one, and knows nothing of it.
   ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
 
@@ -688,17 +701,17 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values
   ('track', 'person', 'person_id', 'person', 'service', 'The person.'),
-  ('track', 'trait', 'person_id', 'person', 'analytics', 'Whose trait it is.'),
-  ('track', 'trait', 'value', 'traits', 'analytics', 'What the application said about the person.'),
-  ('track', 'identity', 'person_id', 'person', 'service', 'Whose name it is.'),
-  ('track', 'identity', 'external_id', 'identity', 'service', 'The application''s or the browser''s name for the person.'),
-  ('track', 'enrolment', 'person_id', 'person', 'service', 'Who is enrolled.'),
-  ('track', 'event', 'person_id', 'person', 'analytics', 'Who did it.'),
-  ('track', 'event', 'properties', 'behaviour', 'analytics', 'What was done.'),
-  ('track', 'session', 'person_id', 'person', 'analytics', 'Who was active.'),
-  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Who looked at the page.'),
-  ('track', 'stale', 'person_id', 'person', 'analytics', 'Whose sessions are being refreshed.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Whose derived data are being refreshed.');
+  ('track', 'trait', 'person_id', 'person', 'analytics', 'Person that has the trait.'),
+  ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
+  ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
+  ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
+  ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
+  ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
+  ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
+  ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
+  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
+  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.');
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;

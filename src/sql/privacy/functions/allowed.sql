@@ -31,4 +31,5 @@ The latest decision of the person applies. Without a decision, processing is all
 `consent`. Null for an unknown purpose.
 $$;
 
-grant execute on function privacy.allowed(bigint, text) to insights_reader, insights_learner, insights_admin, insights_worker;
+grant execute on function privacy.allowed(bigint, text)
+to insights_reader, insights_learner, insights_admin, insights_worker;

@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- Two statements, so that the plan for a few people never reads the decisions of all.
+  -- Two statements, so that the plan for a few people does not read the decisions of all people.
   if latest_decisions.people is null then
     return query
     select distinct on (consent.person_id) consent.person_id, consent.granted

@@ -4,7 +4,7 @@ language sql
 stable
 parallel safe
 begin atomic
-  -- A user's name wins over the same string as an anonymous one.
+  -- A userId takes precedence over an equal anonymousId.
   select identity.person_id
   from track.identity
   where identity.external_id = find_person.person

@@ -29,7 +29,7 @@ begin
     perform common.refuse(
       'CF001',
       format(
-        'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
+        'the enrolment of "%s" in "%s" at %s with status "%s" is invalid',
         left(v_bad.person, 100),
         left(v_bad.item, 100),
         coalesce(v_bad.enrolled_at::text, 'null'),
@@ -41,10 +41,10 @@ begin
 
   with numbered as materialized (
     select person, nextval('track.identity_identity_id_seq') as identity_id
-    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as said
+    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named
     where not exists (
       select from track.identity
-      where identity.external_id = said.person and identity.kind = 'user'
+      where identity.external_id = named.person and identity.kind = 'user'
     )
     order by person
   ),
@@ -68,18 +68,21 @@ begin
   order by enrolment.item
   on conflict (external_id) do nothing;
 
-  -- Nobody may be merged away between here and the end of the transaction.
+  -- Blocks merges of these people until the end of the transaction.
   perform identity.identity_id
   from track.identity
   where identity.kind = 'user'
-    and identity.external_id = any (array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)))
+    and identity.external_id = any (
+      array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text))
+    )
   order by identity.identity_id
   for key share;
 
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
     select distinct on (identity.identity_id, item.item_id)
-      identity.person_id, item.item_id, identity.identity_id, coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
+      identity.person_id, item.item_id, identity.identity_id,
+      coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
     from jsonb_to_recordset(enrolments) as enrolment (
       person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
     )
@@ -104,7 +107,7 @@ begin
   )::track.sync_result;
 exception
   when data_exception then
-    perform common.refuse('CF001', format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
+    perform common.refuse('CF001', format('a value of an enrolment is invalid: %s', left(sqlerrm, 100)),
       'Give a view whose columns have the types of track.enrolment, and texts for person and item.');
 end;
 $$;
@@ -130,12 +133,23 @@ declare
 begin
   v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
 
-  -- Who enrolled again is enrolled since the last time. The query runs as the caller; what it finds goes in through a definer that takes
-  -- values only, as much at a time as a value may hold.
+  -- The latest enrolment of a person in an item applies. The query runs as the caller, and passes its rows to a definer
+  -- that takes values only. Each call passes at most 50,000 rows, because the size of a jsonb value is limited.
   for v_enrolments in
     execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select *, (row_number() over (order by person, item) - 1) / 50000 as part from'
-        ' (select distinct on (person, item) %s from %s order by person, item, enrolled_at desc) as newest) as numbered group by part order by part',
+      $query$
+      select jsonb_agg(jsonb_build_object(%s))
+      from (
+        select *, (row_number() over (order by person, item) - 1) / 50000 as part
+        from (
+          select distinct on (person, item) %s
+          from %s
+          order by person, item, enrolled_at desc
+        ) as newest
+      ) as numbered
+      group by part
+      order by part
+      $query$,
       (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
       (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
       source

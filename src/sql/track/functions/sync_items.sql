@@ -28,13 +28,13 @@ begin
     perform common.refuse(
       'CF001',
       format(
-        'item "%s" of kind "%s" with parent "%s" can''t be stored',
+        'item "%s" of kind "%s" with parent "%s" is invalid',
         left(v_bad.external_id, 100),
         left(v_bad.kind, 100),
         left(v_bad.parent, 100)
       ),
-      'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other '
-        || 'than itself or none, and a JSON object or nothing as attributes.'
+      'An item needs an external_id of 1 to 512 characters and a kind in lower case, such as course. The parent is '
+        || 'null or another item; attributes are null or a JSON object.'
     );
   end if;
 
@@ -51,7 +51,7 @@ begin
   order by external_id
   on conflict (external_id) do nothing;
 
-  -- In one order, as track.ingest does, so that nobody waits in a circle.
+  -- In the order of track.ingest, to avoid deadlocks.
   perform item.item_id
   from track.item
   where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as said (external_id text)))
@@ -105,7 +105,7 @@ begin
   return v_result;
 exception
   when data_exception then
-    perform common.refuse('CF001', format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
+    perform common.refuse('CF001', format('a value of an item is invalid: %s', left(sqlerrm, 100)),
       'Give a view whose columns have the types of track.item.');
 end;
 $$;
@@ -145,10 +145,19 @@ begin
 
   v_former := (select coalesce(max(item_id), 0) from track.item);
 
-  -- The query runs as the caller; what it finds goes in through a definer that takes values only, as much at a time as a value may hold.
+  -- The query runs as the caller, and passes its rows to a definer that takes values only. Each call passes at most
+  -- 10,000 rows, because the size of a jsonb value is limited.
   for v_items in
     execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select %s, (row_number() over () - 1) / 10000 as part from %s) as numbered group by part order by part',
+      $query$
+      select jsonb_agg(jsonb_build_object(%s))
+      from (
+        select %s, (row_number() over () - 1) / 10000 as part
+        from %s
+      ) as numbered
+      group by part
+      order by part
+      $query$,
       (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
       (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
       source

@@ -34,15 +34,16 @@ set client_min_messages to notice
 as $$
 declare
   v_ends constant bigint[] := _link_people.identity_ids || _link_people.linked_identity_ids;
-  -- Whose identities are linked: first those who have a user, each group by age. Below, a person is its place here.
+  -- The people of the identities: first those with a user identity, each group by age. The variables below refer to a
+  -- person by its position in this array.
   v_people bigint[];
   v_users int;
-  -- For each link that is not made yet, in order: its place in the arguments, its kind, and whom it joins.
+  -- For each new link, in order: its position in the arguments, its kind, and the people that it joins.
   v_links int[];
   v_is_identify boolean[];
   v_froms int[];
   v_tos int[];
-  -- For each person one that it is joined to, or itself; following it leads to the one whose name all will have.
+  -- A disjoint-set forest: for each person another one that it is joined to, or itself. The root gives the key.
   v_joined int[];
   v_from int;
   v_to int;
@@ -73,7 +74,8 @@ begin
   join track.identity on identity.identity_id = link.identity_id
   join track.identity as linked on linked.identity_id = link.linked_identity_id
   join unnest(v_people) with ordinality as person (person_id, place) on person.person_id = identity.person_id
-  join unnest(v_people) with ordinality as linked_person (person_id, place) on linked_person.person_id = linked.person_id
+  join unnest(v_people) with ordinality as linked_person (person_id, place)
+    on linked_person.person_id = linked.person_id
   where not track._is_linked(link.identity_id, link.linked_identity_id, link.linked_at);
 
   v_joined := array(select generate_series(1, cardinality(v_people)));
@@ -88,7 +90,7 @@ begin
       v_joined[v_to] := v_joined[v_joined[v_to]];
       v_to := v_joined[v_to];
     end loop;
-    -- A browser that belongs to one user already is shared: its past stays with that user.
+    -- A browser that already belongs to a user is shared: its earlier events stay with that user.
     continue when v_is_identify[i] and v_from <> v_to and v_from <= v_users;
     v_joined[greatest(v_from, v_to)] := least(v_from, v_to);
     v_made := v_made || v_links[i];
@@ -98,7 +100,7 @@ begin
     return 0;
   end if;
 
-  -- Nobody is joined to somebody behind, so one pass leads everybody to the end.
+  -- A person is never joined to a later one, so that one pass in order leads from each person to its root.
   for i in 1 .. cardinality(v_people) loop
     v_joined[i] := v_joined[v_joined[i]];
   end loop;
@@ -113,7 +115,7 @@ begin
   join track.identity on identity.person_id = person.person_id
   where person.joined <> person.place;
 
-  -- And nobody stores anything for these meanwhile.
+  -- Blocks transactions that store data for these identities.
   perform identity.identity_id
   from track.identity
   where identity.identity_id = any (v_ends || v_moved || _link_people.also_locked)

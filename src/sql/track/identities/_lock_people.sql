@@ -1,17 +1,17 @@
 /*
- * A person is a connected component of identities, named after its oldest user, or else its oldest identity. So the
- * name alone says whether a person has a user, two people who become one keep the name that comes first, and nobody
- * has to walk through the links to add one: only `track.unlink_identities` does.
+ * A person is a connected component of identities. Its key is that of its oldest user identity, or else of its oldest
+ * identity. The key therefore shows whether the person has a user, and two people that are merged keep the first of
+ * their keys. Adding a link does not have to follow the existing links; only `track.unlink_identities` does.
  *
- * Locks are taken in this order, and each kind at once, so that nobody waits in a circle: rows of `track.person` for
- * update by whoever links or unlinks; rows of `track.identity` for update by whoever moves them, for key share by
- * whoever stores something for them.
+ * To avoid deadlocks, locks are taken in this order, all of one kind in one statement: rows of `track.person` for
+ * update, by transactions that link or unlink; rows of `track.identity`, for update by transactions that move them, and
+ * for key share by transactions that store data for them.
  */
 create or replace function track._lock_people(identity_ids bigint[])
 returns void
 language plpgsql
 volatile
--- A definer: it locks rows of track.person, which takes a right to write them.
+-- A definer: locking rows of track.person requires the privilege to update them.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -34,7 +34,7 @@ begin
       order by person.person_id
       for update;
       get diagnostics v_locked = row_count;
-      -- All of them, for a person who was merged away and is back meanwhile has another row.
+      -- All of them, because a person that was merged and split again in the meantime has another row.
       if v_locked = cardinality(v_people) and v_people = array(
         select distinct identity.person_id
         from track.identity
@@ -43,13 +43,15 @@ begin
       ) then
         return;
       end if;
-      perform common.refuse('CF099', 'the identities moved to other people meanwhile');
+      perform common.refuse('CF099', 'the identities were moved to other people concurrently');
     exception
-      -- The error gives the locks back, without which the next attempt could wait in a circle.
+      -- The error releases the locks; otherwise the next attempt could cause a deadlock.
       when sqlstate 'CF099' then null;
     end;
   end loop;
-  perform common.refuse('serialization_failure', 'the people to be linked keep changing', 'Try again.');
+  perform common.refuse(
+    'serialization_failure', 'the identities were moved to other people concurrently', 'Try again.'
+  );
 end;
 $$;
 

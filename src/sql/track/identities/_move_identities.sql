@@ -2,7 +2,7 @@ create or replace function track._move_identities(identity_ids bigint[], old_peo
 returns void
 language plpgsql
 volatile
--- A definer: it moves the data of people, which no role may write.
+-- A definer: it moves the data of people between tables that no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -23,8 +23,8 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person lies in a session or in what is to be refreshed. A browser has been there for a day or so,
-  -- and a new one has no events.
+  -- Each event of a person is in a session or in a period that is queued for the refresh. For most browsers these are a
+  -- few days; a new one has none.
   select min(period.since), max(period.until)
   into v_since, v_until
   from (
@@ -37,8 +37,8 @@ begin
     where session.person_id = any (_move_identities.old_people)
   ) as period;
 
-  -- Rows move by deletion and insertion: the person is what they are distributed by. Planned each time, so that only
-  -- the months between are touched.
+  -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
+  -- each execution, so that only the partitions of the period are read.
   if v_since is not null then
     execute $statement$
       with gone as (
@@ -54,7 +54,8 @@ begin
         insert into track.event (
           person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
         )
-        select new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        select
+          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
         from gone
       )
 

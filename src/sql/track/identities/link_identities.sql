@@ -2,7 +2,7 @@ create or replace function track.link_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
--- A definer: it merges people and moves their data, which no role may write.
+-- A definer: it merges people and moves data between tables that no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -27,7 +27,7 @@ begin
     perform common.refuse(
       'CF002',
       format(
-        'nobody is known as "%s"',
+        'there is no person "%s"',
         left(case when v_person_id is null then link_identities.person else link_identities.other end, 100)
       ),
       'Give the userId or anonymousId that was sent with events.'

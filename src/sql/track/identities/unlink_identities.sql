@@ -2,7 +2,7 @@ create or replace function track._resolve_people(identity_ids bigint[])
 returns void
 language plpgsql
 volatile
--- A definer: it moves the data of people, which no role may write.
+-- A definer: it moves the data of people between tables that no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -71,7 +71,7 @@ create or replace function track.unlink_identities(person text, other text)
 returns boolean
 language plpgsql
 volatile
--- A definer: it splits a person and moves data of hers, which no role may write.
+-- A definer: it splits a person and moves data between tables that no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -105,7 +105,7 @@ begin
     perform common.refuse(
       'CF002',
       format('"%s" and "%s" are not linked', left(unlink_identities.person, 100), left(unlink_identities.other, 100)),
-      'The table track.identity_link lists the links that hold.'
+      'The active links are the rows of track.identity_link where unlinked_at is null.'
     );
   end if;
 
