@@ -118,7 +118,7 @@ describe("analytics.train_predictions", () => {
         steps,
         seen: await db.rows(
           `select identity.external_id, look.as_of, (look.feature).events, (look.feature).engaged_minutes, look.outcome
-           from analytics.look join track.identity using (person_id) order by 1, 2`,
+           from analytics.snapshot join track.identity using (person_id) order by 1, 2`,
         ),
       };
     });
