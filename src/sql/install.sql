@@ -1,3 +1,4 @@
-/* From empty to complete: structure, then everything that can be replayed. The parity test holds it against the migrations. */
+/* From empty to complete: structure, then everything that can be replayed. The parity test holds it against the
+ * migrations. */
 --!include structure.sql
 --!include all.sql
