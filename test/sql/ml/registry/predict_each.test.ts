@@ -1,55 +1,74 @@
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
-import { houses, inputs, registry, small } from "./registry.ts";
+import { houseModels, makeHouseModels } from "./house-models.ts";
 
 const database = await lab();
-const { constant, train } = registry(database);
-beforeAll(async () => {
-  await houses(database);
-  await train("house.price", "regression", "price", `, ${inputs}, ${small}`);
-});
+beforeAll(() => makeHouseModels(database));
 
-const rows = "array(select house from lab.house where id <= 30 order by id desc)";
-
-test("answers for each row, in the order of the array, what ml.predict does", async () => {
-  expect(await database.value(`select ml.predict_each('house.price', ${rows})`)).toEqual(
-    (
-      await database.rows<{ answer: number }>(
-        `select ml.predict('house.price', to_jsonb(house)) as answer from lab.house where id <= 30 order by id desc`,
-      )
-    ).map(({ answer }) => expect.closeTo(answer, 12)),
+const answers = (project: string, condition = "true", type = "lab.house") =>
+  database.value<number[]>(
+    `select ml.predict_each($1, array(select house::${type} from lab.house where ${condition} order by id))`,
+    [project],
   );
+
+describe.each(houseModels)("%s", (project) => {
+  test("answers each row as ml.predict_table answers the table", async () => {
+    const output = project.replace("lab.", "lab.out_");
+    await database.query(`select ml.predict_table('${project}', 'lab.house', '${output}', 'id')`);
+    const table = await database.rows<{ prediction: number }>(`select prediction from ${output} order by id`);
+    expect(await answers(project)).toEqual(table.map(({ prediction }) => prediction));
+  });
 });
 
-test("takes rows of a composite type, and none at all", async () => {
-  await database.query('create type lab.input as ("Odd; name" float8, area text, rooms int, size float8, more text)');
+test("of no rows there are no answers; of a row that is null there is one", async () => {
+  expect(await answers("lab.linear", "false")).toEqual([]);
+  const [missing] = await database.value<number[]>("select ml.predict_each('lab.linear', array[null::lab.house])");
+  expect(missing).toBe(1 + 2 * 4);
+});
+
+test("the version is the deployed one, or the given one", async () => {
+  await database.query(
+    "select ml.import_model('lab.linear', 'regression', 'linear', '{\"intercept\": 7, \"coefficients\": {}}')",
+  );
+  expect((await answers("lab.linear", "id = 1")).at(0)).not.toBe(7);
   expect(
-    await database.value(`select ml.predict_each('house.price', array[(0.5, 'north', null, 4, 'x')::lab.input])`),
-  ).toEqual([
-    await database.value(
-      `select ml.predict('house.price', '{"Odd; name": 0.5, "area": "north", "rooms": null, "size": 4}')`,
-    ),
-  ]);
-  expect(await database.value("select ml.predict_each('house.price', '{}'::lab.house[])")).toEqual([]);
+    await database.value("select ml.predict_each('lab.linear', array(select house from lab.house where id < 3), 2)"),
+  ).toEqual([7, 7]);
 });
 
-test("asks the version that is named, also one without features", async () => {
-  await constant("house.fixed", 5);
-  await constant("house.fixed", 6);
-  await database.query("select ml.deploy('house.fixed', 2)");
-  const two = "array(select house from lab.house where id <= 2)";
-  expect(await database.value(`select ml.predict_each('house.fixed', ${two})`)).toEqual([6, 6]);
-  expect(await database.value(`select ml.predict_each('house.fixed', ${two}, 1)`)).toEqual([5, 5]);
+test("a composite type will do, and a row of the caller's own that has other columns", async () => {
+  await database.query("create type lab.place as (area text, size real)");
+  expect(
+    await database.value(
+      "select ml.predict_each('lab.linear', array[row('north', 5)::lab.place, row(null, null)::lab.place])",
+    ),
+  ).toEqual([1 + 10 + 3, 1 + 8]);
 });
 
 test.each([
-  ["an unknown project", `'house.prize', ${rows}`, "CF002"],
-  ["an unknown version", `'house.price', ${rows}, 7`, "CF002"],
-  ["a list of numbers", "'house.price', array[1, 2]", "CF001"],
-  ["rows without a feature", "'house.price', array(select narrow from lab.narrow)", "CF002"],
-  ["a project whose versions were never deployed", `'house.shelf', ${rows}`, "CF006"],
-])("%s is refused", async (_, parameters, code) => {
-  await database.query("create or replace view lab.narrow as select size, rooms, area from lab.house where id <= 3");
-  await constant("house.shelf", 1);
-  expect(await database.rejects(`select ml.predict_each(${parameters})`)).toMatchObject({ code });
+  ["'lab.linear', array[1, 2]", "CF001"],
+  ["'lab.linear', array['a', 'b']::text[]", "CF001"],
+  ["'lab.linear', array[row('north', 1)::lab.district]", "CF002"],
+  ["'lab.linaer', array[row('north', 1)::lab.district]", "CF002"],
+  ["'lab.linear', array[row('north', 1)::lab.district], 99", "CF002"],
+  ["'lab.none', array[row('north', 1)::lab.district]", "CF006"],
+])("refuses (%s) with %s", async (values, code) => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query(`create type lab.district as (area text, sise float8);
+      select ml.register_model('lab.none', 'regression', 'own', '{"kind": "linear", "link": "identity", "intercept": 7, "features": []}')`);
+    const error = await db.rejects(`select ml.predict_each(${values})`);
+    expect(error).toMatchObject({ code });
+    if (values.includes("linear', array[row('north', 1)::lab.district]") && !values.includes("99"))
+      expect(error.hint).toBe('Is it "sise"?');
+  });
+});
+
+test("runs as the caller, who needs no right to create a table", async () => {
+  await database.query("grant usage on schema lab to insights_analyst; grant select on lab.house to insights_analyst");
+  await database.as("insights_analyst", {}, async (db) => {
+    await db.query("set transaction read only");
+    expect(await db.value("select cardinality(ml.predict_each('lab.trees', array(select house from lab.house)))")).toBe(
+      300,
+    );
+  });
 });
