@@ -337,7 +337,7 @@ describe("the list", () => {
     );
     expect(rows.map(({ line }) => line)).toEqual([
       "analytics.activity by person_id beside track.event",
-      "analytics.look by person_id beside track.event",
+      "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
       "track.changed by person_id beside track.event",

@@ -70,16 +70,16 @@ test("counts the hours since midnight, and not what comes later that day", async
 });
 
 test("the outcomes", async () => {
-  const outcomes = (question: string, horizon: string): Promise<{ person: string; outcome: number }[]> =>
+  const outcomes = (target: string, horizon: string): Promise<{ person: string; outcome: number }[]> =>
     database.rows(
       `select external_id as person, outcome
        from analytics._learner_outcomes($1, array['2025-03-04 00:00Z'::timestamptz], $2::interval)
        join track.identity using (person_id)
        where kind = 'user' order by 1`,
-      [question, horizon],
+      [target, horizon],
     );
-  const of = async (question: string, horizon: string): Promise<Record<string, number>> =>
-    Object.fromEntries((await outcomes(question, horizon)).map(({ person, outcome }) => [person, outcome]));
+  const of = async (target: string, horizon: string): Promise<Record<string, number>> =>
+    Object.fromEntries((await outcomes(target, horizon)).map(({ person, outcome }) => [person, outcome]));
   expect(await of("dropout", "7 days")).toEqual({ ann: 0, bob: 1, cat: 0, dan: 0 });
   expect(await of("dropout", "14 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 0 });
   expect(await of("completion", "7 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 1 });

@@ -11,7 +11,7 @@ const models = {
   activity: { task: "regression", format: "linear", intercept: 2, days_idle: -0.1, active_days: 0.75 },
 } as const;
 
-export type Question = keyof typeof models;
+export type Target = keyof typeof models;
 
 const means = { days_idle: 5, active_days: 2.5 };
 
@@ -21,12 +21,12 @@ const learners = { ann: { days_idle: 3, active_days: 3 }, bob: { days_idle: 13, 
 
 export async function importModels(
   database: TestDatabase,
-  questions: readonly Question[] = ["dropout", "completion", "activity"],
+  targets: readonly Target[] = ["dropout", "completion", "activity"],
 ): Promise<void> {
-  for (const question of questions) {
-    const { task, format, intercept, days_idle, active_days } = models[question];
+  for (const target of targets) {
+    const { task, format, intercept, days_idle, active_days } = models[target];
     await database.query("select ml.import_model($1, $2, $3, $4)", [
-      `analytics.${question}`,
+      `analytics.${target}`,
       task,
       format,
       { intercept, coefficients: { days_idle, active_days }, means },
@@ -41,8 +41,8 @@ export interface Prediction {
 }
 
 /** The prediction of a model for each of them, highest first. */
-export function predictionsOf(question: Question): Prediction[] {
-  const model = models[question];
+export function predictionsOf(target: Target): Prediction[] {
+  const model = models[target];
   return Object.entries(learners)
     .map(([person, features]) => {
       const sum = model.intercept + model.days_idle * features.days_idle + model.active_days * features.active_days;

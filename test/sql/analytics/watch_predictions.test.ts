@@ -21,9 +21,9 @@ test("measures each model on the latest two weekly snapshots whose outcome is kn
   await refresh(database);
   const snapshots = await database.rows<{ days_idle: number; active_days: number; outcome: number }>(
     `select (feature).days_idle, (feature).active_days, outcome
-     from analytics.question as asked,
-       analytics._looks(asked, array['2025-03-10 00:00Z', '2025-03-03 00:00Z']::timestamptz[])
-     where asked.question = 'activity'`,
+     from analytics.prediction_target as asked,
+       analytics._snapshots(asked, array['2025-03-10 00:00Z', '2025-03-03 00:00Z']::timestamptz[])
+     where asked.target = 'activity'`,
   );
   expect(snapshots.length).toBeGreaterThan(2);
   const errors = snapshots.map(
@@ -40,13 +40,13 @@ test("measures each model on the latest two weekly snapshots whose outcome is kn
   });
 });
 
-test("takes the questions that have a model, one by one or all", async () => {
-  const questions = async (asked: string) =>
+test("takes the targets that have a model, one by one or all", async () => {
+  const targets = async (asked: string) =>
     await database.value(
       `select array_agg(distinct project.name order by project.name)
        from analytics.watch_predictions(${asked}) as drift join ml.model using (model_id) join ml.project using (project_id)`,
     );
-  expect(await questions("'activity'")).toEqual(["analytics.activity"]);
+  expect(await targets("'activity'")).toEqual(["analytics.activity"]);
   expect(await database.rows("select * from analytics.watch_predictions('completion')")).toEqual([]);
   expect(await database.rejects("select * from analytics.watch_predictions('luck')")).toMatchObject({
     code: "CF002",

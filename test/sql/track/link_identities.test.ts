@@ -10,7 +10,7 @@ const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as
 test("unknown names, invalid links", async () => {
   expect(await database.rejects("select track.link_identities('ghost', 'ada')")).toMatchObject({
     code: "CF002",
-    message: 'nobody is known as "ghost"',
+    message: 'there is no person "ghost"',
   });
   await inside(async (db) => {
     await ingest(db, [message()]);

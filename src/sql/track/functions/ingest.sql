@@ -296,8 +296,8 @@ begin
         type,
         message_id,
         encode(substr(sha256(convert_to(message_id, 'UTF8')), 1, 16), 'hex')::uuid,
-        case when is_nobody then 'nobody' else identity_kind end,
-        case when is_nobody then 'nobody' else external_id end,
+        case when is_nobody then 'none' else identity_kind end,
+        case when is_nobody then 'none' else external_id end,
         case when not is_nobody then anonymous_id end,
         case when not is_nobody then previous_id end,
         event_name,
@@ -823,7 +823,7 @@ begin
 
     select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
     from said
-    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'none'
     where said.type = 'alias'
   )
 

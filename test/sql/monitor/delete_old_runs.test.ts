@@ -15,7 +15,7 @@ test("old runs go, but the latest of each task stays", async () => {
       ('train', now() - interval '300 days'),
       ('train', now() - interval '299 days')
   `);
-  expect(await database.value("select monitor.forget_runs()::int")).toBe(3);
+  expect(await database.value("select monitor.delete_old_runs()::int")).toBe(3);
   expect(
     await database.rows(
       "select task, extract(day from now() - started_at)::int as days from monitor.run order by task",
@@ -25,23 +25,23 @@ test("old runs go, but the latest of each task stays", async () => {
     { task: "train", days: 299 },
     { task: "vacuum", days: 300 },
   ]);
-  expect(await database.value("select monitor.forget_runs()::int")).toBe(0);
+  expect(await database.value("select monitor.delete_old_runs()::int")).toBe(0);
 });
 
 test("less than a day is refused", async () => {
-  expect(await database.rejects("select monitor.forget_runs('1 hour')")).toMatchObject({
+  expect(await database.rejects("select monitor.delete_old_runs('1 hour')")).toMatchObject({
     code: "CF001",
     message: "older_than is 01:00:00",
   });
 });
 
 test.each(["null", "'23:59:59'", "'-90 days'"])("older_than %s is refused with a hint", async (value) => {
-  expect(await database.rejects(`select monitor.forget_runs(${value})`)).toMatchObject({
+  expect(await database.rejects(`select monitor.delete_old_runs(${value})`)).toMatchObject({
     code: "CF001",
     hint: "Give an interval of a day or more.",
   });
 });
 
 test("is for workers", async () => {
-  expect(await rolesThatMay(database, "select monitor.forget_runs()")).toEqual(["worker"]);
+  expect(await rolesThatMay(database, "select monitor.delete_old_runs()")).toEqual(["worker"]);
 });
