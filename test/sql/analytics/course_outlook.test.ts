@@ -48,7 +48,7 @@ test("is silent about fewer learners than the floor, and about quartiles of fewe
 });
 
 test.each([
-  ["a target that is none", "select analytics.course_outlook('luck')", "CF002"],
+  ["an unknown target", "select analytics.course_outlook('luck')", "CF002"],
   ["no time", "select analytics.course_outlook('dropout', null)", "CF001"],
 ])("%s", async (_, sql, code) => {
   const error = await database.rejects(sql);

@@ -6,7 +6,7 @@ import { rolesThatMay } from "../../support/roles.ts";
 const database = await testDatabase();
 
 // Before there is anything to learn from.
-test("with too little to learn from, each target takes its steps and says why nothing came of it", async () => {
+test("without enough data, each target runs its steps and reports the reason", async () => {
   const steps: { target: string; step: string; hint: string | null; finished: boolean; version: number | null }[] = [];
   do {
     steps.push(
