@@ -7,7 +7,7 @@ import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 
 /*
- * The rules of the schema, read from the catalogue. Each query names the offenders, so that a failure says what to mend.
+ * The rules of the schema, read from the catalogue. Each query returns the violations, so that a failure shows what to fix.
  */
 const database = await testDatabase();
 
@@ -110,7 +110,7 @@ describe("descriptions", () => {
 });
 
 describe("functions", () => {
-  test("what changes something says so: verbs of change are volatile", async () => {
+  test("functions named by a verb of change are volatile", async () => {
     await expectNone(`
         select function.name as offender
         from function
@@ -121,7 +121,7 @@ describe("functions", () => {
       `);
   });
 
-  /** Functions whose names are looked up at run time, under the path of whoever calls them. */
+  /** Functions whose names are looked up at run time, with the search_path of their caller. */
   const unpinned = `
     select function.*
     from function
@@ -304,7 +304,7 @@ describe("functions", () => {
     });
   });
 
-  test("the source of each of them says why, above it or in its contract", async () => {
+  test("the source of each of them states the reason, above it or in its contract", async () => {
     const silent: string[] = [];
     let definers = 0;
     for await (const file of glob("src/sql/**/*.sql", { cwd: packageRoot })) {
@@ -365,7 +365,7 @@ describe("functions", () => {
         where function.lanname = 'plpgsql'
           and function.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
           and problem.level = 'error'
-          -- What exists only while the function runs.
+          -- Objects that exist only while the function runs.
           and problem.message !~ '^relation "pg_temp\\.|is not assigned yet$'
       `);
   });
@@ -500,7 +500,7 @@ describe("ownership and grants", () => {
       `);
   });
 
-  test("nothing of ours is in the schema public", async () => {
+  test("the schema public contains no object of the installation", async () => {
     await expectNone(`
         select pg_describe_object(object.classid, object.objid, 0) as offender
         from (

@@ -95,6 +95,7 @@ create table privacy.listener (
 );
 
 comment on table privacy.listener is $$
+@behavior -*
 Functions that are called when decisions are recorded or moved, or when a default changes.
 They are called in the same transaction. Every room registers its own. Each takes `people bigint[]`: the people whose
 decisions changed; null: all people. `insights doctor` checks that the functions exist.

@@ -41,14 +41,14 @@ test("is silent about fewer learners than the floor, and about quartiles of fewe
       upper_quartile,
     ]);
   expect(await quartiles(2)).toEqual([["4", null, null]]);
-  // Who did nothing for a fortnight, as bob did for a day less: of four scores the quartiles lie a quarter of the way in.
+  // Idle for a fortnight; bob for a day less. Of four scores, the quartiles are a quarter of the way in.
   const [bob = 0, ann = 0] = predictionsOf("dropout").map(({ score }) => score);
   const idle = 1 / (1 + Math.exp(-(-2 + 0.25 * 14)));
   expect(await quartiles(1)).toEqual([["4", expect.closeTo(ann + 0.75 * (bob - ann), 12), expect.closeTo(idle, 12)]]);
 });
 
 test.each([
-  ["a target that is none", "select analytics.course_outlook('luck')", "CF002"],
+  ["an unknown target", "select analytics.course_outlook('luck')", "CF002"],
   ["no time", "select analytics.course_outlook('dropout', null)", "CF001"],
 ])("%s", async (_, sql, code) => {
   const error = await database.rejects(sql);

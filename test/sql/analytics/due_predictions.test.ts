@@ -8,11 +8,11 @@ const database = await testDatabase();
 
 const due = () => database.rows("select * from analytics.due_predictions() as target");
 
-test("nothing is due where nothing is known", async () => {
+test("no training is scheduled without data", async () => {
   expect(await due()).toEqual([]);
 });
 
-test("a target is due once its horizon and a week are on record, and enough people may be looked at", async () => {
+test("a target is scheduled once its horizon and a week are on record, and enough people may be analysed", async () => {
   await makeKnownCourse(database);
   // The third to the sixteenth of March: two weeks. Five enrolments make 130 looks at most.
   expect(await due()).toEqual([]);
@@ -28,7 +28,7 @@ test("a target is due once its horizon and a week are on record, and enough peop
   expect(await due()).toEqual([{ target: "activity" }, { target: "dropout" }]);
 });
 
-test("a target is due again when its newest version does not know the last complete day", async () => {
+test("a target is scheduled again when its newest version does not include the last complete day", async () => {
   await importModels(database, ["activity"]);
   expect(await due()).toEqual([{ target: "dropout" }]);
   await database.query("update ml.model set trained_at = '2025-03-17 00:00Z'");

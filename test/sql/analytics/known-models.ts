@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import type { TestDatabase } from "../../support/database.ts";
 
 /*
- * Models of two features, imported, in the place of trained ones: what they say of the learners of the course `known` is worked out here, by hand.
+ * Models of two features, imported, instead of trained ones: their predictions for the learners of the course `known` are computed here independently.
  */
 
 const models = {
@@ -15,7 +15,7 @@ export type Target = keyof typeof models;
 
 const means = { days_idle: 5, active_days: 2.5 };
 
-/** Who takes the course on the 15th of March, and what the two features are then. */
+/** The learners of the course on the 15th of March, with the two features at that time. */
 export const asOf = "2025-03-15 00:00Z";
 const learners = { ann: { days_idle: 3, active_days: 3 }, bob: { days_idle: 13, active_days: 0 } };
 
@@ -40,7 +40,7 @@ export interface Prediction {
   reasons: { feature: string; feature_value: string; contribution: number }[];
 }
 
-/** What a model says of each of them, highest first. */
+/** The prediction of a model for each of them, highest first. */
 export function predictionsOf(target: Target): Prediction[] {
   const model = models[target];
   return Object.entries(learners)

@@ -29,7 +29,7 @@ describe("a simulated population, whose truth is known", () => {
     await database.query("analyze");
   });
 
-  test("dropout is learned by two methods, and the better one is in force", async () => {
+  test("dropout is trained with two methods, and the better one is deployed", async () => {
     const trained = await database.rows<{
       algorithm: string;
       outcome: string;
@@ -162,7 +162,7 @@ describe("a simulated population, whose truth is known", () => {
     });
   });
 
-  test("drift is watched on the latest looks", async () => {
+  test("drift is measured on the latest snapshots", async () => {
     const statistics = await database.value<string[]>(
       "select array_agg(distinct statistic order by statistic) from analytics.watch_predictions()",
     );

@@ -6,7 +6,7 @@ import { rolesThatMay } from "../../support/roles.ts";
 const database = await testDatabase();
 
 // Before there is anything to learn from.
-test("with too little to learn from, each target takes its steps and says why nothing came of it", async () => {
+test("without enough data, each target runs its steps and reports the reason", async () => {
   const steps: { target: string; step: string; hint: string | null; finished: boolean; version: number | null }[] = [];
   do {
     steps.push(
@@ -48,7 +48,7 @@ test("a training by steps, each in a transaction of its own, gives the models of
   newest = await database.value<string>("select max(model_id) from ml.model");
   const step = (seed: number): Promise<{ step: string; finished: boolean }[]> =>
     database.rows("select step, finished from analytics.train_predictions_step($1)", [seed]);
-  // One of another seed is given up, and one that fails in the middle of a step goes on with that step.
+  // A training with another seed is abandoned, and one that fails in the middle of a step continues with that step.
   await step(1);
   const steps = await step(7);
   const looked = await database.value("select count(*) from analytics.snapshot");

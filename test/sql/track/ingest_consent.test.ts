@@ -37,7 +37,7 @@ describe("before anything is stored", () => {
     });
   });
 
-  test("who objects to analytics is kept as nobody: no person, no identity, no properties, no traits", async () => {
+  test("events of a person who opted out of analytics are anonymised: no person, no identity, no properties, no traits", async () => {
     await inside(async (db) => {
       const properties = { item: "course-1", secret: "ada was here" };
       expect(

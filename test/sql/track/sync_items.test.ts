@@ -65,7 +65,7 @@ test.each([
   });
 });
 
-test("read with the caller's rights, and take no relation that is none", async () => {
+test("read with the caller's rights, and refuse an invalid relation", async () => {
   await database.as("insights_admin", {}, async (db) => {
     expect(await db.rejects("select track.sync_enrolments('public.enrolment_source')")).toMatchObject({
       code: "42501",

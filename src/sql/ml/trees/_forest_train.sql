@@ -91,11 +91,14 @@ begin
       'Cast it to float8 for a regression, or choose gini.'
     );
   end if;
-  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights]);
+  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
+    array[id_col_name, v_id, dependent_variable, weights]);
 
   if v_classifies then
     begin
-      execute format('select array_agg(class order by class) from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen', dependent_variable, v_relation) into v_classes;
+      execute format('select array_agg(class order by class)
+          from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen',
+            dependent_variable, v_relation) into v_classes;
     exception when others then
       perform common.refuse(
         'CF001',
@@ -116,7 +119,8 @@ begin
         'A classifier needs rows of two classes or more.'
       );
     end if;
-    v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'), dependent_variable);
+    v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'),
+      dependent_variable);
     v_outputs := cardinality(v_classes);
   else
     v_criterion := 'mse';
@@ -125,8 +129,10 @@ begin
   end if;
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, null, v_features, num_splits, seed);
   execute
-    'select count(*) as row_count, count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, sum(weight) as weight,
-       sum(weight * y) / nullif(sum(weight), 0) as mean, sum(weight * y * y) - sum(weight * y) ^ 2 / nullif(sum(weight), 0) as squares
+    'select count(*) as row_count, count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite,
+      sum(weight) as weight,
+       sum(weight * y) / nullif(sum(weight), 0) as mean,
+         sum(weight * y * y) - sum(weight * y) ^ 2 / nullif(sum(weight), 0) as squares
      from pg_temp._ml_tree_row'
   into v_seen;
   if v_seen.non_finite > 0 then
@@ -139,33 +145,41 @@ begin
     perform common.refuse('CF004', format('the weights "%s" sum to 0', left(weights, 100)),
       'At least one row must count.');
   end if;
-  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
+  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature
+    where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
     perform common.refuse('CF004', 'no feature varies',
       format('All of %s are constant or null.', array_to_string(v_features, ', ')));
   end if;
 
   execute format(
-    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
-       missing_left boolean, left_node int, right_node int, value float8, distribution float8[], gain float8, cover float8 not null, num_rows bigint not null,
+    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text,
+        threshold float8, categories text[],
+       missing_left boolean, left_node int, right_node int, value float8, distribution float8[], gain float8,
+         cover float8 not null, num_rows bigint not null,
        primary key (tree, node))',
     v_output
   );
   v_ks := array(select k from generate_series(1, v_outputs) as k order by k);
   v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
   -- Centred, so that a large mean does not swallow what varies.
-  v_sums := case when v_classifies then (select string_agg(format('case when y = %1$s then weight * bag else 0 end as s%1$s', k), ', ' order by k) from unnest(v_ks) as k)
+  v_sums := case
+    when v_classifies
+      then (select string_agg(format('case when y = %1$s then weight * bag else 0 end as s%1$s', k), ', ' order by k)
+        from unnest(v_ks) as k)
     else format('weight * bag * (y - %L::float8) as s1', v_seen.mean) end;
   drop table if exists pg_temp._ml_tree_work, pg_temp._ml_forest_vote;
   if sample_ratio is not null then
-    execute format('create temp table _ml_forest_vote on commit drop as select key, y, weight, valid, %s, 0 as votes, %s from pg_temp._ml_tree_row',
+    execute format('create temp table _ml_forest_vote on commit drop as select key, y, weight, valid, %s, 0 as votes,
+        %s from pg_temp._ml_tree_row',
       v_codes, (select string_agg(format('0::float8 as v%s', k), ', ' order by k) from unnest(v_ks) as k));
     drop table pg_temp._ml_tree_row;
     alter table pg_temp._ml_forest_vote rename to _ml_tree_row;
   end if;
   for v_tree in 1..num_trees loop
     if sample_ratio is not null then
-      -- Drawing with replacement gives each row a number of copies that is Poisson's: the number of chances below a hash of its id.
+      -- Drawing with replacement gives each row a number of copies that is Poisson's: the number of chances below a
+      -- hash of its id.
       v_bag := '';
       v_chance := exp(-sample_ratio);
       v_left := v_chance;
@@ -179,14 +193,17 @@ begin
     execute format(
       'create temp table _ml_tree_work on commit drop as
        select key, bag > 0 and weight > 0 as used, %s, weight * bag as h, %s
-       from (select key, y, weight, %s as bag, %s from (select *, hashint8extended(key, %s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged',
+       from (select key, y, weight, %s as bag, %s
+         from (select *, hashint8extended(key, %s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0)
+           as drawn offset 0) as bagged',
       v_sums, v_codes, v_bag, v_codes, seed + v_tree
     );
     if v_tree = 1 then
       analyze pg_temp._ml_tree_work;
     end if;
     perform ml._tree_grow(
-      v_usable, v_outputs, v_criterion, 0, 0, max_depth, coalesce(min_bucket, greatest(1, min_split / 3)), min_split, 1e-12,
+      v_usable, v_outputs, v_criterion, 0, 0, max_depth, coalesce(min_bucket, greatest(1, min_split / 3)), min_split,
+      1e-12,
       case when num_random_features < cardinality(v_usable) then num_random_features end, seed + v_tree
     );
     if cp > 0 then
@@ -194,8 +211,11 @@ begin
       if v_classifies then
         execute format('select %s from pg_temp._ml_tree_node where node = 0',
           case v_criterion
-            when 'entropy' then '-(' || (select string_agg(format('coalesce(s%1$s * ln(nullif(s%1$s, 0) / h), 0)', k), ' + ') from unnest(v_ks) as k) || ')'
-            when 'misclassification' then 'h - greatest(' || (select string_agg(format('s%s', k), ', ') from unnest(v_ks) as k) || ')'
+            when 'entropy' then '-('
+              || (select string_agg(format('coalesce(s%1$s * ln(nullif(s%1$s, 0) / h), 0)', k), ' + ')
+                from unnest(v_ks) as k) || ')'
+            when 'misclassification' then 'h - greatest('
+              || (select string_agg(format('s%s', k), ', ') from unnest(v_ks) as k) || ')'
             else 'h - (' || (select string_agg(format('s%1$s * s%1$s', k), ' + ') from unnest(v_ks) as k) || ') / h' end
         ) into v_risk;
       end if;
@@ -237,7 +257,8 @@ begin
           $query$,
           v_pruned
         );
-        execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null, left_node = null, right_node = null, gain = null where node = %s', v_pruned);
+        execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null,
+            left_node = null, right_node = null, gain = null where node = %s', v_pruned);
       end loop;
     end if;
     execute format(
@@ -254,7 +275,8 @@ begin
       $query$,
       v_output, v_tree,
       case when v_classifies then 'null::float8' else format('node.s1 / node.h + %L::float8', v_seen.mean) end,
-      case when v_classifies then 'array[' || (select string_agg(format('node.s%s / node.h', k), ', ' order by k) from unnest(v_ks) as k) || ']' else 'null::float8[]' end
+      case when v_classifies then 'array[' || (select string_agg(format('node.s%s / node.h', k), ', ' order by k)
+        from unnest(v_ks) as k) || ']' else 'null::float8[]' end
     );
     if sample_ratio is not null then
       -- Rows that a tree did not see say how good the forest is.
@@ -263,7 +285,9 @@ begin
          select row.key, row.y, row.weight, row.valid, %1$s, row.votes + (not work.used)::int as votes, %2$s
          from (
            select *, case when bag = 0 then %3$s end as leaf
-           from (select *, %4$s as bag from (select *, hashint8extended(key, %5$s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn offset 0) as bagged
+           from (select *, %4$s as bag
+             from (select *, hashint8extended(key, %5$s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0)
+               as drawn offset 0) as bagged
            offset 0
          ) as row
          cross join lateral (select row.bag > 0 and row.weight > 0 as used) as work
@@ -271,7 +295,8 @@ begin
         (select string_agg('row.f' || feature, ', ') from unnest(v_usable) as feature),
         (select string_agg(
           case when v_classifies then format('row.v%1$s + coalesce(node.s%1$s / node.h, 0) as v%1$s', k)
-          else format('row.v%1$s + coalesce(node.s%1$s / node.h + %2$L::float8, 0) as v%1$s', k, v_seen.mean) end, ', ' order by k) from unnest(v_ks) as k),
+          else format('row.v%1$s + coalesce(node.s%1$s / node.h + %2$L::float8, 0) as v%1$s', k, v_seen.mean) end, ', '
+            order by k) from unnest(v_ks) as k),
         ml._tree_case('node::text'), v_bag, seed + v_tree
       );
       drop table pg_temp._ml_tree_row;
@@ -282,132 +307,49 @@ begin
   if sample_ratio is not null then
     execute format(
       'select sum(weight * %s) / nullif(sum(weight), 0) from pg_temp._ml_tree_row where votes > 0',
-      case when v_classifies then format('(array_position(array[%1$s], greatest(%1$s)) <> y)::int', (select string_agg('v' || k, ', ' order by k) from unnest(v_ks) as k))
+      case when v_classifies
+        then format('(array_position(array[%1$s], greatest(%1$s)) <> y)::int',
+            (select string_agg('v' || k, ', ' order by k) from unnest(v_ks) as k))
       else '(v1 / votes - y) ^ 2' end
     ) into v_out_of_bag;
   end if;
 
   execute format(
     'create table %s as
-     select %L::text as method, %L::boolean as is_classification, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
-       %L::text as dependent_varname, %L::text as dependent_var_type, %L::text[] as dependent_var_levels, %L::text[] as independent_varnames,
-       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
-       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
-       %s::int as num_trees, %L::float8 as oob_error, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::jsonb as parameters',
+     select %L::text as method, %L::boolean as is_classification, %L::text as source_table, %L::text as model_table,
+       %L::text as id_col_name,
+       %L::text as dependent_varname, %L::text as dependent_var_type, %L::text[] as dependent_var_levels,
+       %L::text[] as independent_varnames,
+       (select array_agg(case when category then ''category'' else ''number'' end order by feature)
+         from pg_temp._ml_tree_feature) as independent_vartypes,
+       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'')
+         from pg_temp._ml_tree_feature) as categories,
+       %s::int as num_trees, %L::float8 as oob_error, %s::bigint as num_rows_processed,
+         %s::bigint as num_missing_rows_skipped, %L::jsonb as parameters',
     v_summary, method, v_classifies, v_relation, v_output, v_id,
     dependent_variable, v_type, v_classes, v_features,
     num_trees, v_out_of_bag, v_seen.row_count, v_skipped,
     jsonb_build_object(
-      'split_criterion', v_criterion, 'weights', weights, 'num_trees', num_trees, 'num_random_features', num_random_features, 'sample_ratio', sample_ratio,
-      'max_depth', max_depth, 'min_split', min_split, 'min_bucket', coalesce(min_bucket, greatest(1, min_split / 3)), 'num_splits', num_splits, 'cp', cp, 'seed', seed
+      'split_criterion', v_criterion, 'weights', weights, 'num_trees', num_trees, 'num_random_features',
+      num_random_features, 'sample_ratio', sample_ratio,
+      'max_depth', max_depth, 'min_split', min_split, 'min_bucket',
+        coalesce(min_bucket, greatest(1, min_split / 3)), 'num_splits', num_splits, 'cp', cp, 'seed', seed
     )
   );
-  execute format('comment on table %s is %L', v_output, format('Nodes of a model of %s on %s, by ml.%s.', dependent_variable, v_relation, method));
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature;
+  execute format('comment on table %s is %L', v_output,
+    format('Nodes of a model of %s on %s, by ml.%s.', dependent_variable, v_relation, method));
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram,
+    pg_temp._ml_tree_split, pg_temp._ml_tree_feature;
 end;
 $$;
 
-comment on function ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint) is $$
-Trains one tree (`sample_ratio` null) or a forest of bagged trees into a model table; see ml.tree_train and ml.forest_train.
+comment on function ml._forest_train(
+  text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint
+) is $$
+Trains one tree, or a forest of bagged trees, into a model table.
+`sample_ratio` is null for one tree. See ml.tree_train and ml.forest_train.
 $$;
 
-create or replace function ml._forest_predict(
-  method text,
-  model_table text,
-  new_data_table text,
-  output_table text,
-  type text
-)
-returns void
-language plpgsql
-set jit to off
-as $$
-declare
-  v_summary jsonb := ml._model_summary(model_table, array[method]);
-  v_model regclass := common.relation(model_table);
-  v_relation regclass := common.relation(new_data_table);
-  v_output text := common.output_table(output_table);
-  v_id text := common.column_name(v_relation, v_summary ->> 'id_col_name', 'id column');
-  v_classes text[] := array(select jsonb_array_elements_text(nullif(v_summary -> 'dependent_var_levels', 'null')));
-  v_positions jsonb := (
-    select jsonb_object_agg(name, position)
-    from jsonb_array_elements_text(v_summary -> 'independent_varnames') with ordinality as feature (name, position)
-  );
-  v_dependent text := v_summary ->> 'dependent_varname';
-  v_trees text[];
-  v_size int;
-  v_sums text[] := '{}';
-  v_sum text;
-  v_names text;
-begin
-  if type is null or type not in ('response', 'prob') or (type = 'prob' and v_classes = '{}') then
-    perform common.refuse('CF001', format('type "%s" does not go with this model', coalesce(left(type, 100), 'null')),
-      'Choose response, or prob for classes.');
-  end if;
-  begin
-    v_dependent := (parse_ident(v_dependent))[1];
-  exception when invalid_parameter_value then
-    null;
-  end;
-  -- One sum a class, but the last, which is what the others leave.
-  for v_class in 1..greatest(cardinality(v_classes) - 1, 1) loop
-    v_trees := '{}';
-    for v_tree in 1..(v_summary ->> 'num_trees')::int loop
-      v_trees := v_trees || ml._tree_expression(
-        v_model::text, v_tree, v_positions, v_summary -> 'categories',
-        case when v_classes = '{}' then 'format(''%L::float8'', value)' else format('format(''%%L::float8'', distribution[%s])', v_class) end
-      );
-    end loop;
-    v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-    select '(' || string_agg('(' || part || ')', ' + ' order by place) || format(') / %s', cardinality(v_trees))
-    into v_sum
-    from (
-      select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
-      from unnest(v_trees) with ordinality as grown (tree, position)
-      group by (position - 1) / v_size
-    ) as chunk;
-    v_sums := v_sums || format('%s as p%s', v_sum, v_class);
-  end loop;
-  v_names := (select string_agg('p' || k, ', ' order by k) from generate_series(1, cardinality(v_classes) - 1) as k);
-  execute format(
-    'create table %s as
-     select id as %s, %s
-     from (
-       select id, %s
-       from (select %s as id, %s from %s offset 0) as input
-       offset 0
-     ) as scored',
-    v_output, v_id,
-    case
-      when v_classes = '{}' then format('p1 as %I', left('estimated_' || v_dependent, 63))
-      when type = 'response' then format(
-        '((%L::text[])[array_position(array[%2$s, 1 - (%3$s)], greatest(%2$s, 1 - (%3$s)))])::%4$s as %5$I',
-        v_classes, v_names, replace(v_names, ',', ' +'), v_summary ->> 'dependent_var_type', left('estimated_' || v_dependent, 63)
-      )
-      else (
-        select string_agg(
-          case when position = cardinality(v_classes) then format('greatest(1 - (%s), 0) as %I', replace(v_names, ',', ' +'), left('estimated_prob_' || class, 63))
-          else format('p%s as %I', position, left('estimated_prob_' || class, 63)) end, ', ' order by position
-        )
-        from unnest(v_classes) with ordinality as level (class, position)
-      )
-    end,
-    array_to_string(v_sums, ', '), v_id,
-    ml._tree_inputs(
-      array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')),
-      array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes')),
-      v_relation
-    ),
-    v_relation
-  );
-end;
-$$;
-
-comment on function ml._forest_predict(text, text, text, text, text) is $$
-Predictions of a tree or a forest in one statement; see ml.tree_predict and ml.forest_predict.
-$$;
-
-grant execute on function
-  ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint),
-  ml._forest_predict(text, text, text, text, text)
-to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int,
+  int, int, int, float8, bigint)
+  to insights_analyst, insights_admin, insights_worker;
