@@ -14,13 +14,6 @@ const stored = `
   left join track.item using (item_id)
   order by 1, 2, 3, 4`;
 
-test("refuses to do nothing", async () => {
-  for (const people of ["0", "-1", "null"]) {
-    expect(await database.rejects(`select analytics.refresh_activity(${people})`)).toMatchObject({ code: "CF001" });
-    expect(await database.rejects(`select track.refresh_sessions(${people})`)).toMatchObject({ code: "CF001" });
-  }
-});
-
 test("has one row per person, day, event and item, with the time that was engaged", async () => {
   await database.as("postgres", {}, async (db) => {
     const view = (timestamp: string, item: string) => message({ type: "page", timestamp, properties: { item } });
@@ -67,7 +60,7 @@ test("takes so many people at most in one call, and forgets what is gone", async
     );
     await db.query("select track.refresh_sessions()");
     const people: number[] = [];
-    do people.push(Number(await db.value("select analytics.refresh_activity(2)")));
+    do people.push(Number((await db.value("select people from track.refresh(2, 'analytics.activity')")) ?? 0));
     while (people.at(-1) !== 0);
     expect(people).toEqual([2, 1, 0]);
     expect(await db.rows(stored)).toHaveLength(3);
@@ -78,6 +71,8 @@ test("takes so many people at most in one call, and forgets what is gone", async
   });
 });
 
-test("is for workers", async () => {
-  expect(await rolesThatMay(database, "select analytics.refresh_activity()")).toEqual(["worker"]);
+test("is called by track.refresh alone, as the owner", async () => {
+  expect(await rolesThatMay(database, "select analytics.refresh_activity('{1}', '{-infinity}', '{infinity}')")).toEqual(
+    [],
+  );
 });

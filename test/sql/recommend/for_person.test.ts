@@ -98,7 +98,7 @@ describe("with a model", () => {
     // Between the refresh of the sessions and that of the interactions, and after both.
     await database.query("select track.refresh_sessions()");
     expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
-    await database.query("select recommend.refresh_interactions()");
+    await database.query("select track.refresh(2000, 'recommend.interaction')");
     expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
   });
 
@@ -160,7 +160,7 @@ describe("with a model", () => {
   });
 
   test("popularity is the same kind of list once the worker's view is filled", async () => {
-    await database.query("select analytics.refresh_activity()");
+    await database.query("select track.refresh(2000, 'analytics.activity')");
     await database.query("select analytics.refresh_views()");
     const rows = await forPerson(database, "stranger", 100);
     expect(rows.map(({ item }) => item).sort()).toEqual(courses);

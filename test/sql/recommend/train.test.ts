@@ -77,9 +77,7 @@ test("too little to learn from is said so, and leaves nothing behind", async () 
   await refresh(database);
   const error = await database.rejects("select recommend.train()");
   expect(error.code).toBe("CF004");
-  expect(error.message).toBe(
-    'too little is known to learn from: 0 people have to do with two or more items of kind "course"',
-  );
+  expect(error.message).toBe('too little is known to learn from: 0 people have two or more items of kind "course"');
   expect(error.hint).toContain("At least 5");
   expect(await database.value("select count(*)::int from ml.project")).toBe(0);
 });
