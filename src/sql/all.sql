@@ -1,4 +1,4 @@
-/* Everything that can be replayed, in dependency order: functions, views, policies. A room reaches only rooms above it. */
+/* All files that can be run again, in dependency order: functions, views, policies. A room uses only rooms above it. */
 --!include prepare.sql
 
 -- common

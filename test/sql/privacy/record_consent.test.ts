@@ -59,7 +59,7 @@ test.each([
   );
   expect(error.code).toBe("CF008");
   expect(error.message).toContain(text);
-  expect(error.hint).toBe("Send 200 characters and 32768 bytes at most.");
+  expect(error.hint).toBe("Send at most 200 characters and 32768 bytes.");
 });
 
 test("an unknown purpose is answered with those there are, a long one is cut", async () => {

@@ -90,7 +90,7 @@ test.each(["0", "-1", "null"])("refresh_sessions(%s) is CF001, with a hint", asy
   expect(await database.rejects(`select track.refresh_sessions(${people})`)).toMatchObject({
     code: "CF001",
     message: `most_people is ${people}`,
-    hint: expect.stringContaining("1 or more"),
+    hint: expect.stringContaining("from 1 to"),
   });
 });
 

@@ -52,7 +52,7 @@ test.each([
   [
     "select i::text as external_id, 'module' as kind, (i % 3 + 1)::text as parent from generate_series(1, 3) as i",
     "CF010",
-    "parts of each other",
+    "a cycle",
   ],
 ])("sync_items of (%s) is %s and changes nothing", async (query, code, text) => {
   await database.as("postgres", {}, async (db) => {
