@@ -4,11 +4,11 @@ import { type Queries, testDatabase } from "../support/database.ts";
 import * as algebra from "../support/matrix.ts";
 import { ingest as ingestSteps, twoTastes } from "../support/recommend.ts";
 
-/* A training sees what came in a moment ago: it refreshes what it learns from first. */
+/* A training includes events that just arrived: it refreshes its data first. */
 const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
-/** What a training makes of the same, with everything refreshed before, and with nothing. */
+/** The result of a training on the same events, refreshed before, and not refreshed. */
 async function bothWays<T>(fill: (db: Queries) => Promise<void>, work: (db: Queries) => Promise<T>): Promise<T[]> {
   const found: T[] = [];
   for (const first of [true, false]) {
@@ -28,7 +28,7 @@ describe("recommend.train", () => {
   const train = (db: Queries) =>
     db.value<Record<string, unknown>>("select to_jsonb(recommend.train()) - 'duration' - 'version' - 'reason'");
 
-  test("learns from events that no refresh has seen, and from no one who opted out meanwhile", async () => {
+  test("is trained on events that no refresh has processed, and on no one who opted out in the meantime", async () => {
     const [refreshed, fresh] = await bothWays(
       async (db) => {
         await ingestSteps(db, history);
@@ -43,7 +43,7 @@ describe("recommend.train", () => {
     expect(fresh?.map((training) => training["people"])).toEqual([30, 29]);
   });
 
-  test("leaves the queues of the others as they are", async () => {
+  test("leaves the queues of other consumers unchanged", async () => {
     await inside(async (db) => {
       await ingestSteps(db, history);
       await train(db);
@@ -54,7 +54,7 @@ describe("recommend.train", () => {
     });
   });
 
-  test("says what is missing where people have one item each", async () => {
+  test("reports the missing data if people have one item each", async () => {
     await inside(async (db) => {
       await ingest(
         db,
@@ -100,30 +100,30 @@ describe("analytics.train_predictions", () => {
       select track.sync_enrolments('public.enrolment')`);
     await ingest(db, batch);
   }
-  test("learns from events that no refresh has seen", async () => {
-    // No one completes the course, so that it says how much it has seen.
+  test("is trained on events that no refresh has processed", async () => {
+    // No one completes the course, so that the error contains the number of snapshots.
     const [refreshed, fresh] = await bothWays(course, (db) =>
       db.rejects("select analytics.train_predictions('completion')"),
     );
-    expect(fresh?.message).toMatch(/^too little is known to learn from: [1-9]\d+ looks/);
+    expect(fresh?.message).toMatch(/^not enough data to train: [1-9]\d+ snapshots/);
     expect(fresh?.message).toBe(refreshed?.message);
   });
 
-  test("refreshes in steps of their own where it is called by steps", async () => {
+  test("refreshes in separate steps if it is called by steps", async () => {
     const [refreshed, fresh] = await bothWays(course, async (db) => {
       const steps: string[] = [];
-      while (!steps.at(-1)?.startsWith("looked"))
+      while (!steps.at(-1)?.startsWith("took snapshots"))
         steps.push(await db.value<string>("select step from analytics.train_predictions_step()"));
       return {
         steps,
         seen: await db.rows(
-          `select identity.external_id, look.as_of, (look.feature).events, (look.feature).engaged_minutes, look.outcome
+          `select identity.external_id, snapshot.as_of, (snapshot.feature).events, (snapshot.feature).engaged_minutes, snapshot.outcome
            from analytics.snapshot join track.identity using (person_id) order by 1, 2`,
         ),
       };
     });
     expect(refreshed?.steps).toHaveLength(1);
-    // Sixty people, fifty at most in a step; the others belong to the step that starts the training.
+    // Sixty people, at most fifty per step; the others are part of the step that starts the training.
     expect(fresh?.steps).toEqual(["refreshed 50 people", ...(refreshed?.steps ?? [])]);
     expect(fresh?.seen.length).toBeGreaterThan(100);
     expect(fresh?.seen).toEqual(refreshed?.seen);

@@ -85,7 +85,7 @@ begin
     perform common.refuse(
       'CF001',
       format(
-        '"%s" holds %s, a probability lies in 0..1',
+        '"%s" holds %s, a probability is in 0..1',
         left(prediction_col, 100),
         case when v_seen.least_prediction < 0 then v_seen.least_prediction else v_seen.greatest_prediction end
       ),

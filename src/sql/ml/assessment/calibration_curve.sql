@@ -58,7 +58,7 @@ begin
       '{bin}',
       case strategy
         when 'uniform' then format('least(floor(_prediction * %s)::int + 1, %s)', bins, bins)
-        -- Equal scores belong together, so a score goes where the middle of its rows lies.
+        -- Equal scores belong together, so a score belongs to the bin of the middle of its rows.
         else format(
           'least(floor((sum(row_count) over ({partition} order by _prediction) - row_count / 2.0) * %s / sum(row_count)
                 over ({partition}))::int + 1, %s)',

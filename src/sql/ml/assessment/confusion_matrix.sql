@@ -78,7 +78,7 @@ $$;
 comment on function ml.confusion_matrix(text, text, text, text, text) is $$
 @behavior -*
 How often each observed class was predicted as each class.
-Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and
+Writes `table_out`, one row per class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and
 `confusion_arr` (bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or
 names).
 Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).

@@ -10,6 +10,13 @@ set search_path from current
 as $$
 begin
   perform ml._check_ridge(lambda);
+  if ml._matrix_columns(gram, 'gram') <> cardinality(gram) then
+    perform common.refuse(
+      'CF001',
+      format('gram has %s rows and %s columns', cardinality(gram), vector_dims(gram[1])),
+      'It is square: XᵀX, a row and a column for each item.'
+    );
+  end if;
   return (
     select ml.inverse(
       array_agg(

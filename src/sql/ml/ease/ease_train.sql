@@ -51,7 +51,8 @@ A learner's scores for all items are the sum of the `weights` of the learner's i
 there are weights).
 `weight_column` is a column or an expression over the columns; without one each pair of person and item counts 1,
 however often it comes; with one the weights of a pair are added.
-`lambda` holds the weights small: the more people an item has, the larger. At most 16,000 items; some 5 s for 1,700
+`lambda` is the ridge that keeps weights small; the more people per item, the larger it should be. At most 16,000 items;
+some 5 s for 1,700
 items and 100,000 interactions.
 Errors: CF001 (lambda, weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too
 many items).

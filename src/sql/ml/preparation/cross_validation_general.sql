@@ -93,7 +93,7 @@ begin
       'Choose fewer folds.'
     );
   end if;
-  -- The temporary schema by its own name, for a function that makes a table there looks it up.
+  -- The temporary schema by its own name: a function that creates a table there resolves it.
   v_names := array(
     select format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, name)
     from unnest(array[
@@ -207,6 +207,7 @@ $$;
 
 comment on function ml._cross_validation_call(text, text[], text[], text, text[], text, text, text) is $$
 Returns the call of one function of a cross-validation.
+Its placeholders are filled in and every argument is a quoted literal of its type.
 Its placeholders are filled in and every argument is a quoted literal of its type.
 $$;
 

@@ -148,7 +148,8 @@ begin
     perform common.refuse('CF004', 'no value is left to encode',
       'The columns are null, or their only values are dropped.');
   end if;
-  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they
+  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary maps them to
+  -- what they
   -- mean.
   v_keep_names := not output_dictionary
     and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
@@ -190,11 +191,13 @@ comment on function ml.encode_categorical_variables(
 @behavior -*
 Encodes categories as columns of 0 and 1, in MADlib's arguments.
 There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
+There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
 `categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that
 are not encoded). `top`: encode the most frequent values only (a number, or a share of the rows below 1; one for all
 or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
 `encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`,
-they are numbered and `<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) says what they
+they are numbered and `<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) explains what
+they
 mean. `output_type` `array` gives one int[] `encoded`.
 Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500
 columns).

@@ -45,7 +45,7 @@ $$;
 
 comment on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) is $$
 @behavior -*
-A share of the rows of each group (stratum), so that a sample keeps the groups' sizes; rounded to whole rows a group.
+Draws a share of the rows of each group (stratum), rounded to whole rows per group.
 Writes `output_table` with the grouping columns and `target_cols` (null or `*`: all columns). A row's content and the
 seed decide, not the order of rows.
 Errors: CF001 (proportion), CF002, CF003 (`output_table` exists), CF004 (nothing drawn), CF005.

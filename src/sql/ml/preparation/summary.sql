@@ -136,7 +136,8 @@ $$;
 
 comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
 @behavior -*
-What is in each column of a table, in MADlib's columns; one row a column, and a value of each grouping column by itself.
+Writes summary statistics of the columns of a table, in MADlib's columns:
+one row per column and value of a grouping column.
 Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`,
 `distinct_values` (exact), `missing_values`, `blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`,
 `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of the mean), `min`, `max`,

@@ -32,7 +32,7 @@ begin
     end if;
   end loop;
   if v_features = '{}' then
-    perform common.refuse('CF001', 'nothing says when the features were known',
+    perform common.refuse('CF001', 'the time at which the features were known is missing',
       'Give for each feature (or for all) the time of the newest event that it uses, such as ''last_event_at''.');
   elsif 'split' = any (common.columns(v_relation)) then
     perform common.refuse('CF003', format('"%s" has a column "split" already', v_relation), 'Split a view without it.');
@@ -105,7 +105,7 @@ $$;
 comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
 @behavior -*
 The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
-`predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known.
+`predicted_at`: the time of a row's prediction. `label_known_at`: when its outcome is known.
 `feature_known_at`: one expression or more, separated by commas, that give the time of the newest event the features
 use. A row whose features use anything after `predicted_at` is refused, by name. Rows predicted before the cut-off are
 trained on if their label was known by then (the others are left out); rows predicted from the cut-off on are tested

@@ -13,6 +13,6 @@ as $$
   where model.model_id = _deploy.model_id;
 $$;
 
-comment on function ml._deploy(bigint, text) is $$Puts a version in force, and notes why.$$;
+comment on function ml._deploy(bigint, text) is $$Deploys a version and records the reason.$$;
 
 grant execute on function ml._deploy(bigint, text) to insights_admin, insights_worker;

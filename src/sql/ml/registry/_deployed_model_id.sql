@@ -12,7 +12,7 @@ begin atomic
 end;
 
 comment on function ml._deployed_model_id(int) is $$
-The version of a project that is in force, null when there is none.
+Returns the key of the deployed version of a project; null when none is deployed.
 $$;
 
 grant execute on function ml._deployed_model_id(int)

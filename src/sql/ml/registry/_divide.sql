@@ -1,4 +1,4 @@
-/* Which rows are held out, decided in one place for ml.train and ml.export_training_set. */
+/* The rows that are held out are determined in one place for ml.train and ml.export_training_set. */
 create or replace function ml._divide(
   source_table text,
   id_col_name text,
@@ -37,7 +37,7 @@ begin
     perform common.refuse('CF001', 'both predicted_at and holdout say what is held out', 'Give one of them.');
   elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
     perform common.refuse('CF001', 'label_known_at and feature_known_at need predicted_at',
-      'Say at which time each row''s prediction is due.');
+      'Give the time of each row''s prediction.');
   end if;
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_label := common.numeric_expression(label, v_relation, 'label');

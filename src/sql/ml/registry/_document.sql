@@ -19,7 +19,7 @@ $$;
 
 comment on function ml._document(ml.model) is $$
 The document of a version that ml.predict can serve.
-Error CF001 for recommenders and the like, which are served by their own functions.
+Error CF001 for models with functions of their own, such as recommenders.
 $$;
 
 grant execute on function ml._document(ml.model) to insights_reader, insights_analyst, insights_admin, insights_worker;

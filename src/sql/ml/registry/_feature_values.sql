@@ -46,7 +46,8 @@ begin
       when jsonb_typeof(v_given) in ('object', 'array') or (jsonb_typeof(v_given) = 'string' and type = 'number') then
         perform common.refuse(
           'CF001',
-          format('the feature "%s" is %s, a %s is due', left(name, 100), left(v_given::text, 100), left(type, 100)),
+          format('the feature "%s" is %s, a %s is expected', left(name, 100), left(v_given::text, 100),
+            left(type, 100)),
           'Give a JSON number, true or false for a number; a string for a category; null where it is unknown.'
         );
       when type = 'number' and jsonb_typeof(v_given) = 'boolean' then
@@ -75,7 +76,7 @@ $$;
 comment on function ml._feature_values(jsonb, jsonb) is $$
 The features of a model as given in an object, in the model's order.
 Keys that the model does not know are not looked at.
-Error CF001: one is not given (null says that it is unknown), not a number where one is due.
+Error CF001: a feature is missing (give null for an unknown value), or not a number where one is expected.
 $$;
 
 grant execute on function ml._feature_values(jsonb, jsonb)

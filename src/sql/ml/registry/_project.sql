@@ -1,7 +1,7 @@
 /*
  * A registered model is a document (`ml.model.coefficients`) and, where it is large, rows of ml.tree_node, ml.embedding
  * or
- * ml.score. The document says of what kind it is, what it needs and how a raw score becomes an answer:
+ * ml.score. The document has the kind of the model, its features and the link from a raw score to an answer:
  *
  *   {"kind": "linear" | "trees" | "embeddings" | "scores",
  *    "link": "identity" | "logit" | "log",

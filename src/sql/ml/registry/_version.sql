@@ -16,7 +16,7 @@ begin
     and case when _version.version is null then model.model_id = ml._deployed_model_id(v_project.project_id)
       else model.version = _version.version end;
   if v_model.model_id is null and version is null then
-    perform common.refuse('CF006', format('no version of "%s" is in force', left(project, 100)),
+    perform common.refuse('CF006', format('no version of "%s" is deployed', left(project, 100)),
       'Train or import one, or deploy one with ml.deploy.');
   elsif v_model.model_id is null then
     perform common.refuse(
@@ -35,7 +35,7 @@ $$;
 
 comment on function ml._version(text, int) is $$
 Returns a version of a project, or the deployed one where none is given.
-Errors: CF002 (no such project or version), CF006 (none in force).
+Errors: CF002 (no such project or version), CF006 (none is deployed).
 $$;
 
 grant execute on function ml._version(text, int) to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -21,7 +21,7 @@ declare
 begin
   if version is null then
     perform common.refuse('CF001', 'the version is null',
-      'Give the number of the version that challenges the one in force.');
+      'Give the number of the version that challenges the deployed one.');
   end if;
   v_model := ml._version(project, version);
   v_label := common.numeric_expression(label, v_relation, 'label');
@@ -43,6 +43,7 @@ $$;
 comment on function ml.challenge(text, int, text, text, text) is $$
 @behavior -*
 Compares a version of a project with the deployed version on the same rows.
+Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
 Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
 For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is
 true, or all) should be known to neither model. The distribution of the features is kept as what later inputs are

@@ -19,7 +19,7 @@ end;
 $$;
 
 comment on function ml.deploy(text, int) is $$
-Puts a version of a project in force, whatever its metrics; returns its number. ml.rollback undoes it.
+Deploys a version of a project, whatever its metrics; returns its number. ml.rollback undoes it.
 Errors: CF001 (null), CF002 (no such project or version).
 $$;
 

@@ -26,11 +26,11 @@ end;
 $$;
 
 comment on function ml.explain(text, jsonb, int) is $$
-What moved a prediction, by the version of a project that is in force: how much each feature added to the raw score.
+Explains a prediction of the deployed version of a project: how much each feature added to the raw score.
 For trees these are exact Shapley values (TreeSHAP, path-dependent), for linear models coefficient · (value − mean).
 With `(base)`, the mean, they sum to the raw score: log odds for a probability before calibration, largest first.
 Errors: CF001 (a feature is not given or not a number; embeddings, scores and trees without cover have no
-explanation), CF002, CF006 (none in force).
+explanation), CF002, CF006 (none is deployed).
 Source: Lundberg and others, From local explanations to global understanding with explainable AI for trees, Nature
 Machine Intelligence 2, 2020.
 $$;

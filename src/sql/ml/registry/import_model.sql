@@ -117,7 +117,7 @@ begin
     perform common.refuse(
       'CF009',
       format(
-        'the trees or the base_score (%s) can not be read: %s',
+        'the trees or the base_score (%s) cannot be read: %s',
         coalesce(left(v_given ->> 'base_score', 100), '0.5'),
         left(sqlerrm, 100)
       ),
@@ -144,7 +144,7 @@ begin
         case
           when jsonb_typeof(node) <> 'object' or coalesce(node ->> 'nodeid', '') !~ '^\d{1,9}$' then 'has no nodeid'
           when count(*) over (partition by tree, node ->> 'nodeid') > 1 then 'occurs twice'
-          when node ? 'leaf' and jsonb_typeof(node -> 'leaf') <> 'number' then 'has a leaf that is no number'
+          when node ? 'leaf' and jsonb_typeof(node -> 'leaf') <> 'number' then 'has a leaf that is not a number'
           when node ? 'leaf' then null
           when coalesce(jsonb_typeof(node -> 'split'), '') <> 'string' then 'has neither leaf nor split'
           when jsonb_typeof(node -> 'children') is distinct from 'array' or jsonb_array_length(node -> 'children') <> 2
@@ -212,7 +212,7 @@ begin
     left join converted as right_child on right_child.tree = converted.tree
       and right_child.nodeid = converted.right_id #>> '{}';
   exception when numeric_value_out_of_range then
-    perform common.refuse('CF009', format('a number of the trees can not be held: %s', left(sqlerrm, 100)),
+    perform common.refuse('CF009', format('a number of the trees cannot be stored: %s', left(sqlerrm, 100)),
       'Numbers lie between 1e-307 and 1e308.');
   end;
   if v_wrong is not null then
@@ -401,7 +401,8 @@ The first of a project is deployed; later ones by ml.challenge or ml.deploy.
 {…}}; `embeddings` takes {"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}},
 "similarity": "inner_product" or "cosine"}; `scores` takes {"keys": ["item"], "scores": [{"item": "sql", "score":
 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
-`algorithm` says how it was made, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task), CF009
+`algorithm` is the method that made it, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task),
+CF009
 (the document; names the node), CF010.
 $$;
 

@@ -16,7 +16,7 @@ as $$
   returning drift.*;
 $$;
 
-comment on function ml._record_drift(jsonb) is $$Notes what a watch on drift has measured.$$;
+comment on function ml._record_drift(jsonb) is $$Records measurements of drift.$$;
 
 create or replace function ml.measure_drift(
   project text,
@@ -128,7 +128,7 @@ where it is known already, also the calibration (a classifier's calibration_erro
 standard deviations: stable up to 0.05 above training, drifted from 0.1 on) and the metric of the project (drifted
 when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a
 metric is stable).
-Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none in force).
+Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none is deployed).
 $$;
 
 grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin,

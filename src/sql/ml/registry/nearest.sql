@@ -48,7 +48,7 @@ $$;
 comment on function ml.nearest(text, text, int, int) is $$
 Returns the keys that are most similar to a given one in a model of embeddings:
 of the second key where the model has two, otherwise the other things of the same kind.
-Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none in force).
+Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none is deployed).
 $$;
 
 grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin,

@@ -141,7 +141,7 @@ declare
   v_wrong text;
 begin
   if project is null or project !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 200 then
-    perform common.refuse('CF001', format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
+    perform common.refuse('CF001', format('"%s" is not a name for a project', coalesce(left(project, 100), 'null')),
       'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.');
   end if;
   if task is null or task not in ('regression', 'classification', 'recommendation') then

@@ -8,7 +8,7 @@ declare
   v_unknown text;
 begin
   if parameters is null or jsonb_typeof(parameters) <> 'object' then
-    perform common.refuse('CF001', 'the parameters are no JSON object', 'Give {"num_trees": 300} or {}.');
+    perform common.refuse('CF001', 'the parameters are not a JSON object', 'Give {"num_trees": 300} or {}.');
   end if;
   select option.name into v_unknown from jsonb_object_keys(parameters) as option (name)
   where not option.name = any (allowed) order by 1 limit 1;
@@ -112,7 +112,7 @@ begin
       from unnest(v_inputs) with ordinality as feature (input, position)),
     v_relation
   ) into v_means, v_deviations;
-  -- What is missing counts as the mean; what does not vary says nothing.
+  -- A missing value counts as the mean; a constant feature has no coefficient.
   v_used := array(select place from generate_series(1, cardinality(names)) as place
     where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
   if v_used = '{}' then
@@ -258,7 +258,7 @@ begin
   end if;
 
   if algorithm = 'gbm' then
-    -- A fifth says when to stop and is calibrated on, where there are enough rows for that.
+    -- A fifth of the rows stops the boosting and fits the calibration, where there are enough rows.
     execute format('create temporary view _ml_train_seen as select * from %s where _ml_part < 2', v_rows);
     execute format(
       'select ml.gbm_train(%L, %L, %L, ''_ml_label'', %L, objective => %L, validation => %L, seed => %L %s)',
@@ -283,7 +283,7 @@ begin
   v_version := ml.register_model(
     project, task, algorithm, v_document, '{}',
     parameters || jsonb_strip_nulls(jsonb_build_object(
-      -- With its schema, so that it means the same to whoever watches the model.
+      -- With its schema, so that it means the same to any role that watches the model.
       'source_table', (
         select format('%I.%I', namespace.nspname, class.relname)
         from pg_catalog.pg_class as class
@@ -326,6 +326,7 @@ comment on function ml.train(
 ) is $$
 @behavior -*
 Trains a version of a project on a table or view and deploys it if it is better.
+It is measured on rows held out, and compared with the deployed version on the same rows.
 It is measured on rows held out, and compared with the deployed version on the same rows.
 `task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and
 categories), elastic_net, linregr or logregr; `parameters` are those of ml.gbm_train and so on, by name. `features`

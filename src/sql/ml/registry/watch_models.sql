@@ -23,7 +23,7 @@ begin
     left_out := null;
     hint := null;
     v_relation := null;
-    -- What was a temporary table of the training is nothing to watch.
+    -- A temporary table of the training cannot be watched.
     continue when v_deployed.source_table ~ '^pg_temp';
     begin
       v_relation := to_regclass(v_deployed.source_table);
@@ -46,7 +46,8 @@ begin
 
     select
       format('%I.%I', namespace.nspname, class.relname),
-      -- An expression is not evaluated: whoever trained the model may be another role than the one that watches it.
+      -- An expression is not evaluated: the role that trained the model may be another one than the role that watches
+      -- it.
       (
         select quote_ident(named)
         from unnest(common.columns(v_relation)) as named
@@ -107,8 +108,10 @@ end;
 $$;
 
 comment on function ml._watched() is $$
-Returns the deployed models with the table or view of their training. ml.watch_models reads that source with the caller's rights.
-`left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
+Returns the deployed models with the table or view of their training.
+ml.watch_models reads that source with the caller's rights.
+ml.watch_models reads that source with the caller's rights.
+`left_out` is the reason why a model is left out, and null for the others; `hint` is the way out.
 `label` is the column of the label, null where it was an expression.
 $$;
 

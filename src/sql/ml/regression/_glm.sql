@@ -1,8 +1,7 @@
 /*
  * Fisher scoring (iteratively reweighted least squares) for generalized linear models. Each iteration is one generated
- * statement of built-in sums, in parallel where the table is large, for all groups at once; groups that are done drop
- * out.
- * In the statement eta, mu and the weights are made layer by layer, so that nothing is computed twice a row.
+ * statement of built-in sums, in parallel where the table is large, for all groups that have not converged. In the
+ * statement eta, mu and the weights are computed layer by layer, so that each is computed once per row.
  */
 create or replace function ml._glm_terms(
   family text,
@@ -22,14 +21,17 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- mu and the rest 1 - mu (binomial only), null outside the link's range; slope d mu / d eta; bounds keep exp from
-  -- overflow
+  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds keep exp
+  -- from overflow
   mu := case link
     when 'identity' then case when family = 'gaussian' then 'eta' else 'case when eta > 0 then eta end' end
     when 'log' then 'exp(least(greatest(eta, -200), 200))'
     when 'logit' then '1 / (1 + exp(least(greatest(-eta, -100), 100)))'
     when 'probit' then 'ml._standard_normal_cdf(least(greatest(eta, -30), 30))'
-    when 'inverse' then case when family = 'gaussian' then 'case when abs(eta) > 1e-30 then 1 / eta end' else 'case when eta > 1e-30 then 1 / eta end' end
+    when 'inverse' then case
+      when family = 'gaussian' then 'case when abs(eta) > 1e-30 then 1 / eta end'
+      else 'case when eta > 1e-30 then 1 / eta end'
+    end
     when 'sqr_inverse' then 'case when eta > 1e-60 then 1 / sqrt(eta) end'
     when 'sqrt' then 'case when eta > 0 and eta < 1e100 then eta * eta end'
   end;
@@ -61,7 +63,7 @@ begin
     when 'gamma' then '2 * ((y - mu) / mu - ln(y / mu))'
     when 'inverse_gaussian' then '(y - mu) * (y - mu) / (y * mu * mu)'
   end;
-  -- where to begin: near each row's own value (McCullagh and Nelder, 2.5)
+  -- starting values: near each row's own value (McCullagh and Nelder, 2.5)
   start_mu := case family
     when 'gaussian' then case link
       when 'identity' then 'y'
@@ -85,8 +87,8 @@ end;
 $$;
 
 comment on function ml._glm_terms(text, text, float8) is $$
-The SQL of a family and link (McCullagh and Nelder, Generalized Linear Models, table 2.1) in terms of eta, mu, rest and
-y.
+Returns the SQL expressions of a family and link in terms of eta, mu, rest and y.
+Source: McCullagh and Nelder, Generalized Linear Models, table 2.1.
 $$;
 
 create or replace function ml._model_of_group(design jsonb, keys text[], beta float8[], variables integer[])
@@ -94,10 +96,13 @@ returns text
 language sql
 stable
 begin atomic
-  -- b0 … beside each group's key and number; written into the statement, for a join of tables could not run in parallel
+  -- The coefficients are literals in the statement, since a join with a temporary table could not run in parallel.
   select case
     when design -> 'groups' = '[]' then format('cross join (select 1 as nth%s) as fit', listed.scalars)
-    else format('join unnest(%L::text[], %L::int[]%s) as fit (key, nth%s) on fit.key = row.key', keys, numbers.nth, listed.arrays, listed.names)
+    else format(
+      'join unnest(%L::text[], %L::int[]%s) as fit (key, nth%s) on fit.key = row.key',
+      keys, numbers.nth, listed.arrays, listed.names
+    )
   end
   from (
     select
@@ -114,9 +119,9 @@ begin atomic
 end;
 
 comment on function ml._model_of_group(jsonb, text[], float8[], integer[]) is $$
-The join that gives each row (`row`) its group's number and coefficients, `fit.b0` for the intercept and `fit.b2` … by
-position.
-`beta` holds the groups one after another.
+Returns the text of the join that adds to each row (`row`) the number and the coefficients of its group: `fit.b0` for
+the intercept and `fit.b2` … by position.
+`beta` contains the coefficients of the groups, one group after another.
 $$;
 
 create or replace function ml._linear_predictor(variables integer[], prefix text default '')
@@ -126,12 +131,15 @@ immutable
 parallel safe
 begin atomic
   select string_agg(
-    case when variable = 0 then 'fit.b0' else format('fit.b%s * %sd%s', variable, prefix, variable) end, ' + ' order by place
+    case when variable = 0 then 'fit.b0' else format('fit.b%s * %sd%s', variable, prefix, variable) end,
+    ' + ' order by place
   )
   from unnest(variables) with ordinality as list (variable, place);
 end;
 
-comment on function ml._linear_predictor(integer[], text) is $$The sum of coefficients times columns, as text.$$;
+comment on function ml._linear_predictor(integer[], text) is $$
+Returns the text of the sum of coefficients times columns.
+$$;
 
 create or replace function ml._glm_source(
   design jsonb,
@@ -150,39 +158,70 @@ as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '')
-    from unnest(v_columns) with ordinality as list (name, nth))
-    || case when design ? 'clusters' then ', cluster' else '' end;
+  v_carried text := (
+    select coalesce(string_agg(', ' || name, '' order by nth), '')
+    from unnest(v_columns) with ordinality as list (name, nth)
+  ) || case when design ? 'clusters' then ', cluster' else '' end;
   v_source text;
 begin
   -- row: the columns; first: eta; second: mu; third: weight, score and deviance
-  v_source := format('(select * from (%s) as row where complete) as row %s', ml._rows(design), ml._model_of_group(design, keys, beta, variables));
+  v_source := format(
+    '(select * from (%s) as row where complete) as row %s',
+    ml._rows(design),
+    ml._model_of_group(design, keys, beta, variables)
+  );
   if beta is null then
-    v_source := format('(%s) as first', ml._layer(format('fit.nth, row.y%s', replace(v_carried, ', ', ', row.')), v_source));
-    v_source := format('(%s) as second', ml._layer(
-      format('nth, y%s, %s as mu, %s as rest', v_carried, v_terms.start_mu, case when family = 'binomial' then '(1.5 - y) / 2' else 'null::float8' end),
+    v_source := format('(%s) as first', ml._layer(
+      format('fit.nth, row.y%s', replace(v_carried, ', ', ', row.')),
       v_source
     ));
-    v_source := format('(%s) as second', ml._layer(format('nth, y%s, mu, rest, %s as eta', v_carried, v_terms.start_eta), v_source));
+    v_source := format('(%s) as second', ml._layer(
+      format(
+        'nth, y%s, %s as mu, %s as rest',
+        v_carried,
+        v_terms.start_mu,
+        case when family = 'binomial' then '(1.5 - y) / 2' else 'null::float8' end
+      ),
+      v_source
+    ));
+    v_source := format('(%s) as second', ml._layer(
+      format('nth, y%s, mu, rest, %s as eta', v_carried, v_terms.start_eta),
+      v_source
+    ));
   else
     v_source := format('(%s) as first', ml._layer(
-      format('fit.nth, row.y%s, %s as eta', replace(v_carried, ', ', ', row.'), ml._linear_predictor(variables, 'row.')), v_source
+      format(
+        'fit.nth, row.y%s, %s as eta',
+        replace(v_carried, ', ', ', row.'),
+        ml._linear_predictor(variables, 'row.')
+      ),
+      v_source
     ));
-    v_source := format('(%s) as second', ml._layer(format('nth, y%s, eta, %s as mu, %s as rest', v_carried, v_terms.mu, v_terms.rest), v_source));
+    v_source := format('(%s) as second', ml._layer(
+      format('nth, y%s, eta, %s as mu, %s as rest', v_carried, v_terms.mu, v_terms.rest),
+      v_source
+    ));
   end if;
   if family = 'binomial' and link = 'logit' then
     v_source := format('(%s) as third', ml._layer(
-      format('nth, y%s, eta, mu, mu * rest as weight, case when y = 1 then rest else -mu end as score, %s as deviance', v_carried, v_terms.deviance),
+      format(
+        'nth, y%s, eta, mu, mu * rest as weight, case when y = 1 then rest else -mu end as score, %s as deviance',
+        v_carried,
+        v_terms.deviance
+      ),
       v_source
     ));
   else
     v_source := format('(%s) as second', ml._layer(
-      format('nth, y%s, eta, mu, (%s) as slope, (%s) / (%s) as ratio, %s as deviance',
+      format(
+        'nth, y%s, eta, mu, (%s) as slope, (%s) / (%s) as ratio, %s as deviance',
         v_carried, v_terms.slope, v_terms.slope, v_terms.variance, v_terms.deviance
-      ), v_source
+      ),
+      v_source
     ));
     v_source := format('(%s) as third', ml._layer(
-      format('nth, y%s, eta, mu, ratio * slope as weight, (y - mu) * ratio as score, deviance', v_carried), v_source
+      format('nth, y%s, eta, mu, ratio * slope as weight, (y - mu) * ratio as score, deviance', v_carried),
+      v_source
     ));
   end if;
   return v_source;
@@ -190,8 +229,8 @@ end;
 $$;
 
 comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
-What one step of Fisher scoring sums, row by row.
-A subquery `third` with the group's number, y, the columns, eta, mu, and each row's weight, score and deviance.
+Returns the text of the subquery with the rows that one step of Fisher scoring sums.
+It is named `third` and has the group's number, y, the columns, eta, mu, and each row's weight, score and deviance.
 $$;
 
 create or replace function ml._glm_statement(
@@ -210,17 +249,25 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (select coalesce(string_agg(', ' || name, '' order by nth), '')
-    from unnest(v_columns) with ordinality as list (name, nth));
+  v_carried text := (
+    select coalesce(string_agg(', ' || name, '' order by nth), '')
+    from unnest(v_columns) with ordinality as list (name, nth)
+  );
   v_source text := ml._glm_source(design, family, link, mean, keys, beta, variables);
   v_score text;
 begin
   v_score := case when beta is null then 'weight * eta + score' else 'score' end;
   v_source := format('(%s) as fourth', ml._layer(
-    format('nth, y, mu, weight, %s as score, deviance%s%s', v_score, v_carried,
-      (select coalesce(string_agg(format(', weight * %s as w%s', name, name), '' order by nth), '')
-        from unnest(v_columns) with ordinality as list (name, nth))
-    ), v_source
+    format(
+      'nth, y, mu, weight, %s as score, deviance%s%s',
+      v_score,
+      v_carried,
+      (
+        select coalesce(string_agg(format(', weight * %s as w%s', name, name), '' order by nth), '')
+        from unnest(v_columns) with ordinality as list (name, nth)
+      )
+    ),
+    v_source
   ));
   return format(
     'select %s, true, count(*), array[sum(deviance), (count(*) - count(mu))::float8, %s%s] from %s%s',
@@ -239,10 +286,14 @@ begin
             else format('sum(wd%s * d%s)', row_list.variable, column_list.variable)
           end
         from unnest(variables) with ordinality as row_list (variable, place)
-        join unnest(variables) with ordinality as column_list (variable, place) on column_list.place >= row_list.place
+        join unnest(variables) with ordinality as column_list (variable, place)
+          on column_list.place >= row_list.place
       ) as every_term
     ),
-    case when beta is not null and family not in ('binomial', 'poisson') then ', sum(score * score / weight)' else '' end,
+    case
+      when beta is not null and family not in ('binomial', 'poisson') then ', sum(score * score / weight)'
+      else ''
+    end,
     v_source,
     case when design -> 'groups' = '[]' then '' else ' group by nth' end
   );
@@ -250,10 +301,10 @@ end;
 $$;
 
 comment on function ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]) is $$
-One step of Fisher scoring as a statement.
-By group number: the deviance, how many rows fall outside the link's range, the
-score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without
-`beta` it is the first step, from each row's own value.
+Returns the text of the statement for one step of Fisher scoring.
+By group number: the deviance, the number of rows outside the range of the link, the score vector, the upper triangle of
+the information and, where the dispersion is estimated, Pearson's statistic. When `beta` is null, the step starts from
+each row's own value.
 $$;
 
 create or replace function ml._scaled_inverse(
@@ -284,7 +335,9 @@ begin
       v_matrix[i][j] := matrix[i][j] / v_root[i] / v_root[j];
     end loop;
   end loop;
-  select solved.inverse, solved.dependent into v_matrix, dependent from ml._spd_inverse(v_matrix, tolerance) as solved;
+  select solved.inverse, solved.dependent
+  into v_matrix, dependent
+  from ml._spd_inverse(v_matrix, tolerance) as solved;
   if dependent is null then
     for i in 1..v_size loop
       for j in 1..v_size loop
@@ -297,8 +350,8 @@ end;
 $$;
 
 comment on function ml._scaled_inverse(float8[], float8) is $$
-Inverse of a symmetric positive definite matrix whose rows differ in size: scaled to a unit diagonal first. As
-ml._spd_inverse.
+Returns the inverse of a symmetric positive definite matrix that is scaled to a unit diagonal first, for rows of
+different magnitudes. Outputs as ml._spd_inverse.
 $$;
 
 create or replace function ml._variables(settled jsonb)
@@ -308,11 +361,15 @@ immutable
 parallel safe
 begin atomic
   select case when settled ->> 'intercept' is null then '{}' else '{0}' end::integer[]
-    || array(select value::integer from jsonb_array_elements_text(settled -> 'active') with ordinality as list (value, nth) order by nth);
+    || array(
+      select value::integer
+      from jsonb_array_elements_text(settled -> 'active') with ordinality as list (value, nth)
+      order by nth
+    );
 end;
 
 comment on function ml._variables(jsonb) is $$
-The unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.
+Returns the unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.
 $$;
 
 create or replace function ml._settled(
@@ -335,7 +392,7 @@ declare
   v_constant integer;
   v_total float8 := 0;
 begin
-  -- the first scan: groups, counts, what y is, whether the candidates are constant, whether all is finite
+  -- the first scan: groups, counts, range of y, whether the candidates are constant, whether all values are finite
   settled := design || '{"y_shift": 0, "y_scale": 1}';
   keys := '{}';
   row_counts := '{}';
@@ -349,7 +406,15 @@ begin
       max(part.sums) filter (where part.complete) as sums
     from ml._sums(
       format(
-        'select key, complete, count(*), case when complete then array[sum(y), min(y), max(y), sum(abs(y * (y - 1)))%s] end from (%s) as row group by key, complete',
+        $statement$
+        select
+          key,
+          complete,
+          count(*),
+          case when complete then array[sum(y), min(y), max(y), sum(abs(y * (y - 1)))%s] end
+        from (%s) as row
+        group by key, complete
+        $statement$,
         ml._columns_of(settled, 'd', ', sum(%1$s * %1$s)', ''), ml._rows(settled)
       ),
       (design ->> 'relation')::regclass
@@ -379,7 +444,9 @@ begin
       if (design -> 'literals' ->> place - 1)::float8 = 0 then
         failure := format('column %s is always 0', ml._label(design, place));
       elsif v_constant is not null then
-        failure := format('column %s is constant, and so is column %s', ml._label(design, place), ml._label(design, v_constant));
+        failure := format(
+          'column %s is constant, and so is column %s', ml._label(design, place), ml._label(design, v_constant)
+        );
       else
         v_constant := place;
       end if;
@@ -389,25 +456,32 @@ begin
   end loop;
   settled := settled || jsonb_build_object(
     'intercept', v_constant,
-    'intercept_value', coalesce((design -> 'literals' ->> v_constant - 1)::float8, (design -> 'shift' ->> v_constant - 1)::float8),
-    'spread', (select jsonb_agg(case when v_total > 0 then sqrt(spread / v_total) end order by place)
-      from unnest(v_spreads) with ordinality as list (spread, place)),
-    'active', (select coalesce(jsonb_agg(place order by place), '[]')
-      from unnest(v_active) as place where place is distinct from v_constant),
+    'intercept_value', coalesce(
+      (design -> 'literals' ->> v_constant - 1)::float8,
+      (design -> 'shift' ->> v_constant - 1)::float8
+    ),
+    'spread', (
+      select jsonb_agg(case when v_total > 0 then sqrt(spread / v_total) end order by place)
+      from unnest(v_spreads) with ordinality as list (spread, place)
+    ),
+    'active', (
+      select coalesce(jsonb_agg(place order by place), '[]')
+      from unnest(v_active) as place
+      where place is distinct from v_constant
+    ),
     'candidates', '[]'::jsonb
   );
   if v_constant is null then
-    -- nothing to take the shifts back: fit the columns as they are
+    -- without an intercept a shift could not be transformed back: the columns are fitted without shifts
     settled := settled || jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width])));
   end if;
 end;
 $$;
 
 comment on function ml._settled(jsonb) is $$
-The first scan of an iterative fit.
-It finds the groups and which column is the intercept (design keys `intercept`,
-`intercept_value`, `spread`), and checks that all values are finite. `sums` holds per group sum, min, max of y and sum
-|y (y - 1)|.
+Returns a design after the first scan of an iterative fit, with the groups and their row counts.
+The design has the additional keys `intercept`, `intercept_value` and `spread`, and all values are finite. `sums`
+contains per group sum, min, max of y and sum |y (y - 1)|. `failure` names a constant column; null otherwise.
 $$;
 
 create or replace function ml._glm_fits(
@@ -468,8 +542,8 @@ declare
   v_full float8[];
   v_vector float8[];
 begin
-  v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g) / nullif((select sum(n)
-    from unnest(v_first.row_counts) as n), 0);
+  v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g)
+    / nullif((select sum(n) from unnest(v_first.row_counts) as n), 0);
   for g in 1..v_groups loop
     if v_first.row_counts[g] = 0 then
       v_failure[g] := 'no row without a null';
@@ -479,17 +553,22 @@ begin
         format(
           'the dependent variable "%s" holds %s, a class is 0 or 1',
           left(design ->> 'y', 100),
-          case when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2] else v_first.sums[4 * g - 1] end
+          case
+            when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2]
+            else v_first.sums[4 * g - 1]
+          end
         ),
         'Give a boolean, 0 and 1, or an expression such as score >= 50.'
       );
     elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
       v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
-    elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0 or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0 then
+    elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0
+      or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0
+    then
       perform common.refuse(
         'CF001',
         format(
-          'the dependent variable "%s" holds %s, which family %s can not have',
+          'the dependent variable "%s" holds %s, which family %s cannot have',
           left(design ->> 'y', 100),
           v_first.sums[4 * g - 2],
           left(family, 100)
@@ -506,7 +585,7 @@ begin
   if family = 'gaussian' and link = 'log' and not v_mean > 0 then
     perform common.refuse(
       'CF001',
-      format('the mean of "%s" is %s, which the log link can not reach', left(design ->> 'y', 100), v_mean),
+      format('the mean of "%s" is %s, which is outside the range of the log link', left(design ->> 'y', 100), v_mean),
       'Use link=identity.'
     );
   end if;
@@ -541,7 +620,9 @@ begin
           array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
           case when iteration > 0 then array(
             select v_beta[(g - 1) * v_size + j]
-              from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_size) as j order by nth, j
+            from unnest(v_living) with ordinality as living (g, nth)
+            cross join generate_series(1, v_size) as j
+            order by nth, j
           ) end,
           v_variables
         ),
@@ -551,12 +632,14 @@ begin
       v_g := v_part.g;
       if iteration > 0 then
         v_iterations[v_g] := iteration;
-        -- outside the link's range, or worse than before: half the step
+        -- outside the range of the link, or a larger deviance: the step is halved
         if v_part.sums[2] > 0 or v_part.sums[1] > v_deviance[v_g] * (1 + 1e-8) + 1e-12 then
           v_halvings[v_g] := v_halvings[v_g] + 1;
           if v_halvings[v_g] > 30 then
             v_done[v_g] := true;
-            v_failure[v_g] := case when v_deviance[v_g] = 'Infinity' then 'no starting point inside the range of the link' end;
+            v_failure[v_g] := case
+              when v_deviance[v_g] = 'Infinity' then 'no starting point is inside the range of the link'
+            end;
             continue;
           end if;
           for j in 1..v_size loop
@@ -586,7 +669,10 @@ begin
         v_column := v_variables[v_solved.dependent];
         v_failure[v_g] := case
           when v_iterations[v_g] <= 1
-            then format('column %s is a linear combination of the columns before it', ml._label(design, coalesce(nullif(v_column, 0), v_intercept)))
+            then format(
+              'column %s is a linear combination of the columns before it',
+              ml._label(design, coalesce(nullif(v_column, 0), v_intercept))
+            )
           else ml._separation(design, case when v_column = 0 then v_variables[least(2, v_size)] else v_column end)
         end;
         continue;
@@ -615,16 +701,19 @@ begin
 
       if iteration > 0 then
         v_inverse[v_g] := jsonb_build_array(v_solved.inverse, v_matrix);
-        -- The likelihood is flat (nothing more to gain) where a coefficient still runs: it would run for ever.
-        if family in ('binomial', 'poisson') and v_farthest > 0.3
+        -- The likelihood does not increase while a coefficient still changes: it would grow without bound.
+        if family in ('binomial', 'poisson')
+          and v_farthest > 0.3
           and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15)
         then
           v_done[v_g] := true;
           v_failure[v_g] := ml._separation(design, v_column);
         -- The root of the gain is the distance to the optimum in standard errors. With a canonical link the step just
-        -- made squares it, and the information moves by a root n-th of it: so many rows allow to stop a step sooner.
+        -- made squares the distance, and changes the information by the distance over the root of n: with many rows the
+        -- iteration ends one step earlier.
         elsif v_gain <= (case
-            when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
+            when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then
+              least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
             when family = 'binomial' then (tolerance / 100) ^ 2
             else (tolerance / 100) ^ 2 * v_part.sums[1] / v_first.row_counts[v_g]
           end)
@@ -665,8 +754,11 @@ begin
         end loop;
       end loop;
       beta := v_vector;
-      select unscaled.coef, unscaled.vcov into coef, inverse
-      from ml._unscaled(v_vector, v_full, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8) as unscaled;
+      select unscaled.coef, unscaled.vcov
+      into coef, inverse
+      from ml._unscaled(
+        v_vector, v_full, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8
+      ) as unscaled;
       information := (ml._scaled_inverse(inverse, 1e-15)).inverse;
     end if;
     return next;
@@ -675,10 +767,11 @@ end;
 $$;
 
 comment on function ml._glm_fits(jsonb, text, text, integer, float8) is $$
-Fits a generalized linear model to each group.
-`beta` belongs to the columns as they are summed, `coef`, `inverse` (of the
-information, dispersion 1) and `information` to the caller's. Ends when the optimum is nearer than tolerance / 100
-standard errors. `failure` names collinear and separating columns.
+Fits a generalized linear model to each group and returns one row per group.
+`beta` is for the columns as they are summed; `coef`, `inverse` (of the information, with dispersion 1) and
+`information` are in the caller's units. The iteration ends when the distance to the optimum is below tolerance / 100
+standard errors.
+`failure` names a collinear or separating column; null otherwise.
 $$;
 
 create or replace function ml._separation(design jsonb, place integer)
@@ -686,11 +779,14 @@ returns text
 language sql
 stable
 begin atomic
-  select format('column %s separates the classes, at least for some rows, so its coefficient has no finite value', ml._label(design, place));
+  select format(
+    'column %s separates the classes, at least for some rows, so its coefficient has no finite value',
+    ml._label(design, place)
+  );
 end;
 
 comment on function ml._separation(jsonb, integer) is $$
-What is said of complete and quasi-complete separation (Albert and Anderson, Biometrika 71, 1984).
+Returns the message for complete and quasi-complete separation (Albert and Anderson, Biometrika 71, 1984).
 $$;
 
 grant execute on function

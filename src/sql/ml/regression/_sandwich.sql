@@ -1,7 +1,6 @@
 /*
- * Standard errors that hold when rows differ in spread (Huber and White) or belong together (clusters): bread, meat,
- * bread.
- * One more scan at the fitted coefficients gives both.
+ * Standard errors that are valid when the variance differs between rows (Huber and White) or the rows of a cluster are
+ * correlated: the product bread, meat, bread. Both matrices are computed in one more scan at the fitted coefficients.
  */
 create or replace function ml._sandwich(
   method text,
@@ -57,35 +56,51 @@ begin
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
       perform common.refuse('CF001', 'no cluster column is named',
-        'Name the columns whose values make a cluster, such as ''course_id''.');
+        'Name the columns whose values identify a cluster, such as ''course_id''.');
     end if;
-    v_design := v_design || jsonb_build_object('clusters', to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns')));
+    v_design := v_design || jsonb_build_object(
+      'clusters',
+      to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns'))
+    );
   end if;
   for v_fit in select * from ml._glm_fits(v_design - 'clusters', v_family, v_link, max_iter, tolerance) loop
     v_rows := v_rows + v_fit.row_count;
     v_skipped := v_skipped + v_fit.skipped;
-    v_settled := v_fit.settled || case when v_clustered then jsonb_build_object('clusters', v_design -> 'clusters') else '{}' end;
+    v_settled := v_fit.settled
+      || case when v_clustered then jsonb_build_object('clusters', v_design -> 'clusters') else '{}' end;
     if v_fit.failure is not null then
       if v_design -> 'groups' = '[]' then
         perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
       end if;
       v_failed := v_failed + 1;
-      v_result := v_result || jsonb_build_object('key', v_fit.key, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure);
+      v_result := v_result || jsonb_build_object(
+        'key', v_fit.key,
+        'num_rows_processed', v_fit.row_count,
+        'num_missing_rows_skipped', v_fit.skipped,
+        'failure', v_fit.failure
+      );
       continue;
     end if;
     if v_variables is null then
       v_intercept := (v_settled ->> 'intercept')::int;
       v_variables := ml._variables(v_settled);
       v_size := cardinality(v_variables);
-      v_place := array(select case when variable = 0 then v_intercept else variable end
-        from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+      v_place := array(
+        select case when variable = 0 then v_intercept else variable end
+        from unnest(v_variables) with ordinality as list (variable, nth)
+        order by nth
+      );
     end if;
     v_keys := v_keys || v_fit.key;
     for i in 1..v_size loop
       v_beta := v_beta || v_fit.beta[v_place[i]];
     end loop;
     v_fits := v_fits || jsonb_build_object(cardinality(v_keys)::text, jsonb_build_object(
-      'key', v_fit.key, 'beta', to_jsonb(v_fit.beta), 'coef', to_jsonb(v_fit.coef), 'row_count', v_fit.row_count, 'skipped', v_fit.skipped
+      'key', v_fit.key,
+      'beta', to_jsonb(v_fit.beta),
+      'coef', to_jsonb(v_fit.coef),
+      'row_count', v_fit.row_count,
+      'skipped', v_fit.skipped
     ));
   end loop;
   if v_keys = '{}' then
@@ -109,12 +124,27 @@ begin
     on column_list.nth >= row_list.nth;
   if v_clustered then
     v_statement := format(
-      'select nth::text, true, count(*), array[%s, %s] from (select nth, %s, %s from %s group by nth, cluster) as clustered group by nth',
-      (select string_agg(format('sum(b%s)', nth), ', ' order by nth) from generate_series(1, v_size * (v_size + 1) / 2) as nth),
+      $statement$
+      select nth::text, true, count(*), array[%s, %s]
+      from (select nth, %s, %s from %s group by nth, cluster) as clustered
+      group by nth
+      $statement$,
+      (
+        select string_agg(format('sum(b%s)', nth), ', ' order by nth)
+        from generate_series(1, v_size * (v_size + 1) / 2) as nth
+      ),
       v_source,
-      (select string_agg(format('%s as b%s', term, nth), ', ' order by nth) from regexp_split_to_table(v_statement, ', ') with ordinality as list (term, nth)),
-      (select string_agg(format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth), ', ' order by nth)
-        from unnest(v_variables) with ordinality as list (variable, nth)),
+      (
+        select string_agg(format('%s as b%s', term, nth), ', ' order by nth)
+        from regexp_split_to_table(v_statement, ', ') with ordinality as list (term, nth)
+      ),
+      (
+        select string_agg(
+          format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth),
+          ', ' order by nth
+        )
+        from unnest(v_variables) with ordinality as list (variable, nth)
+      ),
       ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
     );
   else
@@ -161,10 +191,18 @@ begin
         v_full[v_place[i]][v_place[j]] := v_value;
       end loop;
     end loop;
-    v_covariance := (ml._unscaled(array(select jsonb_array_elements_text(v_part.fit -> 'beta')::float8), v_full, v_settled, v_intercept, (v_settled ->> 'intercept_value')::float8)).vcov;
+    v_covariance := (
+      ml._unscaled(
+        array(select jsonb_array_elements_text(v_part.fit -> 'beta')::float8),
+        v_full,
+        v_settled,
+        v_intercept,
+        (v_settled ->> 'intercept_value')::float8
+      )
+    ).vcov;
     if v_clustered then
       if v_part.clusters < 2 then
-        perform ml._fit_failed(format('%s rows for 2 clusters at least', v_part.clusters), v_design ->> 'relation');
+        perform ml._fit_failed(format('%s rows for at least 2 clusters', v_part.clusters), v_design ->> 'relation');
       end if;
       v_covariance := ml._scaled(v_covariance, v_part.clusters / (v_part.clusters - 1.0)
         * ((v_part.fit ->> 'row_count')::float8 - 1) / nullif((v_part.fit ->> 'row_count')::float8 - v_width, 0));
@@ -190,25 +228,36 @@ begin
   perform ml._publish(
     v_output, v_design,
     format(
-      'coef float8[], std_err float8[], %s float8[], p_values float8[], variance_covariance float8[], %snum_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
-      case when v_linear then 't_stats' else 'z_stats' end, case when v_clustered then 'num_clusters bigint, ' else '' end
+      'coef float8[], std_err float8[], %s float8[], p_values float8[], variance_covariance float8[], %s'
+        || 'num_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
+      case when v_linear then 't_stats' else 'z_stats' end,
+      case when v_clustered then 'num_clusters bigint, ' else '' end
     ),
     to_jsonb(v_result),
     jsonb_build_object(
-      'method', method, 'source_table', source_table, 'out_table', out_table, 'dependent_varname', dependent_varname,
-      'independent_varname', independent_varname, 'clustervar', clustervar, 'grouping_cols', grouping_cols,
-      'num_rows_processed', v_rows, 'num_missing_rows_skipped', v_skipped, 'num_all_groups', cardinality(v_result), 'num_failed_groups', v_failed
+      'method', method,
+      'source_table', source_table,
+      'out_table', out_table,
+      'dependent_varname', dependent_varname,
+      'independent_varname', independent_varname,
+      'clustervar', clustervar,
+      'grouping_cols', grouping_cols,
+      'num_rows_processed', v_rows,
+      'num_missing_rows_skipped', v_skipped,
+      'num_all_groups', cardinality(v_result),
+      'num_failed_groups', v_failed
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, clustervar text, grouping_cols text, '
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, num_all_groups bigint, num_failed_groups bigint'
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
+      || 'clustervar text, grouping_cols text, num_rows_processed bigint, num_missing_rows_skipped bigint, '
+      || 'num_all_groups bigint, num_failed_groups bigint'
   );
 end;
 $$;
 
 comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8) is $$
-Fits, then writes coefficients with sandwich standard errors.
-B M B, B being the inverse information and M the sum of squared scores
-(HC0) or of squared cluster totals, those times m / (m - 1) (n - 1) / (n - k).
+Fits a model and writes its coefficients with sandwich standard errors.
+The covariance is B M B, where B is the inverse of the information and M the sum of squared scores (HC0) or the sum of
+squared cluster totals times m / (m - 1) (n - 1) / (n - k).
 $$;
 
 grant execute on function ml._sandwich(text, text, text, text, text, text, text, integer, float8)

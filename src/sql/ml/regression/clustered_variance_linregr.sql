@@ -14,17 +14,21 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 begin
-  perform ml._sandwich('clustered_variance_linregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, 20, 1e-6);
+  perform ml._sandwich(
+    'clustered_variance_linregr',
+    source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, 20, 1e-6
+  );
 end;
 $$;
 
 comment on function ml.clustered_variance_linregr(text, text, text, text, text, text) is $$
 @behavior -*
-Linear regression with standard errors that hold when rows of a cluster (a course, a school) belong together, as
-MADlib's.
-`clustervar` is a list of columns whose values make a cluster. Writes `out_table`: the grouping columns, coef, std_err,
-t_stats, p_values, and beyond MADlib's variance_covariance, num_clusters, num_rows_processed, num_missing_rows_skipped,
-failure; and `<out_table>_summary`. The variance is multiplied by m / (m - 1) (n - 1) / (n - k).
+Trains a linear regression with standard errors that are valid when the rows of a cluster (a course, a school) are
+correlated, as MADlib.
+`clustervar` is a list of columns whose values identify a cluster. Writes `out_table`: the grouping columns, coef,
+std_err, t_stats, p_values, and, not in MADlib, variance_covariance, num_clusters, num_rows_processed,
+num_missing_rows_skipped, failure; and `<out_table>_summary`. The variance is multiplied by m / (m - 1) (n - 1) / (n -
+k).
 Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.linregr_train.
 $$;

@@ -22,17 +22,23 @@ begin
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
       'Use irls (the same as newton).');
   end if;
-  perform ml._sandwich('clustered_variance_logregr', source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance);
+  perform ml._sandwich(
+    'clustered_variance_logregr',
+    source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance
+  );
 end;
 $$;
 
-comment on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) is $$
+comment on function ml.clustered_variance_logregr(
+  text, text, text, text, text, text, integer, text, float8, boolean
+) is $$
 @behavior -*
-Logistic regression with standard errors that hold when rows of a cluster belong together, as MADlib's.
+Trains a logistic regression with standard errors that are valid when the rows of a cluster are correlated, as MADlib.
 Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
 Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.logregr_train.
 $$;
 
-grant execute on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean)
+grant execute on function
+  ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean)
 to insights_admin, insights_worker;

@@ -28,7 +28,7 @@ begin
       'Give linear_predictors, risk or terms.');
   elsif lower(coalesce(reference, 'overall')) <> 'overall' then
     perform common.refuse('CF001', format('there is no reference "%s"', left(reference, 100)),
-      'Predictions are centred on the mean of all rows of the training: overall.');
+      'Give overall: predictions are centred on the mean of all rows of the training.');
   end if;
   begin
     execute format(
@@ -43,22 +43,38 @@ begin
     ) into v_x, v_means, v_coef;
   exception when undefined_column then
     perform common.refuse('CF001', format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
-      'Name its output table.');
+      'Give the output table of ml.coxph_train.');
   end;
   perform common.expression_type(v_x, v_data, 'independent variable');
   execute format(
-    'create table %s as select %s, %s as predicted_value from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated',
+    $statement$
+    create table %s as
+    select %s, %s as predicted_value
+    from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated
+    $statement$,
     v_output,
     v_id,
     case v_kind
-      when 'terms' then format('(select array_agg(coef * (value - mean) order by nth) from unnest(%L::float8[], x, %L::float8[]) with ordinality as term (coef, value, mean, nth))', v_coef, v_means)
+      when 'terms' then format(
+        $expression$(
+          select array_agg(coef * (value - mean) order by nth)
+          from unnest(%L::float8[], x, %L::float8[]) with ordinality as term (coef, value, mean, nth)
+        )$expression$,
+        v_coef,
+        v_means
+      )
       -- greatest() and least() ignore a null.
       when 'risk' then format(
         'case when array_position(x, null) is null then '
           || 'exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700)) end',
-        v_coef, ml.linregr_predict(v_coef, v_means)
+        v_coef,
+        ml.linregr_predict(v_coef, v_means)
       )
-      else format('ml.linregr_predict(%L::float8[], x) - %L::float8', v_coef, ml.linregr_predict(v_coef, v_means))
+      else format(
+        'ml.linregr_predict(%L::float8[], x) - %L::float8',
+        v_coef,
+        ml.linregr_predict(v_coef, v_means)
+      )
     end,
     v_id,
     v_x,
@@ -69,11 +85,12 @@ $$;
 
 comment on function ml.coxph_predict(text, text, text, text, text, text) is $$
 @behavior -*
-Predictions of a proportional hazards model, as MADlib's: how a row's hazard compares with that of an average row.
-Evaluates the training's independent variables over `source_table` and writes `output_table`: the id column and
-`predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column
-(`terms`, float8[]). The average is that of all rows of the training (`reference` overall).
-Errors: CF001 (not such a model, unknown type or reference), CF002, CF003 (output exists), CF005.
+Writes the predictions of a proportional hazards model, as MADlib: the hazard of each row relative to an average row.
+Evaluates the independent variables of the training over `source_table` and writes `output_table`: the id column and
+`predicted_value`, which is the log relative hazard (`linear_predictors`), the relative hazard (`risk`), or the terms of
+the log relative hazard by column (`terms`, float8[]). The average is that of all rows of the training (`reference` is
+`overall`).
+Errors: CF001 (not a model of ml.coxph_train, unknown type or reference), CF002, CF003 (output exists), CF005.
 $$;
 
 grant execute on function ml.coxph_predict(text, text, text, text, text, text)

@@ -1,7 +1,7 @@
 /*
- * The partial likelihood needs, at each time of an event, sums over all rows still at risk: running sums backwards in
- * time.
- * So an iteration is one statement: sums by time (in parallel), window sums over the times, sums over those.
+ * The partial likelihood needs, at each time of an event, sums over all rows still at risk, which are running sums
+ * backwards in time. An iteration is one statement: sums by time (in parallel), window sums over the times, sums over
+ * those.
  */
 create or replace function ml._cox_statement(design jsonb, beta float8[], efron boolean)
 returns text
@@ -12,8 +12,10 @@ as $$
 declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_size constant integer := cardinality(v_active);
-  v_columns text := (select string_agg(', d' || place, '' order by nth)
-    from unnest(v_active) with ordinality as list (place, nth));
+  v_columns text := (
+    select string_agg(', d' || place, '' order by nth)
+    from unnest(v_active) with ordinality as list (place, nth)
+  );
   v_moments text[];
   v_source text;
   v_names text[];
@@ -21,51 +23,91 @@ begin
   v_source := format('(%s) as first', ml._layer(
     format('key, y, status%s, %s as eta', v_columns, (
       select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth)
-        from unnest(v_active) with ordinality as list (place, nth)
+      from unnest(v_active) with ordinality as list (place, nth)
     )),
     format('(select * from (%s) as row where complete) as row', ml._rows(design))
   ));
-  v_source := format('(%s) as second', ml._layer(format('key, y, status%s, eta, exp(least(greatest(eta, -200), 200)) as risk', v_columns), v_source));
-  v_names := array['r0'] || array(select 'r' || i from generate_series(1, v_size) as i order by i)
-    || array(select format('r%s_%s', i, j)
-      from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i order by i, j);
-  v_moments := array['risk'] || array(select 'risk * d' || place
-    from unnest(v_active) with ordinality as list (place, nth) order by nth)
-    || array(select format('risk * d%s * d%s', a.place, b.place)
-      from unnest(v_active) with ordinality as a (place, nth), unnest(v_active) with ordinality as b (place, nth) where b.nth >= a.nth order by a.nth, b.nth);
+  v_source := format('(%s) as second', ml._layer(
+    format('key, y, status%s, eta, exp(least(greatest(eta, -200), 200)) as risk', v_columns),
+    v_source
+  ));
+  v_names := array['r0']
+    || array(select 'r' || i from generate_series(1, v_size) as i order by i)
+    || array(
+      select format('r%s_%s', i, j)
+      from generate_series(1, v_size) as i
+      cross join generate_series(1, v_size) as j
+      where j >= i
+      order by i, j
+    );
+  v_moments := array['risk']
+    || array(
+      select 'risk * d' || place
+      from unnest(v_active) with ordinality as list (place, nth)
+      order by nth
+    )
+    || array(
+      select format('risk * d%s * d%s', a.place, b.place)
+      from unnest(v_active) with ordinality as a (place, nth)
+      cross join unnest(v_active) with ordinality as b (place, nth)
+      where b.nth >= a.nth
+      order by a.nth, b.nth
+    );
   v_source := format(
     'select key, y, sum(status) as events, sum(status * eta) as eta, %s, %s%s from %s group by key, y',
-    (select string_agg(format('sum(status * d%s) as x%s', place, nth), ', ' order by nth)
-      from unnest(v_active) with ordinality as list (place, nth)),
-    (select string_agg(format('sum(%s) as %s', moment, name), ', ' order by nth)
-      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)),
-    case when efron then (select string_agg(format(', sum(status * %s) as e%s', moment, name), '' order by nth)
-      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)) else '' end,
+    (
+      select string_agg(format('sum(status * d%s) as x%s', place, nth), ', ' order by nth)
+      from unnest(v_active) with ordinality as list (place, nth)
+    ),
+    (
+      select string_agg(format('sum(%s) as %s', moment, name), ', ' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)
+    ),
+    case when efron then (
+      select string_agg(format(', sum(status * %s) as e%s', moment, name), '' order by nth)
+      from unnest(v_moments, v_names) with ordinality as list (moment, name, nth)
+    ) else '' end,
     v_source
   );
   v_source := format(
-    'select key, y, events, eta, %s, %s%s from (%s) as by_time window later as (partition by key order by y desc rows unbounded preceding)',
+    $statement$
+    select key, y, events, eta, %s, %s%s
+    from (%s) as by_time
+    window later as (partition by key order by y desc rows unbounded preceding)
+    $statement$,
     (select string_agg('x' || i, ', ' order by i) from generate_series(1, v_size) as i),
-    (select string_agg(format('sum(%s) over later as %s', name, name), ', ' order by nth)
-      from unnest(v_names) with ordinality as list (name, nth)),
-    case when efron then (select string_agg(', e' || name, '' order by nth)
-      from unnest(v_names) with ordinality as list (name, nth)) else '' end,
+    (
+      select string_agg(format('sum(%s) over later as %s', name, name), ', ' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)
+    ),
+    case when efron then (
+      select string_agg(', e' || name, '' order by nth)
+      from unnest(v_names) with ordinality as list (name, nth)
+    ) else '' end,
     v_source
   );
   if efron then
-    -- each of d events at one time sees a d-th more of their own risk gone (Efron 1977)
+    -- of d events at the same time, the i-th has i / d of their own risk removed (Efron 1977)
     v_source := format(
       $statement$
-      select key, y, case when nth = 0 then events else 0 end as seen, case when nth = 0 then eta else 0 end as eta,
+      select
+        key,
+        y,
+        case when nth = 0 then events else 0 end as seen,
+        case when nth = 0 then eta else 0 end as eta,
         1::float8 as events, %s, %s
       from (%s) as at_risk
       cross join lateral generate_series(0, events::int - 1) as nth
       where events > 0
       $statement$,
-      (select string_agg(format('case when nth = 0 then x%s else 0 end as x%s', i, i), ', ' order by i)
-        from generate_series(1, v_size) as i),
-      (select string_agg(format('%s - nth / events * e%s as %s', name, name, name), ', ' order by nth)
-        from unnest(v_names) with ordinality as list (name, nth)),
+      (
+        select string_agg(format('case when nth = 0 then x%s else 0 end as x%s', i, i), ', ' order by i)
+        from generate_series(1, v_size) as i
+      ),
+      (
+        select string_agg(format('%s - nth / events * e%s as %s', name, name, name), ', ' order by nth)
+        from unnest(v_names) with ordinality as list (name, nth)
+      ),
       v_source
     );
   else
@@ -73,18 +115,28 @@ begin
   end if;
   return format(
     'select null::text, true, sum(seen)::bigint, array[sum(eta - events * ln(r0)), %s, %s] from (%s) as event_time',
-    (select string_agg(format('sum(x%s - events * r%s / r0)', i, i), ', ' order by i) from generate_series(1, v_size) as i),
-    (select string_agg(format('sum(events * (r%s_%s / r0 - (r%s / r0) * (r%s / r0)))', i, j, i, j), ', ' order by i, j)
-      from generate_series(1, v_size) as i, generate_series(1, v_size) as j where j >= i),
+    (
+      select string_agg(format('sum(x%s - events * r%s / r0)', i, i), ', ' order by i)
+      from generate_series(1, v_size) as i
+    ),
+    (
+      select string_agg(
+        format('sum(events * (r%s_%s / r0 - (r%s / r0) * (r%s / r0)))', i, j, i, j),
+        ', ' order by i, j
+      )
+      from generate_series(1, v_size) as i
+      cross join generate_series(1, v_size) as j
+      where j >= i
+    ),
     v_source
   );
 end;
 $$;
 
 comment on function ml._cox_statement(jsonb, float8[], boolean) is $$
-One Newton step of Cox's partial likelihood as a statement.
-Number of events, log likelihood, score, and the upper triangle of
-the information, over all strata (the design's groups). Ties as Breslow or as Efron.
+Returns the text of the statement for one Newton step of Cox's partial likelihood.
+Its result: number of events, log likelihood, score, and the upper triangle of the information, over all strata (the
+design's groups). Ties by Breslow's or Efron's method.
 $$;
 
 create or replace function ml.coxph_train(
@@ -105,7 +157,11 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(output_table, array['_summary']);
-  v_options constant jsonb := ml._options(optimizer_params, '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}', 'optimizer_params');
+  v_options constant jsonb := ml._options(
+    optimizer_params,
+    '{max_iter, optimizer, tolerance, ties, array_agg_size, sample_size}',
+    'optimizer_params'
+  );
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
   v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
@@ -138,19 +194,19 @@ declare
   v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
-    perform common.refuse('CF001', format('there is no way "%s" with ties', left(v_options ->> 'ties', 100)),
+    perform common.refuse('CF001', format('there is no method "%s" for ties', left(v_options ->> 'ties', 100)),
       'Give ties=breslow or ties=efron.');
   elsif lower(coalesce(v_options ->> 'optimizer', 'newton')) <> 'newton' then
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       'Use newton.');
   end if;
-  -- an intercept cancels in the partial likelihood: it is put in so that the columns may be centred, and left out again
+  -- an intercept cancels in the partial likelihood: it is added so that the columns are centred, and has no coefficient
   v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
   if common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
-    perform common.refuse('CF001', format('the right censoring status "%s" is not a truth value', left(v_status, 100)),
-      'Give a boolean or 0 and 1: true where the event was seen, false where the row was censored.');
+    perform common.refuse('CF001', format('the right censoring status "%s" is not a boolean', left(v_status, 100)),
+      'Give a boolean or 0 and 1: true where the event was observed, false where the row is censored.');
   end if;
   v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
   v_first := ml._settled(v_design);
@@ -165,10 +221,17 @@ begin
   v_before := v_beta;
 
   for iteration in 1..v_max_iter loop
-    select part.row_count, part.sums into v_part
-    from ml._sums(ml._cox_statement(v_first.settled, v_beta, v_ties = 'efron'), (v_design ->> 'relation')::regclass) as part;
+    select part.row_count, part.sums
+    into v_part
+    from ml._sums(
+      ml._cox_statement(v_first.settled, v_beta, v_ties = 'efron'),
+      (v_design ->> 'relation')::regclass
+    ) as part;
     if coalesce(v_part.row_count, 0) = 0 then
-      perform ml._fit_failed('no row without a null has an event: it holds one class only, censored', v_design ->> 'relation');
+      perform ml._fit_failed(
+        'no row without a null has an event: it holds one class only, censored',
+        v_design ->> 'relation'
+      );
     end if;
     v_iterations := iteration;
     if v_part.sums[1] < v_likelihood - 1e-10 * abs(v_likelihood) then
@@ -216,7 +279,7 @@ begin
         v_column := v_active[i];
       end if;
     end loop;
-    -- the likelihood is flat where a coefficient still runs: it would run for ever
+    -- the likelihood does not increase while a coefficient still changes: it would grow without bound
     if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
       perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
     elsif v_gain <= greatest(v_tolerance * v_tolerance, 1e-20) or v_gain <= 1e-24 * abs(v_likelihood) then
@@ -227,7 +290,8 @@ begin
   if not v_converged and v_farthest > 0.3 and v_iterations >= 15 then
     perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
   elsif not v_converged then
-    raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter using hint = 'Give a larger max_iter in optimizer_params.';
+    raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter
+      using hint = 'Give a larger max_iter in optimizer_params.';
   end if;
 
   v_coef := v_beta;
@@ -240,41 +304,62 @@ begin
     end loop;
   end loop;
   v_wald := ml._wald(v_coef, v_covariance, null);
-  -- what predictions are centred on
+  -- the means on which predictions are centred
   v_means := (
-    select array_agg((v_first.settled -> 'shift' ->> v_active[nth::int] - 1)::float8 + mean / v_scale[v_active[nth::int]] order by nth)
+    select array_agg(
+      (v_first.settled -> 'shift' ->> v_active[nth::int] - 1)::float8 + mean / v_scale[v_active[nth::int]]
+      order by nth
+    )
     from ml._sums(
-      format('select null::text, true, count(*), array[%s] from (%s) as row where complete', ml._columns_of(v_first.settled, 'd', 'avg(%s)'), ml._rows(v_first.settled)),
+      format(
+        'select null::text, true, count(*), array[%s] from (%s) as row where complete',
+        ml._columns_of(v_first.settled, 'd', 'avg(%s)'),
+        ml._rows(v_first.settled)
+      ),
       (v_design ->> 'relation')::regclass
     ) as part
     cross join lateral unnest(part.sums) with ordinality as list (mean, nth)
   );
   perform ml._publish(
     v_output, v_design || '{"groups": []}',
-    'coef float8[], loglikelihood float8, std_err float8[], z_stats float8[], p_values float8[], hessian float8[], num_iterations integer, num_events bigint, converged boolean',
+    'coef float8[], loglikelihood float8, std_err float8[], z_stats float8[], p_values float8[], hessian float8[], '
+      || 'num_iterations integer, num_events bigint, converged boolean',
     jsonb_build_array(jsonb_build_object(
-      'coef', v_coef, 'loglikelihood', v_likelihood, 'std_err', to_jsonb(v_wald.std_err), 'z_stats', to_jsonb(v_wald.stats), 'p_values', to_jsonb(v_wald.p_values),
-      'hessian', v_hessian, 'num_iterations', v_iterations, 'num_events', v_part.row_count, 'converged', v_converged
+      'coef', v_coef,
+      'loglikelihood', v_likelihood,
+      'std_err', to_jsonb(v_wald.std_err),
+      'z_stats', to_jsonb(v_wald.stats),
+      'p_values', to_jsonb(v_wald.p_values),
+      'hessian', v_hessian,
+      'num_iterations', v_iterations,
+      'num_events', v_part.row_count,
+      'converged', v_converged
     )),
     jsonb_build_object(
-      'source_table', source_table, 'dependent_variable', dependent_variable, 'independent_variable', independent_variable,
-      'right_censoring_status', right_censoring_status, 'strata', strata, 'ties', v_ties, 'means', to_jsonb(v_means),
-      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n), 'num_missing_rows_skipped', (select sum(n)
-        from unnest(v_first.skipped) as n)
+      'source_table', source_table,
+      'dependent_variable', dependent_variable,
+      'independent_variable', independent_variable,
+      'right_censoring_status', right_censoring_status,
+      'strata', strata,
+      'ties', v_ties,
+      'means', to_jsonb(v_means),
+      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n),
+      'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n)
     ),
-    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, strata text, ties text, means float8[], '
-      || 'num_processed bigint, num_missing_rows_skipped bigint'
+    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, '
+      || 'strata text, ties text, means float8[], num_processed bigint, num_missing_rows_skipped bigint'
   );
 end;
 $$;
 
 comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
 @behavior -*
-Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an event, such as dropping out of a course.
+Trains Cox's proportional hazards model, as MADlib: the effect of columns on the hazard of an event, such as dropping
+out of a course.
 `dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which
-would cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their
-own.
-`optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as MADlib; or efron, as R).
+would cancel; `right_censoring_status` is true where the event was observed; each combination of the `strata` columns
+has its own baseline hazard. `optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as
+MADlib, or efron, as R).
 Writes `output_table`: coef, loglikelihood (partial), std_err, z_stats, p_values, hessian, num_iterations, num_events,
 converged;
 and `<output_table>_summary`. Predict with ml.coxph_predict.

@@ -5,13 +5,14 @@ immutable
 parallel safe
 begin atomic
   select ml.logregr_predict_prob(
-    elastic_net_binomial_prob.intercept || elastic_net_binomial_prob.coefficients, 1::float8 || elastic_net_binomial_prob.ind_var
+    elastic_net_binomial_prob.intercept || elastic_net_binomial_prob.coefficients,
+    1::float8 || elastic_net_binomial_prob.ind_var
   );
 end;
 
 comment on function ml.elastic_net_binomial_prob(float8[], float8, float8[]) is $$
-Probability of the class 1 (true) by a logistic elastic net, from coef_all and intercept. Error CF001 when lengths
-differ.
+Returns the probability of class 1 (true) by a logistic elastic net, from coef_all and intercept.
+Error CF001 when the lengths differ.
 $$;
 
 grant execute on function ml.elastic_net_binomial_prob(float8[], float8, float8[])

@@ -1,4 +1,9 @@
-create or replace function ml.elastic_net_predict(regress_family text, coefficients float8[], intercept float8, ind_var float8[])
+create or replace function ml.elastic_net_predict(
+  regress_family text,
+  coefficients float8[],
+  intercept float8,
+  ind_var float8[]
+)
 returns float8
 language plpgsql
 immutable
@@ -18,10 +23,9 @@ end;
 $$;
 
 comment on function ml.elastic_net_predict(text, float8[], float8, float8[]) is $$
-Prediction of an elastic net, as MADlib's.
-The value (gaussian), or the class as 0 or 1 (binomial; the probability is
-ml.elastic_net_binomial_prob). `coefficients` is coef_all. Error CF001 for an unknown family, or when the lengths
-differ.
+Returns the prediction of an elastic net, as MADlib.
+A value (gaussian), or the class as 0 or 1 (binomial; for the probability see ml.elastic_net_binomial_prob).
+`coefficients` is coef_all. Error CF001 for an unknown family, or when the lengths differ.
 $$;
 
 grant execute on function ml.elastic_net_predict(text, float8[], float8, float8[])

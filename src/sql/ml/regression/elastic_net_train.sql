@@ -1,7 +1,7 @@
 /*
- * Penalised regression on sums: the columns' Gram matrix is made by one scan (gaussian) or one a Newton step
- * (binomial), and coordinate descent runs on the k x k matrix alone, so that a whole path of lambdas costs what one
- * does.
+ * Penalised regression from sums: the Gram matrix of the columns is computed in one scan (gaussian) or one scan per
+ * Newton step (binomial), and coordinate descent runs on the k x k matrix only, so that a path of lambdas needs no
+ * further scans.
  */
 create or replace function ml._coordinate_descent(
   gram float8[],
@@ -37,7 +37,7 @@ begin
     sweeps := sweep;
     v_largest := 0;
     for j in 1..v_size loop
-      -- a column that never varies, or that nothing holds, stays out
+      -- the coefficient of a constant column stays 0
       if v_gram[j][j] + l2 > 1e-14 and v_gram[j][j] > 1e-14 then
         v_value := v_slope[j] + v_gram[j][j] * solution[j];
         v_value := sign(v_value) * greatest(abs(v_value) - l1, 0) / (v_gram[j][j] + l2);
@@ -57,8 +57,8 @@ end;
 $$;
 
 comment on function ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8) is $$
-Minimises b'Gb / 2 - t'b + l1 |b| + l2 b'b / 2, one coefficient after another (Friedman, Hastie and Tibshirani, J. Stat.
-Softw. 33, 2010).
+Returns the minimum of b'Gb / 2 - t'b + l1 |b| + l2 b'b / 2, by coordinate descent.
+Source: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33, 2010.
 $$;
 
 create or replace function ml._elastic_net_fits(
@@ -148,10 +148,17 @@ begin
           select jsonb_object_agg(v_living[part.key::int], to_jsonb(part.sums))
           from ml._sums(
             ml._glm_statement(
-              v_first.settled, family, case family when 'binomial' then 'logit' else 'identity' end, null,
+              v_first.settled,
+              family,
+              case family when 'binomial' then 'logit' else 'identity' end,
+              null,
               array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-              array(select v_beta[(g - 1) * v_all + j]
-                from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
+              array(
+                select v_beta[(g - 1) * v_all + j]
+                from unnest(v_living) with ordinality as living (g, nth)
+                cross join generate_series(1, v_all) as j
+                order by nth, j
+              ),
               v_variables
             ),
             (design ->> 'relation')::regclass
@@ -173,13 +180,14 @@ begin
             v_h[j][i] := v_step[v_at];
           end loop;
         end loop;
-        -- the unit in which coefficients are penalised: standard deviations of the columns, or the columns' own
+        -- the unit in which coefficients are penalised: the standard deviation of the column, or the column's own unit
         if path = 1 and step = 1 then
           for j in 1..v_size loop
             v_unit[v_g][j] := case
               when not standardize then v_scale[v_active[j]]
-              when family = 'gaussian' then sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_n, 0) / v_n)
-              -- at the mean all weights are alike
+              when family = 'gaussian' then
+                sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_n, 0) / v_n)
+              -- at the mean all weights are equal
               else sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_h[1][1], 0) / v_h[1][1])
             end;
             if v_unit[v_g][j] < 1e-12 then
@@ -196,7 +204,7 @@ begin
         end loop;
         if family = 'binomial' then
           if v_step[1] / (2 * v_n) + v_penalty > v_objective[v_g] + 1e-12 then
-            -- too far: half way back
+            -- the step increases the objective: it is halved
             for j in 1..v_all loop
               v_beta[v_at + j] := (v_beta[v_at + j] + v_before[v_at + j]) / 2;
             end loop;
@@ -205,7 +213,7 @@ begin
           v_objective[v_g] := v_step[1] / (2 * v_n) + v_penalty;
         end if;
 
-        -- the intercept is free: it is eliminated, and follows
+        -- the intercept is not penalised: it is eliminated here and computed after the other coefficients
         v_gram := array_fill(0::float8, array[v_size, v_size]);
         v_target := array_fill(0::float8, array[v_size]);
         v_start := array_fill(0::float8, array[v_size]);
@@ -213,16 +221,20 @@ begin
           v_target[i] := (v_step[3 + i] - v_h[1][i + 1] * v_step[3] / v_h[1][1]) / (v_n * v_unit[v_g][i]);
           v_start[i] := v_beta[v_at + 1 + i] * v_unit[v_g][i];
           for j in 1..v_size loop
-            v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1]) / (v_n * v_unit[v_g][i] * v_unit[v_g][j]);
+            v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1])
+              / (v_n * v_unit[v_g][i] * v_unit[v_g][j]);
           end loop;
         end loop;
         for i in 1..v_size loop
           for j in 1..v_size loop
-            v_target[i] := v_target[i] + v_gram[i][j] * v_before[v_at + 1 + j] * v_unit[v_g][j] * (family = 'gaussian')::int
+            v_target[i] := v_target[i]
+              + v_gram[i][j] * v_before[v_at + 1 + j] * v_unit[v_g][j] * (family = 'gaussian')::int
               + v_gram[i][j] * v_start[j] * (family = 'binomial')::int;
           end loop;
         end loop;
-        v_solved := ml._coordinate_descent(v_gram, v_target, v_start, v_lambda * alpha, v_lambda * (1 - alpha), max_iter, tolerance / 10);
+        v_solved := ml._coordinate_descent(
+          v_gram, v_target, v_start, v_lambda * alpha, v_lambda * (1 - alpha), max_iter, tolerance / 10
+        );
         v_iterations[v_g] := v_iterations[v_g] + v_solved.sweeps;
         if family = 'binomial' then
           for j in 1..v_all loop
@@ -271,7 +283,9 @@ begin
           v_full[v_active[j]] := v_beta[(g - 1) * v_all + 1 + j];
         end loop;
         beta := v_full;
-        v_full := (ml._unscaled(v_full, null, v_first.settled, (v_first.settled ->> 'intercept')::int, 1)).coef;
+        v_full := (
+          ml._unscaled(v_full, null, v_first.settled, (v_first.settled ->> 'intercept')::int, 1)
+        ).coef;
         intercept := v_full[1];
         coef := v_full[2:];
       end if;
@@ -282,8 +296,9 @@ end;
 $$;
 
 comment on function ml._elastic_net_fits(jsonb, text, float8, float8[], boolean, integer, float8) is $$
-Fits a path of lambdas, each from the one before, to each group. The first column of the design is the intercept.
-`beta` belongs to the columns as they are summed, `coef` and `intercept` to the caller's.
+Fits a path of lambdas to each group, each starting from the fit before, and returns one row per lambda and group.
+The first column of the design is the intercept. `beta` is for the columns as they are summed; `coef` and `intercept`
+are in the caller's units.
 $$;
 
 create or replace function ml._elastic_net_design(
@@ -307,7 +322,9 @@ begin
     features := array(
       select quote_ident(name)
       from unnest(common.columns(v_relation)) with ordinality as list (name, nth)
-      where quote_ident(name) <> all (v_excluded || v_groups) and quote_ident(name) <> btrim(col_dep_var) and name <> btrim(col_dep_var)
+      where quote_ident(name) <> all (v_excluded || v_groups)
+        and quote_ident(name) <> btrim(col_dep_var)
+        and name <> btrim(col_dep_var)
       order by nth
     );
     if features = '{}' then
@@ -316,7 +333,9 @@ begin
     end if;
   else
     perform common.expression_type(col_ind_var, v_relation, 'independent variable');
-    v_inside := substring(btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');
+    v_inside := substring(
+      btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
+    );
     begin
       features := common.split_expressions(v_inside);
     exception when sqlstate 'CF001' then
@@ -324,18 +343,24 @@ begin
     end;
   end if;
   design := ml._design(
-    tbl_source, col_dep_var,
-    case when features is null then format('array[1::float8] || (%s)::float8[]', col_ind_var) else format('array[1, %s]', array_to_string(features, ', ')) end,
+    tbl_source,
+    col_dep_var,
+    case
+      when features is null then format('array[1::float8] || (%s)::float8[]', col_ind_var)
+      else format('array[1, %s]', array_to_string(features, ', '))
+    end,
     grouping_col
   );
   features := coalesce(features, array(
-    select format('(%s)[%s]', col_ind_var, place) from generate_series(1, (design ->> 'width')::int - 1) as place order by place
+    select format('(%s)[%s]', col_ind_var, place)
+    from generate_series(1, (design ->> 'width')::int - 1) as place
+    order by place
   ));
 end;
 $$;
 
 comment on function ml._elastic_net_design(text, text, text, text, text) is $$
-A design with an intercept put first, `*` standing for every other column of the table.
+Returns a design with an intercept as its first column; `*` stands for all other columns of the table.
 $$;
 
 create or replace function ml.elastic_net_train(
@@ -363,9 +388,16 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(tbl_result, array['_summary']);
-  v_options jsonb := ml._options(optimizer_params, '{n_folds, n_lambdas, lambda_value, alpha, validation_result, warmup, max_iter, tolerance}', 'optimizer_params');
+  v_options jsonb := ml._options(
+    optimizer_params,
+    '{n_folds, n_lambdas, lambda_value, alpha, validation_result, warmup, max_iter, tolerance}',
+    'optimizer_params'
+  );
   v_folds constant integer := ml._number(v_options, 'n_folds', 0, 0, 100);
-  v_family constant text := case lower(regress_family) when 'gaussian' then 'gaussian' when 'linear' then 'gaussian' when 'binomial' then 'binomial' when 'logistic' then 'binomial' end;
+  v_family constant text := case
+    when lower(regress_family) in ('gaussian', 'linear') then 'gaussian'
+    when lower(regress_family) in ('binomial', 'logistic') then 'binomial'
+  end;
   v_validation text;
   v_made record;
   v_chosen record;
@@ -381,37 +413,46 @@ begin
   if v_family is null then
     perform common.refuse('CF001', format('there is no family "%s"', left(regress_family, 100)),
       'Give gaussian (or linear), or binomial (or logistic).');
-  elsif lower(optimizer) is distinct from 'fista' and lower(optimizer) is distinct from 'igd' and lower(optimizer) is distinct from 'cd' then
+  elsif optimizer is null or lower(optimizer) not in ('fista', 'igd', 'cd') then
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
-      'fista, igd and cd are taken; the optimum is one and the same, and is found by coordinate descent.');
+      'Give fista, igd or cd; all return the same optimum, which is found by coordinate descent.');
   elsif v_folds = 0 and (alpha is null or not alpha between 0 and 1) then
     perform common.refuse('CF001', format('alpha is %s', coalesce(alpha::text, 'null')),
       'Give 0 (ridge) to 1 (lasso).');
   elsif v_folds = 0 and (lambda_value is null or not lambda_value >= 0 or lambda_value = 'Infinity') then
     perform common.refuse('CF001', format('lambda is %s', coalesce(lambda_value::text, 'null')), 'Give 0 or more.');
   elsif v_folds = 1 then
-    perform common.refuse('CF001', 'n_folds is 1', 'Give 2 or more folds, or none for a given lambda.');
+    perform common.refuse('CF001', 'n_folds is 1', 'Give 2 or more folds, or omit n_folds to use lambda_value.');
   end if;
   v_made := ml._elastic_net_design(tbl_source, col_dep_var, col_ind_var, grouping_col, excluded);
 
   if v_folds > 1 then
     if grouping_col is not null then
-      perform common.refuse('CF001', 'cross-validation can not be grouped', 'Train each group on a view of its own.');
+      perform common.refuse('CF001', 'cross-validation cannot be grouped', 'Train each group on a view of its own.');
     end if;
     if v_options ->> 'validation_result' is not null then
       v_validation := common.output_table(v_options ->> 'validation_result');
     end if;
     v_chosen := ml._elastic_net_cross_validation(
-      v_made.design, v_family,
+      v_made.design,
+      v_family,
       coalesce(ml._list(v_options ->> 'alpha', 'alpha', 0, 1), array[coalesce(alpha, 1)]),
-      ml._list(v_options ->> 'lambda_value', 'lambda_value', 0, 1e300), ml._number(v_options, 'n_lambdas', 15, 1, 1000)::int,
-      v_folds, standardize, max_iter, tolerance, v_validation
+      ml._list(v_options ->> 'lambda_value', 'lambda_value', 0, 1e300),
+      ml._number(v_options, 'n_lambdas', 15, 1, 1000)::int,
+      v_folds,
+      standardize,
+      max_iter,
+      tolerance,
+      v_validation
     );
     v_alpha := v_chosen.alpha;
     v_lambda := v_chosen.lambda;
   end if;
 
-  for v_fit in select * from ml._elastic_net_fits(v_made.design, v_family, v_alpha, array[v_lambda], standardize, max_iter, tolerance) loop
+  for v_fit in
+    select *
+    from ml._elastic_net_fits(v_made.design, v_family, v_alpha, array[v_lambda], standardize, max_iter, tolerance)
+  loop
     v_rows := v_rows + v_fit.row_count;
     v_skipped := v_skipped + v_fit.skipped;
     v_failed := v_failed + (v_fit.failure is not null)::int;
@@ -421,16 +462,21 @@ begin
       'features', to_jsonb(v_made.features),
       'features_selected', (
         select coalesce(jsonb_agg(name order by nth), '[]')
-          from unnest(v_made.features, v_fit.coef) with ordinality as list (name, value, nth) where value <> 0
+        from unnest(v_made.features, v_fit.coef) with ordinality as list (name, value, nth)
+        where value <> 0
       ),
-      'coef_nonzero', (select coalesce(jsonb_agg(value order by nth), '[]')
-        from unnest(v_fit.coef) with ordinality as list (value, nth) where value <> 0),
+      'coef_nonzero', (
+        select coalesce(jsonb_agg(value order by nth), '[]')
+        from unnest(v_fit.coef) with ordinality as list (value, nth)
+        where value <> 0
+      ),
       'coef_all', to_jsonb(v_fit.coef),
       'intercept', v_fit.intercept,
       'log_likelihood', case
         when v_fit.failure is not null then null
         when v_family = 'binomial' then -v_fit.deviance / 2
-        when v_fit.deviance > 0 then -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
+        when v_fit.deviance > 0 then
+          -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
       end,
       'standardize', standardize,
       'iteration_run', v_fit.iterations,
@@ -446,32 +492,45 @@ begin
   end if;
   perform ml._publish(
     v_output, v_made.design,
-    'regress_family text, features text[], features_selected text[], coef_nonzero float8[], coef_all float8[], intercept float8, log_likelihood float8, '
-      || 'standardize boolean, iteration_run integer, alpha float8, lambda_value float8, num_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
+    'regress_family text, features text[], features_selected text[], coef_nonzero float8[], coef_all float8[], '
+      || 'intercept float8, log_likelihood float8, standardize boolean, iteration_run integer, alpha float8, '
+      || 'lambda_value float8, num_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
     to_jsonb(v_result),
     jsonb_build_object(
-      'method', 'elastic_net', 'source_table', tbl_source, 'out_table', tbl_result, 'dependent_varname', col_dep_var, 'independent_varname', col_ind_var,
-      'regress_family', v_family, 'alpha', v_alpha, 'lambda_value', v_lambda, 'grouping_col', grouping_col,
-      'num_rows_processed', v_rows, 'num_missing_rows_skipped', v_skipped, 'num_all_groups', cardinality(v_result), 'num_failed_groups', v_failed
+      'method', 'elastic_net',
+      'source_table', tbl_source,
+      'out_table', tbl_result,
+      'dependent_varname', col_dep_var,
+      'independent_varname', col_ind_var,
+      'regress_family', v_family,
+      'alpha', v_alpha,
+      'lambda_value', v_lambda,
+      'grouping_col', grouping_col,
+      'num_rows_processed', v_rows,
+      'num_missing_rows_skipped', v_skipped,
+      'num_all_groups', cardinality(v_result),
+      'num_failed_groups', v_failed
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, regress_family text, alpha float8, '
-      || 'lambda_value float8, grouping_col text, num_rows_processed bigint, num_missing_rows_skipped bigint, num_all_groups bigint, num_failed_groups bigint'
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
+      || 'regress_family text, alpha float8, lambda_value float8, grouping_col text, num_rows_processed bigint, '
+      || 'num_missing_rows_skipped bigint, num_all_groups bigint, num_failed_groups bigint'
   );
 end;
 $$;
 
-comment on function ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8) is $$
+comment on function ml.elastic_net_train(
+  text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8
+) is $$
 @behavior -*
-Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's.
-Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log
-likelihood.
-An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in
-`excluded`.
-With `standardize` the penalty is on coefficients of columns divided by their standard deviation; those written are in
-the columns' own units. `optimizer_params` with `n_folds=5` chooses lambda by cross-validation, among `lambda_value={…}`
-or `n_lambdas` of them, and `alpha={…}`; `validation_result=table` keeps what it saw.
+Trains a linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib.
+Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), where loss is half the squared residuals or minus the log
+likelihood. An intercept is added and never penalised. `col_ind_var` is an array, or `*` for all other columns except
+those in `excluded`. With `standardize` the penalty is on the coefficients of columns divided by their standard
+deviation; the coefficients in the output are in the columns' own units. `optimizer_params` with `n_folds=5` chooses
+lambda by cross-validation, among `lambda_value={…}` or `n_lambdas` values, and alpha among `alpha={…}`;
+`validation_result=table` writes the loss of each to a table.
 Writes `tbl_result`: the grouping columns, regress_family, features, features_selected, coef_nonzero, coef_all,
-intercept, log_likelihood, standardize, iteration_run, and beyond MADlib's alpha, lambda_value, num_rows_processed,
+intercept, log_likelihood, standardize, iteration_run, and, not in MADlib, alpha, lambda_value, num_rows_processed,
 num_missing_rows_skipped, failure; and `<tbl_result>_summary`.
 Errors: CF001 (lambda < 0, alpha outside 0..1, not a number), CF002, CF003, CF004, CF005, CF008.
 Source: Friedman, Hastie and Tibshirani, Regularization paths for generalized linear models via coordinate descent, J.
@@ -495,8 +554,12 @@ begin
   exception when invalid_text_representation or numeric_value_out_of_range then
     null;
   end;
-  if v_values is null or v_values = '{}' or exists (select
-    from unnest(v_values) as value where value is null or not value between smallest and largest) then
+  if v_values is null or v_values = '{}' or exists (
+    select
+    from unnest(v_values) as value
+    where value is null
+      or not value between smallest and largest
+  ) then
     perform common.refuse('CF001', format('%s is "%s"', left(name, 100), left(list, 100)),
       format('Give numbers from %s to %s, such as {0.1, 0.5}.', smallest, largest));
   end if;
@@ -505,7 +568,7 @@ end;
 $$;
 
 comment on function ml._list(text, text, float8, float8) is $$
-A list of numbers among options, within its bounds. Error CF001.
+Returns a list of numbers from an option, null for null. Error CF001 unless all are from `smallest` to `largest`.
 $$;
 
 create or replace function ml._elastic_net_cross_validation(
@@ -525,8 +588,10 @@ create or replace function ml._elastic_net_cross_validation(
 language plpgsql
 as $$
 declare
-  -- which fold a row is in depends on its values alone, so on nothing that a rerun could change
-  v_fold constant text := format('(hashtextextended(%s::text, 20240607) & 1073741823) %% %s', design ->> 'alias', n_folds);
+  -- the fold of a row depends on its values only, so that a repeated run has the same folds
+  v_fold constant text := format(
+    '(hashtextextended(%s::text, 20240607) & 1073741823) %% %s', design ->> 'alias', n_folds
+  );
   v_path float8[] := lambdas;
   v_top float8;
   v_alpha float8;
@@ -535,23 +600,39 @@ declare
 begin
   foreach v_alpha in array alphas loop
     if lambdas is null then
-      -- from where every coefficient is 0, down to a thousandth of it
+      -- from the lambda at which all coefficients are 0 down to a thousandth of it
       v_top := ml._elastic_net_top(design, family, greatest(v_alpha, 0.001), standardize);
-      v_path := array(select v_top * power(0.001::float8, (i - 1.0) / greatest(n_lambdas - 1, 1))
-        from generate_series(1, n_lambdas) as i order by i);
+      v_path := array(
+        select v_top * power(0.001::float8, (i - 1.0) / greatest(n_lambdas - 1, 1))
+        from generate_series(1, n_lambdas) as i
+        order by i
+      );
     else
       v_path := array(select value from unnest(lambdas) as value order by value desc);
     end if;
     for fold in 0..n_folds - 1 loop
       for v_part in
         select fit.lambda, sum(part.sums[1]) as loss, sum(part.row_count) as row_count, fit.failure
-        from ml._elastic_net_fits(design || jsonb_build_object('where', format('%s <> %s', v_fold, fold)), family, v_alpha, v_path, standardize, max_iter, tolerance) as fit
+        from ml._elastic_net_fits(
+          design || jsonb_build_object('where', format('%s <> %s', v_fold, fold)),
+          family,
+          v_alpha,
+          v_path,
+          standardize,
+          max_iter,
+          tolerance
+        ) as fit
         left join lateral ml._sums(
           ml._glm_statement(
-            fit.settled || jsonb_build_object('where', format('%s = %s', v_fold, fold)), family, case family when 'binomial' then 'logit' else 'identity' end, null,
-            array[''], array[fit.beta[(fit.settled ->> 'intercept')::int]] || array(
+            fit.settled || jsonb_build_object('where', format('%s = %s', v_fold, fold)),
+            family,
+            case family when 'binomial' then 'logit' else 'identity' end,
+            null,
+            array[''],
+            array[fit.beta[(fit.settled ->> 'intercept')::int]] || array(
               select fit.beta[place::int]
-                from jsonb_array_elements_text(fit.settled -> 'active') with ordinality as list (place, nth) order by nth
+              from jsonb_array_elements_text(fit.settled -> 'active') with ordinality as list (place, nth)
+              order by nth
             ),
             '{0}'::integer[] || array(select jsonb_array_elements_text(fit.settled -> 'active')::int)
           ),
@@ -562,7 +643,12 @@ begin
         if v_part.failure is not null then
           perform ml._fit_failed(format('fold %s of %s: %s', fold + 1, n_folds, v_part.failure), design ->> 'relation');
         end if;
-        v_scores := v_scores || jsonb_build_object('alpha', v_alpha, 'lambda', v_part.lambda, 'fold', fold, 'loss', v_part.loss / nullif(v_part.row_count, 0));
+        v_scores := v_scores || jsonb_build_object(
+          'alpha', v_alpha,
+          'lambda', v_part.lambda,
+          'fold', fold,
+          'loss', v_part.loss / nullif(v_part.row_count, 0)
+        );
       end loop;
     end loop;
   end loop;
@@ -586,8 +672,11 @@ begin
 end;
 $$;
 
-comment on function ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text) is $$
-The alpha and lambda of least deviance on rows left out, fold by fold; ties go to the larger lambda.
+comment on function ml._elastic_net_cross_validation(
+  jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text
+) is $$
+Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds; the larger lambda among
+equal ones.
 $$;
 
 create or replace function ml._elastic_net_top(design jsonb, family text, alpha float8, standardize boolean)
@@ -605,26 +694,40 @@ declare
   v_top float8 := 0;
 begin
   if v_mean is null or family = 'binomial' and (v_mean <= 0 or v_mean >= 1) then
-    perform ml._fit_failed(case when v_mean is null then 'no row without a null' else format('it holds one class only, %s', v_mean) end, design ->> 'relation');
+    perform ml._fit_failed(
+      case when v_mean is null then 'no row without a null' else format('it holds one class only, %s', v_mean) end,
+      design ->> 'relation'
+    );
   end if;
   v_sums := (
     select part.sums
     from ml._sums(
       ml._glm_statement(
-        v_first.settled, family, case family when 'binomial' then 'logit' else 'identity' end, null, array[''],
-        array[case family when 'binomial' then ln(v_mean / (1 - v_mean)) else v_mean end] || array_fill(0::float8, array[v_all - 1]),
+        v_first.settled,
+        family,
+        case family when 'binomial' then 'logit' else 'identity' end,
+        null,
+        array[''],
+        array[case family when 'binomial' then ln(v_mean / (1 - v_mean)) else v_mean end]
+          || array_fill(0::float8, array[v_all - 1]),
         '{0}'::integer[] || v_active
       ),
       (design ->> 'relation')::regclass
     ) as part
   );
   for j in 2..v_all loop
-    -- the slope at zero, in the unit of the penalty; sums hold the upper triangle, whose row j starts after j - 1
-    -- shorter ones
+    -- the slope at zero, in the unit of the penalty; the sums contain the upper triangle, row by row
     v_spread := v_sums[2 + v_all + j] / v_sums[2 + v_all + 1];
-    v_spread := v_sums[2 + v_all + (j - 1) * v_all - (j - 1) * (j - 2) / 2 + 1] / v_sums[2 + v_all + 1] - v_spread * v_spread;
+    v_spread := v_sums[2 + v_all + (j - 1) * v_all - (j - 1) * (j - 2) / 2 + 1] / v_sums[2 + v_all + 1]
+      - v_spread * v_spread;
     if v_spread > 1e-24 then
-      v_top := greatest(v_top, abs(v_sums[2 + j]) / v_n / case when standardize then sqrt(v_spread) else (design -> 'scale' ->> v_active[j - 1] - 1)::float8 end);
+      v_top := greatest(
+        v_top,
+        abs(v_sums[2 + j]) / v_n / case
+          when standardize then sqrt(v_spread)
+          else (design -> 'scale' ->> v_active[j - 1] - 1)::float8
+        end
+      );
     end if;
   end loop;
   return greatest(v_top, 1e-9) / alpha;
@@ -632,7 +735,7 @@ end;
 $$;
 
 comment on function ml._elastic_net_top(jsonb, text, float8, boolean) is $$
-The least lambda at which every coefficient is 0: where a path begins.
+Returns the least lambda at which all coefficients are 0, from which a path starts.
 $$;
 
 grant execute on function

@@ -17,18 +17,21 @@ begin
         format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
         coalesce(
           format('Did you mean "%s"?', common.nearest_name(v_name, allowed)),
-          format('Give name=value pairs with commas between; the names are %s.', array_to_string(allowed, ', '))
+          format('Give name=value pairs, separated by commas; the names are %s.', array_to_string(allowed, ', '))
         )
       );
     end if;
-    v_result := v_result || jsonb_build_object(v_name, btrim(substr(v_option, position('=' in v_option) + 1), ' "'''));
+    v_result := v_result || jsonb_build_object(
+      v_name, btrim(substr(v_option, position('=' in v_option) + 1), ' "''')
+    );
   end loop;
   return v_result;
 end;
 $$;
 
 comment on function ml._options(text, text[], text) is $$
-Reads MADlib's `name=value, name=value` parameters into an object. Error CF001 for an unknown name, with the nearest.
+Returns MADlib's `name=value, name=value` parameters as an object. Error CF001 for an unknown name, with the nearest
+name.
 $$;
 
 create or replace function ml._number(options jsonb, name text, fallback float8, smallest float8, largest float8)
@@ -49,7 +52,7 @@ begin
     null;
   end;
   if v_value is null or not v_value between smallest and largest then
-    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), options ->> name),
+    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), left(options ->> name, 100)),
       format('Give a number from %s to %s.', smallest, largest));
   end if;
   return v_value;
@@ -57,7 +60,7 @@ end;
 $$;
 
 comment on function ml._number(jsonb, text, float8, float8, float8) is $$
-A number among options, within its bounds. Error CF001.
+Returns a number from options, or `fallback` when it is absent. Error CF001 unless it is from `smallest` to `largest`.
 $$;
 
 create or replace function ml._digamma(x float8)
@@ -79,11 +82,15 @@ begin
   end loop;
   v_z := 1 / (v_x * v_x);
   return v_sum + ln(v_x) - 0.5 / v_x
-    - v_z * (1.0 / 12 - v_z * (1.0 / 120 - v_z * (1.0 / 252 - v_z * (1.0 / 240 - v_z * (1.0 / 132 - v_z * 691.0 / 32760)))));
+    - v_z * (
+      1.0 / 12 - v_z * (1.0 / 120 - v_z * (1.0 / 252 - v_z * (1.0 / 240 - v_z * (1.0 / 132 - v_z * 691.0 / 32760))))
+    );
 end;
 $$;
 
-comment on function ml._digamma(float8) is $$Derivative of ln gamma(x), for x > 0 (Abramowitz and Stegun 6.3.18).$$;
+comment on function ml._digamma(float8) is $$
+Returns the derivative of ln gamma(x), for x > 0. Source: Abramowitz and Stegun 6.3.18.
+$$;
 
 create or replace function ml._gamma_shape(mean_deviance float8)
 returns float8
@@ -99,7 +106,7 @@ declare
   v_high float8 := 1e12;
   v_middle float8;
 begin
-  -- ln a - digamma(a) falls from infinity to 0, so halving the exponent finds the one root
+  -- ln a - digamma(a) decreases from infinity to 0, so bisection of the exponent finds the only root
   for step in 1..120 loop
     v_middle := sqrt(v_low * v_high);
     if ln(v_middle) - ml._digamma(v_middle) > v_target then
@@ -113,7 +120,8 @@ end;
 $$;
 
 comment on function ml._gamma_shape(float8) is $$
-Maximum likelihood estimate of a gamma distribution's shape from the mean deviance: ln a - digamma(a) = D / 2n.
+Returns the maximum likelihood estimate of a gamma distribution's shape from the mean deviance: ln a - digamma(a) = D /
+2n.
 $$;
 
 create or replace function ml._glm_constants(design jsonb, family text)
@@ -125,15 +133,22 @@ begin
     select jsonb_object_agg(coalesce(part.key, ''), part.sums[1])
     from ml._sums(
       case when family = 'poisson' then format(
-        -- ln y! only once for each count that occurs
+        -- ln y! is computed once for each distinct count
         $statement$
-        select key, true, sum(times)::bigint, array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
+        select
+          key,
+          true,
+          sum(times)::bigint,
+          array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
         from (select key, y, count(*) as times from (%s) as row where complete group by key, y) as tally
         group by key
         $statement$,
         ml._rows(design)
       )
-      else format('select key, true, count(*), array[sum(ln(y))] from (%s) as row where complete group by key', ml._rows(design)) end,
+      else format(
+        'select key, true, count(*), array[sum(ln(y))] from (%s) as row where complete group by key',
+        ml._rows(design)
+      ) end,
       (design ->> 'relation')::regclass
     ) as part
   );
@@ -141,7 +156,8 @@ end;
 $$;
 
 comment on function ml._glm_constants(jsonb, text) is $$
-What the likelihood has of y alone, by group key: the saturated model's for counts, the sum of ln y for positive values.
+Returns the terms of the log likelihood that depend on y only, by group key: the log likelihood of the saturated model
+for counts, the sum of ln y for positive values.
 $$;
 
 create or replace function ml.glm(
@@ -188,7 +204,7 @@ declare
   v_likelihood float8;
 begin
   if v_family is null or not v_links ? v_family then
-    perform common.refuse('CF001', format('there is no family "%s"', coalesce(v_family, '')),
+    perform common.refuse('CF001', format('there is no family "%s"', coalesce(left(v_family, 100), '')),
       'Give family=gaussian, binomial, poisson, gamma or inverse_gaussian, such as ''family=poisson, link=log''.');
   elsif not v_links -> v_family ? v_link then
     perform common.refuse(
@@ -215,26 +231,37 @@ begin
       end if;
       v_failed := v_failed + 1;
       v_result := v_result || jsonb_build_object(
-        'key', v_fit.key, 'num_rows_processed', v_fit.row_count, 'num_rows_skipped', v_fit.skipped, 'failure', v_fit.failure
+        'key', v_fit.key,
+        'num_rows_processed', v_fit.row_count,
+        'num_rows_skipped', v_fit.skipped,
+        'failure', v_fit.failure
       );
       continue;
     elsif not v_fit.converged then
-      raise warning 'ml.glm: no convergence after % iterations%', v_max_iter, case when v_fit.key <> '' then format(' in group %s', v_fit.key) else '' end
+      raise warning 'ml.glm: no convergence after % iterations%',
+        v_max_iter,
+        case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
         using hint = 'Give a larger max_iter.';
     end if;
     if v_family <> 'gaussian' and v_family <> 'binomial' and v_constants = '{}' then
       v_constants := ml._glm_constants(v_fit.settled, v_family);
     end if;
     v_dispersion := case when v_normal then 1 else v_fit.pearson / nullif(v_fit.row_count - v_width, 0) end;
-    v_wald := ml._wald(v_fit.coef, ml._scaled(v_fit.inverse, v_dispersion), case when not v_normal then nullif(v_fit.row_count - v_width, 0) end);
+    v_wald := ml._wald(
+      v_fit.coef,
+      ml._scaled(v_fit.inverse, v_dispersion),
+      case when not v_normal then nullif(v_fit.row_count - v_width, 0) end
+    );
     v_shape := case when v_family = 'gamma' then ml._gamma_shape(v_fit.deviance / v_fit.row_count) end;
     v_likelihood := case v_family
       when 'binomial' then -v_fit.deviance / 2
       when 'gaussian' then -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
-      -- the saturated model's likelihood less half the deviance
+      -- the log likelihood of the saturated model minus half the deviance
       when 'poisson' then (v_constants ->> v_fit.key)::float8 - v_fit.deviance / 2
-      when 'gamma' then v_fit.row_count * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape)) - (v_constants ->> v_fit.key)::float8 - v_shape * v_fit.deviance / 2
-      else -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1) - 1.5 * (v_constants ->> v_fit.key)::float8
+      when 'gamma' then v_fit.row_count * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape))
+        - (v_constants ->> v_fit.key)::float8 - v_shape * v_fit.deviance / 2
+      else -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
+        - 1.5 * (v_constants ->> v_fit.key)::float8
     end;
     v_result := v_result || jsonb_build_object(
       'key', v_fit.key,
@@ -252,7 +279,8 @@ begin
       'converged', v_fit.converged
     );
     if glm.verbose then
-      raise info 'group %: % rows, % iterations, deviance %', v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
+      raise info 'group %: % rows, % iterations, deviance %',
+        v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
     end if;
   end loop;
   if v_failed = cardinality(v_result) then
@@ -262,8 +290,8 @@ begin
   perform ml._publish(
     v_output, v_design,
     'coef float8[], log_likelihood float8, std_err float8[], ' || case when v_normal then 'z_stats' else 't_stats' end
-      || ' float8[], p_values float8[], dispersion float8, num_rows_processed bigint, num_rows_skipped bigint, num_iterations integer, '
-      || 'deviance float8, converged boolean, failure text',
+      || ' float8[], p_values float8[], dispersion float8, num_rows_processed bigint, num_rows_skipped bigint, '
+      || 'num_iterations integer, deviance float8, converged boolean, failure text',
     to_jsonb(v_result),
     jsonb_build_object(
       'method', 'glm',
@@ -279,24 +307,25 @@ begin
       'total_rows_processed', v_rows,
       'total_rows_skipped', v_skipped
     ),
-    'method text, source_table text, model_table text, dependent_varname text, independent_varname text, family_params text, '
-      || 'grouping_col text, optimizer_params text, num_all_groups bigint, num_failed_groups bigint, total_rows_processed bigint, total_rows_skipped bigint'
+    'method text, source_table text, model_table text, dependent_varname text, independent_varname text, '
+      || 'family_params text, grouping_col text, optimizer_params text, num_all_groups bigint, '
+      || 'num_failed_groups bigint, total_rows_processed bigint, total_rows_skipped bigint'
   );
 end;
 $$;
 
 comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
 @behavior -*
-Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns.
-By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the
-default: gaussian (identity, log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse,
-identity, log), inverse_gaussian (sqr_inverse, log, identity, inverse). `optim_params`: max_iter, tolerance (in
-hundredths of a standard error).
+Trains a generalized linear model, as MADlib: one model, or one for each value of the grouping columns.
+Iteratively reweighted least squares. `family_params` is, for example, `family=poisson, link=log`. Families and links,
+the first link being the default: gaussian (identity, log, inverse), binomial (logit, probit), poisson (log, identity,
+sqrt), gamma (inverse, identity, log), inverse_gaussian (sqr_inverse, log, identity, inverse). `optim_params`: max_iter,
+tolerance (in hundredths of a standard error).
 Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err,
 z_stats (binomial, poisson) or t_stats (others), p_values, dispersion (Pearson's estimate; 1 for binomial and poisson),
-num_rows_processed, num_rows_skipped, num_iterations, and beyond MADlib's `deviance`, `converged`, `failure`; and
-`_summary`.
-Errors: CF001 (family, link, a value the family can not have), CF002, CF003, CF004 (no rows, one class), CF005, CF007
+num_rows_processed, num_rows_skipped, num_iterations, and, not in MADlib, `deviance`, `converged`, `failure`; and
+`<model_table>_summary`.
+Errors: CF001 (family, link, a value the family cannot have), CF002, CF003, CF004 (no rows, one class), CF005, CF007
 (collinear; separated), CF008.
 Source: McCullagh and Nelder, Generalized Linear Models, 2nd edition, 1989.
 $$;

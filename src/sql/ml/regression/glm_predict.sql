@@ -20,15 +20,15 @@ begin
     when 'sqrt' then return v_eta * v_eta;
     else
       perform common.refuse('CF001', format('there is no link "%s"', left(link, 100)),
-        'Links are identity, log, logit, probit, inverse, sqr_inverse and sqrt: the one of the training.');
+        'Give the link of the training: identity, log, logit, probit, inverse, sqr_inverse or sqrt.');
   end case;
 end;
 $$;
 
 comment on function ml.glm_predict(float8[], float8[], text) is $$
-Expected value by a generalized linear model with the link it was trained with.
-Null when an argument is null or holds a null, or outside the link's range. Error CF001 for another link, or when the
-lengths differ.
+Returns the expected value by a generalized linear model; `link` is the link of the training.
+Null when an argument is null or contains a null, or outside the range of the link. Error CF001 for an unknown link or
+when the lengths differ.
 $$;
 
 grant execute on function ml.glm_predict(float8[], float8[], text)

@@ -13,7 +13,7 @@ begin
     perform common.refuse(
       'CF001',
       format('%s coefficients, but %s independent variables', cardinality(coef), cardinality(col_ind)),
-      'Give the same array as in training, the constant 1 included.'
+      'Give the same array as in training, including the constant 1.'
     );
   end if;
   for i in 1..cardinality(coef) loop
@@ -24,8 +24,9 @@ end;
 $$;
 
 comment on function ml.linregr_predict(float8[], float8[]) is $$
-Prediction of a linear model: the sum of coef times col_ind, which is the array of the training with the 1 included.
-Null when either is null or holds a null. Error CF001 when their lengths differ.
+Returns the prediction of a linear model: the sum of coef times col_ind.
+`col_ind` is the array of the training, with the 1 of the intercept. Null when either is null or contains a null. Error
+CF001 when their lengths differ.
 $$;
 
 grant execute on function ml.linregr_predict(float8[], float8[])

@@ -8,7 +8,8 @@ begin atomic
 end;
 
 comment on function ml.logregr_predict(float8[], float8[]) is $$
-Class by a logistic model: whether class 1 (true) is more probable than not. As ml.logregr_predict_prob.
+Returns the class that a logistic model predicts: true when the probability of class 1 is above 0.5.
+Null and errors as ml.logregr_predict_prob.
 $$;
 
 grant execute on function ml.logregr_predict(float8[], float8[])

@@ -9,7 +9,8 @@ as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, ind_var);
 begin
-  -- exp is kept from overflow and underflow, which are errors in SQL; beyond 700 the probability is 0 or 1 anyway
+  -- bounds prevent an overflow or underflow of exp, which are errors in SQL; beyond 700 the probability rounds to 0 or
+  -- 1
   return case
     when v_eta >= 0 then 1 / (1 + exp(-least(v_eta, 700)))
     -- greatest() ignores a null, so a null needs its own way: no branch at all.
@@ -19,7 +20,8 @@ end;
 $$;
 
 comment on function ml.logregr_predict_prob(float8[], float8[]) is $$
-Probability of the class 1 (true) by a logistic model: 1 / (1 + exp(-coef . ind_var)), the 1 of the intercept included.
+Returns the probability of class 1 (true) by a logistic model: 1 / (1 + exp(-coef . ind_var)).
+`ind_var` is the array of the training, with the 1 of the intercept.
 Null when either is null or holds a null. Error CF001 when their lengths differ.
 $$;
 

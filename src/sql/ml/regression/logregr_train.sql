@@ -30,7 +30,7 @@ begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
-      'Use irls (the same as newton): it finds the optimum in a few scans, to every digit.');
+      'Use irls (the same as newton), which converges in a few scans.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   for v_fit in select * from ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance) loop
@@ -49,8 +49,10 @@ begin
       'std_err', to_jsonb(v_wald.std_err),
       'z_stats', to_jsonb(v_wald.stats),
       'p_values', to_jsonb(v_wald.p_values),
-      'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
-        from unnest(v_fit.coef) with ordinality as list (value, nth)),
+      'odds_ratios', (
+        select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
+        from unnest(v_fit.coef) with ordinality as list (value, nth)
+      ),
       'condition_no', case when v_fit.failure is null then ml._condition_number(v_fit.information, v_fit.inverse) end,
       'num_rows_processed', v_fit.row_count,
       'num_missing_rows_skipped', v_fit.skipped,
@@ -60,11 +62,13 @@ begin
       'failure', v_fit.failure
     );
     if logregr_train.verbose then
-      raise info 'group %: % rows, % iterations, deviance %', v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
+      raise info 'group %: % rows, % iterations, deviance %',
+        v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
     end if;
     if v_fit.failure is null and not v_fit.converged then
-      raise warning 'ml.logregr_train: no convergence after % iterations%', max_iter,
-        case when v_fit.key <> '' then format(' in group %s', v_fit.key) else '' end
+      raise warning 'ml.logregr_train: no convergence after % iterations%',
+        max_iter,
+        case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
         using hint = 'Give a larger max_iter.';
     end if;
   end loop;
@@ -74,8 +78,9 @@ begin
 
   perform ml._publish(
     v_output, v_design,
-    'coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], odds_ratios float8[], condition_no float8, '
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, num_iterations integer, variance_covariance float8[], converged boolean, failure text',
+    'coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], '
+      || 'odds_ratios float8[], condition_no float8, num_rows_processed bigint, num_missing_rows_skipped bigint, '
+      || 'num_iterations integer, variance_covariance float8[], converged boolean, failure text',
     to_jsonb(v_result),
     jsonb_build_object(
       'method', 'logregr',
@@ -90,23 +95,24 @@ begin
       'num_missing_rows_skipped', v_skipped,
       'grouping_cols', grouping_cols
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, optimizer_params text, '
-      || 'num_all_groups bigint, num_failed_groups bigint, num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text'
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
+      || 'optimizer_params text, num_all_groups bigint, num_failed_groups bigint, num_rows_processed bigint, '
+      || 'num_missing_rows_skipped bigint, grouping_cols text'
   );
 end;
 $$;
 
 comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean) is $$
 @behavior -*
-Logistic regression, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted
-least squares.
-`dependent_varname` is a boolean, 0 and 1, or an expression such as `score >= 50`; `independent_varname` an array, the 1
-included.
-Rows with a null are skipped and counted; NaN and infinity are an error. All groups share each scan.
+Trains a logistic regression, as MADlib: one model, or one for each value of the grouping columns.
+Iteratively reweighted least squares; one scan per iteration for all groups. `dependent_varname` is a boolean, 0 and 1,
+or an expression such as `score >= 50`; `independent_varname` an array, with the 1 of the intercept. Rows with a null
+are skipped and counted; NaN and infinity are an error.
 Writes `out_table`: the grouping columns, coef, log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no
-(of the weighted design), num_rows_processed, num_missing_rows_skipped, num_iterations, variance_covariance, and beyond
-MADlib's `converged` and `failure`; and `<out_table>_summary`.
-`tolerance`: iteration ends when no coefficient is farther from the optimum than a hundredth of it, in standard errors.
+(of the weighted design), num_rows_processed, num_missing_rows_skipped, num_iterations, variance_covariance, and, not in
+MADlib, `converged` and `failure`; and `<out_table>_summary`.
+`tolerance`: the iteration ends when the distance of the coefficients to the optimum is below a hundredth of it, in
+standard errors.
 Errors: CF001 (not two classes, not a number), CF002, CF003 (output exists), CF004 (no rows, one class only), CF005,
 CF007 (collinear; separated: names the column), CF008.
 Source: McCullagh and Nelder, Generalized Linear Models; separation by Albert and Anderson, Biometrika 71, 1984.
@@ -129,7 +135,7 @@ end;
 $$;
 
 comment on function ml._check_iteration(integer, float8) is $$
-Refuses a number of iterations or a tolerance that makes no sense. Error CF001.
+Raises CF001 unless `max_iter` is positive and `tolerance` is finite and not negative.
 $$;
 
 grant execute on function

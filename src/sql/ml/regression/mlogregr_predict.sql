@@ -26,7 +26,7 @@ end;
 $$;
 
 comment on function ml._softmax(float8[]) is $$
-Probabilities proportional to exp of the values; null when one is null.
+Returns probabilities proportional to exp of the values; null when one is null.
 $$;
 
 create or replace function ml.mlogregr_predict(
@@ -56,7 +56,7 @@ declare
 begin
   if v_kind not in ('response', 'prob') then
     perform common.refuse('CF001', format('there is no type "%s"', left(type, 100)),
-      'Give response for the category, or prob for a probability of each.');
+      'Give response for the category, or prob for the probability of each category.');
   end if;
   begin
     execute format(
@@ -78,27 +78,45 @@ begin
     ) into v_x, v_categories, v_coefs;
   exception when undefined_column then
     perform common.refuse('CF001', format('"%s" is not a model of ml.mlogregr_train', left(model_table, 100)),
-      'Name its output table.');
+      'Give the output table of ml.mlogregr_train.');
   end;
   if cardinality(v_categories) > 1 + (select count(distinct category) from unnest(v_categories[2:]) as category) then
-    perform common.refuse('CF001', format('"%s" holds one model a group', left(model_table, 100)),
-      'Put the rows of one group into a view of its own, and predict with that.');
+    perform common.refuse('CF001', format('"%s" contains one model per group', left(model_table, 100)),
+      'Select the rows of one group in a view, and predict with the view.');
   end if;
   perform common.expression_type(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
-    select string_agg(format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')), '' order by nth)
+    select string_agg(
+      format(', ml.linregr_predict(%L::float8[], x)', translate(coef::text, '[]', '{}')),
+      '' order by nth
+    )
     from jsonb_array_elements(v_coefs) with ordinality as list (coef, nth)
   ));
   execute format(
-    'create table %s as select %s, %s from (select %s, %s as p from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated offset 0) as scored',
+    $statement$
+    create table %s as
+    select %s, %s
+    from (
+      select %s, %s as p
+      from (select source.%s, (%s)::float8[] as x from %s as source) as evaluated
+      offset 0
+    ) as scored
+    $statement$,
     v_output,
     v_id,
     case v_kind
-      when 'prob' then (select string_agg(format('p[%s] as %I', nth, 'estimated_prob_' || category), ', ' order by category)
-        from unnest(v_categories) with ordinality as list (category, nth))
-      else format('(%L::int[])[array_position(p, (select max(value) from unnest(p) as value))] as category', v_categories)
+      when 'prob' then (
+        select string_agg(format('p[%s] as %I', nth, 'estimated_prob_' || category), ', ' order by category)
+        from unnest(v_categories) with ordinality as list (category, nth)
+      )
+      else format(
+        '(%L::int[])[array_position(p, (select max(value) from unnest(p) as value))] as category',
+        v_categories
+      )
     end,
-    v_id, v_logits, v_id,
+    v_id,
+    v_logits,
+    v_id,
     v_x,
     v_data
   );
@@ -107,12 +125,12 @@ $$;
 
 comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
 @behavior -*
-Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
-Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for
-each (`prob`).
-Null where an independent variable is null.
-Errors: CF001 (not such a model, a grouped one, unknown type), CF002 (unknown table or column), CF003 (output exists),
-CF005.
+Writes the predictions of a multinomial model, as MADlib, from the independent variables of the training over
+`new_data_table`.
+Writes `output_table`: the id column and `category`, the most probable one (`response`), or `estimated_prob_<category>`
+for each category (`prob`). Null where an independent variable is null.
+Errors: CF001 (not a model of ml.mlogregr_train, a model with groups, unknown type), CF002 (unknown table or column),
+CF003 (output exists), CF005.
 $$;
 
 grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)

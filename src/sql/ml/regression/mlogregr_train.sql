@@ -12,32 +12,57 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_count constant integer := cardinality(categories);
-  v_columns constant text := (select coalesce(string_agg(', d' || variable, '' order by nth), '')
-    from unnest(variables) with ordinality as list (variable, nth) where variable > 0);
+  v_columns constant text := (
+    select coalesce(string_agg(', d' || variable, '' order by nth), '')
+    from unnest(variables) with ordinality as list (variable, nth)
+    where variable > 0
+  );
   v_all constant text := (select string_agg('eta' || c, ', ' order by c) from generate_series(1, v_count) as c);
   -- the coefficient of variable 2 for the third category is b3002
   v_coefficients constant integer[] := array(
     select 1000 * c + variable
-      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth) order by c, nth
+    from generate_series(1, v_count) as c
+    cross join unnest(variables) with ordinality as list (variable, nth)
+    order by c, nth
   );
   v_source text;
 begin
   v_source := format('(%s) as first', ml._layer(
     format('fit.nth, row.y%s, %s', replace(v_columns, ', ', ', row.'), (
       select string_agg(format('%s as eta%s', (
-        select string_agg(format(case when variable = 0 then 'fit.b%1$s' else 'fit.b%1$s * row.d%2$s' end, 1000 * c + variable, variable), ' + ' order by nth)
+        select string_agg(
+          format(
+            case when variable = 0 then 'fit.b%1$s' else 'fit.b%1$s * row.d%2$s' end,
+            1000 * c + variable,
+            variable
+          ),
+          ' + ' order by nth
+        )
         from unnest(variables) with ordinality as list (variable, nth)
       ), c), ', ' order by c)
       from generate_series(1, v_count) as c
     )),
-    format('(select * from (%s) as row where complete) as row %s', ml._rows(design), ml._model_of_group(design, keys, beta, v_coefficients))
+    format(
+      '(select * from (%s) as row where complete) as row %s',
+      ml._rows(design),
+      ml._model_of_group(design, keys, beta, v_coefficients)
+    )
   ));
-  -- the largest is taken off before exp, so nothing overflows
-  v_source := format('(%s) as second', ml._layer(format('nth, y%s, %s, greatest(0, %s) as top', v_columns, v_all, v_all), v_source));
+  -- the largest is subtracted before exp, so that nothing overflows
+  v_source := format('(%s) as second', ml._layer(
+    format('nth, y%s, %s, greatest(0, %s) as top', v_columns, v_all, v_all),
+    v_source
+  ));
   v_source := format('(%s) as third', ml._layer(
-    format('nth, y%s, %s, top, exp(greatest(-top, -200)) as e0, %s', v_columns, v_all,
-      (select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c)
-        from generate_series(1, v_count) as c)),
+    format(
+      'nth, y%s, %s, top, exp(greatest(-top, -200)) as e0, %s',
+      v_columns,
+      v_all,
+      (
+        select string_agg(format('exp(greatest(eta%s - top, -200)) as e%s', c, c), ', ' order by c)
+        from generate_series(1, v_count) as c
+      )
+    ),
     v_source
   ));
   v_source := format('(%s) as fourth', ml._layer(
@@ -47,31 +72,70 @@ begin
     v_source
   ));
   v_source := format('(%s) as fifth', ml._layer(
-    format('nth, y%s, case %s else 0 end - top - ln(total) as likelihood, %s', v_columns,
-      (select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c)
-        from unnest(categories) with ordinality as list (category, c)),
-      (select string_agg(format('e%s / total as p%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)),
+    format(
+      'nth, y%s, case %s else 0 end - top - ln(total) as likelihood, %s',
+      v_columns,
+      (
+        select string_agg(format('when y = %s then eta%s', category, c), ' ' order by c)
+        from unnest(categories) with ordinality as list (category, c)
+      ),
+      (select string_agg(format('e%s / total as p%s', c, c), ', ' order by c) from generate_series(1, v_count) as c)
+    ),
     v_source
   ));
   v_source := format('(%s) as sixth', ml._layer(
-    format('nth, likelihood%s, %s, %s', v_columns,
-      (select string_agg(format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c), ', ' order by c)
-        from unnest(categories) with ordinality as list (category, c)),
-      (select string_agg(format(case when a = b then 'p%1$s * (1 - p%1$s) as w%1$s_%2$s' else '-p%1$s * p%2$s as w%1$s_%2$s' end, a, b), ', ' order by a, b)
-        from generate_series(1, v_count) as a, generate_series(1, v_count) as b where b >= a)),
+    format(
+      'nth, likelihood%s, %s, %s',
+      v_columns,
+      (
+        select string_agg(
+          format('case when y = %s then 1 - p%s else -p%s end as s%s', category, c, c, c),
+          ', ' order by c
+        )
+        from unnest(categories) with ordinality as list (category, c)
+      ),
+      (
+        select string_agg(
+          format(
+            case
+              when a = b then 'p%1$s * (1 - p%1$s) as w%1$s_%2$s'
+              else '-p%1$s * p%2$s as w%1$s_%2$s'
+            end,
+            a,
+            b
+          ),
+          ', ' order by a, b
+        )
+        from generate_series(1, v_count) as a
+        cross join generate_series(1, v_count) as b
+        where b >= a
+      )
+    ),
     v_source
   ));
   return format(
     'select %s, true, count(*), array[sum(likelihood), %s, %s] from %s%s',
     case when design -> 'groups' = '[]' then '''1''' else 'nth::text' end,
-    (select string_agg(format('sum(s%s%s)', c, case when variable = 0 then '' else ' * d' || variable end), ', ' order by c, nth)
-      from generate_series(1, v_count) as c, unnest(variables) with ordinality as list (variable, nth)),
-    (select string_agg(
-        format('sum(w%s_%s%s%s)', a, b, ' * d' || nullif(i.variable, 0), ' * d' || nullif(j.variable, 0)), ', ' order by a, b, i.nth, j.nth
+    (
+      select string_agg(
+        format('sum(s%s%s)', c, case when variable = 0 then '' else ' * d' || variable end),
+        ', ' order by c, nth
       )
-      from generate_series(1, v_count) as a, generate_series(1, v_count) as b,
-        unnest(variables) with ordinality as i (variable, nth), unnest(variables) with ordinality as j (variable, nth)
-      where b >= a and j.nth >= i.nth),
+      from generate_series(1, v_count) as c
+      cross join unnest(variables) with ordinality as list (variable, nth)
+    ),
+    (
+      select string_agg(
+        format('sum(w%s_%s%s%s)', a, b, ' * d' || nullif(i.variable, 0), ' * d' || nullif(j.variable, 0)),
+        ', ' order by a, b, i.nth, j.nth
+      )
+      from generate_series(1, v_count) as a
+      cross join generate_series(1, v_count) as b
+      cross join unnest(variables) with ordinality as i (variable, nth)
+      cross join unnest(variables) with ordinality as j (variable, nth)
+      where b >= a
+        and j.nth >= i.nth
+    ),
     v_source,
     case when design -> 'groups' = '[]' then '' else ' group by nth' end
   );
@@ -79,9 +143,9 @@ end;
 $$;
 
 comment on function ml._multinomial_statement(jsonb, integer[], text[], float8[], integer[]) is $$
-One Newton step of multinomial logistic regression as a statement.
-By group: the log likelihood, the score, and the information by pairs of categories, upper triangles. `categories` are
-those but the reference; `beta` holds them one after another, group by group.
+Returns the text of the statement for one Newton step of multinomial logistic regression.
+By group: the log likelihood, the score, and the upper triangles of the information by pairs of categories. `categories`
+are all except the reference; `beta` contains their coefficients one category after another, group by group.
 $$;
 
 create or replace function ml._multinomial_fits(
@@ -141,7 +205,10 @@ begin
   for v_part in
     select coalesce(part.key, '') as key, part.sums[1] as category
     from ml._sums(
-      format('select key, true, count(*), array[y] from (%s) as row where complete group by key, y', ml._rows(v_first.settled)),
+      format(
+        'select key, true, count(*), array[y] from (%s) as row where complete group by key, y',
+        ml._rows(v_first.settled)
+      ),
       v_relation
     ) as part
     order by part.sums[1]
@@ -150,7 +217,7 @@ begin
       perform common.refuse(
         'CF001',
         format(
-          'the dependent variable "%s" holds %s, a category is a whole number',
+          'the dependent variable "%s" holds %s, which is not an integer',
           left(design ->> 'y', 100),
           v_part.category
         ),
@@ -163,7 +230,7 @@ begin
         perform common.refuse(
           'CF008',
           format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
-          'Join rare categories, or use a regression for numbers.'
+          'Combine rare categories, or use a regression for numbers.'
         );
       end if;
     end if;
@@ -181,14 +248,16 @@ begin
   v_all := v_size * v_count;
   if v_all > 120 then
     perform common.refuse('CF008', format('%s coefficients: %s categories of %s columns', v_all, v_count, v_size),
-      'At most 120 can be fitted; join rare categories.');
+      'At most 120 can be fitted; combine rare categories.');
   end if;
   for g in 1..v_groups loop
     v_failure[g] := coalesce(v_failure[g], case
       when v_first.row_counts[g] = 0 then 'no row without a null'
       when cardinality(v_found) < 2 then 'it holds one class only, ' || v_found[1]
-      when (v_present ->> v_first.keys[g])::int < cardinality(v_found) then format('it holds %s of the %s categories', v_present ->> v_first.keys[g], cardinality(v_found))
-      when v_first.row_counts[g] < v_all then format('%s complete rows for %s coefficients', v_first.row_counts[g], v_all)
+      when (v_present ->> v_first.keys[g])::int < cardinality(v_found) then
+        format('it holds %s of the %s categories', v_present ->> v_first.keys[g], cardinality(v_found))
+      when v_first.row_counts[g] < v_all then
+        format('%s complete rows for %s coefficients', v_first.row_counts[g], v_all)
     end);
     v_done[g] := v_failure[g] is not null;
   end loop;
@@ -202,10 +271,15 @@ begin
       select v_living[part.key::int] as g, part.sums
       from ml._sums(
         ml._multinomial_statement(
-          v_first.settled, v_categories,
+          v_first.settled,
+          v_categories,
           array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-          array(select v_beta[(g - 1) * v_all + j]
-            from unnest(v_living) with ordinality as living (g, nth), generate_series(1, v_all) as j order by nth, j),
+          array(
+            select v_beta[(g - 1) * v_all + j]
+            from unnest(v_living) with ordinality as living (g, nth)
+            cross join generate_series(1, v_all) as j
+            order by nth, j
+          ),
           v_variables
         ),
         v_relation
@@ -244,8 +318,11 @@ begin
         v_at := v_variables[(v_solved.dependent - 1) % v_size + 1];
         v_column := case when v_at = 0 then v_intercept else v_at end;
         v_done[v_g] := true;
-        v_failure[v_g] := case when iteration = 1 then format('column %s is a linear combination of the columns before it', ml._label(design, v_column))
-          else ml._separation(design, v_column) end;
+        v_failure[v_g] := case
+          when iteration = 1 then
+            format('column %s is a linear combination of the columns before it', ml._label(design, v_column))
+          else ml._separation(design, v_column)
+        end;
         continue;
       end if;
       v_gain := 0;
@@ -265,7 +342,9 @@ begin
         end if;
       end loop;
       v_inverse[v_g] := to_jsonb(v_solved.inverse);
-      if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15) then
+      if v_farthest > 0.3
+        and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15)
+      then
         v_done[v_g] := true;
         v_failure[v_g] := ml._separation(design, v_column);
       elsif v_gain <= (tolerance / 100) ^ 2 then
@@ -289,7 +368,7 @@ begin
     inverse := null;
     if failure is null then
       beta := v_beta[(g - 1) * v_all + 1:g * v_all];
-      -- a matrix of any size out of json, by its text
+      -- json to a two-dimensional array, through its text
       inverse := translate(v_inverse[g]::text, '[]', '{}')::float8[];
     end if;
     return next;
@@ -298,8 +377,9 @@ end;
 $$;
 
 comment on function ml._multinomial_fits(jsonb, integer, integer, float8) is $$
-Fits a multinomial logistic model to each group by Newton's method, one scan an iteration for all of them.
-`beta` and `inverse` (of the information) belong to the columns as they are summed, category after category.
+Fits a multinomial logistic model to each group by Newton's method, with one scan per iteration for all groups, and
+returns one row per group.
+`beta` and `inverse` (of the information) are for the columns as they are summed, one category after another.
 $$;
 
 create or replace function ml.mlogregr_train(
@@ -320,9 +400,17 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(output_table, array['_summary']);
-  v_options constant jsonb := ml._options(optimizer_params, '{max_iter, max_num_iterations, optimizer, precision, tolerance}', 'optimizer_params');
-  v_max_iter constant integer := ml._number(v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000);
-  v_tolerance constant float8 := ml._number(v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1);
+  v_options constant jsonb := ml._options(
+    optimizer_params,
+    '{max_iter, max_num_iterations, optimizer, precision, tolerance}',
+    'optimizer_params'
+  );
+  v_max_iter constant integer := ml._number(
+    v_options, case when v_options ? 'max_iter' then 'max_iter' else 'max_num_iterations' end, 20, 1, 100000
+  );
+  v_tolerance constant float8 := ml._number(
+    v_options, case when v_options ? 'precision' then 'precision' else 'tolerance' end, 1e-4, 0, 1
+  );
   v_design jsonb;
   v_variables integer[];
   v_place integer[];
@@ -360,17 +448,26 @@ begin
       v_failure := coalesce(v_failure, v_fit.failure);
       v_failed := v_failed + 1;
       v_result := v_result || jsonb_build_object(
-        'key', v_fit.key, 'ref_category', ref_category, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure
+        'key', v_fit.key,
+        'ref_category', ref_category,
+        'num_rows_processed', v_fit.row_count,
+        'num_missing_rows_skipped', v_fit.skipped,
+        'failure', v_fit.failure
       );
       continue;
     elsif not v_fit.converged then
-      raise warning 'ml.mlogregr_train: no convergence after % iterations%', v_max_iter, case when v_fit.key <> '' then format(' in group %s', v_fit.key) else '' end
+      raise warning 'ml.mlogregr_train: no convergence after % iterations%',
+        v_max_iter,
+        case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
         using hint = 'Give a larger max_iter in optimizer_params.';
     end if;
     v_intercept := (v_fit.settled ->> 'intercept')::int;
     v_variables := ml._variables(v_fit.settled);
-    v_place := array(select case when variable = 0 then v_intercept else variable end
-      from unnest(v_variables) with ordinality as list (variable, nth) order by nth);
+    v_place := array(
+      select case when variable = 0 then v_intercept else variable end
+      from unnest(v_variables) with ordinality as list (variable, nth)
+      order by nth
+    );
     v_size := cardinality(v_variables);
 
     -- to the caller's columns: T V T' for every pair of categories, T being the same for each
@@ -400,7 +497,9 @@ begin
       for i in 1..v_size loop
         v_coef[v_place[i]] := v_fit.beta[(a - 1) * v_size + i];
       end loop;
-      v_coef := (ml._unscaled(v_coef, null, v_fit.settled, v_intercept, (v_fit.settled ->> 'intercept_value')::float8)).coef;
+      v_coef := (
+        ml._unscaled(v_coef, null, v_fit.settled, v_intercept, (v_fit.settled ->> 'intercept_value')::float8)
+      ).coef;
       for i in 1..v_width loop
         v_block[i][i] := v_covariance[(i - 1) * v_count + a][(i - 1) * v_count + a];
       end loop;
@@ -415,8 +514,10 @@ begin
         'std_err', to_jsonb(v_wald.std_err),
         'z_stats', to_jsonb(v_wald.stats),
         'p_values', to_jsonb(v_wald.p_values),
-        'odds_ratios', (select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
-          from unnest(v_coef) with ordinality as list (value, nth)),
+        'odds_ratios', (
+          select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
+          from unnest(v_coef) with ordinality as list (value, nth)
+        ),
         'condition_no', v_condition,
         'num_iterations', v_fit.iterations,
         'num_rows_processed', v_fit.row_count,
@@ -430,17 +531,30 @@ begin
   end if;
   perform ml._publish(
     v_output, v_design,
-    'category integer, ref_category integer, coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], odds_ratios float8[], '
-      || 'condition_no float8, num_iterations integer, num_rows_processed bigint, num_missing_rows_skipped bigint, converged boolean, failure text',
+    'category integer, ref_category integer, coef float8[], log_likelihood float8, std_err float8[], '
+      || 'z_stats float8[], p_values float8[], odds_ratios float8[], condition_no float8, num_iterations integer, '
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, converged boolean, failure text',
     to_jsonb(v_result),
     jsonb_build_object(
-      'method', 'mlogregr', 'source_table', source_table, 'out_table', output_table, 'dependent_varname', dependent_varname, 'independent_varname', independent_varname,
-      'optimizer_params', format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance), 'ref_category', ref_category, 'num_categories', v_count + 1,
-      'num_rows_processed', v_rows, 'num_missing_rows_skipped', v_skipped, 'grouping_cols', grouping_cols, 'num_all_groups', v_groups, 'num_failed_groups', v_failed,
-      'variance_covariance', case when grouping_cols is null then to_jsonb(v_covariance) end, 'coef', case when grouping_cols is null then v_coefs end
+      'method', 'mlogregr',
+      'source_table', source_table,
+      'out_table', output_table,
+      'dependent_varname', dependent_varname,
+      'independent_varname', independent_varname,
+      'optimizer_params', format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance),
+      'ref_category', ref_category,
+      'num_categories', v_count + 1,
+      'num_rows_processed', v_rows,
+      'num_missing_rows_skipped', v_skipped,
+      'grouping_cols', grouping_cols,
+      'num_all_groups', v_groups,
+      'num_failed_groups', v_failed,
+      'variance_covariance', case when grouping_cols is null then to_jsonb(v_covariance) end,
+      'coef', case when grouping_cols is null then v_coefs end
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, optimizer_params text, ref_category integer, '
-      || 'num_categories integer, num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, num_all_groups bigint, num_failed_groups bigint, '
+    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
+      || 'optimizer_params text, ref_category integer, num_categories integer, num_rows_processed bigint, '
+      || 'num_missing_rows_skipped bigint, grouping_cols text, num_all_groups bigint, num_failed_groups bigint, '
       || 'variance_covariance float8[], coef float8[]'
   );
 end;
@@ -448,15 +562,15 @@ $$;
 
 comment on function ml.mlogregr_train(text, text, text, text, integer, text, text) is $$
 @behavior -*
-Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
-`dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter
-(20), tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a
-model a group.
-Writes `output_table`, one row a category but the reference: the grouping columns, category, ref_category, coef,
+Trains a multinomial logistic regression, as MADlib: the log odds of each category against `ref_category`.
+`dependent_varname` is an integer; `independent_varname` an array, with the 1 of the intercept. `optimizer_params`:
+max_iter (20), tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib does not
+have, trains one model per group.
+Writes `output_table`, one row per category except the reference: the grouping columns, category, ref_category, coef,
 log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no, num_iterations, num_rows_processed,
 num_missing_rows_skipped, converged, failure; and `<output_table>_summary` with variance_covariance (by column, then
 category; without groups).
-Errors: CF001 (not whole numbers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005,
+Errors: CF001 (not integers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005,
 CF007 (collinear; separated), CF008 (more than 120 coefficients).
 Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
 $$;
@@ -510,7 +624,8 @@ end;
 $$;
 
 comment on function ml._transformed(float8[], jsonb) is $$
-A block of covariances, not necessarily symmetric, from the centred and scaled columns to the caller's.
+Returns a block of covariances, not necessarily symmetric, in the caller's units, from those of the centred and scaled
+columns.
 $$;
 
 grant execute on function

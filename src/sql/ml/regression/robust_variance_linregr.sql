@@ -13,14 +13,17 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 begin
-  perform ml._sandwich('robust_variance_linregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, 20, 1e-6);
+  perform ml._sandwich(
+    'robust_variance_linregr',
+    source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, 20, 1e-6
+  );
 end;
 $$;
 
 comment on function ml.robust_variance_linregr(text, text, text, text, text) is $$
 @behavior -*
-Linear regression with standard errors that hold when the spread of the residuals depends on the row, as MADlib's.
-Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and beyond MADlib's variance_covariance,
+Trains a linear regression with standard errors that are valid under heteroskedasticity, as MADlib.
+Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and, not in MADlib, variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
 Source: White, Econometrica 48, 1980: HC0, without a correction for small samples.
 Errors: as ml.linregr_train.

@@ -21,14 +21,17 @@ begin
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
       'Use irls (the same as newton).');
   end if;
-  perform ml._sandwich('robust_variance_logregr', source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance);
+  perform ml._sandwich(
+    'robust_variance_logregr',
+    source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance
+  );
 end;
 $$;
 
 comment on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) is $$
 @behavior -*
-Logistic regression with Huber-White standard errors, as MADlib's.
-Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and beyond MADlib's variance_covariance,
+Trains a logistic regression with Huber-White standard errors, as MADlib.
+Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and, not in MADlib, variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
 Source: Huber, Fifth Berkeley Symposium, 1967; HC0 of R's sandwich.
 Errors: as ml.logregr_train.

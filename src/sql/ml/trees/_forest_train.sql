@@ -67,7 +67,7 @@ begin
     );
   elsif cp is null or not (cp >= 0 and cp <= 1) then
     perform common.refuse('CF001', format('cp %s', coalesce(cp::text, 'null')),
-      'The complexity parameter lies in 0..1; 0 prunes nothing.');
+      'The complexity parameter is in 0..1; 0 prunes nothing.');
   elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
     perform common.refuse('CF001', format('sample_ratio %s', sample_ratio), 'Choose a share above 0, at most 1.');
   elsif num_random_features < 1 then
@@ -162,7 +162,7 @@ begin
   );
   v_ks := array(select k from generate_series(1, v_outputs) as k order by k);
   v_codes := (select string_agg('f' || feature, ', ') from unnest(v_usable) as feature);
-  -- Centred, so that a large mean does not swallow what varies.
+  -- Centred, so that a large mean does not hide the variation.
   v_sums := case
     when v_classifies
       then (select string_agg(format('case when y = %1$s then weight * bag else 0 end as s%1$s', k), ', ' order by k)
@@ -347,6 +347,7 @@ comment on function ml._forest_train(
   text, text, text, text, text, text, text, text, text, int, int, float8, int, int, int, int, float8, bigint
 ) is $$
 Trains one tree, or a forest of bagged trees, into a model table.
+`sample_ratio` is null for one tree. See ml.tree_train and ml.forest_train.
 `sample_ratio` is null for one tree. See ml.tree_train and ml.forest_train.
 $$;
 

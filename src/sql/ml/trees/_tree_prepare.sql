@@ -104,7 +104,7 @@ begin
         || format('(%s + coalesce(array_position(%L::text[], x%s), 0))::int as f%s', v_seen.feature * 1024,
           v_categories, v_seen.feature, v_seen.feature);
     else
-      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges lie
+      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges are
       -- halfway.
       execute format(
         $query$

@@ -184,7 +184,7 @@ begin
   drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored;
   -- Once more than there are trees: the last turn only measures the last tree.
   for v_tree in 1..num_trees + 1 loop
-    -- Score, gradient and second derivative of every row, once a tree: writing the rows anew is cheaper than an update.
+    -- Score, gradient and second derivative of every row, once per tree: rewriting the rows is cheaper than an update.
     execute format(
       'create temp table _ml_tree_work on commit drop as
        select key, y, weight, valid, score, not valid %s as used, %s, %s
@@ -315,7 +315,7 @@ Features are columns or expressions (`*`: all other columns): numbers and boolea
 quantiles, text is categorical, missing values and categories never seen go the way that each split learned.
 `validation` is a condition on a row: such rows are not trained on, their loss ends the training
 `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or the
-latest weeks there. `row_sample` and `feature_sample` are shares drawn anew for each tree, by a hash of the id and the
+latest weeks there. `row_sample` and `feature_sample` are shares drawn for each tree, by a hash of the id and the
 seed.
 Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
 value < threshold) or `categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves:

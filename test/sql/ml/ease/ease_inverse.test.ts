@@ -44,9 +44,11 @@ test.each(["0", "-1", "'NaN'", "'infinity'", "null"])("refuses the ridge %s", as
     expect(await database.rejects(`select ${call}`)).toMatchObject({ code: "CF001" });
 });
 
-test("refuses what is not square, and nothing", async () => {
-  expect((await database.rejects("select ml.ease_inverse(array['[3,1,2]', '[1,2,3]']::vector[], 1)")).code).toMatch(
-    /^CF|^22/,
-  );
+test("refuses what is not square or not symmetric, and nothing", async () => {
+  for (const gram of ["'[3,1,2]', '[1,2,3]'", "'[3,1]', '[1]'", "'[3,1]'", "'[3,1]', '[2,2]'"]) {
+    expect(await database.rejects(`select ml.ease_inverse(array[${gram}]::vector[], 1)`), gram).toMatchObject({
+      code: "CF001",
+    });
+  }
   expect(await database.rejects("select ml.ease_inverse('{}', 1)")).toMatchObject({ code: "CF004" });
 });
