@@ -13,7 +13,7 @@ declare
   v_setting constant track.setting := setting;
   v_result track.refresh_result;
 begin
-  with gone as (
+  with deleted as (
     delete from track.session
     using unnest(people, since, until) as period (person_id, since, until)
     where session.person_id = period.person_id
@@ -21,9 +21,9 @@ begin
     returning session.person_id, session.session_id
   )
   delete from track.page_view
-  using gone
-  where page_view.person_id = gone.person_id
-    and page_view.session_id = gone.session_id;
+  using deleted
+  where page_view.person_id = deleted.person_id
+    and page_view.session_id = deleted.session_id;
 
   with happened as (
     select
