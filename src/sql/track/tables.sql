@@ -688,8 +688,8 @@ values
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
-  -- The room privacy comes before this one, and knows nothing of it.
-  ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
+  -- Registered here, because the room privacy must not depend on this one.
+  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.');
 
 /* ---------------------------------------------------------------------------------------------------- decisions -- */
 
