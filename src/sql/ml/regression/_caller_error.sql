@@ -38,8 +38,9 @@ end;
 $$;
 
 comment on function ml._caller_error(text, text, regclass) is $$
-Raises the error of a statement with a caller's expressions as an error of class CF: CF002 (unknown column; names the
-nearest), CF005 (not readable), CF007 (overflow, underflow), CF001 (other errors in data or syntax).
+Raises the error of a statement with a caller's expressions as an error of class CF.
+CF002 (unknown column; names the nearest), CF005 (not readable), CF007 (overflow, underflow), CF001 (other errors in
+data or syntax).
 $$;
 
 grant execute on function ml._caller_error(text, text, regclass) to insights_admin, insights_worker;

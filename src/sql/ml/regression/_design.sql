@@ -151,8 +151,8 @@ end;
 $$;
 
 comment on function ml._design(text, text, text, text) is $$
-Returns the design of a regression, after checking names, types and expressions; reads the first thousand rows to centre
-the columns.
+Returns the design of a regression, after checking names, types and expressions.
+Reads the first thousand rows to centre the columns.
 Errors: CF001 (expression, type), CF002 (unknown; names the nearest), CF004 (no rows), CF005 (not readable), CF008 (too
 many columns).
 $$;

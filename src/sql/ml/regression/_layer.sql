@@ -11,8 +11,8 @@ begin atomic
 end;
 
 comment on function ml._layer(text, text) is $$
-Returns the text of a select whose columns are computed once per row, however often the outer query uses them, and that
-can still run in parallel.
+Returns the text of a select whose columns are computed once per row, however often they are used.
+It can run in parallel.
 $$;
 
 grant execute on function ml._layer(text, text) to insights_admin, insights_worker;

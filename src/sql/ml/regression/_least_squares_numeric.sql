@@ -199,8 +199,8 @@ end
 $$;
 
 comment on function ml._least_squares_numeric(bigint, numeric[], jsonb) is $$
-Returns the least squares fit in numeric, with ninety digits, from exact sums of the columns; outputs as
-ml._least_squares.
+Returns the least squares fit in numeric, with ninety digits, from exact sums of the columns.
+Outputs as ml._least_squares.
 When the data are integers and decimals, a column is collinear when its remaining variance is exactly 0, not within a
 tolerance.
 $$;

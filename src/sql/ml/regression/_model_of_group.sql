@@ -26,8 +26,8 @@ begin atomic
 end;
 
 comment on function ml._model_of_group(jsonb, text[], float8[], integer[]) is $$
-Returns the text of the join that adds to each row (`row`) the number and the coefficients of its group: `fit.b0` for
-the intercept and `fit.b2` … by position.
+Returns the text of the join that adds to each row (`row`) the number and the coefficients of its group.
+The coefficients are `fit.b0` for the intercept and `fit.b2` … by position.
 `beta` contains the coefficients of the groups, one group after another.
 $$;
 

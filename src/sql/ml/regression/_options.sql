@@ -30,8 +30,8 @@ end;
 $$;
 
 comment on function ml._options(text, text[], text) is $$
-Returns MADlib's `name=value, name=value` parameters as an object. Error CF001 for an unknown name, with the nearest
-name.
+Returns MADlib's `name=value, name=value` parameters as an object.
+Error CF001 for an unknown name, with the nearest name.
 $$;
 
 grant execute on function ml._options(text, text[], text) to insights_admin, insights_worker;

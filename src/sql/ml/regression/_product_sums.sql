@@ -23,8 +23,8 @@ begin atomic
 end;
 
 comment on function ml._product_sums(jsonb, text) is $$
-Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y, as a list of
-array elements.
+Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y.
+It is a list of array elements.
 $$;
 
 grant execute on function ml._product_sums(jsonb, text) to insights_admin, insights_worker;

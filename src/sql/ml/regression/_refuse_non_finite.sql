@@ -67,8 +67,8 @@ end;
 $$;
 
 comment on function ml._refuse_non_finite(jsonb) is $$
-Raises CF001 and names the row, by its primary key if it has one, that contains NaN, infinity or an array of another
-length.
+Raises CF001 and names the row that contains NaN, infinity or an array of another length.
+The row is named by its primary key if it has one.
 Called when a sum is not finite, so that the check costs nothing otherwise.
 $$;
 

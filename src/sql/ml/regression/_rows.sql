@@ -73,8 +73,8 @@ begin atomic
 end;
 
 comment on function ml._rows(jsonb) is $$
-Returns the text of the select that centres and scales a design's rows: g1 …, key (the group, as text), y, d1 …,
-complete (none of them is null).
+Returns the text of the select that centres and scales a design's rows.
+Its columns: g1 …, key (the group, as text), y, d1 …, complete (none of them is null).
 $$;
 
 grant execute on function

@@ -41,8 +41,8 @@ end;
 $$;
 
 comment on function ml._scaled_inverse(float8[], float8) is $$
-Returns the inverse of a symmetric positive definite matrix that is scaled to a unit diagonal first, for rows of
-different magnitudes. Outputs as ml._spd_inverse.
+Returns the inverse of a symmetric positive definite matrix that is scaled to a unit diagonal first.
+For rows of different magnitudes. Outputs as ml._spd_inverse.
 $$;
 
 grant execute on function ml._scaled_inverse(float8[], float8) to insights_admin, insights_worker;

@@ -24,8 +24,8 @@ end;
 $$;
 
 comment on function ml._sums(text, regclass) is $$
-Runs one generated statement of sums with the caller's rights, in parallel if the planner chooses so, and returns its
-rows.
+Runs one generated statement of sums with the caller's rights and returns its rows.
+In parallel, if the planner chooses so.
 Just-in-time compilation is off: for a hundred small aggregates it costs more than it saves.
 $$;
 

@@ -73,8 +73,8 @@ begin atomic
 end;
 
 comment on function ml._values(jsonb, text) is $$
-Returns the text of the select that evaluates a design's expressions row by row: g1 …, y, x1 … (without the literals),
-as float8 or numeric.
+Returns the text of the select that evaluates a design's expressions row by row.
+Its columns: g1 …, y, x1 … (without the literals), as float8 or numeric.
 $$;
 
 grant execute on function

@@ -25,8 +25,8 @@ begin atomic
 end;
 
 comment on function ml._wald(float8[], float8[], float8) is $$
-Returns standard errors, coefficients over standard errors, and two-sided p-values, from Student's t with `df` degrees
-of freedom or, when `df` is null, from the normal distribution.
+Returns standard errors, coefficients over standard errors, and two-sided p-values.
+By Student's t with `df` degrees of freedom or, when `df` is null, by the normal distribution.
 $$;
 
 grant execute on function ml._wald(float8[], float8[], float8) to insights_admin, insights_worker;

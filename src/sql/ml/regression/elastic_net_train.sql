@@ -613,8 +613,8 @@ $$;
 comment on function ml._elastic_net_cross_validation(
   jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text
 ) is $$
-Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds; the larger lambda among
-equal ones.
+Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds.
+The larger lambda among equal ones.
 $$;
 
 create or replace function ml._elastic_net_top(design jsonb, family text, alpha float8, standardize boolean)

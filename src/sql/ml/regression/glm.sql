@@ -55,8 +55,8 @@ end;
 $$;
 
 comment on function ml._gamma_shape(float8) is $$
-Returns the maximum likelihood estimate of a gamma distribution's shape from the mean deviance: ln a - digamma(a) = D /
-2n.
+Returns the maximum likelihood estimate of a gamma distribution's shape from the mean deviance.
+The root of ln a - digamma(a) = D / 2n.
 $$;
 
 create or replace function ml._glm_constants(design jsonb, family text)
@@ -91,8 +91,8 @@ end;
 $$;
 
 comment on function ml._glm_constants(jsonb, text) is $$
-Returns the terms of the log likelihood that depend on y only, by group key: the log likelihood of the saturated model
-for counts, the sum of ln y for positive values.
+Returns the terms of the log likelihood that depend on y only, by group key.
+The log likelihood of the saturated model for counts, the sum of ln y for positive values.
 $$;
 
 create or replace function ml.glm(

@@ -137,8 +137,8 @@ end;
 $$;
 
 comment on function ml._linregr_fits(jsonb) is $$
-Returns ordinary least squares fits, one row per group: in double precision where that is accurate, else in numeric
-(`arithmetic` states which).
+Returns ordinary least squares fits, one row per group.
+In double precision where that is accurate, else in numeric (`arithmetic` states which).
 $$;
 
 create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
@@ -208,8 +208,7 @@ end;
 $$;
 
 comment on function ml._residuals(jsonb, jsonb, text) is $$
-Returns the text of the select that computes the residual `e` of each complete row under its group's model, in addition
-to its columns d….
+Returns the text of the select that adds the residual `e` under its group's model to each complete row.
 `fits` is an array of objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is added to the select list.
 $$;
 
@@ -385,14 +384,13 @@ end;
 $$;
 
 comment on function ml._breusch_pagan(jsonb, jsonb) is $$
-Returns Breusch and Pagan's test for residuals whose variance depends on the columns, in Koenker's form n R^2, by group
-key.
+Returns Breusch and Pagan's test for heteroskedasticity, in Koenker's form n R^2, by group key.
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
 @behavior -*
-Trains a linear regression by ordinary least squares, as MADlib: one model, or one for each value of the grouping
-columns.
+Trains a linear regression by ordinary least squares, as MADlib.
+One model, or one for each value of the grouping columns.
 `dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
 float8[]. No intercept is added: include the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
 Writes `out_table`: the grouping columns, coef, r2, std_err, t_stats, p_values (Student's t), condition_no (of X),
