@@ -1,3 +1,3 @@
-/* From empty to complete: structure, then everything that can be replayed. The parity test holds it against the migrations. */
+/* Installs into an empty database. A test compares the result with that of the migrations. */
 --!include structure.sql
 --!include all.sql

@@ -1,6 +1,6 @@
 /*
- * What every migration begins with. Names of pgvector's types and operators are bound at creation, wherever the
- * extension lives, and nobody but the owner may call a function until its file grants it.
+ * The start of every migration. The types and operators of pgvector are resolved when objects are created, in the
+ * schema of the extension. Only the owner may call a function until its file grants it.
  */
 do $$
 declare
@@ -18,7 +18,7 @@ begin
       hint = 'Run "insights migrate", which installs it, or "create extension vector" as an administrator.';
   end if;
   perform pg_catalog.set_config('search_path', pg_catalog.format('%I, pg_temp', v_schema), true);
-  -- "drop … if exists" need not say that nothing was there.
+  -- Hides the notices of "drop … if exists" for objects that do not exist.
   perform pg_catalog.set_config('client_min_messages', 'warning', true);
 end;
 $$;

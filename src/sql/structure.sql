@@ -1,4 +1,4 @@
-/* What runs once, room by room: schemas, tables, indexes, types. */
+/* Run once, room by room: schemas, tables, indexes, types. */
 --!include prepare.sql
 --!include common/tables.sql
 --!include ml/tables.sql

@@ -7,7 +7,7 @@ import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 
 /*
- * The rules of the schema, read from the catalogue. Each query names the offenders, so that a failure says what to mend.
+ * The rules of the schema, read from the catalogue. Each query returns the violations, so that a failure shows what to fix.
  */
 const database = await testDatabase();
 
@@ -110,7 +110,7 @@ describe("descriptions", () => {
 });
 
 describe("functions", () => {
-  test("what changes something says so: verbs of change are volatile", async () => {
+  test("functions named by a verb of change are volatile", async () => {
     await expectNone(`
         select function.name as offender
         from function
@@ -121,7 +121,7 @@ describe("functions", () => {
       `);
   });
 
-  /** Functions whose names are looked up at run time, under the path of whoever calls them. */
+  /** Functions whose names are looked up at run time, with the search_path of their caller. */
   const unpinned = `
     select function.*
     from function
@@ -304,7 +304,7 @@ describe("functions", () => {
     });
   });
 
-  test("the source of each of them says why, above it or in its contract", async () => {
+  test("the source of each of them states the reason, above it or in its contract", async () => {
     const silent: string[] = [];
     let definers = 0;
     for await (const file of glob("src/sql/**/*.sql", { cwd: packageRoot })) {
@@ -326,6 +326,34 @@ describe("functions", () => {
     expect(definers).toBe(listed.length);
   });
 
+  test("each public one has a test file of its name, which calls it and expects something of it", async () => {
+    const functions = await database.rows<{ room: string; name: string }>(`
+      with room as (${rooms})
+      select distinct room.nspname as room, procedure.proname as name
+      from pg_catalog.pg_proc as procedure
+      join room on room.oid = procedure.pronamespace
+      cross join lateral aclexplode(procedure.proacl) as privilege
+      where procedure.proname !~ '^_'
+        and privilege.privilege_type = 'EXECUTE'
+        and privilege.grantee <> procedure.proowner
+      order by 1, 2
+    `);
+    expect(functions.length).toBeGreaterThan(90);
+    const files = await Array.fromAsync(glob("test/sql/*/**/*.test.ts", { cwd: packageRoot }));
+    const untested = functions.flatMap(({ room, name }) => {
+      const file = files.find((path) => path.startsWith(`test/sql/${room}/`) && path.endsWith(`/${name}.test.ts`));
+      if (file === undefined) return `test/sql/${room}/…/${name}.test.ts is missing`;
+      const text = readFileSync(join(packageRoot, file), "utf8")
+        .replace(/\/\*.*?\*\//gs, "")
+        .replace(/^\s*\/\/.*$/gm, "")
+        .replace(/^import\b.*?;$/gms, "");
+      // In SQL, by a helper of that name, or as the name that a helper takes: measure("log_loss").
+      const call = new RegExp(`\\b${room}\\.${name}\\b|\\b${name}\\(|(?<!\\b(?:describe|test))\\((?:\\w+, )?"${name}"`);
+      return call.test(text) && text.includes("expect(") ? [] : `${file} does not call ${name}`;
+    });
+    expect(untested, untested.join("\n")).toEqual([]);
+  });
+
   test("plpgsql_check finds no error", async ({ skip }) => {
     const [available] = await database.rows("select from pg_available_extensions where name = 'plpgsql_check'");
     if (available === undefined) skip("the server has no plpgsql_check");
@@ -337,7 +365,7 @@ describe("functions", () => {
         where function.lanname = 'plpgsql'
           and function.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
           and problem.level = 'error'
-          -- What exists only while the function runs.
+          -- Objects that exist only while the function runs.
           and problem.message !~ '^relation "pg_temp\\.|is not assigned yet$'
       `);
   });
@@ -472,7 +500,7 @@ describe("ownership and grants", () => {
       `);
   });
 
-  test("nothing of ours is in the schema public", async () => {
+  test("the schema public contains no object of the installation", async () => {
     await expectNone(`
         select pg_describe_object(object.classid, object.objid, 0) as offender
         from (

@@ -1,7 +1,8 @@
 create schema ml;
 
 comment on schema ml is $$
-Linear algebra on pgvector, regression, trees and clustering in MADlib's names, and the model registry. Knows no learner and no course.
+Linear algebra on pgvector, regression, trees and clustering in MADlib's names, and the model registry.
+Has no notion of learners or courses.
 $$;
 
 grant usage on schema ml to insights_reader, insights_analyst, insights_admin, insights_worker;
@@ -9,7 +10,9 @@ grant usage on schema ml to insights_reader, insights_analyst, insights_admin, i
 create table ml.project (
   project_id int generated always as identity primary key,
   name text not null unique check (name ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$'),
-  task text not null check (task in ('recommendation', 'regression', 'classification', 'survival', 'clustering', 'forecast')),
+  task text not null check (
+    task in ('recommendation', 'regression', 'classification', 'survival', 'clustering', 'forecast')
+  ),
   metric text not null,
   higher_is_better boolean not null default true,
   created_at timestamptz not null default now(),
@@ -21,7 +24,9 @@ A question that models answer, such as `recommend.course`: its versions compete 
 $$;
 comment on column ml.project.project_id is $$Key of the project.$$;
 comment on column ml.project.name is $$Name by which it is asked for, lower case, dots allowed.$$;
-comment on column ml.project.task is $$Kind of question: `recommendation`, `regression`, `classification`, `survival`, `clustering` or `forecast`.$$;
+comment on column ml.project.task is $$
+Kind of question: `recommendation`, `regression`, `classification`, `survival`, `clustering` or `forecast`.
+$$;
 comment on column ml.project.metric is $$Key in `ml.model.metrics` by which versions are compared.$$;
 comment on column ml.project.higher_is_better is $$Whether a larger metric is a better model.$$;
 comment on column ml.project.created_at is $$When the project was made.$$;
@@ -53,7 +58,9 @@ comment on column ml.model.version is $$1, 2, 3, … within the project.$$;
 comment on column ml.model.algorithm is $$Method, by the name of its function or paper, such as `ease`.$$;
 comment on column ml.model.parameters is $$Hyperparameters of the training.$$;
 comment on column ml.model.metrics is $$Measured quality, one key a metric.$$;
-comment on column ml.model.coefficients is $$The model itself where it is small; large ones lie in tables of their own, keyed by `model_id`.$$;
+comment on column ml.model.coefficients is $$
+The model itself where it is small; large ones are in tables of their own, keyed by `model_id`.
+$$;
 comment on column ml.model.seed is $$Seed of every random choice: the same seed and data give the same model.$$;
 comment on column ml.model.data_watermark is $$Time of the newest event that the training saw.$$;
 comment on column ml.model.row_count is $$How many rows it was trained on.$$;
@@ -69,16 +76,37 @@ create table ml.deployment (
 );
 
 comment on table ml.deployment is $$
-Which version answered since when; the latest row of a project is in force.
+Deployments of versions; the latest row of a project is the deployed version.
 $$;
 comment on column ml.deployment.deployment_id is $$Key, ascending with time.$$;
 comment on column ml.deployment.project_id is $$Project.$$;
-comment on column ml.deployment.model_id is $$Version that was put in force.$$;
-comment on column ml.deployment.strategy is $$Why: `first` version, `better` metric, `newest` data, `manual`, or `rollback`.$$;
+comment on column ml.deployment.model_id is $$Version that was deployed.$$;
+comment on column ml.deployment.strategy is $$
+Why: `first` version, `better` metric, `newest` data, `manual`, or `rollback`.
+$$;
 comment on column ml.deployment.deployed_at is $$Since when.$$;
 
 create index deployment_project on ml.deployment (project_id, deployment_id desc);
 create index deployment_model on ml.deployment (model_id);
+
+create type ml.kmeans_result as (
+  centroids float8[],
+  cluster_variance float8[],
+  objective_fn float8,
+  frac_reassigned float8,
+  num_iterations int
+);
+
+comment on type ml.kmeans_result is $$
+Clusters that k-means found.
+$$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
+comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
+comment on column ml.kmeans_result.frac_reassigned is $$
+Share of the points that the last iteration moved to another cluster.
+$$;
+comment on column ml.kmeans_result.num_iterations is $$Number of iterations.$$;
 
 alter table ml.project enable row level security;
 alter table ml.model enable row level security;
@@ -87,12 +115,21 @@ alter table ml.deployment enable row level security;
 create type ml.ease_row as (item_no int, item text, weights vector, inverse vector);
 
 comment on type ml.ease_row is $$
-An item of an EASE model: its place in all the vectors of the model, its name, its row of the weights B and its row of P = (XᵀX + λI)⁻¹.
+An item of an EASE model:
+its place in all the vectors of the model, its name, its row of the weights B and its row of P = (XᵀX + λI)⁻¹.
 $$;
 comment on column ml.ease_row.item_no is $$Place of the item in all the vectors of the model, from 1.$$;
 comment on column ml.ease_row.item is $$The item, as text.$$;
-comment on column ml.ease_row.weights is $$Row of B: what interest in the item says about each item.$$;
+comment on column ml.ease_row.weights is $$Row of B: the weight of interest in the item for each item.$$;
 comment on column ml.ease_row.inverse is $$Row of P, which `ml.rank_one_update` keeps current.$$;
+
+create type ml.ease_sums as (items text[], gram vector[]);
+
+comment on type ml.ease_sums is $$
+What EASE is trained from: `ml.ease_gram`.
+$$;
+comment on column ml.ease_sums.items is $$The items, as text, in the order of the rows and columns.$$;
+comment on column ml.ease_sums.gram is $$Rows of XᵀX.$$;
 
 create table ml.tree_node (
   model_id bigint not null references ml.model on delete cascade,
@@ -111,7 +148,9 @@ create table ml.tree_node (
   primary key (model_id, tree, node),
   check ((parent is null) = (node = 0)),
   check ((feature is null) = (value is not null)),
-  check (feature is null or (missing_left is not null and left_node is not null and right_node is not null and num_nonnulls(threshold, categories) = 1))
+  check (feature is null
+    or (missing_left is not null and left_node is not null and right_node is not null
+      and num_nonnulls(threshold, categories) = 1))
 );
 
 comment on table ml.tree_node is $$
@@ -145,7 +184,9 @@ comment on table ml.embedding is $$
 Vectors of registered models that compare things by likeness. They are looked through as a whole, model by model.
 $$;
 comment on column ml.embedding.model_id is $$Version that it belongs to.$$;
-comment on column ml.embedding.side is $$1 or 2: which of the two keys of the model it is of; models with one kind of thing have side 1 only.$$;
+comment on column ml.embedding.side is $$
+1 or 2: which of the two keys of the model it is of; models with one kind of thing have side 1 only.
+$$;
 comment on column ml.embedding.key is $$Name of the thing.$$;
 comment on column ml.embedding.embedding is $$Its vector; all of a model are of one length.$$;
 
@@ -180,9 +221,14 @@ How each feature of a model was distributed in training, for the watch on drift.
 $$;
 comment on column ml.input_profile.model_id is $$Version.$$;
 comment on column ml.input_profile.feature is $$Feature.$$;
-comment on column ml.input_profile.edges is $$Edges of the bins of a number, at deciles of the training; null for a category.$$;
+comment on column ml.input_profile.edges is $$
+Edges of the bins of a number, at deciles of the training; null for a category.
+$$;
 comment on column ml.input_profile.categories is $$The frequent categories; null for a number.$$;
-comment on column ml.input_profile.shares is $$Share of the rows in each bin: missing ones, then one more than there are edges; or missing ones, each category, all others.$$;
+comment on column ml.input_profile.shares is $$
+Share of the rows in each bin:
+missing ones, then one more than there are edges; or missing ones, each category, all others.
+$$;
 
 create table ml.comparison (
   comparison_id bigint generated always as identity primary key,
@@ -200,19 +246,22 @@ create table ml.comparison (
 );
 
 comment on table ml.comparison is $$
-Each new version against the one in force, both scored on the same rows that neither was trained on.
+Each new version against the deployed one, both scored on the same rows that neither was trained on.
 $$;
 comment on column ml.comparison.comparison_id is $$Key, ascending with time.$$;
 comment on column ml.comparison.project_id is $$Project.$$;
 comment on column ml.comparison.challenger_model_id is $$The new version.$$;
-comment on column ml.comparison.champion_model_id is $$The version that was in force; null when none was.$$;
+comment on column ml.comparison.champion_model_id is $$The version that was deployed; null when none was.$$;
 comment on column ml.comparison.metric is $$Metric of the project, by which it is decided.$$;
 comment on column ml.comparison.challenger_value is $$That metric of the new version.$$;
-comment on column ml.comparison.champion_value is $$That metric of the version that was in force.$$;
+comment on column ml.comparison.champion_value is $$That metric of the version that was deployed.$$;
 comment on column ml.comparison.challenger_metrics is $$All metrics of the new version.$$;
-comment on column ml.comparison.champion_metrics is $$All metrics of the version that was in force.$$;
+comment on column ml.comparison.champion_metrics is $$All metrics of the version that was deployed.$$;
 comment on column ml.comparison.row_count is $$On how many rows.$$;
-comment on column ml.comparison.outcome is $$`first`, `better`, `equal`, `worse`, or `incomparable` when the version in force needs features that are no longer there. Deployed unless equal or worse.$$;
+comment on column ml.comparison.outcome is $$
+`first`, `better`, `equal`, `worse`, or `incomparable` when the deployed version needs features that no longer exist.
+Deployed unless equal or worse.
+$$;
 comment on column ml.comparison.compared_at is $$When.$$;
 
 create index comparison_project on ml.comparison (project_id, comparison_id desc);
@@ -237,11 +286,17 @@ How far what a version meets has moved from what it was trained on: its inputs, 
 $$;
 comment on column ml.drift.drift_id is $$Key, ascending with time.$$;
 comment on column ml.drift.model_id is $$Version.$$;
-comment on column ml.drift.statistic is $$`population_stability_index` of an input, `calibration` (mean distance of predicted and observed share, or of mean prediction and mean value in standard deviations), or `metric` (of the project).$$;
+comment on column ml.drift.statistic is $$
+`population_stability_index` of an input, `calibration`, or `metric` (of the project).
+Calibration is the mean distance of predicted and observed share, or of mean prediction and mean value in standard
+deviations.
+$$;
 comment on column ml.drift.feature is $$The input, for its stability index.$$;
 comment on column ml.drift.value is $$The statistic.$$;
 comment on column ml.drift.reference is $$What it was in training; null where that is 0 by definition.$$;
-comment on column ml.drift.verdict is $$`stable`, `shifting` or `drifted`; for the index below 0.1, below 0.25, above.$$;
+comment on column ml.drift.verdict is $$
+`stable`, `shifting` or `drifted`; for the index below 0.1, below 0.25, above.
+$$;
 comment on column ml.drift.row_count is $$Rows that it was measured on.$$;
 comment on column ml.drift.measured_at is $$When.$$;
 
@@ -271,16 +326,19 @@ create type ml.training as (
 );
 
 comment on type ml.training is $$
-What became of a training or a comparison: the version, its metrics on the held-out rows beside those of the version in force, and whether it was deployed.
+Outcome of a training or a comparison:
+the version, its metrics on the held-out rows, those of the deployed version, and whether it was deployed.
 $$;
 comment on column ml.training.project is $$Project.$$;
 comment on column ml.training.version is $$The new version.$$;
 comment on column ml.training.algorithm is $$Its method.$$;
-comment on column ml.training.deployed is $$Whether it is in force now.$$;
-comment on column ml.training.outcome is $$`first`, `better`, `equal`, `worse` than the version in force, or `incomparable`.$$;
+comment on column ml.training.deployed is $$Whether it is deployed now.$$;
+comment on column ml.training.outcome is $$
+`first`, `better`, `equal`, `worse` than the deployed version, or `incomparable`.
+$$;
 comment on column ml.training.metric is $$Metric of the project.$$;
 comment on column ml.training.value is $$That metric of the version on the held-out rows.$$;
-comment on column ml.training.champion_version is $$The version that was in force.$$;
+comment on column ml.training.champion_version is $$The version that was deployed.$$;
 comment on column ml.training.champion_value is $$The metric of that version on the same rows.$$;
 comment on column ml.training.metrics is $$All metrics of the version.$$;
 comment on column ml.training.row_count is $$Rows that it was trained on.$$;
@@ -290,11 +348,22 @@ comment on column ml.training.duration is $$Elapsed time.$$;
 create type ml.contribution as (feature text, feature_value text, contribution float8);
 
 comment on type ml.contribution is $$
-What a feature added to a raw score, compared with the mean of the training rows. The contributions of a prediction, `(base)` included, sum to its raw score.
+What a feature added to a raw score, compared with the mean of the training rows.
+The contributions of a prediction, `(base)` included, sum to its raw score.
 $$;
 comment on column ml.contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
 comment on column ml.contribution.feature_value is $$Its value as text; null when missing.$$;
 comment on column ml.contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
+
+create type ml.row_contribution as (row_no int, feature text, feature_value text, contribution float8);
+
+comment on type ml.row_contribution is $$
+What a feature added to the raw score of one of several rows, as in `ml.contribution`.
+$$;
+comment on column ml.row_contribution.row_no is $$Place of the row, from 1.$$;
+comment on column ml.row_contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
+comment on column ml.row_contribution.feature_value is $$Its value as text; null when missing.$$;
+comment on column ml.row_contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
 
 create type ml.neighbour as (rank int, key text, similarity float8);
 
@@ -303,4 +372,4 @@ A thing that is like another one in a model of embeddings.
 $$;
 comment on column ml.neighbour.rank is $$1 for the nearest.$$;
 comment on column ml.neighbour.key is $$Name of the thing.$$;
-comment on column ml.neighbour.similarity is $$Inner product or cosine, as the model says.$$;
+comment on column ml.neighbour.similarity is $$Inner product or cosine, according to the model.$$;

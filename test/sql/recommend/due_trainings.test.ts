@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { ingest, refresh, type Step } from "../../support/recommend.ts";
+import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
 
@@ -17,7 +18,7 @@ const enrol = (person: string, item: string, day: number): Step => ({
   kind: "course",
 });
 
-test("a first training is due exactly when it would succeed", async () => {
+test("a first training is scheduled exactly when it would succeed", async () => {
   expect(await due()).toEqual([]);
   // Four people with two courses, many with one: a training would be refused.
   await ingest(database, [
@@ -36,7 +37,7 @@ test("a first training is due exactly when it would succeed", async () => {
   expect(await due(0)).toEqual([]);
 });
 
-test("a further one is due when enough is new", async () => {
+test("a further one is scheduled when there are enough new interactions", async () => {
   // The model learned from 16 pairs: a tenth of them is two.
   await ingest(database, [enrol("p6", "a", 30)]);
   await refresh(database);
@@ -45,4 +46,8 @@ test("a further one is due when enough is new", async () => {
   await ingest(database, [enrol("p6", "b", 31)]);
   await refresh(database);
   expect(await due()).toEqual(["course"]);
+});
+
+test("is for workers", async () => {
+  expect(await rolesThatMay(database, "select * from recommend.due_trainings()")).toEqual(["worker"]);
 });

@@ -6,7 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_project ml.project := ml._project(project);
-  v_in_force bigint[] := '{}';
+  v_deployed bigint[] := '{}';
   v_deployment record;
 begin
   -- Deployments are a pile: each is put on top, a rollback takes the top away. So a second rollback goes further back.
@@ -16,25 +16,26 @@ begin
     where deployment.project_id = v_project.project_id
     order by deployment.deployment_id
   loop
-    v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
+    v_deployed := case when v_deployment.strategy = 'rollback' then trim_array(v_deployed, 1) else v_deployed
+      || v_deployment.model_id end;
   end loop;
-  if cardinality(v_in_force) < 2 then
+  if cardinality(v_deployed) < 2 then
     perform common.refuse(
       'CF004',
       format('"%s" has no version to go back to', left(project, 100)),
       case
-        when v_in_force = '{}' then 'None was ever in force.'
-        else 'The one in force is the oldest; put another in force with ml.deploy.'
+        when v_deployed = '{}' then 'No version has been deployed.'
+        else 'The deployed version is the oldest; deploy another with ml.deploy.'
       end
     );
   end if;
-  perform ml._deploy(v_in_force[cardinality(v_in_force) - 1], 'rollback');
-  return (select model.version from ml.model where model.model_id = v_in_force[cardinality(v_in_force) - 1]);
+  perform ml._deploy(v_deployed[cardinality(v_deployed) - 1], 'rollback');
+  return (select model.version from ml.model where model.model_id = v_deployed[cardinality(v_deployed) - 1]);
 end;
 $$;
 
 comment on function ml.rollback(text) is $$
-Puts the version in force again that was before the present one; returns its number. Repeated, it goes further back.
+Deploys the version that was deployed before the present one; returns its number. Repeated, it goes further back.
 Errors: CF002 (no such project), CF004 (nothing to go back to).
 $$;
 

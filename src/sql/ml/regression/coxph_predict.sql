@@ -63,8 +63,10 @@ begin
         v_coef,
         v_means
       )
+      -- greatest() and least() ignore a null.
       when 'risk' then format(
-        'exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700))',
+        'case when array_position(x, null) is null then '
+          || 'exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700)) end',
         v_coef,
         ml.linregr_predict(v_coef, v_means)
       )

@@ -13,7 +13,8 @@ begin
   -- 1
   return case
     when v_eta >= 0 then 1 / (1 + exp(-least(v_eta, 700)))
-    else exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
+    -- greatest() ignores a null, so a null needs its own way: no branch at all.
+    when v_eta < 0 then exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
   end;
 end;
 $$;

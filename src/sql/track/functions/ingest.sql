@@ -296,8 +296,8 @@ begin
         type,
         message_id,
         encode(substr(sha256(convert_to(message_id, 'UTF8')), 1, 16), 'hex')::uuid,
-        case when is_nobody then 'nobody' else identity_kind end,
-        case when is_nobody then 'nobody' else external_id end,
+        case when is_nobody then 'none' else identity_kind end,
+        case when is_nobody then 'none' else external_id end,
         case when not is_nobody then anonymous_id end,
         case when not is_nobody then previous_id end,
         event_name,
@@ -823,7 +823,7 @@ begin
 
     select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
     from said
-    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'none'
     where said.type = 'alias'
   )
 
@@ -878,16 +878,16 @@ begin
   set value = excluded.value, set_at = excluded.set_at
   where (trait.set_at, trait.value) < (excluded.set_at, excluded.value);
 
-  -- A clock that runs ahead must not outlast the decisions that come after.
-  insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, source, evidence)
-  select
-    identity.person_id, identity.identity_id, purpose.purpose, preference.value::boolean, least(message.occurred_at, now()), 'event',
-    message.properties
+  perform privacy.record_decisions(
+    array_agg(identity.person_id), array_agg(identity.identity_id), array_agg(purpose.purpose),
+    array_agg(preference.value::boolean), array_agg(message.occurred_at), 'event', array_agg(message.properties)
+  )
   from unnest(v_messages) as message
   join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   cross join lateral jsonb_each(case jsonb_typeof(message.consent) when 'object' then message.consent end) as preference
   join privacy.purpose on purpose.purpose = preference.key
-  where jsonb_typeof(preference.value) = 'boolean';
+  where jsonb_typeof(preference.value) = 'boolean'
+  having count(*) > 0;
 
   insert into track.stale (person_id, since, until)
   select identity.person_id, min(message.occurred_at), max(message.occurred_at)
