@@ -8,8 +8,8 @@ import { queueSchema } from "./src/database/logins.ts";
 import { isPooled } from "./src/database/pooler.ts";
 
 /*
- * For the tools of the Graphile family, such as `npx graphile config print`, `npx postgraphile` and `npx graphile-worker`.
- * They find the database that `insights start` would: DATABASE_URL, or the embedded database that runs.
+ * For the tools of the Graphile family, such as `npx graphile config print`, `npx postgraphile` and `npx
+ * graphile-worker`. They use the same database as `insights start`: DATABASE_URL, or the running embedded database.
  */
 const config = readConfig();
 const url = config.databaseUrl ?? (await findEmbedded(config.dataDirectory))?.url;

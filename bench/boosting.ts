@@ -1,9 +1,10 @@
 /*
- * Gradient boosting in SQL on Friedman's function (Multivariate adaptive regression splines, Annals of Statistics 19, 1991), whose noise of
- * variance 1 is the least squared error that any method can reach: accuracy on unseen rows, time a tree as a multiple of
- * `select count(*), avg(y)` over the same table in the same run, the plan of a histogram, and the same histogram in DuckDB.
+ * Gradient boosting in SQL on Friedman's function (Multivariate adaptive regression splines, Annals of Statistics 19,
+ * 1991), whose noise of variance 1 is the lowest squared error that any method can reach: accuracy on held-out rows,
+ * time per tree as a multiple of `select count(*), avg(y)` over the same table in the same run, the plan of a
+ * histogram, and the same histogram in DuckDB.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/boosting.ts [rows] [trees]
+ * DATABASE_URL=postgres://… npm exec -- node bench/boosting.ts [rows] [trees]
  */
 import { DuckDBInstance } from "@duckdb/node-api";
 import { benchDatabase } from "./database.ts";
@@ -54,7 +55,7 @@ try {
   const report = [];
   for (const [name, options] of [
     ["all rows", ""],
-    ["half of rows and features a tree", ", row_sample => 0.5, feature_sample => 0.5"],
+    ["half of rows and features per tree", ", row_sample => 0.5, feature_sample => 0.5"],
     ["32 bins", ", max_bins => 32"],
   ] as const) {
     await client.query("drop table if exists public.boosted, public.boosted_summary, public.predicted");
@@ -68,21 +69,21 @@ try {
     );
     report.push({
       method: name,
-      "s a tree": (train / trees).toFixed(3),
-      "scans a tree": (train / trees / scan).toFixed(0),
-      "ns a row and feature and tree": ((1e9 * train) / trees / rows / 10).toFixed(0),
-      "squared error, unseen": (
+      "s per tree": (train / trees).toFixed(3),
+      "scans per tree": (train / trees / scan).toFixed(0),
+      "ns per row, feature and tree": ((1e9 * train) / trees / rows / 10).toFixed(0),
+      "squared error, held out": (
         await value("select avg((prediction - y) ^ 2) from public.predicted join public.friedman using (id)")
       ).toFixed(3),
-      "rows predicted a second": (20_000 / predict).toFixed(0),
+      "rows predicted per second": (20_000 / predict).toFixed(0),
     });
   }
   console.table(report);
   console.log(
-    `squared error of the mean: ${(await value("select var_pop(y) from public.unseen")).toFixed(2)}; of the law itself: ${(await value("select avg((10 * sin(pi() * x1 * x2) + 20 * (x3 - 0.5) ^ 2 + 10 * x4 + 5 * x5 - y) ^ 2) from public.unseen")).toFixed(3)}`,
+    `squared error of the mean: ${(await value("select var_pop(y) from public.unseen")).toFixed(2)}; of the true function:  ${(await value("select avg((10 * sin(pi() * x1 * x2) + 20 * (x3 - 0.5) ^ 2 + 10 * x4 + 5 * x5 - y) ^ 2) from public.unseen")).toFixed(3)}`,
   );
 
-  // One level of one tree, as the training asks for it.
+  // One level of one tree, as the training computes it.
   const bins = x.map((name, j) => `(${(j + 1) * 1024} + 1 + floor(${name} * 64))::int as f${j + 1}`).join(", ");
   const sets = x.map((_, j) => `(node, f${j + 1})`).join(", ");
   const codes = x.map((_, j) => `f${j + 1}`).join(", ");
@@ -106,7 +107,7 @@ try {
   const elsewhere = histogram.replace("offset 0", "");
   const there = await best(() => duck.runAndReadAll(elsewhere));
   console.log(
-    `histogram of 4 nodes, 10 features, 64 bins over ${rows} rows: ${(1000 * here).toFixed(0)} ms, ${((1e9 * here) / rows / 10).toFixed(0)} ns a row and feature; ` +
+    `histogram of 4 nodes, 10 features, 64 bins over ${rows} rows: ${(1000 * here).toFixed(0)} ms, ${((1e9 * here) / rows / 10).toFixed(0)} ns per row and feature; ` +
       `DuckDB, one thread: ${(1000 * there).toFixed(0)} ms (PostgreSQL takes ${(here / there).toFixed(1)} times as long)`,
   );
 } finally {

@@ -10,13 +10,14 @@ export interface BenchDatabase {
   client: pg.Client;
   url: string;
   embedded: boolean;
-  /** What it runs on, for the head of the report. */
+  /** Server and version, for the head of the report. */
   name: string;
   close: () => Promise<void>;
 }
 
 /**
- * A fresh database with everything installed: on the server of DATABASE_URL, where it is dropped at the end, or embedded in memory.
+ * A new database with everything installed: on the server of DATABASE_URL, where it is dropped at the end, or embedded
+ * in memory.
  */
 export async function benchDatabase(): Promise<BenchDatabase> {
   const { databaseUrl } = readConfig();

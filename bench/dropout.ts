@@ -1,11 +1,11 @@
 /*
- * Who drops out of a course? KDD Cup 2015 (XuetangX): trained on some courses, scored on others that it never saw.
+ * Dropout prediction on KDD Cup 2015 (XuetangX): trained on some courses, evaluated on others.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/dropout.ts [trees] [folds]
+ * DATABASE_URL=postgres://… npm exec -- node bench/dropout.ts [trees] [folds]
  *
- * Makes a database of its own on that server and drops it at the end; embedded without DATABASE_URL. Needs ../shared/data/kddcup2015_xuetangx.
- * A further method is one more entry of `methods`: it gets the training and the test rows as two views and fills
- * a table of enrollment_id and prediction.
+ * Creates a database of its own on that server and drops it at the end; embedded without DATABASE_URL. Needs
+ * ../shared/data/kddcup2015_xuetangx. A further method is one more entry of `methods`: it gets the training and the
+ * test rows as two views and fills a table of enrollment_id and prediction.
  */
 import { createReadStream } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -25,7 +25,7 @@ async function one<T>(sql: string): Promise<T> {
   return rows[0]?.[fields[0]?.name ?? ""] as T;
 }
 
-/** Loads a gzipped CSV file into a table, a thousand rows a statement. */
+/** Loads a gzipped CSV file into a table, a thousand rows per statement. */
 async function load(table: string, file: string, columns: string): Promise<void> {
   await client.query(`create table ${table} (${columns})`);
   const width = columns.split(",").length;
@@ -50,8 +50,8 @@ async function load(table: string, file: string, columns: string): Promise<void>
 }
 
 /*
- * Everything is known at the end of the 30-day window, and the label is about the 10 days after it. What a course is like
- * (how long its learners stay) is taken from activity alone, so it is known for a course without labels too.
+ * Features as of the end of the 30-day window; the label is about the 10 days after it. Characteristics of a course
+ * (how long its learners stay) are computed from activity alone, so they are known for a course without labels too.
  */
 const features = `
 create table kdd.feature as
@@ -113,13 +113,13 @@ join climate using (course)`;
 type Method = (fold: number) => Promise<void>;
 
 const methods: Record<string, Method> = {
-  // Recency alone: what any dashboard could show.
+  // Recency alone, as in any dashboard.
   "days since last activity": async () => {
     await client.query(
       "create table kdd.predicted as select enrollment_id, (recency + 1) / 32.0 as prediction from kdd.test",
     );
   },
-  // What is counted goes in as a logarithm; the intercept is a column of ones.
+  // Counts enter as logarithms; the intercept is a column of ones.
   "logistic regression": async () => {
     const columns = [
       ...[
@@ -181,7 +181,7 @@ const methods: Record<string, Method> = {
           'kdd.train', 'kdd.boosted', 'enrollment_id', 'dropout', '*', 'course, place', 'logistic',
           learning_rate => 0.06, max_depth => 4, min_rows => 40, lambda => 5, row_sample => 0.7, feature_sample => 0.25, max_bins => 32, ${more}
         )`);
-    // A fifth of the courses says how many trees are enough, then all courses are learned from.
+    // A fifth of the courses determines the number of trees, then all courses are used for training.
     await client.query("drop table if exists kdd.boosted, kdd.boosted_summary");
     await train(`num_trees => ${trees}, validation => 'place % 5 = ${fold}', early_stopping_rounds => 25`);
     const enough = await one<number>("select greatest(num_trees, 1) from kdd.boosted_summary");
@@ -272,7 +272,9 @@ try {
     const { rows } = await client.query("select * from kdd.measured order by bin");
     console.log(rows.map((row) => `${row.mean_predicted.toFixed(3)} → ${row.fraction_positive.toFixed(3)}`).join("\n"));
   }
-  console.log(`\nEvery enrolment scored once by a model that never saw its course (${folds} folds of courses):`);
+  console.log(
+    `\nEvery enrolment scored once by a model that was not trained on its course (${folds} folds of courses):`,
+  );
   console.table(
     results.map((result) => ({
       method: result.method,

@@ -1,16 +1,17 @@
 /*
- * EASE on MovieLens-100k, all ratings as 1, λ = 458: time in the database beside the same algebra in double precision in this
- * process, the largest difference of the weights, and the published accuracy.
+ * EASE on MovieLens-100k, all ratings as 1, λ = 458: time in the database compared with the same algebra in double
+ * precision in this process, the largest difference of the weights, and the published accuracy.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/ease.ts [rounds]
+ * DATABASE_URL=postgres://… npm exec -- node bench/ease.ts [rounds]
  *
  * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/movielens_100k.
  *
- * Accuracy is that of Ferrari Dacrema et al., "A troubling analysis of reproducibility and progress in recommender systems research"
- * (TOIS 2021), table 98, which follows DMF (IJCAI 2017): each person's latest rating is held out and ranked against 100 films that the
- * person did not rate. Their negatives were drawn at random; here the measures are the expected values over all draws. Many ratings
- * share a second, so "the latest" is a choice: the last of them in the file here, theirs is not known. It moves EASE and popularity by
- * several points, together; compare the two methods, not the fourth digit.
+ * Accuracy is that of Ferrari Dacrema et al., "A troubling analysis of reproducibility and progress in recommender
+ * systems research" (TOIS 2021), table 98, which follows DMF (IJCAI 2017): each person's latest rating is held out and
+ * ranked against 100 films that the person did not rate. Their negatives were drawn at random; here the measures are
+ * the expected values over all draws. Many ratings have the same second, so "the latest" is a choice: here the last of
+ * them in the file, theirs is unknown. It changes EASE and popularity by several points, together; compare the two
+ * methods, not the fourth digit.
  */
 import { dataset, hasDataset } from "../test/support/datasets.ts";
 import { benchDatabase } from "./database.ts";
@@ -40,7 +41,7 @@ function reference(owned: readonly (readonly number[])[]): Float64Array {
       a[i * n + j] = i === j ? Math.sqrt(sum) : sum / (a[j * n + j] as number);
     }
   }
-  // The inverse K of L, transposed: row j holds column j, from the diagonal on.
+  // The inverse K of L, transposed: row j contains column j, from the diagonal on.
   const k = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
     k[j * n + j] = 1 / (a[j * n + j] as number);
@@ -138,7 +139,7 @@ const { rows: errors } = await client.query<{ error: number }>(`
   ) as entry`);
 console.log(`largest error of A·A⁻¹ - I                       ${(errors[0]?.error ?? 0).toExponential(1)}`);
 
-/* Accuracy: trained without the latest rating of each. */
+/* Accuracy: trained without each person's latest rating. */
 const [, scoring] = await timed(async () => {
   await client.query(
     `create table public.held_model as
@@ -161,7 +162,7 @@ const { rows: scores } = await client.query<{ person: number; scores: number[] }
 const counts = new Map<number, number>();
 for (const own of owned) for (const item of own.slice(0, -1)) counts.set(item, (counts.get(item) ?? 0) + 1);
 
-/** Expected HR@10 and NDCG@10 when `above` of `rivals` beat the target and 100 of the rivals are drawn. */
+/** Expected HR@10 and NDCG@10 if `above` of `rivals` score higher than the target and 100 of the rivals are drawn. */
 function drawn(above: number, rivals: number): { hit: number; gain: number } {
   const logFactorial = (n: number): number => {
     let sum = 0;

@@ -1,11 +1,12 @@
 /*
- * A quiet client alone, and the same client while twelve hostile ones send one request after another.
+ * Response times of a single client alone, and while twelve hostile clients send one request after another.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/hostile.ts [requests] [part of a kind's name]
+ * DATABASE_URL=postgres://… npm exec -- node bench/hostile.ts [requests] [part of a kind's name]
  *
- * Without DATABASE_URL it runs on the embedded database. The API is a process of its own on 127.0.0.1, the hostile clients share a thread of
- * their own. The quiet client is a learner who asks for recommendations, one request at a time with 20 ms between them. The hostile ones go
- * on until the quiet one has its answers, for 60 s at most; requests that are under way then are abandoned.
+ * Without DATABASE_URL it runs on the embedded database. The API is a process of its own on 127.0.0.1, the hostile
+ * clients share a thread. The measured client is a learner who requests recommendations, one request at a time with 20
+ * ms between them. The hostile ones continue until the measured client has its answers, for at most 60 s; requests in
+ * progress are then aborted.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -53,10 +54,10 @@ function hostile({ learner, tokens }: Crowd): Record<string, { token?: string; b
   return {
     "3.5 MB of \\ud800": { body: (round) => track(round, "\\ud800", 3_500_000) },
     "1.2 million {}": { body: () => braces(1_200_000) },
-    "500 kB of \\ud800, what a visitor may send": { body: (round) => track(round, "\\ud800", 500_000) },
-    "160,000 {}, what a visitor may send": { body: () => braces(160_000) },
-    "7 kB of \\ud800, what is not a large body": { body: (round) => track(round, "\\ud800", 7000) },
-    "950 kB of \\ud800 of a learner": {
+    "500 kB of \\ud800, as a visitor may send": { body: (round) => track(round, "\\ud800", 500_000) },
+    "160,000 {}, as a visitor may send": { body: () => braces(160_000) },
+    "7 kB of \\ud800, not a large body": { body: (round) => track(round, "\\ud800", 7000) },
+    "950 kB of \\ud800, sent by a learner": {
       token: tokens.learner,
       body: (round) => track(round, "\\ud800", 950_000),
     },
@@ -94,7 +95,7 @@ function hostile({ learner, tokens }: Crowd): Record<string, { token?: string; b
   };
 }
 
-/** The thread of the hostile clients: until it is told to end, then what they were told. */
+/** The thread of the hostile clients: until it is stopped; then the answers that they received. */
 async function beHostile(crowd: Crowd): Promise<void> {
   const abort = new AbortController();
   parentPort?.once("message", () => abort.abort());
@@ -142,12 +143,7 @@ function report(label: string, times: readonly number[]): void {
 async function main(requests: number, kind: string): Promise<void> {
   const { client, url, embedded, name, close } = await benchDatabase();
   await simulate(client, Options.parse({ learners: 100, until: midnight(new Date()) }));
-  for (const call of ["track.refresh_sessions()", "analytics.refresh_activity()", "recommend.refresh_interactions()"]) {
-    for (let people = 1; people > 0; ) {
-      const { rows } = await client.query<Record<string, string>>(`select * from ${call}`);
-      people = Number(Object.values(rows[0] ?? {})[0] ?? 0);
-    }
-  }
+  while (((await client.query("select from track.refresh()")).rowCount ?? 0) > 0);
   await client.query("select analytics.refresh_views()");
   await client.query("select from recommend.train()");
   await client.query("vacuum analyze");
@@ -175,7 +171,7 @@ async function main(requests: number, kind: string): Promise<void> {
       const began = performance.now();
       const said = await post(api.url, quiet, quietToken);
       times.push(performance.now() - began);
-      if (said !== "answered") console.log(`the quiet client was told: ${said}`);
+      if (said !== "answered") console.log(`the measured client received: ${said}`);
       await wait(20);
     }
     return times.sort((a, b) => a - b);
@@ -198,10 +194,10 @@ async function main(requests: number, kind: string): Promise<void> {
     const beside = await quietly(performance.now() + longest);
     worker.postMessage("end");
     const [told] = (await once(worker, "message")) as [Map<string, number>];
-    report("beside twelve hostile clients", beside);
+    report("with twelve hostile clients", beside);
     const times = (part: number): string => (at(beside, part) / at(alone, part)).toFixed(1).padStart(8);
     console.log(`${"times".padEnd(30)} median ${times(0.5)}      95 % ${times(0.95)}`);
-    console.log("\nWhat the hostile ones were told:");
+    console.log("\nAnswers to the hostile clients:");
     for (const [what, count] of [...told].sort()) console.log(`  ${String(count).padStart(5)}  ${what}`);
   } finally {
     api.child.kill();

@@ -1,9 +1,10 @@
 /*
- * Import of a whole course's Moodle log, and a second one that finds nothing to do. Needs ../shared/data/moodle_la_course.
+ * Import of the Moodle log of a whole course, and a second one with nothing to do. Needs
+ * ../shared/data/moodle_la_course.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/import.ts
+ * DATABASE_URL=postgres://… npm exec -- node bench/import.ts
  *
- * Without DATABASE_URL it runs on the embedded database. Reading alone, without a database, shows what the file costs.
+ * Without DATABASE_URL it runs on the embedded database. Reading alone, without a database, shows the cost of the file.
  */
 import { fileURLToPath } from "node:url";
 import { importFile } from "../src/importer/import.ts";
@@ -24,7 +25,7 @@ const run = async (label: string, query: Parameters<typeof importFile>[0]): Prom
   });
   const seconds = (performance.now() - started) / 1_000;
   console.log(
-    `${label.padEnd(14)} ${seconds.toFixed(1).padStart(5)} s ${count(Math.round(total / seconds)).padStart(8)} rows a second: ` +
+    `${label.padEnd(14)} ${seconds.toFixed(1).padStart(5)} s ${count(Math.round(total / seconds)).padStart(8)} rows per second: ` +
       `${count(accepted)} stored, ${count(duplicates)} duplicates, ${count(rejected)} rejected`,
   );
 };

@@ -1,11 +1,13 @@
 /*
- * Events a second through track.ingest, beside the same rows by "insert … select from unnest" into a bare table.
+ * Events per second through track.ingest, compared with the same rows by "insert … select from unnest" into a bare
+ * table.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/ingest.ts [learners] [batch]
+ * DATABASE_URL=postgres://… npm exec -- node bench/ingest.ts [learners] [batch]
  *
- * Without DATABASE_URL it runs on the embedded database. The events are those of a simulated population. The bare table has the columns of
- * track.event and the message's hash, jsonb included, and the same two unique keys, but no other index, no look-up of names, no check, no
- * consent. The two take turns, batch by batch, each batch a transaction of its own.
+ * Without DATABASE_URL it runs on the embedded database. The events are those of a simulated population. The bare table
+ * has the columns of track.event and the message's hash, jsonb included, and the same two unique keys, but no other
+ * index, no look-up of names, no validation, no consent. The two alternate batch by batch, each batch in a transaction
+ * of its own.
  */
 import { createHash } from "node:crypto";
 import type { Message } from "../src/importer/message.ts";
@@ -37,7 +39,7 @@ const number = (known: Map<string, number>, name: string): number => {
   return found;
 };
 
-/** An array as PostgreSQL reads it, so that neither side is charged for what the driver does with parameters. */
+/** An array as PostgreSQL reads it, so that neither side pays for the driver's conversion of parameters. */
 const literal = (values: readonly (string | number)[]): string =>
   `{${values.map((value) => `"${String(value).replaceAll(/["\\]/g, "\\$&")}"`).join(",")}}`;
 
@@ -143,7 +145,7 @@ console.log(`${name}: ${batches.length} batches of ${size} events, the first ${w
 for (const label of Object.keys(spent)) {
   const own = rate(label);
   console.log(
-    `${label.padEnd(30)} ${Math.round(own).toLocaleString("en").padStart(9)} events a second  ${(own / peer).toFixed(2)}`,
+    `${label.padEnd(30)} ${Math.round(own).toLocaleString("en").padStart(9)} events per second  ${(own / peer).toFixed(2)}`,
   );
 }
 await close();

@@ -1,10 +1,10 @@
 /*
- * A quiet client of the embedded database, which is one session for all: while the worker does everything that is
- * scheduled, with all events new and nothing trained, and alone afterwards.
+ * Response times of one client of the embedded database, which has one session for all: while the worker runs every
+ * scheduled task, with all events unprocessed and no model trained, and alone afterwards.
  *
- *   npm exec -- node bench/jobs.ts
+ * npm exec -- node bench/jobs.ts
  *
- * The client is a learner who asks for recommendations over HTTP, one request at a time with 20 ms between them.
+ * The client is a learner who requests recommendations over HTTP, one request at a time with 20 ms between them.
  */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -62,7 +62,7 @@ try {
   const worked = runWorkerOnce(database).finally(() => {
     working = false;
   });
-  report("beside everything scheduled", await ask(() => !working));
+  report("with every scheduled task", await ask(() => !working));
   await worked;
   const end = performance.now() + 5000;
   report("alone", await ask(() => performance.now() > end));

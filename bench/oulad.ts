@@ -1,11 +1,13 @@
 /*
- * Who will fail or withdraw? OULAD (Open University), week by week of the course, leak-free: trained on presentations that
- * were over by October 2014, scored on those that began then; and once more on modules that the model never saw.
+ * Prediction of failing or withdrawing on OULAD (Open University), week by week of the course, without leakage: trained
+ * on presentations that ended by October 2014, evaluated on those that started then; and once more on modules that the
+ * model was not trained on.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/oulad.ts [trees]
+ * DATABASE_URL=postgres://… npm exec -- node bench/oulad.ts [trees]
  *
- * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/oulad. Registrations and assessments only, for the log
- * of clicks is not at hand. A score is taken as known when its assessment is handed in, at the earliest when it was due.
+ * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/oulad. Registrations and assessments
+ * only, because the log of clicks is not available. A score counts as known when its assessment is submitted, at the
+ * earliest at its deadline.
  */
 import { createReadStream } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -37,11 +39,11 @@ async function load(table: string, columns: string): Promise<void> {
 }
 
 /*
- * One row a student and week, as of the beginning of the week's first day. Day 0 of a presentation is taken as the first of
+ * One row per student and week, as of the start of the week's first day. Day 0 of a presentation is the first of
  * February (B) or October (J), so that times can be compared between presentations.
  */
-const looks = `
-create table oulad.look as
+const snapshots = `
+create table oulad.snapshot as
 with student as (
   select
     info.*, registration.date_registration, registration.date_unregistration, courses.module_presentation_length as length,
@@ -83,7 +85,7 @@ with student as (
   group by 1, 2, 3, 4
 )
 select
-  format('%s/%s/%s/%s', code_module, code_presentation, id_student, week) as look,
+  format('%s/%s/%s/%s', code_module, code_presentation, id_student, week) as snapshot,
   code_module, code_presentation, id_student, week, final_result in ('Fail', 'Withdrawn') as at_risk,
   start_at + day * interval '1 day' as predicted_at,
   start_at + length * interval '1 day' as label_known_at,
@@ -148,19 +150,22 @@ const columns =
   "due_count, submitted_count, early_count, late_count, missed_count, mean_days_late, mean_score, lowest_score, last_score, weight_missed, weighted_score, " +
   "days_since_submission, banked, peers, peers_submitted, peers_mean_score";
 
-/** Trains on the rows of a split and writes the scores of those held out to `oulad.scored`; returns the seconds it took. */
+/**
+ * Trains on the rows of a split and writes the scores of the held-out rows to `oulad.scored`; returns the seconds it
+ * took.
+ */
 async function trainAndScore(project: string, holdout: string): Promise<number> {
   const started = performance.now();
   await client.query(
-    `select ml.train($1, 'classification', 'oulad.split', 'look', 'at_risk', features => $2, holdout => $3, group_column => 'id_student',
+    `select ml.train($1, 'classification', 'oulad.split', 'snapshot', 'at_risk', features => $2, holdout => $3, group_column => 'id_student',
        parameters => '{"num_trees": ${trees}, "max_depth": 5, "min_rows": 40, "lambda": 5, "row_sample": 0.7, "feature_sample": 0.4, "max_bins": 32}')`,
     [project, columns, holdout],
   );
   await client.query("drop table if exists oulad.prediction");
   await client.query(`create or replace view oulad.held as select * from oulad.split where ${holdout}`);
-  await client.query("select ml.predict_table($1, 'oulad.held', 'oulad.prediction', 'look')", [project]);
+  await client.query("select ml.predict_table($1, 'oulad.held', 'oulad.prediction', 'snapshot')", [project]);
   await client.query(
-    "insert into oulad.scored select week, at_risk, prediction from oulad.held join oulad.prediction using (look)",
+    "insert into oulad.scored select week, at_risk, prediction from oulad.held join oulad.prediction using (snapshot)",
   );
   await client.query("drop view oulad.held");
   return (performance.now() - started) / 1000;
@@ -188,20 +193,20 @@ try {
   );
   await client.query("create index on oulad.student_assessment (id_student, id_assessment)");
   await client.query("vacuum analyze");
-  await client.query(looks);
-  // Refuses features that know anything later than their look, and leaves out what is learned too late.
+  await client.query(snapshots);
+  // Refuses features that were known only later than their snapshot, and excludes labels that are known too late.
   await client.query(
-    "select ml.time_split('oulad.look', 'oulad.split', 'predicted_at', 'label_known_at', 'feature_known_at', '2014-10-01 00:00Z')",
+    "select ml.time_split('oulad.snapshot', 'oulad.split', 'predicted_at', 'label_known_at', 'feature_known_at', '2014-10-01 00:00Z')",
   );
   const { rows: parts } = await client.query<{ split: string; rows: string; presentations: string }>(
     "select split, count(*) as rows, string_agg(distinct code_presentation, ', ') as presentations from oulad.split group by split order by split",
   );
-  console.log(parts.map((part) => `${part.split}: ${part.rows} looks (${part.presentations})`).join("; "));
+  console.log(parts.map((part) => `${part.split}: ${part.rows} snapshots (${part.presentations})`).join("; "));
 
   await client.query("create table oulad.scored (week int, at_risk boolean, prediction float8)");
   const seconds = await trainAndScore("oulad.later", "split = 'test'");
   print(
-    `Presentations of October 2014, trained on those that were over by then (${seconds.toFixed(0)} s):`,
+    `Presentations of October 2014, trained on those that had ended by then (${seconds.toFixed(0)} s):`,
     await measure(),
   );
 
@@ -215,11 +220,11 @@ try {
     await trainAndScore(`oulad.half_${half}`, "split = 'test'");
   }
   print(
-    "The same presentations, each scored by a model of the other modules, which saw no presentation of its own:",
+    "The same presentations, each scored by a model of the other modules, without any presentation of its own:",
     await measure(),
   );
   console.log(
-    "Published, with the log of clicks: F1 0.84 for a leak-free, time-ordered early prediction (LightGBM); AUC 0.998 is reached by features of the whole course, which are no prediction.",
+    "Published, with the log of clicks: F1 0.84 for a leak-free, time-ordered early prediction (LightGBM); AUC 0.998 is reached with features of the whole course, which is not a prediction.",
   );
 } finally {
   await close();

@@ -1,11 +1,11 @@
 /*
  * Serving: recommend.for_person on MovieLens-100k (1,682 items, each rating an event), in SQL and over HTTP.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/recommend.ts
+ * DATABASE_URL=postgres://… npm exec -- node bench/recommend.ts
  *
- * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/movielens_100k. The ratings come in through track.ingest;
- * interactions, model and lists are what the product makes of them. Times are those that the caller sees, one request at a time, every
- * person once, in an order without pattern; beside them a round trip that does nothing.
+ * Without DATABASE_URL it runs on the embedded database. Needs ../shared/data/movielens_100k. The ratings are sent
+ * through track.ingest; interactions, model and lists are computed by the product. Times are measured by the caller,
+ * one request at a time, every person once, in random order; a round trip without work is measured for comparison.
  */
 import { randomBytes } from "node:crypto";
 import { signToken } from "../src/api/authentication.ts";
@@ -53,12 +53,12 @@ await step("track.ingest, batches of 1,000", async () => {
     if (rows[0].accepted !== batch.length) throw new Error(JSON.stringify(rows[0].errors));
   }
 });
-const workOff = async (call: string): Promise<void> => {
-  while ((await client.query(`select people::int from ${call}`)).rows[0].people > 0);
+const refresh = async (name: string): Promise<void> => {
+  while (((await client.query("select from track.refresh(2000, $1)", [name])).rowCount ?? 0) > 0);
 };
-await step("track.refresh_sessions", () => workOff("track.refresh_sessions()"));
-await step("recommend.refresh_interactions", () => workOff("recommend.refresh_interactions() as people"));
-await step("analytics.refresh_activity", () => workOff("analytics.refresh_activity() as people"));
+await step("track.refresh, track.session", () => refresh("track.session"));
+await step("track.refresh, analytics.activity", () => refresh("analytics.activity"));
+await step("track.refresh, recommend.interaction", () => refresh("recommend.interaction"));
 await client.query("select analytics.refresh_views()");
 await client.query("vacuum analyze");
 const training = await step("recommend.train, three ridges measured", async () => {
@@ -101,8 +101,8 @@ const serve = (top: number) => (person: string) =>
   });
 await latencies("recommend.for_person, 10 items with reasons", people, serve(10));
 await latencies(
-  "  of a stranger",
-  people.map((person) => `stranger ${person}`),
+  "  of an unknown person",
+  people.map((person) => `unknown ${person}`),
   serve(10),
 );
 await client.query("begin");
@@ -121,7 +121,7 @@ await latencies("recommend.similar_items", [...titles.keys()].slice(0, 900).map(
   }),
 );
 
-// Events that came a moment ago: the interactions are computed from the person's events at once.
+// Events that were just ingested: the interactions are computed from the person's events in the call.
 await client.query(
   "insert into track.stale (person_id, since, until) select person_id, now(), now() from track.person where person_id <> 0",
 );
@@ -129,8 +129,7 @@ await latencies("recommend.for_person, with an event not yet refreshed", people,
 
 const config = { ...readConfig(), port: 0, jwtSecret: randomBytes(32).toString("hex") };
 const api = await startApi(config, { url, embedded, pooler: embedded, own: false, close: async () => {} });
-await workOff("track.refresh_sessions()");
-await workOff("recommend.refresh_interactions() as people");
+await client.query("select from track.refresh()");
 const options = await authenticationOptions(config);
 const tokens = new Map<string, string>();
 for (const person of people)

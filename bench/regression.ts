@@ -1,14 +1,15 @@
 /*
- * Linear and logistic regression of 10 columns: time in the database as a multiple of `select count(*), avg(y)` over the same table
- * in the same run, and beside the same sums, made by DuckDB on the same rows with the same number of iterations.
+ * Linear and logistic regression of 10 columns: time in the database as a multiple of `select count(*), avg(y)` over
+ * the same table in the same run, and compared with the same sums by DuckDB on the same rows with the same number of
+ * iterations.
  *
- *   DATABASE_URL=postgres://… npm exec -- node bench/regression.ts [rows] [rounds]
+ * DATABASE_URL=postgres://… npm exec -- node bench/regression.ts [rows] [rounds]
  *
- * Without DATABASE_URL it runs on the embedded database (with fewer rows, unless they are given).
+ * Without DATABASE_URL it runs on the embedded database (by default with fewer rows).
  */
 import { cpus } from "node:os";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { invert } from "../test/sql/ml/regression.ts";
+import { inverse } from "../test/support/matrix.ts";
 import { benchDatabase } from "./database.ts";
 
 const database = await benchDatabase();
@@ -17,7 +18,7 @@ const rows = Number(process.argv[2] ?? (database.embedded ? 200_000 : 2_000_000)
 const rounds = Number(process.argv[3] ?? 3);
 const threads = Math.min(cpus().length, 2);
 
-// The same rows in both: whole numbers modulo a prime look random enough, and are the same everywhere.
+// The same rows in both: whole numbers modulo a prime are random enough, and the same on every system.
 const modulus = 1_000_003;
 const factors = [
   7919, 104_729, 15_485_863, 32_452_843, 49_979_687, 67_867_967, 86_028_121, 104_395_301, 122_949_823, 141_650_939,
@@ -44,7 +45,7 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
 const numbers = async (sql: string): Promise<number[]> =>
   ((await (await duck.runAndReadAll(sql)).getRows())[0] ?? []).map(Number);
 
-/** Sums and upper triangle of products over names, as select list. */
+/** Sums and upper triangle of products over names, as a select list. */
 const triangle = (list: readonly string[], weight = ""): string =>
   list.flatMap((a, i) => list.slice(i).map((b) => `sum(${weight}${a} * ${b})`)).join(", ");
 
@@ -68,7 +69,7 @@ async function duckLinear(): Promise<number[]> {
   const all = ["one", ...names, "y"];
   const gram = symmetric(await numbers(`select ${triangle(all)} from (select 1 as one, * from sample)`), 12);
   return times(
-    invert(gram.slice(0, 11).map((row) => row.slice(0, 11))),
+    inverse(gram.slice(0, 11).map((row) => row.slice(0, 11))),
     gram.slice(0, 11).map((row) => row[11] ?? 0),
   );
 }
@@ -85,7 +86,7 @@ async function duckLogistic(iterations: number): Promise<number[]> {
        from (select *, mu * (1 - mu) as weight, case when y > 0 then 1 else 0 end - mu as score
          from (select *, 1 / (1 + exp(-(${eta}))) as mu from (select 1 as one, * from sample)))`,
     );
-    const step = times(invert(symmetric(sums.slice(12), 11)), sums.slice(0, 11));
+    const step = times(inverse(symmetric(sums.slice(12), 11)), sums.slice(0, 11));
     beta = beta.map((value, j) => value + (step[j] ?? 0));
   }
   return beta;

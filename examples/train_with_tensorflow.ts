@@ -1,8 +1,8 @@
 /*
- * A worker task that trains outside of the database: the training set goes out as CSV, TensorFlow.js fits a logistic
- * regression, and the coefficients come back as a version of a project, which challenges the one in force.
+ * A worker task that trains outside of the database: the training set is exported as CSV, TensorFlow.js fits a logistic
+ * regression, and the coefficients are imported as a version of a project and compared with the deployed version.
  *
- * Give it to the worker beside the tasks of the product: `run({ taskList: { ...taskList, train_with_tensorflow } })`.
+ * Add it to the tasks of the product: `run({ taskList: { ...taskList, train_with_tensorflow } })`.
  */
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
@@ -36,7 +36,7 @@ export default defineTask<z.output<typeof payload>>({
     const names = Object.keys(rows[0] ?? {}).filter((name) => !["part", "id", "label"].includes(name));
     const training = rows.filter(({ part }) => part !== "holdout");
 
-    // Standardised, what is missing being the mean: ml.predict does the same by `means`.
+    // Standardised; missing values are replaced by the mean, as ml.predict does with `means`.
     const scales = names.map((name) => {
       const known = training
         .map((row) => row[name])
@@ -65,7 +65,7 @@ export default defineTask<z.output<typeof payload>>({
     tf.dispose([inputs, labels]);
     network.dispose();
 
-    // Back in the features' own units.
+    // In the features' own units again.
     const coefficients = Object.fromEntries(
       scales.map(({ name, deviation }, i) => [name, (kernel?.[i] ?? 0) / deviation]),
     );

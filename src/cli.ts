@@ -6,8 +6,8 @@ import { describeError, errorCode } from "./errors.ts";
 import { packageRoot } from "./paths.ts";
 
 /*
- * A command is a file of src/commands with a commander Command as its default export. It is loaded when it is called,
- * so that one command does not wait for the libraries of the others.
+ * A command is a file of src/commands with a commander Command as its default export. It is imported when it is called,
+ * so that a command does not load the libraries of the others.
  */
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
   start: {
@@ -23,11 +23,11 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     load: () => import("./commands/api.ts"),
   },
   worker: {
-    summary: "keep sessions, rollups, views, partitions and models fresh",
+    summary: "keep sessions, rollups, views, partitions and models up to date",
     load: () => import("./commands/worker.ts"),
   },
   import: {
-    summary: "bring in a Moodle log, Segment lines or a CSV file",
+    summary: "import a Moodle log, Segment messages or a CSV file",
     load: () => import("./commands/import.ts"),
   },
   simulate: {
@@ -47,16 +47,16 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     load: () => import("./commands/sql.ts"),
   },
   token: {
-    summary: "print a token that signs in as somebody",
+    summary: "print a token that signs in as a role and a person",
     load: () => import("./commands/token.ts"),
   },
   doctor: {
-    summary: "check server, extension, roles, migrations and models, each with the fix",
+    summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),
   },
 };
 
-// `insights sql … | head` reads no further than it wants to.
+// `insights sql … | head` closes the pipe before all output is written.
 process.stdout.on("error", (error) => {
   if (errorCode(error) === "EPIPE") process.exit(0);
   throw error;
@@ -72,12 +72,13 @@ const program = new Command("insights")
     `
 Environment:
   DATABASE_URL        your own PostgreSQL 15 or later with pgvector; without it, the embedded database
-  DIRECT_DATABASE_URL the server itself, for migrations, where DATABASE_URL leads through a pooler
-  INSIGHTS_DATA_DIR   where the embedded database lives (.insights)
+  DIRECT_DATABASE_URL the server itself, for migrations, if DATABASE_URL connects through a pooler
+  INSIGHTS_DATA_DIR   directory of the embedded database (.insights)
   INSIGHTS_DATABASE_PORT
-                      a port of 127.0.0.1 for the embedded database, beside its Unix socket; with a password
-  PORT, HOST          where the API listens (5678 on 127.0.0.1)
-  INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES   how patient a migration is: see insights migrate --help
+                      a port of 127.0.0.1 for the embedded database, in addition to its Unix socket; requires a password
+  PORT, HOST          port and address of the API (5678 on 127.0.0.1)
+  INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES
+                      how long and how often a migration waits for a lock: see insights migrate --help
   INSIGHTS_…          tokens, the pool, the GraphQL page: see README
 `,
   );
@@ -89,7 +90,7 @@ for (const [name, { summary, load }] of Object.entries(commands)) {
   program.addCommand(command.name(name).summary(summary));
 }
 
-// Errors of usage end with 2, others with 1.
+// Usage errors exit with 2, other errors with 1.
 for (const command of [program, ...program.commands]) command.exitOverride();
 
 try {

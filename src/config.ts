@@ -3,7 +3,7 @@ import { z } from "zod";
 import { keptSecret } from "./database/directory.ts";
 import { InsightsError } from "./errors.ts";
 
-/** An unset and an empty variable mean the same. */
+/** An unset and an empty variable are equivalent. */
 const optional = <T extends z.ZodType>(schema: T) =>
   z.preprocess((value) => (value === "" ? undefined : value), schema.optional());
 
@@ -11,7 +11,7 @@ const databaseUrl = z.string().refine((value) => /^postgres(ql)?:\/\//.test(valu
   error: "expected a connection string like postgres://user:password@host:5432/database",
 });
 
-/** A whole number in plain digits: "1e3", "0x10" and " 5" are mistakes rather than numbers. */
+/** A whole number in plain digits: "1e3", "0x10" and " 5" are errors. */
 const whole = (least: number, most: number) => {
   const expected = { error: `expected a whole number from ${least} to ${most}` };
   return z
@@ -24,8 +24,8 @@ const whole = (least: number, most: number) => {
 const port = whole(0, 65_535);
 
 /**
- * Where a token has a claim: "sub"; "realm_access.roles", where dots lead into objects; a name with "://" is one name; a JSON
- * list has the names of a path in which dots are part of a name.
+ * The path to a claim of a token: "sub"; "realm_access.roles", where dots separate nested objects; a name with "://" is
+ * one name; a JSON list contains the names of a path in which dots are part of a name.
  */
 const claimPath = z.string().transform((text, context) => {
   const names = z.array(z.string().min(1)).min(1).max(10);
@@ -80,56 +80,62 @@ const environment = z.object({
 export interface Config {
   /** The user's own PostgreSQL; without it, the embedded database. */
   databaseUrl: string | undefined;
-  /** The server itself, for migrations, where DATABASE_URL leads through a pooler. */
+  /** The server itself, for migrations, if DATABASE_URL connects through a pooler. */
   directUrl: string | undefined;
-  /** For `npm run db:commit`: where databases are created from; without it, the database `postgres` of the server. */
+  /**
+   * For `npm run db:commit`: the database from which databases are created; default: the database `postgres` of the
+   * server.
+   */
   rootDatabaseUrl: string | undefined;
-  /** Whether a transaction pooler stands before the database; undefined leaves it to be found out. */
+  /** Whether a transaction pooler is in front of the database; undefined: detected automatically. */
   pooler: boolean | undefined;
   /** Milliseconds that a migration waits for a lock, while others queue behind it. */
   lockTimeout: number;
-  /** How often a migration tries again when it did not get a lock. */
+  /** How often a migration is tried again when it did not get a lock. */
   lockTries: number;
   /** Connections of one process. */
   poolSize: number;
-  /** Most bytes of a request of a visitor, and of a learner. */
+  /** Largest request of a visitor, and of a learner, in bytes. */
   visitorBytes: number;
   learnerBytes: number;
-  /** Where the embedded database, its lock and a generated signing key are kept. */
+  /** Directory of the embedded database, its lock and a generated signing key. */
   dataDirectory: string;
-  /** A port of 127.0.0.1 for the embedded database, beside its Unix socket; 0 takes any free one. */
+  /** A port of 127.0.0.1 for the embedded database, in addition to its Unix socket; 0 selects a free one. */
   databasePort: number | undefined;
-  /** Key of HS256 tokens; without it, one is generated and kept in the data directory. */
+  /** Key of HS256 tokens; without it, one is generated and stored in the data directory. */
   jwtSecret: string | undefined;
-  /** Where an identity provider publishes its keys; replaces `jwtSecret`. */
+  /** URL of the identity provider's keys; replaces `jwtSecret`. */
   jwksUrl: string | undefined;
-  /** What the claims "iss" and "aud" of a token must be; an audience is required with `jwksUrl`. */
+  /** Required values of the claims "iss" and "aud"; an audience is required with `jwksUrl`. */
   jwtIssuer: string | undefined;
   jwtAudience: string | undefined;
-  /** The path to the claim that holds the role: ["role"] for HS256 tokens; with `jwksUrl`, none is read unless it is set. */
+  /**
+   * The path to the claim that holds the role: ["role"] for HS256 tokens; with `jwksUrl`, none is read unless it is
+   * set.
+   */
   jwtRoleClaim: string[] | undefined;
-  /** The path to the claim that holds the application's userId: ["sub"] unless set. */
+  /** The path to the claim that holds the application's userId. Default: ["sub"]. */
   jwtPersonClaim: string[] | undefined;
   /** The role of a valid token that names none. */
   jwtDefaultRole: "visitor" | "learner" | undefined;
   /** Longest lifetime of a token, in seconds. */
   jwtMaxLifetime: number | undefined;
   /**
-   * The page /graphiql, introspection for every role, and details in /healthz for everybody. Undefined: true on the embedded database of
-   * `insights start`, false elsewhere.
+   * The page /graphiql, introspection for every role, and details in /healthz for all callers. Undefined: true on the
+   * embedded database of `insights start`, false elsewhere.
    */
   graphiql: boolean | undefined;
   host: string;
   port: number;
 }
 
-/** The settings of this process. Nothing else reads the environment. */
+/** The settings of this process. No other module reads the environment. */
 export function readConfig(variables: Record<string, string | undefined> = process.env): Config {
   const parsed = environment.safeParse(variables);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const name = String(issue?.path[0] ?? "environment");
-    // A secret that is too short is a secret all the same.
+    // A secret that is too short is still a secret.
     const shown = name === "INSIGHTS_JWT_SECRET" ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
     throw new InsightsError(`${name} is ${shown}: ${issue?.message ?? "not valid"}`, {
       hint: `Set ${name} to a valid value, or leave it out.`,
@@ -137,7 +143,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   }
   const value = parsed.data;
   if (value.INSIGHTS_JWKS_URL !== undefined && value.INSIGHTS_JWT_AUDIENCE === undefined) {
-    throw new InsightsError("INSIGHTS_JWKS_URL is set, and INSIGHTS_JWT_AUDIENCE is not", {
+    throw new InsightsError("INSIGHTS_JWKS_URL is set, but INSIGHTS_JWT_AUDIENCE is not", {
       hint: 'An identity provider signs tokens for many applications: set INSIGHTS_JWT_AUDIENCE to the "aud" of the tokens for this one.',
     });
   }
@@ -167,7 +173,10 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   };
 }
 
-/** The key that signs and checks HS256 tokens: the configured one, or one made once and kept beside the data. */
+/**
+ * The key that signs and verifies HS256 tokens: the configured one, or one generated once and stored in the data
+ * directory.
+ */
 export async function signingKey(config: Config): Promise<string> {
   if (config.jwtSecret !== undefined) return config.jwtSecret;
   return await keptSecret(config.dataDirectory, "jwt-secret");

@@ -1,4 +1,4 @@
-/** An error for the eyes of the user: what is wrong, and what would be right. */
+/** An error that is shown to the user: what is wrong, and how to fix it. */
 export class InsightsError extends Error {
   readonly hint: string | undefined;
 
@@ -31,14 +31,14 @@ const addressCodes = new Set([
   "28000",
 ]);
 const login =
-  "Check user and password in DATABASE_URL (for migrations DIRECT_DATABASE_URL, where that is set): " +
+  "Check user and password in DATABASE_URL (for migrations DIRECT_DATABASE_URL, if it is set): " +
   "postgres://user:password@host:5432/database. In a password, write @ as %40, : as %3A, / as %2F, # as %23 and % as %25.";
 
 export const readOnlyHint =
   "It is a standby, or default_transaction_read_only is on. Set DATABASE_URL to the primary server, " +
-  "or switch the setting off: alter database … reset default_transaction_read_only.";
+  "or turn the setting off: alter database … reset default_transaction_read_only.";
 
-/** What to do about errors that come without a hint of their own. */
+/** Hints for errors that come without one. */
 const fixes: Record<string, string> = {
   "28P01": login,
   "3D000": "Create that database, or check the name at the end of DATABASE_URL.",
@@ -46,21 +46,21 @@ const fixes: Record<string, string> = {
   "53300": "Let the server have more connections (max_connections), or set INSIGHTS_POOL_SIZE to fewer.",
 };
 
-/** What poolers and the driver say about a login, under codes that mean other things too, or none. */
+/** Messages of poolers and the driver about a login, under codes that have other meanings too, or without a code. */
 const wrongLogin =
   /password authentication failed|client password must be a string|SASL authentication failed|no such user/;
 
-/** What the driver says, without a code, when the server does not answer or hangs up. */
+/** Messages of the driver, without a code, when the server does not answer or closes the connection. */
 const noAnswer = /^(timeout expired|Connection terminated unexpectedly)$/;
 
-/** What to do about an error that does not say so itself; `unreachable` where nobody answers as a server does. */
+/** The hint for an error that has none itself; `unreachable` if no server answers. */
 export function suggestion(error: unknown, unreachable: string = address): string | undefined {
   const code = errorCode(error) ?? "";
   if (addressCodes.has(code) || (error instanceof Error && noAnswer.test(error.message))) return unreachable;
   return fixes[code] ?? (error instanceof Error && wrongLogin.test(error.message) ? login : undefined);
 }
 
-/** The lines that a terminal shows for an error: ours and the database's with their hint. */
+/** The lines that a terminal shows for an error: our own and the database's errors with their hint. */
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return `error: ${String(error)}`;
   if (error instanceof AggregateError && error.message === "") return describeError(error.errors[0]);

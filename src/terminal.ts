@@ -1,18 +1,18 @@
 import { SingleBar } from "cli-progress";
 
-/** A long step with a known or unknown end, shown while it lasts. */
+/** A long step with a known or unknown end, shown while it runs. */
 export interface Progress {
   /** `done` of `total`; without a total, the count alone. */
   update(done: number, total?: number): void;
   /** Replaces the bar by one line. */
   finish(text?: string): void;
-  /** Takes the bar away, for an error to be read. */
+  /** Removes the bar, before an error is printed. */
   stop(): void;
 }
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
-/** Where there is no terminal: one line at the beginning and one at the end of each step. */
+/** Without a terminal: one line at the start and one at the end of each step. */
 function plainProgress(label: string, out: NodeJS.WriteStream): Progress {
   const started = performance.now();
   out.write(`${label} …\n`);
@@ -23,7 +23,7 @@ function plainProgress(label: string, out: NodeJS.WriteStream): Progress {
   };
 }
 
-/** A filled part of the bar; without a known end, a block that wanders to show that time passes. */
+/** The filled part of the bar; if the end is unknown, a moving block shows that work continues. */
 function drawing(share: number | undefined, started: number): string {
   const width = 30;
   const block = share === undefined ? 6 : Math.round(share * width);
@@ -45,7 +45,7 @@ export function progress(label: string, out: NodeJS.WriteStream = process.stdout
     fps: 10,
     format: () => `${label.padEnd(28)} ${drawing(share, started)} ${detail.padEnd(8)} ${seconds(started)}`,
   });
-  // It draws itself, ten times a second, until it is stopped.
+  // It redraws itself ten times per second until it is stopped.
   bar.start(1, 0);
   return {
     update(done, total) {
@@ -60,7 +60,7 @@ export function progress(label: string, out: NodeJS.WriteStream = process.stdout
   };
 }
 
-/** Shows a step around some work. */
+/** Shows a step while some work runs. */
 export async function step<T>(
   label: string,
   work: (bar: Progress) => Promise<T>,

@@ -1,11 +1,11 @@
-import { defineTask, nothing } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
-/** The record of runs, kept for 90 days. */
+/** Deletes old runs, all but the latest of each task. */
 export default defineTask({
   name: "forget_runs",
-  payload: nothing,
+  payload: emptyPayload,
   async run(_payload, { call }) {
-    const [row] = await call<{ forgotten: string }>("select monitor.forget_runs() as forgotten");
-    return { rows: Number(row?.forgotten ?? 0) };
+    const [row] = await call<{ deleted: string }>("select monitor.forget_runs() as deleted");
+    return { rows: Number(row?.deleted ?? 0) };
   },
 });

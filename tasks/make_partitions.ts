@@ -1,11 +1,11 @@
-import { defineTask, nothing } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
-/** The months ahead. */
+/** Creates the partitions of the coming months. */
 export default defineTask({
   name: "make_partitions",
-  payload: nothing,
+  payload: emptyPayload,
   async run(_payload, { call }) {
-    const [row] = await call<{ made: number }>("select track.make_partitions() as made");
-    return { rows: row?.made ?? 0 };
+    const [row] = await call<{ created: number }>("select track.make_partitions() as created");
+    return { rows: row?.created ?? 0 };
   },
 });

@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { defineTask, workOff } from "../src/worker/define-task.ts";
+import { InsightsError } from "../src/errors.ts";
+import { defineTask } from "../src/worker/define-task.ts";
+import { refreshAll } from "../src/worker/refresh.ts";
 
-/** Sessions, page views and engaged time of the people whose events came in, then what is derived from those. */
+/** Everything that is derived from the data of people: sessions first, then each consumer of `track.consumer`. */
 export default defineTask({
   name: "refresh",
   payload: z.object({ most_people: z.int().min(1).optional() }),
@@ -11,10 +13,9 @@ export default defineTask({
     );
     return found?.any === true;
   },
-  async run({ most_people }, tools) {
-    const { people, calls, left } = await workOff(tools, (most) => `track.refresh_sessions(${most})`, most_people);
-    await tools.next("refresh_activity");
-    await tools.next("refresh_interactions");
-    return { rows: people, detail: { calls, ...(left ? { left } : {}) } };
+  async run({ most_people: mostPeople }, tools) {
+    const { steps, failed } = await refreshAll(tools.call, { mostPeople, stopping: () => tools.stopping });
+    if (failed.length > 0) throw new InsightsError(`failed: ${failed.join("; ")}`);
+    return { rows: Math.max(...Object.values(steps).map(({ people }) => people)), detail: { steps } };
   },
 });

@@ -1,16 +1,17 @@
 import { z } from "zod";
 import { defineTask } from "../src/worker/define-task.ts";
+import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
-  /** Which recommender; all that are due when left out. */
+  /** Kind of items; default: all kinds that need training. */
   kind: z.string().optional(),
-  /** As a part of what the latest version learned from: how much must be new. 0 trains on anything new. */
+  /** Required share of new interactions, relative to those of the latest version. 0 trains on any new interaction. */
   share: z.number().min(0).default(0.1),
 });
 
 type Payload = z.infer<typeof payload>;
 
-/** Recommenders, where enough is new since the latest version. */
+/** Trains recommenders for which enough interactions have arrived since the latest version. */
 export default defineTask<Payload>({
   name: "train",
   payload,
@@ -22,6 +23,8 @@ export default defineTask<Payload>({
     return found?.any === true;
   },
   async run({ kind, share }, tools) {
+    // In short statements; the training itself refreshes what is still queued in its own transaction.
+    await refreshAll(tools.call, { stopping: () => tools.stopping });
     const kinds =
       kind === undefined
         ? (await tools.call<{ kind: string }>("select kind from recommend.due_trainings($1) as kind", [share])).map(

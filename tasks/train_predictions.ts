@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { defineTask } from "../src/worker/define-task.ts";
+import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
-  /** `dropout`, `completion` or `activity`; all for which enough is known when left out. */
+  /** `dropout`, `completion` or `activity`; default: all questions with enough data. */
   question: z.string().optional(),
 });
 
@@ -10,7 +11,7 @@ interface Trained {
   row_count: string;
 }
 
-/** The predictions about learners, on all that is known by now; the better version is deployed. */
+/** Trains the predictions about learners on all known outcomes; the better version is deployed. */
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
   payload,
@@ -20,6 +21,8 @@ export default defineTask<z.output<typeof payload>>({
     return found?.any === true;
   },
   async run({ question }, tools) {
+    // In short statements; the training itself refreshes what is still queued in its own transaction.
+    await refreshAll(tools.call, { stopping: () => tools.stopping });
     const columns = "project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count";
     const trained: Trained[] = [];
     if (question !== undefined) {
@@ -27,7 +30,7 @@ export default defineTask<z.output<typeof payload>>({
         ...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [question])),
       );
     } else {
-      // Step by step: others have the session of the embedded database in between.
+      // Step by step: other clients use the session of the embedded database in between.
       for (let finished = false; !finished && !tools.stopping; ) {
         const [step] = await tools.call<{ finished: boolean; trained: Trained | null }>(
           `select

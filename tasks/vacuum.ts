@@ -1,10 +1,13 @@
 import pg from "pg";
-import { defineTask, nothing } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
-/** Statistics and free space where no autovacuum runs, as in the embedded database; elsewhere there is nothing to do. */
+/**
+ * Updates statistics and frees space where autovacuum does not run, as in the embedded database; otherwise there is
+ * nothing to do.
+ */
 export default defineTask({
   name: "vacuum",
-  payload: nothing,
+  payload: emptyPayload,
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
       `select not exists (select from pg_catalog.pg_stat_activity where backend_type = 'autovacuum launcher')
@@ -19,7 +22,7 @@ export default defineTask({
        where n_mod_since_analyze > 0 or n_dead_tup > 0
        order by n_mod_since_analyze desc, 1, 2`,
     );
-    // One table a statement: others have the session in between.
+    // One table per statement: other clients use the session in between.
     for (const { schema, name } of tables) {
       if (tools.stopping) break;
       const table = `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`;

@@ -1,4 +1,4 @@
-import { defineTask, nothing } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
 interface Drift {
   project: string;
@@ -15,12 +15,12 @@ interface LeftOut {
 }
 
 /**
- * Whether what the deployed models meet is still what they were trained on. The run's detail has what has drifted, and the
- * models whose source is not read with a worker's rights.
+ * Checks whether the inputs of deployed models still have the distribution of their training data. The detail of the
+ * run contains the drifted models, and the models whose source cannot be read with a worker's rights.
  */
 export default defineTask({
   name: "watch_models",
-  payload: nothing,
+  payload: emptyPayload,
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
       "select exists (select from ml.deployment join ml.model using (model_id) where coefficients ? 'kind') as any",
@@ -32,7 +32,7 @@ export default defineTask({
     const measured: Drift[] = [];
     for (const [watch, ...values] of [
       ["ml.watch_models()"],
-      // One a statement: others have the session of the embedded database in between.
+      // One model per statement: other clients use the session of the embedded database in between.
       ...questions.map(({ question }) => ["analytics.watch_predictions($1)", question]),
     ]) {
       if (tools.stopping) break;

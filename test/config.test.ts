@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { readConfig, signingKey } from "../src/config.ts";
 
 describe("the environment", () => {
-  test("nothing has to be set", () => {
+  test("no variable is required", () => {
     expect(readConfig({})).toMatchObject({
       databaseUrl: undefined,
       dataDirectory: resolve(".insights"),
@@ -15,7 +15,7 @@ describe("the environment", () => {
     });
   });
 
-  test("an empty variable is an unset one", () => {
+  test("an empty variable is equivalent to an unset one", () => {
     expect(readConfig({ DATABASE_URL: "", PORT: "", INSIGHTS_JWT_SECRET: "" })).toEqual(readConfig({}));
   });
 
@@ -30,7 +30,7 @@ describe("the environment", () => {
     ["INSIGHTS_JWT_ROLE_CLAIM", "[1]"],
     ["INSIGHTS_JWT_PERSON_CLAIM", "a..b"],
     ["INSIGHTS_JWT_DEFAULT_ROLE", "admin"],
-    ["INSIGHTS_JWT_MAX_LIFETIME", "for ever"],
+    ["INSIGHTS_JWT_MAX_LIFETIME", "forever"],
     ["INSIGHTS_GRAPHIQL", "perhaps"],
     ["INSIGHTS_JWKS_URL", "not an address"],
     ["INSIGHTS_POOLER", "perhaps"],
@@ -38,11 +38,11 @@ describe("the environment", () => {
     expect(() => readConfig({ [name]: value })).toThrow(`${name} is ${JSON.stringify(value)}`);
   });
 
-  test("a port that is no number is told as such", () => {
+  test("a port that is not a number is reported as such", () => {
     expect(() => readConfig({ PORT: "abc" })).toThrow('PORT is "abc": expected a whole number from 0 to 65535');
   });
 
-  test("a secret that is too short is not repeated", () => {
+  test("a secret that is too short is not printed", () => {
     expect(() => readConfig({ INSIGHTS_JWT_SECRET: "short" })).toThrow(
       "INSIGHTS_JWT_SECRET is not valid: expected at least 32 characters",
     );
@@ -76,7 +76,7 @@ describe("the environment", () => {
   });
 });
 
-test("a key is made once, for its owner's eyes only, and stays the same", async () => {
+test("a key is generated once, readable by its owner only, and stays the same", async () => {
   const directory = await mkdtemp(join(tmpdir(), "insights-config-"));
   const config = readConfig({ INSIGHTS_DATA_DIR: join(directory, "data") });
   const [first, second] = await Promise.all([signingKey(config), signingKey(config)]);

@@ -1,16 +1,16 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
 
-/** Who may call. Each is a role of the database, `insights_<name>`. */
+/** The roles of a request. Each is a role of the database, `insights_<name>`. */
 export const roles = ["visitor", "learner", "analyst", "admin", "worker"] as const;
 export type Role = (typeof roles)[number];
 
-/** Who a request comes from. */
+/** The sender of a request. */
 export interface Identity {
   role: Role;
   /** The application's name for the person, its `userId`; a visitor has none. */
   person: string | undefined;
-  /** The application that speaks, under whose name messages are stored. */
+  /** The sending application, under whose name messages are stored. */
   source: string | undefined;
 }
 
@@ -19,22 +19,25 @@ export const visitor: Identity = { role: "visitor", person: undefined, source: u
 export interface AuthenticationOptions {
   /** Key of HS256 tokens. */
   secret?: string | undefined;
-  /** Where an identity provider publishes its keys; replaces the secret. */
+  /** URL of the identity provider's keys; replaces the secret. */
   jwksUrl?: string | undefined;
   issuer?: string | undefined;
   /** Required with `jwksUrl`: a provider signs tokens for other applications too, with the same keys. */
   audience?: string | undefined;
-  /** The path to the claim with the role. ["role"] with a secret; with `jwksUrl`, no claim is one of ours unless it is named here. */
+  /**
+   * The path to the claim that holds the role. Default: ["role"] with a secret; with `jwksUrl` no claim is read unless
+   * it is named here.
+   */
   roleClaim?: readonly string[] | undefined;
-  /** The path to the claim with the person's userId: ["sub"] unless set. */
+  /** The path to the claim that holds the person's userId. Default: ["sub"]. */
   personClaim?: readonly string[] | undefined;
-  /** The role of a valid token that names no role: "visitor" unless set. */
+  /** The role of a valid token that names no role. Default: "visitor". */
   defaultRole?: "visitor" | "learner" | undefined;
-  /** Longest lifetime of a token in seconds: a day unless set. */
+  /** Longest lifetime of a token in seconds. Default: one day. */
   maxLifetime?: number | undefined;
 }
 
-/** A token that is not to be believed (401), or keys that can't be fetched (503). */
+/** An invalid token (401), or keys that cannot be fetched (503). */
 export class AuthenticationError extends Error {
   readonly statusCode: 401 | 503;
   readonly hint: string;
@@ -59,7 +62,7 @@ const personName = z.union([name(256), z.int().transform(String)]);
 const isRole = (value: string): value is Role => (roles as readonly string[]).includes(value);
 const withoutPrefix = (role: string): string => role.replace(/^insights_/, "");
 
-/** The value at the end of a path of names; nothing is inherited from a prototype. */
+/** The value at the end of a path of names. Inherited properties are not read. */
 function claimAt(payload: JWTPayload, path: readonly string[]): unknown {
   let value: unknown = payload;
   for (const step of path) {
@@ -74,9 +77,9 @@ function refuse(path: readonly string[], value: unknown, hint: string): never {
 }
 
 /**
- * One text is the role, and a text that is not one of our roles is refused. A list (Keycloak's, Auth0's) names the roles of many
- * applications: others are passed over. With two of ours in it the token is refused, since no order among them is right for
- * everybody: an analyst sees no more than a learner does, but something else.
+ * A string is the role, and is refused unless it is one of our roles. A list (Keycloak, Auth0) names the roles of many
+ * applications: unknown names are ignored. A token with two of our roles is refused, because no order of precedence is
+ * right for every application: an analyst does not have more rights than a learner, but different ones.
  */
 function roleOf(payload: JWTPayload, path: readonly string[]): Role | undefined {
   const value = claimAt(payload, path);
@@ -101,12 +104,13 @@ function identityOf(payload: JWTPayload, { roleClaim, personClaim, defaultRole }
   const role = (roleClaim && roleOf(payload, roleClaim)) ?? defaultRole;
   const subject = claimAt(payload, personClaim);
   const person = personName.optional().safeParse(subject);
-  if (!person.success) refuse(personClaim, subject, "It must be the person's userId: text of 1 to 256 characters.");
+  if (!person.success) refuse(personClaim, subject, "It must be the person's userId: a string of 1 to 256 characters.");
   const source = name(100).optional().safeParse(payload["source"]);
-  if (!source.success) refuse(["source"], payload["source"], "It names the application: text of 1 to 100 characters.");
+  if (!source.success)
+    refuse(["source"], payload["source"], "It names the application: a string of 1 to 100 characters.");
   if (role === "learner" && person.data === undefined) {
     throw new AuthenticationError(`the token has no "${personClaim.join(".")}"`, {
-      hint: "This claim says who the learner is: the userId.",
+      hint: "This claim must hold the learner's userId.",
     });
   }
   return { role, person: role === "visitor" ? undefined : person.data, source: source.data };
@@ -118,13 +122,13 @@ interface ClaimOptions {
   defaultRole: Role;
 }
 
-/** Seconds by which the clocks of two servers may differ. */
+/** Tolerated clock difference between two servers, in seconds. */
 const clockTolerance = 10;
 
 function checkLifetime({ exp = 0, iat }: JWTPayload, maxLifetime: number): void {
   const now = Date.now() / 1000;
   if (iat !== undefined && iat > now + clockTolerance) {
-    throw new AuthenticationError(`the token's "iat" lies in the future`, {
+    throw new AuthenticationError(`the token's "iat" is in the future`, {
       hint: "Compare the clocks of the two servers.",
     });
   }
@@ -135,33 +139,33 @@ function checkLifetime({ exp = 0, iat }: JWTPayload, maxLifetime: number): void 
   }
 }
 
-/** Why jose refused, for people. */
+/** The error of jose as a message for the client. */
 function refusal(error: unknown): AuthenticationError {
   if (error instanceof AuthenticationError) return error;
   if (error instanceof errors.JWTExpired) {
     return new AuthenticationError("the token has expired", { hint: "Sign in again, and send the new token." });
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return new AuthenticationError(`the token's "${error.claim}" is not what this server asks for`, {
+    return new AuthenticationError(`the token's "${error.claim}" does not match the configuration of this server`, {
       hint: `Compare it with the server's settings; "exp" must be there.`,
     });
   }
-  // jose says "generic" of an answer of the provider that is no list of keys.
+  // jose reports "generic" when the provider's answer is not a list of keys.
   const provider = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
   const generic = error instanceof errors.JOSEError && error.code === "ERR_JOSE_GENERIC";
   if (error instanceof Error && (provider || generic || !(error instanceof errors.JOSEError))) {
-    console.error(`keys of the identity provider can't be fetched: ${error.message}`);
-    return new AuthenticationError("the keys of the identity provider can't be fetched", {
+    console.error(`keys of the identity provider cannot be fetched: ${error.message}`);
+    return new AuthenticationError("the keys of the identity provider cannot be fetched", {
       hint: "Try again in a moment.",
       statusCode: 503,
     });
   }
   return new AuthenticationError("the token is not valid", {
-    hint: "Send one that is signed with this server's key, as the header Authorization: Bearer …",
+    hint: "Send a token that is signed with this server's key: Authorization: Bearer <token>.",
   });
 }
 
-/** Reads the header `Authorization`; nothing sent is a visitor, something wrong is refused. */
+/** Reads the header `Authorization`: a request without it is a visitor's, an invalid token is refused. */
 export type Authenticate = (authorization: string | undefined) => Promise<Identity>;
 
 export function createAuthenticate({
@@ -184,7 +188,8 @@ export function createAuthenticate({
       ? new TextEncoder().encode(secret)
       : createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5000 });
   const options = {
-    // By the kind of key: a public key must never be taken for a secret, nor "none" for a signature.
+    // The algorithms follow from the kind of key: a public key must never be used as a secret, nor "none" as a
+    // signature.
     algorithms:
       jwksUrl === undefined
         ? ["HS256"]
@@ -198,7 +203,7 @@ export function createAuthenticate({
     if (authorization === undefined || authorization === "") return visitor;
     const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization.trim())?.[1];
     if (token === undefined) {
-      throw new AuthenticationError("the header Authorization holds no token", {
+      throw new AuthenticationError("the header Authorization does not contain a token", {
         hint: "Send Authorization: Bearer <token>.",
       });
     }
@@ -214,7 +219,7 @@ export function createAuthenticate({
   };
 }
 
-/** An HS256 token of this server, with the claims that it reads. */
+/** Signs an HS256 token of this server, with the claims that it reads. */
 export async function signToken(
   { role, person, source }: Identity,
   {
@@ -245,7 +250,7 @@ export async function signToken(
   return await token.sign(new TextEncoder().encode(secret));
 }
 
-/** How long a statement of each role may run. */
+/** Statement timeout of each role. */
 const statementTimeout: Readonly<Record<Role, string>> = {
   visitor: "10s",
   learner: "10s",
@@ -254,12 +259,12 @@ const statementTimeout: Readonly<Record<Role, string>> = {
   worker: "10min",
 };
 
-/** The settings of the transaction in which a request runs: its role, and what row security asks for. */
+/** The settings of the transaction of a request: its role, and the settings that row security reads. */
 export function requestSettings({ role, person, source }: Identity): Record<string, string> {
   return {
     role: `insights_${role}`,
     "insights.person": person ?? "",
-    // Nobody, until the transaction has looked the person up.
+    // Empty until the transaction has looked up the person.
     "insights.person_id": "",
     "insights.source": source ?? "",
     statement_timeout: statementTimeout[role],

@@ -3,28 +3,29 @@ import type { Identity, Role } from "./authentication.ts";
 import { BusyError } from "./connections.ts";
 
 /*
- * What the bodies of requests may cost: memory while they come in, and the time of the one thread that reads them.
+ * Limits the cost of request bodies: memory while they arrive, and time of the single thread that parses them.
  *
- * - A role has a limit of bytes. A body that is too large is refused by its Content-Length, or as soon as it has grown too large.
- * - All bodies together have a limit. Bytes count when they arrive, not when they are announced; where there are too many, an
- *   unfinished body of the address that holds most is given up.
- * - Large bodies of visitors and learners are parsed at a limited rate, by address and person in turn, so that they use a small
- *   part of the thread. Servers that send batches have tokens of other roles.
+ * - Each role has a limit of bytes. A body that is too large is refused by its Content-Length, or as soon as it exceeds
+ *   the limit.
+ * - All bodies together have a limit. Bytes count when they arrive, not when they are announced. Above the limit, an
+ *   unfinished body of the address that holds most bytes is aborted.
+ * - Large bodies of visitors and learners are parsed at a limited rate, by address and person in turn, so that they use
+ *   a small part of the thread. Servers that send batches use tokens of other roles.
  */
 
 export const bounds = {
-  /** Bytes of all requests that are not answered yet. Those of visitors have an eighth of it. */
+  /** Bytes of all requests that are not answered yet. Visitors may use an eighth of it. */
   bytes: 64_000_000,
-  /** Bytes of a body from which on it is large. */
+  /** Bytes from which a body counts as large. */
   large: 8000,
-  /** Bytes of large bodies that are parsed in a second, for each of the roles that are limited. */
+  /** Bytes of large bodies that are parsed per second, for each of the limited roles. */
   rate: 2_000_000,
-  /** Large bodies of a role that may wait, and milliseconds that each waits. */
+  /** Large bodies of a role that may wait. */
   waiting: 50,
-  patience: 5000,
+  maxWait: 5000,
 } as const;
 
-/** Bytes of a body. Analysts, administrators and workers have `others`. */
+/** Largest body in bytes. `others` applies to analysts, administrators and workers. */
 export interface BodyLimits {
   visitor: number;
   learner: number;
@@ -36,16 +37,16 @@ export class TooLargeError extends Error {
   readonly hint: string;
 
   constructor(bytes: string, most: number) {
-    super(`the request has ${bytes} bytes`);
+    super(`the request body has ${bytes} bytes`);
     this.name = "TooLargeError";
-    this.hint = `Send ${most} at most; split the batch.`;
+    this.hint = `Send at most ${most} bytes; split the batch.`;
   }
 }
 
-/** A queue whose entries start at a rate, the caller who was served longest ago first. */
-export function createLane({ rate, waiting: most, patience }: { rate: number; waiting: number; patience: number }) {
+/** A queue whose entries start at a limited rate. The caller that was served longest ago is next. */
+export function createLane({ rate, waiting: most, maxWait }: { rate: number; waiting: number; maxWait: number }) {
   const waiting: { caller: string; bytes: number; start: () => void }[] = [];
-  /** When a caller was served last, as a number that counts up; forgotten when nobody waits. */
+  /** Sequence number of the last time that each caller was served; cleared when the queue is empty. */
   const served = new Map<string, number>();
   let turn = 0;
   let resting = false;
@@ -71,7 +72,10 @@ export function createLane({ rate, waiting: most, patience }: { rate: number; wa
   };
 
   return {
-    /** Resolves when it is this body's turn; rejects when too many wait, when it takes too long, and when `signal` gives it up. */
+    /**
+     * Resolves when it is this body's turn. Rejects when the queue is full, after the longest wait, or when `signal`
+     * aborts.
+     */
     async enter(caller: string, bytes: number, signal: AbortSignal): Promise<void> {
       if (!resting) {
         begin(caller, bytes);
@@ -97,7 +101,7 @@ export function createLane({ rate, waiting: most, patience }: { rate: number; wa
           waiting.splice(waiting.indexOf(waiter), 1);
           reject(new BusyError());
         };
-        const timer = setTimeout(leave, patience);
+        const timer = setTimeout(leave, maxWait);
         signal.addEventListener("abort", leave);
         waiting.push(waiter);
       });
@@ -105,18 +109,21 @@ export function createLane({ rate, waiting: most, patience }: { rate: number; wa
   };
 }
 
-/** Bytes that a piece of a body takes in memory beside its own. */
+/** Memory that a chunk of a body takes in addition to its bytes. */
 const pieceCost = 200;
 
 interface Held {
   address: string;
   visitor: boolean;
   bytes: number;
-  /** Gives the body up; undefined from the moment when it is parsed. */
+  /** Aborts the body; undefined once it is parsed. */
   giveUp: AbortController | undefined;
 }
 
-/** Reads bodies within the limits: `read` rejects with `TooLargeError` or `BusyError`, and what is left of the body stays unread. */
+/**
+ * Reads bodies within the limits. `read` rejects with `TooLargeError` or `BusyError`, and leaves the rest of the body
+ * unread.
+ */
 export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: number } = bounds) {
   const held = new Set<Held>();
   let total = 0;
@@ -135,7 +142,7 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
     if (held.delete(one)) add(one, -one.bytes);
   };
 
-  /** Gives up the body that began first, of the address that holds most. */
+  /** Aborts the oldest unfinished body of the address that holds most bytes. */
   const makeRoom = (amongVisitors: boolean): void => {
     const sums = new Map<string, number>();
     const rivals = [...held].filter((one) => !amongVisitors || one.visitor);
@@ -152,7 +159,7 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
     async read(request: IncomingMessage, response: ServerResponse, { role, person }: Identity): Promise<Buffer> {
       const visitor = role === "visitor";
       const limit = role === "visitor" || role === "learner" ? limits[role] : limits.others;
-      // Told before it is read, where the client says how much it will send.
+      // Refused before reading where the client announces the length.
       const announced = request.headers["content-length"];
       if (Number(announced ?? 0) > limit) throw new TooLargeError(String(announced), limit);
 

@@ -1,16 +1,16 @@
 import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
 
 /*
- * Who gets a connection of the pool. Requests wait here rather than in the pool, where the first to come would be the first
- * served and one client could hold all connections:
+ * Decides which request gets the next connection of the pool. Requests wait here rather than in the pool, which serves
+ * the first to arrive, so that one client could hold all connections:
  *
- * - a role has a share, so that visitors never keep learners waiting, nor learners analysts;
- * - one connection is left to administrators, and /healthz has one of its own outside the pool;
+ * - each role has a share, so that visitors never keep learners waiting, nor learners analysts;
+ * - one connection is reserved for administrators, and /healthz has one of its own outside the pool;
  * - roles take turns, and within a role the person who holds, and waits for, the fewest connections is next;
- * - few may wait, and not for long: the others are told at once that the server is busy.
+ * - the queue is short and the wait limited: further requests are refused immediately, because the server is busy.
  */
 
-/** Told with HTTP status 503 and Retry-After; 53300 is PostgreSQL's own code for "too many connections". */
+/** Answered with HTTP status 503 and Retry-After; 53300 is PostgreSQL's code too_many_connections. */
 export class BusyError extends Error {
   readonly code = "53300";
   readonly hint = "Try again in a few seconds.";
@@ -21,7 +21,7 @@ export class BusyError extends Error {
   }
 }
 
-/** Connections that requests of a role may hold at once, of `size`. */
+/** Connections that requests of a role may hold at the same time, of `size`. */
 function shareOf(role: string, size: number): number {
   if (role === "insights_admin") return size;
   const most = Math.max(1, size - 1);
@@ -40,15 +40,18 @@ interface Waiter {
 }
 
 export interface Gate {
-  /** Resolves, when it is this request's turn, to a function that ends the turn. A client that hangs up aborts `signal`. */
+  /**
+   * Resolves, when it is this request's turn, to a function that ends the turn. `signal` aborts when the client
+   * disconnects.
+   */
   enter(role: string, person: string, signal?: AbortSignal): Promise<() => void>;
 }
 
-export function createGate(size: number, patienceMilliseconds: number): Gate {
-  /** Held connections by role and by person; a person of two roles is two. */
+export function createGate(size: number, maxWait: number): Gate {
+  /** Held connections by role and by person; a person with two roles counts twice. */
   const held = new Map<string, number>();
   const waiting: Waiter[] = [];
-  /** When a role was served last, as a number that counts up. */
+  /** Sequence number of the last time that each role was served. */
   const served = new Map<string, number>();
   let turn = 0;
   let total = 0;
@@ -67,9 +70,9 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
     const share = shareOf(role, size);
     if (count(role) >= share) return false;
     if (role === "insights_admin") return true;
-    // One is left to administrators where there are two or more.
+    // One is reserved for administrators where there are two or more.
     if (total - administrators >= Math.max(1, size - 1)) return false;
-    // One person holds half of a share at most. Visitors are nobody in particular.
+    // One person holds at most half of a share. Visitors are anonymous, so that this does not apply to them.
     return person === "" || count(key(role, person)) < Math.max(1, Math.ceil(share / 2));
   };
 
@@ -85,7 +88,7 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
     for (const { role, person } of waiting) {
       if (person !== "") queued.set(key(role, person), (queued.get(key(role, person)) ?? 0) + 1);
     }
-    /** Smallest first, by the first number that differs. */
+    /** Compares by the first number that differs, ascending. */
     const order = ({ role, person }: Waiter): number[] => [
       role === "insights_admin" ? 0 : 1,
       served.get(role) ?? 0,
@@ -120,7 +123,7 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
       };
       const longest = shareOf(role, size) * waitersPerConnection;
       const rivals = waiting.filter((waiter) => waiter.role === role);
-      // One person has half of the queue at most, as of the connections.
+      // One person has at most half of the queue, as of the connections.
       const own = person === "" ? 0 : rivals.filter((waiter) => waiter.person === person).length;
       if (mayStart(caller)) begin();
       else if (rivals.length >= longest || own >= longest / 2) throw new BusyError();
@@ -143,7 +146,7 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
             waiting.splice(waiting.indexOf(waiter), 1);
             reject(new BusyError());
           };
-          const timer = setTimeout(leave, patienceMilliseconds);
+          const timer = setTimeout(leave, maxWait);
           signal?.addEventListener("abort", leave);
           waiting.push(waiter);
         });
@@ -159,14 +162,17 @@ export function createGate(size: number, patienceMilliseconds: number): Gate {
   };
 }
 
-/** Requests that were told that the server is busy, by the settings that they run with. */
+/** Settings of the requests that were refused because the server is busy. */
 const busy = new WeakSet<object>();
 export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
 
-/** Requests whose client may hang up, by the settings that they run with. */
+/** Abort signals of requests, by the settings that they run with. */
 export const hangUps = new WeakMap<object, AbortSignal>();
 
-/** Lets each request take its turn before it takes a connection. What PostGraphile asks of its own has no settings of a person. */
+/**
+ * Makes each request wait for its turn before it takes a connection. PostGraphile's own queries run without the
+ * settings of a person.
+ */
 export function takeTurns<Client extends PgClient>(
   withPgClient: WithPgClient<Client>,
   gate: Gate,
@@ -185,7 +191,7 @@ export function takeTurns<Client extends PgClient>(
       throw error;
     }
     try {
-      // The place for what every transaction of a request does first: `callback` runs in it, under the request's role.
+      // Every transaction of a request passes through here: `callback` runs in it, with the request's role.
       return await withPgClient(pgSettings, callback);
     } finally {
       leave();

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import "postgraphile/grafserv/node";
 
 /**
- * The GraphQL page (Ruru), with the scripts that sign in and a content security policy. Its inline scripts are allowed by their
- * hashes; its editor writes style sheets while it runs, which no policy but 'unsafe-inline' allows.
+ * The GraphQL page (Ruru), with the sign-in scripts and a content security policy. Its inline scripts are allowed by
+ * their hashes; its editor inserts style sheets at run time, which only 'unsafe-inline' allows.
  */
 export const GraphiqlPlugin: GraphileConfig.Plugin = {
   name: "InsightsGraphiqlPlugin",

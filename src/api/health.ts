@@ -3,20 +3,20 @@ import type pg from "pg";
 import { queueSchema } from "../database/logins.ts";
 import { committedMigrations, migrationNumber } from "../database/release.ts";
 
-/** What `/healthz` answers. A part that the login of the API may not look at is null. */
+/** The answer of `/healthz`. Parts that the API's login may not read are null. */
 export interface Health {
   status: "ok" | "unavailable";
   database: { version: string; milliseconds: number } | { error: string };
-  /** Committed migrations of this version that the database does not have. */
+  /** Committed migrations of this version that are not applied to the database. */
   pendingMigrations: string[] | null;
-  /** Jobs that should have begun, how long the oldest of them waits, and jobs that failed for good within a day. */
+  /** Jobs that should have started, the longest wait among them, and jobs that failed permanently within a day. */
   queue: { waiting: number; oldestSeconds: number; failed: number } | null;
-  /** People whose sessions are out of date, and how long ago a refresh ended well. */
+  /** People whose sessions are out of date, and the time since the last successful refresh. */
   freshness: { stalePeople: number; refreshedSecondsAgo: number | null } | null;
 }
 
-/** Longest time to wait for an answer; the embedded database is one session, which training may hold. */
-const patience = { native: 5000, embedded: 30_000 };
+/** Longest wait for an answer, in milliseconds. The embedded database has a single session, which training may hold. */
+const longestWait = { native: 5000, embedded: 30_000 };
 
 const queueQuery = `
   select
@@ -59,10 +59,10 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
     );
     const milliseconds = Math.round((performance.now() - begin) * 10) / 10;
     const [migrations, queue, stale, runs] = rows[0]?.readable ?? [];
-    const ask = async <T>(query: string): Promise<T[]> => (await client.query(query)).rows as T[];
+    const read = async <T>(query: string): Promise<T[]> => (await client.query(query)).rows as T[];
     const applied = migrations
       ? new Set(
-          (await ask<{ filename: string }>("select filename from graphile_migrate.migrations")).map((row) =>
+          (await read<{ filename: string }>("select filename from graphile_migrate.migrations")).map((row) =>
             migrationNumber(row.filename),
           ),
         )
@@ -70,8 +70,8 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
     return {
       database: { version: rows[0]?.version ?? "", milliseconds },
       pendingMigrations: applied && (await committedMigrations()).filter((name) => !applied.has(migrationNumber(name))),
-      queue: queue ? ((await ask<NonNullable<Health["queue"]>>(queueQuery))[0] ?? null) : null,
-      freshness: stale && runs ? ((await ask<NonNullable<Health["freshness"]>>(freshnessQuery))[0] ?? null) : null,
+      queue: queue ? ((await read<NonNullable<Health["queue"]>>(queueQuery))[0] ?? null) : null,
+      freshness: stale && runs ? ((await read<NonNullable<Health["freshness"]>>(freshnessQuery))[0] ?? null) : null,
     };
   } finally {
     await client.query("rollback");
@@ -86,12 +86,12 @@ const unavailable = (error: string): Health => ({
   freshness: null,
 });
 
-/** Looks after the database; calls that come while one looks share its answer. */
+/** Checks the database; concurrent calls share one check. */
 export function createHealthCheck(pool: pg.Pool, embedded: boolean): () => Promise<Health> {
-  const longest = embedded ? patience.embedded : patience.native;
-  let looking: Promise<Health> | undefined;
+  const longest = embedded ? longestWait.embedded : longestWait.native;
+  let checking: Promise<Health> | undefined;
 
-  const look = async (): Promise<Health> => {
+  const check = async (): Promise<Health> => {
     try {
       const client = await pool.connect();
       try {
@@ -104,19 +104,19 @@ export function createHealthCheck(pool: pg.Pool, embedded: boolean): () => Promi
       }
     } catch (error) {
       console.error("health:", error instanceof Error ? error.message : error);
-      // The message of the driver may hold addresses and names, which are nobody's business.
-      return unavailable("the database does not answer as it should");
+      // The driver's message may contain addresses and names, which are not for every client.
+      return unavailable("the database does not answer as expected");
     }
   };
 
   return async () => {
-    looking ??= look().finally(() => {
-      looking = undefined;
+    checking ??= check().finally(() => {
+      checking = undefined;
     });
     const abort = new AbortController();
     try {
       return await Promise.race([
-        looking,
+        checking,
         wait(longest, unavailable(`no answer within ${longest / 1000} s`), { signal: abort.signal }),
       ]);
     } finally {

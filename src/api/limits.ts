@@ -23,37 +23,40 @@ import {
   type ValueNode,
 } from "postgraphile/graphql";
 
-/** What a request may ask for. Its time is bounded by the preset's timeouts and by `statement_timeout`. */
+/** Limits of a request. Its time is limited by the preset's timeouts and by `statement_timeout`. */
 export const limits = {
   /** Bytes of a request. */
   bytes: 4_000_000,
   /** Characters of an operation, without its variables. */
   operation: 50_000,
-  /** Words, numbers, texts and punctuation of an operation: what parsing, checking and remembering it cost. */
+  /** Tokens of an operation, which determine the cost of parsing, validating and caching it. */
   tokens: 5000,
-  /** Fields of an operation, fragments and aliases counted as often as they are used. */
+  /** Fields of an operation, where fragments and aliases count as often as they are used. */
   fields: 500,
-  /** Operations that are remembered with their plans, of up to some megabytes each: anybody can send many that differ. */
+  /** Cached operations with their plans, of up to some megabytes each; any client can send many different ones. */
   operations: 100,
   /** Levels of an operation. */
   depth: 12,
-  /** Levels of lists and objects in the variables, also of JSON within a string: a database that reads many may not come back. */
+  /**
+   * Nesting of lists and objects in the variables, also of JSON within a string: PostgreSQL's parser may crash on too
+   * many levels.
+   */
   nesting: 200,
-  /** Values in the JSON of a request: more cost more memory, once they are read, than the bytes say. */
+  /** Values in the JSON of a request: many small values take more memory, once parsed, than their bytes. */
   values: 250_000,
-  /** Rows of a page, and of a list that names no page. */
+  /** Rows of a page, and of a list without a page size. */
   rows: 1000,
-  /** Rows that an operation may ask for: a page within a page counts once for each row of the outer one. */
+  /** Rows of an operation: a page within a page counts once for each row of the outer one. */
   allRows: 100_000,
 } as const;
 
-/** How many lists and objects lie within each other in a text, brackets in strings included: more than that there can't be. */
+/** An upper bound of the nesting in a JSON text; brackets within strings count too. */
 function nesting(text: string): number {
   let depth = 0;
   let deepest = 0;
   for (let index = 0; index < text.length; index += 1) {
     const character = text.charCodeAt(index) | 0x20;
-    // [ and { differ from each other in one bit, ] and } likewise.
+    // [ and { differ from each other in one bit, and so do ] and }.
     if (character === 0x7b) {
       depth += 1;
       if (depth > deepest) deepest = depth;
@@ -63,24 +66,24 @@ function nesting(text: string): number {
 }
 
 const tooDeep = (): SafeError =>
-  new SafeError("lists and objects lie too deep within each other", {
+  new SafeError("lists and objects are nested too deeply", {
     statusCode: 400,
     code: "CF008",
-    hint: `Nest ${limits.nesting} at most.`,
+    hint: `Nest at most ${limits.nesting} levels.`,
   });
 
 const tooManyValues = (): SafeError =>
   new SafeError(`the request has more than ${limits.values} values`, {
     statusCode: 413,
     code: "CF008",
-    hint: "Send fewer at a time; split the batch.",
+    hint: "Send fewer values at a time; split the batch.",
   });
 
 const quote = 0x22;
 const backslash = 0x5c;
 const comma = 0x2c;
 
-/** Reads the bytes of a JSON text once, before anything is made of them, and no further than it must. */
+/** Scans the bytes of a JSON text once before it is parsed, and stops at the first violation. */
 export function checkJson(bytes: Uint8Array): void {
   let depth = 0;
   let values = 1;
@@ -102,7 +105,7 @@ export function checkJson(bytes: Uint8Array): void {
   }
 }
 
-/** The same of what is in the texts of the variables, which may be JSON again. */
+/** The same for strings of the variables, which may contain JSON again. */
 function checkVariables(value: unknown, depth = 0): void {
   if (depth > limits.nesting) throw tooDeep();
   if (typeof value === "string") {
@@ -112,7 +115,7 @@ function checkVariables(value: unknown, depth = 0): void {
   }
 }
 
-/** Whether a text has more tokens than an operation may have. What is not GraphQL is for the parser to refuse. */
+/** Whether a text has more tokens than an operation may have. Text that is not GraphQL is left to the parser. */
 function tooManyTokens(query: string): boolean {
   if (query.length <= limits.tokens) return false;
   try {
@@ -126,7 +129,7 @@ function tooManyTokens(query: string): boolean {
   }
 }
 
-/** Counts the fields that a document asks for: what depth alone does not bound. */
+/** Counts the fields of a document, which a depth limit does not bound. */
 export function fieldLimit(context: ValidationContext): ASTVisitor {
   const counts = new Map<string, number>();
   const count = ({ selections }: SelectionSetNode): number => {
@@ -143,7 +146,7 @@ export function fieldLimit(context: ValidationContext): ASTVisitor {
     const name = fragment.name.value;
     let sum = counts.get(name);
     if (sum === undefined) {
-      // A fragment within itself is refused by another rule.
+      // Another validation rule refuses a fragment that contains itself.
       counts.set(name, 0);
       sum = count(fragment.selectionSet);
       counts.set(name, sum);
@@ -155,9 +158,9 @@ export function fieldLimit(context: ValidationContext): ASTVisitor {
       const sum = count(operation.selectionSet);
       if (sum > limits.fields) {
         context.reportError(
-          new GraphQLError(`the operation asks for ${sum} fields`, {
+          new GraphQLError(`the operation requests ${sum} fields`, {
             nodes: operation,
-            extensions: { code: "CF008", hint: `Ask for ${limits.fields} at most.` },
+            extensions: { code: "CF008", hint: `Request at most ${limits.fields}.` },
           }),
         );
       }
@@ -165,7 +168,10 @@ export function fieldLimit(context: ValidationContext): ASTVisitor {
   };
 }
 
-/** What an operation may answer at most in rows, before anything is executed: `first`, `last` or a full page, multiplied along each path. */
+/**
+ * Upper bound of the rows that an operation returns, computed before it is executed: `first`, `last` or a full page,
+ * multiplied along each path.
+ */
 export function countRows(
   schema: GraphQLSchema,
   document: DocumentNode,
@@ -193,7 +199,7 @@ export function countRows(
     return Math.min(limits.rows, Math.max(0, argument("first") ?? argument("last") ?? limits.rows));
   };
   let rows = 0;
-  /** `page` is that of the connection whose fields these are. */
+  /** `page` is the page size of the connection whose fields these are. */
   const walk = ({ selections }: SelectionSetNode, type: GraphQLNamedType, times: number, page?: number): void => {
     let counted = false;
     for (const selection of selections) {
@@ -212,7 +218,7 @@ export function countRows(
         const isPage = isObjectType(inner) && inner.getFields()["pageInfo"] !== undefined;
         if (isPage) walk(selection.selectionSet, inner, times, pageOf(selection));
         else if (page !== undefined && isListType(getNullableType(field.type))) {
-          // Of nodes and edges side by side, each is answered, though read once.
+          // Nodes and edges of the same page are both returned, though read once.
           if (!counted) rows += times * page;
           counted = true;
           walk(selection.selectionSet, inner, times * page);
@@ -227,7 +233,7 @@ export function countRows(
 function tooMany(argument: string, value: unknown): SafeError {
   return new SafeError(`"${argument}" is ${value}`, {
     code: typeof value === "number" && value > limits.rows ? "CF008" : "CF001",
-    hint: `Ask for 0 to ${limits.rows} rows at a time, and go on after "pageInfo.endCursor".`,
+    hint: `Request 0 to ${limits.rows} rows at a time, and continue after "pageInfo.endCursor".`,
   });
 }
 
@@ -240,7 +246,7 @@ function refuseBoth(first: unknown, last: unknown): void {
   if (first == null || last == null) return;
   throw new SafeError(`both "first" and "last" are given`, {
     code: "CF001",
-    hint: `Use "first" with "after" to go forwards, or "last" with "before" to go backwards.`,
+    hint: `Use "first" with "after" to page forward, or "last" with "before" to page backward.`,
   });
 }
 
@@ -285,7 +291,7 @@ function boundPage(step: unknown, fieldArgs: FieldArgs, backwards: boolean): voi
 
 const nothing = (): void => {};
 
-/** Bounds the depth, the breadth and the length of an operation, and the rows of a page. */
+/** Limits the depth, breadth and length of an operation, and the rows of a page. */
 export const LimitsPlugin: GraphileConfig.Plugin = {
   name: "InsightsLimitsPlugin",
   version: "1.0.0",
@@ -294,7 +300,7 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
       setPreset(next, event) {
         const depth = depthLimit({
           maxDepth: limits.depth,
-          // What the introspection query of GraphQL's reference implementation asks for.
+          // The depth of the introspection query in GraphQL's reference implementation.
           maxIntrospectionDepth: 16,
           maxDepthByFieldCoordinates: { "__Type.ofType": 10 },
           revealDetails: true,
@@ -317,14 +323,14 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
           throw new SafeError(`the operation has ${query.length} characters`, {
             statusCode: 413,
             code: "CF008",
-            hint: `Send ${limits.operation} at most, and data as variables.`,
+            hint: `Send at most ${limits.operation}, and data as variables.`,
           });
         }
         if (typeof query === "string" && tooManyTokens(query)) {
           throw new SafeError(`the operation has more than ${limits.tokens} tokens`, {
             statusCode: 413,
             code: "CF008",
-            hint: "Send lists and texts as variables, and large operations in parts.",
+            hint: "Send lists and strings as variables, and split large operations.",
           });
         }
         if (typeof query === "string" && nesting(query) > limits.nesting) throw tooDeep();
@@ -338,10 +344,10 @@ export const LimitsPlugin: GraphileConfig.Plugin = {
       execute(next, { args }) {
         const rows = countRows(args.schema, args.document, args.operationName, args.variableValues ?? {});
         if (rows <= limits.allRows) return next();
-        const error = new GraphQLError(`the operation asks for more than ${limits.allRows} rows`, {
+        const error = new GraphQLError(`the operation requests more than ${limits.allRows} rows`, {
           extensions: {
             code: "CF008",
-            hint: `A list without "first" counts for ${limits.rows}, a list within a list for each row of the outer one: set "first" on both.`,
+            hint: `A list without "first" counts as ${limits.rows} rows, and a nested list counts for each row of the outer one: set "first" on both.`,
           },
         });
         return { errors: [error] };

@@ -4,30 +4,33 @@ import type { Config } from "../config.ts";
 import { errorCode, InsightsError } from "../errors.ts";
 
 /*
- * The port, and what a connection may cost: an open one, one that sends or reads slowly.
+ * The port, and limits on connections: open ones, and clients that send or read slowly.
  */
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export interface Listener {
-  /** Its address, without a slash at the end. */
+  /** Its address, without a trailing slash. */
   readonly url: string;
   readonly port: number;
-  /** Answers requests from now on. Until then they are told that the server starts. */
+  /** Answers requests from now on. Until then the answer is that the server is starting. */
   serve(handle: Handle): void;
-  /** Lets running requests end. */
+  /** Waits for running requests to end. */
   close(): Promise<void>;
 }
 
 export const bounds = {
-  /** Open connections. A new one takes the place of one that waits: see `makeRoom`. */
+  /** Open connections. Above the limit a new one replaces an idle one: see `makeRoom`. */
   connections: 1000,
-  /** Milliseconds for the head of a request, and for all of it. */
+  /** Milliseconds for the headers of a request, and for the whole request. */
   head: 10_000,
   request: 30_000,
-  /** Milliseconds from the head of a request to the last byte of its answer, for clients that read slowly. */
+  /** Milliseconds from the headers of a request to the last byte of its answer, for clients that read slowly. */
   exchange: 150_000,
-  /** Milliseconds until a client whose body is not read is told so, and until its connection is closed: it may not come back faster. */
+  /**
+   * Milliseconds until a refused request is answered, and until its connection is closed: the client may not retry
+   * faster.
+   */
   refusal: 250,
   linger: 2000,
 } as const;
@@ -49,8 +52,8 @@ export function busy(response: ServerResponse, message = "the server is busy"): 
 }
 
 /**
- * Answers a request whose body is not read. Its connection is closed later, for a client that is still sending would otherwise be cut
- * off before it has the answer; reading what nobody wants would be work.
+ * Answers a request whose body is not read. Its connection is closed later: a client that is still sending would
+ * otherwise be cut off before it receives the answer, and reading a body that is not used would cost time.
  */
 export function refuse(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
   const { socket } = request;
@@ -67,16 +70,16 @@ export function refuse(request: IncomingMessage, response: ServerResponse, statu
   });
 }
 
-/** Sent with every answer. A page has a policy of its own. */
+/** Sent with every answer. Pages have a policy of their own. */
 const safeHeaders = {
   "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
 } as const;
 
-/** Connections that wait for something of their client: a request, the rest of one, the end of an answer is not among it. */
+/** Connections that wait for their client: for a request, for the rest of one, or for the answer to be read. */
 class Waiting {
-  // In the order in which they began to wait.
+  // In the order in which they started to wait.
   readonly #sockets = new Set<Socket>();
 
   add(socket: Socket): void {
@@ -88,7 +91,10 @@ class Waiting {
     this.#sockets.delete(socket);
   }
 
-  /** Ends the one that has waited longest, of the address that has most of them: a flood from one place ends its own. */
+  /**
+   * Closes the connection that has waited longest, of the address with most of them: a flood from one address closes
+   * its own.
+   */
   makeRoom(): boolean {
     const counts = new Map<string, number>();
     for (const { remoteAddress = "" } of this.#sockets) counts.set(remoteAddress, (counts.get(remoteAddress) ?? 0) + 1);
@@ -111,14 +117,14 @@ function cannotListen(error: Error, { host, port }: Config): Error {
     });
   }
   if (code === "ENOTFOUND" || code === "EADDRNOTAVAIL" || code === "EAI_AGAIN") {
-    return new InsightsError(`HOST is "${host}", which is no address of this machine`, {
+    return new InsightsError(`HOST is "${host}", which is not an address of this machine`, {
       hint: "Use 127.0.0.1 or 0.0.0.0.",
     });
   }
   return error;
 }
 
-/** Takes the port. It comes before everything else that a command does, so that a port that is taken is told before it. */
+/** Listens on the port. A command does this first, so that a port that is taken is reported before any other work. */
 export async function openListener(config: Config, limits: { connections: number } = bounds): Promise<Listener> {
   let handle: Handle = async (_request, response) => busy(response, "the server is starting");
   const waiting = new Waiting();
@@ -141,11 +147,12 @@ export async function openListener(config: Config, limits: { connections: number
         waiting.add(socket);
       });
       handle(request, response).catch((error: unknown) => {
-        // A client that has gone away is no failure.
+        // A client that disconnects is not an error.
         if (socket.destroyed) return;
         console.error("request failed:", error);
         if (response.headersSent) response.destroy();
-        else answer(response, 500, problem("an error occurred on the server", "XX000", "The server's log has it."));
+        else
+          answer(response, 500, problem("an error occurred on the server", "XX000", "The server's log contains it."));
       });
     },
   );

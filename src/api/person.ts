@@ -2,23 +2,25 @@ import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import "postgraphile/grafast";
 
 /**
- * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can tell from the token's subject. So the
- * first transaction of a request that has a person begins with `track.sign_in()`, after its role and settings are set and before anything is
- * read. A request may have many transactions, one for each list at its root: those that begin when the person is known get it from the settings.
+ * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can derive from the
+ * token's subject. So the first transaction of a request that has a person starts with `track.sign_in()`, after its
+ * role and settings are set and before anything is read. A request may have many transactions, one for each list at its
+ * root: those that start when the person is known get it from the settings.
  *
- * A request keeps the person that it began with: after a merge in the middle of it, its lists may be empty.
+ * A request keeps the person that it started with: after a concurrent merge, its lists may be empty.
  */
 const signIn = { text: "select track.sign_in() as person_id", name: "insights_sign_in" };
 
 function withPerson(withPgClient: WithPgClient): WithPgClient {
   return ((pgSettings, callback) => {
-    // Decided before the transaction gets its settings: another one may find the person while this one waits for a connection.
+    // Decided before the transaction gets its settings: another transaction may resolve the person while this one waits
+    // for a connection.
     const unknown = pgSettings?.["insights.person"] && !pgSettings["insights.person_id"];
     return withPgClient(pgSettings, async (client) => {
       if (pgSettings && unknown) {
         const { rows } = await client.query<{ person_id: string | number | null }>(signIn);
         const found = rows[0]?.person_id;
-        // A stranger may become a person by what the request itself sends.
+        // An unknown userId may become a person through what the request itself sends.
         if (found != null) pgSettings["insights.person_id"] = String(found);
       }
       return callback(client);
@@ -26,7 +28,10 @@ function withPerson(withPgClient: WithPgClient): WithPgClient {
   }) as WithPgClient;
 }
 
-/** Wraps what the context of a request reaches the database by, so that an application's own `pgServices` need to know nothing of it. */
+/**
+ * Wraps the objects by which the context of a request reaches the database, so that an application's own `pgServices`
+ * need no change.
+ */
 export const PersonPlugin: GraphileConfig.Plugin = {
   name: "InsightsPersonPlugin",
   version: "1.0.0",
@@ -40,7 +45,7 @@ export const PersonPlugin: GraphileConfig.Plugin = {
             if (schemas?.includes("track"))
               context[withPgClientKey] = withPerson(context[withPgClientKey] as WithPgClient);
           }
-          // Nothing is kept from a request before, where an application gives the same object again.
+          // An application may pass the same object again: nothing is kept from an earlier request.
           const pgSettings = context["pgSettings"] as Record<string, string> | undefined;
           if (pgSettings?.["insights.person"]) pgSettings["insights.person_id"] = "";
           return next();

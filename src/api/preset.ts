@@ -19,23 +19,23 @@ declare global {
   namespace GraphileConfig {
     interface Preset {
       insights?: {
-        /** Who a request comes from, by its header `Authorization`. */
+        /** The sender of a request, by its header `Authorization`. */
         authenticate?: Authenticate;
-        /** Whether every role may ask for the schema (`__schema`, `__type`); without it, administrators only. */
+        /** Whether every role may use introspection (`__schema`, `__type`); without it, administrators only. */
         introspection?: boolean;
       };
     }
   }
 }
 
-/** The schemas that the API reflects, in the order of DESIGN. */
+/** The schemas that the API reflects, in dependency order. */
 export const rooms = ["ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
 
 function keep<T>(list: T[], wanted: (element: T) => boolean): void {
   list.splice(0, list.length, ...list.filter(wanted));
 }
 
-/** Functions are published by their grants; this leaves out what can't be, or is not meant to be. */
+/** Functions are published by their grants; this excludes those that cannot be published or are internal. */
 const RoomsPlugin: GraphileConfig.Plugin = {
   name: "InsightsRoomsPlugin",
   version: "1.0.0",
@@ -52,7 +52,7 @@ const RoomsPlugin: GraphileConfig.Plugin = {
       pgIntrospection_introspection(_info, { introspection }) {
         const { namespaces, types, attributes } = introspection;
         const inRooms = new Set(namespaces.filter(({ nspname }) => rooms.includes(nspname)).map(({ _id }) => _id));
-        // GraphQL has no type for a vector, and a client no use for one.
+        // GraphQL has no type for a vector, and clients do not need one.
         const vectors = new Set(
           types.filter(({ typname }) => /^_?(vector|halfvec|sparsevec)$/.test(typname)).map(({ _id }) => _id),
         );
@@ -62,7 +62,7 @@ const RoomsPlugin: GraphileConfig.Plugin = {
         for (const { _id, typrelid } of types) if (typrelid !== null && holders.has(typrelid)) vectors.add(_id);
         for (const { _id, typelem } of types) if (typelem !== null && vectors.has(typelem)) vectors.add(_id);
 
-        // Comments begin and end with the line breaks of their quotes.
+        // Comments start and end with the line breaks of their quotes.
         for (const comment of introspection.descriptions) comment.description = comment.description.trim();
 
         keep(introspection.procs, ({ pronamespace, proname, prorettype, proargtypes, proallargtypes }) => {
@@ -70,14 +70,17 @@ const RoomsPlugin: GraphileConfig.Plugin = {
           const mentioned = [prorettype, ...(proargtypes ?? []), ...(proallargtypes ?? [])];
           return !proname.startsWith("_") && !mentioned.some((type) => vectors.has(type));
         });
-        // Partitions come and go, the API stays.
+        // Partitions are created and dropped over time; the API must not change with them.
         keep(introspection.classes, ({ _id, relispartition }) => !relispartition && !holders.has(_id));
       },
     },
   },
 };
 
-/** A big table has its foreign keys as tags too, for where it is distributed and has no others: each counts once. */
+/**
+ * A big table has its foreign keys as tags too, for databases where it is distributed and has no constraints: each
+ * counts once.
+ */
 const ForeignKeysPlugin: GraphileConfig.Plugin = {
   name: "InsightsForeignKeysPlugin",
   version: "1.0.0",
@@ -106,8 +109,9 @@ const ForeignKeysPlugin: GraphileConfig.Plugin = {
 };
 
 /**
- * The batch of `track.ingest` goes to the database as a JSON string that holds JSON: it reads such a string message by
- * message, so that one that PostgreSQL can't store (a null byte, half a surrogate pair) does not spoil the others.
+ * The batch of `track.ingest` is sent to the database as a JSON string that contains JSON. The function parses such a
+ * string message by message, so that a message that PostgreSQL cannot store (a null byte, an unpaired surrogate) is
+ * rejected alone.
  */
 const batchCodec: PgCodec = {
   ...TYPES.jsonb,
@@ -139,7 +143,7 @@ const BatchPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** A time may be infinite ("for ever", "never since"), which PostGraphile's own format turns into null. */
+/** A time may be infinite, which PostGraphile's own format turns into null. */
 const timeCodec: typeof TYPES.timestamptz = {
   ...TYPES.timestamptz,
   castFromPg: (time) => sql`coalesce(to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'), ${time}::text)`,
@@ -172,14 +176,17 @@ const InfinityPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** Who sent a request, where the server has read its token before its body. */
+/** The sender of a request whose token the server has verified before it reads the body. */
 export const identified = new WeakMap<object, Identity>();
 
-/** By request, so that nothing of one can reach another. */
+/** Keyed by request, so that requests are isolated from each other. */
 const identities = new WeakMap<object, Identity>();
 const settings = new WeakMap<object, object>();
 
-/** Whether an operation asks for the schema. A name has one spelling in GraphQL, so that a text without it need not be parsed. */
+/**
+ * Whether an operation uses introspection. A name has one spelling in GraphQL, so that a text without it need not be
+ * parsed.
+ */
 function introspects(query: unknown): boolean {
   if (typeof query !== "string" || !/\b__(schema|type)\b/.test(query)) return false;
   let found = false;
@@ -191,12 +198,12 @@ function introspects(query: unknown): boolean {
       },
     });
   } catch {
-    // PostGraphile says what is wrong with it.
+    // PostGraphile reports the error.
   }
   return found;
 }
 
-/** A rule of validation whose errors suggest no names. */
+/** A validation rule whose errors do not suggest names. */
 function quietly(rule: ValidationRule): ValidationRule {
   return (context) => {
     const quiet = Object.create(context) as ValidationContext;
@@ -206,7 +213,7 @@ function quietly(rule: ValidationRule): ValidationRule {
   };
 }
 
-/** A token that is sent must be good: a bad one is refused, rather than taken for a visitor's. */
+/** A token that is sent must be valid: an invalid one is refused rather than treated as a visitor's. */
 const AuthenticationPlugin: GraphileConfig.Plugin = {
   name: "InsightsAuthenticationPlugin",
   version: "1.0.0",
@@ -230,18 +237,18 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
             if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
             throw new SafeError(message, { statusCode, code: statusCode === 401 ? "28000" : "08006", hint });
           }
-          // Not a rule of validation: whether a document is valid is remembered by its text, whoever sends it.
+          // Not a validation rule: the result of validation is cached by the text of the document, for all senders.
           if (!introspection && identities.get(request)?.role !== "admin" && introspects(body.query)) {
             throw new SafeError("introspection is for administrators", {
               statusCode: 403,
               code: "42501",
-              hint: "The package has the schema in schema.graphql; INSIGHTS_GRAPHIQL=true lets every role ask for it.",
+              hint: "The package contains schema.graphql; INSIGHTS_GRAPHIQL=true allows introspection to every role.",
             });
           }
         }
         return next();
       },
-      /** That the server is busy is said by the status too, with the time to wait; grafserv knows 200 and 400 alone. */
+      /** A busy server answers with a status and Retry-After, too; grafserv itself only sends 200 and 400. */
       async processRequest(next, { requestDigest }) {
         const result = await next();
         const pgSettings = settings.get(requestDigest);
@@ -253,8 +260,8 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
 };
 
 /**
- * The API, for `extends` in a PostGraphile preset of your own, which brings `pgServices`: see `insightsService`.
- * With `insights.authenticate` it reads tokens; without it, set `pgSettings` in `grafast.context` by `requestSettings`.
+ * The API, for `extends` in a PostGraphile preset of your own, which supplies `pgServices`: see `insightsService`. With
+ * `insights.authenticate` it reads tokens; without it, set `pgSettings` in `grafast.context` by `requestSettings`.
  */
 export const preset: GraphileConfig.Preset = {
   extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
@@ -297,20 +304,20 @@ export const preset: GraphileConfig.Preset = {
 };
 
 /**
- * The database behind the preset. The schema is that of all roles together, whoever connects. A role has a share of the pool's
- * connections (see connections.ts); `patience` is how long a request waits for one, in milliseconds. Where a pooler stands before
- * the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
+ * The database of the preset. The schema contains the fields of all roles, whatever login connects. A role has a share
+ * of the pool's connections (see connections.ts); `maxWait` is the longest wait for a connection, in milliseconds. With
+ * a pooler in front of the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
  */
-export function insightsService(pool: pg.Pool, patience = 5000): GraphileConfig.PgServiceConfiguration {
+export function insightsService(pool: pg.Pool, maxWait = 5000): GraphileConfig.PgServiceConfiguration {
   const service = makePgService({
     pool,
     schemas: rooms,
-    // No LISTEN: poolers and the embedded database have no session to listen in.
+    // No LISTEN: with a pooler or the embedded database there is no session to listen in.
     pubsub: false,
     pgSettingsForIntrospection: { role: "insights_api" },
   });
   const { adaptor } = service;
-  const gate = createGate(pool.options.max ?? 10, patience);
+  const gate = createGate(pool.options.max ?? 10, maxWait);
   return {
     ...service,
     adaptor: {

@@ -1,8 +1,8 @@
 import type pg from "pg";
 
-/** The API of a database in the schema definition language: what `schema.graphql` holds. */
+/** The API of a database in the schema definition language: the content of `schema.graphql`. */
 export async function describeApi(pool: pg.Pool): Promise<string> {
-  // Loaded late: what PostGraphile reads from the environment may be set until then (see `startApi`).
+  // Imported late: environment variables that PostGraphile reads may be set until then (see `startApi`).
   const [{ makeSchema }, { lexicographicSortSchema, printSchema }, { insightsService, preset }] = await Promise.all([
     import("postgraphile"),
     import("postgraphile/graphql"),

@@ -17,20 +17,20 @@ import { answer, type Listener, openListener, problem, refuse } from "./listener
 
 /** The running API. */
 export interface Api {
-  /** Its address, without a slash at the end. */
+  /** Its address, without a trailing slash. */
   readonly url: string;
   readonly port: number;
-  /** Lets running requests end, then gives everything back. */
+  /** Waits for running requests to end, then releases all resources. */
   close(): Promise<void>;
 }
 
-/** One connection at work, and one to take the next request in, is all that the embedded database has a use for. */
+/** One connection at work, and one that accepts the next request, are all that the embedded database can use. */
 const embeddedConnections = 4;
 
-/** What the API checks tokens with; `signToken` takes the same. */
+/** The parameters by which the API verifies tokens; `signToken` takes the same. */
 export async function authenticationOptions(config: Config): Promise<AuthenticationOptions> {
   return {
-    // With an identity provider no shared key is of any use, so none is made.
+    // With an identity provider no shared key is needed, so none is generated.
     secret: config.jwksUrl === undefined ? await signingKey(config) : undefined,
     jwksUrl: config.jwksUrl,
     issuer: config.jwtIssuer,
@@ -58,7 +58,10 @@ const pageHeaders = {
   "cache-control": "no-cache",
 };
 
-/** Tokens travel in a header that only scripts can set, never in a cookie, so other sites may call as well. */
+/**
+ * Tokens are sent in a header that only scripts can set, never in a cookie, so that other sites may call the API as
+ * well.
+ */
 const corsHeaders = {
   "access-control-allow-origin": "*",
   "access-control-allow-methods": "GET, POST, OPTIONS",
@@ -66,7 +69,7 @@ const corsHeaders = {
   "access-control-max-age": "86400",
 };
 
-/** Bodies that are read already, by request. */
+/** Bodies that have been read, by request. */
 const read = new WeakMap<object, Buffer>();
 
 const ReadBodyPlugin: GraphileConfig.Plugin = {
@@ -87,13 +90,13 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 };
 
 /**
- * Serves GraphQL on /graphql, its page on /graphiql where it is wanted, the start page on /, who a token belongs to on /me, and
- * the state of things on /healthz. `listener` holds the port already; without it, it is taken here.
+ * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
+ * /me, and the state of the installation on /healthz. `listener` is an open port; without it, the port is opened here.
  */
 export async function startApi(config: Config, database: Database, listener?: Listener): Promise<Api> {
-  // Both are read when PostGraphile is loaded, and never again. A pooler keeps no prepared statement of ours.
+  // Both are read once, when PostGraphile is loaded. A pooler does not keep our prepared statements.
   if (database.pooler) process.env["DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE"] = "0";
-  // Just-in-time compilation is switched off for each request, not for the session, which others may use after us.
+  // Just-in-time compilation is switched off for each request, not for the session, which other clients may use later.
   process.env["DATAPLAN_PG_DONT_DISABLE_JIT"] = "1";
   process.env["GRAPHILE_ENV"] ??= "production";
   const authenticate = createAuthenticate(await authenticationOptions(config));
@@ -118,7 +121,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
     database,
     database.embedded ? Math.min(config.poolSize, embeddedConnections) : config.poolSize,
   );
-  // However many requests wait for the pool, the state of the server can be asked.
+  // /healthz answers however many requests wait for the pool.
   const healthPool = createPool(database, 1);
   const graphiql = config.graphiql ?? false;
   const instance = postgraphile({
@@ -136,7 +139,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   });
   const health = createHealthCheck(healthPool, database.embedded);
 
-  /** Who asks; undefined when it was answered that the token is bad. */
+  /** Identifies the sender; undefined when an invalid token was answered. */
   async function identify(request: IncomingMessage, response: ServerResponse): Promise<Identity | undefined> {
     try {
       return await authenticate(request.headers.authorization);
@@ -160,12 +163,12 @@ export async function startApi(config: Config, database: Database, listener?: Li
         return;
       }
     }
-    // Nobody reads it, and Node would take all of it from the wire.
+    // Nothing reads it, and Node would receive all of it.
     const hasBody =
       Number(request.headers["content-length"] ?? 0) > 0 || request.headers["transfer-encoding"] !== undefined;
     if (hasBody && !(path === "/graphql" && request.method === "POST")) {
       const status = path === "/graphql" ? 405 : 404;
-      const message = `nothing takes the body of ${request.method} ${path.slice(0, 100)}`;
+      const message = `${request.method} ${path.slice(0, 100)} does not accept a body`;
       refuse(request, response, status, problem(message, "CF002", "Send operations by POST to /graphql."));
       return;
     }
@@ -218,9 +221,9 @@ export async function startApi(config: Config, database: Database, listener?: Li
           response,
           404,
           problem(
-            `there is nothing at ${path.slice(0, 100)}`,
+            `${path.slice(0, 100)} does not exist`,
             "CF002",
-            off ? "INSIGHTS_GRAPHIQL=true serves this page." : "See /, /graphql and /healthz.",
+            off ? "Set INSIGHTS_GRAPHIQL=true to serve this page." : "See /, /graphql and /healthz.",
           ),
         );
       } else throw error;
@@ -234,7 +237,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   };
 
   try {
-    // A schema that can't be built is an error of the start, not of the first request.
+    // A schema that cannot be built is an error of the start, not of the first request.
     await instance.getSchema();
     serve(handle);
     return { url, port, close };

@@ -5,14 +5,17 @@ import { readConfig } from "../config.ts";
 import { type Database, openDatabase, withClient } from "../database/connect.ts";
 import { checkApiLogin } from "../database/logins.ts";
 import { migrate } from "../database/migrate.ts";
-import { untilEnded } from "./ending.ts";
+import { untilSignal } from "./shutdown.ts";
 
 export default new Command()
-  .description("Serves the GraphQL API and its pages. `insights start` contains one.")
-  .addHelpText("after", "\nListens on PORT of HOST (5678 on 127.0.0.1). Ends at Ctrl-C, after the requests at hand.")
+  .description("Serves the GraphQL API and its pages. `insights start` includes it.")
+  .addHelpText(
+    "after",
+    "\nListens on PORT of HOST (5678 on 127.0.0.1). Stops at Ctrl-C, after the requests in progress.",
+  )
   .action(async () => {
     const config = readConfig();
-    // First of all, since a port that is taken is to be told before anything is changed.
+    // Before any other work, so that a port that is taken is reported before anything is changed.
     const listener = await openListener(config);
     let database: Database | undefined;
     try {
@@ -23,7 +26,7 @@ export default new Command()
       console.log(
         `ready: ${api.url}/graphql, ${config.graphiql ? `${api.url}/graphiql to try it, ` : ""}${api.url}/healthz`,
       );
-      await untilEnded(database);
+      await untilSignal(database);
       await api.close();
     } finally {
       await listener.close();

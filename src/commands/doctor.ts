@@ -19,25 +19,25 @@ interface Finding {
   fix?: string;
 }
 
-interface Patient {
+interface Context {
   client: pg.Client;
   config: Config;
   database: Database;
 }
 
-type Examination = (patient: Patient) => Promise<Omit<Finding, "check">>;
+type Check = (context: Context) => Promise<Omit<Finding, "check">>;
 
 const ok = (text: string): Omit<Finding, "check"> => ({ status: "ok", text });
 
-async function one<T extends pg.QueryResultRow>({ client }: Patient, sql: string, values: unknown[] = []): Promise<T> {
+async function one<T extends pg.QueryResultRow>({ client }: Context, sql: string, values: unknown[] = []): Promise<T> {
   const { rows } = await client.query<T>(sql, values);
   const [row] = rows;
   if (row === undefined) throw new Error(`no row from: ${sql}`);
   return row;
 }
 
-const exists = async (patient: Patient, relation: string): Promise<boolean> =>
-  (await one<{ present: boolean }>(patient, "select to_regclass($1) is not null as present", [relation])).present;
+const exists = async (context: Context, relation: string): Promise<boolean> =>
+  (await one<{ present: boolean }>(context, "select to_regclass($1) is not null as present", [relation])).present;
 
 const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
   (name) => `insights_${name}`,
@@ -45,27 +45,27 @@ const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "wor
 
 const rooms = ["common", "ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
 
-/** A model is stale when this much newer data has come since it was trained. */
+/** A model is stale when data this much newer has arrived since it was trained. */
 const staleAfter = "7 days";
 
-const examinations: Record<string, Examination> = {
-  async server(patient) {
-    await checkServer(patient.client);
-    const { version } = await one<{ version: string }>(patient, "select current_setting('server_version') as version");
+const checks: Record<string, Check> = {
+  async server(context) {
+    await checkServer(context.client);
+    const { version } = await one<{ version: string }>(context, "select current_setting('server_version') as version");
     const { reason } = await one<{ reason: string | null }>(
-      patient,
+      context,
       `select case when pg_catalog.pg_is_in_recovery() then 'a standby'
          when current_setting('default_transaction_read_only')::boolean then 'read-only by default_transaction_read_only'
        end as reason`,
     );
     if (reason !== null) return { status: "failure", text: `PostgreSQL ${version}, ${reason}`, fix: readOnlyHint };
-    return ok(`PostgreSQL ${version}${patient.database.embedded ? ", embedded" : ""}`);
+    return ok(`PostgreSQL ${version}${context.database.embedded ? ", embedded" : ""}`);
   },
 
-  async pgvector(patient) {
-    await checkVector(patient.client);
+  async pgvector(context) {
+    await checkVector(context.client);
     const { version, schema } = await one<{ version: string | null; schema: string | null }>(
-      patient,
+      context,
       `select max(extversion) as version, max(extnamespace::regnamespace::text) as schema
        from pg_catalog.pg_extension where extname = 'vector'`,
     );
@@ -74,19 +74,19 @@ const examinations: Record<string, Examination> = {
       : ok(`${version} in schema ${schema}`);
   },
 
-  async roles(patient) {
-    const { missing, login, above, api, queue } = await one<{
+  async roles(context) {
+    const { missing, login, superuser, api, queue } = await one<{
       missing: string[];
       login: string;
-      above: boolean;
+      superuser: boolean;
       api: boolean;
       queue: boolean;
     }>(
-      patient,
+      context,
       `select
          coalesce(array_agg(name) filter (where role.oid is null), '{}') as missing,
          session_user::text as login,
-         (select rolsuper from pg_catalog.pg_roles where rolname = session_user) as above,
+         (select rolsuper from pg_catalog.pg_roles where rolname = session_user) as superuser,
          coalesce(bool_or(pg_has_role(session_user, role.oid, 'member')) filter (where name = 'insights_api'), false) as api,
          coalesce(bool_or(pg_has_role(session_user, role.oid, 'usage')) filter (where name = any ($2)), false) as queue
        from unnest($1::text[]) as name
@@ -104,20 +104,20 @@ const examinations: Record<string, Examination> = {
         fix: `As an administrator: grant insights_api to ${identifier} (for insights api), or grant insights_queue to ${identifier} (for insights worker)`,
       };
     }
-    // An admin's token may evaluate expressions, and an expression may go back to the login: set_config('role', …).
-    if (above && !patient.database.embedded) {
+    // An admin's token may evaluate expressions, and an expression may switch back to the login: set_config('role', …).
+    if (superuser && !context.database.embedded) {
       return {
         status: "warning",
-        text: `all ${roles.length}; signed in as "${login}", a superuser: so can be who holds an admin's token`,
+        text: `all ${roles.length}; signed in as "${login}", a superuser, whose rights the holder of an admin's token can obtain`,
         fix:
           "In production, for insights api: create role my_api login password '…' in role insights_api; " +
           "for insights worker: create role my_worker login password '…' in role insights_queue",
       };
     }
-    // The policies believe the setting insights.person_id, which whoever writes SQL under these roles sets as they like.
-    const { anybody } = await one<{ anybody: string[] }>(
-      patient,
-      `select coalesce(array_agg(rolname::text order by rolname), '{}') as anybody
+    // The policies trust the setting insights.person_id, which any session with these roles can set.
+    const { impersonators } = await one<{ impersonators: string[] }>(
+      context,
+      `select coalesce(array_agg(rolname::text order by rolname), '{}') as impersonators
        from pg_catalog.pg_roles as login
        where rolcanlogin
          and has_database_privilege(login.oid, current_database(), 'connect')
@@ -125,20 +125,20 @@ const examinations: Record<string, Examination> = {
          and not pg_has_role(login.oid, 'insights_api', 'member')
          and not pg_has_role(login.oid, 'insights_owner', 'member')`,
     );
-    if (anybody.length > 0) {
+    if (impersonators.length > 0) {
       return {
         status: "warning",
-        text: `${anybody.map((name) => `"${name}"`).join(", ")} may speak for every person: insights_learner and insights_visitor are roles of the API's requests`,
-        fix: `revoke insights_learner, insights_visitor from ${anybody.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
+        text: `${impersonators.map((name) => `"${name}"`).join(", ")} can act as every person: insights_learner and insights_visitor are roles for requests of the API`,
+        fix: `revoke insights_learner, insights_visitor from ${impersonators.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
       };
     }
-    const may = [...(api ? ["serve the API"] : []), ...(queue ? ["work off the job queue"] : [])].join(" and ");
+    const may = [...(api ? ["serve the API"] : []), ...(queue ? ["process the job queue"] : [])].join(" and ");
     return ok(`all ${roles.length}; signed in as "${login}", which may ${may}`);
   },
 
-  async rights(patient) {
+  async rights(context) {
     const { fixes } = await one<{ fixes: string[] }>(
-      patient,
+      context,
       `with extension as (
          select namespace.oid, namespace.nspname, namespace.nspowner, namespace.nspacl
          from pg_catalog.pg_extension as extension
@@ -188,35 +188,37 @@ const examinations: Record<string, Examination> = {
       [rooms],
     );
     return fixes.length === 0
-      ? ok("nobody else may create in the schema of pgvector, and no definer was changed")
+      ? ok(
+          "no other role may create objects in the schema of pgvector, and the security definer functions are unchanged",
+        )
       : {
           status: "warning",
-          text: `${fixes.length} ${fixes.length === 1 ? "right differs" : "rights differ"} from what is safe`,
+          text: `${fixes.length} ${fixes.length === 1 ? "right differs" : "rights differ"} from the expected ones`,
           fix: `As an administrator: ${fixes.slice(0, 10).join("; ")}`,
         };
   },
 
   async pooler({ client, config, database }) {
-    if (database.embedded) return ok("one session shared by all connections, pooler mode on");
+    if (database.embedded) return ok("one session shared by all connections; pooler mode is on");
     if (config.pooler === false && (await isPooled(client))) {
       return {
         status: "warning",
-        text: "the connection goes through a pooler, and INSIGHTS_POOLER says that it is not in transaction mode",
+        text: "the connection goes through a pooler, but INSIGHTS_POOLER is set to false, which means session mode",
         fix: "Unset INSIGHTS_POOLER, unless the pooler is in session mode",
       };
     }
     if (!database.pooler) return ok("none");
     return config.directUrl === undefined
-      ? ok("pooler mode on; insights migrate needs DIRECT_DATABASE_URL, the address of the server itself")
-      : ok("pooler mode on; insights migrate uses DIRECT_DATABASE_URL");
+      ? ok("pooler mode is on; insights migrate requires DIRECT_DATABASE_URL, the address of the server itself")
+      : ok("pooler mode is on; insights migrate uses DIRECT_DATABASE_URL");
   },
 
-  async migrations(patient) {
-    if (!(await exists(patient, "graphile_migrate.migrations"))) {
+  async migrations(context) {
+    if (!(await exists(context, "graphile_migrate.migrations"))) {
       return { status: "failure", text: "the database has not been migrated", fix: "Run: insights migrate" };
     }
     const releases = await readReleases();
-    const { pending, ahead } = await releaseState(patient.client, releases);
+    const { pending, ahead } = await releaseState(context.client, releases);
     if (ahead.length > 0) {
       return {
         status: "failure",
@@ -228,36 +230,36 @@ const examinations: Record<string, Examination> = {
       const names = pending.map(({ file }) => file).join(", ");
       return { status: "failure", text: `pending: ${names}`, fix: "Run: insights migrate" };
     }
-    const missing = await findMissingParts(patient.client);
+    const missing = await findMissingParts(context.client);
     if (missing.length > 0) {
       const indexes = [...new Set(missing.map(({ index }) => index))].join(", ");
       return {
         status: "warning",
-        text: `not complete: index ${indexes}, on ${missing.length} partitions`,
+        text: `incomplete: index ${indexes}, on ${missing.length} partitions`,
         fix: "Run: insights migrate",
       };
     }
-    return (await pendingCurrent(patient.client))
+    return (await pendingCurrent(context.client))
       ? { status: "warning", text: "the source has changed since it was applied", fix: "Run: insights migrate" }
       : ok(`all ${releases.length} applied`);
   },
 
-  async queue(patient) {
-    if (!(await exists(patient, `${queueSchema}.jobs`))) {
+  async queue(context) {
+    if (!(await exists(context, `${queueSchema}.jobs`))) {
       return { status: "failure", text: "the job queue is not installed", fix: "Run: insights migrate" };
     }
-    const { waiting, dead, names } = await one<{ waiting: number; dead: number; names: string | null }>(
-      patient,
+    const { waiting, failed, names } = await one<{ waiting: number; failed: number; names: string | null }>(
+      context,
       `select count(*) filter (where run_at < now() - interval '15 minutes' and attempts < max_attempts and locked_at is null)::int as waiting,
-         count(*) filter (where attempts >= max_attempts)::int as dead,
+         count(*) filter (where attempts >= max_attempts)::int as failed,
          string_agg(distinct task_identifier, ', ') filter (where attempts >= max_attempts) as names
        from ${queueSchema}.jobs`,
     );
-    if (dead > 0) {
+    if (failed > 0) {
       return {
         status: "warning",
-        text: `${dead} jobs have failed for good: ${names}`,
-        fix: `Look at last_error in ${queueSchema}.jobs, then: insights sql "select ${queueSchema}.permanently_fail_jobs(...)" or remove them`,
+        text: `${failed} jobs have failed permanently: ${names}`,
+        fix: `See last_error in ${queueSchema}.jobs; after the cause is fixed, remove the jobs or run them again`,
       };
     }
     return waiting > 0
@@ -269,35 +271,72 @@ const examinations: Record<string, Examination> = {
       : ok("no job is late");
   },
 
-  async runs(patient) {
-    if (!(await exists(patient, "monitor.run")))
+  async runs(context) {
+    if (!(await exists(context, "monitor.run")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { failed } = await one<{ failed: string | null }>(
-      patient,
+      context,
       `select string_agg(format('%s (%s)', task, error), '; ' order by task) as failed
        from (select distinct on (task) task, outcome, error from monitor.run order by task, started_at desc) as latest
        where outcome = 'failed'`,
     );
     return failed === null
-      ? ok("the latest run of each task was fine")
+      ? ok("the latest run of each task succeeded")
       : {
           status: "warning",
-          text: `failed last time: ${failed}`,
-          fix: "Look at the error; the task runs again on schedule",
+          text: `the latest run failed: ${failed}`,
+          fix: "See the error; the task runs again on schedule",
         };
   },
 
-  async models(patient) {
-    if (!(await exists(patient, "ml.deployment")))
+  async refresh(context) {
+    if (!(await exists(context, "track.consumer")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { readable } = await one<{ readable: boolean }>(
-      patient,
+      context,
+      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('privacy.listener', 'select') as readable`,
+    );
+    if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
+    // By the catalogue: the login may not have the right to use each schema.
+    const { count, missing } = await one<{ count: number; missing: string | null }>(
+      context,
+      `with named as (
+         select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
+         union all
+         select function_name || '(bigint[])' from privacy.listener
+       ),
+       existing as (
+         select format('%s.%s(%s)', namespace.nspname, procedure.proname,
+           array_to_string(procedure.proargtypes::oid[]::regtype[], ', ')) as name
+         from pg_catalog.pg_proc as procedure
+         join pg_catalog.pg_namespace as namespace on namespace.oid = procedure.pronamespace
+         where namespace.nspname || '.' || procedure.proname in (select split_part(named.name, '(', 1) from named)
+       )
+       select count(*)::int as count,
+         string_agg(named.name, ', ' order by named.name) filter (where existing.name is null) as missing
+       from named
+       left join existing using (name)`,
+    );
+    return missing === null
+      ? ok(`all ${count} functions that it calls exist`)
+      : {
+          status: "failure",
+          text: `missing: ${missing}`,
+          fix: "Run: insights migrate; or correct the row of track.consumer or privacy.listener that names it",
+        };
+  },
+
+  async models(context) {
+    if (!(await exists(context, "ml.deployment")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      context,
       "select has_table_privilege('track.event', 'select') as readable",
     );
     if (!readable)
-      return ok("how old they are is only told to a login that may read events, such as the one that migrates");
+      return ok("their age can only be checked by a login that may read events, such as the one that migrates");
     const { count, stale } = await one<{ count: number; stale: string | null }>(
-      patient,
+      context,
       `with newest as (
          select max(occurred_at) as at from track.event
        ),
@@ -316,7 +355,7 @@ const examinations: Record<string, Examination> = {
     );
     if (count === 0) return { status: "warning", text: "no model has been trained", fix: "Run: insights train" };
     return stale === null
-      ? ok(`${count} deployed, none older than its data by ${staleAfter}`)
+      ? ok(`${count} deployed, none of them trained more than ${staleAfter} before its newest data`)
       : { status: "warning", text: `stale: ${stale}`, fix: "Run: insights train" };
   },
 };
@@ -339,7 +378,7 @@ function unreachable(error: unknown, url: string | undefined): Finding {
 }
 
 async function examine(config: Config): Promise<Finding[]> {
-  // To look for it would be to make it.
+  // Opening the embedded database would create it.
   if (config.databaseUrl === undefined && !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))) {
     return [
       {
@@ -359,7 +398,7 @@ async function examine(config: Config): Promise<Finding[]> {
   try {
     const findings: Finding[] = [];
     await withClient(database.migrationUrl ?? database.url, async (client) => {
-      for (const [check, examination] of Object.entries(examinations)) {
+      for (const [check, run] of Object.entries(checks)) {
         await client.query("begin transaction read only");
         // A login of the API or of a worker has no rights itself.
         await client.query(
@@ -368,7 +407,7 @@ async function examine(config: Config): Promise<Finding[]> {
            where rolname = 'insights_worker' and pg_has_role(oid, 'member')
              and not exists (select from pg_catalog.pg_roles where rolname = 'insights_owner' and pg_has_role(oid, 'usage'))`,
         );
-        findings.push({ check, ...(await examination({ client, config, database }).catch(failure)) });
+        findings.push({ check, ...(await run({ client, config, database }).catch(failure)) });
         await client.query("rollback");
       }
     });
@@ -384,8 +423,8 @@ const marks = { ok: "ok  ", warning: "warn", failure: "FAIL" };
 
 export default new Command()
   .description(
-    "Examines the configured database: server version, pgvector, roles, pooler, pending migrations, job queue, task runs, " +
-      "stale models. Says how to fix what is wrong, changes nothing, and ends with 1 when something must be fixed.",
+    "Checks the configured database: server version, pgvector, roles, pooler, pending migrations, job queue, task runs, " +
+      "stale models. Prints a fix for each problem, changes nothing, and exits with 1 if there is a failure.",
   )
   .option("--json", "print the findings as JSON")
   .action(async (options: { json?: true }) => {

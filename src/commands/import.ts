@@ -14,13 +14,13 @@ import { step } from "../terminal.ts";
 import { withSession } from "./session.ts";
 
 const NOTES = `
-FILE is plain or packed by gzip, which is told by its contents; - reads standard input.
+FILE is plain or compressed with gzip, which is detected by its contents; - reads standard input.
 
-Every row has an id, its own or the hash of what it says, and each id is stored once: an import that was cut short is
-completed by running it again, and one that was complete changes nothing.
+Every row has an id, its own or a hash of its content, and each id is stored once: an import that was interrupted is
+completed by running it again, and repeating a complete one changes nothing.
 
-Exit status: 0 when every row of the file is in the database; 1 when a row was bad, or the import broke off; 2 for a
-wrong option.`;
+Exit status: 0 if every row of the file is in the database; 1 if a row was rejected or the import failed; 2 for an invalid
+option.`;
 
 interface Common {
   source: string;
@@ -28,31 +28,31 @@ interface Common {
   rejects?: string;
 }
 
-const command = new Command().description("Brings events in from a file.").addHelpText("after", NOTES).exitOverride();
+const command = new Command().description("Imports events from a file.").addHelpText("after", NOTES).exitOverride();
 
 common(command.command("moodle <file>"), "moodle")
   .description("a Moodle log as CSV: user_id, event_time, action, component, event_name, event_context")
-  .option("--time-zone <name>", "zone of the times in the file", parseZone, "UTC")
+  .option("--time-zone <name>", "time zone of the times in the file", parseZone, "UTC")
   .action((file: string, options: Common & { timeZone: string }) =>
     run(file, moodleReader({ timeZone: options.timeZone }), options),
   );
 
 common(command.command("segment <file>"), "segment")
-  .description("Segment's messages as JSON lines: a message, a list or a whole request a line")
+  .description("Segment messages as JSON lines: each line is a message, a list of messages or a whole request")
   .action((file: string, options: Common) => run(file, segmentReader(), options));
 
 common(command.command("csv <file>"), "csv")
   .description("any table of events as CSV with a header")
-  .requiredOption("--person <column>", "column of who it was (userId)")
-  .requiredOption("--at <column>", "column of when it was: ISO 8601, or seconds or milliseconds since 1970")
-  .requiredOption("--event <name>", 'what it was, such as "Course Rated"')
-  .option("--item <column>", "column of what it was about")
-  .option("--item-kind <kind>", "what that is: course, module, task, page, video", parseKind)
-  .option("--item-title <column>", "column of its title")
-  .option("--id <column>", "column of an id of the row; without it, the row's own hash serves")
-  .option("--property <columns...>", "columns to take along, as column or name=column", [])
-  .option("--time-zone <name>", "zone of times without an offset", parseZone, "UTC")
-  .option("--delimiter <character>", 'between cells; "tab" for a tabulator', parseDelimiter, ",")
+  .requiredOption("--person <column>", "column with the person (userId)")
+  .requiredOption("--at <column>", "column with the time: ISO 8601, or seconds or milliseconds since 1970")
+  .requiredOption("--event <name>", 'name of the event, such as "Course Rated"')
+  .option("--item <column>", "column with the item")
+  .option("--item-kind <kind>", "kind of the item: course, module, task, page, video", parseKind)
+  .option("--item-title <column>", "column with the title of the item")
+  .option("--id <column>", "column with the id of the row; default: a hash of the row")
+  .option("--property <columns...>", "columns to store as properties, as column or name=column", [])
+  .option("--time-zone <name>", "time zone of times without an offset", parseZone, "UTC")
+  .option("--delimiter <character>", 'separator of the cells; "tab" for a tab', parseDelimiter, ",")
   .action((file: string, options: Common & ColumnOptions) => {
     const { id, property, source: _, show: __, rejects: ___, ...mapping } = options;
     const reader = columnReader({ ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) });
@@ -76,9 +76,9 @@ interface ColumnOptions {
 
 function common(command: Command, source: string): Command {
   return command
-    .option("--source <name>", "name of where the rows come from; ids are unique within it", source)
-    .option("--show <count>", "bad rows to print; the others are counted", parseCount, 20)
-    .option("--rejects <file>", "write all bad rows there, as JSON lines")
+    .option("--source <name>", "name of the source of the rows; ids are unique within it", source)
+    .option("--show <count>", "rejected rows to print; the others are counted", parseCount, 20)
+    .option("--rejects <file>", "write all rejected rows to this file, as JSON lines")
     .addHelpText("after", NOTES);
 }
 
@@ -126,17 +126,17 @@ function parseZone(name: string): string {
 
 function parseKind(text: string): string {
   if (/^[a-z][a-z0-9_]{0,62}$/.test(text)) return text;
-  throw new InvalidArgumentError("Give a word in lower case, such as course.");
+  throw new InvalidArgumentError("Use a lower-case word, such as course.");
 }
 
 function parseCount(text: string): number {
   const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 0) throw new InvalidArgumentError("Give a whole number from 0.");
+  if (!Number.isSafeInteger(count) || count < 0) throw new InvalidArgumentError("Use a whole number, 0 or more.");
   return count;
 }
 
 function parseDelimiter(text: string): string {
   if (text === "tab" || text === "\\t") return "\t";
   if (text.length === 1 && !/["\r\n]/.test(text)) return text;
-  throw new InvalidArgumentError('Give one character, or "tab".');
+  throw new InvalidArgumentError('Use one character, or "tab".');
 }

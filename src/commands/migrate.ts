@@ -6,7 +6,7 @@ import { readConfig } from "../config.ts";
 import { openDatabase, withClient } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { dryRun, plan } from "../database/plan.ts";
-import type { Patience } from "../database/release.ts";
+import type { LockWait } from "../database/release.ts";
 import { InsightsError } from "../errors.ts";
 
 interface Options {
@@ -18,13 +18,13 @@ interface Options {
 async function confirmed({ yes }: Options): Promise<boolean> {
   if (yes === true) return true;
   if (!process.stdin.isTTY) {
-    throw new InsightsError("--dry-run takes these locks for as long as it runs, and nobody is there to be asked", {
+    throw new InsightsError("--dry-run holds these locks while it runs, and there is no terminal to confirm it", {
       hint: "Run it with --yes.",
     });
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    return /^y(es)?$/i.test(await terminal.question("Run it, and roll it back? (y/N) "));
+    return /^y(es)?$/i.test(await terminal.question("Run it and roll it back? (y/N) "));
   } finally {
     terminal.close();
   }
@@ -41,10 +41,10 @@ export default new Command()
   .addHelpText(
     "after",
     `
-Each release runs in one transaction. A statement that has to wait for a lock makes everybody else wait behind it, so that
-it gives up after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES
-times (10, over two and a half minutes), and each time the session is named that holds the lock. Indexes on partitioned
-tables are built concurrently, partition by partition, after the releases; when that is interrupted, the next run goes on.`,
+Each release runs in one transaction. A statement that waits for a lock makes other sessions wait behind it, so it gives up
+after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES times (10,
+over two and a half minutes), and each time the session that holds the lock is printed. Indexes on partitioned tables are
+built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.`,
   )
   .action(async (options: Options) => {
     const config = readConfig();
@@ -53,15 +53,15 @@ tables are built concurrently, partition by partition, after the releases; when 
       config.databaseUrl === undefined &&
       !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))
     ) {
-      // To look at it would be to make it.
+      // Opening the embedded database would create it.
       throw new InsightsError(
         `there is no embedded database in ${config.dataDirectory} yet, and DATABASE_URL is not set`,
         {
-          hint: "insights migrate makes it, with every release of this version.",
+          hint: "insights migrate creates it, with every release of this version.",
         },
       );
     }
-    const patience: Patience = { lockTimeout: config.lockTimeout, tries: config.lockTries, say: console.error };
+    const lockWait: LockWait = { lockTimeout: config.lockTimeout, tries: config.lockTries, say: console.error };
     const database = await openDatabase(config, "migrate");
     try {
       const url = database.migrationUrl ?? database.url;
@@ -69,16 +69,17 @@ tables are built concurrently, partition by partition, after the releases; when 
         const lines = await withClient(url, plan);
         for (const line of lines) console.log(line);
         if (options.dryRun !== true || !(await confirmed(options))) return;
-        for (const line of await withClient(url, (client) => dryRun(url, client, patience))) {
+        for (const line of await withClient(url, (client) => dryRun(url, client, lockWait))) {
           console.log(line);
         }
         return;
       }
-      const { applied, current, indexed, ahead, temporaryRevoked } = await migrate(url, patience);
+      const { applied, current, indexed, ahead, temporaryRevoked } = await migrate(url, lockWait);
       for (const name of applied) console.log(`applied ${name}`);
-      if (temporaryRevoked) console.log("revoked temporary on this database from public: it holds nothing else");
+      if (temporaryRevoked)
+        console.log("revoked temporary on this database from public: it contains no other application");
       if (current) console.log("applied the changes of this checkout");
-      if (indexed > 0) console.log(`completed ${indexed} parts of indexes`);
+      if (indexed > 0) console.log(`built or attached the indexes of ${indexed} partitions`);
       if (ahead.length > 0) console.log(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
       else if (applied.length === 0 && !current && indexed === 0) console.log("up to date");
     } finally {

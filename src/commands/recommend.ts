@@ -21,7 +21,7 @@ interface Recommendation {
 }
 
 function whole(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("Give a whole number.");
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("Use a whole number.");
   return Number(text);
 }
 
@@ -31,12 +31,12 @@ function because({ kind, item, title, contribution }: Reason): string {
 }
 
 export default new Command()
-  .description("Recommends items to a person, each with the reasons that add up to its score.")
+  .description("Recommends items to a person, each with the reasons whose contributions add up to its score.")
   .argument("<person>", "the application's name for the person: a userId, or an anonymousId")
-  .option("--top <n>", "how many", whole, 10)
+  .option("--top <n>", "number of items", whole, 10)
   .option("--kind <kind>", "kind of items", "course")
   .option("--json", "print JSON")
-  .addHelpText("after", "\nA stranger gets what is popular. What was ingested a moment ago counts already.")
+  .addHelpText("after", "\nAn unknown person gets popular items. Events count as soon as they are ingested.")
   .action(async (person: string, options: { top: number; kind: string; json?: true }) => {
     await withSession("recommend", async ({ pool }) => {
       const { rows } = await pool.query<{ recommendation: Recommendation }>(
@@ -51,7 +51,7 @@ export default new Command()
       const [best] = found;
       if (best === undefined) {
         console.log(
-          `nothing to recommend: "${person}" has taken, or may not take, every item of kind "${options.kind}"`,
+          `nothing to recommend: "${person}" has taken, or cannot take, every item of kind "${options.kind}"`,
         );
         return;
       }

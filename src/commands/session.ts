@@ -10,7 +10,7 @@ export interface Session {
   pool: pg.Pool;
 }
 
-/** Codes of what a database that was never migrated lacks: a table, a schema, a function. */
+/** Error codes of a database that has not been migrated: undefined table, schema or function. */
 const missing = new Set(["42P01", "3F000", "42883"]);
 
 async function isMigrated(pool: pg.Pool): Promise<boolean> {
@@ -19,8 +19,8 @@ async function isMigrated(pool: pg.Pool): Promise<boolean> {
 }
 
 /**
- * The configured database for the time of one command: the running one, or the embedded database opened, and brought up
- * to date, here.
+ * The configured database for the duration of one command: the running one, or the embedded database, opened and
+ * migrated here.
  */
 export async function withSession<T>(command: string, work: (session: Session) => Promise<T>): Promise<T> {
   const config = readConfig();

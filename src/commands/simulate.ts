@@ -9,19 +9,19 @@ import { withSession } from "./session.ts";
 type Given = Partial<Record<"learners" | "courses" | "weeks" | "seed" | "until", string>>;
 
 const NOTES = `
-The same options give the same events, to the byte. A database holds one population: run again, the command completes it
-where it was cut short, or does nothing. Without --until, a population that is there keeps its own end.
+The same options generate the same events, byte for byte. A database holds one population: repeating the command completes
+it if it was interrupted, and otherwise does nothing. Without --until, an existing population keeps its end.
 
-The application's tables are in the schema canvas_flow, what is true of the people in canvas_flow_truth.
+The application's tables are in the schema canvas_flow, the true attributes of the people in canvas_flow_truth.
 
-Exit status: 0 when the whole population is in the database, else 1.`;
+Exit status: 0 if the whole population is in the database, otherwise 1.`;
 
 export default new Command()
-  .description("Fills the database with a seeded Canvas Flow population whose truth is written down.")
-  .option("--learners <count>", "how many people learn (default: 200)")
-  .option("--courses <count>", "how many courses there are (default: 24)")
-  .option("--weeks <count>", "how long it goes on (default: 8)")
-  .option("--seed <number>", "which population of that size (default: 1)")
+  .description("Fills the database with a seeded Canvas Flow population whose true attributes are recorded.")
+  .option("--learners <count>", "number of learners (default: 200)")
+  .option("--courses <count>", "number of courses (default: 24)")
+  .option("--weeks <count>", "length of the simulated time (default: 8)")
+  .option("--seed <number>", "seed of the random numbers (default: 1)")
   .option("--until <date>", "the day, in UTC, before which it ends (default: today)")
   .addHelpText("after", NOTES)
   .action(async (given: Given) => {
@@ -42,13 +42,13 @@ export default new Command()
   });
 
 function describe(summary: SimulationSummary): string {
-  if (summary.wasThere) return "this population is in the database already, nothing was changed";
+  if (summary.wasThere) return "this population is already in the database; nothing was changed";
   const { learners, courses, sessions, accepted, duplicates } = summary;
   const count = (value: number): string => value.toLocaleString("en");
   return `${count(learners)} learners, ${count(courses)} courses, ${count(sessions)} sessions: ${count(accepted)} messages stored, ${count(duplicates)} duplicates`;
 }
 
-/** What the command line says; for the end of the time, what the database says, or today. */
+/** The options of the command line; the default of --until is the end of the existing population, or today. */
 async function readOptions(database: Queryable, { until, ...counts }: Given): Promise<Options> {
   const numbers = Object.fromEntries(Object.entries(counts).map(([name, text]) => [name, Number(text)]));
   const end = until === undefined ? ((await findPopulation(database))?.until ?? midnight(new Date())) : parseDay(until);

@@ -30,8 +30,8 @@ function print(result: pg.QueryArrayResult, json: boolean): void {
 }
 
 /**
- * What a statement may leave in the session, such as a role, taken back. In the same message as the statement: a pooler
- * gives the next one another session.
+ * Resets session state that a statement may leave behind, such as a role. In the same message as the statement: a
+ * pooler may execute the next message in another session.
  */
 const cleanUp = [
   "reset session authorization",
@@ -52,10 +52,10 @@ async function readInput(): Promise<string> {
 
 export default new Command()
   .description(
-    "Runs SQL on the configured database, also while `insights start` runs, and prints the answer as a table.",
+    "Runs SQL on the configured database, also while `insights start` runs, and prints the result as a table.",
   )
-  .argument("[query]", "one or more statements; - or nothing reads them from the standard input")
-  .option("--json", "print the rows as JSON, one line a statement")
+  .argument("[query]", "one or more statements; - or no argument reads them from standard input")
+  .option("--json", "print the rows as JSON, one line per statement")
   .option("--role <role>", "run as this role, such as insights_analyst")
   .option("--person <person>", "with --role insights_learner: as this person")
   .addHelpText(
@@ -70,7 +70,7 @@ Examples:
   .action(async (query: string | undefined, options: { json?: true; role?: string; person?: string }) => {
     const text = query === undefined || query === "-" ? await readInput() : query;
     await withSession("sql", async ({ pool, database }) => {
-      // The embedded database's server keeps the session of each client itself.
+      // The embedded database's server restores the session of each client itself.
       const after = database.pooler && !database.embedded ? cleanUp : [];
       const client = await pool.connect();
       try {

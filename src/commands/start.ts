@@ -13,10 +13,10 @@ import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
 import { startWorker } from "../worker/worker.ts";
-import { endInTime } from "./ending.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
+import { exitInTime } from "./shutdown.ts";
 
-/** What was started, given back in reverse order. */
+/** The resources that were opened, to be released in reverse order. */
 class Closers {
   readonly #list: (() => Promise<void>)[] = [];
   #closing: Promise<void> | undefined;
@@ -35,7 +35,7 @@ class Closers {
   }
 }
 
-/** `start` is alone with the embedded database: unlike other commands it does not join one that runs. */
+/** `start` requires the embedded database for itself: unlike other commands it does not connect to a running one. */
 async function open(config: Config): Promise<Database> {
   if (config.databaseUrl !== undefined) return await openDatabase(config, "start");
   const opened = await openEmbedded({
@@ -52,7 +52,7 @@ async function exists(pool: pg.Pool, query: string): Promise<boolean> {
   return rows[0]?.found === true;
 }
 
-/** A demo for who has nothing to show yet: a platform and its people, all that follows from it, and a trained model. */
+/** A demo for an empty database: a simulated platform and its people, all derived data, and a trained model. */
 async function fill(pool: pg.Pool): Promise<void> {
   const { finished: _finished, ...population } = (await findPopulation(pool)) ?? {
     until: midnight(new Date()),
@@ -69,10 +69,7 @@ async function fill(pool: pg.Pool): Promise<void> {
   } finally {
     client.release();
   }
-  const people = (count: number): string => `${count} people`;
-  await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people);
-  await step("Summing up activity", (bar) => workOff(pool, refreshes.activity, bar), people);
-  await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people);
+  await refresh(pool, process.stdout);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
 }
 
@@ -84,8 +81,8 @@ async function train(pool: pg.Pool): Promise<void> {
   );
 }
 
-/** A person of the database, for the token of a learner: the one with the richest history. */
-async function somebody(pool: pg.Pool): Promise<string> {
+/** A person for the learner's token: the one with the most interactions. */
+async function demoLearner(pool: pg.Pool): Promise<string> {
   const { rows } = await pool.query<{ name: string }>(
     `select identity.external_id as name
      from track.identity as identity
@@ -98,7 +95,7 @@ async function somebody(pool: pg.Pool): Promise<string> {
   return rows[0]?.name ?? "ada";
 }
 
-/** How to sign in: links for the demo's people, and for nobody of a database of one's own. */
+/** How to sign in: links for the people of the demo, and instructions for other databases. */
 async function signInLines(config: Config, database: Database, pool: pg.Pool, url: string): Promise<string> {
   const options = await authenticationOptions(config);
   if (options.secret === undefined) return "Sign in with a token of your identity provider (INSIGHTS_JWKS_URL).";
@@ -106,10 +103,10 @@ async function signInLines(config: Config, database: Database, pool: pg.Pool, ur
     return "Sign in with a token of your application, signed with this server's key, or with one that `insights token admin` prints.";
   }
   const lines = [
-    "Links that sign in to the demo, good for 12 hours (the part after #token= is the token for Authorization: Bearer …):",
+    "Links that sign in to the demo, valid for 12 hours (the part after #token= is the token for Authorization: Bearer …):",
   ];
   for (const role of ["learner", "analyst", "admin"] as const) {
-    const person = role === "learner" ? await somebody(pool) : role;
+    const person = role === "learner" ? await demoLearner(pool) : role;
     lines.push(`${role}: ${url}/#token=${await signToken({ role, person, source: undefined }, options)}`);
   }
   return lines.join("\n");
@@ -123,11 +120,11 @@ function withoutPassword(url: string): string {
 
 export default new Command()
   .description(
-    "Opens the embedded database (or DATABASE_URL), migrates it, simulates a platform where the embedded database is empty, " +
+    "Opens the embedded database (or DATABASE_URL), migrates it, simulates a platform if the embedded database is empty, " +
       "trains, and serves: the worker and the API in this process.",
   )
   .option("--simulate", "simulate a platform on DATABASE_URL too")
-  .addHelpText("after", "\nEnds at Ctrl-C. The next start goes on where this one was.")
+  .addHelpText("after", "\nStops at Ctrl-C. The next start continues with the same data.")
   .action(async (options: { simulate?: true }) => {
     const began = performance.now();
     const config = readConfig();
@@ -137,14 +134,14 @@ export default new Command()
       // A second Ctrl-C does not wait.
       process.once("SIGINT", () => process.exit(130));
       if (serving) console.log("\nstopping …");
-      endInTime({ embedded: config.databaseUrl === undefined }, serving ? 0 : 130);
+      exitInTime({ embedded: config.databaseUrl === undefined }, serving ? 0 : 130);
       void closers.closeAll().finally(() => process.exit(serving ? 0 : 130));
     };
     process.once("SIGINT", end);
     process.once("SIGTERM", end);
 
     try {
-      // First of all, since a port that is taken is to be told before anything is changed.
+      // Before any other work, so that a port that is taken is reported before anything is changed.
       const listener = await openListener(config);
       closers.add(() => listener.close());
 
@@ -155,7 +152,7 @@ export default new Command()
       await step(
         "Migrating",
         () => migrate(database.migrationUrl ?? database.url),
-        ({ applied, current }) => (applied.length > 0 || current ? "brought up to date" : "up to date"),
+        ({ applied, current }) => (applied.length > 0 || current ? "migrated" : "up to date"),
       );
       const pool = createPool(database, 4);
       closers.add(() => pool.end());

@@ -6,23 +6,25 @@ import { InsightsError } from "../errors.ts";
 
 export default new Command()
   .description(
-    "Prints a token for the header `Authorization: Bearer …`, signed with the key of this server, good for an hour.",
+    "Prints a token for the header `Authorization: Bearer …`, signed with the key of this server, valid for one hour.",
   )
   .addArgument(new Argument("<role>").choices(roles.filter((role) => role !== "visitor")))
-  .argument("[person]", "the userId of the person; a learner needs one")
+  .argument("[person]", "the userId of the person; required for a learner")
   .addHelpText(
     "after",
-    "\nThe key is INSIGHTS_JWT_SECRET, or the one that is kept beside the embedded database. Whoever has it can be anybody.",
+    "\nThe key is INSIGHTS_JWT_SECRET, or the one in the data directory. Its holder can sign in as any role and person.",
   )
   .action(async (role: (typeof roles)[number], person: string | undefined) => {
     const options = await authenticationOptions(readConfig());
     if (options.secret === undefined) {
-      throw new InsightsError("INSIGHTS_JWKS_URL is set: only the identity provider can sign tokens", {
-        hint: "Ask the identity provider for a token of this person.",
+      throw new InsightsError("INSIGHTS_JWKS_URL is set, so only the identity provider can sign tokens", {
+        hint: "Request a token of this person from the identity provider.",
       });
     }
     if (role === "learner" && person === undefined) {
-      throw new InsightsError("a learner needs a userId", { hint: "Such as: insights token learner nuria.almeida" });
+      throw new InsightsError("a learner needs a userId", {
+        hint: "For example: insights token learner nuria.almeida",
+      });
     }
     console.log(await signToken({ role, person: person ?? role, source: undefined }, { ...options, expiresIn: "1h" }));
   });

@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { Command } from "commander";
 import { step } from "../terminal.ts";
-import { refreshes, workOff } from "./refresh.ts";
+import { refresh } from "./refresh.ts";
 import { withSession } from "./session.ts";
 
 interface Training {
@@ -23,20 +23,20 @@ interface Training {
 const figure = (value: number | null): string => (value === null ? "" : value.toFixed(4));
 
 export default new Command()
-  .description("Trains a recommender inside the database, measures it, and deploys it unless it is worse.")
+  .description(
+    "Trains a recommender inside the database, evaluates it, and deploys it unless it is worse than the deployed version.",
+  )
   .argument("[kind]", "kind of items to recommend", "course")
   .option("--json", "print the result as JSON")
   .addHelpText(
     "after",
-    "\nMeasured on what each of up to 1,000 people took last, which the measured model has not seen.",
+    "\nEvaluated on the item that each of up to 1,000 people took last, which the evaluated model was not trained on.",
   )
   .action(async (kind: string, options: { json?: true }) => {
     await withSession("train", async ({ pool }) => {
       const out = options.json ? process.stderr : process.stdout;
-      // What came in since the last refresh counts too, whether or not a worker runs.
-      const people = (count: number): string => `${count} people`;
-      await step("Forming sessions", (bar) => workOff(pool, refreshes.sessions, bar), people, out);
-      await step("Weighing interactions", (bar) => workOff(pool, refreshes.interactions, bar), people, out);
+      // Events that arrived since the last refresh count too, whether or not a worker runs.
+      await refresh(pool, out);
       const training = await step(
         `Training recommend.${kind}`,
         async () => {

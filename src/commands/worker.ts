@@ -3,12 +3,12 @@ import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { runWorkerOnce, startWorker } from "../worker/worker.ts";
-import { untilEnded } from "./ending.ts";
+import { untilSignal } from "./shutdown.ts";
 
 export default new Command()
-  .description("Keeps everything fresh: sessions, rollups, views, partitions, models. `insights start` contains one.")
-  .option("--once", "do everything once, and end")
-  .addHelpText("after", "\nEnds at Ctrl-C, after the job at hand. What each run did is in monitor.run.")
+  .description("Keeps sessions, rollups, views, partitions and models up to date. `insights start` includes it.")
+  .option("--once", "run every task once, then exit")
+  .addHelpText("after", "\nStops at Ctrl-C, after the job in progress. monitor.run records each run.")
   .action(async (options: { once?: true }) => {
     const config = readConfig();
     const database = await openDatabase(config, "worker");
@@ -19,8 +19,8 @@ export default new Command()
         return;
       }
       const worker = await startWorker(config, database);
-      console.log("ready: the worker looks after the database");
-      await untilEnded(database);
+      console.log("ready: the worker is running");
+      await untilSignal(database);
       await worker.close();
     } finally {
       await database.close();

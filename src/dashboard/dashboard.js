@@ -1,11 +1,11 @@
-/* The start page: signs in with a link or a pasted token, shows live numbers of what its role may see, and runs queries. */
+/* The start page: signs in with a link or a pasted token, shows figures that the role may read, and runs queries. */
 
 import { counts, examples, liveQuery } from "./queries.js";
 import { authorization, signIn, signOut, token, whoAmI } from "./sign-in.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with attributes and children; text is never read as HTML. */
+/** An element with attributes and children; text is never parsed as HTML. */
 function make(name, attributes = {}, ...children) {
   const svg = ["svg", "path"].includes(name);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
@@ -123,17 +123,17 @@ const show = {
       make("td", {}, title ?? item, make("small", {}, `because of ${because(reasons ?? [])}`)),
       score.toFixed(2),
     ]);
-    const basis = nodes[0]?.basis === "popularity" ? "Popular with everybody" : "Recommended for you";
+    const basis = nodes[0]?.basis === "popularity" ? "Popular items" : "Recommended for you";
     return panel(
       basis,
-      rows.length === 0 ? empty("Nothing left to recommend.") : table(["", "course", "#score"], rows),
+      rows.length === 0 ? empty("No further recommendations.") : table(["", "course", "#score"], rows),
       true,
     );
   },
   analyticsTrend({ nodes }) {
     return panel(
       "Page views, last 28 days",
-      nodes.length === 0 ? empty("No page was viewed yet.") : chart(nodes),
+      nodes.length === 0 ? empty("No page has been viewed yet.") : chart(nodes),
       true,
     );
   },
@@ -147,7 +147,9 @@ const show = {
     ]);
     return panel(
       "Popular courses, last 28 days",
-      rows.length === 0 ? empty("Too few people yet.") : table(["", "course", "#people", "#events", "#engaged"], rows),
+      rows.length === 0
+        ? empty("Not enough people yet.")
+        : table(["", "course", "#people", "#events", "#engaged"], rows),
     );
   },
   monitorRuns({ nodes }) {
@@ -159,7 +161,7 @@ const show = {
       duration === null ? "" : `${((duration.minutes ?? 0) * 60 + (duration.seconds ?? 0)).toFixed(1)} s`,
     ]);
     return panel(
-      "What the worker did",
+      "Latest runs of the worker",
       rows.length === 0 ? empty("No task has run yet.") : table(["at", "task", "outcome", "#rows", "#took"], rows),
     );
   },
@@ -196,7 +198,7 @@ async function refreshHealth() {
   try {
     const { status, queue, freshness } = await (await fetch("/healthz", { headers: authorization() })).json();
     badge.className = `badge ${status === "ok" ? "good" : "bad"}`;
-    const waiting = queue?.waiting ? `, ${queue.waiting} tasks wait` : "";
+    const waiting = queue?.waiting ? `, ${queue.waiting} jobs waiting` : "";
     const stale = freshness?.stalePeople ? `, ${figures.format(freshness.stalePeople)} people to refresh` : "";
     badge.textContent = status === "ok" ? `healthy${waiting}${stale}` : "database unavailable";
   } catch {
@@ -205,7 +207,7 @@ async function refreshHealth() {
   }
 }
 
-/* --------------------------------------------------------------------------------------------------------- asking -- */
+/* ------------------------------------------------------------------------------------------------------- queries -- */
 
 function choose(button, query) {
   for (const other of $("examples").children) other.setAttribute("aria-pressed", String(other === button));
@@ -247,8 +249,8 @@ async function enter() {
   $("who").classList.remove("bad");
   $("who").textContent =
     me.role === "visitor"
-      ? "You are a visitor, who may send events and read nothing."
-      : `You are signed in as ${me.person ?? "somebody"}, role ${me.role}.`;
+      ? "You are a visitor: you may send events, and read nothing."
+      : `You are signed in as ${me.person ?? "unknown"}, role ${me.role}.`;
   if (errors !== undefined) complain(errors);
   $("sign-out").hidden = token() === "";
   $("graphiql").hidden = !me.graphiql && errors === undefined;

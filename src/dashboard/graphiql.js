@@ -1,4 +1,4 @@
-/* On the GraphQL page: requests go out in the name of who is signed in, unless a header of the page's own says otherwise. */
+/* On the GraphQL page: requests are sent as the signed-in person, unless a header of the page overrides it. */
 
 import { authorization } from "./sign-in.js";
 

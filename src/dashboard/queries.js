@@ -1,4 +1,4 @@
-/* What the start page asks, by role: a test holds it against the schema. */
+/* The queries of the start page by role; a test validates them against the schema. */
 
 export const counts = {
   learner: [
@@ -30,7 +30,7 @@ const parts = {
 };
 parts.admin = parts.analyst;
 
-/** Counts under names of their own, for a list may be shown as well. */
+/** Counts under their own names, because a list may be shown as well. */
 export function liveQuery(role) {
   const lists = counts[role].map(([, field]) => `${field}Count: ${field}(first: 0) { totalCount }`);
   return `{ ${lists.join(" ")} ${parts[role]} }`;
@@ -60,7 +60,7 @@ export const examples = {
     }
   }
 }`,
-    "What did I do": `{
+    "My journey": `{
   trackMyJourney(since: "${new Date(Date.now() - 30 * 86_400_000).toISOString().slice(0, 10)}", first: 20) {
     nodes { occurredAt event itemTitle sincePrevious { minutes seconds } }
   }

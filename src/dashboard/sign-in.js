@@ -1,6 +1,7 @@
-/* Who is signed in, on the start page and on the GraphQL page: the token of this tab. */
+/* The token of this browser tab, on the start page and on the GraphQL page. */
 
-// A link may carry the token behind "#token=", which no server sees; it does not stay in the address bar or the history.
+// A link may carry the token after "#token=", which is not sent to the server; it is removed from the address bar and
+// the history.
 const given = new URLSearchParams(location.hash.slice(1)).get("token");
 if (given !== null) {
   sessionStorage.setItem("token", given);
@@ -11,10 +12,10 @@ export const token = () => sessionStorage.getItem("token") ?? "";
 export const signIn = (value) => sessionStorage.setItem("token", value);
 export const signOut = () => sessionStorage.removeItem("token");
 
-/** The headers of a request in the name of who is signed in. */
+/** The headers of a request as the signed-in person. */
 export const authorization = () => (token() === "" ? {} : { authorization: `Bearer ${token()}` });
 
-/** What the server makes of the token: role, person and whether it has the GraphQL page; or errors. */
+/** The server's answer about the token: role, person and whether the GraphQL page is available; or errors. */
 export async function whoAmI() {
   return await (await fetch("/me", { headers: authorization() })).json();
 }

@@ -1,6 +1,6 @@
 import type pg from "pg";
 
-/** Schemas of ours: all but the system's, the extensions' and the tools'. */
+/** Schemas of the installation: all but those of the system, of extensions and of tools. */
 export const rooms = `
   select oid, nspname
   from pg_catalog.pg_namespace
@@ -14,7 +14,7 @@ export const rooms = `
     )
 `;
 
-/** Each object of the rooms by an unambiguous name, with everything that defines it. */
+/** Each object of the rooms under an unambiguous name, with its whole definition. */
 const objects = `
   with room as (${rooms}),
 
@@ -187,8 +187,8 @@ const objects = `
 export type Catalogue = Record<string, Record<string, unknown>>;
 
 /**
- * Everything that the rooms consist of, as it is in the catalogue: two databases are equal when these are. Names are
- * written out in full where the search_path is empty.
+ * All objects of the rooms as they are in the catalogue: two databases are equal if these are. Names are fully
+ * qualified if the search_path is empty.
  */
 export async function catalogueOf(client: { query(sql: string): Promise<pg.QueryResult> }): Promise<Catalogue> {
   const { rows } = (await client.query(
@@ -197,7 +197,7 @@ export async function catalogueOf(client: { query(sql: string): Promise<pg.Query
   return Object.fromEntries(rows.map(({ object, definition }) => [object, definition]));
 }
 
-/** What differs between two catalogues, one line for each object. */
+/** The differences between two catalogues, one line per object. */
 export function differences(
   actual: Catalogue,
   expected: Catalogue,

@@ -5,29 +5,32 @@ import { type EmbeddedDatabase, findEmbedded, openEmbedded } from "./embedded.ts
 import { DirectoryInUse } from "./lock.ts";
 import { isPooled } from "./pooler.ts";
 
-/** Where the database is, and how to speak with it. */
+/** Address of the database, and how to use it. */
 export interface Database {
   readonly url: string;
-  /** Where migrations connect to, when it is not `url`: the server itself behind a pooler, or the embedded database as its superuser. */
+  /**
+   * The connection of migrations, if it is not `url`: the server itself behind a pooler, or the embedded database as
+   * its superuser.
+   */
   readonly migrationUrl?: string;
-  /** What psql is called with, where that is not `url`. */
+  /** The connection string for psql, if it is not `url`. */
   readonly psqlUrl?: string;
-  /** The embedded database: one session for all. */
+  /** Whether it is the embedded database, which has one session for all connections. */
   readonly embedded: boolean;
   /**
-   * A transaction pooler stands in between (the embedded database is one, in effect): no named prepared statements, no
-   * LISTEN, no state of the session outside a transaction.
+   * Whether a transaction pooler is in between (the embedded database behaves like one): no named prepared statements,
+   * no LISTEN, no session state outside of a transaction.
    */
   readonly pooler: boolean;
-  /** This process has opened the embedded database, and nobody else has it. */
+  /** Whether this process has opened the embedded database, exclusively. */
   readonly own: boolean;
-  /** Gives back what was opened for the caller: the embedded database, when this process opened it. */
+  /** Releases the resources of the caller: closes the embedded database if this process opened it. */
   close(): Promise<void>;
 }
 
 /**
- * The configured database: DATABASE_URL; else the embedded database that is running; else the embedded database, opened
- * here under the name of `command`.
+ * The configured database: DATABASE_URL; else the running embedded database; else the embedded database, opened here
+ * under the name of `command`.
  */
 export async function openDatabase(config: Config, command: string): Promise<Database> {
   if (config.databaseUrl !== undefined) {
@@ -44,13 +47,13 @@ export async function openDatabase(config: Config, command: string): Promise<Dat
       const { dataDirectory, databasePort: port } = config;
       return ownDatabase(await openEmbedded({ dataDirectory, command, port, onFailure: endWithDatabase }));
     } catch (error) {
-      // Another process was quicker: its database will do.
+      // Another process opened it first: its database is used.
       if (!(error instanceof DirectoryInUse) || attempt > 5) throw error;
     }
   }
 }
 
-/** Without its database a process has nothing to do. */
+/** A process cannot continue without its database. */
 export function endWithDatabase(error: Error): void {
   console.error(describeError(error));
   process.exit(1);
@@ -61,23 +64,27 @@ export function ownDatabase({ url, migrationUrl, psqlUrl, close }: EmbeddedDatab
   return { url, migrationUrl, psqlUrl, embedded: true, pooler: true, own: true, close };
 }
 
-/** A pool of connections. Statements are never named, so that it works through every pooler. */
+/** A pool of connections. Statements are not named, so that it works with every pooler. */
 export function createPool(database: Pick<Database, "url">, max: number): pg.Pool {
   const pool = new pg.Pool({ connectionString: database.url, max, application_name: "canvas-flow-insights" });
-  // An idle connection that the server cuts is replaced at the next query.
+  // An idle connection that the server closes is replaced at the next query.
   pool.on("error", () => {});
   return pool;
 }
 
-const connectTimeout = 15_000;
+/** Milliseconds that connecting may take: 15 seconds, or libpq's parameter `connect_timeout` of the URL (in seconds, 0 for no limit). */
+function connectTimeout(url: string): number {
+  const seconds = /[?&]connect_timeout=(\d{1,6})(&|$)/.exec(url)?.[1] ?? "15";
+  return Number(seconds) * 1000;
+}
 
-/** One connection for the time of some work. */
+/** One connection for the duration of `work`. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "canvas-flow-insights",
     // A firewall that drops packets answers nothing; the driver would wait for minutes. The embedded database may be busy.
-    ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout }),
+    ...(/[?&]host=/.test(url) ? {} : { connectionTimeoutMillis: connectTimeout(url) }),
   });
   client.on("error", () => {});
   try {

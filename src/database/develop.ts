@@ -17,8 +17,8 @@ import { expandSql } from "./sql.ts";
 import { splitStatements } from "./statements.ts";
 
 /*
- * For developers of the schema: `npm run db:watch`, `npm run db:commit`. Both need a real server: the embedded database
- * has one session and one database, on which committing proves nothing.
+ * For developers of the schema: `npm run db:watch`, `npm run db:commit`. Both require a real server: the embedded
+ * database has one session and one database, on which a trial of a release is not possible.
  */
 
 const committed = join(migrationsDirectory, "committed");
@@ -31,7 +31,7 @@ function onDatabase(url: string, name: string): string {
   return result.href;
 }
 
-/** Migrations run as the owner of everything, whoever signs in. */
+/** Migrations run as the owner of all objects, whatever the login. */
 function asOwner(url: string): string {
   const result = new URL(url);
   result.searchParams.set("options", "-c role=insights_owner");
@@ -56,7 +56,7 @@ async function watch(url: string): Promise<void> {
         .catch((error: unknown) => console.error(describeError(error)));
     }, 200);
   };
-  // Folder by folder: a recursive watch on Linux loses files that an editor replaces.
+  // Each directory is watched by itself: a recursive watch on Linux loses files that an editor replaces.
   const source = join(packageRoot, "src", "sql");
   const entries = await readdir(source, { recursive: true, withFileTypes: true });
   const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
@@ -72,7 +72,7 @@ const catalogue = async (url: string): Promise<Catalogue> =>
     return await catalogueOf(client);
   });
 
-/** Refuses a release that does not give what the source gives from empty. */
+/** Refuses a release that does not give the same catalogue as the source installed from empty. */
 async function compareWithSource(released: string, fresh: string): Promise<void> {
   await migrate(released, { current: false });
   await withClient(fresh, async (client) => {
@@ -86,11 +86,15 @@ async function compareWithSource(released: string, fresh: string): Promise<void>
   if (lines.length === 0) return;
   const more = lines.length > 30 ? [`… and ${lines.length - 30} more`] : [];
   throw new InsightsError(
-    [`the release does not give what src/sql gives from empty:`, ...lines.slice(0, 30), ...more].join("\n  "),
+    [
+      `the release does not give the same catalogue as src/sql installed from empty:`,
+      ...lines.slice(0, 30),
+      ...more,
+    ].join("\n  "),
     {
       hint:
-        "What files cannot replace (tables, columns, types, changed signatures, what goes for good) is written into " +
-        'current.sql by hand; a line "--!include <file>" there runs a file whole, in its place.',
+        "Write changes that a file cannot replace (tables, columns, types, changed signatures, dropped objects) into " +
+        'current.sql; a line "--!include <file>" there runs a file whole, in its place.',
     },
   );
 }
@@ -101,15 +105,15 @@ interface CommitOptions {
   first: boolean;
 }
 
-/** Writes the next release, tried on new databases of the server. */
+/** Writes the next release, tested on new databases of the server. */
 async function commit(url: string, { message, first }: CommitOptions): Promise<void> {
   const manifest = await readManifest();
   const source = await readSource();
-  if (source === undefined) throw new InsightsError("a release is made in a checkout, with current.sql");
+  if (source === undefined) throw new InsightsError("a release requires a checkout, with current.sql");
   const earlier = await committedMigrations();
   if (first && (manifest.frozen || earlier.length > 1)) {
     throw new InsightsError("the releases are frozen: the first one cannot be generated again", {
-      hint: 'Databases have it. Make a new release: npm run db:commit -- --message "what changes"',
+      hint: 'Databases depend on it. Create a new release: npm run db:commit -- --message "what changes"',
     });
   }
   const script = first || earlier.length === 0 ? "--!include install.sql" : scriptOf(source, [manifest.files]);
@@ -119,9 +123,12 @@ async function commit(url: string, { message, first }: CommitOptions): Promise<v
       hashes.some((hash) => !files[path]?.includes(hash)),
     );
     if (less !== undefined) {
-      throw new InsightsError(`${less[0]} has lost statements, and current.sql does not drop what they made`, {
-        hint: "Files only make and replace. Write what goes for good into current.sql: drop policy if exists …",
-      });
+      throw new InsightsError(
+        `${less[0]} has fewer statements, and current.sql does not drop the objects that they created`,
+        {
+          hint: "Files only create and replace objects. Drop them in current.sql: drop policy if exists …",
+        },
+      );
     }
     throw new InsightsError("nothing has changed since the last release", { hint: "Edit src/sql, then commit." });
   }

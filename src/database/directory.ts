@@ -6,11 +6,11 @@ import { dirname, join } from "node:path";
 import { errorCode, InsightsError } from "../errors.ts";
 
 /*
- * The data directory belongs to one user of the machine, and nobody else enters it: that is what guards the embedded
+ * The data directory belongs to one user of the machine and is closed to all others: this protects the embedded
  * database, its socket and the keys.
  */
 
-/** Codes of a directory that cannot be made or written in. */
+/** Error codes of a directory that cannot be created or written to. */
 const unusable = new Set([
   "EACCES",
   "EEXIST",
@@ -23,13 +23,15 @@ const unusable = new Set([
   "ENAMETOOLONG",
 ]);
 
-/** What may lie in a data directory. One that holds other things is not closed to others without being asked. */
+/**
+ * Names that may exist in a data directory. A directory that contains others is not closed without the user's consent.
+ */
 const ours = /^(?:database(?:\.new|-password)?|jwt-secret|lock(?:\..*)?|\.s\.PGSQL\..*)$/;
 
-/** Others may read, write or enter it. */
+/** Permission bits of other users. */
 const openToOthers = 0o077;
 
-/** `mkdir` with `recursive` never ends where nothing can be made, as below /proc. */
+/** `mkdir` with `recursive` does not return where a directory cannot be created, as below /proc. */
 async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
@@ -54,7 +56,10 @@ async function makeParent(path: string): Promise<void> {
   }
 }
 
-/** Refuses a directory that others own or may enter, once it cannot be closed to them. Windows has rights of another kind. */
+/**
+ * Refuses a directory that other users own or may enter, if it cannot be closed to them. Windows has another kind of
+ * permissions.
+ */
 async function closeToOthers(path: string, hint: string): Promise<void> {
   const owner = process.getuid?.();
   if (owner === undefined) return;
@@ -65,31 +70,35 @@ async function closeToOthers(path: string, hint: string): Promise<void> {
   if ((mode & openToOthers) === 0) return;
   await chmod(path, 0o700);
   if (((await lstat(path)).mode & openToOthers) !== 0) {
-    throw new InsightsError(`${path} can be read by others, and its file system keeps no rights`, { hint });
+    throw new InsightsError(`${path} can be read by other users, and its file system does not support permissions`, {
+      hint,
+    });
   }
 }
 
-/** The data directory: made where it is missing, and closed to others. */
+/** The data directory: created if it is missing, and closed to other users. */
 export async function privateDirectory(path: string): Promise<void> {
-  const hint = "Set INSIGHTS_DATA_DIR to a directory of your own, which others may not enter (chmod 700).";
+  const hint = "Set INSIGHTS_DATA_DIR to a directory of your own, which other users may not enter (chmod 700).";
   try {
     await makeDirectory(path);
     const open = ((await lstat(path)).mode & openToOthers) !== 0 && process.platform !== "win32";
     const foreign = open ? (await readdir(path)).find((name) => !ours.test(name)) : undefined;
     if (foreign !== undefined) {
-      throw new InsightsError(`others may read ${path}, which also holds other things, such as "${foreign}"`, { hint });
+      throw new InsightsError(`other users may read ${path}, which also contains other files, such as "${foreign}"`, {
+        hint,
+      });
     }
     await closeToOthers(path, hint);
   } catch (error) {
     if (!unusable.has(errorCode(error) ?? "")) throw error;
     throw new InsightsError(`the embedded database cannot be kept in ${path}: ${String(error)}`, {
-      hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+      hint: "Set INSIGHTS_DATA_DIR to a directory that you may write to.",
       cause: error,
     });
   }
 }
 
-/** Takes the rights of others from every file: the engine makes them for all, whatever the umask says. */
+/** Removes other users' permissions from every file: the engine sets them for all users, whatever the umask. */
 export async function sweep(path: string): Promise<void> {
   if (process.platform === "win32") return;
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
@@ -98,13 +107,13 @@ export async function sweep(path: string): Promise<void> {
     try {
       if (((await lstat(name)).mode & openToOthers) !== 0) await chmod(name, entry.isFile() ? 0o600 : 0o700);
     } catch (error) {
-      // Files come and go while the database works.
+      // Files are created and removed while the database works.
       if (errorCode(error) !== "ENOENT") throw error;
     }
   }
 }
 
-/** A secret that is made once, and kept in the data directory for its owner alone. */
+/** A secret that is generated once, and stored in the data directory, readable by its owner alone. */
 export async function keptSecret(directory: string, name: string): Promise<string> {
   await privateDirectory(directory);
   const path = join(directory, name);
@@ -122,14 +131,17 @@ export async function keptSecret(directory: string, name: string): Promise<strin
 /** Bytes of the longest path that a Unix socket can have. */
 const longestSocket = 107;
 
-/** The port that is no port, but part of the name that clients give the socket in a directory. */
+/** The port number in the name of the socket file, which clients derive from it. */
 export const socketPort = 5432;
 
 export const socketPath = (folder: string): string => join(folder, `.s.PGSQL.${socketPort}`);
 
 const fits = (folder: string): boolean => Buffer.byteLength(socketPath(folder)) <= longestSocket;
 
-/** Where the socket of a data directory lies: in it, or, when its path is too long for one, in the runtime directory. */
+/**
+ * The path of the socket of a data directory: in it, or, if that path is too long for a socket, in the runtime
+ * directory.
+ */
 export async function socketFolder(dataDirectory: string): Promise<string> {
   if (fits(dataDirectory)) return dataDirectory;
   const base = join(process.env["XDG_RUNTIME_DIR"] || tmpdir(), `insights-${process.getuid?.() ?? 0}`);
@@ -138,14 +150,14 @@ export async function socketFolder(dataDirectory: string): Promise<string> {
   if (!fits(folder)) throw new InsightsError(`the path of a socket in ${folder} is too long`, { hint });
   for (const path of [base, folder]) {
     await makeDirectory(path);
-    // Anybody may have made it before in a directory for all, as a link too.
+    // Another user may have created it in a shared directory, also as a link.
     if (!(await lstat(path)).isDirectory()) throw new InsightsError(`${path} is not a directory`, { hint });
     await closeToOthers(path, hint);
   }
   return folder;
 }
 
-/** Whether somebody listens on a socket. */
+/** Whether a process listens on a socket. */
 export async function answers(address: { path: string } | { host: string; port: number }): Promise<boolean> {
   return await new Promise((resolve) => {
     const attempt = connect(address, () => {
@@ -156,7 +168,7 @@ export async function answers(address: { path: string } | { host: string; port: 
   });
 }
 
-/** Removes what a killed process has left of its socket. */
+/** Removes the socket that a killed process has left. */
 export async function freeSocket(path: string): Promise<void> {
   if (await answers({ path })) {
     throw new InsightsError(`the socket ${path} is in use by another process`, {

@@ -6,8 +6,8 @@ import { LocalEngine, type Outcome, type Run } from "./engine.ts";
 import { openPglite } from "./pglite.ts";
 
 /*
- * The thread of the embedded database: it opens the directory, and does one request after another. A long statement
- * holds up nobody but itself here, and can be ended from outside with the thread.
+ * The thread of the embedded database: it opens the directory and executes one request after another. A long statement
+ * does not block the rest of the process, and can be cancelled by terminating the thread.
  */
 
 export interface ThreadOptions {
@@ -36,10 +36,10 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Bytes that a new database takes, and that an old one needs to come up. */
+/** Free bytes that a new database requires, and that an existing one requires to start. */
 const needed = { create: 100_000_000, open: 20_000_000 };
 
-/** A new database is made beside its place: one that was not finished is never taken for a whole one. */
+/** A new database is created under a temporary name, so that an unfinished one is never used. */
 async function create(): Promise<void> {
   const draft = `${directory}.new`;
   await rm(draft, { recursive: true, force: true });
@@ -52,7 +52,7 @@ interface Unusable {
   hint: string;
 }
 
-/** Why a directory cannot be opened: the engine itself says little. */
+/** Explains why a directory cannot be opened: the engine's own messages are not specific. */
 async function explain(error: unknown, created: boolean): Promise<Unusable> {
   const parent = join(directory, "..");
   const { bavail, bsize } = await statfs(parent);
@@ -60,7 +60,7 @@ async function explain(error: unknown, created: boolean): Promise<Unusable> {
   if (free < (created ? needed.create : needed.open)) {
     return {
       error: `the disk of ${parent} is full: ${Math.round(free / 1e6)} MB are free`,
-      hint: "Make room there, or set INSIGHTS_DATA_DIR to a directory of another disk. Nothing acknowledged is lost.",
+      hint: "Free space on it, or set INSIGHTS_DATA_DIR to a directory on another disk. Nothing acknowledged is lost.",
     };
   }
   const code = errorCode(error);
@@ -72,7 +72,7 @@ async function explain(error: unknown, created: boolean): Promise<Unusable> {
   }
   return {
     error: `the embedded database in ${directory} is damaged: it cannot be opened (${String(error).slice(0, 100)})`,
-    hint: `Restore ${parent} from a backup, or move ${directory} away to begin with an empty database.`,
+    hint: `Restore ${parent} from a backup, or move ${directory} away to start with an empty database.`,
   };
 }
 
@@ -107,7 +107,7 @@ try {
       }
     } catch (error) {
       const code = errorCode(error);
-      // The engine does not survive an error of its own; the thread ends with it, and another takes its place.
+      // The engine does not survive an internal error; the thread ends with it, and another one replaces it.
       if (request === "close" || "run" in request) throw error;
       report({ kind: "error", error: error instanceof Error ? error.message : String(error), code });
     }

@@ -17,43 +17,46 @@ import { administrator, ordinaryLogin } from "./sign-in.ts";
 import { serveSocket } from "./socket.ts";
 import { SupervisedEngine } from "./supervisor.ts";
 
-/** How the running embedded database is reached. */
+/** Connections to the running embedded database. */
 export interface EmbeddedAddress {
-  /** For the commands of this package: as an ordinary role, with time for long jobs. */
+  /** For the commands of this package: an ordinary role, with a timeout for long jobs. */
   readonly url: string;
-  /** For migrations: as the superuser. */
+  /** For migrations: the superuser. */
   readonly migrationUrl: string;
 }
 
 /** The embedded database, open in this process. */
 export interface EmbeddedDatabase extends EmbeddedAddress {
-  /** For people with psql: as an ordinary role, without the password. */
+  /** For psql: an ordinary role, without the password. */
   readonly psqlUrl: string;
-  /** The port of 127.0.0.1, where one was asked for. */
+  /** The port of 127.0.0.1, if one was requested. */
   readonly port: number | undefined;
   close(): Promise<void>;
 }
 
 export interface EmbeddedOptions {
   dataDirectory: string;
-  /** What the lock says to others: the command that holds the database. */
+  /** Recorded in the lock: the command that holds the database. */
   command: string;
-  /** A port of 127.0.0.1 to listen on beside the Unix socket, for clients with the password; 0 takes any free one. */
+  /**
+   * A port of 127.0.0.1 to listen on in addition to the Unix socket, for clients with the password; 0 selects a free
+   * one.
+   */
   port?: number | undefined;
-  /** Called when the database ends and cannot be opened again; nothing that was acknowledged is lost. */
+  /** Called when the database ends and cannot be opened again; nothing acknowledged is lost. */
   onFailure?: (error: Error) => void;
 }
 
-/** What the password of TCP connections is kept in, in the data directory. */
+/** Name of the file in the data directory that contains the password of TCP connections. */
 export const passwordFile = "database-password";
 
-/** Windows has no Unix sockets that PostgreSQL's clients know. */
+/** Windows has no Unix sockets that PostgreSQL's clients support. */
 const onlyTcp = process.platform === "win32";
 
-/** Milliseconds between two looks at the rights of files that have come since. */
+/** Milliseconds between two checks of the permissions of new files. */
 const sweepEvery = 60_000;
 
-/** How long a statement of a command or of the worker may run, and one of a migration. */
+/** Statement timeouts of a command or the worker, and of a migration. */
 const limits = { commands: "10min", migrations: "1h" };
 
 const escaped = (text: string): string =>
@@ -61,7 +64,7 @@ const escaped = (text: string): string =>
     .replaceAll("%2F", "/")
     .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
 
-/** An address that PostgreSQL's own clients and node-postgres understand, and a shell within double quotes. */
+/** An address that PostgreSQL's own clients, node-postgres and a shell within double quotes accept. */
 function urlOf({ host, port }: Address, user: string, password: string | undefined, limit?: string): string {
   const options = limit === undefined ? "" : `options=${encodeURIComponent(`-c statement_timeout=${limit}`)}`;
   if (host.startsWith("/")) {
@@ -77,8 +80,8 @@ const addressesOf = (address: Address, password: string | undefined): EmbeddedAd
 });
 
 /**
- * Opens the embedded database of a data directory, which nobody else may have open. It runs on a thread of its own, so
- * that a long statement does not hold up the rest of the process.
+ * Opens the embedded database of a data directory, exclusively. It runs on a thread of its own, so that a long
+ * statement does not block the rest of the process.
  */
 export async function openEmbedded({
   dataDirectory,
@@ -136,7 +139,7 @@ export async function openEmbedded({
   }
 }
 
-/** The running database of a data directory, when a process has it open; waits while that process starts or ends. */
+/** The running database of a data directory, if a process has it open; waits while that process starts or ends. */
 export async function findEmbedded(dataDirectory: string): Promise<EmbeddedAddress | undefined> {
   for (const deadline = Date.now() + 30_000; ; await wait(100)) {
     const holder = await lockHolder(dataDirectory);
@@ -152,7 +155,7 @@ export async function findEmbedded(dataDirectory: string): Promise<EmbeddedAddre
     if (Date.now() > deadline) {
       throw new InsightsError(
         `"insights ${holder.command}" (process ${holder.pid}) holds ${dataDirectory} and does not answer`,
-        { hint: "Look at what it says, end it, and try again." },
+        { hint: "Check its output, stop it, and try again." },
       );
     }
   }

@@ -1,37 +1,37 @@
 import type { PGlite } from "@electric-sql/pglite";
 import { Assembler, message } from "./wire.ts";
 
-/** What is known after some messages were answered. */
+/** The state of the session after some messages were answered. */
 export interface Outcome {
-  /** Whether the session said that it is ready for more. */
+  /** Whether the session sent ReadyForQuery. */
   ready: boolean;
   inTransaction: boolean;
-  /** `statement_timeout` of the open transaction, where it was asked for. */
+  /** `statement_timeout` of the open transaction, if it was requested. */
   limit: string | undefined;
 }
 
 export interface Run {
   bytes: Uint8Array;
-  /** Whether the outcome is to hold the limit of the transaction. */
+  /** Whether the outcome must contain the statement timeout of the transaction. */
   askLimit?: boolean | undefined;
 }
 
 /** The one session of an embedded database. One call at a time. */
 export interface Engine {
-  /** Grows by one whenever the database was opened again: what a session holds is lost then. */
+  /** Increases whenever the database was opened again; session state is lost then. */
   readonly generation: number;
-  /** Lets the session answer messages of the wire protocol. Answers are whole messages. */
+  /** Lets the session answer messages of the wire protocol. Each reply consists of whole messages. */
   run(work: Run, reply?: (data: Buffer) => void): Promise<Outcome>;
-  /** One statement with values, or a script without. */
+  /** One statement with values, or a script without values. */
   query<T extends object>(sql: string, values?: unknown[]): Promise<T[]>;
-  /** Ends what runs, by ending the engine, and opens the database again. What runs then fails with `EngineEnded`. */
+  /** Cancels the running call by ending the engine, and opens the database again. The call fails with `EngineEnded`. */
   interrupt?(): Promise<void>;
 }
 
-/** The engine has ended in the middle of a statement, by itself or because it was told to. */
+/** The engine has ended in the middle of a statement, through an error or because it was terminated. */
 export class EngineEnded extends Error {}
 
-/** A database in the same thread, which nothing can interrupt. */
+/** A database in the same thread, which cannot be interrupted. */
 export class LocalEngine implements Engine {
   readonly generation = 0;
   readonly #database: PGlite;
@@ -43,7 +43,7 @@ export class LocalEngine implements Engine {
 
   async run({ bytes, askLimit = false }: Run, reply: (data: Buffer) => void = () => {}): Promise<Outcome> {
     if (this.#failure !== undefined) throw this.#failure;
-    // What comes is a view of the database's own memory, cut anywhere.
+    // The chunks are views of the database's own memory, split at arbitrary positions.
     const assembler = new Assembler();
     const onRawData = (piece: Uint8Array): void => {
       const messages = assembler.push(piece);

@@ -1,29 +1,33 @@
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
-import { inTurn, type Patience, sayingHolders, withLockRetries } from "./release.ts";
+import { inTurn, type LockWait, reportingHolders, withLockRetries } from "./release.ts";
 
 /*
- * An index on a partitioned table. The release makes it `on only` the parent, which takes a moment and leaves it invalid;
- * then each partition gets its part concurrently, while reads and writes go on, and the part is attached. The last one
- * makes the index of the parent valid. What a kill leaves behind is found in the catalogue, so that the next run goes on.
+ * An index on a partitioned table. The release creates it `on only` the parent, which takes a moment and leaves it
+ * invalid. Then the index of each partition is built concurrently, while reads and writes continue, and is attached.
+ * The last one makes the index of the parent valid. An interrupted run leaves its state in the catalogue, so that the
+ * next run continues.
  */
 
 export interface MissingPart {
   /** The index of the parent, as in `track.event_device`. */
   index: string;
-  /** The partition without its part of the index. */
+  /** The partition that has no index attached. */
   partition: string;
   bytes: number;
-  /** A part that is complete, but not attached. */
+  /** An index of the partition that is complete, but not attached. */
   ready: string | null;
-  /** Parts that were left unfinished. */
+  /** Invalid indexes of the partition that an interrupted run left. */
   broken: string[];
-  /** Makes the part. Without a name, PostgreSQL chooses the one that it gives to parts of an index made at once. */
+  /**
+   * The statement that creates the index. Without a name, PostgreSQL chooses the one that it gives to a partition's
+   * index.
+   */
   statement: string;
 }
 
-/** What is missing, smallest partition first. Only leaves: a partition with partitions of its own does not occur. */
+/** Missing indexes, smallest partition first. Only leaf partitions: sub-partitioning does not occur. */
 const missingParts = `
   with parent as (
     select index.indexrelid, index.indrelid, index.indisunique,
@@ -75,7 +79,7 @@ const missingParts = `
   order by bytes, 1, 2
 `;
 
-/** What is missing to the indexes of partitioned tables. */
+/** The indexes of partitions that the indexes of partitioned tables lack. */
 export async function findMissingParts(client: pg.ClientBase): Promise<MissingPart[]> {
   const { rows } = await client.query<{ present: boolean }>(
     "select pg_catalog.to_regrole('insights_owner') is not null as present",
@@ -83,60 +87,66 @@ export async function findMissingParts(client: pg.ClientBase): Promise<MissingPa
   return rows[0]?.present === true ? (await client.query<MissingPart>(missingParts)).rows : [];
 }
 
-/** Any number that nothing else locks. Tried, never waited for: who waits has a snapshot, and a concurrent index waits for that. */
+/**
+ * An arbitrary lock. It is tried, never waited for: a waiting session has a snapshot, and a concurrent index build
+ * waits for that.
+ */
 const tryLock = "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('insights: indexes')) as locked";
 const unlock = "select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('insights: indexes'))";
 
-async function complete(url: string, client: pg.Client, part: MissingPart, patience: Patience): Promise<void> {
+async function complete(url: string, client: pg.Client, part: MissingPart, lockWait: LockWait): Promise<void> {
   const { index, partition, broken, ready, statement } = part;
   for (const name of broken) {
-    patience.say(`${index}: drops ${name}, which was left unfinished`);
+    lockWait.say(`${index}: drops ${name}, which an interrupted run left invalid`);
     await client.query(`drop index concurrently ${name}`);
   }
   if (ready === null) {
-    patience.say(
-      `${index}: builds its part on ${partition} (${Math.ceil(part.bytes / 1024 ** 2)} MB), reads and writes go on`,
+    lockWait.say(
+      `${index}: builds the index of ${partition} (${Math.ceil(part.bytes / 1024 ** 2)} MB); reads and writes continue`,
     );
     try {
-      await sayingHolders(url, client, `the index on ${partition}`, patience, () => client.query(statement));
+      await reportingHolders(url, client, `the index on ${partition}`, lockWait, () => client.query(statement));
     } catch (error) {
       throw new InsightsError(
         `the index ${index} cannot be built on ${partition}: ${error instanceof Error ? error.message : error}`,
-        { hint: "What was built stays, and the next insights migrate goes on from there.", cause: error },
+        { hint: "The finished indexes stay, and the next insights migrate continues.", cause: error },
       );
     }
     return;
   }
-  await withLockRetries(url, client, `attaching ${ready} to ${index}`, patience, (lockTimeout) =>
+  await withLockRetries(url, client, `attaching ${ready} to ${index}`, lockWait, (lockTimeout) =>
     inTurn(client, lockTimeout, () => client.query(`alter index ${index} attach partition ${ready}`)),
   );
 }
 
-/** Builds and attaches what is missing; answers the number of parts. Safe to kill, and to run from several places at once. */
-export async function completeIndexes(url: string, client: pg.ClientBase, patience: Patience): Promise<number> {
+/**
+ * Builds and attaches the missing indexes; returns their number. Safe to kill, and to run in several processes at the
+ * same time.
+ */
+export async function completeIndexes(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<number> {
   if ((await findMissingParts(client)).length === 0) return 0;
   // On a connection of its own, whose settings and locks end with it.
   const builder = new pg.Client({ connectionString: url, application_name: "canvas-flow-insights" });
   builder.on("error", () => {});
   await builder.connect();
-  // Limits that are set for the login or the database are for requests; nobody waits for this.
+  // Timeouts that are set for the login or the database are meant for requests; no client waits for this.
   await builder.query("set statement_timeout to 0; set lock_timeout to 0");
   let built = 0;
   try {
-    for (let told = false; ; ) {
+    for (let reported = false; ; ) {
       if ((await builder.query<{ locked: boolean }>(tryLock)).rows[0]?.locked === true) break;
-      if (!told) patience.say("another migration builds the indexes; waiting for it");
-      told = true;
+      if (!reported) lockWait.say("another migration is building the indexes; waiting for it");
+      reported = true;
       await wait(500);
     }
     for (;;) {
       const [part] = await findMissingParts(builder);
       if (part === undefined) return built;
       try {
-        await complete(url, builder, part, patience);
+        await complete(url, builder, part, lockWait);
         if (part.ready !== null) built++;
       } catch (error) {
-        // The partition was dropped meanwhile, or an administrator was quicker.
+        // The partition was dropped concurrently, or another session built the index first.
         const code = errorCode(error instanceof InsightsError ? error.cause : error);
         if (code !== "42P01" && code !== "42704") throw error;
       }

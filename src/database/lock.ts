@@ -6,30 +6,33 @@ import { z } from "zod";
 import { errorCode, InsightsError } from "../errors.ts";
 
 /*
- * The embedded database does not notice when its directory is opened twice, and would be destroyed by it. So whoever
- * opens it writes down who that is, and where others reach it.
+ * The embedded database does not detect that its directory is opened twice, and would be corrupted by it. So the
+ * process that opens it records itself in a lock file, with the address of its socket.
  */
 
 const holder = z.object({
   pid: z.number().int(),
-  /** When the process began, as the system counts it: tells a process from a later one with the same number. */
+  /**
+   * Start time of the process, as the system counts it: distinguishes the process from a later one with the same
+   * number.
+   */
   began: z.string(),
   command: z.string(),
-  /** Where its socket is, once it listens: the folder of a Unix socket, or 127.0.0.1, and a port. */
+  /** Address of its socket, once it listens: the directory of a Unix socket or 127.0.0.1, and a port. */
   address: z.object({ host: z.string(), port: z.number().int() }).optional(),
 });
 
 export type LockHolder = z.infer<typeof holder>;
 export type Address = NonNullable<LockHolder["address"]>;
 
-/** State and begin (field 22) of /proc/<pid>/stat; empty where the system has no such file. */
+/** State and start time (field 22) of /proc/<pid>/stat; empty where the system has no such file. */
 async function processStat(pid: number): Promise<{ state: string; began: string }> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
   const [state = "", ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return { state, began: fields[18] ?? "" };
 }
 
-/** How long a killed process may take until its last thread has ended. */
+/** Longest time until the last thread of a killed process has ended. */
 const dyingLimit = 30_000;
 
 async function isAlive({ pid, began }: LockHolder): Promise<boolean> {
@@ -42,7 +45,7 @@ async function isAlive({ pid, began }: LockHolder): Promise<boolean> {
     const stat = await processStat(pid);
     if (stat.began !== began) return false;
     if (stat.state !== "Z" && stat.state !== "X") return true;
-    // Killed, and not yet noticed by its parent. Threads that are left may still be writing.
+    // Killed, but not yet reaped by its parent. Remaining threads may still be writing.
     const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
     if (threads.length <= 1) return false;
     if (Date.now() > deadline) return true;
@@ -74,12 +77,12 @@ export async function lockHolder(directory: string): Promise<LockHolder | undefi
 export class DirectoryInUse extends InsightsError {}
 
 export interface Lock {
-  /** Tells others where the socket is. */
+  /** Publishes the address of the socket. */
   publish(address: Address): Promise<void>;
   release(): Promise<void>;
 }
 
-/** Takes the directory for this process, also from one that died; refuses when a living one holds it. */
+/** Takes the directory for this process, also from one that was killed; fails if a running one holds it. */
 export async function takeLock(directory: string, command: string): Promise<Lock> {
   const path = lockPath(directory);
   const draft = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
@@ -101,7 +104,7 @@ export async function takeLock(directory: string, command: string): Promise<Lock
           { hint: "Stop that process first, or set INSIGHTS_DATA_DIR to another directory and PORT to another port." },
         );
       }
-      // Moved away, not removed: should another process have taken it in between, it gets its lock back.
+      // Moved away, not removed: if another process has taken it in between, its lock is restored.
       const stale = `${draft}.stale`;
       await rename(path, stale).catch(() => {});
       const moved = await read(stale);

@@ -1,7 +1,10 @@
 import type pg from "pg";
 import type { Statement } from "./statements.ts";
 
-/** Lock modes of tables, from the weakest to the strongest: https://www.postgresql.org/docs/current/explicit-locking.html */
+/**
+ * Lock modes of tables, from the weakest to the strongest:
+ * https://www.postgresql.org/docs/current/explicit-locking.html
+ */
 export const lockModes = [
   "ACCESS SHARE",
   "ROW SHARE",
@@ -15,11 +18,11 @@ export const lockModes = [
 
 export type LockMode = (typeof lockModes)[number];
 
-/** Whom a mode makes wait. */
+/** The effect of a mode on other sessions. */
 export function effectOf(mode: LockMode): string {
   if (mode === "ACCESS EXCLUSIVE") return "reads and writes wait";
   if (lockModes.indexOf(mode) >= lockModes.indexOf("SHARE")) return "writes wait";
-  return mode === "SHARE UPDATE EXCLUSIVE" ? "only vacuum and other changes of structure wait" : "nobody waits";
+  return mode === "SHARE UPDATE EXCLUSIVE" ? "only vacuum and other changes of structure wait" : "no session waits";
 }
 
 const stronger = (a: LockMode, b: LockMode): LockMode => (lockModes.indexOf(a) > lockModes.indexOf(b) ? a : b);
@@ -31,30 +34,30 @@ export interface LockedRelation {
   partitions?: true;
 }
 
-/** What a statement does, as far as its text tells. */
+/** The kind and the locks of a statement, as far as its text determines them. */
 export interface Described {
-  /** The name of its kind, or undefined where no kind is known. */
+  /** The name of its kind; undefined for an unknown kind. */
   kind: string | undefined;
-  /** What it works on. */
+  /** The object that it changes. */
   object: string;
-  /** Tables, views and indexes that exist already and that it locks; weaker modes than ROW EXCLUSIVE are left out. */
+  /** Existing tables, views and indexes that it locks; modes weaker than ROW EXCLUSIVE are omitted. */
   locks: LockedRelation[];
-  /** False where the text does not tell which locks it takes: a `do` block, a statement of no known kind. */
+  /** False if the text does not determine the locks: a `do` block, a statement of an unknown kind. */
   known: boolean;
 }
 
 interface Kind {
   name: string;
   /**
-   * Matches the normal form of a statement. Group `on` is what is locked, `object` what is worked on, `exclusive` what is
-   * locked in ACCESS EXCLUSIVE besides.
+   * Matches the normal form of a statement. Group `on` is the locked relation, `object` the changed object, `exclusive`
+   * a relation that is locked in ACCESS EXCLUSIVE in addition.
    */
   pattern: RegExp;
-  /** The mode that `on` is locked in; without it, nothing that exists is locked. */
+  /** The mode in which `on` is locked; without it, no existing relation is locked. */
   mode?: LockMode;
   /** The partitions of `on` are locked too. */
   partitions?: true;
-  /** The text does not tell what is locked. */
+  /** The text does not determine the locked relations. */
   unknown?: true;
 }
 
@@ -66,8 +69,8 @@ const ifNotExists = "(?:if not exists )?";
 const pattern = (source: string): RegExp => new RegExp(`^${source}`, "i");
 
 /**
- * Kinds of statements that releases consist of, and the lock that each takes; the first that matches. A test runs an
- * example of each kind and compares what is said here with `pg_locks`.
+ * Kinds of statements that occur in releases, and the lock that each takes; the first match counts. A test runs an
+ * example of each kind and compares the result with `pg_locks`.
  */
 export const kinds: readonly Kind[] = [
   { name: "create function", pattern: pattern(`create (?:or replace )?(?:function|procedure) (?<object>${name})`) },
@@ -246,11 +249,14 @@ export const kinds: readonly Kind[] = [
   { name: "do", pattern: pattern("do\\b(?<object>)"), unknown: true },
 ];
 
-/** Tables that a foreign key refers to are locked too, so that no row of them goes meanwhile. */
+/** Tables that a foreign key references are locked too, to prevent concurrent deletion of their rows. */
 const references = new RegExp(String.raw`\breferences (${name})`, "gi");
 const withReferences = new Set(["create table", "create partition", "alter columns", "add foreign key"]);
 
-/** A block that only checks and sets something, as prepare.sql does: outside of its texts, no word of it could lock a table. */
+/**
+ * A block that only checks and sets something, as prepare.sql does: outside of its strings, no word of it could lock a
+ * table.
+ */
 function onlyLooks(block: string): boolean {
   const code = block.replace(/--[^\n]*/g, "").replace(/'(?:[^']|'')*'/g, "''");
   const writes =
@@ -260,7 +266,7 @@ function onlyLooks(block: string): boolean {
 
 const plain = (relation: string): string => relation.replace(/\s+/g, "");
 
-/** What a statement does and locks, by the table of kinds. */
+/** Classifies a statement and its locks by the table of kinds. */
 export function describe({ normal }: Pick<Statement, "normal">): Described {
   for (const kind of kinds) {
     const groups = kind.pattern.exec(normal)?.groups;
@@ -292,22 +298,22 @@ export function describe({ normal }: Pick<Statement, "normal">): Described {
   return { kind: undefined, object: "", locks: [], known: false };
 }
 
-/** Whether a statement is known to lock no table, view or index that exists already. */
+/** Whether a statement is known to lock no existing table, view or index. */
 export const locksNothing = (statement: Pick<Statement, "normal">): boolean => {
   const { known, locks } = describe(statement);
   return known && locks.length === 0;
 };
 
-/** A lock on something that is there. */
+/** A lock on an existing relation. */
 export interface Lock {
   relation: string;
   mode: LockMode;
   bytes: number;
-  /** How many partitions are locked with it. */
+  /** The number of partitions that are locked with it. */
   partitions: number;
 }
 
-/** What statements lock of what exists in a database: with the tables of dropped indexes, and with their sizes. */
+/** The locks of statements on existing relations: with the tables of dropped indexes, and with their sizes. */
 export async function locksIn(client: pg.ClientBase, locks: readonly LockedRelation[]): Promise<Lock[]> {
   const { rows } = await client.query<Lock>(
     `with asked as (

@@ -2,20 +2,20 @@ import type pg from "pg";
 import { InsightsError, readOnlyHint } from "../errors.ts";
 
 /*
- * What the logins of `insights api` and `insights worker` may do in schemas that other programs make: the queue of
+ * Privileges of the logins of `insights api` and `insights worker` in schemas that other programs create: the queue of
  * graphile-worker and the list of migrations of graphile-migrate.
  */
 
 /**
- * Where graphile-worker keeps our jobs: not in its usual schema `graphile_worker`, which an application may have for
- * itself, owned by another role and of another version.
+ * The schema of our job queue: not the usual `graphile_worker`, which an application may use itself, with another owner
+ * and version.
  */
 export const queueSchema = "insights_queue";
 
 /**
- * Workers' logins, which are in `insights_queue`, may do with the queue what graphile-worker does; its tables have row
- * security without a policy. `insights_worker`, as which `/healthz` looks, sees the jobs without their payload. Run after
- * graphile-worker's own migrations, as the owner of everything; a statement runs only where a right is missing.
+ * Logins of workers, which are in `insights_queue`, get the privileges that graphile-worker requires; its tables have
+ * row security without a policy. `insights_worker`, the role of `/healthz`, sees the jobs without their payload. Run
+ * after graphile-worker's own migrations, as the owner of all objects; a statement runs only if a privilege is missing.
  */
 const queueGrants = `
 do $$
@@ -54,12 +54,12 @@ begin
 end;
 $$`;
 
-/** Opens the queue to the logins of workers; `owner` is signed in as the owner of everything. */
+/** Grants the queue to the logins of workers; `owner` is signed in as the owner of all objects. */
 export async function grantQueue(owner: Pick<pg.Pool, "query">): Promise<void> {
   await owner.query(queueGrants);
 }
 
-/** Lets `/healthz` and `insights doctor` see which migrations the database has. */
+/** Lets `/healthz` and `insights doctor` read which migrations the database has. */
 export const historyGrants = `
 do $$
 begin
@@ -70,7 +70,10 @@ begin
 end;
 $$`;
 
-/** Refuses a database that was never migrated, and a login that the API cannot serve with, and says how to make one. */
+/**
+ * Refuses a database that has not been migrated, and a login that cannot serve the API; the hint contains the statement
+ * that creates one.
+ */
 export async function checkApiLogin(client: Pick<pg.ClientBase, "query">): Promise<void> {
   const { rows } = await client.query<{ login: string; identifier: string; migrated: boolean; api: boolean }>(
     `select session_user::text as login, pg_catalog.quote_ident(session_user) as identifier,
@@ -87,12 +90,12 @@ export async function checkApiLogin(client: Pick<pg.ClientBase, "query">): Promi
   }
   throw new InsightsError(`the login "${found.login}" may not serve the API: it is not in the role insights_api`, {
     hint:
-      "As an administrator, make a login for the API: create role my_api login password '…' in role insights_api. " +
-      `Or let this one do both: grant insights_api to ${found.identifier}`,
+      "As an administrator, create a login for the API: create role my_api login password '…' in role insights_api. " +
+      `Or use this login for both: grant insights_api to ${found.identifier}`,
   });
 }
 
-/** Refuses a login that a worker cannot do its work with, and says how to make one. */
+/** Refuses a login that lacks the privileges of a worker; the hint contains the statement that creates one. */
 export async function checkWorkerLogin(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{
     login: string;
@@ -116,7 +119,7 @@ export async function checkWorkerLogin(pool: pg.Pool): Promise<void> {
   const [found] = rows;
   if (found === undefined) return;
   if (found.read_only)
-    throw new InsightsError("the database is read-only, and a worker writes", { hint: readOnlyHint });
+    throw new InsightsError("the database is read-only, but a worker writes", { hint: readOnlyHint });
   if (found.queue && found.worker) return;
   if (!found.migrated) {
     throw new InsightsError("the database has no job queue", {
@@ -132,8 +135,8 @@ export async function checkWorkerLogin(pool: pg.Pool): Promise<void> {
     `the login "${found.login}" may not use the job queue: it does not have the rights of insights_queue`,
     {
       hint:
-        "As an administrator, make a login for the worker: create role my_worker login password '…' in role insights_queue" +
-        ` (without "noinherit"). Or let this one do both: ${grant}`,
+        "As an administrator, create a login for the worker: create role my_worker login password '…' in role insights_queue" +
+        ` (without "noinherit"). Or use this login for both: ${grant}`,
     },
   );
 }

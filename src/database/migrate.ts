@@ -8,17 +8,17 @@ import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
 import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
-import { checkNeighbours } from "./neighbours.ts";
 import { isEmbedded, refusePooler } from "./pooler.ts";
 import {
   applyReleases,
-  defaultPatience,
+  defaultLockWait,
   inTurn,
-  type Patience,
+  type LockWait,
   readReleases,
   releaseState,
   withLockRetries,
 } from "./release.ts";
+import { checkSchemaConflicts } from "./schema-conflicts.ts";
 import { ordinaryLogin } from "./sign-in.ts";
 import { pendingCurrent } from "./source.ts";
 
@@ -33,13 +33,16 @@ export async function checkServer(client: pg.ClientBase, oldest: number = oldest
   const [server] = rows;
   if (server !== undefined && server.number < oldest) {
     const needed = Math.floor(oldest / 10_000);
-    throw new InsightsError(`the server runs PostgreSQL ${server.version}, and version ${needed} or later is needed`, {
-      hint: "Upgrade the server, or unset DATABASE_URL to use the embedded database.",
-    });
+    throw new InsightsError(
+      `the server runs PostgreSQL ${server.version}, but version ${needed} or later is required`,
+      {
+        hint: "Upgrade the server, or unset DATABASE_URL to use the embedded database.",
+      },
+    );
   }
 }
 
-/** Refuses a server without pgvector, or with one that is too old; answers whether this database has it. */
+/** Refuses a server without pgvector, or with a version that is too old; returns whether this database has it. */
 export async function checkVector(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ available: string | null; installed: string | null; major: number }>(
     `select max(default_version) as available, max(installed_version) as installed,
@@ -52,12 +55,12 @@ export async function checkVector(client: pg.ClientBase): Promise<boolean> {
     throw new InsightsError("the server does not have the extension pgvector", {
       hint:
         `Install it on the server (Debian, with the packages of apt.postgresql.org: postgresql-${server}-pgvector; ` +
-        `Docker: the image pgvector/pgvector:pg${server}), or switch it on with your provider. Then run this again.`,
+        `Docker: the image pgvector/pgvector:pg${server}), or enable it with your provider. Then run this again.`,
     });
   }
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major < oldestVector[0] || (major === oldestVector[0] && minor < oldestVector[1])) {
-    throw new InsightsError(`the database has pgvector ${version}, and version 0.8 or later is needed`, {
+    throw new InsightsError(`the database has pgvector ${version}, but version 0.8 or later is required`, {
       hint: 'Update the server\'s package, then run "alter extension vector update" in this database.',
     });
   }
@@ -70,12 +73,12 @@ async function createVector(client: pg.ClientBase, schema: string | null): Promi
     const where = schema === null ? "" : ` schema ${pg.escapeIdentifier(schema)}`;
     await client.query(`create extension if not exists vector${where}`);
   } catch (error) {
-    // Two installations at once: the other one was quicker.
+    // A concurrent installation created it first.
     if (errorCode(error) === "23505" || errorCode(error) === "42710") return;
     throw new InsightsError(
       `the extension pgvector cannot be created: ${error instanceof Error ? error.message : error}`,
       {
-        hint: 'Let an administrator run "create extension vector" in this database, or use your provider\'s way. Then run this again.',
+        hint: 'Let an administrator run "create extension vector" in this database, or enable it with your provider. Then run this again.',
         cause: error,
       },
     );
@@ -92,7 +95,7 @@ async function createRoles(client: pg.ClientBase): Promise<void> {
       return;
     } catch (error) {
       const code = errorCode(error);
-      // "tuple concurrently updated": another database of the cluster is installed at this moment.
+      // "tuple concurrently updated": another database of the cluster is being installed.
       if ((code === "XX000" || code === "23505") && attempt < 20) {
         await wait(50 * attempt);
       } else if (code === "42501") {
@@ -113,9 +116,9 @@ async function createRoles(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * The login of the embedded database for everything but migrations: it may do all that can be done to the data, but is
- * no superuser, so that a "copy … to program" or "to '/file'" is refused instead of ending the engine. A real server
- * has logins of its own.
+ * The login of the embedded database for everything except migrations: it has all privileges on the data, but is not a
+ * superuser, so that "copy … to program" or "to '/file'" is refused instead of ending the engine. A real server has
+ * logins of its own.
  */
 async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
   await client.query(`
@@ -141,14 +144,15 @@ async function createEmbeddedLogin(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * What must stand before the first migration: a server that is new enough, schemas that no other application has taken,
- * pgvector, and the roles of the cluster.
+ * The prerequisites of the first migration: a recent server, schema names that are not in use, pgvector, and the roles
+ * of the cluster.
  */
 export async function bootstrap(client: pg.ClientBase): Promise<void> {
   await checkServer(client);
-  await checkNeighbours(client);
+  await checkSchemaConflicts(client);
   const { rows } = await client.query<{ schema: string | null }>("select pg_catalog.current_schema() as schema");
-  // An administrator runs what follows, and takes no function of another role for one of PostgreSQL.
+  // An administrator runs the following statements: functions of other roles must not be called instead of
+  // PostgreSQL's.
   await client.query("set search_path to pg_catalog, pg_temp");
   await createVector(client, rows[0]?.schema ?? null);
   await createRoles(client);
@@ -157,8 +161,9 @@ export async function bootstrap(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * Names of pgvector's types and operators are looked up in its schema, often public, while functions are made. A function
- * there that is nearer to its arguments than PostgreSQL's of that name would be taken for it, and run as insights_owner.
+ * While functions are created, pgvector's types and operators are looked up in its schema, often public. A function
+ * there that matches its arguments better than PostgreSQL's function of that name would be called instead, and run as
+ * insights_owner.
  */
 async function checkSchemaOfVector(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ found: string; fix: string }>(`
@@ -175,7 +180,7 @@ async function checkSchemaOfVector(client: pg.ClientBase): Promise<void> {
     )
 
     select
-      format('everybody may create functions in the schema "%s", where pgvector is', home.nspname) as found,
+      format('every role may create functions in the schema "%s", where pgvector is', home.nspname) as found,
       format('revoke create on schema %I from public', home.nspname) as fix
     from home
     cross join lateral aclexplode(coalesce(home.nspacl, acldefault('n', home.nspowner))) as privilege
@@ -205,14 +210,14 @@ async function checkSchemaOfVector(client: pg.ClientBase): Promise<void> {
     limit 1`);
   const [problem] = rows;
   if (problem === undefined) return;
-  throw new InsightsError(`${problem.found}: it could be run with the rights of the installation`, {
+  throw new InsightsError(`${problem.found}: it could be called with the rights of the installation`, {
     hint: `As an administrator: ${problem.fix}; or give pgvector a schema of its own (alter extension vector set schema …). Then run this again.`,
   });
 }
 
 /**
- * Whether the database holds nothing but what we and extensions made. Only then is the right to make temporary objects,
- * which everybody has by default, ours to take from those who need none.
+ * Whether the database contains only objects of the installation and of extensions. Only then is the default privilege
+ * to create temporary objects revoked from roles that do not need it.
  */
 export async function holdsNothingElse(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ alone: boolean }>(`
@@ -246,8 +251,9 @@ export async function holdsNothingElse(client: pg.ClientBase): Promise<boolean> 
 }
 
 /**
- * Whether the right to make temporary objects is to be taken from public: where that concerns nobody but us, and is ours
- * to take. Those who train have it by a grant of their own (roles.sql); visitors and learners need none.
+ * Whether the privilege to create temporary objects must be revoked from public: if it concerns only this installation,
+ * and the login may revoke it. Roles that train models have it by a grant of their own (roles.sql); visitors and
+ * learners do not need it.
  */
 export async function mayRevokeTemporary(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ may: boolean }>(`
@@ -265,13 +271,16 @@ async function revokeTemporary(client: pg.Client): Promise<boolean> {
     await client.query(`revoke temporary on database ${pg.escapeIdentifier(client.database ?? "")} from public`);
     return true;
   } catch (error) {
-    // "tuple concurrently updated": another process migrates at this moment, and does it.
+    // "tuple concurrently updated": a concurrent migration revokes it.
     if (errorCode(error) === "XX000") return false;
     throw error;
   }
 }
 
-/** The queue of graphile-worker, by its own migrations, owned as everything else is, and open to the logins of workers. */
+/**
+ * The queue of graphile-worker, created by its own migrations, owned by insights_owner, and granted to the logins of
+ * workers.
+ */
 export async function installWorker(url: string): Promise<void> {
   const pool = new pg.Pool({
     connectionString: url,
@@ -290,20 +299,20 @@ export async function installWorker(url: string): Promise<void> {
   }
 }
 
-/** Runs a script in one transaction, as the owner of everything. */
+/** Runs a script in one transaction, as the owner of all objects. */
 export async function runAsOwner(client: pg.ClientBase, sql: string): Promise<void> {
   await inTurn(client, 0, () => client.query(sql));
 }
 
-/** Applies what the source of a checkout has beyond the releases; answers whether there was anything. */
-async function applyCurrent(url: string, client: pg.ClientBase, patience: Patience): Promise<boolean> {
+/** Applies the changes of a checkout beyond the releases; returns whether there were any. */
+async function applyCurrent(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<boolean> {
   if ((await pendingCurrent(client)) === undefined) return false;
-  return await withLockRetries(url, client, "current.sql", patience, (lockTimeout) =>
+  return await withLockRetries(url, client, "current.sql", lockWait, (lockTimeout) =>
     inTurn(client, lockTimeout, async () => {
       const pending = await pendingCurrent(client);
       if (pending === undefined) return false;
       await client.query(pending.sql);
-      await pending.remember(client);
+      await pending.record(client);
       return true;
     }),
   );
@@ -312,28 +321,31 @@ async function applyCurrent(url: string, client: pg.ClientBase, patience: Patien
 export interface MigrateResult {
   /** Committed migrations that this run applied, by file name. */
   applied: string[];
-  /** Whether the source beyond the committed migrations was applied. */
+  /** Whether the changes beyond the committed migrations were applied. */
   current: boolean;
-  /** Whether the right to make temporary objects was taken from public: at the first migration of a database of our own. */
+  /**
+   * Whether the privilege to create temporary objects was revoked from public: at the first migration of a database
+   * without other applications.
+   */
   temporaryRevoked: boolean;
-  /** Parts of indexes on partitioned tables that were completed. */
+  /** Number of indexes of partitions that were built or attached. */
   indexed: number;
-  /** Releases that the database has and this version does not. */
+  /** Releases that the database has and this version does not contain. */
   ahead: string[];
 }
 
-export interface MigrateOptions extends Partial<Patience> {
-  /** False: the releases alone, also in a checkout. */
+export interface MigrateOptions extends Partial<LockWait> {
+  /** False: apply the releases only, also in a checkout. */
   current?: boolean;
 }
 
-/** Brings a database to the state of this version: roles, pgvector, the queue, migrations. Safe to repeat. */
+/** Migrates a database to this version: roles, pgvector, the queue, migrations. Safe to repeat. */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<MigrateResult> {
-  const patience: Patience = { ...defaultPatience, ...options };
+  const lockWait: LockWait = { ...defaultLockWait, ...options };
   return await withClient(url, async (client) => {
     await refusePooler(client);
     const releases = await readReleases();
-    // Before anything is changed. A login that may not look is told by bootstrap what it lacks.
+    // Before anything is changed. For a login that may not read it, bootstrap reports the missing privileges.
     await releaseState(client, releases).catch((error: unknown) => {
       if (errorCode(error) !== "42501") throw error;
     });
@@ -342,11 +354,11 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const temporaryRevoked =
       pending.length === releases.length && (await mayRevokeTemporary(client)) && (await revokeTemporary(client));
     await installWorker(url);
-    const applied = await applyReleases(url, client, releases, patience);
+    const applied = await applyReleases(url, client, releases, lockWait);
     await runAsOwner(client, historyGrants);
-    // A newer version has made the database: its functions are not replaced by older ones.
-    const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, patience));
-    const indexed = await completeIndexes(url, client, patience);
+    // A newer version has migrated the database: its functions must not be replaced by older ones.
+    const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, lockWait));
+    const indexed = await completeIndexes(url, client, lockWait);
     return { applied, current, indexed, ahead, temporaryRevoked };
   });
 }

@@ -6,7 +6,7 @@ import { bootstrap, mayRevokeTemporary } from "./migrate.ts";
 import {
   ensureHistory,
   inTurn,
-  type Patience,
+  type LockWait,
   readReleases,
   releaseState,
   runRelease,
@@ -15,7 +15,7 @@ import {
 import { pendingCurrent } from "./source.ts";
 import { splitStatements } from "./statements.ts";
 
-/** A script longer than this is summed up by kinds: the first release has more than a thousand statements. */
+/** A longer script is summarised by kinds of statements: the first release has more than a thousand statements. */
 const mostStatements = 200;
 
 const size = (bytes: number): string =>
@@ -32,7 +32,7 @@ const lockLine = ({ relation, mode, bytes, partitions }: Lock): string =>
 
 const heavy = (mode: LockMode): boolean => lockModes.indexOf(mode) >= lockModes.indexOf("SHARE");
 
-/** Lines about one script: its statements, and what they lock of what is there. */
+/** Lines about one script: its statements, and their locks on existing relations. */
 async function planScript(client: pg.ClientBase, title: string, sql: string): Promise<string[]> {
   const statements = splitStatements(sql);
   const lines = [
@@ -47,7 +47,7 @@ async function planScript(client: pg.ClientBase, title: string, sql: string): Pr
       for (const lock of await locksIn(client, locks)) {
         lines.push(`    ${lockLine(lock)}`, ...aboutIndex(kind, lock));
       }
-      if (!known) lines.push("    its text does not tell what it locks: see --dry-run");
+      if (!known) lines.push("    its text does not determine its locks: see --dry-run");
     }
   } else {
     const kinds = Map.groupBy(all, ({ kind }) => kind ?? "other");
@@ -59,11 +59,13 @@ async function planScript(client: pg.ClientBase, title: string, sql: string): Pr
       all.flatMap((one) => one.locks),
     )
   ).filter(({ mode }) => heavy(mode));
-  const unknown = all.some(({ known }) => !known) ? ", besides what the statements lock whose text does not tell" : "";
+  const unknown = all.some(({ known }) => !known)
+    ? ", except for statements whose text does not determine their locks"
+    : "";
   lines.push(
     locks.length === 0
       ? `  no read and no write waits for it${unknown}`
-      : `  makes others wait until it is committed${unknown}:`,
+      : `  blocks other sessions until it is committed${unknown}:`,
     ...locks.map((lock) => `    ${lockLine(lock)}`),
   );
   return lines;
@@ -72,15 +74,15 @@ async function planScript(client: pg.ClientBase, title: string, sql: string): Pr
 function aboutIndex(kind: string | undefined, { bytes }: Lock): string[] {
   if (kind === "create index on only") {
     return [
-      `    for a moment; then each partition is indexed concurrently (${size(bytes)} in all), reads and writes go on`,
+      `    for a moment; then each partition is indexed concurrently (${size(bytes)} in all) while reads and writes continue`,
     ];
   }
   return kind === "create index" && bytes > 100 * 1024 ** 2
-    ? [`    writes wait while ${size(bytes)} are read: on a partitioned table, "on only" avoids that`]
+    ? [`    writes wait while ${size(bytes)} are read; on a partitioned table, "on only" avoids this`]
     : [];
 }
 
-/** What is made before the first release: roles, extension, queue. */
+/** Objects that are created before the first release: roles, extension, queue. */
 async function planBootstrap(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ roles: string | null; vector: string | null; queue: boolean }>(
     `select
@@ -104,7 +106,7 @@ async function planBootstrap(client: pg.ClientBase): Promise<string[]> {
   ];
 }
 
-/** What `insights migrate` would do, in lines to read; changes nothing. */
+/** The actions of `insights migrate`, as lines to read; changes nothing. */
 export async function plan(client: pg.ClientBase): Promise<string[]> {
   const releases = await readReleases();
   const { pending, ahead } = await releaseState(client, releases);
@@ -113,7 +115,7 @@ export async function plan(client: pg.ClientBase): Promise<string[]> {
   if (ahead.length > 0) lines.push(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
   const migrated = pending.length < releases.length;
   if (!migrated && (await mayRevokeTemporary(client))) {
-    lines.push("to be revoked: temporary on this database from public, since it holds nothing else");
+    lines.push("to be revoked: temporary on this database from public, since it contains no other application");
   }
   const current = migrated && ahead.length === 0 ? await pendingCurrent(client) : undefined;
   if (current !== undefined) lines.push(...(await planScript(client, "changes of this checkout", current.sql)));
@@ -121,7 +123,7 @@ export async function plan(client: pg.ClientBase): Promise<string[]> {
   for (const { index, partition, bytes, ready } of missing) {
     lines.push(
       ready === null
-        ? `index ${index}: to be built on ${partition} (${size(bytes)}) concurrently, reads and writes go on`
+        ? `index ${index}: to be built on ${partition} (${size(bytes)}) concurrently while reads and writes continue`
         : `index ${index}: ${ready} to be attached, for a moment ACCESS EXCLUSIVE on ${ready}`,
     );
   }
@@ -150,15 +152,15 @@ const heldLocks = `
 `;
 
 /**
- * Runs everything that is pending in one transaction, and rolls it back; answers what it locked. The queue's own migrations
- * and what is built concurrently are left out: they know no transaction of ours.
+ * Runs all pending statements in one transaction, and rolls it back; returns the locks that it took. The queue's own
+ * migrations and concurrent index builds are omitted: they cannot run in this transaction.
  */
-export async function dryRun(url: string, client: pg.ClientBase, patience: Patience): Promise<string[]> {
+export async function dryRun(url: string, client: pg.ClientBase, lockWait: LockWait): Promise<string[]> {
   const releases = await readReleases();
   const before = (await client.query<{ oid: number }>(userRelations)).rows.map(({ oid }) => oid);
   const lines: string[] = [];
   const rolledBack = new Error("rolled back");
-  await withLockRetries(url, client, "the dry run", patience, async (lockTimeout) => {
+  await withLockRetries(url, client, "the dry run", lockWait, async (lockTimeout) => {
     lines.length = 0;
     const began = performance.now();
     await inTurn(

@@ -7,11 +7,11 @@ import { errorCode, InsightsError } from "../errors.ts";
 import { migrateLock, migrateTables, migrationsDirectory } from "./graphile-migrate.ts";
 import { isEmbedded } from "./pooler.ts";
 
-/** A committed migration, in the form of graphile-migrate. */
+/** A committed migration, in the format of graphile-migrate. */
 export interface Release {
   /** Its file name in migrations/committed. */
   file: string;
-  /** The name by which the database knows it: without the words of the message. */
+  /** Its identifier in the database: the file name without the words of the message. */
   filename: string;
   hash: string;
   previous: string | null;
@@ -26,10 +26,10 @@ export async function committedMigrations(): Promise<string[]> {
   return files.filter((name) => /^\d+.*\.sql$/.test(name)).sort();
 }
 
-/** What tells a migration in the database, which does not know the words of the file's name. */
+/** The identifier of a migration in the database, which does not store the words of the file name. */
 export const migrationNumber = (filename: string): string => filename.slice(0, 6);
 
-/** The releases of this version; refuses files that were edited, or that do not follow each other. */
+/** The releases of this version; refuses files that were edited, or whose hashes do not form a chain. */
 export async function readReleases(): Promise<Release[]> {
   const releases: Release[] = [];
   for (const file of await committedMigrations()) {
@@ -55,7 +55,7 @@ export async function readReleases(): Promise<Release[]> {
   return releases;
 }
 
-/** What the database says was applied, in order: file names without words, and hashes. */
+/** The applied migrations according to the database, in order: file names without words, and hashes. */
 export async function appliedReleases(client: pg.ClientBase): Promise<{ filename: string; hash: string }[]> {
   const { rows } = await client.query<{ present: boolean }>(
     "select to_regclass('graphile_migrate.migrations') is not null as present",
@@ -70,11 +70,14 @@ export async function appliedReleases(client: pg.ClientBase): Promise<{ filename
 export interface ReleaseState {
   /** Not applied yet, in order. */
   pending: Release[];
-  /** Names of those that the database has and this version does not. */
+  /** Identifiers of those that the database has and this version does not contain. */
   ahead: string[];
 }
 
-/** Compares what was applied with the releases of this version; refuses a database that has other releases of the same number. */
+/**
+ * Compares the applied migrations with the releases of this version; refuses a database with different releases of the
+ * same number.
+ */
 export async function releaseState(client: pg.ClientBase, releases: Release[]): Promise<ReleaseState> {
   const applied = await appliedReleases(client);
   for (const [number, { filename, hash }] of applied.entries()) {
@@ -87,8 +90,8 @@ export async function releaseState(client: pg.ClientBase, releases: Release[]): 
         : `this database has another release ${filename} (${short(hash)}) than this version (${short(release.hash)})`,
       {
         hint:
-          "It cannot be migrated, and nothing was changed. Export what you need (pg_dump --data-only, or the version that " +
-          "made it), then migrate a new database; the embedded database is created again when its data directory is moved away.",
+          "It cannot be migrated, and nothing was changed. Export the data (pg_dump --data-only, or the version that " +
+          "created it), then migrate a new database; the embedded database is created again when its data directory is moved away.",
       },
     );
   }
@@ -99,18 +102,18 @@ export async function releaseState(client: pg.ClientBase, releases: Release[]): 
   };
 }
 
-/** How long to wait for locks, and how often to try. */
-export interface Patience {
-  /** Milliseconds that one statement waits for a lock; others queue behind it for so long. */
+/** How long a migration waits for locks, and how often it is tried. */
+export interface LockWait {
+  /** Milliseconds that one statement waits for a lock; other sessions queue behind it for as long. */
   lockTimeout: number;
   tries: number;
-  /** Where progress is told. */
+  /** Receives lines about the progress. */
   say(line: string): void;
 }
 
-export const defaultPatience: Patience = { lockTimeout: 400, tries: 10, say: console.error };
+export const defaultLockWait: LockWait = { lockTimeout: 400, tries: 10, say: console.error };
 
-/** Between two tries: 1, 2, 4, … and at most 30 seconds. */
+/** Milliseconds between two tries: 1, 2, 4, … and at most 30 seconds. */
 const pause = (attempt: number): number => Math.min(2 ** (attempt - 1), 30) * 1000;
 
 const holders = `
@@ -130,14 +133,14 @@ const holders = `
 `;
 
 interface Watch {
-  /** Who held what was waited for, the last time that somebody did. */
+  /** The sessions that held the lock, at the last check that found any. */
   holders(): string[];
-  /** Whether that was autovacuum. */
+  /** Whether one of them was autovacuum. */
   vacuum(): boolean;
   end(): Promise<void>;
 }
 
-/** Looks from a second connection who holds up the first, `after` so many milliseconds. */
+/** Checks through a second connection which sessions block the first one, every `after` milliseconds. */
 function watchLocks(url: string, pid: number, after: number, found: (holders: string[]) => void = () => {}): Watch {
   const stop = new AbortController();
   let last: string[] = [];
@@ -160,7 +163,7 @@ function watchLocks(url: string, pid: number, after: number, found: (holders: st
     } finally {
       await client.end();
     }
-    // Who cannot look, because the server takes no more connections, waits without knowing for whom.
+    // If the check fails, for example because the server accepts no more connections, the holders stay unknown.
   })().catch(() => {});
   return {
     holders: () => last,
@@ -172,7 +175,9 @@ function watchLocks(url: string, pid: number, after: number, found: (holders: st
   };
 }
 
-/** The embedded database is one session: nobody else can hold a lock there, nor be asked meanwhile. */
+/**
+ * The embedded database has one session: no other session can hold a lock, and a second connection would have to wait.
+ */
 async function backend(client: pg.ClientBase): Promise<number | undefined> {
   const { rows } = await client.query<{ pid: number; embedded: boolean }>(
     `select pg_catalog.pg_backend_pid() as pid, ${isEmbedded} as embedded`,
@@ -188,14 +193,14 @@ async function deadlockTimeout(client: pg.ClientBase): Promise<number> {
 }
 
 /**
- * Does some work that is whole or nothing, such as a transaction, and does it again when another session held a lock for
- * too long. Says who that was.
+ * Runs atomic work, such as a transaction, and repeats it if another session held a lock for too long. Reports that
+ * session.
  */
 export async function withLockRetries<T>(
   url: string,
   client: pg.ClientBase,
   what: string,
-  { lockTimeout, tries, say }: Patience,
+  { lockTimeout, tries, say }: LockWait,
   work: (lockTimeout: number) => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
@@ -203,14 +208,14 @@ export async function withLockRetries<T>(
   for (let attempt = 1; ; attempt++) {
     const began = performance.now();
     let said = false;
-    // Only for its turn does it wait longer than lock_timeout.
+    // Waiting for its turn is not limited by lock_timeout.
     const watch =
       pid === undefined
         ? undefined
         : watchLocks(url, pid, lockTimeout / 5, (held) => {
             if (!said && performance.now() - began > lockTimeout + 2000) {
               said = true;
-              say(`${what}: waits for its turn, after ${held.join("; ")}`);
+              say(`${what}: waiting for its turn, after ${held.join("; ")}`);
             }
           });
     try {
@@ -222,15 +227,16 @@ export async function withLockRetries<T>(
       const held = watch?.holders() ?? [];
       const who = held.length === 0 ? "another session or a prepared transaction" : held.join("; ");
       if (attempt >= tries) {
-        throw new InsightsError(`${what} was not applied: at each of ${tries} tries a lock was held by ${who}`, {
+        throw new InsightsError(`${what} was not applied: a lock was held by ${who} at each of ${tries} tries`, {
           hint:
-            "Nothing is half done. Wait for that session or end it (select pg_terminate_backend(pid)), then run this again. " +
-            "INSIGHTS_LOCK_TRIES and INSIGHTS_LOCK_TIMEOUT (milliseconds) make it more patient.",
+            "Nothing was changed. Wait for that session or terminate it (select pg_terminate_backend(pid)), then run this again. " +
+            "INSIGHTS_LOCK_TRIES and INSIGHTS_LOCK_TIMEOUT (milliseconds) increase the number of tries and the wait.",
           cause: error,
         });
       }
       say(`${what}: a lock is held by ${who}. Try ${attempt} of ${tries}; the next in ${pause(attempt) / 1000} s`);
-      // Autovacuum gives way to whoever has waited for it as long as the server's deadlock_timeout, and to nobody before.
+      // Autovacuum is cancelled when a session has waited for it as long as the server's deadlock_timeout, and not
+      // before.
       timeout = watch?.vacuum() === true ? Math.max(lockTimeout, (await deadlockTimeout(client)) + 250) : lockTimeout;
       await wait(pause(attempt));
     } finally {
@@ -239,12 +245,15 @@ export async function withLockRetries<T>(
   }
 }
 
-/** The same for work that nobody has to wait for, such as a concurrent index: it waits as long as it takes, and says for whom. */
-export async function sayingHolders<T>(
+/**
+ * The same for work that blocks no other session, such as a concurrent index build: it waits without a limit, and
+ * reports the holders.
+ */
+export async function reportingHolders<T>(
   url: string,
   client: pg.ClientBase,
   what: string,
-  { say }: Patience,
+  { say }: LockWait,
   work: () => Promise<T>,
 ): Promise<T> {
   const pid = await backend(client);
@@ -253,7 +262,7 @@ export async function sayingHolders<T>(
     pid === undefined
       ? undefined
       : watchLocks(url, pid, 500, (held) => {
-          if (held.join() !== said) say(`${what}: waits for ${held.join("; ")}`);
+          if (held.join() !== said) say(`${what}: waiting for ${held.join("; ")}`);
           said = held.join();
         });
   try {
@@ -264,8 +273,8 @@ export async function sayingHolders<T>(
 }
 
 /**
- * One transaction as the owner of everything, in turn with other migrations; rolled back when it fails. What the login
- * itself has to do first is `before`.
+ * One transaction as the owner of all objects, serialised with other migrations; rolled back when it fails. `before`
+ * contains the statements that the login itself has to run first.
  */
 export async function inTurn<T>(
   client: pg.ClientBase,
@@ -288,7 +297,7 @@ export async function inTurn<T>(
   }
 }
 
-/** The tables that remember what was applied; within a transaction. */
+/** The tables of applied migrations; within a transaction. */
 export async function ensureHistory(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ missing: boolean }>(
     "select pg_catalog.to_regclass('graphile_migrate.current') is null as missing",
@@ -308,7 +317,7 @@ export async function runRelease(client: pg.ClientBase, release: Release): Promi
     }
     throw error;
   }
-  // Where files of a checkout were run, nobody knows any more which of them the release has replaced: all run again.
+  // If files of a checkout were run, it is unknown which of them the release has replaced: all run again.
   await client.query(
     `update graphile_migrate.current set content = '{"delta":"","files":{}}' where filename = 'source'`,
   );
@@ -319,21 +328,21 @@ export async function runRelease(client: pg.ClientBase, release: Release): Promi
   ]);
 }
 
-/** Applies what is not applied yet, each release in a transaction of its own; answers their names. */
+/** Applies the pending releases, each in a transaction of its own; returns their names. */
 export async function applyReleases(
   url: string,
   client: pg.ClientBase,
   releases: Release[],
-  patience: Patience,
+  lockWait: LockWait,
 ): Promise<string[]> {
   const applied: string[] = [];
   const { pending } = await releaseState(client, releases);
-  // Also where there is no release at all, which is so when the first one is made.
-  if (pending.length === releases.length) await inTurn(client, patience.lockTimeout, () => ensureHistory(client));
+  // Also if there are no releases, as when the first one is generated.
+  if (pending.length === releases.length) await inTurn(client, lockWait.lockTimeout, () => ensureHistory(client));
   for (const release of pending) {
-    const mine = await withLockRetries(url, client, `release ${release.file}`, patience, (lockTimeout) =>
+    const mine = await withLockRetries(url, client, `release ${release.file}`, lockWait, (lockTimeout) =>
       inTurn(client, lockTimeout, async () => {
-        // Another process may have been quicker.
+        // Another process may have applied it first.
         const { pending: left } = await releaseState(client, releases);
         if (!left.includes(release)) return false;
         await runRelease(client, release);

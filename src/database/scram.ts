@@ -1,6 +1,6 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
 
-/** SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677), the side of the server. */
+/** SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677), server side. */
 export const mechanism = "SCRAM-SHA-256";
 
 const iterations = 4096;
@@ -22,7 +22,7 @@ export class ScramServer {
     this.#password = password;
   }
 
-  /** The answer to the client's first message; undefined when it is not valid. */
+  /** The answer to the client's first message; undefined if it is invalid. */
   challenge(first: string): string | undefined {
     const [, header = "", bare = ""] = /^([ny],[^,]*,)(.*)$/s.exec(first) ?? [];
     const nonce = attributes(bare).get("r");
@@ -34,7 +34,7 @@ export class ScramServer {
     return challenge;
   }
 
-  /** The answer to the client's proof; undefined when the password is wrong. */
+  /** The answer to the client's proof; undefined if the password is wrong. */
   verify(final: string): string | undefined {
     const [, withoutProof = "", proof = ""] = /^(.*),p=([^,]*)$/s.exec(final) ?? [];
     const given = attributes(withoutProof);

@@ -4,27 +4,27 @@ import { authentication, type Inbox, Refused, request, startupParameters } from 
 
 /** The login of the engine itself, a superuser: for migrations. */
 export const administrator = "postgres";
-/** The login of everybody else, an ordinary role. */
+/** The login of all other clients, an ordinary role. */
 export const ordinaryLogin = "insights";
 
-/** What a client sends instead of signing in, to end the statement of another connection. */
+/** The request of a client, instead of a startup message, to cancel the statement of another connection. */
 export interface CancelRequest {
   process: number;
   secret: number;
 }
 
 /**
- * The start of a connection, up to where its user is known. The server speaks it itself: PGlite ends for good on a
- * packet that it cannot read, and takes everybody for the superuser.
+ * The startup of a connection, up to the authentication of its user. The server implements it itself: PGlite terminates
+ * on a packet that it cannot read, and treats every client as the superuser.
  */
 export class SignIn {
   readonly #scram: ScramServer | undefined;
   #stage: "startup" | "password" | "proof" | "done" = "startup";
   user = "";
-  /** Milliseconds that a statement may run, when the client asks for that. */
+  /** Milliseconds that a statement may run, if the client specifies it. */
   limit: number | undefined;
 
-  /** Without a password, whoever may reach the socket may sign in. */
+  /** Without a password, every client that can connect to the socket may sign in. */
   constructor(password: string | undefined) {
     this.#scram = password === undefined ? undefined : new ScramServer(password);
   }
@@ -33,7 +33,7 @@ export class SignIn {
     return this.#stage === "done";
   }
 
-  /** Goes on with what has come. */
+  /** Processes the messages that have arrived. */
   advance(inbox: Inbox, write: (data: Buffer | string) => void): CancelRequest | undefined {
     while (this.#stage !== "done") {
       if (this.#stage === "startup") {
@@ -58,7 +58,7 @@ export class SignIn {
       write("N");
       return;
     }
-    if (code >> 16 !== 3) throw new Error("only version 3 of the PostgreSQL protocol is spoken here");
+    if (code >> 16 !== 3) throw new Error("only version 3 of the PostgreSQL protocol is supported");
     const parameters = startupParameters(packet);
     this.user = parameters.get("user") ?? "";
     this.limit = askedLimit(parameters);

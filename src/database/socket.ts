@@ -24,36 +24,38 @@ import {
 } from "./wire.ts";
 
 /*
- * PostgreSQL clients reach the embedded database through this server. The database is one session, so the server is
- * what a transaction pooler is: a connection owns the session from the first message of a batch until the batch is
+ * PostgreSQL clients connect to the embedded database through this server. The database is one session, so the server
+ * behaves like a transaction pooler: a connection owns the session from the first message of a batch until the batch is
  * synchronised and no transaction is open.
  *
- * All of it works around https://github.com/electric-sql/pglite/issues/1046: the server that comes with PGlite
- * (pglite-socket) hands the session over between single messages, so that a statement larger than one network packet
- * can lose its parameters to another client's. It can go once that server keeps the session for a client until its
- * batch is synchronised; the limit of time, the logins and the password then need a place of their own.
+ * All of this works around https://github.com/electric-sql/pglite/issues/1046: the server that is part of PGlite
+ * (pglite-socket) switches the session between single messages, so that a statement larger than one network packet can
+ * lose its parameters to those of another client. This file is obsolete when that server keeps the session for a client
+ * until its batch is synchronised; the statement timeout, the logins and the password then need a place of their own.
  */
 
-/** A cancelled statement costs everybody the time in which the database is opened again: it gets this long to end by itself. */
+/** Cancelling a statement blocks all clients while the database is opened again: it gets this time to end by itself. */
 const cancelAfter = 1000;
 /** Milliseconds that a running statement gets when the server stops. */
 const endWithin = 1000;
 /** Milliseconds that a client has to sign in. */
 const signInLimit = 10_000;
 
-/** A statement that asks the client for rows, alone in its query. */
+/** A statement that requests rows from the client, alone in its query. */
 const copyFromClient = /^(?:\s|--.*\n|\/\*[\s\S]*?\*\/)*copy\b[^;]*\bfrom\s+stdin\b[^;]*;?\s*$/i;
 /** The same among other statements. */
 const copyAmongOthers = /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i;
 
-/** What may change a setting beyond the transaction. Rightly or not: the cost of a wrong guess is a look at the settings. */
+/**
+ * A statement that may change a setting beyond the transaction. A false positive only costs a query of the settings.
+ */
 const touchesSession =
   /\bset_config\s*\([^;]*\bfalse\b|(?:^|;)\s*(?:set\s+(?!local\b|transaction\b|constraints\b)|reset\b|discard\b)/i;
 
-/** Settings with a dot in their name, which the server does not list. */
+/** Custom settings, with a dot in their name, which the server does not list. */
 const customSetting = /\b(?:set\s+(?:session\s+)?|set_config\s*\(\s*')([a-z_]\w*\.[a-z_]\w*)/gi;
 
-/** What may change whose rights the session has. */
+/** A statement that may change the role of the session. */
 const touchesAuthorization = /\bauthorization\b|\bsession_authorization\b|\bdiscard\b/i;
 
 interface Setting {
@@ -65,35 +67,35 @@ interface Connection {
   socket: Socket;
   inbox: Inbox;
   signIn: SignIn;
-  /** It was greeted, and may send statements. */
+  /** Whether the startup is complete, so that it may send statements. */
   started: boolean;
-  /** Tells it from others in a request to cancel. */
+  /** Secret key of the connection for cancel requests. */
   process: number;
   secret: number;
-  /** Milliseconds that a statement of it may run; the second for the open transaction. */
+  /** Milliseconds that one of its statements may run; the second for the open transaction. */
   limit: number;
   transactionLimit: number | undefined;
   defaultLimit: number;
-  /** Prepared statements that it named, which live in the shared session until they are closed. */
+  /** Names of its prepared statements, which exist in the shared session until they are closed. */
   statements: Set<string>;
-  /** The engine in which it has them. */
+  /** The generation of the engine that has them. */
   generation: number;
-  /** It may have changed the session's settings since they were last looked at. */
+  /** Whether it may have changed the session's settings since they were last read. */
   touchedSession: boolean;
   customSettings: Set<string>;
-  /** Its settings, for when others have had the session. */
+  /** Its settings, to be restored after other connections have used the session. */
   settings: Setting[];
-  /** Its transaction was lost with an engine: what it sends is refused until it rolls back, as in PostgreSQL. */
+  /** Its transaction was lost with an engine: its statements are refused until it rolls back, as in PostgreSQL. */
   lostTransaction: boolean;
-  /** A COPY that waits for its rows: the session reads a statement and its rows in one go. */
+  /** A COPY that waits for its rows: the session receives a statement and its rows together. */
   copy: Buffer | undefined;
-  /** A batch is being answered. */
+  /** Whether a batch is being answered. */
   busy: boolean;
-  /** Since when the engine works on a batch of it, and why that is to be stopped. */
+  /** Start of the current batch, and the reason if it must be cancelled. */
   began: number | undefined;
   stop: Refusal | undefined;
-  /** Ends an open transaction that others wait for too long. */
-  patience: NodeJS.Timeout | undefined;
+  /** Ends an open transaction that other connections wait for. */
+  idleTimer: NodeJS.Timeout | undefined;
 }
 
 const restarted: Refusal = {
@@ -108,17 +110,17 @@ class SessionServer {
   readonly #connections = new Set<Connection>();
   readonly #waiting: Connection[] = [];
   #owner: Connection | undefined;
-  /** Whose settings the session has, and whether it has any. */
+  /** The connection whose settings the session has, if any. */
   #tenant: Connection | undefined;
   #dirty = false;
-  /** Whose rights the session has, where that is known. */
+  /** The role of the session, if it is known. */
   #authorization: string | undefined;
   #inTransaction = false;
-  /** The engine that all of this is true of. */
+  /** The generation of the engine that this state belongs to. */
   #generation: number;
   /** Roles that may sign in. */
   readonly #logins = new Set([administrator]);
-  #greeting: Buffer[] = [];
+  #startupMessages: Buffer[] = [];
   #processes = 0;
   readonly #servers: Server[] = [];
 
@@ -149,7 +151,7 @@ class SessionServer {
       busy: false,
       began: undefined,
       stop: undefined,
-      patience: undefined,
+      idleTimer: undefined,
     };
     this.#connections.add(connection);
     const late = setTimeout(() => {
@@ -166,7 +168,7 @@ class SessionServer {
       }
       if (connection.signIn.done) this.#want(connection);
     });
-    // A reset is a way to leave; "close" follows it.
+    // A reset by the client is followed by "close".
     socket.on("error", () => {});
     socket.on("close", () => {
       clearTimeout(late);
@@ -174,15 +176,15 @@ class SessionServer {
     });
   }
 
-  /** Tells a connection why it is closed. */
+  /** Sends a connection the reason why it is closed. */
   #end({ socket }: Connection, error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
     const refusal = error instanceof Refused ? error.refusal : { code: "08P01", text };
-    // Not left to the client, which may be the kind that does not answer.
+    // The server closes the connection itself: some clients would not.
     socket.end(errorResponse(refusal), () => socket.destroy());
   }
 
-  /** What needs no session: it is answered at once, also while a long statement runs. */
+  /** Messages that need no session: they are answered immediately, also while a long statement runs. */
   #signIn(connection: Connection): void {
     const { socket, inbox, signIn } = connection;
     if (signIn.done) return;
@@ -193,17 +195,17 @@ class SessionServer {
     } else if (signIn.done) {
       connection.defaultLimit = signIn.limit ?? defaultLimit;
       connection.limit = connection.defaultLimit;
-      if (this.#logins.has(signIn.user)) this.#greet(connection);
+      if (this.#logins.has(signIn.user)) this.#answerStartup(connection);
     }
   }
 
-  /** The session's own greeting, with what is the connection's in it. */
-  #greet(connection: Connection): void {
+  /** The session's own startup messages, with the values of this connection. */
+  #answerStartup(connection: Connection): void {
     const { socket, process, secret } = connection;
     const { user } = connection.signIn;
     const own: Record<string, string> =
       user === administrator ? {} : { session_authorization: user, is_superuser: "off" };
-    const parts = this.#greeting.map((part) => {
+    const parts = this.#startupMessages.map((part) => {
       const name = part[0] === message.parameterStatus ? part.toString("utf8", 5, part.indexOf(0, 5)) : "";
       const value = own[name];
       return value === undefined ? part : parameterStatus(name, value);
@@ -213,7 +215,7 @@ class SessionServer {
     connection.started = true;
   }
 
-  /** Whether a role may sign in is asked once: the answer "role does not exist" comes again when it is needed. */
+  /** Whether a role may sign in is cached; "role does not exist" is checked again each time. */
   async #admit(connection: Connection): Promise<void> {
     const [role] = await this.#engine.query<{ login: boolean }>(
       "select rolcanlogin as login from pg_catalog.pg_roles where rolname = $1",
@@ -228,10 +230,10 @@ class SessionServer {
       });
     }
     this.#logins.add(connection.signIn.user);
-    this.#greet(connection);
+    this.#answerStartup(connection);
   }
 
-  /** Puts a connection in line for the session, or goes on with it when it owns the session already. */
+  /** Queues a connection for the session, or continues with it if it owns the session already. */
   #want(connection: Connection): void {
     if (connection.busy || !this.#connections.has(connection)) return;
     if (this.#owner === connection) {
@@ -260,7 +262,7 @@ class SessionServer {
   /** Answers one batch of the connection that owns the session. */
   async #serve(connection: Connection): Promise<void> {
     connection.busy = true;
-    clearTimeout(connection.patience);
+    clearTimeout(connection.idleTimer);
     let open = false;
     let more = false;
     try {
@@ -283,14 +285,14 @@ class SessionServer {
       if (!this.#connections.has(connection)) await this.#forget(connection);
       else if (open || this.#inTransaction) this.#watch(connection);
       else this.#release(connection);
-      // More may be waiting, or have come meanwhile: in line again, behind the others.
+      // More messages may have arrived: queued again, behind the other connections.
       if (more) this.#want(connection);
     }
   }
 
-  /** A client that leaves a transaction open stops everybody. It may, as long as nobody waits. */
+  /** An open transaction blocks all other connections. It may stay open as long as no other connection waits. */
   #watch(connection: Connection): void {
-    connection.patience = setTimeout(() => {
+    connection.idleTimer = setTimeout(() => {
       if (this.#waiting.length === 0) this.#watch(connection);
       else {
         this.#end(connection, new Refused({ code: "25P03", text: "a transaction was left open while others waited" }));
@@ -298,7 +300,7 @@ class SessionServer {
     }, this.#idleLimit).unref();
   }
 
-  /** What was true of the session went with its engine. */
+  /** The state of the session is lost with its engine. */
   #meetEngine(): void {
     if (this.#generation === this.#engine.generation) return;
     this.#generation = this.#engine.generation;
@@ -306,13 +308,13 @@ class SessionServer {
     this.#dirty = false;
     this.#authorization = undefined;
     this.#inTransaction = false;
-    // Pools learn now, not at their next query, that a connection is of no use any more.
+    // Pools learn immediately, not at their next query, that a connection is unusable.
     for (const connection of this.#connections) {
       if (connection.statements.size > 0 && !connection.busy) this.#end(connection, new Refused(restarted));
     }
   }
 
-  /** Gives the session, outside of a transaction, to a connection: its rights and its settings. */
+  /** Gives the session, outside of a transaction, to a connection: with its role and its settings. */
   async #settle(connection: Connection | undefined): Promise<void> {
     this.#meetEngine();
     if (connection !== undefined && connection.generation !== this.#generation) {
@@ -324,8 +326,8 @@ class SessionServer {
       await this.#engine.query("reset role; reset all");
       this.#dirty = false;
     }
-    // A guard against accidents, such as "copy … to program", which ends the engine. It is no boundary: the session
-    // was begun by the superuser, so that "set session authorization" can always bring that one back.
+    // Protects against accidents, such as "copy … to program", which ends the engine. It is not a security boundary:
+    // the session was started by the superuser, so "set session authorization" can always restore that role.
     if (connection !== undefined && this.#authorization !== connection.signIn.user) {
       this.#authorization = undefined;
       await this.#engine.query(`set session authorization "${connection.signIn.user.replaceAll('"', '""')}"`);
@@ -346,8 +348,8 @@ class SessionServer {
     }
   }
 
-  /** Remembers the settings of the connection that has the session, once it may have changed them. */
-  async #remember(connection: Connection): Promise<void> {
+  /** Stores the settings of the connection that has the session, if it may have changed them. */
+  async #storeSettings(connection: Connection): Promise<void> {
     if (this.#inTransaction || !connection.touchedSession) return;
     connection.touchedSession = false;
     connection.settings = await this.#engine.query<Setting>(
@@ -386,7 +388,7 @@ class SessionServer {
       } else if (copyAmongOthers.test(batch.sql)) {
         throw new Refused({
           code: "0A000",
-          text: "COPY FROM STDIN has to be a query of its own, in the simple protocol",
+          text: "COPY FROM STDIN must be a query of its own, in the simple protocol",
         });
       } else {
         for (const name of batch.names) connection.statements.add(name);
@@ -400,10 +402,10 @@ class SessionServer {
       return;
     }
     if (touchesAuthorization.test(batch.sql)) this.#authorization = undefined;
-    await this.#remember(connection);
+    await this.#storeSettings(connection);
   }
 
-  /** What a client is told whose statement was lost with the engine. */
+  /** The error of a client whose statement was lost with the engine. */
   #answerLost(connection: Connection, { last }: Batch): void {
     const wasInTransaction = this.#inTransaction;
     const { stop } = connection;
@@ -416,26 +418,27 @@ class SessionServer {
         hint: "Nothing acknowledged is lost. Connect again.",
       });
     }
-    // What a client has prepared, or sends before it synchronises, would meet a session that knows nothing of it.
+    // The prepared statements of a client, and messages that it sends before it synchronises, are unknown to the new
+    // session.
     if (connection.statements.size > 0 || last === message.flush) throw new Refused(stop);
     connection.lostTransaction = wasInTransaction;
     connection.transactionLimit = undefined;
     connection.socket.write(Buffer.concat([errorResponse(stop, "ERROR"), readyForQuery(wasInTransaction)]));
   }
 
-  /** Lets the session answer, and sees that it does so to the end, which only a flush has not. */
+  /** Lets the session answer, and checks that the answer is complete, which only a flush is not. */
   async #execute(run: Run, reply: (data: Buffer) => void = () => {}, flush = false): Promise<Outcome> {
     const outcome = await this.#engine.run(run, reply);
     if (!outcome.ready && !flush) {
-      // So it ends on a stack that overflows, and nobody knows in which state it is.
+      // The engine ends on a stack overflow, and its state is then unknown.
       await this.#engine.interrupt?.();
-      throw new EngineEnded("the embedded database did not answer a statement to its end");
+      throw new EngineEnded("the embedded database did not answer a statement completely");
     }
     this.#inTransaction = outcome.inTransaction;
     return outcome;
   }
 
-  /** Lets the session answer a connection, for no longer than its limit. */
+  /** Lets the session answer a connection, within its time limit. */
   async #answerWithin(
     connection: Connection,
     bytes: Buffer,
@@ -445,7 +448,7 @@ class SessionServer {
     const limit = connection.transactionLimit ?? connection.limit;
     connection.began = performance.now();
     connection.stop = undefined;
-    // What is longer than a timer can count is no limit.
+    // A limit beyond the range of timers does not apply.
     const watchdog = limit < 2 ** 31 ? setTimeout(() => this.#stop(connection, timedOut(limit)), limit) : undefined;
     try {
       const askLimit = bytes.includes("statement_timeout");
@@ -460,10 +463,10 @@ class SessionServer {
     }
   }
 
-  /** Ends what runs for a connection. The only way is to end the engine, which then opens the database again. */
+  /** Cancels the statement of a connection. The only way is to end the engine, which then opens the database again. */
   #stop(connection: Connection, reason: Refusal): void {
     const { began } = connection;
-    // An answer that has come while this thread was busy counts.
+    // An answer that arrived while this thread was busy counts.
     setImmediate(() => {
       if (began === undefined || connection.began !== began || connection.stop !== undefined) return;
       connection.stop = reason;
@@ -471,7 +474,7 @@ class SessionServer {
     });
   }
 
-  /** Honours a request to cancel when it comes from the connection's own client. */
+  /** Executes a cancel request if it comes from the connection's own client. */
   #cancel({ process, secret }: CancelRequest): void {
     for (const connection of this.#connections) {
       if (connection.process !== process || connection.secret !== secret) continue;
@@ -488,7 +491,7 @@ class SessionServer {
   }
 
   async #leave(connection: Connection): Promise<void> {
-    clearTimeout(connection.patience);
+    clearTimeout(connection.idleTimer);
     this.#connections.delete(connection);
     const place = this.#waiting.indexOf(connection);
     if (place >= 0) this.#waiting.splice(place, 1);
@@ -501,7 +504,7 @@ class SessionServer {
     }
   }
 
-  /** Rolls back and closes what a connection has left behind in the session. */
+  /** Rolls back and closes the state that a connection has left in the session. */
   async #forget(connection: Connection): Promise<void> {
     connection.busy = true;
     try {
@@ -517,20 +520,20 @@ class SessionServer {
       if (connection.touchedSession) this.#dirty = true;
       if (this.#tenant === connection) await this.#settle(undefined);
     } catch {
-      // The failure is told to whoever asks next.
+      // The failure is reported to the next request.
     } finally {
       this.#release(connection);
     }
   }
 
-  /** Takes the session's greeting, which every connection gets. */
+  /** Stores the session's startup messages, which every connection receives. */
   async prepare(): Promise<void> {
-    const greeting: Buffer[] = [];
-    await this.#execute({ bytes: startupPacket }, (data) => greeting.push(data));
-    this.#greeting = [...messagesOf(Buffer.concat(greeting))].filter(([type]) => type !== message.backendKeyData);
+    const replies: Buffer[] = [];
+    await this.#execute({ bytes: startupPacket }, (data) => replies.push(data));
+    this.#startupMessages = [...messagesOf(Buffer.concat(replies))].filter(([type]) => type !== message.backendKeyData);
   }
 
-  /** Listens at an address, where clients have to know the password if there is one. */
+  /** Listens on an address, where clients must send the password if there is one. */
   async listen(address: { path: string } | { host: string; port: number }, password?: string): Promise<number> {
     const server = createServer((socket) => this.#accept(socket, password));
     await new Promise<void>((resolve, reject) => {
@@ -546,8 +549,8 @@ class SessionServer {
     const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
     for (const { socket } of this.#connections) socket.destroy();
     await Promise.all(closed);
-    // The connection that has the session rolls back after its socket has closed. A statement that runs on ends with
-    // the engine.
+    // The connection that has the session rolls back after its socket has closed. A running statement ends with the
+    // engine.
     const deadline = performance.now() + endWithin;
     while (this.#owner !== undefined && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -556,22 +559,24 @@ class SessionServer {
 }
 
 export interface SocketOptions {
-  /** The path of a Unix socket. Whoever may reach it may use the database: it lies in a directory of its owner's. */
+  /**
+   * The path of a Unix socket. Access to its directory, which only its owner may enter, gives access to the database.
+   */
   path?: string;
-  /** A port of 127.0.0.1, for clients that know the password. 0 takes any free port. */
+  /** A port of 127.0.0.1, for clients that have the password. 0 selects a free port. */
   tcp?: { port: number; password: string };
-  /** Milliseconds after which a transaction that nothing happens in is rolled back when others wait. */
+  /** Milliseconds after which an idle transaction is rolled back if other connections wait. */
   idleLimit?: number;
 }
 
 export interface DatabaseSocket {
   /** The port of 127.0.0.1, if it listens there. */
   readonly port: number | undefined;
-  /** Ends all connections, open transactions rolled back. The database stays open. */
+  /** Ends all connections and rolls back open transactions. The database stays open. */
   stop(): Promise<void>;
 }
 
-/** Lets PostgreSQL clients reach an embedded database. */
+/** Lets PostgreSQL clients connect to an embedded database. */
 export async function serveSocket(
   engine: Engine,
   { path, tcp, idleLimit = 60_000 }: SocketOptions,

@@ -9,17 +9,17 @@ import { locksNothing } from "./locks.ts";
 import { hashOf, type Statement, splitStatements } from "./statements.ts";
 
 /*
- * What the source has beyond the last release, by content. `manifest.json` beside the releases says what was released:
- * the hash of each statement of each file that all.sql includes. A database that has run the source of a checkout keeps
- * the same list of what it has seen, in a row of `graphile_migrate.current`.
+ * The changes of the source since the last release, detected by content. `manifest.json` next to the releases contains
+ * the released state: the hash of each statement of each file that all.sql includes. A database that has run the source
+ * of a checkout stores the same list of what it has run, in a row of `graphile_migrate.current`.
  */
 
 const manifestSchema = z.object({
-  /** True: the releases are published, and the first one is no longer replaced. */
+  /** True: the releases are published, and the first one can no longer be replaced. */
   frozen: z.boolean(),
   /** SHA-256 of each released file. */
   releases: z.record(z.string(), z.string()),
-  /** Hashes of the statements of each re-runnable file as it was at the last release. */
+  /** Hashes of the statements of each re-runnable file at the last release. */
   files: z.record(z.string(), z.array(z.string())),
 });
 
@@ -41,7 +41,7 @@ export async function readManifest(): Promise<Manifest> {
   return text === undefined ? { frozen: false, releases: {}, files: {} } : manifestSchema.parse(JSON.parse(text));
 }
 
-/** One line a file, so that a change of one file is a change of one line. */
+/** One line per file, so that a change of one file is a change of one line. */
 export async function writeManifest({ frozen, releases, files }: Manifest): Promise<void> {
   const list = (entries: [string, unknown][]): string =>
     entries.map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)}`).join(",\n");
@@ -51,7 +51,7 @@ export async function writeManifest({ frozen, releases, files }: Manifest): Prom
   );
 }
 
-/** A part of a file that is run as one. */
+/** A part of a file that is run as a unit. */
 interface Unit {
   hash: string;
   text: string;
@@ -60,23 +60,23 @@ interface Unit {
 interface SourceFile {
   path: string;
   units: Unit[];
-  /** It locks nothing that exists, so that it is run whole: comment and grant of a function with the function. */
+  /** It locks no existing relation, so that it is run as a whole: comment and grant of a function with the function. */
   whole: boolean;
 }
 
 export interface Source {
   /** The re-runnable files, in the order of all.sql; the first is prepare.sql. */
   files: SourceFile[];
-  /** The structural delta: current.sql without the files that it asks for. */
+  /** The structural delta: current.sql without the files that it includes. */
   delta: string;
-  /** Files that current.sql asks for by `--!include`: they are run whole, in their place. */
+  /** Files that current.sql includes by `--!include`: they are run as a whole, in their place. */
   asked: Set<string>;
 }
 
 export const prepareFile = "prepare.sql";
 const includeLine = /^--![ \t]*include[ \t]+(.*\.sql)[ \t]*$/gm;
 
-/** `drop policy if exists` belongs to the statement that makes it again. */
+/** `drop policy if exists` belongs to the statement that creates it again. */
 function unitsOf(statements: Statement[]): Unit[] {
   const units: Unit[] = [];
   let drops: Statement[] = [];
@@ -93,8 +93,8 @@ function unitsOf(statements: Statement[]): Unit[] {
     drops = [];
   }
   if (drops.length > 0) {
-    throw new InsightsError(`a file ends with "${drops[0]?.text.slice(0, 100)}", and nothing is made in its place`, {
-      hint: "What goes for good is dropped in current.sql.",
+    throw new InsightsError(`a file ends with "${drops[0]?.text.slice(0, 100)}", and creates nothing in its place`, {
+      hint: "Drop objects permanently in current.sql.",
     });
   }
   return units;
@@ -112,11 +112,11 @@ async function readFiles(path: string): Promise<SourceFile[]> {
   if (included.length === 0) {
     return [{ path, units: unitsOf(statements), whole: statements.every(locksNothing) }];
   }
-  if (statements.length > 0) throw new InsightsError(`src/sql/${path} has statements beside its includes`);
+  if (statements.length > 0) throw new InsightsError(`src/sql/${path} has statements in addition to its includes`);
   return (await Promise.all(included.map(readFiles))).flat();
 }
 
-/** The source of a checkout; undefined in the published package, which has releases only. */
+/** The source of a checkout; undefined in the published package, which contains releases only. */
 export async function readSource(): Promise<Source | undefined> {
   const current = await readIfPresent(join(migrationsDirectory, "current.sql"));
   if (current === undefined) return undefined;
@@ -133,7 +133,7 @@ export async function readSource(): Promise<Source | undefined> {
   return { files, delta: empty ? "" : delta.trim(), asked };
 }
 
-/** The source, as the manifest and the databases remember it. */
+/** The source, in the form in which the manifest and the databases store it. */
 export const filesOf = (source: Source): Manifest["files"] =>
   Object.fromEntries(source.files.map(({ path, units }) => [path, units.map(({ hash }) => hash)]));
 
@@ -143,8 +143,8 @@ const changed = (file: SourceFile, known: Manifest["files"]): Unit[] => {
 };
 
 /**
- * What has to run where `known` is what was run: prepare.sql, the delta, then files in the order of all.sql, each whole or,
- * where it locks tables, only the statements that changed. Undefined when nothing has changed.
+ * The statements to run where `known` was run before: prepare.sql, the delta, then files in the order of all.sql, each
+ * as a whole or, if it locks tables, only the statements that changed. Undefined if nothing has changed.
  */
 export function scriptOf(source: Source, known: Manifest["files"][], delta = source.delta): string | undefined {
   const parts = source.files
@@ -175,13 +175,13 @@ async function seenBy(client: pg.ClientBase): Promise<z.infer<typeof seenSchema>
 export interface Pending {
   /** The statements, includes expanded. */
   sql: string;
-  /** Remembers that they were run; in the same transaction. */
-  remember(client: pg.ClientBase): Promise<void>;
+  /** Records that they were run; in the same transaction. */
+  record(client: pg.ClientBase): Promise<void>;
 }
 
 /**
- * What the source of a checkout has beyond what this database has seen; undefined when there is nothing to do. A file that
- * was changed, run and changed back differs from what the database has seen, and is run again.
+ * The changes in the source of a checkout that this database has not run; undefined if there are none. A file that was
+ * changed, run and changed back differs from what the database has run, and is run again.
  */
 export async function pendingCurrent(client: pg.ClientBase): Promise<Pending | undefined> {
   const source = await readSource();
@@ -192,14 +192,14 @@ export async function pendingCurrent(client: pg.ClientBase): Promise<Pending | u
   const nothing = hashOf("");
   const again = delta !== nothing && delta !== seen?.delta;
   const script = again
-    ? // The delta may drop what files since the release have made.
+    ? // The delta may drop objects that files have created since the release.
       scriptOf(source, seen === undefined ? [released] : [released, seen.files])
     : scriptOf({ ...source, asked: new Set() }, [seen?.files ?? released], "");
   if (script === undefined) return undefined;
   const content = JSON.stringify({ delta, files: filesOf(source) });
   return {
     sql: await compile(script, "current.sql"),
-    async remember(client) {
+    async record(client) {
       await client.query(
         `insert into graphile_migrate.current (filename, content) values ('source', $1)
          on conflict (filename) do update set content = excluded.content, date = excluded.date`,

@@ -2,15 +2,18 @@ import { createHash } from "node:crypto";
 
 /** One statement of a script. */
 export interface Statement {
-  /** As it stands in the script, from its first word to the semicolon; comments before it are left out. */
+  /** Its text in the script, from its first word to the semicolon, without preceding comments. */
   text: string;
-  /** Without comments and line breaks outside of quotes: what is compared and classified. */
+  /** Without comments and without line breaks outside of quotes: the form that is compared and classified. */
   normal: string;
   /** The line of its first word, from 1. */
   line: number;
 }
 
-/** What may hold a semicolon that ends nothing: quotes, dollar quotes, comments. Otherwise words, and single characters. */
+/**
+ * Tokens that may contain a semicolon that ends no statement: quotes, dollar quotes, comments. Otherwise words, and
+ * single characters.
+ */
 const token =
   /--[^\n]*|[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$|\s+|[\s\S]/gy;
 
@@ -37,7 +40,7 @@ const unterminated = (sql: string, position: number, what: string): Error =>
 /** `create [or replace] function` or `procedure`: its body may be `begin atomic … end`, with semicolons of its own. */
 const routine = /^create (or replace )?(function|procedure)\b/i;
 
-/** The statements of a script, told apart as psql does it: by quotes, dollar quotes, comments, parentheses and `begin atomic`. */
+/** Splits a script into statements as psql does: by quotes, dollar quotes, comments, parentheses and `begin atomic`. */
 export function splitStatements(sql: string): Statement[] {
   const statements: Statement[] = [];
   let start = -1;
@@ -95,5 +98,5 @@ export function splitStatements(sql: string): Statement[] {
   return statements;
 }
 
-/** What tells one text from another, short enough for a list that people read. */
+/** A hash that is short enough for a list that people read. */
 export const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);

@@ -11,9 +11,9 @@ interface Call {
 }
 
 /**
- * The embedded database in a thread of its own. PostgreSQL's limits of time do nothing inside of it, so a statement
- * that runs too long is ended with its thread; then the database is opened again, as after a crash: all that was
- * acknowledged is there.
+ * The embedded database in a thread of its own. PostgreSQL's timeouts have no effect in it, so a statement that runs
+ * too long is ended with its thread. The database is then opened again, as after a crash: everything acknowledged is
+ * preserved.
  */
 export class SupervisedEngine implements Engine {
   readonly #options: ThreadOptions;
@@ -44,7 +44,7 @@ export class SupervisedEngine implements Engine {
   async #start(): Promise<Worker> {
     const thread = new Worker(new URL(`embedded-thread${moduleEnding}`, import.meta.url), {
       workerData: this.#options,
-      // Not those of the process: some of them, such as --input-type, are not for files.
+      // Options of the process are not inherited: some of them, such as --input-type, are not valid for files.
       execArgv: [],
     });
     await new Promise<void>((resolve, reject) => {
@@ -80,7 +80,7 @@ export class SupervisedEngine implements Engine {
     else if (report.kind === "error") call.reject(Object.assign(new Error(report.error), { code: report.code }));
   }
 
-  /** Opens the database again, unless it is closed, and tells who waited for an answer. */
+  /** Opens the database again, unless it is closed, and rejects the pending call. */
   #restart(): void {
     if (!this.#closing) {
       this.#generation++;
@@ -118,7 +118,7 @@ export class SupervisedEngine implements Engine {
     await (await this.#thread).terminate();
   }
 
-  /** Ends the thread: with a checkpoint when nothing runs, else as it is. */
+  /** Ends the thread: with a checkpoint if it is idle, otherwise immediately. */
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;

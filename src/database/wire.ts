@@ -1,6 +1,6 @@
 /*
- * The parts of the PostgreSQL wire protocol, version 3, that a pooler has to know: where messages begin and end, and
- * the few that it writes itself.
+ * The parts of the PostgreSQL wire protocol, version 3, that a pooler needs: message boundaries, and the few messages
+ * that it writes itself.
  */
 
 export const request = { ssl: 80877103, gss: 80877104, cancel: 80877102 };
@@ -20,10 +20,10 @@ export const message = {
   readyForQuery: 0x5a,
 };
 
-/** Bytes of a start-up packet, and of a message of a client that has not signed in yet. */
+/** Bytes of a startup packet, and of a message of a client that has not signed in yet. */
 const longestStartup = 10_000;
 
-/** Where the server has to do something before the next message makes sense. */
+/** Messages that the server must answer before the next one can be processed. */
 export const batchEnds: ReadonlySet<number> = new Set([
   message.query,
   message.sync,
@@ -46,12 +46,12 @@ export interface Batch {
 
 const foreign = (): Error => new Error("this is not the PostgreSQL protocol");
 
-/** What one connection has sent and not yet had answered, cut at message boundaries. */
+/** The unanswered messages of one connection, split at message boundaries. */
 export class Inbox {
   #buffer: Buffer = Buffer.alloc(0);
   #chunks: Buffer[] = [];
   #length = 0;
-  /** Bytes without which the message under way is not complete: spares joining every packet of a long one. */
+  /** Bytes that the current message needs to be complete: avoids concatenating every packet of a long one. */
   #needed = 0;
 
   push(chunk: Buffer): void {
@@ -74,7 +74,7 @@ export class Inbox {
     return taken;
   }
 
-  /** A start-up packet, which has a length but no type. */
+  /** A startup packet, which has a length but no type. */
   startup(): Buffer | undefined {
     if (this.#length < 8) return undefined;
     const length = this.#gather().readInt32BE(0);
@@ -82,7 +82,7 @@ export class Inbox {
     return this.#length < length ? undefined : this.#take(length);
   }
 
-  /** The body of a message that answers a question of the authentication. */
+  /** The body of a message that answers an authentication request. */
   password(): Buffer | undefined {
     if (this.#length < 5) return undefined;
     const buffer = this.#gather();
@@ -124,7 +124,7 @@ export class Inbox {
   }
 }
 
-/** The messages of a buffer that holds whole messages. */
+/** The messages of a buffer that contains whole messages. */
 export function* messagesOf(buffer: Buffer): Generator<Buffer> {
   for (let position = 0; position < buffer.length; ) {
     const end = position + 1 + buffer.readInt32BE(position + 1);
@@ -133,16 +133,16 @@ export function* messagesOf(buffer: Buffer): Generator<Buffer> {
   }
 }
 
-/** Puts messages together again that came in pieces cut anywhere. */
+/** Reassembles messages from chunks that are split at arbitrary positions. */
 export class Assembler {
   #pieces: Buffer[] = [];
   #length = 0;
-  /** Bytes without which no message is whole: spares joining every piece of a long one. */
+  /** Bytes that a message needs to be complete: avoids concatenating every chunk of a long one. */
   #needed = 5;
-  /** The type of the last whole message. */
+  /** The type of the last complete message. */
   last: number | undefined;
 
-  /** Keeps a copy of the piece; returns the messages that are whole by now. */
+  /** Keeps a copy of the chunk; returns the messages that are complete now. */
   push(piece: Uint8Array): Buffer | undefined {
     this.#pieces.push(Buffer.from(piece));
     this.#length += piece.length;
@@ -166,7 +166,7 @@ export class Assembler {
   }
 }
 
-/** The parameters of a start-up packet, such as `user`. */
+/** The parameters of a startup packet, such as `user`. */
 export function startupParameters(packet: Buffer): Map<string, string> {
   const words = packet.toString("utf8", 8).split("\0");
   const parameters = new Map<string, string>();
@@ -193,10 +193,10 @@ export const startupPacket: Buffer = Buffer.from("\0\0\0\x17\0\x03\0\0user\0post
 export const synchronise: Buffer = typed("S", Buffer.alloc(0));
 export const simpleQuery = (sql: string): Buffer => typed("Q", Buffer.from(`${sql}\0`));
 
-/** Closes a prepared statement, without an error when it does not exist. */
+/** Closes a prepared statement, without an error if it does not exist. */
 export const closeStatement = (name: string): Buffer => typed("C", Buffer.from(`S${name}\0`));
 
-/** COPY's answer to the client: text, the number of columns left open. */
+/** CopyInResponse: text format, the number of columns left open. */
 export const askForRows: Buffer = typed("G", Buffer.from([0, 0, 0]));
 
 export const parameterStatus = (name: string, value: string): Buffer => typed("S", Buffer.from(`${name}\0${value}\0`));
@@ -206,18 +206,18 @@ export const backendKeyData = (process: number, secret: number): Buffer => typed
 export const readyForQuery = (inFailedTransaction: boolean): Buffer =>
   typed("Z", Buffer.from(inFailedTransaction ? "E" : "I"));
 
-/** A question or an answer of the authentication. */
+/** An authentication request or response. */
 export const authentication = (kind: number, data = ""): Buffer =>
   typed("R", Buffer.concat([integers(kind), Buffer.from(data)]));
 
-/** What a client is told that cannot have what it wants. */
+/** The error of a refused request. */
 export interface Refusal {
   code: string;
   text: string;
   hint?: string;
 }
 
-/** A connection that cannot go on. */
+/** A connection that cannot continue. */
 export class Refused extends Error {
   readonly refusal: Refusal;
 

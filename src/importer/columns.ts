@@ -4,7 +4,7 @@ import { ImportError, type Problem, shown } from "./problem.ts";
 import { type Reader, readTable } from "./table.ts";
 import { parseTime } from "./time.ts";
 
-/** Which column says what. */
+/** The columns of the file by meaning. */
 export interface ColumnMapping {
   person: string;
   at: string;
@@ -12,18 +12,18 @@ export interface ColumnMapping {
   item?: string;
   itemKind?: string;
   itemTitle?: string;
-  /** A column that holds ids of the events; without one a row's own hash serves. */
+  /** The column with the ids of the events; without one, a hash of the row is used. */
   messageId?: string;
-  /** Columns to take along as properties, each as `column` or `name=column`. */
+  /** Columns to store as properties, each as `column` or `name=column`. */
   properties: readonly string[];
   timeZone: string;
   delimiter: string;
 }
 
-/** Names on the wire have a meaning there, which a column must not take by accident. */
+/** Property names that have a meaning in messages, which a column must not get by accident. */
 const RESERVED = new Set(["item", "itemKind", "itemTitle", "parent", "viewId"]);
 
-/** Any table of events: a row is one event of one person at one time, mostly about one item. */
+/** Any table of events: a row is one event of one person at one time, usually about one item. */
 export function columnReader(mapping: ColumnMapping): Reader {
   return (lines) =>
     readTable(lines, mapping.delimiter, (header) => {
@@ -74,7 +74,7 @@ export function columnReader(mapping: ColumnMapping): Reader {
 
 const NUMBER = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?$/;
 
-/** Numbers and truth values as such, everything else as text: 007 and 1e5 are codes more often than numbers. */
+/** Numbers and booleans keep their type, everything else is a string: 007 and 1e5 are codes more often than numbers. */
 function cellValue(text: string): string | number | boolean {
   if (text === "true" || text === "false") return text === "true";
   return NUMBER.test(text) ? Number(text) : text;

@@ -4,7 +4,7 @@ import { shown } from "./problem.ts";
 import { decode } from "./text.ts";
 
 export interface Row {
-  /** The line on which it begins. */
+  /** The line on which it starts. */
   line: number;
   cells: string[];
 }
@@ -14,14 +14,14 @@ export interface BadRow {
   problem: Problem;
 }
 
-/** A cell in quotes may go on over lines, but not for ever: an unpaired quote must not swallow the file. */
+/** A quoted cell may span lines up to this limit, so that an unpaired quote does not consume the rest of the file. */
 const MOST_LINES = 1_000;
 
 /**
  * Reads CSV as RFC 4180 describes it. Line breaks inside cells become line feeds; empty lines are skipped.
  *
- * It is written here because of what a damaged file does to common parsers: after one unpaired quote they stop, or take everything up to
- * the next quote for a single cell. This one gives up the line with the quote alone, and reads on with the line after it.
+ * Common parsers were not usable for damaged files: after one unpaired quote they stop, or read everything up to the
+ * next quote as a single cell. This one rejects the line with the quote alone, and continues with the next line.
  */
 export async function* rowsOf(
   lines: AsyncIterable<Line[]>,
@@ -35,7 +35,7 @@ export async function* rowsOf(
 class RowReader {
   readonly #delimiter: string;
   #rows: (Row | BadRow)[] = [];
-  /** The lines of a row that is not complete yet, with what has been read of it. */
+  /** The lines of an incomplete row, with the cells that were read from it. */
   #held: Line[] = [];
   #heldLength = 0;
   #record: OpenRecord;
@@ -59,13 +59,13 @@ class RowReader {
     const rows: (Row | BadRow)[] = [];
     while (this.#held.length > 0) {
       this.#rows = [];
-      const again = this.#giveUp({ what: "a quote opens here and never closes" });
+      const again = this.#giveUp({ what: "a quote opens here and is never closed" });
       rows.push(...this.#rows, ...this.read(again));
     }
     return rows;
   }
 
-  /** Reads one line; returns those that must be read again, because the row that they seemed to belong to was none. */
+  /** Reads one line; returns the lines to read again because the row that they seemed to belong to was invalid. */
   #take(line: Line): readonly Line[] {
     if (line.bytes === undefined) {
       const problem = { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
@@ -98,7 +98,7 @@ class RowReader {
     return this.#held.length > MOST_LINES || this.#heldLength > LONGEST_LINE ? this.#giveUp(neverCloses) : [];
   }
 
-  /** The first held line is bad; those after it may be good by themselves. */
+  /** The first held line is rejected; the lines after it may be valid. */
   #giveUp(problem: Problem): readonly Line[] {
     const [first, ...others] = this.#held;
     this.#release();
@@ -124,7 +124,7 @@ const neverCloses: Problem = {
   hint: 'write a quote inside a quoted cell twice: ""',
 };
 
-/** A row while its lines are read, one after the other. */
+/** A row whose lines are read one after the other. */
 class OpenRecord {
   readonly cells: string[] = [];
   readonly #delimiter: string;
@@ -135,7 +135,9 @@ class OpenRecord {
     this.#delimiter = delimiter;
   }
 
-  /** What the row is after this line: complete, open (the next line belongs to it), or wrong, and why. */
+  /**
+   * The state of the row after this line: complete, open (the next line belongs to it), or invalid, with the reason.
+   */
   add(text: string): "complete" | "open" | string {
     let position = 0;
     if (this.#quoted) this.#cell += "\n";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { InsightsError } from "../errors.ts";
 import type { Message } from "./message.ts";
 
-/** Anything that runs a query: a client or a pool of `pg`. */
+/** An object that runs a query: a client or a pool of `pg`. */
 export interface Queryable {
   query(sql: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
@@ -16,10 +16,10 @@ const Result = z.object({
 
 export type IngestResult = z.output<typeof Result>;
 
-/** Messages in one call: large enough that the round trip costs nothing, small enough that a lost call costs little. */
+/** Messages per call: enough that the round trip does not matter, few enough that repeating a lost call is cheap. */
 export const BATCH = 1_000;
 
-/** Says what to do about a database that has not been migrated, before the first row is read. */
+/** Fails with a hint if the database has not been migrated, before the first row is read. */
 export async function requireIngest(database: Queryable): Promise<void> {
   const { rows } = await database.query("select to_regprocedure('track.ingest(jsonb)') is not null as exists");
   if ((rows as { exists: boolean }[])[0]?.exists === true) return;
@@ -27,8 +27,8 @@ export async function requireIngest(database: Queryable): Promise<void> {
 }
 
 /*
- * The setting holds for the transaction, which this statement is: nothing is left behind in a session that a pooler shares. ingest's argument depends on it,
- * so that it is set before ingest runs.
+ * The setting holds for the transaction, which is this statement: nothing is left in a session that a pooler shares.
+ * The argument of ingest depends on it, so that it is set before ingest runs.
  */
 const INGEST = `
   with source as materialized (
@@ -40,10 +40,10 @@ const INGEST = `
 `;
 
 /**
- * Hands messages to `track.ingest` under the name of their source.
+ * Sends messages to `track.ingest` under the name of their source.
  *
- * A bad message is rejected by itself. Should one nevertheless bring its whole batch down, the batch is halved until the message stands
- * alone; errors that no message is to blame for, such as a lost connection, are thrown.
+ * An invalid message is rejected alone. If one nevertheless makes its whole batch fail, the batch is halved until the
+ * message is isolated. Errors that no message causes, such as a lost connection, are thrown.
  */
 export async function ingest(database: Queryable, source: string, messages: readonly Message[]): Promise<IngestResult> {
   if (messages.length === 0) return { accepted: 0, duplicates: 0, rejected: 0, errors: [] };
@@ -68,7 +68,7 @@ export async function ingest(database: Queryable, source: string, messages: read
   }
 }
 
-/** Data exceptions (class 22), violated constraints (23), exceeded limits (54) and our own errors (CF). */
+/** Data exceptions (class 22), constraint violations (23), exceeded limits (54) and our own errors (CF). */
 function isAboutData(error: unknown): error is { code: string; message: string; hint?: string } {
   return (
     error instanceof Error && "code" in error && typeof error.code === "string" && /^(22|23|54|CF)/.test(error.code)

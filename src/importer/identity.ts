@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
 
 /**
- * Gives rows without a message id one of their own: the hash of what they say, and for the second and every further row that says the
- * same, its ordinal. So the same file always gives the same ids, and two events that look alike remain two.
+ * Generates ids for rows without one: a hash of the content, and an ordinal for the second and every further row with
+ * the same content. So the same file always gives the same ids, and two identical events remain two.
  */
 export class RowIdentity {
   readonly #prefix: string;
@@ -20,8 +20,9 @@ export class RowIdentity {
 }
 
 /**
- * Counts 64-bit keys in twelve bytes and the empty half of an open table: a Map of strings would need a gigabyte for ten million rows. Should two
- * different rows ever share a key, the second merely gets an ordinal that it did not need, and always the same one.
+ * Counts 64-bit keys in twelve bytes plus the empty half of an open-addressing table: a Map of strings would need a
+ * gigabyte for ten million rows. If two different rows have the same key, the second gets an ordinal without need, and
+ * always the same one.
  */
 class OccurrenceCounter {
   #size = 0;
@@ -29,7 +30,7 @@ class OccurrenceCounter {
   #low = new Uint32Array(1 << 12);
   #count = new Uint32Array(1 << 12);
 
-  /** Adds a key and returns how often it was there before. */
+  /** Adds a key and returns how often it had been added before. */
   add(high: number, low: number): number {
     if (2 * this.#size >= this.#count.length) this.#grow();
     const slot = this.#slot(high, low);

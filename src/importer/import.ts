@@ -7,7 +7,7 @@ import { shown } from "./problem.ts";
 import type { Reader } from "./table.ts";
 
 export interface Progress {
-  /** Bytes of the file that have been read, and all of them if that is known. */
+  /** Bytes of the file that have been read, and its size if it is known. */
   read: number;
   size: number | undefined;
   accepted: number;
@@ -16,7 +16,7 @@ export interface Progress {
 }
 
 export interface Summary extends Progress {
-  /** Accepted, duplicate and rejected together: every message of the file. */
+  /** Accepted, duplicate and rejected messages together: every message of the file. */
   total: number;
 }
 
@@ -26,16 +26,16 @@ export interface ImportOptions {
   /** Message ids are unique within a source. */
   source: string;
   onProgress?: (progress: Progress) => void;
-  /** Called for each row that was not taken, in the order of the file within a batch. */
+  /** Called for each rejected row, in the order of the file within a batch. */
   onRejected?: (line: number, problem: Problem) => void;
 }
 
 /**
- * Streams a file into `track.ingest`. The next batch is read while the database works on this one; memory holds two of them, and a few bytes a row
- * where rows have no ids of their own.
+ * Streams a file into `track.ingest`. The next batch is read while the database processes the current one. Memory holds
+ * two batches, and a few bytes per row if rows have no ids.
  *
- * A batch is one transaction, and every message has an id that the file alone determines: whenever an import was cut short, the same
- * import again stores what is missing and nothing twice.
+ * A batch is one transaction, and every message has an id that is determined by the file alone: after an interruption,
+ * repeating the import stores the missing messages and nothing twice.
  */
 export async function importFile(database: Queryable, options: ImportOptions): Promise<Summary> {
   const { input, reader, source, onProgress, onRejected } = options;
@@ -69,13 +69,13 @@ export async function importFile(database: Queryable, options: ImportOptions): P
         if (messages.length < BATCH) continue;
         await underWay;
         underWay = send(messages, lines);
-        // A rejection is seen at the next await; until then it must not count as unhandled.
+        // A rejection is handled at the next await; until then it must not count as unhandled.
         underWay.catch(() => undefined);
         [messages, lines] = [[], []];
       }
     }
   } finally {
-    // A file that breaks off is stored up to there.
+    // A truncated file is stored up to the error.
     await underWay;
     await send(messages, lines);
   }

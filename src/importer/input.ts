@@ -5,29 +5,37 @@ import { createGunzip } from "node:zlib";
 import { ImportError, reason } from "./problem.ts";
 
 export interface Input {
-  /** What the file holds, unpacked. */
+  /** The content of the file, decompressed. */
   bytes: AsyncIterable<Uint8Array>;
-  /** Bytes read of the file itself so far, and its size; the size of standard input is not known. */
+  /** Bytes read from the file itself so far, and its size; the size of standard input is unknown. */
   read: () => number;
   size: number | undefined;
-  /** Lets go of the file, read to its end or not; an open pipe would keep the process waiting. */
+  /** Closes the file, read to its end or not; an open pipe would keep the process running. */
   close: () => Promise<void>;
 }
 
-/** Beginnings of files that are neither text nor gzip, so that they can be named instead of reported line by line. */
-const FOREIGN: readonly { magic: readonly number[]; name: string; mend: string }[] = [
-  { magic: [0x50, 0x4b, 0x03, 0x04], name: "a zip archive or an Excel workbook", mend: "unpack it, or save it as CSV" },
-  { magic: [0xd0, 0xcf, 0x11, 0xe0], name: "an old Excel workbook", mend: "save it as CSV" },
-  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: "packed by zstd", mend: "pipe it: zstd -dc FILE | insights import … -" },
-  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: "packed by xz", mend: "pipe it: xz -dc FILE | insights import … -" },
-  { magic: [0x42, 0x5a, 0x68], name: "packed by bzip2", mend: "pipe it: bzip2 -dc FILE | insights import … -" },
-  { magic: [0x50, 0x41, 0x52, 0x31], name: "a Parquet file", mend: "convert it to CSV" },
-  { magic: [0xff, 0xfe], name: "UTF-16 text", mend: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
-  { magic: [0xfe, 0xff], name: "UTF-16 text", mend: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
+/** First bytes of files that are neither text nor gzip, so that they are named instead of reported line by line. */
+const FOREIGN: readonly { magic: readonly number[]; name: string; hint: string }[] = [
+  { magic: [0x50, 0x4b, 0x03, 0x04], name: "a zip archive or an Excel workbook", hint: "unpack it, or save it as CSV" },
+  { magic: [0xd0, 0xcf, 0x11, 0xe0], name: "an old Excel workbook", hint: "save it as CSV" },
+  {
+    magic: [0x28, 0xb5, 0x2f, 0xfd],
+    name: "compressed with zstd",
+    hint: "pipe it: zstd -dc FILE | insights import … -",
+  },
+  {
+    magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a],
+    name: "compressed with xz",
+    hint: "pipe it: xz -dc FILE | insights import … -",
+  },
+  { magic: [0x42, 0x5a, 0x68], name: "compressed with bzip2", hint: "pipe it: bzip2 -dc FILE | insights import … -" },
+  { magic: [0x50, 0x41, 0x52, 0x31], name: "a Parquet file", hint: "convert it to CSV" },
+  { magic: [0xff, 0xfe], name: "UTF-16 text", hint: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
+  { magic: [0xfe, 0xff], name: "UTF-16 text", hint: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
 ];
 const GZIP = [0x1f, 0x8b] as const;
 
-/** Opens a file, or standard input by the name `-`. gzip is recognised by its first bytes, whatever the name. */
+/** Opens a file, or standard input by the name `-`. gzip is detected by its first bytes, regardless of the name. */
 export async function openInput(path: string, stdin: AsyncIterable<Uint8Array> = process.stdin): Promise<Input> {
   if (path === "-") return unpack(stdin, undefined, "standard input");
   let size: number;
@@ -47,7 +55,7 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
   let read = 0;
   const head: Uint8Array[] = [];
   let known = 0;
-  // A pipe may hand over single bytes; five tell every beginning apart.
+  // A pipe may deliver single bytes; five distinguish all formats.
   while (known < 5) {
     const chunk = await chunks.next().catch((error: unknown) => {
       throw new ImportError(`cannot read ${name}: ${reason(error)}`);
@@ -63,7 +71,7 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
   };
   if (foreign !== undefined) {
     await close();
-    throw new ImportError(`${name} is ${foreign.name}, not CSV or JSON lines`, foreign.mend);
+    throw new ImportError(`${name} is ${foreign.name}, not CSV or JSON lines`, foreign.hint);
   }
 
   async function* whole(): AsyncGenerator<Uint8Array> {
@@ -80,12 +88,12 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
 
 async function* gunzip(packed: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   try {
-    // A failure of either end reaches the loop through the destroyed stream.
+    // A failure of either stream reaches the loop through the destroyed stream.
     yield* pipeline(Readable.from(packed), createGunzip(), () => undefined) as AsyncIterable<Uint8Array>;
   } catch (error) {
     throw new ImportError(
-      `${name} breaks off or is damaged: ${reason(error)}`,
-      "what came before is stored; import the whole file when you have it: nothing is stored twice",
+      `${name} is truncated or damaged: ${reason(error)}`,
+      "the rows before the error are stored; import the complete file when you have it: nothing is stored twice",
     );
   }
 }

@@ -1,8 +1,8 @@
-/** A line of a file, or that it was too long to be looked at. */
+/** A line of a file; without text if it was too long. */
 export interface Line {
-  /** From one. */
+  /** Starts at one. */
   number: number;
-  /** Without the line feed (and the carriage return before it); undefined when the line is longer than the limit. */
+  /** Without the line feed (and the carriage return before it); undefined if the line is longer than the limit. */
   bytes: Uint8Array | undefined;
   length: number;
 }
@@ -12,7 +12,10 @@ export const LONGEST_LINE = 1 << 20;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/** Cuts a stream into lines. A line that is too long is skipped in passing: memory is bounded by the limit, not by the file. */
+/**
+ * Splits a stream into lines. A line that is too long is skipped while it is read: memory is bounded by the limit, not
+ * by the file.
+ */
 export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONGEST_LINE): AsyncGenerator<Line[]> {
   let number = 0;
   let parts: Uint8Array[] = [];
@@ -45,7 +48,7 @@ export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONG
   if (length > 0) yield [finish()];
 }
 
-/** Spreadsheets begin UTF-8 with a byte order mark, which is no part of the first column's name. */
+/** Spreadsheets start UTF-8 with a byte order mark, which does not belong to the name of the first column. */
 function withoutMark(bytes: Uint8Array | undefined): Uint8Array | undefined {
   return bytes?.[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
 }

@@ -1,4 +1,4 @@
-/** A message in Segment's shape, as `track.ingest` takes it. */
+/** A message in Segment's format, as `track.ingest` accepts it. */
 export interface Message {
   type: "track" | "page" | "screen" | "identify" | "alias" | "group";
   messageId: string;

@@ -5,7 +5,7 @@ import { parseTime } from "./time.ts";
 
 const COLUMNS = ["user_id", "event_time", "action", "component", "event_name", "event_context"] as const;
 
-/** What Moodle's contexts are on our side; whatever is not named here is a page. */
+/** Our kinds of items for Moodle's contexts; a context that is not listed is a page. */
 const KINDS: Readonly<Record<string, string>> = {
   Course: "course",
   Assignment: "task",
@@ -16,13 +16,16 @@ const KINDS: Readonly<Record<string, string>> = {
   Workshop: "task",
 };
 
-/** Something was opened and shown: these are page views, from which time on page follows; all else is an event. */
+/**
+ * Actions that open and show something: these become page views, from which time on page is derived; all others become
+ * events.
+ */
 const VIEW = /\b(viewed|reviewed)\.?$/i;
 
 /**
- * Moodle's event log. Events keep Moodle's names; the coded action, the component and the context go along as properties.
+ * Moodle's event log. Events keep Moodle's names; the coded action, the component and the context become properties.
  *
- * The log has times to the second in the site's own zone, and no ids: a row's own hash serves.
+ * The log has times to the second in the site's own time zone, and no ids: a hash of the row is used.
  */
 export function moodleReader(options: { timeZone: string }): Reader {
   return (lines) =>
@@ -48,7 +51,7 @@ export function moodleReader(options: { timeZone: string }): Reader {
     });
 }
 
-/** `Course: 3621691 : Learning Analytics` is course 3621691; other contexts have nothing but their kind and title. */
+/** `Course: 3621691 : Learning Analytics` is course 3621691; other contexts have only their kind and title. */
 function itemOf(context: string): NonNullable<Message["properties"]> {
   const [, type = "", rest = ""] = /^([^:]+): (.+)$/.exec(context) ?? [];
   if (rest === "") return {};

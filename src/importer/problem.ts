@@ -1,14 +1,14 @@
 import { InsightsError } from "../errors.ts";
 
-/** Why a row was not taken: what is wrong, with which value. */
+/** The reason for rejecting a row, with the value. */
 export interface Problem {
   what: string;
-  /** As it stood in the file, shortened; undefined where there is nothing to show. */
+  /** The text in the file, shortened; undefined if there is none to show. */
   value?: string;
   hint?: string;
 }
 
-/** What stops an import as a whole. */
+/** An error that stops an import. */
 export class ImportError extends InsightsError {
   constructor(message: string, hint?: string) {
     super(message, hint === undefined ? {} : { hint });
@@ -18,7 +18,7 @@ export class ImportError extends InsightsError {
 
 const SHOWN = 80;
 
-/** A value as it can be printed: short, on one line, without control characters or halves of characters. */
+/** A printable form of a value: short, on one line, without control characters or unpaired surrogates. */
 export function shown(value: string): string {
   const short = value.length > SHOWN ? `${value.slice(0, SHOWN)}…` : value;
   return short.toWellFormed().replaceAll(/\p{Cc}/gu, (character) => {
@@ -26,7 +26,7 @@ export function shown(value: string): string {
   });
 }
 
-/** The name most like a wanted one, by the number of edits; undefined when none is near. */
+/** The most similar name by edit distance; undefined if none is close. */
 export function nearest(wanted: string, names: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(2, Math.floor(wanted.length / 2)) + 1;
@@ -37,7 +37,7 @@ export function nearest(wanted: string, names: readonly string[]): string | unde
   return best;
 }
 
-/** Levenshtein's distance. */
+/** The Levenshtein distance. */
 function edits(a: string, b: string): number {
   let above = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let row = 1; row <= a.length; row += 1) {

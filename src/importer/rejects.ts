@@ -2,7 +2,7 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import { ImportError, type Problem, reason } from "./problem.ts";
 
-/** Keeps the first bad rows for the report, counts the others, and writes all of them to a file where one is wanted. */
+/** Keeps the first rejected rows for the report, counts the others, and writes all of them to a file if requested. */
 export class Rejects {
   readonly #shown: [number, Problem][] = [];
   readonly #most: number;
@@ -35,11 +35,14 @@ export class Rejects {
       });
     }
     if (this.#failure !== undefined) {
-      throw new ImportError(`cannot write ${this.#path}: ${reason(this.#failure)}`, "name a file that you may write");
+      throw new ImportError(
+        `cannot write ${this.#path}: ${reason(this.#failure)}`,
+        "name a file that you may write to",
+      );
     }
   }
 
-  /** One line a row, in the order of the file. */
+  /** One line per row, in the order of the file. */
   report(): string[] {
     const lines = this.#shown
       .toSorted(([a], [b]) => a - b)
@@ -48,7 +51,7 @@ export class Rejects {
       });
     const others = this.#count - this.#shown.length;
     if (others > 0) {
-      const where = this.#path === undefined ? "; --rejects FILE writes all of them down" : `, all in ${this.#path}`;
+      const where = this.#path === undefined ? "; --rejects FILE writes all of them" : `, all in ${this.#path}`;
       lines.push(`and ${others.toLocaleString("en")} more${where}`);
     }
     return lines;

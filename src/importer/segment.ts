@@ -6,15 +6,18 @@ import type { Reader, Reading } from "./table.ts";
 import { decode } from "./text.ts";
 
 const DEEPEST = 64;
-/** What may hide a null byte or half a surrogate pair, a number that a double does not hold, or depth. Most lines have none of it. */
+/**
+ * Text that may contain a null byte, an unpaired surrogate, a number beyond double precision, or deep nesting. Most
+ * lines have none of these.
+ */
 const ESCAPED = /\\u(?:0000|d[89a-f])/i;
 const LONG_NUMBER = /\d{16}|[eE][+-]?\d/;
 const BRACKETS = /[[{]/g;
 
 /**
- * Segment's messages, one JSON object a line; a line may also hold a whole request, `{"batch": […]}`, or a list.
+ * Segment messages, one JSON object per line; a line may also contain a whole request, `{"batch": […]}`, or a list.
  *
- * What `track.ingest` checks, it checks better than a client could; here is only what would keep a line from getting there.
+ * `track.ingest` validates messages; only errors that would prevent a line from being sent are checked here.
  */
 export function segmentReader(): Reader {
   return async function* read(lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined> {
@@ -65,8 +68,8 @@ function messagesOf(line: Line): Json[] | Problem {
 }
 
 /**
- * A message of the past. Only a server knows when it was received: without that, the time at which it was sent says nothing about the
- * client's clock, and would move the event to the present.
+ * A historical message. Only a server knew when it was received: without that, the time at which it was sent does not
+ * prove anything about the client's clock, and would move the event to the present.
  */
 function complete(message: Json, identity: RowIdentity): Message {
   const { sentAt, originalTimestamp, ...kept } = message;
@@ -84,7 +87,7 @@ function complete(message: Json, identity: RowIdentity): Message {
   return named as unknown as Message;
 }
 
-/** Keeps numbers that a double would change, such as ids of twenty digits, as they are written. */
+/** Keeps numbers that double precision would change, such as ids of twenty digits, as they are written. */
 function parseExactly(text: string): unknown {
   return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) => {
     const source = context?.source;
@@ -97,10 +100,10 @@ function rawNumber(source: string): unknown {
 }
 
 function unstorable(value: unknown, depth: number): Problem | undefined {
-  if (depth > DEEPEST) return { what: `nested more than ${DEEPEST} deep` };
+  if (depth > DEEPEST) return { what: `nested more than ${DEEPEST} levels` };
   if (typeof value === "string") {
     if (value.includes("\0")) return { what: "a null byte, which PostgreSQL cannot store" };
-    return value.isWellFormed() ? undefined : { what: "half a surrogate pair, which is no character" };
+    return value.isWellFormed() ? undefined : { what: "an unpaired surrogate, which is not a valid character" };
   }
   if (typeof value !== "object" || value === null) return undefined;
   for (const [name, each] of Object.entries(value)) {

@@ -3,10 +3,10 @@ import type { Line } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, nearest, type Problem, shown } from "./problem.ts";
 
-/** What a line of the file became: a message, or why it became none. */
+/** The result of reading a line of the file: a message, or the reason why there is none. */
 export type Reading = { line: number; message: Message } | { line: number; problem: Problem };
 
-/** A way to read a file. */
+/** Reads a file format. */
 export type Reader = (lines: AsyncIterable<Line[]>) => AsyncGenerator<Reading[], void, undefined>;
 
 /** The header of a CSV file: finds columns by their names. */
@@ -17,7 +17,7 @@ export class Header {
     this.names = names.map((name) => name.trim());
   }
 
-  /** The position of a column, which must be there exactly once. */
+  /** The position of a column, which must exist exactly once. */
   position(name: string): number {
     const position = this.names.indexOf(name);
     if (position === -1) {
@@ -34,7 +34,10 @@ export class Header {
   }
 }
 
-/** Reads a CSV file with a header; `prepare` looks its columns up and returns what makes a message of a row. */
+/**
+ * Reads a CSV file with a header; `prepare` looks up its columns and returns the function that makes a message of a
+ * row.
+ */
 export async function* readTable(
   lines: AsyncIterable<Line[]>,
   delimiter: string,

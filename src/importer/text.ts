@@ -3,7 +3,7 @@ import { type Problem, shown } from "./problem.ts";
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Text that PostgreSQL can store, or why it is none. */
+/** Text that PostgreSQL can store, or the reason why it cannot. */
 export function decode(bytes: Uint8Array): string | Problem {
   let text: string;
   try {

@@ -1,16 +1,17 @@
 /**
- * Wall-clock times of a named time zone, through the zone rules that Node's Intl carries.
+ * Wall-clock times of a named time zone, through the time zone rules of Node's Intl.
  *
- * PostgreSQL could do this too (`timestamp at time zone`), but the wire format is an instant, and the row's own time must be known before it is sent.
+ * PostgreSQL could do this too (`timestamp at time zone`), but the wire format is an instant, and the row's own time
+ * must be known before it is sent.
  */
 
 const formatters = new Map<string, Intl.DateTimeFormat>();
 const offsets = new Map<string, Map<number, number>>();
 
-/** No zone has changed its offset at anything but a multiple of a quarter of an hour since 1970. */
+/** Since 1970, every offset of a zone has changed at a multiple of a quarter of an hour. */
 const SLOT = 900_000;
 
-/** A zone's name as Intl writes it, or undefined where there is no such zone. */
+/** A zone's name as Intl writes it; undefined for an unknown zone. */
 export function timeZone(name: string): string | undefined {
   try {
     return formatter(name).resolvedOptions().timeZone;
@@ -19,7 +20,7 @@ export function timeZone(name: string): string | undefined {
   }
 }
 
-/** The zone's distance from UTC at an instant, in milliseconds, east positive. */
+/** The zone's offset from UTC at an instant, in milliseconds, positive to the east. */
 export function offsetAt(zone: string, instant: number): number {
   let known = offsets.get(zone);
   if (known === undefined) {
@@ -40,10 +41,10 @@ export function offsetAt(zone: string, instant: number): number {
 }
 
 /**
- * The instant at which the zone's clocks show a wall-clock time, which is given as if it were UTC.
+ * The instant of a wall-clock time of the zone, which is given as if it were UTC.
  *
- * An hour that clocks show twice means its first pass; a time that they skip is read as it would have been without the skip, which is after
- * it (RFC 5545, 3.3.5; what Temporal calls "compatible").
+ * A time that occurs twice means its first occurrence; a time that is skipped is read with the offset before the gap,
+ * which is after it (RFC 5545, 3.3.5; "compatible" in Temporal).
  */
 export function instantOf(zone: string, wallClock: number): number {
   const before = offsetAt(zone, wallClock - 86_400_000);
@@ -56,7 +57,7 @@ export function instantOf(zone: string, wallClock: number): number {
   return wallClock - before;
 }
 
-/** What the zone's clocks show at an instant, as if it were UTC. */
+/** The wall-clock time of the zone at an instant, as if it were UTC. */
 export function wallClockOf(zone: string, instant: number): number {
   return instant + offsetAt(zone, instant);
 }

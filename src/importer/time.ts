@@ -5,13 +5,13 @@ const WALL_CLOCK =
   /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|z|[+-]\d{2}(?::?\d{2})?)?$/;
 const EPOCH = /^-?\d{1,13}(?:\.\d{1,9})?$/;
 
-/** From here on a number of the epoch is taken for milliseconds: as seconds it would be the year 5138. */
+/** Larger numbers of the epoch are milliseconds: as seconds this would be the year 5138. */
 const FIRST_MILLISECONDS = 100_000_000_000;
 
 /**
- * The instant that a cell names: ISO 8601 with an offset, a wall-clock time of the zone, or seconds or milliseconds since 1970.
+ * The instant in a cell: ISO 8601 with an offset, a wall-clock time of the zone, or seconds or milliseconds since 1970.
  *
- * Formats such as 03/04/2024 are refused: nobody but the author knows which number is the month.
+ * Formats such as 03/04/2024 are refused, because the order of day and month is ambiguous.
  */
 export function parseTime(text: string, zone: string): number | Problem {
   if (EPOCH.test(text)) {
@@ -29,7 +29,7 @@ export function parseTime(text: string, zone: string): number | Problem {
   const wallClock =
     Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second)) +
     Math.round(Number(`0.${fraction}`) * 1_000);
-  // What the calendar does not have, Date carries over: 30 February becomes 1 March.
+  // Date normalises invalid dates: 30 February becomes 1 March.
   const date = new Date(wallClock);
   const exists =
     date.getUTCMonth() === Number(month) - 1 &&

@@ -8,11 +8,13 @@ import { clamp, dot, type Random, sigmoid } from "./random.ts";
 /** Seconds of activity before the first heartbeat of a view, and between the following ones (Snowplow's defaults). */
 export const FIRST_HEARTBEAT = 5;
 export const HEARTBEAT = 10;
-/** True sessions of a person lie at least this far apart, and nothing inside a session pauses longer than the other. */
+/**
+ * The sessions of a person are at least this far apart, and no pause within a session is longer than the other value.
+ */
 export const REST = 3_600_000;
 export const LONGEST_PAUSE = 15 * 60_000;
 
-/** What happened at a true instant, before a client's clock and a network have touched it. */
+/** An event at its true time, before it is changed by a client's clock and a network. */
 export interface Occurrence {
   at: number;
   signedIn: boolean;
@@ -26,7 +28,9 @@ export interface Session {
   device: Device;
   startedAt: number;
   endedAt: number;
-  /** The page views in order, each with its seconds of true activity, of which heartbeats can show all but the last ten. */
+  /**
+   * The page views in order, each with its seconds of true activity, of which heartbeats can show all but the last ten.
+   */
   views: { item: string; seconds: number }[];
   occurrences: Occurrence[];
 }
@@ -35,26 +39,26 @@ export interface Enrolment {
   person: string;
   course: Course;
   enrolledAt: number;
-  /** The chance to give up in any one week. */
+  /** The probability of giving up in any one week. */
   weeklyHazard: number;
-  /** When the learner gives up, unless the course is completed before. */
+  /** The time at which the learner gives up, unless the course is completed before. */
   givesUpAt: number;
   completedAt: number | undefined;
   droppedAt: number | undefined;
   rating: number | undefined;
   nextStep: number;
   attempts: number;
-  /** Whether the learner will give notice of having given up, and when that was. */
-  says: boolean;
-  saidAt: number | undefined;
+  /** Whether the learner reports having given up, and when that happened. */
+  reports: boolean;
+  reportedAt: number | undefined;
 }
 
-/** Likeness of a learner's tastes and a course's topics, from 0 to 1. */
+/** Similarity of a learner's preferences and a course's topics, from 0 to 1. */
 export function match(learner: Learner, course: Course): number {
   return dot(learner.tastes, course.topics);
 }
 
-/** The weekly chance to give up: ability, engagement and interest keep learners, difficulty loses them. */
+/** The weekly probability of giving up: ability, engagement and interest lower it, difficulty raises it. */
 export function weeklyHazard(learner: Learner, course: Course): number {
   return sigmoid(
     -1.9 -
@@ -65,12 +69,12 @@ export function weeklyHazard(learner: Learner, course: Course): number {
   );
 }
 
-/** How strongly a course draws a learner's eye. */
+/** The attraction of a course for a learner. */
 function draw(learner: Learner, course: Course): number {
   return Math.exp(5 * match(learner, course) + course.appeal);
 }
 
-/** Collects one session; `now` moves on as things happen. */
+/** Collects one session; `now` advances with the events. */
 class SessionRecorder {
   now: number;
   signedIn: boolean;
@@ -122,7 +126,7 @@ class SessionRecorder {
     if (seconds >= video.seconds) this.add({ type: "track", event: "Video Playback Completed", properties });
   }
 
-  /** Time passes without activity: mostly seconds, now and then minutes. */
+  /** A pause without activity: usually seconds, sometimes minutes. */
   pause(): void {
     const random = this.#random;
     const seconds = random.chance(0.06) ? random.logNormal(240, 0.6) : random.logNormal(4, 0.7);
@@ -136,7 +140,7 @@ class SessionRecorder {
 
   finish(person: string | null, device: Device): Session {
     const { occurrences, views } = this;
-    // To identify oneself is no event.
+    // An identify call is not an event.
     const times = occurrences.filter(({ body }) => body.type !== "identify").map((occurrence) => occurrence.at);
     const startedAt = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
     const endedAt = times.reduce((greatest, time) => Math.max(greatest, time), 0);
@@ -144,7 +148,10 @@ class SessionRecorder {
   }
 }
 
-/** One learner's life on the platform, session by session. Everything that happens is decided by the learner's own stream of randomness. */
+/**
+ * One learner's activity on the platform, session by session. All decisions are drawn from the learner's own random
+ * stream.
+ */
 export class Life {
   readonly enrolments: Enrolment[] = [];
   readonly #learner: Learner;
@@ -153,7 +160,7 @@ export class Life {
   readonly #random: Random;
   readonly #ids: () => string;
   readonly #knownDevices = new Set<Device>();
-  /** How many courses the learner takes at a time. */
+  /** The number of courses that the learner takes at the same time. */
   readonly #capacity: number;
 
   constructor(learner: Learner, catalogue: Catalogue, options: Options, random: Random, ids: () => string) {
@@ -165,7 +172,7 @@ export class Life {
     this.#capacity = Math.round(clamp(learner.engagement * 1.5, 1, 4));
   }
 
-  /** The sessions in order, all of them over before the simulated time ends. */
+  /** The sessions in order, all of them finished before the simulated time ends. */
   *sessions(): Generator<Session> {
     const { timeZone, joinedAt, leftAt } = this.#learner;
     const end = this.#options.until.getTime();
@@ -189,19 +196,19 @@ export class Life {
     }
   }
 
-  /** Takes back what the last session did: it went on beyond the simulated time, so it never was. */
+  /** Undoes the effects of the last session, which exceeded the simulated time and is discarded. */
   #forget(start: number): void {
     const kept = this.enrolments.filter(({ enrolledAt }) => enrolledAt < start);
     this.enrolments.splice(0, this.enrolments.length, ...kept);
     for (const enrolment of kept) {
-      if (enrolment.saidAt !== undefined && enrolment.saidAt >= start) enrolment.saidAt = undefined;
+      if (enrolment.reportedAt !== undefined && enrolment.reportedAt >= start) enrolment.reportedAt = undefined;
       if (enrolment.completedAt === undefined || enrolment.completedAt < start) continue;
       enrolment.completedAt = undefined;
       enrolment.rating = undefined;
     }
   }
 
-  /** Fewer without a course, more before a deadline; three a week for the median learner. */
+  /** Fewer without a course, more before a deadline; three per week for the median learner. */
   #sessionsExpected(day: number, now: number): number {
     const { engagement, weekendFactor } = this.#learner;
     const weekday = new Date(day * DAY).getUTCDay();
@@ -214,7 +221,10 @@ export class Life {
     return 3 * engagement * weight * (active.length === 0 ? 0.3 : 1) * (pressed ? 1.8 : 1);
   }
 
-  /** Local hour of the day, four of five times around the learner's own, then to an instant by the zone's rules. */
+  /**
+   * The local hour of the day, in four of five cases near the learner's usual hour, converted to an instant by the
+   * rules of the time zone.
+   */
   #start(day: number): number {
     const random = this.#random;
     const hour = random.chance(0.8) ? random.normal(this.#learner.peakHour, 1.3) : random.between(7, 23);
@@ -237,7 +247,8 @@ export class Life {
     this.#knownDevices.add(device);
     const recorder = new SessionRecorder(start, !isNew, random, this.#ids);
     if (isNew) {
-      // Before signing in on a new device, people look around: what they see then belongs to them all the same.
+      // Before signing in on a new device, people browse anonymously: these views belong to the person after the
+      // identities are linked.
       if (random.chance(0.7)) this.#browse(recorder, random.integer(1, 3));
       recorder.signedIn = true;
       const { name, email, timeZone, language } = learner;
@@ -263,12 +274,12 @@ export class Life {
     return recorder.finish(learner.externalId, device);
   }
 
-  /** Some of those who gave up a course say so the next time they come. */
+  /** Some of those who gave up a course report it in their next session. */
   #giveNotice(recorder: SessionRecorder): void {
     for (const enrolment of this.enrolments) {
-      if (!enrolment.says || enrolment.saidAt !== undefined || enrolment.completedAt !== undefined) continue;
+      if (!enrolment.reports || enrolment.reportedAt !== undefined || enrolment.completedAt !== undefined) continue;
       if (enrolment.givesUpAt > recorder.now) continue;
-      enrolment.saidAt = recorder.now;
+      enrolment.reportedAt = recorder.now;
       recorder.track("Course Dropped", enrolment.course.externalId);
       recorder.now += 2_000;
     }
@@ -302,7 +313,7 @@ export class Life {
   #enrol(recorder: SessionRecorder, course: Course): void {
     const random = this.#random;
     const hazard = weeklyHazard(this.#learner, course);
-    // Geometric in whole weeks, uniform inside the week.
+    // Geometric in whole weeks, uniform within the week.
     const weeks = Math.floor(Math.log(1 - random.uniform()) / Math.log(1 - hazard));
     this.enrolments.push({
       person: this.#learner.externalId,
@@ -315,14 +326,14 @@ export class Life {
       rating: undefined,
       nextStep: 0,
       attempts: 0,
-      says: random.chance(0.35),
-      saidAt: undefined,
+      reports: random.chance(0.35),
+      reportedAt: undefined,
     });
     recorder.track("Course Enrolled", course.externalId);
     recorder.now += 1_500;
   }
 
-  /** The course to go on with: what interests, and what is due. */
+  /** The course to continue with: by interest and deadlines. */
   #choose(now: number): Enrolment | undefined {
     const open = this.#active(now).filter((enrolment) => stepOf(enrolment, now) !== undefined);
     if (open.length === 0) return undefined;
@@ -375,7 +386,7 @@ export class Life {
     }
   }
 
-  /** Hands a task in; the third attempt counts whatever it is worth. */
+  /** Submits a task; the third attempt counts regardless of its score. */
   #submit(recorder: SessionRecorder, enrolment: Enrolment, task: Step): boolean {
     const random = this.#random;
     const skill = 0.9 * this.#learner.ability - 0.6 * enrolment.course.difficulty + 0.4 * enrolment.attempts;
@@ -389,7 +400,7 @@ export class Life {
   }
 }
 
-/** Visitors who look around once or twice and never sign in. */
+/** Visitors who browse once or twice and never sign in. */
 export function* visits(device: Device, catalogue: Catalogue, options: Options, random: Random, ids: () => string) {
   const end = options.until.getTime();
   let start = end - options.weeks * WEEK * random.uniform();
@@ -407,7 +418,7 @@ export function* visits(device: Device, catalogue: Catalogue, options: Options, 
   }
 }
 
-/** The next thing to do in a course, if it is open by now. */
+/** The next item of a course, if it is already open. */
 function stepOf(enrolment: Enrolment, now: number): { module: Module; step: Step } | undefined {
   let rest = enrolment.nextStep;
   for (const module of enrolment.course.modules) {

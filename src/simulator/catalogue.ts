@@ -1,13 +1,13 @@
 import { DAY, type Options, startOf, WEEK } from "./options.ts";
 import { at, Random } from "./random.ts";
 
-/** One page, video or task of a module: what a learner does in one sitting. */
+/** One page, video or task of a module, done in one sitting. */
 export interface Step {
   externalId: string;
   kind: "page" | "video" | "task";
   title: string;
   url: string;
-  /** Median seconds of attention that it asks for; of a video its length. */
+  /** Median seconds of attention that it requires; for a video its length. */
   seconds: number;
   /** The end of the week of its module, in courses with deadlines. */
   dueAt: number | undefined;
@@ -17,7 +17,7 @@ export interface Module {
   externalId: string;
   title: string;
   url: string;
-  /** Courses with deadlines open one module a week. */
+  /** Courses with deadlines open one module per week. */
   opensAt: number | undefined;
   steps: Step[];
 }
@@ -28,11 +28,11 @@ export interface Course {
   title: string;
   url: string;
   topic: number;
-  /** What it is about, as shares of the topics. */
+  /** Its subject, as shares of the topics. */
   topics: number[];
-  /** How much harder than the average it is, in deviations. */
+  /** Difficulty above the average, in standard deviations. */
   difficulty: number;
-  /** How much it attracts everybody, whatever their taste. */
+  /** Its attraction for all learners, independent of their preferences. */
   appeal: number;
   /** The course that must have been completed before. */
   requires: Course | undefined;
@@ -226,7 +226,7 @@ function buildCourse(index: number, earlier: readonly Course[], random: Random, 
   };
 }
 
-/** Courses with deadlines take learners until a week after they began. */
+/** Courses with deadlines accept learners until a week after they started. */
 export function opensForEnrolment(course: Course, instant: number): boolean {
   const [opening] = course.modules;
   if (opening?.opensAt === undefined) return true;

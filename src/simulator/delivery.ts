@@ -2,17 +2,17 @@ import type { Message } from "../importer/message.ts";
 import type { Session } from "./behaviour.ts";
 import type { Random } from "./random.ts";
 
-/** How often the way from a client to the server goes wrong. */
+/** How often a delivery from a client to the server fails. */
 export const RATES = {
   /** Sessions without a network, whose messages arrive together hours later. */
   offline: 0.02,
-  /** Batches sent again within a minute, because the answer was lost. */
+  /** Batches sent again within a minute, because the response was lost. */
   repeated: 0.015,
-  /** Batches sent again hours later, from a client's store. */
+  /** Batches sent again hours later, from a client's local storage. */
   repeatedLate: 0.003,
 } as const;
 
-/** A client sends what it has at twenty messages, or half a minute after the first of them. */
+/** A client sends its messages when it has twenty, or half a minute after the first of them. */
 const BATCH_SIZE = 20;
 const BATCH_AGE = 30_000;
 
@@ -22,7 +22,10 @@ export interface Delivery {
   messages: Message[];
 }
 
-/** What the server gets to see of a session: in batches, through the device's clock, some late, some twice, none after `end`. */
+/**
+ * The deliveries of a session as the server receives them: in batches, with the times of the device's clock, some late,
+ * some twice, none after `end`.
+ */
 export function deliver(session: Session, end: number, random: Random): Delivery[] {
   const { occurrences, device, person } = session;
   const ordered = occurrences.toSorted((a, b) => a.at - b.at);

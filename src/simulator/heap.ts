@@ -1,6 +1,6 @@
 import { at } from "./random.ts";
 
-/** A binary heap: the least value comes out first. */
+/** A binary heap: the smallest value is returned first. */
 export class Heap<T> {
   readonly #values: T[] = [];
   readonly #compare: (a: T, b: T) => number;

@@ -9,7 +9,7 @@ export interface Device {
   skew: number;
 }
 
-/** A learner as only the simulation knows one. */
+/** A learner with the true attributes, which only the simulation has. */
 export interface Learner {
   index: number;
   externalId: string;
@@ -19,16 +19,16 @@ export interface Learner {
   language: string;
   /** Shares of the topics. */
   tastes: number[];
-  /** In deviations from the average. */
+  /** In standard deviations from the average. */
   ability: number;
-  /** Multiplies the sessions of a week; the median is one. */
+  /** Factor of the number of sessions per week; the median is one. */
   engagement: number;
-  /** The local hour around which most sessions begin. */
+  /** The local hour around which most sessions start. */
   peakHour: number;
-  /** How likely a session is on a day of the weekend, a working day being one. */
+  /** Relative frequency of sessions on a weekend day, compared with a working day. */
   weekendFactor: number;
   joinedAt: number;
-  /** When the learner turned away from the platform for good, which may lie beyond the simulated time. */
+  /** The time at which the learner leaves the platform permanently, which may be after the simulated time. */
   leftAt: number;
   devices: Device[];
   features: string[];
@@ -104,7 +104,7 @@ const LAST_NAMES = [
 ];
 const FEATURES = ["Search", "Notes", "Flashcards", "Calendar", "Discussion", "Offline Reading", "Dark Mode", "Export"];
 
-/** Learners come one after the other; each depends on the seed and the position only. */
+/** Learners are generated one after the other; each depends on the seed and the position only. */
 export function buildLearner(index: number, options: Options): Learner {
   const random = new Random(`canvas flow/${options.seed}/learner/${index}`);
   const first = at(FIRST_NAMES, index % FIRST_NAMES.length);
@@ -113,7 +113,7 @@ export function buildLearner(index: number, options: Options): Learner {
   const externalId = `${ascii(first)}.${ascii(last)}${cycle === 0 ? "" : `.${cycle + 1}`}`;
   const zone = random.weighted(ZONES, ({ weight }) => weight);
   const start = startOf(options);
-  // Six of ten are there from the beginning; the others join through all but the last week.
+  // Six of ten are present from the start; the others join during all but the last week.
   const joinedAt = random.chance(0.6) ? start : start + random.uniform() * Math.max(DAY, (options.weeks - 1) * WEEK);
   return {
     index,
@@ -136,14 +136,14 @@ export function buildLearner(index: number, options: Options): Learner {
   };
 }
 
-/** Evenings are the rule, early mornings and lunch breaks the exceptions. */
+/** Evenings are most frequent; early mornings and lunch breaks are exceptions. */
 function peakHour(random: Random): number {
   const kind = random.uniform();
   const hour = kind < 0.6 ? random.normal(19.5, 1.2) : kind < 0.8 ? random.normal(12.5, 0.8) : random.normal(8, 1);
   return clamp(hour, 5.5, 22.5);
 }
 
-/** Most clocks are right within seconds, some are minutes off, a few show another zone or another day. */
+/** Most clocks are accurate within seconds, some are minutes off, a few show another time zone or another day. */
 export function buildDevice(anonymousId: string, kind: Device["kind"], random: Random): Device {
   const luck = random.uniform();
   const skew =
@@ -155,7 +155,7 @@ export function buildDevice(anonymousId: string, kind: Device["kind"], random: R
   return { anonymousId, kind, skew: Math.round(skew) };
 }
 
-/** The name without what an address may not hold; ı has no decomposition. */
+/** The name without characters that are invalid in an address; ı has no decomposition. */
 function ascii(name: string): string {
   return name
     .replaceAll("ı", "i")

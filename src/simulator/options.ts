@@ -3,7 +3,7 @@ import { z } from "zod";
 export const DAY = 86_400_000;
 export const WEEK = 7 * DAY;
 
-/** What determines a population: the same options give the same bytes. */
+/** The parameters of a population: the same options give the same bytes. */
 export const Options = z.strictObject({
   learners: z.int().min(1).max(1_000_000).default(200),
   courses: z.int().min(1).max(10_000).default(24),
@@ -21,7 +21,7 @@ export const Options = z.strictObject({
 export type Options = z.output<typeof Options>;
 export type OptionsInput = z.input<typeof Options>;
 
-/** The beginning of the simulated time. */
+/** The start of the simulated time. */
 export function startOf(options: Options): number {
   return options.until.getTime() - options.weeks * WEEK;
 }

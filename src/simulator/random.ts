@@ -1,8 +1,10 @@
 /**
- * A small, fast and portable source of randomness: sfc32 (Chris Doty-Humphrey, PractRand; passes BigCrush), seeded by hashing a label.
+ * A small, fast and portable random number generator: sfc32 (Chris Doty-Humphrey, PractRand; passes BigCrush), seeded
+ * by hashing a label.
  *
- * `fork` gives an independent stream for a part of the simulation. A learner's stream depends on the seed and on the learner's number
- * alone, so a larger population repeats the smaller one and then goes on, and a change in one part of the model leaves the others as they were.
+ * `fork` gives an independent stream for a part of the simulation. A learner's stream depends on the seed and on the
+ * learner's number alone, so that a larger population contains the smaller one, and a change in one part of the model
+ * does not affect the others.
  */
 export class Random {
   readonly #label: string;
@@ -49,13 +51,13 @@ export class Random {
     return this.uniform() < probability;
   }
 
-  /** Box and Muller; the second value is thrown away, so that every call uses up the same number of bits. */
+  /** Box and Muller; the second value is discarded, so that every call consumes the same number of bits. */
   normal(mean = 0, deviation = 1): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
     return mean + deviation * radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** Log-normal, given by its median and the deviation of its logarithm. */
+  /** Log-normal, given by its median and the standard deviation of its logarithm. */
   logNormal(median: number, deviation: number): number {
     return median * Math.exp(this.normal(0, deviation));
   }
@@ -76,7 +78,7 @@ export class Random {
     return count;
   }
 
-  /** Marsaglia and Tsang (2000), with their boost for shapes below one. */
+  /** Marsaglia and Tsang (2000), with their transformation for shapes below one. */
   gamma(shape: number): number {
     if (shape < 1) return this.gamma(shape + 1) * (1 - this.uniform()) ** (1 / shape);
     const d = shape - 1 / 3;

@@ -11,7 +11,7 @@ import { Simulation } from "./simulation.ts";
 export const SOURCE = "simulator";
 
 export interface SimulationProgress {
-  /** How much of the simulated time is over, from 0 to 1. */
+  /** The completed share of the simulated time, from 0 to 1. */
   fraction: number;
   accepted: number;
   duplicates: number;
@@ -22,10 +22,10 @@ export interface SimulationSummary {
   courses: number;
   sessions: number;
   enrolments: number;
-  /** Messages that are stored, and those that came twice, as networks do it. */
+  /** Messages that were stored, and messages that arrived twice, as happens in networks. */
   accepted: number;
   duplicates: number;
-  /** The population was there before, and nothing was done. */
+  /** Whether the population existed before, so that nothing was done. */
   wasThere: boolean;
 }
 
@@ -38,7 +38,7 @@ interface Population {
   finished: boolean;
 }
 
-/** The population that a database holds, if it holds one. */
+/** The population in a database, if there is one. */
 export async function findPopulation(database: Queryable): Promise<Population | undefined> {
   const known = await database.query("select to_regclass('canvas_flow_truth.population') is not null as exists");
   if ((known.rows as { exists: boolean }[])[0]?.exists !== true) return undefined;
@@ -50,10 +50,11 @@ export async function findPopulation(database: Queryable): Promise<Population | 
 }
 
 /**
- * Simulates a population into a database: the application's tables, the events through `track.ingest`, and the truth.
+ * Simulates a population into a database: the application's tables, the events through `track.ingest`, and the true
+ * attributes.
  *
- * A database holds one population. The same options again do nothing, or what was left to do where the first run was cut short: every
- * message has the same id. `connection` must be one connection, for there are transactions.
+ * A database holds one population. Repeating the same options does nothing, or completes an interrupted run: every
+ * message has the same id. `connection` must be one connection, because transactions are used.
  */
 export async function simulate(
   connection: Queryable,
@@ -61,8 +62,8 @@ export async function simulate(
   onProgress: (progress: SimulationProgress) => void = () => undefined,
 ): Promise<SimulationSummary> {
   if (options.until.getTime() > Date.now()) {
-    throw new InsightsError(`until ${options.until.toISOString()} lies in the future`, {
-      hint: "Give a day that is over, or leave it out for today.",
+    throw new InsightsError(`until ${options.until.toISOString()} is in the future`, {
+      hint: "Use a day in the past, or omit it for today.",
     });
   }
   const simulation = new Simulation(Options.parse(options));
@@ -103,7 +104,7 @@ export async function simulate(
     if (batch.length < BATCH) continue;
     await underWay;
     underWay = send(batch, receivedAt);
-    // A failure is seen at the next await; until then it must not count as unhandled.
+    // A failure is handled at the next await; until then it must not count as unhandled.
     underWay.catch(() => undefined);
     batch = [];
   }
@@ -134,7 +135,7 @@ async function transaction(connection: Queryable, work: () => Promise<void>): Pr
   }
 }
 
-/** Before the first event: the tables, the catalogue in them, and what of it the system is told. */
+/** Before the first event: the tables, the catalogue in them, and the items that are synchronised. */
 async function prepare(connection: Queryable, { id, options, catalogue, learners }: Simulation): Promise<void> {
   await connection.query(APPLICATION);
   await connection.query(TRUTH);
@@ -218,7 +219,7 @@ async function prepare(connection: Queryable, { id, options, catalogue, learners
   `);
 }
 
-/** After the last event: enrolments as the application has them in the end, and the truth. */
+/** After the last event: enrolments in the application's final state, and the true attributes. */
 async function complete(connection: Queryable, simulation: Simulation): Promise<void> {
   const { enrolments, sessions, attention, learners, catalogue, options } = simulation;
   const end = options.until.getTime();
@@ -226,12 +227,12 @@ async function complete(connection: Queryable, simulation: Simulation): Promise<
   await store(
     connection,
     "canvas_flow.enrolments",
-    enrolments.map(({ person, course, enrolledAt, completedAt, saidAt }) => ({
+    enrolments.map(({ person, course, enrolledAt, completedAt, reportedAt }) => ({
       username: person,
       course: course.externalId,
       enrolled_at: time(enrolledAt),
       completed_at: time(completedAt),
-      dropped_at: time(saidAt),
+      dropped_at: time(reportedAt),
     })),
   );
   await connection.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
@@ -283,7 +284,7 @@ async function complete(connection: Queryable, simulation: Simulation): Promise<
     "canvas_flow_truth.enrolment",
     enrolments.map(({ person, course, enrolledAt, completedAt, droppedAt, rating, weeklyHazard }) => {
       const learner = byName.get(person);
-      if (learner === undefined) throw new Error(`nobody is called ${person}`);
+      if (learner === undefined) throw new Error(`there is no person ${person}`);
       return {
         person,
         item: course.externalId,
@@ -318,7 +319,7 @@ function time(instant: number | undefined): string | undefined {
   return instant === undefined ? undefined : new Date(instant).toISOString();
 }
 
-/** Stores rows, and leaves those alone that are there. The names come from this file. */
+/** Inserts rows and leaves existing ones unchanged. The names come from this file. */
 async function store(connection: Queryable, table: string, rows: readonly object[]): Promise<void> {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].join(", ");
   for (let start = 0; start < rows.length; start += 5_000) {

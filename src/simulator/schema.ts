@@ -1,6 +1,6 @@
 /**
- * The tables of the application: what Canvas Flow would have without us. The two views show them in the columns that `track.sync_items` and
- * `track.sync_enrolments` read. Everything may be run again.
+ * The tables of the application, independent of Insights. The two views show them in the columns that
+ * `track.sync_items` and `track.sync_enrolments` read. Every statement may be run again.
  */
 export const APPLICATION = `
   create schema if not exists canvas_flow;
@@ -91,10 +91,10 @@ export const APPLICATION = `
     from canvas_flow.enrolments;
 `;
 
-/** What only the simulation knows, so that inferences can be checked against it. No room of the product reads it. */
+/** The true attributes, so that inferences can be checked against them. No room of the product reads them. */
 export const TRUTH = `
   create schema if not exists canvas_flow_truth;
-  comment on schema canvas_flow_truth is 'What is true of the simulated population, for checking what the system infers. Nothing in the product reads it.';
+  comment on schema canvas_flow_truth is 'True attributes of the simulated population, for checking inferences. No room of the product reads them.';
 
   create table if not exists canvas_flow_truth.population (
     only_row boolean primary key default true check (only_row),
@@ -108,7 +108,7 @@ export const TRUTH = `
     messages int,
     finished_at timestamptz
   );
-  comment on table canvas_flow_truth.population is 'The options that determine the population, and when it had come in whole.';
+  comment on table canvas_flow_truth.population is 'The options that determine the population, and the time at which it was complete.';
 
   create table if not exists canvas_flow_truth.learner (
     person text primary key,
@@ -122,7 +122,7 @@ export const TRUTH = `
     joined_at timestamptz not null,
     left_at timestamptz
   );
-  comment on table canvas_flow_truth.learner is 'Tastes (shares of the topics), ability (deviations from the average), engagement (times the median number of sessions), the local hour around which sessions begin, how likely a day of the weekend is against a working day, and when a learner turned away for good.';
+  comment on table canvas_flow_truth.learner is 'Preferences (shares of the topics), ability (deviations from the average), engagement (factor of the median number of sessions), the local hour around which sessions start, the frequency of a weekend day relative to a working day, and the time at which a learner left permanently.';
 
   create table if not exists canvas_flow_truth.course (
     item text primary key,
@@ -131,7 +131,7 @@ export const TRUTH = `
     difficulty float8 not null,
     appeal float8 not null
   );
-  comment on table canvas_flow_truth.course is 'What a course is about (shares of the topics), how hard it is, and how much it attracts everybody.';
+  comment on table canvas_flow_truth.course is 'Topics of a course (as shares), its difficulty, and its attraction for all learners.';
 
   create table if not exists canvas_flow_truth.session (
     session_number int primary key,
@@ -159,7 +159,7 @@ export const TRUTH = `
     rating int,
     primary key (person, item)
   );
-  comment on table canvas_flow_truth.enrolment is 'Every enrolment with the likeness of tastes and topics, the chance to give up in any one week, and when the learner did give up, whether or not anybody was told (weeks count from 0 at enrolment).';
+  comment on table canvas_flow_truth.enrolment is 'Every enrolment with the similarity of preferences and topics, the probability of giving up in any one week, and the week in which the learner gave up, reported or not (weeks count from 0 at enrolment).';
 
   create table if not exists canvas_flow_truth.attention (
     item text primary key,
@@ -167,5 +167,5 @@ export const TRUTH = `
     people int not null,
     engaged interval not null
   );
-  comment on table canvas_flow_truth.attention is 'What each item truly got: views, distinct people (before anybody''s browsers are joined to them: visitors count as one each), engaged time.';
+  comment on table canvas_flow_truth.attention is 'True attention per item: views, distinct people (before identities are linked: visitors count as one each), engaged time.';
 `;

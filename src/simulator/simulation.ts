@@ -7,7 +7,7 @@ import { buildDevice, buildLearner, type Learner } from "./learners.ts";
 import { type Options, startOf } from "./options.ts";
 import { Random } from "./random.ts";
 
-/** A true session as it is written down, without its messages. */
+/** A true session as it is recorded, without its messages. */
 export interface TrueSession extends Pick<Session, "person" | "startedAt" | "endedAt"> {
   anonymousId: string;
   deviceKind: string;
@@ -18,7 +18,7 @@ export interface TrueSession extends Pick<Session, "person" | "startedAt" | "end
   engagedSeconds: number;
 }
 
-/** What an item truly got. */
+/** The true attention that an item got. */
 export interface Attention {
   views: number;
   people: Set<string>;
@@ -28,11 +28,12 @@ export interface Attention {
 /**
  * A seeded Canvas Flow population.
  *
- * `deliveries` streams what a server receives, in the order of arrival; sessions, enrolments and attention are complete when it has ended. The same options give the same bytes.
+ * `deliveries` streams the deliveries to a server in the order of arrival; sessions, enrolments and attention are
+ * complete when it has ended. The same options give the same bytes.
  */
 export class Simulation {
   readonly options: Options;
-  /** Tells populations apart: a part of every message id. */
+  /** Distinguishes populations: a part of every message id. */
   readonly id: string;
   readonly catalogue: Catalogue;
   readonly learners: Learner[];
@@ -52,8 +53,8 @@ export class Simulation {
   }
 
   /**
-   * Merges the learners' lives. Held in memory are one session of each learner and what is still under way: a delivery may leave when no
-   * session that is yet to come begins before it.
+   * Merges the learners' sessions. Memory holds one session of each learner and the pending deliveries: a delivery is
+   * emitted when no later session starts before it.
    */
   *deliveries(): Generator<Delivery> {
     const end = this.options.until.getTime();
@@ -108,7 +109,7 @@ export class Simulation {
     }
   }
 
-  /** A life's sessions; its enrolments are taken over when it is told to the end. */
+  /** The sessions of one learner; the enrolments are taken over at the end. */
   *#collect(sessions: Generator<Session>, life: Life): Generator<Session> {
     yield* sessions;
     this.enrolments.push(...life.enrolments);
@@ -150,7 +151,7 @@ interface Stream {
   random: Random;
 }
 
-/** Who gave up within the simulated time has dropped out, said so or not. */
+/** A learner who gave up within the simulated time has dropped out, reported or not. */
 function settle(enrolment: Enrolment, end: number): void {
   if (enrolment.completedAt === undefined && enrolment.givesUpAt < end) enrolment.droppedAt = enrolment.givesUpAt;
 }

@@ -111,17 +111,23 @@
 --!include ml/unsupervised/pca_train.sql
 --!include ml/unsupervised/pca_project.sql
 --!include ml/ease/ease_weights.sql
+--!include ml/ease/ease_gram.sql
+--!include ml/ease/ease_inverse.sql
 --!include ml/ease/ease_train.sql
 --!include ml/registry/_registry.sql
 --!include ml/registry/_evaluate.sql
 --!include ml/registry/_challenge.sql
 --!include ml/registry/register_model.sql
+--!include ml/registry/deployed_version.sql
 --!include ml/registry/deploy.sql
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
 --!include ml/registry/predict_table.sql
+--!include ml/registry/predict_each.sql
 --!include ml/registry/explain.sql
+--!include ml/registry/explain_each.sql
 --!include ml/registry/challenge.sql
+--!include ml/registry/challenge_by_metrics.sql
 --!include ml/registry/in_holdout.sql
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
@@ -135,7 +141,11 @@
 -- privacy
 --!include privacy/functions/allowed.sql
 --!include privacy/functions/latest_decisions.sql
+--!include privacy/functions/_call_listeners.sql
+--!include privacy/functions/_basis_changed.sql
 --!include privacy/functions/record_consent.sql
+--!include privacy/functions/record_decisions.sql
+--!include privacy/functions/move_decisions.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -176,8 +186,10 @@
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
 --!include track/ingest/ingest.sql
---!include track/functions/changed_people.sql
+--!include track/functions/_enqueue.sql
+--!include track/functions/decisions_changed.sql
 --!include track/functions/refresh_sessions.sql
+--!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql
 --!include track/functions/journey.sql
 --!include track/functions/sync_items.sql
@@ -219,7 +231,11 @@
 --!include recommend/functions/for_me.sql
 --!include recommend/functions/for_person.sql
 --!include recommend/functions/similar_items.sql
---!include recommend/functions/train.sql
+--!include recommend/train/_training_rows.sql
+--!include recommend/train/_held_out_ranks.sql
+--!include recommend/train/_hold_out.sql
+--!include recommend/train/_measure.sql
+--!include recommend/train/train.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/policies.sql
 

@@ -4,8 +4,6 @@ import type { TaskList } from "graphile-worker";
 import forgetRuns from "../../tasks/forget_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import refresh from "../../tasks/refresh.ts";
-import refreshActivity from "../../tasks/refresh_activity.ts";
-import refreshInteractions from "../../tasks/refresh_interactions.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
@@ -18,8 +16,6 @@ const tasks = {
   forget_runs: forgetRuns,
   make_partitions: makePartitions,
   refresh,
-  refresh_activity: refreshActivity,
-  refresh_interactions: refreshInteractions,
   refresh_views: refreshViews,
   train,
   train_predictions: trainPredictions,
@@ -35,8 +31,8 @@ export const taskList: TaskList = Object.fromEntries(
   Object.entries(tasks).map(([name, task]) => [identifier(name), task]),
 );
 
-/** The same for `taskDirectory`, which may be this file. */
+/** The same for graphile-worker's `taskDirectory`, which may be this file. */
 export default taskList;
 
-/** When they run. */
+/** The schedule of the tasks. */
 export const crontab: string = readFileSync(join(packageRoot, "crontab"), "utf8");

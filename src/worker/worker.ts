@@ -18,17 +18,17 @@ import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */
 export interface Worker {
-  /** Lets the running jobs end, or stop where they may, then gives everything back. */
+  /** Waits for running jobs to end or stop, then releases all resources. */
   close(): Promise<void>;
 }
 
-/** What tasks say, and what goes wrong; not what the queue says about itself. */
+/** Logs the messages of tasks, and errors; not the messages of the queue about itself. */
 const logger = new Logger((scope) => (level, message) => {
   if (level === "error" || level === "warning") console.error(`worker: ${message}`);
   else if (level === "info" && scope.jobId !== undefined) console.log(`worker: ${message}`);
 });
 
-/** Connections that the server cuts are replaced; the statement that was on one says so itself. */
+/** Connections that the server closes are replaced; the statement that ran on one fails by itself. */
 function createWorkerPool(database: Database, size: number): pg.Pool {
   const pool = createPool(database, size);
   pool.on("connect", (client) => {
@@ -39,9 +39,9 @@ function createWorkerPool(database: Database, size: number): pg.Pool {
 }
 
 /**
- * graphile-worker always listens for new jobs, beside asking for them every second, and for "worker:migrate", which ends it.
- * PostgreSQL has no right to NOTIFY: every login of the database could end the worker. Behind a pooler the LISTEN would stay
- * on a connection that others use besides.
+ * graphile-worker always listens for new jobs, in addition to polling every second, and for "worker:migrate", which
+ * ends it. PostgreSQL has no privilege for NOTIFY: every login of the database could end the worker. Behind a pooler
+ * the LISTEN would remain on a connection that other clients use.
  */
 function stopListening(client: pg.PoolClient): void {
   const query = client.query as (...parameters: unknown[]) => unknown;
@@ -56,10 +56,10 @@ function options(pool: pg.Pool, database: Database): SharedOptions & { taskList:
 }
 
 /**
- * Jobs that a process had when it was killed are free again at once where nobody else can hold any; elsewhere
- * graphile-worker frees them after four hours, and the schedule queues new ones long before.
+ * Jobs of a killed process are unlocked immediately if no other process can hold any; otherwise graphile-worker unlocks
+ * them after four hours, and the schedule queues new ones long before.
  */
-async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
+async function unlockJobs(pool: pg.Pool): Promise<void> {
   await pool.query(
     `select ${queueSchema}.force_unlock_workers(array_agg(distinct locked_by))
      from ${queueSchema}.jobs
@@ -68,8 +68,8 @@ async function freeJobsOfTheDead(pool: pg.Pool): Promise<void> {
   );
 }
 
-/** graphile-worker brings its tables up to date when it starts, which only the owner may. */
-function sayWhenOld(error: unknown): never {
+/** graphile-worker updates its tables when it starts, which only the owner may do. */
+function explainOldQueue(error: unknown): never {
   if (errorCode(error) !== "42501") throw error;
   throw new InsightsError(
     `the job queue is older than this version: ${error instanceof Error ? error.message : error}`,
@@ -80,31 +80,33 @@ function sayWhenOld(error: unknown): never {
   );
 }
 
-/** The worker goes on asking while the queue can't be reached; it says so once. */
-function sayWhenAway(events: WorkerEvents): void {
-  let away = false;
+/** The worker continues to poll while the queue is unreachable; this is logged once. */
+function logOutages(events: WorkerEvents): void {
+  let unreachable = false;
   events.on("worker:getJob:error", ({ error }) => {
-    if (!away) console.error(`worker: the queue can't be reached: ${error instanceof Error ? error.message : error}`);
-    away = true;
+    if (!unreachable)
+      console.error(`worker: the queue cannot be reached: ${error instanceof Error ? error.message : error}`);
+    unreachable = true;
   });
   for (const event of ["worker:getJob:empty", "job:start"] as const) {
     events.on(event, () => {
-      if (away) console.error("worker: the queue can be reached again");
-      away = false;
+      if (unreachable) console.error("worker: the queue can be reached again");
+      unreachable = false;
     });
   }
 }
 
-/** Works off the queue and the schedule until it is closed. */
+/** Processes the queue and the schedule until it is closed. */
 export async function startWorker(config: Config, database: Database): Promise<Worker> {
-  // One job at a time has the embedded database's one session; the pool needs a connection each, and two for the queue.
+  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, and two for
+  // the queue.
   const concurrency = database.embedded ? 1 : 2;
   const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
   try {
     await checkWorkerLogin(pool);
-    if (database.own) await freeJobsOfTheDead(pool);
+    if (database.own) await unlockJobs(pool);
     const events: WorkerEvents = new EventEmitter();
-    sayWhenAway(events);
+    logOutages(events);
     const runner = await run({
       events,
       ...options(pool, database),
@@ -112,7 +114,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
       concurrency,
       noHandleSignals: true,
       pollInterval: 1000,
-    }).catch(sayWhenOld);
+    }).catch(explainOldQueue);
     return {
       async close() {
         await runner.stop();
@@ -127,11 +129,11 @@ export async function startWorker(config: Config, database: Database): Promise<W
 
 const wanted: readonly (readonly string[])[] = [
   ["make_partitions", "refresh"],
-  // Statistics first: without any, a plan may take ten times as long.
+  // Statistics first: without them, a plan may take ten times as long.
   ["vacuum", "refresh_views", "train", "train_predictions", "watch_models"],
 ];
 
-/** Does everything that the schedule would do, once, and what waits in the queue. */
+/** Runs every scheduled task once, and the jobs that wait in the queue. */
 export async function runWorkerOnce(database: Database): Promise<void> {
   const pool = createWorkerPool(database, 4);
   const events: WorkerEvents = new EventEmitter();
@@ -141,8 +143,8 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   events.on("worker:getJob:error", ({ error }) => unreachable.push(error));
   try {
     await checkWorkerLogin(pool);
-    if (database.own) await freeJobsOfTheDead(pool);
-    const utils = await makeWorkerUtils({ pgPool: pool, schema: queueSchema, logger }).catch(sayWhenOld);
+    if (database.own) await unlockJobs(pool);
+    const utils = await makeWorkerUtils({ pgPool: pool, schema: queueSchema, logger }).catch(explainOldQueue);
     try {
       for (const step of wanted) {
         for (const task of step.map(identifier)) await utils.addJob(task, {}, { jobKey: task, maxAttempts: 3 });
@@ -157,7 +159,7 @@ export async function runWorkerOnce(database: Database): Promise<void> {
   if (unreachable.length > 0) throw unreachable[0];
   if (failed.length > 0) {
     throw new InsightsError(`failed: ${[...new Set(failed)].join(", ")}`, {
-      hint: "The table monitor.run has the errors: insights sql \"select * from monitor.run where outcome = 'failed'\"",
+      hint: "The table monitor.run contains the errors: insights sql \"select * from monitor.run where outcome = 'failed'\"",
     });
   }
 }

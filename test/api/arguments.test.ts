@@ -20,7 +20,7 @@ import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * Every argument of every field with values that are wrong for it: whatever is answered, it is no error of the server (XX000).
+ * Every argument of every field with invalid values: the answer is never an internal error (XX000).
  */
 
 const database = await testDatabase();
@@ -84,7 +84,7 @@ function bad(type: GraphQLInputType): unknown[] {
   if (isInputObjectType(type)) {
     const base = good(type) as object;
     const fields = Object.values(type.getFields()).filter(({ name }) => name !== "clientMutationId");
-    // Intervals have six fields of one kind: two of them tell as much.
+    // Intervals have six similar fields: two of them are sufficient.
     const chosen = type.name === "IntervalInput" ? fields.slice(0, 2) : fields;
     return [{}, ...chosen.flatMap((field) => bad(field.type).map((value) => ({ ...base, [field.name]: value })))];
   }
@@ -92,7 +92,7 @@ function bad(type: GraphQLInputType): unknown[] {
   return values[type.name] ?? [`no values for ${type.name}`];
 }
 
-/** What to select of a result, as little as possible. */
+/** The smallest selection of a result. */
 function selection(field: GraphQLField<unknown, unknown>): string {
   const type = getNamedType(field.type);
   if (!isObjectType(type)) return "";
@@ -102,7 +102,7 @@ function selection(field: GraphQLField<unknown, unknown>): string {
     ({ name, type, args }) =>
       args.length === 0 && name !== "nodeId" && name !== "clientMutationId" && isLeafType(getNamedType(type)),
   );
-  // The arguments of a mutation are read though nothing of its result is.
+  // The arguments of a mutation are evaluated although its result is not selected.
   return leaf ? `{ ${leaf.name} }` : "{ __typename }";
 }
 
@@ -147,7 +147,7 @@ async function tryAll(who: string, operation: "query" | "mutation", calls: Call[
       for (let call = queue.shift(); call !== undefined; call = queue.shift()) await one(call);
     }),
   );
-  // Most of it is refused in words: a run in which nothing was would have tried nothing.
+  // Most calls are refused with a message: a run without any refusal would have tested nothing.
   expect([...codes.keys()].some((code) => code.startsWith("CF"))).toBe(true);
   return failures;
 }
@@ -158,7 +158,7 @@ describe.each([
   ["mutation", "admin"],
   ["mutation", "visitor"],
 ] as const)("%s as %s", { timeout: 300_000 }, (operation, who) => {
-  test("no argument is an error of the server", async () => {
+  test("no argument causes an internal error", async () => {
     const logged = vi.spyOn(console, "error").mockImplementation(() => {});
     const type = operation === "query" ? schema.getQueryType() : schema.getMutationType();
     const calls = callsOf(type?.getFields() ?? {});

@@ -22,21 +22,21 @@ const sign = (claims: Record<string, unknown>, expires: string | number = "1h", 
   new SignJWT(claims).setProtectedHeader({ alg: algorithm }).setExpirationTime(expires).sign(key);
 
 describe("tokens with a shared key", () => {
-  test("who sends none is a visitor", async () => {
+  test("a request without a token is a visitor's", async () => {
     expect(await authenticate(undefined)).toEqual({ role: "visitor", person: undefined, source: undefined });
   });
 
-  test("role, person and source come out as they were signed", async () => {
+  test("role, person and source are those that were signed", async () => {
     const token = await signToken({ role: "learner", person: "ada", source: "web" }, { secret });
     expect(await authenticate(`Bearer ${token}`)).toEqual({ role: "learner", person: "ada", source: "web" });
     expect(await authenticate(`bearer   ${token}`)).toMatchObject({ person: "ada" });
   });
 
-  test("a role may have the name that the database has for it", async () => {
+  test("a role may have its name in the database", async () => {
     expect(await authenticate(`Bearer ${await sign({ role: "insights_analyst" })}`)).toMatchObject({ role: "analyst" });
   });
 
-  test("a token without a role is a visitor's, unless the default is another", async () => {
+  test("a token without a role is a visitor's, unless the default is different", async () => {
     const token = `Bearer ${await sign({ sub: "ada" })}`;
     expect(await authenticate(token)).toEqual({ role: "visitor", person: undefined, source: undefined });
     expect(await createAuthenticate({ secret, defaultRole: "learner" })(token)).toMatchObject({
@@ -53,7 +53,12 @@ describe("tokens with a shared key", () => {
     ["Auth0", ["https://app.example/role"], { "https://app.example/role": "analyst" }, "analyst"],
     ["Auth0, a list", ["https://app.example/roles"], { "https://app.example/roles": ["analyst"] }, "analyst"],
     ["Keycloak", ["realm_access", "roles"], { realm_access: { roles: ["offline_access", "learner"] } }, "learner"],
-    ["Keycloak, none of ours", ["realm_access", "roles"], { realm_access: { roles: ["offline_access"] } }, "visitor"],
+    [
+      "Keycloak, none of these roles",
+      ["realm_access", "roles"],
+      { realm_access: { roles: ["offline_access"] } },
+      "visitor",
+    ],
     ["Supabase", ["app_metadata", "role"], { role: "authenticated", app_metadata: { role: "admin" } }, "admin"],
     [
       "Hasura",
@@ -78,11 +83,11 @@ describe("tokens with a shared key", () => {
     expect(await createAuthenticate(options)(`Bearer ${token}`)).toMatchObject({ role: "learner", person: "ada" });
   });
 
-  test("the longest lifetime is a day, or what it is set to", async () => {
+  test("the longest lifetime is one day, or the configured value", async () => {
     const forAWeek = `Bearer ${await sign({ role: "admin" }, "7d")}`;
     expect(await refused(forAWeek)).toMatchObject({ message: "the token's lifetime is longer than 86400 seconds" });
     expect(await createAuthenticate({ secret, maxLifetime: 8 * 86_400 })(forAWeek)).toMatchObject({ role: "admin" });
-    // Almost over, but it was good for long.
+    // Almost expired, but issued long ago.
     const now = Math.floor(Date.now() / 1000);
     const old = `Bearer ${await sign({ role: "admin", iat: now - 100 * 86_400 }, now + 60)}`;
     expect(await refused(old)).toMatchObject({ message: expect.stringContaining("lifetime") });
@@ -90,13 +95,13 @@ describe("tokens with a shared key", () => {
     expect(await refused(future)).toMatchObject({ message: expect.stringContaining('"iat"') });
   });
 
-  test("a visitor's token makes nobody of its subject", async () => {
+  test("the subject of a visitor's token is ignored", async () => {
     const identity = await authenticate(`Bearer ${await sign({ role: "visitor", sub: "ada" })}`);
     expect(requestSettings(identity)).toMatchObject({ role: "insights_visitor", "insights.person": "" });
   });
 
   test.each([
-    ["no token at all", () => "Basic YTpi", /no token/],
+    ["no token at all", () => "Basic YTpi", /does not contain a token/],
     ["three words that are not a token", () => "Bearer a.b.c", /not valid/],
     [
       "another key",
@@ -116,7 +121,7 @@ describe("tokens with a shared key", () => {
     [
       "no signature",
       () => `Bearer ${new UnsecuredJWT({ role: "admin" }).setExpirationTime("1h").encode()}`,
-      /not valid|no token/,
+      /not valid|does not contain a token/,
     ],
     ["another algorithm", async () => `Bearer ${await sign({ role: "admin" }, "1h", "HS384")}`, /not valid/],
     [
@@ -138,7 +143,7 @@ describe("tokens with a shared key", () => {
     ],
     ["a role that is an object", async () => `Bearer ${await sign({ role: { admin: true } })}`, /"role" is/],
     ["an empty role", async () => `Bearer ${await sign({ role: "" })}`, /"role" is ""/],
-    ["a learner who is nobody", async () => `Bearer ${await sign({ role: "learner" })}`, /no "sub"/],
+    ["a learner without a person", async () => `Bearer ${await sign({ role: "learner" })}`, /no "sub"/],
     ["a null byte in the name", async () => `Bearer ${await sign({ role: "learner", sub: "a\0b" })}`, /"sub" is/],
     [
       "a name of 257 characters",
@@ -155,7 +160,7 @@ describe("tokens with a shared key", () => {
     expect(error.hint).not.toBe("");
   });
 
-  test("issuer and audience are asked for where they are set", async () => {
+  test("issuer and audience are required if they are configured", async () => {
     const strict = createAuthenticate({ secret, issuer: "https://id.example", audience: "insights" });
     expect((await refused(`Bearer ${await sign({ role: "admin" })}`, strict)).message).toMatch(/"iss"/);
     const token = await signToken(
@@ -186,12 +191,12 @@ describe("tokens of an identity provider", async () => {
       .setExpirationTime("1h")
       .sign(privateKey);
 
-  test("are checked with its published keys", async () => {
+  test("are verified with its published keys", async () => {
     const token = await provided({ sub: "ada", role: "learner" });
     expect(await byProvider(`Bearer ${token}`)).toMatchObject({ role: "learner", person: "ada" });
   });
 
-  test("say nothing about our roles until it is set which claim does", async () => {
+  test("claims contain no role until the claim is configured", async () => {
     const token = await provided({ sub: "ada", role: "admin" });
     const unset = createAuthenticate({ jwksUrl, audience });
     expect(await unset(`Bearer ${token}`)).toMatchObject({ role: "visitor", person: undefined });
@@ -203,7 +208,7 @@ describe("tokens of an identity provider", async () => {
     expect(() => createAuthenticate({ jwksUrl })).toThrow("audience");
   });
 
-  test("with a key that it does not publish are refused", async () => {
+  test("with a key that is not published are refused", async () => {
     const other = await generateKeyPair("ES256");
     for (const kid of ["1", "2"]) {
       const token = await new SignJWT({ sub: "ada", role: "admin" })
@@ -215,7 +220,7 @@ describe("tokens of an identity provider", async () => {
     }
   });
 
-  test("a list of keys that is none is the provider's fault", async () => {
+  test("an invalid list of keys is an error of the provider", async () => {
     const broken = createServer((_request, response) => response.end("<html>"));
     await new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(broken.address() as AddressInfo).port}/`;
@@ -224,7 +229,7 @@ describe("tokens of an identity provider", async () => {
     broken.close();
   });
 
-  test("a public key is no secret, and the shared key is of no use any more", async () => {
+  test("a public key is not accepted as a secret, and the shared key is no longer accepted", async () => {
     const confused = await new SignJWT({ role: "admin" })
       .setProtectedHeader({ alg: "HS256", kid: "1" })
       .setAudience(audience)
@@ -234,7 +239,7 @@ describe("tokens of an identity provider", async () => {
     expect(await refused(`Bearer ${await sign({ role: "admin" })}`, byProvider)).toMatchObject({ statusCode: 401 });
   });
 
-  test("a provider that does not answer is not the client's fault", async () => {
+  test("a provider that does not answer is not an error of the client", async () => {
     const away = createAuthenticate({ jwksUrl: "http://127.0.0.1:1/jwks.json", audience });
     const token = await new SignJWT({ sub: "ada" })
       .setProtectedHeader({ alg: "ES256", kid: "1" })

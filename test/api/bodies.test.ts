@@ -16,16 +16,18 @@ afterAll(async () => {
 const learner: Identity = { role: "learner", person: "ada", source: undefined };
 const worker: Identity = { role: "worker", person: undefined, source: undefined };
 
-/** A server that reads bodies, as the role that the header `x-role` names, and answers when it is let go. */
+/** A server that reads bodies with the role in the header `x-role`, and answers when it is released. */
 async function reading(bytes: number) {
   const listener = await openListener(readConfig({ PORT: "0" }));
   const bodies = createBodies({ visitor: 1000, learner: 2000, others: 4000 }, { bytes });
-  let go = (): void => {};
+  let release = (): void => {};
   const gone = new Promise<void>((resolve) => {
-    go = resolve;
+    release = resolve;
   });
   let complete = 0;
+  let bytesRead = (): number => 0;
   listener.serve(async (request, response) => {
+    bytesRead = () => request.socket.bytesRead;
     const role = request.headers["x-role"];
     const who = role === "worker" ? worker : role === "learner" ? learner : visitor;
     try {
@@ -38,12 +40,12 @@ async function reading(bytes: number) {
     }
   });
   ends.push(() => {
-    go();
+    release();
     return listener.close();
   });
   const send = (size: number, role = "visitor", path = "/"): Promise<Response> =>
     fetch(`${listener.url}${path}`, { method: "POST", body: "x".repeat(size), headers: { "x-role": role } });
-  return { send, go, port: listener.port, complete: () => complete };
+  return { send, release, port: listener.port, complete: () => complete, bytesRead: () => bytesRead() };
 }
 
 async function raw(port: number, text: string): Promise<Socket & { answer: () => string }> {
@@ -60,7 +62,7 @@ async function raw(port: number, text: string): Promise<Socket & { answer: () =>
   return Object.assign(socket, { answer: () => told });
 }
 
-/** Whether or not it was reset while it was still sending. */
+/** Whether or not the connection was reset while it was still sending. */
 const closed = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once("close", () => resolve()));
 
 const head = (lines: string): string => `POST / HTTP/1.1\r\nHost: x\r\n${lines}\r\n\r\n`;
@@ -83,7 +85,7 @@ describe("a body", () => {
     expect(socket.answer()).toMatch(/^HTTP\/1.1 413 [\s\S]*connection: close/i);
   });
 
-  test("that never ends is refused when it has grown too large", async () => {
+  test("that does not end is refused when it exceeds the limit", async () => {
     const { port } = await reading(1_000_000);
     const socket = await raw(port, head("Transfer-Encoding: chunked"));
     let sent = 0;
@@ -99,43 +101,44 @@ describe("a body", () => {
 });
 
 describe("all bodies together", () => {
-  test("that are announced and do not come take nothing from others", async () => {
+  test("that are announced and do not arrive take nothing from others", async () => {
     const { port, send } = await reading(8000);
     for (let count = 0; count < 20; count += 1) await raw(port, head("Content-Length: 1000"));
     expect((await send(700)).status).toBe(200);
   });
 
-  test("have a limit: visitors an eighth of it, and who is not done makes room first", async () => {
-    const { port, send, go, complete } = await reading(16_000);
-    const slow = await raw(port, `${head("Content-Length: 1000")}${"x".repeat(900)}`);
-    await wait(50);
+  test("have a limit: visitors an eighth of it, and unfinished bodies are aborted first", async () => {
+    const { port, send, release, complete, bytesRead } = await reading(16_000);
+    const most = `${head("Content-Length: 1000")}${"x".repeat(900)}`;
+    const slow = await raw(port, most);
+    await expect.poll(bytesRead, { timeout: 60_000 }).toBe(most.length);
     // 2,000 bytes are the visitors'; a piece counts for 200 more.
     const held = send(900, "visitor", "/held");
-    await expect.poll(slow.answer).toMatch(/^HTTP\/1.1 503 /);
-    await expect.poll(complete).toBe(1);
+    await expect.poll(slow.answer, { timeout: 60_000 }).toMatch(/^HTTP\/1.1 503 /);
+    await expect.poll(complete, { timeout: 60_000 }).toBe(1);
     expect((await send(950)).status).toBe(503);
     expect((await send(1500, "learner")).status).toBe(200);
-    go();
+    release();
     expect((await held).status).toBe(200);
     expect((await send(950)).status).toBe(200);
   });
 
-  test("count their pieces: many small ones take more memory than they say", async () => {
+  test("count their chunks: many small ones take more memory than their bytes", async () => {
     const { port } = await reading(16_000);
     const socket = await raw(port, head("Transfer-Encoding: chunked"));
     for (let count = 0; count < 30 && !socket.destroyed; count += 1) {
       socket.write("1\r\nx\r\n");
       await wait(2);
     }
-    await expect.poll(socket.answer).toMatch(/^HTTP\/1.1 503 /);
+    await expect.poll(socket.answer, { timeout: 60_000 }).toMatch(/^HTTP\/1.1 503 /);
   });
 });
 
 describe("large bodies", () => {
   const never = new AbortController().signal;
 
-  test("are parsed in turns of those who send them, not in the order in which they came", async () => {
-    const lane = createLane({ rate: 100_000, waiting: 50, patience: 60_000 });
+  test("are parsed in turns of their senders, not in the order of arrival", async () => {
+    const lane = createLane({ rate: 100_000, waiting: 50, maxWait: 60_000 });
     const order: string[] = [];
     const enter = async (caller: string): Promise<void> => {
       await lane.enter(caller, 1000, never);
@@ -145,8 +148,8 @@ describe("large bodies", () => {
     expect(order).toEqual(["m", "ada", "ben", "m", "m", "m", "m"]);
   });
 
-  test("that are too many, too late or given up are refused", async () => {
-    const lane = createLane({ rate: 1000, waiting: 4, patience: 50 });
+  test("that are too many, too late or aborted are refused", async () => {
+    const lane = createLane({ rate: 1000, waiting: 4, maxWait: 50 });
     const hangUp = new AbortController();
     await lane.enter("m", 1000, never);
     const late = lane.enter("m", 1000, never);

@@ -6,7 +6,7 @@ import { makeWorld } from "../support/world.ts";
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Lets requests in one after another, and keeps the order in which they got their turn. */
+/** Admits requests one after another, and records the order of their turns. */
 function crowd(gate: Gate) {
   const started: string[] = [];
   const leave = new Map<string, () => void>();
@@ -55,7 +55,7 @@ describe("a share of the pool", () => {
     }
   });
 
-  test.each([2, 3, 4, 10])("of %i: one is left to administrators, whoever comes", async (size) => {
+  test.each([2, 3, 4, 10])("of %i: one is reserved for administrators, whatever the role", async (size) => {
     const { started, enter } = crowd(createGate(size, 60_000));
     await enter(...times(20, () => "visitor"));
     await enter(...times(20, (index) => `learner:${index}`), ...times(20, (index) => `analyst:${index}`));
@@ -98,14 +98,14 @@ describe("turns", () => {
     expect(started).toEqual(["visitor", "admin:eve"]);
   });
 
-  test("who holds nothing is before who holds much", async () => {
+  test("a person who holds nothing is before a person who holds many", async () => {
     const { started, enter, leave } = crowd(createGate(8, 60_000));
     await enter("learner:m", "learner:a", "learner:b", "learner:c", "learner:m", "learner:d");
     await leave("learner:a", "learner:b");
     expect(started).toEqual(["learner:m", "learner:a", "learner:b", "learner:c", "learner:d", "learner:m"]);
   });
 
-  test("are given back once, however often it is said", async () => {
+  test("are released once, however often the release is called", async () => {
     const gate = createGate(1, 60_000);
     const end = await gate.enter("insights_visitor", "");
     end();
@@ -116,15 +116,15 @@ describe("turns", () => {
   });
 });
 
-describe("who waits", () => {
-  test("is refused when many wait already, and others of another role are not", async () => {
+describe("a waiting request", () => {
+  test("is refused when many wait already, and those of other roles are not", async () => {
     const { started, refused, enter } = crowd(createGate(4, 60_000));
     await enter(...times(60, () => "visitor"), "learner:ada");
     expect(refused.length).toBe(9);
     expect(started).toEqual(["visitor", "learner:ada"]);
   });
 
-  test("is refused when half of the queue is one person's, who keeps nobody else out", async () => {
+  test("is refused when half of the queue belongs to one person, whose requests block no other person", async () => {
     const { started, refused, enter, leave } = crowd(createGate(2, 60_000));
     await enter(...times(60, () => "learner:mallory"), "learner:ada");
     expect(refused).toEqual(times(34, () => "learner:mallory"));
@@ -132,7 +132,7 @@ describe("who waits", () => {
     expect(started).toEqual(["learner:mallory", "learner:ada"]);
   });
 
-  test("is refused after a while, and takes nobody's turn", async () => {
+  test("is refused after a timeout, and does not use a turn", async () => {
     const gate = createGate(1, 20);
     const end = await gate.enter("insights_visitor", "");
     await expect(gate.enter("insights_visitor", "")).rejects.toMatchObject({ code: "53300" });
@@ -141,7 +141,7 @@ describe("who waits", () => {
   });
 });
 
-test("a client that hangs up leaves the queue, and takes nobody's turn", async () => {
+test("leaves the queue when its client disconnects, and does not use a turn", async () => {
   const gate = createGate(1, 60_000);
   const end = await gate.enter("insights_visitor", "");
   const hangUp = new AbortController();
@@ -160,34 +160,39 @@ describe("over HTTP", async () => {
   await makeWorld(database);
   const { url, ask, post, token } = await testApi(database, { INSIGHTS_POOL_SIZE: "4" });
 
-  test.skipIf(!database.native)("learners who hold their share keep nobody else waiting (needs locks)", async () => {
-    const holder = await database.pool.connect();
-    try {
-      await holder.query("begin");
-      await holder.query("lock table track.session in access exclusive mode");
-      const blocked = "{ trackSessions(first: 1) { nodes { startedAt } } }";
-      const held = times(6, (index) => `learner:${index}`).map((who) => ask(who, blocked));
-      // More of one visitor's than may wait: some are told at once.
-      const many = await Promise.all(times(4, () => "x").map(() => post('{"query": "{ __typename }"}')));
-      expect(many.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-      expect((await ask("admin", "{ trackItems(first: 1) { nodes { itemId } } }")).errors).toEqual([]);
-      expect((await ask("analyst", "{ trackEventTypes(first: 1) { nodes { name } } }")).errors).toEqual([]);
-      expect((await fetch(`${url}/healthz`)).status).toBe(200);
-      // Who waits for a turn is told after five seconds, by the status and the code.
-      const response = await post(JSON.stringify({ query: blocked }), {
-        authorization: `Bearer ${await token("learner", "late")}`,
-      });
-      expect(response.status).toBe(503);
-      expect(response.headers.get("retry-after")).toBe("5");
-      expect(await response.json()).toMatchObject({
-        errors: [{ message: "the server is busy", extensions: { code: "53300", hint: expect.any(String) } }],
-      });
-      await holder.query("rollback");
-      const codes = (await Promise.all(held)).flatMap(({ errors }) => errors.map(({ extensions }) => extensions.code));
-      expect(codes).toEqual(times(4, () => "53300"));
-    } finally {
-      await holder.query("rollback");
-      holder.release();
-    }
-  });
+  test.skipIf(!database.native)(
+    "learners who hold their share do not keep other roles waiting (needs locks)",
+    async () => {
+      const holder = await database.pool.connect();
+      try {
+        await holder.query("begin");
+        await holder.query("lock table track.session in access exclusive mode");
+        const blocked = "{ trackSessions(first: 1) { nodes { startedAt } } }";
+        const held = times(6, (index) => `learner:${index}`).map((who) => ask(who, blocked));
+        // More requests of one visitor than may wait: some are refused immediately.
+        const many = await Promise.all(times(4, () => "x").map(() => post('{"query": "{ __typename }"}')));
+        expect(many.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+        expect((await ask("admin", "{ trackItems(first: 1) { nodes { itemId } } }")).errors).toEqual([]);
+        expect((await ask("analyst", "{ trackEventTypes(first: 1) { nodes { name } } }")).errors).toEqual([]);
+        expect((await fetch(`${url}/healthz`)).status).toBe(200);
+        // A request that waits for a turn is refused after five seconds, with the status and the code.
+        const response = await post(JSON.stringify({ query: blocked }), {
+          authorization: `Bearer ${await token("learner", "late")}`,
+        });
+        expect(response.status).toBe(503);
+        expect(response.headers.get("retry-after")).toBe("5");
+        expect(await response.json()).toMatchObject({
+          errors: [{ message: "the server is busy", extensions: { code: "53300", hint: expect.any(String) } }],
+        });
+        await holder.query("rollback");
+        const codes = (await Promise.all(held)).flatMap(({ errors }) =>
+          errors.map(({ extensions }) => extensions.code),
+        );
+        expect(codes).toEqual(times(4, () => "53300"));
+      } finally {
+        await holder.query("rollback");
+        holder.release();
+      }
+    },
+  );
 });

@@ -36,7 +36,7 @@ describe("collection", () => {
     expect(again.data.trackIngest.result).toMatchObject({ accepted: 0, duplicates: 3 });
   });
 
-  test("a learner speaks as herself only", async () => {
+  test("a learner acts as herself only", async () => {
     const answer = await ask("learner:ada", ingest, {
       batch: [message("l1", { userId: "ada" }), message("l2", { userId: "ben" })],
     });
@@ -47,16 +47,16 @@ describe("collection", () => {
     });
   });
 
-  test("a batch that is a JSON string is read as what it holds", async () => {
+  test("a batch that is a JSON string is parsed as its content", async () => {
     const answer = await ask("visitor", ingest, { batch: JSON.stringify([message("s1")]) });
     expect(answer.data.trackIngest.result).toMatchObject({ accepted: 1, rejected: 0 });
   });
 
-  // Written as text, for JavaScript's own JSON would mend some of it.
+  // Written as text, because JavaScript's own JSON would replace some of it.
   test.each([
     ["as JSON", (list: string) => list],
     ["as a string", (list: string) => JSON.stringify(list)],
-  ])("a null byte and half a surrogate pair spoil their own messages only (%s)", async (how, wrap) => {
+  ])("a null byte and an unpaired surrogate reject their own messages only (%s)", async (how, wrap) => {
     const list = `[
       {"type": "track", "messageId": "good ${how}", "anonymousId": "b", "event": "X", "properties": {"emoji": "😀 \\ud83d\\ude00"}},
       {"type": "track", "messageId": "null ${how}", "anonymousId": "b", "event": "X", "properties": {"a": "\\u0000"}},
@@ -83,7 +83,7 @@ describe("collection", () => {
     ["null in a list", { nothing: true }],
     ["text that is not JSON", "not json"],
     ["a boolean", true],
-  ])("a batch that is %s is refused in words", async (_what, batch) => {
+  ])("a batch that is %s is refused with a message", async (_what, batch) => {
     const { data, errors } = await ask("visitor", ingest, { batch });
     expect(data.trackIngest).toBeNull();
     expect(errors).toMatchObject([
@@ -120,7 +120,7 @@ describe("collection", () => {
     expect(await database.value("select count(*)::int from track.event_type where name like '%drop table%'")).toBe(1);
   });
 
-  test("messages are told apart by the source that the token names", async () => {
+  test("messages are distinguished by the source in the token", async () => {
     const send = async (source: string): Promise<number> => {
       const response = await post(JSON.stringify({ query: ingest, variables: { batch: [message("same id")] } }), {
         authorization: `Bearer ${await token("worker", undefined, source)}`,
@@ -140,7 +140,7 @@ describe("recommendations", () => {
     const { data, errors } = await ask("learner:ada", mine);
     expect(errors).toEqual([]);
     const [first, ...others] = data.recommendForMe.nodes;
-    // She took algebra; who takes algebra takes analysis.
+    // She took algebra; people who take algebra take analysis.
     expect(first).toMatchObject({ rank: 1, item: "course-analysis", title: "Analysis", basis: "model" });
     for (const { score, reasons } of [first, ...others]) {
       const sum = reasons.reduce(
@@ -171,12 +171,12 @@ describe("recommendations", () => {
     expect(after[0]).toMatchObject({ item: "course-analysis" });
   });
 
-  test("a stranger gets what is popular", async () => {
-    const { data } = await ask("learner:stranger", mine);
+  test("an unknown person gets popular items", async () => {
+    const { data } = await ask("learner:unknown", mine);
     expect(data.recommendForMe.nodes[0]).toMatchObject({ basis: "popularity" });
   });
 
-  test("a bad argument is answered in words", async () => {
+  test("an invalid argument is answered with a message", async () => {
     expect((await ask("learner:ada", '{ recommendForMe(kind: "curse") { nodes { item } } }')).errors).toMatchObject([
       { extensions: { code: "CF002", hint: expect.stringContaining("course") } },
     ]);
@@ -215,7 +215,7 @@ describe("analysis", async () => {
 });
 
 describe("errors", () => {
-  test("a token that is wrong is refused, rather than taken for a visitor", async () => {
+  test("an invalid token is refused, rather than treated as a visitor", async () => {
     const response = await post('{"query": "{ __typename }"}', { authorization: "Bearer a.b.c" });
     expect(response.status).toBe(401);
     expect(response.headers.get("www-authenticate")).toBe("Bearer");
@@ -235,7 +235,7 @@ describe("errors", () => {
     expect(errors).toMatchObject([{ extensions: { code, hint: expect.any(String) } }]);
   });
 
-  test("any other is masked, and logged under an id", async () => {
+  test("any other error is masked, and logged under an id", async () => {
     await database.query(`
       create function analytics.break_down() returns int language plpgsql stable set search_path to ''
       as $$ begin raise exception 'the secret is 42' using detail = 'more secrets'; end $$;
@@ -274,7 +274,7 @@ describe("errors", () => {
 });
 
 describe("limits", () => {
-  test("of the bytes of a request, whether or not it says how many come", async () => {
+  test("of the bytes of a request, with or without a Content-Length", async () => {
     const body = JSON.stringify({ query: ingest, variables: { batch: "x".repeat(limits.bytes + 1000) } });
     const told = await post(body);
     expect(told.status).toBe(413);
@@ -301,7 +301,7 @@ describe("limits", () => {
     ["PUT", "/graphql", 405],
     ["POST", "/healthz", 404],
     ["PUT", "/", 404],
-  ])("of what nobody reads: the body of %s %s", async (method, path, status) => {
+  ])("of ignored bodies: %s %s", async (method, path, status) => {
     const told = await new Promise<{ status: number | undefined; connection: string | undefined }>(
       (resolve, reject) => {
         const sending = request(
@@ -350,14 +350,13 @@ describe("limits", () => {
     const aliases = Array.from({ length: limits.fields + 1 }, (_, number) => `a${number}: __typename`).join(" ");
     expect((await ask("visitor", `{ ${aliases} }`)).errors).toMatchObject([{ extensions: { code: "CF008" } }]);
     const bomb = Array.from(
-      { length: 20 },
+      { length: 60 },
       (_, level) => `fragment f${level} on Query { ...f${level + 1} query { ...f${level + 1} } }`,
     ).join(" ");
-    const started = performance.now();
-    const { status, errors } = await ask("visitor", `{ ...f0 } ${bomb} fragment f20 on Query { __typename }`);
+    // Spread out it would never end: 2 to the power of 60 fields.
+    const { status, errors } = await ask("visitor", `{ ...f0 } ${bomb} fragment f60 on Query { __typename }`);
     expect(status).toBe(400);
-    expect(errors.length).toBeGreaterThan(0);
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(errors[0]).toMatchObject({ extensions: { code: "CF008" } });
   });
 
   test("of the values of a request, before they are read", async () => {
@@ -365,7 +364,7 @@ describe("limits", () => {
     const response = await post(`{"query": ${JSON.stringify(ingest)}, "variables": {"batch": ${batch}}}`);
     expect(response.status).toBe(413);
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: "CF008" } }] });
-    // In a text they are one value.
+    // In a string they are one value.
     const text = {
       type: "track",
       messageId: "commas",
@@ -462,7 +461,7 @@ describe("limits", () => {
   ])("of all rows together: %s", async (_what, query, variables, allowed) => {
     const { errors } = await ask("admin", query, variables);
     expect(errors).toMatchObject(
-      allowed ? [] : [{ message: "the operation asks for more than 100000 rows", extensions: { code: "CF008" } }],
+      allowed ? [] : [{ message: "the operation requests more than 100000 rows", extensions: { code: "CF008" } }],
     );
   });
 
@@ -489,7 +488,7 @@ describe("limits", () => {
 describe("for development", async () => {
   const { url, post } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });
 
-  test("introspection and suggestions are for everybody, and /healthz has details", async () => {
+  test("introspection and suggestions are for every role, and /healthz has details", async () => {
     const answer = await (await post(JSON.stringify({ query: "{ __schema { queryType { name } } }" }))).json();
     expect(answer).toMatchObject({ data: { __schema: { queryType: { name: "Query" } } } });
     expect(await (await post('{"query": "{ recommendForMee { totalCount } }"}')).text()).toContain("Did you mean");
@@ -516,7 +515,7 @@ describe("pages", () => {
     return (await fetch(`${url}/healthz`, { headers })).json();
   };
 
-  test("/healthz tells whether all is well to everybody, and more to administrators", async () => {
+  test("/healthz reports the status to every caller, and details to administrators", async () => {
     const response = await fetch(`${url}/healthz`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ status: "ok" });
@@ -540,7 +539,7 @@ describe("pages", () => {
     await database.query("delete from insights_queue._private_jobs");
   });
 
-  test("other addresses are told apart", async () => {
+  test("other paths are distinguished", async () => {
     const lost = await fetch(`${url}/nothing/here`);
     expect(lost.status).toBe(404);
     expect(await lost.json()).toMatchObject({ errors: [{ extensions: { code: "CF002" } }] });
@@ -572,7 +571,7 @@ describe("pages", () => {
     }
   });
 
-  test("/me says who a token belongs to", async () => {
+  test("/me returns the owner of a token", async () => {
     const headers = { authorization: `Bearer ${await token("learner", "ada")}` };
     expect(await (await fetch(`${url}/me`, { headers })).json()).toEqual({
       role: "learner",
@@ -591,7 +590,7 @@ describe("pages", () => {
       expect(await ask(who, query)).toMatchObject({ status: 403, errors: [{ extensions: { code: "42501" } }] });
     }
     expect((await ask("admin", query)).errors).toEqual([]);
-    // The answer to one is nobody else's.
+    // The plan of one is not used for another role.
     expect((await ask("visitor", query)).status).toBe(403);
     expect((await ask("visitor", "{ __typename }")).errors).toEqual([]);
     expect((await ask("visitor", 'query a { __typename } # __schema "__type"')).errors).toEqual([]);
@@ -602,7 +601,7 @@ describe("pages", () => {
     expect(errors[0]?.message).toBe('Cannot query field "recommendForMee" on type "Query".');
   });
 
-  test("other sites may call, without cookies", async () => {
+  test("other sites may send requests, without cookies", async () => {
     const preflight = await fetch(`${url}/graphql`, {
       method: "OPTIONS",
       headers: {
@@ -631,7 +630,7 @@ describe("pages", () => {
   });
 });
 
-test("many at once get each their own", async () => {
+test("concurrent requests each get their own answer", async () => {
   const people = ["ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hal"];
   const answers = await Promise.all(
     [...people, ...people, ...people].map(async (person) => {
@@ -649,7 +648,7 @@ describe("without a database", async () => {
   const away = await testDatabaseThatGoes();
   afterAll(() => away.close());
 
-  test("/healthz answers 503, and a request says so", async () => {
+  test("/healthz answers 503, and a request an error", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     await away.go();
     const health = await fetch(`${away.url}/healthz`);
@@ -664,7 +663,7 @@ describe("without a database", async () => {
   });
 });
 
-/** An API whose connections lead through a relay that can be cut. */
+/** An API whose connections pass through a relay that can be cut. */
 async function testDatabaseThatGoes() {
   const { createServer, connect } = await import("node:net");
   const { host, port } = new pg.Client({ connectionString: database.url() });

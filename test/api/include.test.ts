@@ -8,17 +8,17 @@ import { asDatabase, secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
-/* What an application with a PostGraphile and a worker of its own does to have ours within them. */
+/* An application with a PostGraphile and a worker of its own that includes ours. */
 
 const database = await testDatabase();
 if (!database.native) process.env["DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE"] = "0";
-// Loaded after the environment is set, as an application would start with it.
+// Imported after the environment is set, as an application would start with it.
 const { makeSchema } = await import("postgraphile");
 const { makePgService } = await import("postgraphile/adaptors/pg");
 const { grafast } = await import("postgraphile/grafast");
 const { preset, requestSettings, rooms } = await import("../../src/api/preset.ts");
 
-test("the preset in a PostGraphile that serves the application's own tables and signs people in itself", async () => {
+test("the preset in a PostGraphile that serves the application's own tables and authenticates people itself", async () => {
   await makeWorld(database);
   await database.query(`
     create table public.lesson (lesson_id int primary key, owner text);
@@ -50,13 +50,13 @@ test("the preset in a PostGraphile that serves the application's own tables and 
       lessons: { nodes: [{ owner: "ada" }] },
       recommendForMe: { nodes: [{ item: expect.stringContaining("course-") }] },
       trackIdentities: { nodes: expect.arrayContaining([{ externalId: "ada" }]) },
-      // Whose rows these are, the preset asks the database, in the service of the application too.
+      // The preset finds the person in the database, also within the application's service.
       trackTraits: { nodes: [{ value: "plan of ada" }] },
     },
   });
 });
 
-/** The application's login: no superuser, owner of its own queue. The embedded database has one login for all. */
+/** The application's login: not a superuser, owner of its own queue. The embedded database has one login for all. */
 async function applicationLogin(): Promise<string> {
   if (!database.native) return database.url();
   const login = `my_app_${randomBytes(6).toString("hex")}`;
@@ -90,17 +90,15 @@ test("the tasks and the crontab in a worker that has its own login, queue and ta
   expect(Object.keys({ ...yours, ...taskList })).toHaveLength(1 + Object.keys(taskList).length);
   await runOnce({ ...options, taskList: { ...yours, ...taskList } });
   expect(done).toEqual(["refresh"]);
-  // A job that was done is removed a moment later.
+  // A finished job is removed a moment later.
   await vi.waitFor(async () => {
     const left = await pool.query("select task_identifier, last_error from graphile_worker.jobs");
     expect(left.rows).toEqual([]);
   }, 10_000);
   await pool.end();
   const runs = await database.rows("select task, outcome from monitor.run order by task");
-  expect(runs).toEqual(
-    ["make_partitions", "refresh", "refresh_activity", "refresh_interactions"].map((task) => ({ task, outcome: "ok" })),
-  );
-  // The queue of `insights worker` is another one.
+  expect(runs).toEqual(["make_partitions", "refresh"].map((task) => ({ task, outcome: "ok" })));
+  // The queue of `insights worker` is a different one.
   await runWorkerOnce(asDatabase(database));
   expect(await database.value("select count(*)::int from monitor.run where task = 'make_partitions'")).toBe(2);
   const ids = parseCrontab(`0 4 * * * refresh ?id=refresh\n${crontab}`).map(({ identifier }) => identifier);

@@ -27,7 +27,7 @@ async function raw({ port }: Listener, text = ""): Promise<Socket> {
   return socket;
 }
 
-test("until it serves, it says that it starts", async () => {
+test("until it serves, it answers that it is starting", async () => {
   const listener = await open({ connections: 10 });
   const response = await fetch(listener.url);
   expect(response.status).toBe(503);
@@ -40,7 +40,7 @@ test("until it serves, it says that it starts", async () => {
 test.each([
   ["taken", async () => ({ ...config, port: (await open({ connections: 10 })).port }), /port \d+ of .* is taken/],
   ["no address of this machine", async () => ({ ...config, host: "192.0.2.1" }), /HOST is "192.0.2.1"/],
-])("a port that is %s is told", async (_what, make, message) => {
+])("a port that is %s is reported", async (_what, make, message) => {
   await expect(openListener(await make())).rejects.toMatchObject({
     message: expect.stringMatching(message),
     hint: expect.any(String),
@@ -62,16 +62,16 @@ describe("connections", () => {
     for (let count = 0; count < 20; count += 1) slow.push(await raw(listener, text));
     const closed = once(slow[0] as Socket, "close");
     expect(await (await fetch(listener.url)).text()).toBe("served");
-    // The first to come has made room.
+    // The oldest connection was closed.
     await closed;
     expect(slow.filter(({ destroyed }) => destroyed).length).toBeLessThan(5);
   });
 
-  test("that are being answered are left alone: a newcomer goes", async () => {
+  test("that are being answered are not closed: a new one is refused", async () => {
     const listener = await open({ connections: 2 });
-    let go = (): void => {};
+    let release = (): void => {};
     const gone = new Promise<void>((resolve) => {
-      go = resolve;
+      release = resolve;
     });
     let running = 0;
     const both = new Promise<void>((resolve) => {
@@ -85,7 +85,7 @@ describe("connections", () => {
     const answers = [fetch(listener.url), fetch(listener.url)];
     await both;
     await once(await raw(listener, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "close");
-    go();
+    release();
     for (const answer of answers) expect(await (await answer).text()).toBe("served");
   });
 });

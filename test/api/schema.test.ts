@@ -23,7 +23,7 @@ test("schema.graphql is the schema of the API (npm run schema writes it)", async
   expect(schema).toBe(await readFile(committed, "utf8"));
 });
 
-test("partitions that are made later do not change it", async () => {
+test("partitions that are created later do not change it", async () => {
   await database.query("select track.make_partitions('2020-01-01', '2020-03-01')");
   expect(await describeApi(database.pool)).toBe(schema);
 });
@@ -40,7 +40,7 @@ test("without the foreign keys of big tables, which a distributed database does 
   expect(await describeApi(database.pool)).toBe(schema);
 });
 
-test("every function that a role of the API may execute is a field, unless it says that it is none", async () => {
+test("every function that a role of the API may execute is a field, unless its tag excludes it", async () => {
   const functions = await database.rows<{ room: string; name: string; comment: string; volatile: boolean }>(
     `select
        namespace.nspname as room,
@@ -84,7 +84,7 @@ test("every function that a role of the API may execute is a field, unless it sa
   expect(functions.length).toBeGreaterThan(30);
 });
 
-test("what is not granted is not in it: no secret, no raw message, no private function", () => {
+test("objects without a grant are not in it: no secret, no raw message, no private function", () => {
   expect(schema).not.toMatch(/recommendSecret|trackMessage\b|TrackParsedMessage|graphileWorker/i);
   expect(
     Object.keys(buildSchema(schema).getQueryType()?.getFields() ?? {}).filter((name) => name.includes("_")),

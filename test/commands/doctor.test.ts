@@ -25,21 +25,21 @@ async function doctor(): Promise<{ code: number | null; findings: Record<string,
   return { code, findings: Object.fromEntries(findings.map((finding) => [finding.check, finding])) };
 }
 
-test("a database that was never migrated has one fix, and it works", { timeout: 120_000 }, async () => {
+test("a database that was never migrated has one fix, and it works", async () => {
   for (const words of [["train"], ["recommend", "ada"], ["api"], ["worker"]]) {
     const call = insights(words, { DATABASE_URL: database.url(), PORT: "0" });
     expect(await call.exitCode()).toBe(1);
-    expect(call.said()).toMatch(/hint: (The database has not been migrated\. )?Run: insights migrate/);
+    expect(call.output()).toMatch(/hint: (The database has not been migrated\. )?Run: insights migrate/);
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "queue", "runs", "models"]) {
+  for (const check of ["pgvector", "migrations", "queue", "runs", "refresh", "models"]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs", "refresh"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -51,46 +51,48 @@ test("a database that was never migrated has one fix, and it works", { timeout: 
   });
 });
 
-test("a server that is not there is a matter of DATABASE_URL", { timeout: 60_000 }, async () => {
+test("an unreachable server is a problem of DATABASE_URL", async () => {
   const call = insights(["migrate"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
   expect(await call.exitCode()).toBe(1);
-  expect(call.said()).toContain("hint: Check DATABASE_URL");
+  expect(call.output()).toContain("hint: Check DATABASE_URL");
 });
 
-test("a server that does not answer is given up", { timeout: 60_000 }, async () => {
+test("a server that does not answer ends in a timeout", async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const { port } = silent.address() as AddressInfo;
-  const call = insights(["migrate"], { DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/nothing` });
-  expect(await call.exitCode()).toBe(1);
-  expect(call.said()).toContain("hint: Check DATABASE_URL");
+  for (const [command, hint] of [
+    ["migrate", "hint: Check DATABASE_URL"],
+    ["doctor", `Check that a server listens at 127.0.0.1:${port}`],
+  ] as const) {
+    const url = `postgres://nobody@127.0.0.1:${port}/nothing?connect_timeout=1`;
+    const call = insights([command], { DATABASE_URL: url });
+    expect(await call.exitCode()).toBe(1);
+    expect(call.output()).toContain(hint);
+  }
   silent.close();
 });
 
-test.skipIf(!database.native)(
-  "a read-only database is named (needs native PostgreSQL)",
-  { timeout: 60_000 },
-  async () => {
-    const readOnly = await testDatabase();
-    const name = new URL(readOnly.url()).pathname.slice(1);
-    await database.query(`alter database ${name} set default_transaction_read_only = on`);
-    for (const words of [["migrate"], ["worker"], ["train"], ["doctor"]]) {
-      const call = insights(words, { DATABASE_URL: readOnly.url() });
-      expect(await call.exitCode(), words.join(" ")).toBe(1);
-      expect(call.said()).toContain("Set DATABASE_URL to the primary server");
-    }
-  },
-);
+test.skipIf(!database.native)("a read-only database is named (needs native PostgreSQL)", async () => {
+  const readOnly = await testDatabase();
+  const name = new URL(readOnly.url()).pathname.slice(1);
+  await database.query(`alter database ${name} set default_transaction_read_only = on`);
+  for (const words of [["migrate"], ["worker"], ["train"], ["doctor"]]) {
+    const call = insights(words, { DATABASE_URL: readOnly.url() });
+    expect(await call.exitCode(), words.join(" ")).toBe(1);
+    expect(call.output()).toContain("Set DATABASE_URL to the primary server");
+  }
+});
 
-test("without a database nothing is made", async () => {
+test("without a database nothing is created", async () => {
   const nowhere = join(tmpdir(), `insights-nowhere-${process.pid}`);
   const call = insights(["doctor"], { INSIGHTS_DATA_DIR: nowhere });
   expect(await call.exitCode()).toBe(1);
-  expect(call.said()).toContain(`no embedded database in ${nowhere}`);
+  expect(call.output()).toContain(`no embedded database in ${nowhere}`);
   expect(existsSync(nowhere)).toBe(false);
 });
 
-test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_000 }, async () => {
+test("problems are named: failed runs, jobs, stale models", async () => {
   await database.query(`
     insert into monitor.run (task, started_at, finished_at, outcome, error)
     values ('refresh', now() - interval '2 hours', now(), 'ok', null), ('train', now() - interval '1 hour', now(), 'failed', 'no events');
@@ -106,34 +108,55 @@ test("what is wrong is named: failed runs, jobs, stale models", { timeout: 120_0
   `);
   const { code, findings } = await doctor();
   expect(code).toBe(0);
-  expect(findings["runs"]).toMatchObject({ status: "warning", text: "failed last time: train (no events)" });
-  expect(findings["queue"]).toMatchObject({ status: "warning", text: "1 jobs have failed for good: insights:train" });
+  expect(findings["runs"]).toMatchObject({ status: "warning", text: "the latest run failed: train (no events)" });
+  expect(findings["queue"]).toMatchObject({
+    status: "warning",
+    text: "1 jobs have failed permanently: insights:train",
+  });
   expect(findings["models"]).toMatchObject({
     status: "warning",
     text: expect.stringContaining("recommend.course (version 3"),
   });
 });
 
-test("a database ahead of this version is not touched, but named", { timeout: 120_000 }, async () => {
+test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
+  await database.query(`
+    alter function recommend.refresh_interactions rename to refresh_interaction;
+    insert into privacy.listener values ('track.rebuild', 'Takes something else.')`);
+  const { code, findings } = await doctor();
+  expect(code).toBe(1);
+  expect(findings["refresh"]).toMatchObject({
+    status: "failure",
+    text:
+      "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
+      "track.rebuild(bigint[])",
+    fix: expect.stringContaining("track.consumer"),
+  });
+  await database.query(`
+    alter function recommend.refresh_interaction rename to refresh_interactions;
+    delete from privacy.listener where function_name = 'track.rebuild'`);
+});
+
+test("a database ahead of this version is not changed, but reported", async () => {
   await database.query("insert into graphile_migrate.migrations (hash, filename) values ('sha1:future', '999999.sql')");
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["migrations"]).toMatchObject({ text: expect.stringContaining("999999") });
 });
 
-test("rights that differ are named with the statement that restores them", { timeout: 120_000 }, async () => {
+test("privileges that differ are named with the statement that restores them", async () => {
   expect((await doctor()).findings["rights"]).toMatchObject({ status: "ok" });
   const schema = await database.value<string>(
     "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'",
   );
   await database.query(`
     grant create on schema ${schema} to public;
-    alter function track.rebuild() set search_path to '';
+    alter function track.rebuild(text) set search_path to '';
     alter function monitor.start_run(text) owner to insights_worker;
-    grant execute on function recommend.rebuild() to public`);
+    grant execute on function recommend.train(text, bigint) to public`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
-  expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from what is safe" });
+  expect(findings["rights"]).toMatchObject({ status: "warning", text: "4 rights differ from the expected ones" });
   const [, fixes = ""] = /^As an administrator: (.*)$/.exec(findings["rights"]?.fix ?? "") ?? [];
   expect(fixes).toContain(`revoke create on schema ${schema} from public`);
   await database.query(fixes);

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const directory = await mkdtemp(join(tmpdir(), "insights-import-"));
 afterAll(() => rm(directory, { recursive: true }));
 
-// The two commands by themselves, so that nothing but them is tested.
+// The two commands alone, so that the test does not depend on others.
 const PROGRAM = `
   import { Command } from "commander";
   import importCommand from "./src/commands/import.ts";
@@ -86,7 +86,7 @@ const ratings = (count: number): string =>
   ).join("")}`;
 
 describe("insights import", () => {
-  test("stores a file, says so, and finds nothing to do the second time", async () => {
+  test("stores a file, reports it, and has nothing to do the second time", async () => {
     const path = await file("ratings.csv", gzipSync(ratings(1_500)));
     const words = csv(path, "--item-kind", "course", "--property", "rating");
     const first = await insights(words);
@@ -109,12 +109,17 @@ describe("insights import", () => {
     }
     child.kill("SIGKILL");
     await closed;
+    // A call of the one that died may still be under way on the server. (On the embedded database this statement comes after it.)
+    await expect
+      .poll(
+        () =>
+          database.value(
+            "select count(*)::int from pg_stat_activity where datname = current_database() and application_name = 'canvas-flow-insights'",
+          ),
+        { timeout: 60_000 },
+      )
+      .toBe(0);
     before = await stored("killed");
-    // A call of the one that died may still be under way on the server.
-    for (let last = -1; before !== last; before = await stored("killed")) {
-      last = before;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
     expect(before).toBeGreaterThanOrEqual(3_000);
     expect(before).toBeLessThan(count);
     const { output, status } = await insights(words);
@@ -124,7 +129,7 @@ describe("insights import", () => {
     expect(await stored("killed")).toBe(count);
   });
 
-  test("reports bad rows by line, a few of them here and all of them in a file", async () => {
+  test("reports rejected rows by line, some of them on the terminal and all of them in a file", async () => {
     const bad = Array.from({ length: 10 }, (_, index) => `,7,3,${index}\n`).join("");
     const rejects = join(directory, "rejects.jsonl");
     const words = csv("-", "--source", "bad", "--show", "2", "--rejects", rejects);
@@ -177,10 +182,10 @@ describe("insights simulate", () => {
   });
 
   test.each([
-    [["--learners", "none"], /--learners is none/],
+    [["--learners", "many"], /--learners is many/],
     [["--weeks", "0"], /--weeks is 0/],
     [["--until", "2026-02-30"], /--until is 2026-02-30: not a day/],
-    [["--until", "2999-01-01"], /lies in the future/],
+    [["--until", "2999-01-01"], /is in the future/],
   ])("%j is a clear error", async (words, message) => {
     const { status, errors } = await insights(["simulate", ...words]);
     expect(errors).toMatch(message);

@@ -7,10 +7,10 @@ endAtEndOfFile();
 
 async function sql(parameters: string[], input = ""): Promise<{ code: number | null; text: string }> {
   const call = insights(["sql", ...parameters], { DATABASE_URL: database.url() }, input);
-  return { code: await call.exitCode(), text: call.said() };
+  return { code: await call.exitCode(), text: call.output() };
 }
 
-test("rows come as a table, several statements one after another", async () => {
+test("rows are printed as a table, several statements one after another", async () => {
   const { code, text } = await sql([
     "select 1 as one, null as nothing, '{\"a\": [1]}'::jsonb as json; select 'é' as letter",
   ]);
@@ -20,7 +20,7 @@ test("rows come as a table, several statements one after another", async () => {
   expect(text).toMatch(/│ é +│/);
 });
 
-test("rows come as JSON, one line a statement, from the standard input too", async () => {
+test("rows are printed as JSON, one line per statement, from the standard input too", async () => {
   const { text } = await sql(["--json"], "select 1 as a union all select 2 order by a; select true as b");
   expect(
     text
@@ -30,14 +30,14 @@ test("rows come as JSON, one line a statement, from the standard input too", asy
   ).toEqual([[{ a: 1 }, { a: 2 }], [{ b: true }]]);
 });
 
-test("a command without rows says what it did", async () => {
+test("a command without rows prints its tag", async () => {
   const { text } = await sql([
     "create schema scratch; create table scratch.t (x int); insert into scratch.t values (1), (2)",
   ]);
   expect(text.trim().split("\n").at(-1)).toBe("INSERT 2");
 });
 
-test("as a role and a person, row security holds", async () => {
+test("as a role and a person, row security applies", async () => {
   for (const userId of ["ada", "ben"])
     await sql([
       `select track.ingest('[{"type": "track", "event": "Task Submitted", "messageId": "${userId}", "userId": "${userId}"}]')`,
@@ -55,7 +55,7 @@ test("as a role and a person, row security holds", async () => {
   expect(refused).toMatchObject({ code: 1, text: expect.stringContaining("permission denied") });
 });
 
-test("an error comes with its code and hint, and ends with 1", async () => {
+test("an error is printed with its code and hint, and exits with 1", async () => {
   const { code, text } = await sql([
     "do $$ begin raise exception using errcode = 'CF001', message = 'top is -1', hint = 'Ask for at least one.'; end $$",
   ]);

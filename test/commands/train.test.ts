@@ -6,16 +6,16 @@ import { makeWorld } from "../support/world.ts";
 const database = await testDatabase();
 endAtEndOfFile();
 
-// The embedded database is a pooler, which its address does not say.
+// The embedded database behaves like a pooler, which its address does not show.
 const environment = { DATABASE_URL: database.url(), INSIGHTS_POOLER: String(!database.native) };
 
 const call = async (...words: string[]): Promise<{ code: number | null; out: string; said: string }> => {
   const running = insights(words, environment);
   const code = await running.exitCode();
-  return { code, out: running.printed(), said: running.said() };
+  return { code, out: running.printed(), said: running.output() };
 };
 
-test("asked before anything is there, each says what to do", { timeout: 60_000 }, async () => {
+test("without data, each prints a hint", async () => {
   for (const words of [["train"], ["recommend", "ada"]]) {
     const { code, said } = await call(...words);
     expect(code).toBe(1);
@@ -24,7 +24,7 @@ test("asked before anything is there, each says what to do", { timeout: 60_000 }
   }
 });
 
-test("events, a model, recommendations with their reasons", { timeout: 60_000 }, async () => {
+test("events, a model, recommendations with their reasons", async () => {
   await makeWorld(database);
 
   const popular = await call("recommend", "ada", "--json");
@@ -51,7 +51,7 @@ test("events, a model, recommendations with their reasons", { timeout: 60_000 },
   }
 });
 
-test("what came in since the last refresh counts for a training", { timeout: 60_000 }, async () => {
+test("events that arrived since the last refresh count for a training", async () => {
   await database.query("select track.ingest($1)", [
     JSON.stringify([
       {
@@ -72,7 +72,7 @@ test("what came in since the last refresh counts for a training", { timeout: 60_
   expect(JSON.parse(json ?? "")).toMatchObject({ version: 2, interactions: 22, people: 11 });
 });
 
-test("wrong words are refused", { timeout: 60_000 }, async () => {
+test("invalid arguments are refused", async () => {
   expect((await call("recommend")).code).toBe(2);
   expect((await call("recommend", "ada", "--top", "many")).code).toBe(2);
   const none = await call("recommend", "ada", "--kind", "curse");
@@ -80,7 +80,7 @@ test("wrong words are refused", { timeout: 60_000 }, async () => {
   expect(await call("recommend", "  ")).toMatchObject({ code: 1, said: expect.stringContaining("CF001") });
 });
 
-test("worker --once does everything once", { timeout: 60_000 }, async () => {
+test("worker --once runs everything once", async () => {
   const { code, out } = await call("worker", "--once");
   expect(code).toBe(0);
   expect(out).toContain("worker: refresh_views:");

@@ -8,7 +8,7 @@ import { testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
-/* The pages in a real browser: what their content security policies refuse, only a browser says. */
+/* The pages in a real browser: only a browser reports violations of their content security policies. */
 
 const chromium = ["chromium", "chromium-browser", "google-chrome"].find(
   (name) => spawnSync(name, ["--version"]).status === 0,
@@ -16,9 +16,9 @@ const chromium = ["chromium", "chromium-browser", "google-chrome"].find(
 
 interface Page {
   open(url: string): Promise<void>;
-  /** The value of an expression, once it is true of the page. */
+  /** The value of an expression, once it is truthy on the page. */
   until<T>(expression: string): Promise<T>;
-  /** What the browser complained of since the page was opened. */
+  /** Errors that the browser reported since the page was opened. */
   complaints: string[];
 }
 
@@ -73,7 +73,7 @@ async function openBrowser(program: string): Promise<{ page: Page; close: () => 
     page: {
       complaints,
       async open(url) {
-        // Another page first: a change of the fragment alone would load nothing.
+        // Another page first: a change of the fragment alone would not load the page.
         await send("Page.navigate", { url: "about:blank" });
         complaints.length = 0;
         await send("Page.navigate", { url });
@@ -95,7 +95,7 @@ async function openBrowser(program: string): Promise<{ page: Page; close: () => 
   };
 }
 
-describe.skipIf(chromium === undefined)("in a browser (needs chromium)", { timeout: 60_000 }, async () => {
+describe.skipIf(chromium === undefined)("in a browser (needs chromium)", async () => {
   const database = await testDatabase();
   await makeWorld(database);
   const { url, token } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });
@@ -117,7 +117,7 @@ describe.skipIf(chromium === undefined)("in a browser (needs chromium)", { timeo
     expect(page.complaints).toEqual([]);
   });
 
-  test("a token that is bad is told on the page", async () => {
+  test("an invalid token is reported on the page", async () => {
     const { page } = browser;
     await page.open(`${url}/#token=a.b.c`);
     const said = await page.until<string>(
@@ -126,10 +126,10 @@ describe.skipIf(chromium === undefined)("in a browser (needs chromium)", { timeo
     expect(said).toContain("the token is not valid");
   });
 
-  test("the GraphQL page loads all that it has, and asks in the name of who is signed in", async () => {
+  test("the GraphQL page loads all its resources, and sends requests as the signed-in person", async () => {
     const { page } = browser;
     await page.open(`${url}/graphiql#token=${await token("learner", "ada")}`);
-    // The editor and its workers are there when the first lines of the query are.
+    // The editor and its workers are ready when the first lines of the query are shown.
     await page.until(`document.querySelector(".graphiql-query-editor .view-line")`);
     expect(await page.until("location.href")).not.toContain("token");
     const names = await page.until<string>(
@@ -140,14 +140,14 @@ describe.skipIf(chromium === undefined)("in a browser (needs chromium)", { timeo
       })).text())`,
     );
     expect(names).toContain('"ada"');
-    // It begins with a query that holds nothing but comments, which is what the server says of it.
+    // The initial query contains only comments, which the server's answer reports.
     await page.until(`
       !document.querySelector(".graphiql-execute-button").click() &&
       document.querySelector(".graphiql-response").textContent.includes("Unexpected")`);
     expect(page.complaints).toEqual([]);
   });
 
-  test("scripts of others run on neither page", async () => {
+  test("foreign scripts run on neither page", async () => {
     const { page } = browser;
     for (const path of ["/", "/graphiql"]) {
       await page.open(`${url}${path}`);

@@ -17,7 +17,7 @@ const { counts, examples, liveQuery } = (await import(
 )) as Queries;
 const schema = buildSchema(await readFile(join(packageRoot, "schema.graphql"), "utf8"));
 
-describe("the start page asks what the schema has", () => {
+describe("the queries of the start page match the schema", () => {
   test.each(Object.keys(counts))("live numbers of a role: %s", (role) => {
     expect(validate(schema, parse(liveQuery(role))).map(String)).toEqual([]);
   });

@@ -27,7 +27,7 @@ import { openEmbedded } from "../../src/database/embedded.ts";
 const root = process.getuid?.() === 0;
 const nobody = 65534;
 
-/** A database that is there already: making one takes seconds. */
+/** An existing database: creating one takes seconds. */
 let made: string;
 let dataDirectory: string;
 const children: ChildProcess[] = [];
@@ -58,7 +58,7 @@ afterEach(async () => {
   await rm(dataDirectory, { recursive: true, force: true });
 });
 
-/** A program that opens the database, then inserts numbers for ever and says each one once it is acknowledged. */
+/** A program that opens the database, then inserts numbers without end and prints each one once it is acknowledged. */
 function writer(): string {
   const connect = new URL("../../src/database/connect.ts", import.meta.url).href;
   const embedded = new URL("../../src/database/embedded.ts", import.meta.url).href;
@@ -85,13 +85,13 @@ async function startWriter(): Promise<{ child: ChildProcess; acknowledged: numbe
   lines.on("line", (line) => acknowledged.push(Number(line)));
   const ended = once(child, "exit").then(([code]) => Promise.reject(new Error(`the writer ended with ${code}`)));
   await Promise.race([once(lines, "line"), ended]);
-  // From now on it ends when the test says so.
+  // From here on it ends when the test ends it.
   ended.catch(() => {});
   return { child, acknowledged };
 }
 
 describe("one process at a time", () => {
-  test("after kill -9 every acknowledged row is there, and lock and socket of the dead process are taken over", async () => {
+  test("after kill -9 every acknowledged row is there, and lock and socket of the killed process are taken over", async () => {
     const { child, acknowledged } = await startWriter();
     await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(200);
     child.kill("SIGKILL");
@@ -108,11 +108,11 @@ describe("one process at a time", () => {
   });
 
   test.skipIf(process.platform !== "linux")(
-    "a killed process that its parent has not noticed yet is dead all the same (needs /proc)",
+    "a killed process that its parent has not reaped yet counts as ended (needs /proc)",
     async () => {
       const file = join(dataDirectory, "..", `writer-${process.pid}.mjs`);
       await writeFile(file, writer());
-      // "sleep" takes the place of the shell, and never asks for the end of the writer.
+      // "sleep" replaces the shell, and never waits for the writer.
       const script = `${JSON.stringify(process.execPath)} ${JSON.stringify(file)} & echo "pid $!"; exec sleep 600`;
       const parent = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "inherit"] });
       children.push(parent);
@@ -133,7 +133,7 @@ describe("one process at a time", () => {
     },
   );
 
-  test("while one process has the database, another is refused it and told who has it", async () => {
+  test("while one process has the database, another is refused and gets its name", async () => {
     const { child } = await startWriter();
     await expect(openEmbedded({ dataDirectory, command: "second" })).rejects.toMatchObject({
       message: `${dataDirectory} is in use by "insights writer" (process ${child.pid})`,
@@ -141,7 +141,7 @@ describe("one process at a time", () => {
     });
   });
 
-  test("a command uses the database that is running, and opens it where none runs, also when two come at once", async () => {
+  test("a command uses the running database, and opens it if none runs, also when two start at the same time", async () => {
     const config = readConfig({ INSIGHTS_DATA_DIR: dataDirectory });
     const both = await Promise.all([openDatabase(config, "first"), openDatabase(config, "second")]);
     const [own, others] = both[0].own ? both : [both[1], both[0]];
@@ -154,7 +154,7 @@ describe("one process at a time", () => {
     await expect(stat(socketPath(dataDirectory))).rejects.toMatchObject({ code: "ENOENT" });
   });
 
-  test("a lock that a process with the same number left, or that is no lock at all, does not stand in the way", async () => {
+  test("a lock of an ended process with the same number, or an invalid lock, is ignored", async () => {
     for (const content of [JSON.stringify({ pid: process.pid, began: "1", command: "start" }), "", "{"]) {
       await writeFile(join(dataDirectory, "lock"), content);
       const database = await openEmbedded({ dataDirectory, command: "test" });
@@ -174,7 +174,10 @@ describe("one process at a time", () => {
   });
 });
 
-/** What another user of the machine gets at. Node itself starts as root: it may lie where nobody else may enter. */
+/**
+ * Files that another user of the machine can read. Node itself starts as root: it may be in a directory that other
+ * users may not enter.
+ */
 function asNobody(program: string): string {
   const become = `process.setgroups([]); process.setgid(${nobody}); process.setuid(${nobody});`;
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", `${become} ${program}`], {
@@ -185,8 +188,8 @@ function asNobody(program: string): string {
 }
 
 describe("a directory of one user", () => {
-  test("directories, files and socket are the owner's alone, also files that come later", async () => {
-    // As the versions before have left it.
+  test("directories, files and socket are readable by the owner only, also files that are created later", async () => {
+    // As earlier versions have left it.
     await chmod(dataDirectory, 0o755);
     await writeFile(join(dataDirectory, "jwt-secret"), "secret\n", { mode: 0o644 });
     const database = await openEmbedded({ dataDirectory, command: "test" });
@@ -204,7 +207,7 @@ describe("a directory of one user", () => {
     }
   });
 
-  test.skipIf(!root)("another user of the machine gets at nothing (needs root)", async () => {
+  test.skipIf(!root)("another user of the machine can read nothing (needs root)", async () => {
     const database = await openEmbedded({ dataDirectory, command: "test" });
     const attempts = {
       list: `import { readdirSync } from "node:fs"; readdirSync(${JSON.stringify(dataDirectory)})`,
@@ -214,7 +217,7 @@ describe("a directory of one user", () => {
         connect(${JSON.stringify(socketPath(dataDirectory))}, () => { console.log("connected"); process.exit(); })`,
     };
     for (const [name, program] of Object.entries(attempts)) expect(asNobody(program), name).toContain("EACCES");
-    // The attempts succeed where they are let in.
+    // The attempts succeed if the directory is open.
     await chmod(dataDirectory, 0o755);
     await chmod(socketPath(dataDirectory), 0o777);
     expect(asNobody(attempts.socket)).toBe("connected\n");
@@ -222,11 +225,11 @@ describe("a directory of one user", () => {
     await database.close();
   });
 
-  test("one that also holds other things is not closed to others unasked, and not used open", async () => {
+  test("one that also contains other files is not closed to others without consent, and not used open", async () => {
     await chmod(dataDirectory, 0o755);
     await writeFile(join(dataDirectory, "thesis.txt"), "");
     await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
-      message: `others may read ${dataDirectory}, which also holds other things, such as "thesis.txt"`,
+      message: `other users may read ${dataDirectory}, which also contains other files, such as "thesis.txt"`,
       hint: expect.stringContaining("chmod 700"),
     });
     expect((await stat(dataDirectory)).mode & 0o777).toBe(0o755);
@@ -240,20 +243,20 @@ describe("a directory of one user", () => {
     });
   });
 
-  test("one that cannot be made or be one is named, with what to set", async () => {
+  test("one that cannot be created, or is not a directory, is named with the setting to change", async () => {
     const file = join(dataDirectory, "file");
     await writeFile(file, "");
     for (const directory of [file, join(file, "below"), "/proc/insights", "/proc/insights/below"]) {
       await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
         message: expect.stringContaining(`cannot be kept in ${directory}`),
-        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write in.",
+        hint: "Set INSIGHTS_DATA_DIR to a directory that you may write to.",
       });
     }
   });
 });
 
-describe("where clients connect", () => {
-  test("a path too long for a socket has it in the runtime directory, closed to others", async () => {
+describe("addresses for clients", () => {
+  test("a path too long for a socket moves it to the runtime directory, closed to others", async () => {
     const runtime = await newDirectory();
     const before = process.env["XDG_RUNTIME_DIR"];
     process.env["XDG_RUNTIME_DIR"] = runtime;
@@ -271,7 +274,7 @@ describe("where clients connect", () => {
       await withClient(database.psqlUrl, (client) => client.query("select 1"));
       await database.close();
 
-      // Somebody was there first, with a link to where he may read.
+      // Another user created a link there before, to a directory that he may read.
       await rm(dirname(folder), { recursive: true });
       await symlink(dataDirectory, dirname(folder));
       await expect(socketFolder(long)).rejects.toMatchObject({ message: `${dirname(folder)} is not a directory` });
@@ -290,7 +293,7 @@ describe("where clients connect", () => {
     }
   });
 
-  test("psql and node-postgres understand the address, also with a path that a shell would change", async () => {
+  test("psql and node-postgres accept the address, also with a path that a shell would change", async () => {
     const odd = join(dataDirectory, "it's $HOME & 50%!");
     await cp(made, odd, { recursive: true });
     const database = await openEmbedded({ dataDirectory: odd, command: "test" });
@@ -304,12 +307,12 @@ describe("where clients connect", () => {
       });
     }
     await once(shell, "close");
-    // Not every machine has psql.
+    // psql is not installed on every machine.
     if (!said.includes("not found")) expect(said).toBe("found\n");
     await database.close();
   });
 
-  test("TCP is there on request only, and asks for the password", async () => {
+  test("TCP is available on request only, and requires the password", async () => {
     const closed = await openEmbedded({ dataDirectory, command: "test" });
     expect(closed.port).toBeUndefined();
     await closed.close();
@@ -343,7 +346,7 @@ describe("where clients connect", () => {
 describe("a database that cannot be opened", () => {
   const control = (): string => join(dataDirectory, "database", "global", "pg_control");
 
-  test("a damaged one is called so, with the ways out, and is left as it is", async () => {
+  test("a damaged one is reported with the possible fixes, and is not changed", async () => {
     const file = await open(control(), "r+");
     await file.write(Buffer.alloc(200, 0xa5), 0, 200, 0);
     await file.close();
@@ -356,14 +359,14 @@ describe("a database that cannot be opened", () => {
     await expect(stat(join(dataDirectory, "lock"))).rejects.toMatchObject({ code: "ENOENT" });
   });
 
-  test("a folder that holds other files is not made a database", async () => {
+  test("a directory that contains other files does not become a database", async () => {
     await rm(join(dataDirectory, "database", "PG_VERSION"));
     await expect(openEmbedded({ dataDirectory, command: "test" })).rejects.toMatchObject({
       message: expect.stringContaining("PG_VERSION is missing"),
     });
   });
 
-  test("one that was not made to its end is made again", async () => {
+  test("one whose creation was interrupted is created again", async () => {
     await rm(join(dataDirectory, "database"), { recursive: true });
     await mkdir(join(dataDirectory, "database.new", "global"), { recursive: true });
     const database = await openEmbedded({ dataDirectory, command: "test" });
@@ -372,7 +375,7 @@ describe("a database that cannot be opened", () => {
     expect(await readdir(dataDirectory)).toEqual(["database"]);
   });
 
-  test("a full disk is called so, and what was begun there is not taken for a database", async (context) => {
+  test("a full disk is reported, and the unfinished database is not used", async (context) => {
     const small = await newDirectory();
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=30m", "tmpfs", small]).status === 0;
     if (!mounted) context.skip("needs the right to mount");
@@ -380,7 +383,7 @@ describe("a database that cannot be opened", () => {
       const directory = join(small, "data");
       await expect(openEmbedded({ dataDirectory: directory, command: "test" })).rejects.toMatchObject({
         message: expect.stringContaining(`the disk of ${directory} is full`),
-        hint: expect.stringContaining("Make room"),
+        hint: expect.stringContaining("Free space"),
       });
       expect(await readdir(directory)).not.toContain("database");
     } finally {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { withClient } from "../../src/database/connect.ts";
 import { completeIndexes, findMissingParts } from "../../src/database/indexes.ts";
-import { defaultPatience } from "../../src/database/release.ts";
+import { defaultLockWait } from "../../src/database/release.ts";
 import { testDatabase } from "../support/database.ts";
 
 const database = await testDatabase();
@@ -20,13 +20,13 @@ test("an index on only the parent is completed partition by partition, under the
   const said: string[] = [];
   const built = await withClient(database.url(), async (client) => {
     expect(await findMissingParts(client)).toHaveLength(2 * partitions);
-    const patience = { ...defaultPatience, say: (line: string) => said.push(line) };
-    const parts = await completeIndexes(database.url(), client, patience);
-    expect(await completeIndexes(database.url(), client, patience)).toBe(0);
+    const lockWait = { ...defaultLockWait, say: (line: string) => said.push(line) };
+    const parts = await completeIndexes(database.url(), client, lockWait);
+    expect(await completeIndexes(database.url(), client, lockWait)).toBe(0);
     return parts;
   });
   expect(built).toBe(2 * partitions);
-  expect(said.filter((line) => line.includes("builds its part on"))).toHaveLength(2 * partitions);
+  expect(said.filter((line) => line.includes("builds the index of"))).toHaveLength(2 * partitions);
   const indexes = await database.rows(`
     select index.indexrelid::regclass::text as name, index.indisvalid as valid, index.indisunique as "unique",
       count(inherits.inhrelid)::int as parts,
@@ -47,7 +47,7 @@ test("an index on only the parent is completed partition by partition, under the
   ]);
 });
 
-test("an index that cannot be built says why, and is tried again", async () => {
+test("an index that cannot be built is reported with the reason, and is tried again", async () => {
   await database.query(`
     create table track.twice (n int, at date) partition by range (at);
     create table track.twice_now partition of track.twice for values from ('2026-01-01') to ('2027-01-01');
@@ -57,8 +57,8 @@ test("an index that cannot be built says why, and is tried again", async () => {
     create unique index twice_n on only track.twice (n, at);
   `);
   await withClient(database.url(), async (client) => {
-    const patience = { ...defaultPatience, say: () => {} };
-    await expect(completeIndexes(database.url(), client, patience)).rejects.toMatchObject({
+    const lockWait = { ...defaultLockWait, say: () => {} };
+    await expect(completeIndexes(database.url(), client, lockWait)).rejects.toMatchObject({
       message: expect.stringContaining(
         "the index track.twice_n cannot be built on track.twice_now: could not create unique index",
       ),
@@ -66,7 +66,7 @@ test("an index that cannot be built says why, and is tried again", async () => {
     const [missing] = await findMissingParts(client);
     expect(missing?.broken).toHaveLength(1);
     await client.query("delete from track.twice where ctid = (select min(ctid) from track.twice)");
-    expect(await completeIndexes(database.url(), client, patience)).toBe(1);
+    expect(await completeIndexes(database.url(), client, lockWait)).toBe(1);
     expect(await findMissingParts(client)).toEqual([]);
   });
 });

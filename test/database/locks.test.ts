@@ -5,7 +5,7 @@ import { testDatabase } from "../support/database.ts";
 
 const database = await testDatabase();
 
-/* The mode of a lock as pg_locks names it, as in AccessExclusiveLock, in the words of the manual. */
+/* The mode of a lock in the words of the manual, from the name in pg_locks, as in AccessExclusiveLock. */
 const words = (mode: string): string =>
   mode
     .replace(/Lock$/, "")
@@ -170,7 +170,8 @@ test.each(
     if (statement === undefined) throw new Error("no statement");
     const described = describeStatement(statement);
     expect(described.kind).toBe(kind);
-    // What the setup locked is not of interest, and its transaction has to end for that. Everything here is in a schema of its own.
+    // Locks of the setup are not of interest, so its transaction must end first. All objects are in a schema of their
+    // own.
     await client.query("commit; begin");
     const relations = `
       select class.oid::regclass::text as relation from pg_class as class
@@ -204,7 +205,7 @@ test.each(
       if (rank(name) > rank(measured.get(relation) ?? "ACCESS SHARE")) measured.set(relation, name);
     }
     if (described.known) {
-      // Indexes are locked with their table; they are named only where they are what is dropped.
+      // Indexes are locked with their table; they are listed only if they are dropped themselves.
       const indexes = [...measured.keys()].filter(
         (relation) => /_(?:value|pkey|id|idx)$/.test(relation) && !said.has(relation),
       );
@@ -219,7 +220,7 @@ test.each(
   }
 });
 
-test("statements end where psql ends them", () => {
+test("statements are split as in psql", () => {
   const sql = `
     -- a comment; with a semicolon
     select 'a;b', "c;d", $$e;'f$$, $x$ $$ ; $x$, E'g\\';h' /* i; /* nested; */ ; */;

@@ -12,19 +12,19 @@ const database = await testDatabase({ empty: true });
 const own = await testDatabase({ empty: true });
 const shared = await testDatabase({ empty: true });
 
-describe("a server that will not do", () => {
-  test("one that is too old is told its version and the one that is needed", async () => {
+describe("an unsuitable server", () => {
+  test("one that is too old is reported with its version and the required one", async () => {
     const version = await database.value<string>("select current_setting('server_version')");
     await withClient(database.url(), async (client) => {
       await expect(checkServer(client, 990_000)).rejects.toMatchObject({
-        message: `the server runs PostgreSQL ${version}, and version 99 or later is needed`,
+        message: `the server runs PostgreSQL ${version}, but version 99 or later is required`,
         hint: expect.stringContaining("Upgrade"),
       });
       await checkServer(client);
     });
   });
 
-  test("one without pgvector is told how to get it, and nothing is changed", async () => {
+  test("one without pgvector is reported with installation instructions, and nothing is changed", async () => {
     const bare = await PGlite.create();
     const socket = await serveLocally(bare);
     const { rows: versions } = await bare.query<{ major: number }>(
@@ -43,7 +43,7 @@ describe("a server that will not do", () => {
   });
 });
 
-test("a migration that fails is told, also where the database is closed right after", { timeout: 60_000 }, async () => {
+test("a migration that fails is reported, also if the database is closed right after", async () => {
   const taken = await openPglite();
   await taken.exec("create role insights_owner; create schema ml authorization insights_owner");
   const socket = await serveLocally(taken);
@@ -56,7 +56,7 @@ test("a migration that fails is told, also where the database is closed right af
   exit.mockRestore();
 });
 
-describe.skipIf(!database.native)("logins that are no superuser (need a real server)", () => {
+describe.skipIf(!database.native)("logins that are not superusers (need a real server)", () => {
   const suffix = Math.random().toString(36).slice(2, 8);
   const allowed = `insights_test_allowed_${suffix}`;
   const refused = `insights_test_refused_${suffix}`;
@@ -80,12 +80,10 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
     return url.href;
   }
 
-  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", {
-    timeout: 120_000,
-  }, async () => {
+  test("one that may create roles, and owns its database, can migrate once an administrator has created pgvector", async () => {
     await database.query(`create role ${refused} login password 'secret'`);
     await database.query(`create role ${allowed} login createrole password 'secret'`);
-    // As if it had created them itself, which an earlier installation on this cluster has done.
+    // As if it had created them itself, as an earlier installation on this cluster has done.
     await database.query(`grant ${roles.join(", ")} to ${allowed} with admin option`);
     await database.query(`alter database ${pg.escapeIdentifier(name)} owner to ${allowed}`);
     await expect(migrate(signedInAs(allowed))).rejects.toMatchObject({
@@ -101,14 +99,14 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
       expect(rows).toEqual([{ owner: "insights_owner", super: false }]);
       await client.query("begin");
       await client.query("set local role insights_learner");
-      // What /healthz sees of it.
+      // The view of /healthz on it.
       await client.query("set local role insights_worker");
       await client.query("select from graphile_migrate.migrations, insights_queue.jobs");
       await client.query("rollback");
     });
   });
 
-  test("one that may not is told what it lacks", async () => {
+  test("one without the privilege gets the list of missing privileges", async () => {
     await expect(migrate(signedInAs(refused))).rejects.toMatchObject({
       message: expect.stringContaining("may not create the roles"),
       hint: expect.stringContaining("createrole"),
@@ -117,15 +115,14 @@ describe.skipIf(!database.native)("logins that are no superuser (need a real ser
 });
 
 test.skipIf(!database.native)(
-  "two migrations at the same moment are one (needs parallel sessions)",
-  { timeout: 120_000 },
+  "two concurrent migrations have the effect of one (needs parallel sessions)",
   async () => {
     const results = await Promise.all([migrate(database.url()), migrate(database.url())]);
     expect(results.every(({ applied }) => Array.isArray(applied))).toBe(true);
   },
 );
 
-describe("the right to make temporary objects", () => {
+describe("the privilege to create temporary objects", () => {
   const grantees = async (db: Queries): Promise<string[]> => {
     const names = await db.value<string[]>(
       `select array_agg(case grantee when 0 then 'public' else grantee::regrole::text end)
@@ -140,12 +137,10 @@ describe("the right to make temporary objects", () => {
     ...["insights_admin", "insights_analyst", "insights_owner", "insights_worker"],
   ];
 
-  test("is taken from public where nothing else lives, once, and those who train have it", {
-    timeout: 120_000,
-  }, async () => {
+  test("is revoked from public in a database without other applications, once, and roles that train have it", async () => {
     expect(await migrate(own.url())).toMatchObject({ temporaryRevoked: true });
     expect(await grantees(own)).toEqual(trainers);
-    // A DBA who grants it again has her reasons.
+    // A DBA who grants it again has a reason.
     await own.query(
       `grant temporary on database ${await own.value("select quote_ident(current_database())")} to public`,
     );
@@ -153,7 +148,7 @@ describe("the right to make temporary objects", () => {
     expect(await grantees(own)).toEqual([...trainers, "public"]);
   });
 
-  test("is left to public beside an application", { timeout: 120_000 }, async () => {
+  test("is left to public in the database of an application", async () => {
     await shared.query("create schema shop");
     expect(await migrate(shared.url())).toMatchObject({ temporaryRevoked: false });
     expect(await grantees(shared)).toEqual([...trainers, "public"]);
@@ -163,7 +158,7 @@ describe("the right to make temporary objects", () => {
     ["table", "create table public.shop (shop_id int)"],
     ["function", "create function public.shop() returns int language sql return 1"],
     ["type", "create type public.shop as enum ('open')"],
-  ])("knows a %s in public from what an extension put there", async (_, sql) => {
+  ])("distinguishes a %s in public from the objects of an extension", async (_, sql) => {
     await withClient(own.url(), async (client) => {
       expect(await holdsNothingElse(client)).toBe(true);
       await client.query(`begin; ${sql}`);

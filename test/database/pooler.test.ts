@@ -18,9 +18,9 @@ import { endAtEndOfFile, insights } from "../support/insights.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * Everything through a real PgBouncer in transaction mode, with one server connection for all clients of a login: what a
- * client leaves behind in the session, the next one has. INSIGHTS_TEST_PGBOUNCER is the path of its program;
- * `.ci/run --full` installs and sets it.
+ * All commands through a real PgBouncer in transaction mode, with one server connection for all clients of a login:
+ * session state that a client leaves behind is visible to the next one. INSIGHTS_TEST_PGBOUNCER is the path of its
+ * program; `.ci/run --full` installs it and sets the variable.
  */
 
 const program = process.env["INSIGHTS_TEST_PGBOUNCER"];
@@ -88,7 +88,7 @@ ${major > 1 || minor >= 21 ? "max_prepared_statements = 0" : ""}
       await withClient(through(signedInAs(logins.owner)), (client) => client.query("select"));
       return { child, through };
     } catch (error) {
-      if (attempt > 100 || child.exitCode !== null) throw error;
+      if (attempt > 1000 || child.exitCode !== null) throw error;
       await wait(50);
     }
   }
@@ -101,7 +101,7 @@ function signedInAs(login: string, url = database.url()): string {
   return result.href;
 }
 
-/** What a client of the pooler finds in the session that others have used. */
+/** Session state that a client of the pooler finds after others have used the session. */
 const found = `
   select
     current_user <> session_user as other_role,
@@ -112,7 +112,7 @@ const found = `
       select name || '=' || setting
       from pg_catalog.pg_settings
       where source = 'session'
-        -- What PgBouncer keeps for each client.
+        -- State that PgBouncer keeps for each client.
         and name not in ('application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings')
     ) as settings,
     coalesce(pg_catalog.current_setting('insights.person', true), '') as person,
@@ -131,23 +131,23 @@ const nothing = {
   temporary: [],
 };
 
-/** Another client of the same login looks at the session all the time, while something else is done through the pooler. */
+/** Another client of the same login checks the session continuously, while work is done through the pooler. */
 async function observed(url: string, work: () => Promise<void>): Promise<void> {
   const seen = new Map<string, unknown>();
-  let looks = 0;
+  let checks = 0;
   let done = false;
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  const look = async (): Promise<void> => {
+  const check = async (): Promise<void> => {
     const { rows } = await client.query(found);
     seen.set(JSON.stringify(rows[0]), rows[0]);
-    looks++;
+    checks++;
   };
   try {
-    await look();
+    await check();
     const looking = (async () => {
       while (!done) {
-        await look();
+        await check();
         await wait(2);
       }
     })();
@@ -157,15 +157,15 @@ async function observed(url: string, work: () => Promise<void>): Promise<void> {
       done = true;
       await looking;
     }
-    await look();
+    await check();
   } finally {
     await client.end();
   }
   expect([...seen.values()]).toEqual([nothing]);
-  expect(looks).toBeGreaterThan(2);
+  expect(checks).toBeGreaterThan(2);
 }
 
-describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", { timeout: 120_000 }, () => {
+describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBouncer)", () => {
   let directory = "";
   let bouncer: Bouncer;
 
@@ -183,7 +183,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
     bouncer.child.kill("SIGINT");
     await once(bouncer.child, "exit");
     await rm(directory, { recursive: true });
-    // What the simulation made.
+    // The events of the simulation.
     await empty.query(`drop owned by ${logins.owner} cascade`);
     await database.query(`drop role ${Object.values(logins).join(", ")}`);
   });
@@ -191,7 +191,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
   const open = (login: string): Promise<Database> =>
     openDatabase(readConfig({ DATABASE_URL: bouncer.through(signedInAs(login)) }), "test");
 
-  test("the check of this file sees what a client leaves behind", async () => {
+  test("the check of this file detects state that a client leaves behind", async () => {
     const url = bouncer.through(signedInAs(logins.owner));
     await withClient(url, async (client) => {
       await client.query("set role insights_owner; set work_mem = '5MB'; listen something; prepare mine as select 1");
@@ -204,7 +204,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
     });
   });
 
-  test("it is found by its behaviour, on any port, and the server itself is none", async () => {
+  test("it is detected by its behaviour, on any port, and the server itself is not", async () => {
     expect(await withClient(bouncer.through(signedInAs(logins.owner)), isPooled)).toBe(true);
     expect(await withClient(database.url(), isPooled)).toBe(false);
     expect(await open(logins.worker)).toMatchObject({ pooler: true });
@@ -213,7 +213,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
     expect(await openDatabase(readConfig({ DATABASE_URL: database.url() }), "test")).toMatchObject({ pooler: false });
   });
 
-  test("a wrong password, a missing one and a login that is not there are told, with what to do", async () => {
+  test("a wrong or missing password and an unknown login are reported with a hint", async () => {
     const wrong = new URL(bouncer.through(signedInAs(logins.api)));
     wrong.password = "wrong";
     const missing = new URL(wrong);
@@ -224,25 +224,25 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
       for (const command of ["api", "worker", "migrate", "train"]) {
         const call = insights([command], { DATABASE_URL: url.href, PORT: "0", INSIGHTS_JWT_SECRET: secret });
         expect(await call.exitCode()).toBe(1);
-        expect(call.said()).toMatch(/^error: .*\nhint: Check user and password in DATABASE_URL/);
+        expect(call.output()).toMatch(/^error: .*\nhint: Check user and password in DATABASE_URL/);
       }
     }
   });
 
-  test("a migration is refused before anything is changed, and goes to DIRECT_DATABASE_URL", async () => {
+  test("a migration is refused before anything is changed, and uses DIRECT_DATABASE_URL", async () => {
     const url = bouncer.through(signedInAs(logins.owner, empty.url()));
     await observed(url, async () => {
       for (const command of ["migrate", "start"]) {
         const refused = insights([command], { DATABASE_URL: url, PORT: "0", INSIGHTS_JWT_SECRET: secret });
         expect(await refused.exitCode()).toBe(1);
-        expect(refused.said()).toMatch(/the connection goes through a pooler[\s\S]*hint: Set DIRECT_DATABASE_URL/);
+        expect(refused.output()).toMatch(/the connection goes through a pooler[\s\S]*hint: Set DIRECT_DATABASE_URL/);
       }
       const changed =
         "select (select count(*) from pg_extension) + (select count(*) from pg_namespace where nspname ~ '^(ml|graphile|insights)') as count";
       expect(await empty.value(changed)).toBe("1");
       const migrated = insights(["migrate"], { DATABASE_URL: url, DIRECT_DATABASE_URL: empty.url() });
-      expect(await migrated.exitCode(), migrated.said()).toBe(0);
-      expect(migrated.said()).toContain("applied 000001");
+      expect(await migrated.exitCode(), migrated.output()).toBe(0);
+      expect(migrated.output()).toContain("applied 000001");
     });
   });
 
@@ -255,11 +255,11 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
         PORT: "0",
         INSIGHTS_JWT_SECRET: secret,
       });
-      const [, address] = await started.says(/start page {2}(http:\S+)/);
+      const [, address] = await started.prints(/start page {2}(http:\S+)/);
       expect(await (await fetch(`${address}healthz`)).json()).toMatchObject({ status: "ok" });
       started.child.kill("SIGTERM");
-      expect(await started.exitCode(), started.said()).toBe(0);
-      expect(started.said()).not.toMatch(/^worker: /m);
+      expect(await started.exitCode(), started.output()).toBe(0);
+      expect(started.output()).not.toMatch(/^worker: /m);
     });
   });
 
@@ -289,8 +289,8 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
         [["doctor"], ""],
       ] as const) {
         const call = insights([...words], { DATABASE_URL: url }, input);
-        expect(await call.exitCode(), `${words.join(" ")}\n${call.said()}`).toBe(0);
-        if (words[0] === "doctor") expect(call.said()).toContain("insights migrate needs DIRECT_DATABASE_URL");
+        expect(await call.exitCode(), `${words.join(" ")}\n${call.output()}`).toBe(0);
+        if (words[0] === "doctor") expect(call.output()).toContain("insights migrate needs DIRECT_DATABASE_URL");
       }
     });
   });
@@ -301,7 +301,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
       await database.query(
         "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
       );
-      // Twice: a prepared statement of the first run would be there at the second.
+      // Twice: a prepared statement of the first run would exist in the second.
       await runWorkerOnce(target);
       await runWorkerOnce(target);
       const workers = [await startWorker(readConfig({}), target), await startWorker(readConfig({}), target)];
@@ -316,7 +316,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
     expect(await database.value("select count(*)::int from monitor.run where task = 'refresh_views'")).toBe(22);
   });
 
-  test("the API, for many callers at once, by its own login", async () => {
+  test("the API, for many concurrent clients, by its own login", async () => {
     const target = await open(logins.api);
     const { startApi } = await import("../../src/api/server.ts");
     const { signToken } = await import("../../src/api/authentication.ts");

@@ -38,28 +38,29 @@ async function connected<T>(work: (client: pg.Client) => Promise<T>): Promise<T>
 
 const timedOut = { code: "57014", message: "canceling statement due to statement timeout" };
 
-describe("a statement that runs longer than its limit", () => {
-  test("is ended with 57014; its connection and those of others live on, with their settings", async () => {
+describe("a statement that exceeds its limit", () => {
+  test("is cancelled with 57014; its connection and those of others continue, with their settings", async () => {
     await connected(async (other) => {
       await other.query("set search_path to pg_catalog, track");
       await connected(async (client) => {
         await client.query("set a.b to 'mine'");
-        await client.query("set statement_timeout = '300ms'");
+        // Long enough for the short statements below on a busy machine.
+        await client.query("set statement_timeout = '1500ms'");
         const refused = client.query(endless);
         const waiting = other.query("select current_setting('search_path') as path");
-        await expect(refused).rejects.toMatchObject({ ...timedOut, hint: expect.stringContaining("0.3 s") });
+        await expect(refused).rejects.toMatchObject({ ...timedOut, hint: expect.stringContaining("1.5 s") });
         expect((await waiting).rows).toEqual([{ path: "pg_catalog, track" }]);
         const { rows } = await client.query(
           "select current_setting('a.b') as custom, current_setting('statement_timeout') as timeout, current_user as role",
         );
-        expect(rows).toEqual([{ custom: "mine", timeout: "300ms", role: "insights" }]);
+        expect(rows).toEqual([{ custom: "mine", timeout: "1500ms", role: "insights" }]);
         await client.query("set statement_timeout = 0");
-        expect((await client.query("select pg_sleep(0.5)")).rowCount).toBe(1);
+        expect((await client.query("select pg_sleep(1.6)")).rowCount).toBe(1);
       });
     });
   });
 
-  test("leaves its transaction to be rolled back, as in PostgreSQL, whoever set the limit", async () => {
+  test("leaves its transaction to be rolled back, as in PostgreSQL, wherever the limit was set", async () => {
     await connected(async (client) => {
       await client.query("begin");
       // As the API does it: the name of the setting is in a parameter.
@@ -71,18 +72,18 @@ describe("a statement that runs longer than its limit", () => {
       );
       await expect(client.query("select 1")).rejects.toMatchObject({ code: "25P02" });
       await client.query("rollback");
-      // The limit was the transaction's.
+      // The limit belonged to the transaction.
       expect((await client.query("select current_user as role, pg_sleep(0.5)")).rows).toMatchObject([
         { role: "insights" },
       ]);
     });
   });
 
-  test("loses nothing that was acknowledged, however often", { timeout: 120_000 }, async () => {
+  test("loses nothing that was acknowledged, however often it happens", async () => {
     const acknowledged: number[] = [];
-    let go = true;
+    let repeat = true;
     const writing = connected(async (client) => {
-      for (let number = 1; go; number++) {
+      for (let number = 1; repeat; number++) {
         await client.query("insert into public.note values ($1)", [number]);
         acknowledged.push(number);
       }
@@ -95,13 +96,13 @@ describe("a statement that runs longer than its limit", () => {
         await expect.poll(() => acknowledged.length, { timeout: 30_000 }).toBeGreaterThan(before + 20);
       }
     });
-    go = false;
+    repeat = false;
     await writing;
     const { rows } = await connected((client) => client.query("select number from public.note order by number"));
     expect(rows.map(({ number }) => number)).toEqual(acknowledged);
   });
 
-  test("ends its connection when that had prepared statements, which nobody can restore", async () => {
+  test("closes its connection if that had prepared statements, which cannot be restored", async () => {
     const bystander = new pg.Client({ connectionString: database.psqlUrl });
     const lost = new Promise<Error>((resolve) => bystander.on("error", resolve));
     await bystander.connect();
@@ -117,7 +118,7 @@ describe("a statement that runs longer than its limit", () => {
   });
 });
 
-test("an engine that fails by itself is opened again, and the client is told", { timeout: 120_000 }, async () => {
+test("an engine that fails is opened again, and the client gets an error", async () => {
   await connected(async (other) => {
     const client = new pg.Client({ connectionString: database.psqlUrl });
     client.on("error", () => {});
@@ -131,7 +132,7 @@ test("an engine that fails by itself is opened again, and the client is told", {
   });
 });
 
-test("a database is closed also while a statement runs, which is rolled back", { timeout: 60_000 }, async () => {
+test("a database can be closed while a statement runs, which is rolled back", async () => {
   const directory = await mkdtemp(join(tmpdir(), "insights-closed-"));
   const closing = await openEmbedded({ dataDirectory: directory, command: "test" });
   const client = new pg.Client({ connectionString: closing.migrationUrl });
@@ -149,7 +150,7 @@ test("a database is closed also while a statement runs, which is rolled back", {
 });
 
 describe("a request to cancel", () => {
-  /** The key that the server gives a client, of which node-postgres keeps the parts. */
+  /** The key that the server sends to a client, of which node-postgres stores the parts. */
   const keyOf = (client: pg.Client): { process: number; secret: number } => {
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
     return { process: processID, secret: secretKey };
@@ -164,7 +165,7 @@ describe("a request to cancel", () => {
     });
   };
 
-  test("ends the statement of the client that has the key, and no other", { timeout: 60_000 }, async () => {
+  test("cancels the statement of the client that has the key, and no other", async () => {
     await connected(async (client) => {
       const key = keyOf(client);
       let ended = false;
@@ -185,9 +186,9 @@ describe("a request to cancel", () => {
     });
   });
 
-  test("leaves a short statement the time to end by itself", async () => {
+  test("gives a short statement time to end", async () => {
     await connected(async (client) => {
-      const running = client.query("select pg_sleep(0.3)");
+      const running = client.query("select pg_sleep(0.1)");
       await cancel(keyOf(client));
       expect((await running).rowCount).toBe(1);
     });
@@ -195,7 +196,7 @@ describe("a request to cancel", () => {
 });
 
 describe("sessions without superuser", () => {
-  test("what would end the engine or write files is refused, also after attempts to get back", async () => {
+  test("statements that would end the engine or write files are refused, also after attempts to restore the superuser", async () => {
     const copies = ["copy (select 1) to program 'true'", `copy (select 1) to '${join(dataDirectory, "x")}'`];
     const attempts = ["", "reset role", "set session authorization postgres", "discard all", "set role none"];
     await connected(async (client) => {
@@ -208,7 +209,7 @@ describe("sessions without superuser", () => {
     });
   });
 
-  test("a person with psql reads everything, makes tables and schemas, and may take the roles", async () => {
+  test("a person with psql can read everything, create tables and schemas, and use the roles", async () => {
     await connected(async (client) => {
       await client.query("create schema lab; create table lab.t as select 1 as x; drop schema lab cascade");
       await client.query("select count(*) from track.event");
@@ -222,14 +223,14 @@ describe("sessions without superuser", () => {
     });
   });
 
-  test("only roles that exist and may log in are let in", async () => {
+  test("only roles that exist and may log in are accepted", async () => {
     const as = (user: string): Promise<unknown> =>
       withClient(database.psqlUrl.replace("user=insights", `user=${user}`), (client) =>
         client.query("select current_user as role").then(({ rows }) => rows),
       );
 
     expect(await as("postgres")).toEqual([{ role: "postgres" }]);
-    await expect(as("somebody")).rejects.toMatchObject({ code: "28000", message: 'role "somebody" does not exist' });
+    await expect(as("unknown")).rejects.toMatchObject({ code: "28000", message: 'role "unknown" does not exist' });
     await expect(as("insights_owner")).rejects.toMatchObject({
       code: "28000",
       message: 'role "insights_owner" is not permitted to log in',
@@ -237,7 +238,7 @@ describe("sessions without superuser", () => {
   });
 });
 
-describe("a signal ends the process also while a statement runs", () => {
+describe("a signal ends the process even while a statement runs", () => {
   for (const { command, ready } of [
     { command: "api", ready: /^ready: /m },
     { command: "worker", ready: /^ready: /m },
@@ -250,7 +251,7 @@ describe("a signal ends the process also while a statement runs", () => {
           await withClient(database.migrationUrl, (client) => client.query("checkpoint"));
           await cp(join(dataDirectory, "database"), join(directory, "database"), { recursive: true });
           const running = insights([command], { INSIGHTS_DATA_DIR: directory, PORT: "0" });
-          await running.says(command === "start" ? /^Simulating a platform/m : ready);
+          await running.prints(command === "start" ? /^Simulating a platform/m : ready);
           const client = new pg.Client({ connectionString: `postgres:///postgres?host=${directory}&user=insights` });
           client.on("error", () => {});
           await client.connect();
@@ -258,7 +259,7 @@ describe("a signal ends the process also while a statement runs", () => {
           await client.query("insert into public.kept values (1)");
           const statement = client.query(endless).catch((error: Error) => error);
           // A request in the process itself, which waits for the session.
-          const url = /^ready: (http:\S+)\/graphql,/m.exec(running.said())?.[1];
+          const url = /^ready: (http:\S+)\/graphql,/m.exec(running.output())?.[1];
           const request = url === undefined ? undefined : fetch(`${url}/healthz`).catch((error: Error) => error);
           running.child.kill(signal);
           expect(await running.exitCode()).toBe(command === "start" ? 130 : 0);

@@ -7,8 +7,8 @@ import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * Every code of an error that the functions raise, with examples as psql prints them: README.md in this directory is what
- * this file writes and compares. Bad input changes nothing, so one set of tables serves all examples.
+ * Every code of an error that the functions raise, with examples as psql prints them: this file generates README.md in
+ * this directory and compares it. Invalid input changes nothing, so one set of tables serves all examples.
  */
 const database = await testDatabase();
 await makeWorld(database);
@@ -49,7 +49,7 @@ const meanings: Record<string, string> = {
 
 type Example = readonly [role: string, statement: string];
 
-/** As many as show the kinds of a code, from every room that raises it. */
+/** Enough to show the kinds of a code, from every room that raises it. */
 const examples: Record<string, readonly Example[]> = {
   CF001: [
     ["admin", "select recommend.for_person('ada', top => 0)"],
@@ -128,7 +128,7 @@ interface Printed {
   hint: string | undefined;
 }
 
-/** What the statement ends with under a role. */
+/** The error of a statement under a role. */
 async function attempt([role, statement]: Example): Promise<Printed> {
   return await database.as(`insights_${role}`, {}, async (db) => {
     const error: pg.DatabaseError = await db.rejects(statement);
@@ -143,7 +143,7 @@ describe("each code", () => {
       const sql = await readFile(join(packageRoot, path), "utf8");
       for (const [code] of sql.matchAll(/(?<=refuse\(\s*')CF\d\d\d(?=')/g)) raised.add(code);
     }
-    // CF099 is an inner signal that its caller catches.
+    // CF099 is an internal signal that its caller catches.
     raised.delete("CF099");
     expect([...raised].sort()).toEqual(Object.keys(meanings));
     expect(Object.keys(examples)).toEqual(Object.keys(meanings));
@@ -160,12 +160,12 @@ describe("each code", () => {
     });
   }
 
-  test("and what is printed", async () => {
+  test("the output", async () => {
     const lines = [
       "# Errors",
       "",
       "Every code that the functions raise, with examples as psql prints them (`\\set VERBOSITY terse` leaves the hint out). The message names the invalid",
-      "value, at most 100 characters of it; the hint says what is valid. A statement that ends with one of them has changed nothing.",
+      "value, at most 100 characters of it; the hint states what is valid. A statement that ends with one of them has changed nothing.",
       "The tables of the examples are made in `errors.test.ts`, which writes this page.",
       "",
     ];
@@ -182,7 +182,7 @@ describe("each code", () => {
   });
 });
 
-/** Valid values by the name of an argument, so that a call gets to the check of the one argument that is not. */
+/** Valid values by the name of an argument, so that a call reaches the check of the invalid one. */
 const plausible: Record<string, string> = {
   source_table: "'lab.houses'",
   table_in: "'lab.houses'",
@@ -206,6 +206,7 @@ const plausible: Record<string, string> = {
   item: "'course-algebra'",
   event_name: "'Page Viewed'",
   bucket: "'day'",
+  inputs: "array(select houses from lab.houses)",
 };
 
 interface Signature {
@@ -215,7 +216,7 @@ interface Signature {
   optional: number;
 }
 
-test("no error shows more than a part of a long value, whichever argument it is given for", {
+test("no error shows more than a part of a long value, whichever argument has it", {
   timeout: 300_000,
 }, async () => {
   const signatures = await database.rows<Signature>(`
@@ -258,7 +259,7 @@ test("no error shows more than a part of a long value, whichever argument it is 
           const error: pg.DatabaseError | undefined = await db.rejects(statement).catch(() => undefined);
           if (error === undefined) return;
           if (error.code?.startsWith("CF")) refused++;
-          // What the server itself says of a cast or a right is not ours.
+          // Messages of the server itself about a cast or a privilege are not checked.
           else if (type !== "regclass" && error.code !== "42501") {
             problems.push(`${call}, ${names[position]} ${value}: ${error.code} ${error.message.slice(0, 150)}`);
           }

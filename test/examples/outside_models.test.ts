@@ -53,14 +53,14 @@ test("TensorFlow.js: a worker task trains on the export and registers the result
     "select algorithm, (metrics ->> 'area_under_roc')::float8 as area, (metrics ->> 'log_loss')::float8 as log_loss from ml._version('app.dropped')",
   );
   expect(model?.algorithm).toBe("TensorFlow.js");
-  // What the law itself would score on the same rows, but for its missing levels.
+  // The score of the true model on the same rows, except for its missing levels.
   await database.query(
     "create table app.law as select dropped as observed, 1 / (1 + exp(2 - 0.8 * days_idle + 1.1 * (coalesce(level, 0) = 3)::int)) as prediction from app.learner where ml.in_holdout(id::text)",
   );
   await database.query("select ml.area_under_roc('app.law', 'app.law_area', 'prediction', 'observed')");
   const best = await database.value<number>("select area_under_roc from app.law_area");
   expect(model?.area).toBeGreaterThan(best - 0.03);
-  // It answers like any other model, is explained, and the same training of our own agrees with it.
+  // It serves predictions and explanations like any other model, and agrees with the same training inside the database.
   const answer = await database.value<number>(
     `select ml.predict('app.dropped', '{"days_idle": 5, "level": null, "tasks": 3}')`,
   );
@@ -86,9 +86,9 @@ const python = ["python3", "/usr/bin/python3"].find((candidate) => {
 describe.skipIf(python === undefined)("scikit-learn (needs python3-sklearn)", () => {
   test.each([
     ["logistic", "logistic", 1e-9],
-    // Trees see features in four bytes, sums are alike to seven digits.
+    // Trees use single precision for features; sums agree to seven digits.
     ["boosting", "xgboost", 1e-6],
-  ])("%s: ml.predict says what scikit-learn says of the rows held out", async (method, format, tolerance) => {
+  ])("%s: ml.predict agrees with scikit-learn on the held-out rows", async (method, format, tolerance) => {
     const lines = await database.rows<{ line: string }>(
       "select line from ml.export_training_set('app.learner', 'id', 'dropped') as line",
     );

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type BadRow, type Row, rowsOf } from "../../src/importer/csv.ts";
 import { linesOf } from "../../src/importer/lines.ts";
 
-/** Reads a file that arrives in pieces of the given sizes, over and over. */
+/** Reads a file that arrives in chunks of the given sizes, repeatedly. */
 async function read(
   content: string | Uint8Array,
   { pieces = [1 << 16], delimiter = ",", longest }: { pieces?: number[]; delimiter?: string; longest?: number } = {},
@@ -35,7 +35,7 @@ describe("well-formed CSV", () => {
       .map((row) => row.map((each) => (/[",\n]/.test(each) ? `"${each.replaceAll('"', '""')}"` : each)).join(","))
       .join(end);
 
-  test("is read as csv-parse reads it, however the bytes arrive", async () => {
+  test("is read as csv-parse reads it, for any split into chunks", async () => {
     await fc.assert(
       fc.asyncProperty(
         table,
@@ -52,7 +52,7 @@ describe("well-formed CSV", () => {
     );
   });
 
-  test("rows know the line on which they begin", async () => {
+  test("rows have the line on which they start", async () => {
     const rows = await read('a,b\n"two\nlines",1\n\nx,"""quoted"""\n');
     expect(good(rows)).toEqual([
       [1, ["a", "b"]],
@@ -61,7 +61,7 @@ describe("well-formed CSV", () => {
     ]);
   });
 
-  test("a byte order mark is no part of the first name, and the last line needs no end", async () => {
+  test("a byte order mark is not part of the first name, and the last line needs no line break", async () => {
     expect(good(await read("\uFEFFa;b\n1;2", { delimiter: ";" }))).toEqual([
       [1, ["a", "b"]],
       [2, ["1", "2"]],
@@ -70,13 +70,13 @@ describe("well-formed CSV", () => {
 });
 
 describe("damaged CSV", () => {
-  test("an unpaired quote costs its own line and no other", async () => {
+  test("an unpaired quote rejects its own line and no other", async () => {
     const rows = await read('a,b\n1,2\n"3,4\n5,6\n"7",8\n9,10\n');
     expect(bad(rows)).toEqual([[3, "a quote that does not close where the cell ends"]]);
     expect(good(rows).map(([line]) => line)).toEqual([1, 2, 4, 5, 6]);
   });
 
-  test("a quote that never closes does not swallow the rest of the file", async () => {
+  test("a quote that is not closed does not reject the rest of the file", async () => {
     const lines = Array.from({ length: 5_000 }, (_, index) => `${index},x`);
     const rows = await read(`"open\n${lines.join("\n")}`);
     expect(bad(rows)).toHaveLength(1);
@@ -97,7 +97,7 @@ describe("damaged CSV", () => {
     ]);
   });
 
-  test("null bytes, other encodings and endless lines are bad rows", async () => {
+  test("null bytes, other encodings and overlong lines are rejected rows", async () => {
     const bytes = Buffer.concat([
       Buffer.from("a,b\n1,\0\n"),
       Buffer.from([0x4d, 0xfc, 0x6c, 0x6c, 0x65, 0x72, 0x2c, 0x31, 0x0a]),
@@ -117,7 +117,7 @@ describe("damaged CSV", () => {
     ]);
   });
 
-  test("any bytes at all are read to the end, and no line is counted twice", async () => {
+  test("any bytes are read to the end, and no line is counted twice", async () => {
     const byte = fc.constantFrom(0x61, 0x2c, 0x22, 0x0a, 0x0d, 0x00, 0xff, 0xc3, 0xa4);
     await fc.assert(
       fc.asyncProperty(fc.array(byte, { maxLength: 200 }), async (bytes) => {

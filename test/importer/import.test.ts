@@ -85,13 +85,13 @@ describe("an import", () => {
     ]);
   });
 
-  test("repeated changes nothing, and a longer file adds what is new", async () => {
+  test("repeated changes nothing, and a longer file adds the new rows", async () => {
     expect(await run(ratings(2_500), rated, "ratings")).toMatchObject({ accepted: 0, duplicates: 2_500, rejected: 0 });
     expect(await run(ratings(2_600), rated, "ratings")).toMatchObject({ accepted: 100, duplicates: 2_500 });
     expect(await storedFrom("ratings")).toBe(2_600);
   });
 
-  test("that was cut short goes on where it was", async () => {
+  test("that was interrupted continues where it stopped", async () => {
     let calls = 0;
     const failing: Queryable = {
       query: (sql, values) => {
@@ -106,7 +106,7 @@ describe("an import", () => {
     expect(await storedFrom("cut")).toBe(5_000);
   });
 
-  test("names bad rows by their line, whoever found them, and keeps the others", async () => {
+  test("names rejected rows by their line, whether the reader or the database rejects them, and keeps the others", async () => {
     const line = (message: object): string => JSON.stringify(message);
     const base = { type: "track", event: "Task Submitted", userId: "ada", timestamp: "2026-01-05T10:00:00Z" };
     const content = [
@@ -137,8 +137,8 @@ describe("an import", () => {
     expect(await storedFrom("lines")).toBe(3);
   });
 
-  test("a message that brings its batch down is found, and the others are kept", async () => {
-    // A table that refuses one value stands for whatever ingest did not foresee.
+  test("a message that makes its batch fail is found, and the others are kept", async () => {
+    // A table that refuses one value represents an error that ingest does not handle.
     await database.query(`
       create function public.refuse() returns trigger language plpgsql as $$
       begin
@@ -170,7 +170,7 @@ describe("an import", () => {
     });
   });
 
-  test("leaves nothing behind in the session", async () => {
+  test("leaves no state in the session", async () => {
     expect(await database.value("select coalesce(current_setting('insights.source', true), '')")).toBe("");
   });
 });
@@ -183,7 +183,7 @@ describe.skipIf(!hasDataset("moodle_la_course/events"))(
     const importLog = async (): Promise<Summary> =>
       importFile(database.pool, { input: await openInput(path), reader, source: "moodle" });
 
-    test("comes in whole: 95,626 events, and none the second time", async () => {
+    test("is imported completely: 95,626 events, and none the second time", async () => {
       expect(await importLog()).toMatchObject({ accepted: 95_626, duplicates: 0, rejected: 0 });
       expect(await importLog()).toMatchObject({ accepted: 0, duplicates: 95_626, rejected: 0 });
     });

@@ -27,7 +27,7 @@ async function* drip(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 describe("input", () => {
-  test("gzip is known by its bytes, not by its name", async () => {
+  test("gzip is detected by its bytes, not by its name", async () => {
     const plain = await openInput(await file("plain.gz", text));
     const packed = await openInput(await file("packed.csv", gzipSync(text)));
     expect(await content(plain)).toBe(text);
@@ -36,13 +36,13 @@ describe("input", () => {
     expect(packed.read()).toBe(packed.size);
   });
 
-  test("standard input is read alike, though it comes byte by byte", async () => {
+  test("standard input is read the same way, though it arrives byte by byte", async () => {
     expect(await content(await openInput("-", drip(Buffer.from("a,b\n"))))).toBe("a,b\n");
     expect(await content(await openInput("-", drip(gzipSync("a,b\n"))))).toBe("a,b\n");
     expect(await content(await openInput("-", drip(new Uint8Array())))).toBe("");
   });
 
-  test("a packed file that breaks off says so, after what it still held", async () => {
+  test("a truncated compressed file is reported after the rows that it still contained", async () => {
     const packed = gzipSync(text);
     const input = await openInput(await file("half.gz", packed.subarray(0, packed.length - 2_000)));
     let seen = 0;
@@ -54,7 +54,7 @@ describe("input", () => {
     expect(seen).toBeLessThan(text.length);
   });
 
-  test("what cannot be a text is named at once", async () => {
+  test("a binary format is named immediately", async () => {
     await expect(openInput(join(directory, "missing.csv"))).rejects.toThrow(/cannot open .*missing\.csv/);
     await expect(openInput(directory)).rejects.toThrow(/is a directory/);
     await expect(openInput(await file("book.csv", Buffer.from("PK\x03\x04…")))).rejects.toThrow(/zip archive/);

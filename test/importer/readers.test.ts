@@ -73,7 +73,7 @@ describe("moodle", () => {
     expect(ids.filter(({ messageId }) => messageId.endsWith("-2"))).toHaveLength(5_000);
   });
 
-  test("columns may stand in any order, and a missing one is named with what is like it", async () => {
+  test("columns may be in any order, and a missing one is reported with the nearest name", async () => {
     const other = "event_time,user_id,event_name,event_context,component,action";
     const row = "2019-09-09 14:08:01,ada,Course viewed,Course: 3621691 : Learning Analytics,System,Course_view";
     const [a] = messages(await read(moodleReader({ timeZone: "UTC" }), `${header}\n${view}`));
@@ -86,7 +86,7 @@ describe("moodle", () => {
     await expect(read(moodleReader({ timeZone: "UTC" }), "")).rejects.toBeInstanceOf(ImportError);
   });
 
-  test("bad rows are named by line, and the others are read", async () => {
+  test("rejected rows are named by line, and the others are read", async () => {
     const rows = [",2019-09-09 14:08:01,a,b,c,d", "ada,yesterday,a,b,c,d", "ada,2019", view];
     expect(problems(await read(moodleReader({ timeZone: "UTC" }), `${header}\n${rows.join("\n")}`))).toEqual([
       [2, "no user_id"],
@@ -122,7 +122,7 @@ describe("csv", () => {
     ]);
   });
 
-  test("a column of ids serves as such, and another event of the same rows has other ids", async () => {
+  test("a column of ids is used, and another event of the same rows has other ids", async () => {
     const content = "user_id,movie_id,rating,zip,rated_at,id\n196,242,3,1,881250949,first\n";
     const [given] = messages(await read(columnReader({ ...mapping, messageId: "id" }), content));
     expect(given?.messageId).toBe("first");
@@ -131,7 +131,7 @@ describe("csv", () => {
     expect(one?.messageId).not.toBe(other?.messageId);
   });
 
-  test("empty cells that must say something, and columns that are not there, are named", async () => {
+  test("required cells that are empty, and missing columns, are named", async () => {
     const content = "user_id,movie_id,rating,zip,rated_at\n,242,3,1,881250949\n196,,3,1,881250949\n196,242,3,1,soon\n";
     expect(problems(await read(columnReader(mapping), content)).map(([, what]) => what)).toEqual([
       "no user_id",
@@ -156,7 +156,7 @@ describe("segment", () => {
     timestamp: "2026-01-01T00:00:00Z",
   };
 
-  test("one message a line, a request a line, a list a line", async () => {
+  test("one message per line, a request per line, a list per line", async () => {
     const lines = [
       track,
       { batch: [{ ...track, messageId: "m2" }], sentAt: "2026-01-01T00:00:01Z" },
@@ -167,7 +167,7 @@ describe("segment", () => {
     expect(messages(found).map(({ messageId }) => messageId)).toEqual(["m1", "m2", "m3"]);
   });
 
-  test("a time of sending means nothing without the time of receipt, which only a server knows", async () => {
+  test("a time of sending is ignored without the time of receipt, which only a server has", async () => {
     const sentAt = "2026-01-01T00:00:05Z";
     const receivedAt = "2026-01-01T00:01:05Z";
     const originalTimestamp = "2025-12-31T23:59:00Z";
@@ -192,14 +192,14 @@ describe("segment", () => {
     expect(messages(await read(segmentReader(), content)).map(({ messageId }) => messageId)).toEqual(once);
   });
 
-  test("numbers that a double does not hold stay as they are", async () => {
+  test("numbers beyond double precision stay as they are", async () => {
     const content = `{"type":"track","messageId":"m1","userId":12345678901234567890,"event":"x","properties":{"a":1.10,"b":1e400}}`;
     const [found] = messages(await read(segmentReader(), content));
     expect(JSON.stringify(found)).toContain('"userId":12345678901234567890');
     expect(JSON.stringify(found)).toContain('"b":1e400');
   });
 
-  test("what cannot be stored is a bad row, not the end", async () => {
+  test("a row that cannot be stored is rejected, and the file is read on", async () => {
     const deep = `{"type":"track","properties":${'{"a":'.repeat(70)}1${"}".repeat(70)}}`;
     const lines = [
       "{not json",
@@ -217,8 +217,8 @@ describe("segment", () => {
       [1, "not JSON"],
       [2, "not a message"],
       [3, "a null byte"],
-      [4, "half a surrogate pair"],
-      [6, "nested more than 64 deep"],
+      [4, "an unpaired surrogate"],
+      [6, "nested more than 64 levels"],
       [7, "not a message"],
       [8, "not a message"],
       [9, `a line of ${(1 << 20) + 27} bytes`],

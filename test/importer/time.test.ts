@@ -22,13 +22,13 @@ describe("time zones", () => {
     ["Europe/Berlin", "2026-10-25T01:59:59", "2026-10-24T23:59:59"],
     ["Europe/Berlin", "2026-10-25T02:30:00", "2026-10-25T00:30:00"],
     ["Europe/Berlin", "2026-10-25T03:00:00", "2026-10-25T02:00:00"],
-    // Samoa left out the whole of 30 December 2011.
+    // Samoa skipped the whole of 30 December 2011.
     ["Pacific/Apia", "2011-12-31T00:00:00", "2011-12-30T10:00:00"],
   ])("%s %s is %s UTC", (zone, wallClock, instant) => {
     expect(iso(instantOf(zone, utc(wallClock)))).toBe(instant);
   });
 
-  test("what a clock shows at an instant leads back to it, or to the first time it showed that", () => {
+  test("the local time of an instant converts back to it, or to its first occurrence", () => {
     const zones = fc.constantFrom("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC");
     fc.assert(
       fc.property(

@@ -11,7 +11,7 @@ const migrated = await testDatabase({ empty: true });
 test("the migrations and the source give the same database", { timeout: 300_000 }, async () => {
   const source = await readSource();
   if (source === undefined) throw new Error("no source: this is not a checkout");
-  // Beside the releases runs what differs from the manifest by content, and where nothing does, the releases alone.
+  // The releases, then the changes that differ from the manifest by content; without any, the releases alone.
   const beyond = scriptOf(source, [(await readManifest()).files]) !== undefined;
   expect(await migrate(migrated.url())).toMatchObject({ applied: await committedMigrations(), current: beyond });
   const expected = await fresh.as("insights_owner", { search_path: "" }, catalogueOf);
@@ -20,7 +20,7 @@ test("the migrations and the source give the same database", { timeout: 300_000 
   expect(actual).toEqual(expected);
 });
 
-test("a second migration finds nothing to do and changes nothing", { timeout: 300_000 }, async () => {
+test("a second migration has nothing to do and changes nothing", { timeout: 300_000 }, async () => {
   const before = await migrated.as("insights_owner", { search_path: "" }, catalogueOf);
   expect(await migrate(migrated.url())).toMatchObject({ applied: [], current: false, indexed: 0, ahead: [] });
   expect(await migrated.as("insights_owner", { search_path: "" }, catalogueOf)).toEqual(before);

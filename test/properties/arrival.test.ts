@@ -8,7 +8,7 @@ const database = await testDatabase();
 
 const start = Date.parse("2026-02-27T22:00:00Z");
 
-/** What a message does, but for its id: people, browsers, kinds of event, times that cluster around the time-out and midnight. */
+/** The content of a message, except its id: people, browsers, kinds of event, times near the time-out and midnight. */
 const step = fc.record({
   person: fc.constantFrom("ada", "ben", "browser-1", "browser-2", "browser-3"),
   minute: fc.oneof(fc.integer({ min: 0, max: 240 }), fc.constantFrom(0, 30, 60, 61, 91, 119, 120, 121, 3 * 1440)),
@@ -40,10 +40,10 @@ function toMessage({ person, minute, second, event, item, viewId }: Step, index:
   };
 }
 
-/** Who belongs to whom: each browser to one user at most, so that no order of arrival makes it a shared one. */
+/** The owner of each browser: at most one user, so that no order of arrival makes it a shared one. */
 const links = fc.record({ "browser-1": fc.boolean(), "browser-2": fc.boolean(), alias: fc.boolean() });
 
-/** The same messages in some order, cut into batches, with refreshes in between. */
+/** The same messages in some order, split into batches, with refreshes in between. */
 const plan = (count: number) =>
   fc.record({
     order: fc.shuffledSubarray(
@@ -87,13 +87,15 @@ interface State {
 
 const milliseconds = (expression: string): string => `(extract(epoch from ${expression}) * 1000)::float8`;
 
-/** Everything by names, for keys depend on the order of arrival. A person is called by the least of the names. */
+/**
+ * All data by names, because keys depend on the order of arrival. A person is identified by the smallest of the names.
+ */
 async function read(db: Queries): Promise<State> {
   await db.query(
-    "create temp view who as select person_id, min(external_id) filter (where kind = 'user' and external_id in ('ada', 'ben')) as name from track.identity group by 1",
+    "create temp view owner as select person_id, min(external_id) filter (where kind = 'user' and external_id in ('ada', 'ben')) as name from track.identity group by 1",
   );
   await db.query(
-    "create or replace temp view called as select person_id, coalesce(name, (select min(external_id) from track.identity where identity.person_id = who.person_id)) as name from who",
+    "create or replace temp view called as select person_id, coalesce(name, (select min(external_id) from track.identity where identity.person_id = owner.person_id)) as name from owner",
   );
   const state = {
     events: await db.rows(
@@ -130,7 +132,7 @@ async function read(db: Queries): Promise<State> {
        order by 1, 2, 3, 4`,
     ),
   };
-  await db.query("drop view called, who");
+  await db.query("drop view called, owner");
   return state;
 }
 
@@ -147,7 +149,7 @@ async function play(
       if (refreshes.includes(part)) {
         // Not always to the end.
         await db.query("select track.refresh_sessions(1)");
-        await db.query("select analytics.refresh_activity(1)");
+        await db.query("select track.refresh(1, 'analytics.activity')");
       }
     }
     await refresh(db);
@@ -159,7 +161,7 @@ async function play(
 }
 
 describe("whatever the order of arrival, the batches and the refreshes in between", () => {
-  test("events, people, traits, sessions, page views and activity are the same, and what a computation from scratch gives", async () => {
+  test("events, people, traits, sessions, page views and activity are the same, and equal a computation from scratch", async () => {
     await fc.assert(
       fc.asyncProperty(scenario, async ([messages, one, other]) => {
         const a = await play(messages, one);
@@ -167,7 +169,7 @@ describe("whatever the order of arrival, the batches and the refreshes in betwee
         expect(a.incremental).toEqual(a.rebuilt);
         expect(b.incremental).toEqual(a.incremental);
 
-        // And what the textbook says of the events.
+        // And the independent computation from the events.
         const byPerson = Map.groupBy(
           a.incremental.events as (Record<string, unknown> & { who: string })[],
           ({ who }) => who,
@@ -215,7 +217,7 @@ describe("whatever the order of arrival, the batches and the refreshes in betwee
     );
   });
 
-  test("taking a link back gives what would be there without it", async () => {
+  test("undoing a link gives the state without it", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 20 }), fc.nat({ max: 19 }), async (steps, place) => {
         const messages = steps.map(toMessage);

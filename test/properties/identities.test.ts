@@ -32,7 +32,7 @@ function toMessage({ time: at, ...fields }: { type: string; time: string }, inde
   };
 }
 
-/** People, links, events and traits by names, for the keys depend on how the messages came. */
+/** People, links, events and traits by names, because the keys depend on the order of arrival. */
 const read = async (db: Queries): Promise<object> => ({
   people: (
     await db.rows<{ names: string[] }>(
@@ -54,7 +54,7 @@ const read = async (db: Queries): Promise<object> => ({
   events: await db.value("select count(*) from track.event"),
 });
 
-/** What holds at any time, each as a query for what breaks it. */
+/** Invariants, each as a query for its violations. */
 const broken = {
   "a person is a component of the links that hold, named after the oldest user, or else the oldest identity": `
     with recursive reached (start_id, identity_id) as (
@@ -79,7 +79,7 @@ const broken = {
     "select count(*) from track.trait join track.identity using (identity_id) where trait.person_id <> identity.person_id",
   "decisions are with the person of their identity":
     "select count(*) from privacy.consent join track.identity using (identity_id) where consent.person_id <> identity.person_id",
-  "each event lies in a session or in what is to be refreshed": `
+  "each event is in a session or queued for a refresh": `
     select count(*) from track.event
     where person_id <> 0
       and not exists (select from track.stale where stale.person_id = event.person_id and occurred_at between since and until)
@@ -93,7 +93,7 @@ async function expectSound(db: Queries): Promise<void> {
 }
 
 describe("links of a batch", () => {
-  test("are what the same messages give one after another, whatever was linked and unlinked before", async () => {
+  test("have the effect of the same messages one after another, whatever was linked and unlinked before", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { maxLength: 8 }),
@@ -147,7 +147,7 @@ describe("links of a batch", () => {
         previousId: `u${index}`,
         userId: `u${index + 1}`,
       });
-      // Neighbours, then the joints between every four, eight, …: whoever was joined is joined again and again.
+      // Neighbours, then the joints between every four, eight, …: linked people are linked again and again.
       const order = Array.from({ length: 500 }, (_, index) => index).toSorted(
         (one, other) => (one & -one) - (other & -other) || one - other,
       );

@@ -1,4 +1,4 @@
-/** Sessions, page views and engaged times by the textbook, from events alone: what the incremental refresh is held against. */
+/** Sessions, page views and engaged times computed from events alone: the reference for the incremental refresh. */
 
 export interface Happened {
   eventId: string;
@@ -62,7 +62,7 @@ export function recompute(happened: readonly Happened[], settings = defaults): {
     const end = run.at(-1);
     if (start === undefined || end === undefined) continue;
     const openings = run.filter(opens);
-    // Which view each event lies in: the last one that was opened before it, or at it.
+    // The view of each event: the last one that was opened before it, or at it.
     const own = run.map((_, index) => run.slice(0, index + 1).filter(opens).length - 1);
     const beating = openings.map(() => [] as number[]);
     run.forEach((event, index) => {

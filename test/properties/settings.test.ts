@@ -1,12 +1,10 @@
 import { beforeAll, expect, test } from "vitest";
-import { Options } from "../../src/simulator/options.ts";
-import { simulate } from "../../src/simulator/run.ts";
 import { testDatabase } from "../support/database.ts";
-import { refresh } from "../support/world.ts";
+import { makePopulation } from "../support/population.ts";
 
 /*
- * What a session sets about how dates, times, intervals and numbers are written changes no result: everything below is
- * computed under each set of settings, and then read under the same one.
+ * Session settings for the format of dates, times, intervals and numbers change no result: everything below is computed
+ * under each set of settings, and then read under the same one.
  */
 
 const database = await testDatabase();
@@ -34,7 +32,7 @@ const others = {
   },
 };
 
-/** What is computed, by name: statements, or a query whose rows are the result. */
+/** The computed results by name: statements, or a query whose rows are the result. */
 const steps: Record<string, string> = {
   months: "select track.make_partitions('2031-01-15 12:00Z', '2032-02-01 00:00Z')",
   items: "select * from track.sync_items('lab.item')",
@@ -44,7 +42,7 @@ const steps: Record<string, string> = {
       {"type": "track", "messageId": "s1", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04T05:06:07", "properties": {"item": "c1"}},
       {"type": "track", "messageId": "s2", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04 23:50:00+02", "properties": {"item": "c1"}}]')`,
   sessions: "select * from track.refresh_sessions(100000)",
-  activity: "select * from analytics.refresh_activity(100000)",
+  activity: "select * from track.refresh(100000, 'analytics.activity')",
   "events of hers": `
     select occurred_at, event_id, properties from track.event where person_id = track.find_person('sue') order by occurred_at`,
   "what is stored of items": "select external_id, available_from, available_until, due_at from track.item order by 1",
@@ -56,7 +54,7 @@ const steps: Record<string, string> = {
   risks: `
     select * from analytics.dropout_risk((select external_id from track.item where kind = 'course' order by item_id limit 1), '2025-05-20 00:00Z')`,
   outlook: "select * from analytics.course_outlook('dropout', '2025-05-20 00:00Z')",
-  // Without the values: what lies on the edge of a bin depends on the last digits of sums.
+  // Without the values: a value on the edge of a bin depends on the last digits of sums.
   drift: "select statistic, feature from analytics.watch_predictions()",
   recommender: "select ndcg_at_10, recall_at_10, lambda from recommend.train('course')",
   "boosted trees": "select ml.gbm_train('lab.row', 'lab.gbm', 'at', 'y', 'x, kind', num_trees => 5)",
@@ -158,17 +156,7 @@ async function computeUnder(settings: Record<string, string>): Promise<Record<st
 let expected: Record<string, unknown> = {};
 
 beforeAll(async () => {
-  const client = await database.pool.connect();
-  try {
-    await simulate(
-      client,
-      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
-    );
-  } finally {
-    client.release();
-  }
-  await refresh(database);
-  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.question set fewest_rows = 100, weeks = 4;
@@ -177,7 +165,7 @@ beforeAll(async () => {
     create table lab.known as select 'c1' as external_id, 'course' as kind;
     select track.sync_items('lab.known');
     drop table lab.known;
-    -- What an application may have: times without a zone, and as text.
+    -- Tables of an application: times without a zone, and as text.
     create table lab.item as
     select 'c1' as external_id, 'course' as kind, timestamp '2025-03-04 05:06:07' as available_from,
       '2025-04-05 06:07:08'::text as available_until, date '2025-03-12' as due_at;
@@ -195,7 +183,7 @@ beforeAll(async () => {
   expected = await computeUnder(usual);
 });
 
-test("the usual settings compute everything but what is to be refused", () => {
+test("the usual settings compute everything except the statements that must fail", () => {
   const failed = Object.entries(expected).flatMap(([name, result]) =>
     Array.isArray(result) ? [] : `${name}: ${result}`,
   );

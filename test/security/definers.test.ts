@@ -2,10 +2,8 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { rooms } from "../../src/database/catalogue.ts";
-import { Options } from "../../src/simulator/options.ts";
-import { simulate } from "../../src/simulator/run.ts";
 import { testDatabase } from "../support/database.ts";
-import { refresh } from "../support/world.ts";
+import { makePopulation } from "../support/population.ts";
 
 /*
  * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
@@ -21,7 +19,7 @@ import { refresh } from "../support/world.ts";
 
 const database = await testDatabase();
 
-/** Lets its maker do as she likes; whoever else runs it is named, and stopped. */
+/** Lets its creator continue; any other user that runs it is reported, and the call fails. */
 const evil = (attacker: string): string => `
   create function pg_temp.evil() returns boolean language plpgsql volatile set search_path to pg_catalog as $$
   begin
@@ -33,7 +31,10 @@ const evil = (attacker: string): string => `
   end $$;
 `;
 
-/** Names of types that bodies use. Keywords such as int and interval can't be shadowed: the grammar means pg_catalog. */
+/**
+ * Names of types that bodies use. Keywords such as int and interval cannot be shadowed: the grammar resolves them to
+ * pg_catalog.
+ */
 const types = ["text", "jsonb", "timestamptz", "float8", "uuid", "date", "bytea", "int4", "int8", "regclass", "name"];
 
 /** Functions and operators that bodies use, by their arguments. */
@@ -318,17 +319,7 @@ async function restore(): Promise<void> {
 }
 
 beforeAll(async () => {
-  const client = await database.pool.connect();
-  try {
-    await simulate(
-      client,
-      Options.parse({ learners: 100, courses: 4, weeks: 8, seed: 5, until: new Date("2025-06-02") }),
-    );
-  } finally {
-    client.release();
-  }
-  await refresh(database);
-  await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.question set fewest_rows = 100, weeks = 8;
@@ -408,13 +399,13 @@ afterAll(async () => {
 });
 
 interface Outcome {
-  /** What it answered: nothing, or the code of its error. */
+  /** The error of the call, if any. */
   error: pg.DatabaseError | undefined;
   /** Users that evil() ran as, other than the attacker. */
   taken: string[];
 }
 
-/** A session of an attacker: she makes her objects, then calls; each call is taken back. */
+/** A session of an attacker: she creates her objects, then calls; each call is rolled back. */
 async function attack(
   role: string,
   prepare: string,
@@ -484,11 +475,11 @@ async function attack(
   }
 }
 
-test("each role that may call a definer is tried", () => {
+test("each role that may call a definer is tested", () => {
   expect([...new Set(definers.flatMap((definer) => definer.roles))].sort()).toEqual(every);
 });
 
-test("a definer that nobody may call is run by others that somebody may call", async () => {
+test("a definer without callers is run by others that have some", async () => {
   const bodies = await database.rows<{ name: string; body: string; tables: string[] }>(`
     select format('%s.%s', function.pronamespace::regnamespace, function.proname) as name,
       coalesce(pg_get_function_sqlbody(function.oid), function.prosrc) as body,
@@ -530,7 +521,7 @@ test("without an attack each call gets into the body", async () => {
 const figures: string[] = [];
 
 test.each(Object.keys(kinds))(
-  "no definer runs a %s of its caller with other rights than the caller's",
+  "no definer runs a %s of its caller with rights of another role",
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
     const path = weakness === "no path" ? "set local search_path to attacker, pg_catalog;" : "";

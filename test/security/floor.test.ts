@@ -3,8 +3,9 @@ import { testDatabase } from "../support/database.ts";
 import { learners, makeWorld, refresh } from "../support/world.ts";
 
 /*
- * A recommender learns from single people, and everybody may ask what goes with an item: where one person took it, that is
- * what this person took besides. So items of fewer people than the floor of analytics are not answered.
+ * A recommender learns from single people, and every reader may query similar items: where one person took an item, the
+ * answer would be the other items of this person. So items of fewer people than the floor of analytics are not
+ * answered.
  */
 
 const database = await testDatabase();
@@ -32,7 +33,7 @@ const similar = (role: string, item: string): Promise<string[]> =>
 
 beforeAll(() => makeWorld(database));
 
-test("without a floor each reader sees what one person took besides", async () => {
+test("without a floor each reader sees the other items of one person", async () => {
   await database.query("update analytics.setting set smallest_group = 1");
   await enrol(["ben"]);
   for (const role of ["insights_analyst", "insights_learner"]) {
@@ -40,7 +41,7 @@ test("without a floor each reader sees what one person took besides", async () =
   }
 });
 
-test("with it, nobody can ask about the item, nor finds it among the others", async () => {
+test("with it, no reader can query the item, nor finds it among the others", async () => {
   await database.query("update analytics.setting set smallest_group = 5");
   await enrol([]);
   for (const role of ["insights_analyst", "insights_learner"]) {

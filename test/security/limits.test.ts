@@ -4,7 +4,7 @@ import { testDatabase } from "../support/database.ts";
 
 const database = await testDatabase();
 
-/** Whether the text shows more than 100 characters of the value, which is one letter over and over. */
+/** Whether the text shows more than 100 characters of the value, which is one letter repeated. */
 const shows = (text: string | undefined): boolean => /z{101}/i.test(text ?? "");
 
 interface Argument {
@@ -49,7 +49,7 @@ const granted = (
 
 const isText = ({ type }: Argument): boolean => ["text", "text[]", "jsonb", "json"].includes(type);
 
-/** A value of another argument that lets the function come to the one that is tried. */
+/** A value of another argument with which the function reaches the tested one. */
 function plausible({ name, type }: Argument): string {
   if (type === "text") {
     if (/output|out_table|into|model_table|result/.test(name)) return "'probe_out'";
@@ -83,7 +83,7 @@ const long: Record<string, string[]> = {
 describe("a hostile value", () => {
   const tried = granted.filter((one) => one.arguments?.some(isText));
 
-  test("there are functions to try", () => {
+  test("there are functions to test", () => {
     expect(tried.length).toBeGreaterThan(100);
   });
 
@@ -104,7 +104,7 @@ describe("a hostile value", () => {
         await db.query(
           "create schema attempt; grant all on schema attempt to public; set local search_path to attempt, public",
         );
-        // What a learner's statement may take: nothing here comes near, unless it grows faster than the value.
+        // The statement timeout of a learner: no call comes near it, unless it grows faster than the value.
         await db.query("set local statement_timeout = '10s'");
         await db.query(`set local role ${role}`);
         for (const values of calls) {

@@ -12,14 +12,14 @@ import { endAtEndOfFile, insights } from "../support/insights.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * The API and the worker each need a login that may do nothing itself but switch to their roles. On the embedded database
- * every login is the superuser.
+ * The API and the worker each need a login without rights of its own except switching to their roles. On the embedded
+ * database every login is the superuser.
  */
 
 const database = await testDatabase();
 endAtEndOfFile();
 
-/** Logins made as the README says, gone at the end. */
+/** Logins created as in the README, dropped at the end. */
 async function withLogins(
   work: (logins: { api: string; worker: string; urlOf: (login: string) => string }) => Promise<void>,
 ): Promise<void> {
@@ -27,7 +27,7 @@ async function withLogins(
   const password = randomBytes(12).toString("hex");
   const api = `my_api_${suffix}`;
   const worker = `my_worker_${suffix}`;
-  // Where not everybody may connect, their groups let them.
+  // If connect is revoked from public, their groups have it.
   await database.query(`revoke connect on database ${new URL(database.url()).pathname.slice(1)} from public`);
   await withClient(database.url(), bootstrap);
   await database.query(`create role ${api} login password '${password}' in role insights_api`);
@@ -48,7 +48,7 @@ async function withLogins(
   }
 }
 
-/** What the login cannot do itself. */
+/** Actions that the login may not do itself. */
 async function refused(url: string, statements: string[]): Promise<void> {
   await withClient(url, async (client) => {
     for (const statement of statements) {
@@ -89,7 +89,7 @@ test.skipIf(!database.native)(
         "set role insights_api",
       ]);
       await runWorkerOnce({ ...asDatabase(database), url: urlOf(worker) });
-      // The tasks with nothing to do are not recorded; this one and those that it queues have.
+      // The tasks with nothing to do are not recorded; the refresh has something to do.
       await database.query(
         "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
       );
@@ -101,20 +101,13 @@ test.skipIf(!database.native)(
       );
       expect(runs.filter(({ outcome }) => outcome !== "ok")).toEqual([]);
       expect(runs.map(({ task }) => task)).toEqual(
-        expect.arrayContaining([
-          "make_partitions",
-          "refresh",
-          "refresh_activity",
-          "refresh_interactions",
-          "refresh_views",
-          "train",
-        ]),
+        expect.arrayContaining(["make_partitions", "refresh", "refresh_views", "train"]),
       );
       expect(await database.value("select count(*)::int from insights_queue._private_known_crontabs")).toBeGreaterThan(
         5,
       );
 
-      // A new version of graphile-worker has migrations that the queue has not.
+      // A new version of graphile-worker has migrations that the queue lacks.
       await database.query(
         "delete from insights_queue.migrations where id = (select max(id) from insights_queue.migrations)",
       );
@@ -132,7 +125,7 @@ test.skipIf(!database.native)(
 );
 
 test.skipIf(!database.native)(
-  "a login that is not meant for a worker is told how to become one (needs real logins)",
+  "a login that is not meant for a worker gets instructions (needs real logins)",
   async () => {
     await withLogins(async ({ api, urlOf }) => {
       const target = { ...asDatabase(database), url: urlOf(api) };
@@ -146,11 +139,11 @@ test.skipIf(!database.native)(
   },
 );
 
-test.skipIf(!database.native)("doctor finds nothing wrong with either login (needs real logins)", async () => {
+test.skipIf(!database.native)("doctor reports no problem of either login (needs real logins)", async () => {
   await withLogins(async ({ api, worker, urlOf }) => {
     for (const [login, may] of [
       [api, "serve the API"],
-      [worker, "work off the job queue"],
+      [worker, "process the job queue"],
     ] as const) {
       const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(login) });
       await call.exitCode();
@@ -167,29 +160,26 @@ test.skipIf(!database.native)("doctor finds nothing wrong with either login (nee
   });
 });
 
-test.skipIf(!database.native)(
-  "doctor names the logins that may set who the person is (needs real logins)",
-  async () => {
-    await withLogins(async ({ api, urlOf }) => {
-      const person = `my_person_${randomBytes(6).toString("hex")}`;
-      await database.query(`create role ${person} login in role insights_learner;
+test.skipIf(!database.native)("doctor names the logins that can set the person (needs real logins)", async () => {
+  await withLogins(async ({ api, urlOf }) => {
+    const person = `my_person_${randomBytes(6).toString("hex")}`;
+    await database.query(`create role ${person} login in role insights_learner;
         grant connect on database ${new URL(database.url()).pathname.slice(1)} to ${person}`);
-      try {
-        const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
-        await call.exitCode();
-        const findings = JSON.parse(call.printed()) as { check: string; status: string; text: string; fix?: string }[];
-        const found = findings.find(({ check }) => check === "roles");
-        expect(found).toMatchObject({ status: "warning", text: expect.stringContaining(`"${person}" may speak for`) });
-        await database.query(found?.fix ?? "");
-        const fixed = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
-        await fixed.exitCode();
-        expect(JSON.parse(fixed.printed())).toContainEqual(expect.objectContaining({ check: "roles", status: "ok" }));
-      } finally {
-        await database.query(`drop owned by ${person}; drop role ${person}`);
-      }
-    });
-  },
-);
+    try {
+      const call = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
+      await call.exitCode();
+      const findings = JSON.parse(call.printed()) as { check: string; status: string; text: string; fix?: string }[];
+      const found = findings.find(({ check }) => check === "roles");
+      expect(found).toMatchObject({ status: "warning", text: expect.stringContaining(`"${person}" can act as`) });
+      await database.query(found?.fix ?? "");
+      const fixed = insights(["doctor", "--json"], { DATABASE_URL: urlOf(api) });
+      await fixed.exitCode();
+      expect(JSON.parse(fixed.printed())).toContainEqual(expect.objectContaining({ check: "roles", status: "ok" }));
+    } finally {
+      await database.query(`drop owned by ${person}; drop role ${person}`);
+    }
+  });
+});
 
 async function serve(url: string): Promise<void> {
   const api = await startApi(

@@ -7,8 +7,9 @@ import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 
 /*
- * Who migrates is an administrator, often a superuser, and the schema public was open to everybody up to PostgreSQL 14. A
- * function there whose arguments are nearer than those of PostgreSQL's function of that name is taken in its place.
+ * The login that migrates is an administrator, often a superuser, and the schema public was writable for all users up
+ * to PostgreSQL 14. A function there whose arguments match better than those of PostgreSQL's function of that name is
+ * called instead of it.
  */
 
 const database = await testDatabase({ empty: true });
@@ -33,12 +34,12 @@ beforeAll(async () => {
     reset role`);
 });
 
-test("the function is taken for PostgreSQL's where the path leads to it", async () => {
+test("the function is called instead of PostgreSQL's with such a search_path", async () => {
   await database.query("do $$ begin perform format('%I', current_database()); end $$");
   expect(await ran()).toBe(1);
 });
 
-test("not by the migration, which refuses it with the way out", async () => {
+test("not by the migration, which refuses it with a fix", async () => {
   const before = await ran();
   const fixes: string[] = [];
   for (;;) {
@@ -46,7 +47,9 @@ test("not by the migration, which refuses it with the way out", async () => {
       (error: unknown) => error as { message: string; hint?: string },
     );
     if (!("message" in refused)) break;
-    expect(refused.message).toMatch(/everybody may create functions in the schema "public"|has the name of a function/);
+    expect(refused.message).toMatch(
+      /every role may create functions in the schema "public"|has the name of a function/,
+    );
     const [, fix = ""] = /As an administrator: (.*?); or give/.exec(refused.hint ?? "") ?? [];
     fixes.push(fix);
     await database.query(fix);
@@ -60,7 +63,7 @@ test("not by the migration, which refuses it with the way out", async () => {
   expect(await ran()).toBe(before);
 });
 
-test("nor by the roles, which an administrator may run alone", async () => {
+test("nor by the roles script, which an administrator may run alone", async () => {
   await database.query(`grant create on schema public to insights_visitor; set role insights_visitor;
     create function public.format(text, name) returns text language plpgsql as $$
     begin perform nextval('public.ran'); return pg_catalog.format($1, variadic array[$2]); end $$;

@@ -3,7 +3,10 @@ import { testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { makeWorld, refresh } from "../support/world.ts";
 
-/* Who a transaction belongs to: the setting that the row policies compare with, what makes it, and what it can be made to say. */
+/*
+ * The person of a transaction: the setting that the row policies compare with, the function that sets it, and attempts
+ * to set it to others.
+ */
 
 const database = await testDatabase();
 await makeWorld(database);
@@ -12,7 +15,7 @@ await database.query(
    from track.identity
    where identity.kind = 'user' and identity.external_id in ('ada', 'ben', 'kim')`,
 );
-// Kim objected: what she does now is kept without her, as an event of person 0.
+// Kim opted out: her later events are kept without her, as events of person 0.
 await database.query("select track.ingest($1)", [
   JSON.stringify([
     { type: "track", event: "Task Submitted", messageId: "k", userId: "kim", properties: { item: "course-drama" } },
@@ -54,7 +57,7 @@ describe.each(
     ["99999999999999999999"].map((value) => ({ value, code: "22003" })),
   ].flat(),
 )('insights.person_id is "$value"', ({ value, code }) => {
-  test("no rows of anybody", async () => {
+  test("shows no rows of any person", async () => {
     await database.as("insights_learner", { "insights.person_id": value }, async (db) => {
       for (const table of [...tables, "track.identity_link"]) {
         if (code === undefined) expect(await db.rows(`select * from ${table}`), table).toEqual([]);
@@ -77,7 +80,7 @@ describe("track.sign_in", () => {
   });
 
   test.each(["ghost", "nobody", "", "browser of ada", "0"])(
-    'makes nobody of "%s", whoever was before',
+    'signs in no person for "%s", after any other person',
     async (name) => {
       await database.as("insights_learner", { "insights.person_id": await key("ben") }, async (db) => {
         expect(await db.value("select count(*) > 0 from track.event")).toBe(true);
@@ -89,7 +92,7 @@ describe("track.sign_in", () => {
     },
   );
 
-  test("holds until the end of the transaction", async () => {
+  test("applies until the end of the transaction", async () => {
     const ada = await key("ada");
     const client = await database.pool.connect();
     try {
@@ -104,11 +107,11 @@ describe("track.sign_in", () => {
     }
   });
 
-  test("a stranger's first decision makes a person, whose rows are there in the same transaction", async () => {
+  test("the first decision of an unknown person creates a person, whose rows are visible in the same transaction", async () => {
     await database.as("insights_learner", { "insights.person": "newcomer" }, async (db) => {
       expect((await db.rows("select basis from recommend.for_me()")).map(({ basis }) => basis)).toContain("popularity");
       expect(await db.rows("select * from track.my_journey('-infinity')")).toEqual([]);
-      // Not through db, which takes each attempt at an error back.
+      // Not through db, which undoes each attempt at an error.
       await db.query("select track.record_my_consent('personalization', true)");
       const rows = await db.rows(
         "select purpose, person_id = current_setting('insights.person_id')::bigint as own from privacy.consent",
@@ -117,7 +120,7 @@ describe("track.sign_in", () => {
     });
   });
 
-  test("a merge while a transaction runs shows it nothing of others", async ({ skip }) => {
+  test("a concurrent merge shows the transaction no rows of others", async ({ skip }) => {
     if (!database.native) skip("the embedded database is one session");
     await database.as("insights_learner", { "insights.person": "jon" }, async (db) => {
       const before = await key("jon");
@@ -133,7 +136,7 @@ describe("track.sign_in", () => {
 });
 
 describe("over HTTP", () => {
-  test("each request is its person's, one beside the other", async () => {
+  test("each concurrent request belongs to its own person", async () => {
     const people = ["ada", "ben", "cleo", "dan", "ghost", "eve"];
     const answers = await Promise.all(
       people.map((person) =>
@@ -147,9 +150,9 @@ describe("over HTTP", () => {
     }
   });
 
-  test("what a stranger's mutation made is hers within the same request", async () => {
+  test("rows that the mutation of an unknown person created are hers within the same request", async () => {
     const { data, errors } = await ask(
-      "learner:somebody new",
+      "learner:a new person",
       `mutation {
         trackRecordMyConsent(input: { purpose: "personalization", granted: true }) {
           query { privacyConsents { nodes { purpose } } trackIdentities { nodes { externalId } } }
@@ -159,7 +162,7 @@ describe("over HTTP", () => {
     expect(errors).toEqual([]);
     expect(data.trackRecordMyConsent.query).toEqual({
       privacyConsents: { nodes: [{ purpose: "personalization" }] },
-      trackIdentities: { nodes: [{ externalId: "somebody new" }] },
+      trackIdentities: { nodes: [{ externalId: "a new person" }] },
     });
   });
 });

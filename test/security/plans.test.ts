@@ -4,9 +4,9 @@ import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * A session may ask for the plans of all its statements (debug_print_plan, client_min_messages = log), those inside of
- * functions included, and the plan of a statement holds the values of the variables that it was planned with: the keys by
- * which lists are signed, people, counts below the floor. A definer lets no such message reach its caller.
+ * A session may log the plans of all its statements (debug_print_plan, client_min_messages = log), including those
+ * inside of functions, and the plan of a statement contains the values of the variables that it was planned with: the
+ * signing keys, people, counts below the floor. A definer lets no such message reach its caller.
  */
 
 const database = await testDatabase();
@@ -14,7 +14,9 @@ const client = new pg.Client({ connectionString: database.url() });
 let printed: string[] = [];
 let secret = "";
 
-/** What a session prints while it calls a function under a role, and whether it was the plan of a statement inside. */
+/**
+ * The messages of a session while it calls a function under a role, and whether one was the plan of a statement inside.
+ */
 async function plansOf(role: string, call: string): Promise<string[]> {
   printed = [];
   await client.query("begin");

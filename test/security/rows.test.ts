@@ -6,8 +6,8 @@ import { testDatabase } from "../support/database.ts";
 import { makeWorld } from "../support/world.ts";
 
 /*
- * Who sees whose rows: every table that holds people, for every role, in SQL and over HTTP. The tables are found in the
- * catalogue and the fields in the schema, so a new one is tested the day that it is made.
+ * Row security of every table with personal data, for every role, in SQL and over HTTP. The tables are read from the
+ * catalogue and the fields from the schema, so that new ones are tested automatically.
  */
 
 const database = await testDatabase();
@@ -17,7 +17,7 @@ await database.query(
    from track.identity
    where identity.kind = 'user' and identity.external_id in ('ada', 'ben')`,
 );
-// Whose derived data are about to be refreshed is personal too.
+// The queues of people whose derived data must be refreshed are personal too.
 await database.query("select track.rebuild()");
 await database.query(
   `insert into track.changed (person_id, consumer, since, until)
@@ -63,7 +63,7 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
       expect({ role, readable: await readable(role) }).toEqual({ role, readable: false });
   });
 
-  test("shows a learner her own rows, all of them, and nobody else's", async () => {
+  test("shows a learner her own rows, all of them, and no others", async () => {
     if (!(await readable("learner"))) return;
     const own = await database.value<number>(`select count(*)::int from ${table} where person_id = $1`, [ada]);
     const seen = await database.as("insights_learner", { "insights.person": "ada" }, (db) =>
@@ -72,8 +72,8 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
     expect(seen).toEqual(own === 0 ? [] : [{ person_id: ada, count: own }]);
   });
 
-  test.each(["", "nobody", "stranger", "browser of ada", "%", "' or true --"])(
-    'shows nothing to a learner who is called "%s"',
+  test.each(["", "nobody", "unknown", "browser of ada", "%", "' or true --"])(
+    'shows nothing to a learner with the userId "%s"',
     async (name) => {
       if (!(await readable("learner"))) return;
       const seen = await database.as("insights_learner", { "insights.person": name }, (db) =>
@@ -83,7 +83,7 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
     },
   );
 
-  test("shows nobody else's rows to a cheap function in a learner's condition", async () => {
+  test("shows no rows of others to a cheap function in a learner's condition", async () => {
     if (!(await readable("learner"))) return;
     const peek = `
       create function pg_temp.peek(bigint) returns boolean language plpgsql cost 0.0000001 as $$
@@ -102,12 +102,12 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
     const people = await database.value<number>(
       `select count(distinct person_id)::int from ${table} where person_id is not null`,
     );
-    // To a reader without restrictions it shows everybody.
+    // To a reader without restrictions it shows all people.
     expect(await seen("insights_reader")).toHaveLength(people);
     expect((await seen("insights_learner")).filter((person) => person !== ada)).toEqual([]);
   });
 
-  test("can't be written by any role of the API", async () => {
+  test("cannot be written by any role of the API", async () => {
     const allowed = await database.rows<{ role: string; privilege: string }>(
       `select role, privilege
        from unnest(array['visitor', 'learner', 'analyst', 'admin', 'worker']) as role
@@ -119,7 +119,7 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
   });
 });
 
-/** The lists of the API whose rows say whose they are. */
+/** The lists of the API whose rows contain a person. */
 const fields = Object.values(schema.getQueryType()?.getFields() ?? {}).filter(({ type, args }) => {
   const connection = "ofType" in type ? type.ofType : type;
   if (!isObjectType(connection) || args.some(({ type: argument }) => String(argument).endsWith("!"))) return false;
@@ -156,10 +156,10 @@ describe("over HTTP", () => {
       expect([...people]).toEqual([]);
       expect(data[field].totalCount).toBe(data[field].nodes.length);
     }
-    expect((await ask("learner:stranger", query)).data[field]?.nodes ?? []).toEqual([]);
+    expect((await ask("learner:unknown", query)).data[field]?.nodes ?? []).toEqual([]);
   });
 
-  test("a row of somebody else is not there, whichever way it is asked for", async () => {
+  test("a row of another person is not found, by any field", async () => {
     const theirs = await ask(
       "learner:ben",
       "{ trackPeople { nodes { id personId } } trackSessions { nodes { id personId sessionId } } trackEvents { nodes { id } } }",
@@ -191,11 +191,11 @@ describe("over HTTP", () => {
       trackSession: null,
     });
     expect(mine.data.node?.personId).toBeUndefined();
-    // Not because the question is wrong.
+    // Not because the query is invalid.
     expect((await ask("learner:ben", query, variables)).data.trackSession).toEqual({ personId: ben });
   });
 
-  test("nor by way of an item that both have to do with", async () => {
+  test("nor through an item of both people", async () => {
     const { data } = await ask(
       "learner:cleo",
       `{ trackItems(first: 20) { nodes { externalId trackEventsByItemId { nodes { personId } } recommendInteractionsByItemId { nodes { personId } } } } }`,
@@ -229,7 +229,7 @@ describe("functions", () => {
     expect(await may("visitor")).toEqual(["track.current_person_id", "track.ingest", "track.sign_in"]);
   });
 
-  test("a learner may send events, and ask about herself and the catalogue", async () => {
+  test("a learner may send events, and query her own data and the catalogue", async () => {
     expect(await may("learner")).toEqual([
       "privacy.allowed",
       "recommend.for_me",
@@ -261,7 +261,7 @@ describe("functions", () => {
       "analyst",
       "{ monitorRuns { nodes { runId } } trackSettings { nodes { largestBatch } } trackEvents { nodes { eventId } } }",
     ],
-    // With the caller's own rights: nobody becomes the owner through a function that reads a table by name.
+    // With the caller's own rights: no caller becomes the owner through a function that reads a table by name.
     ["admin", 'mutation { trackSyncItems(input: {source: "public.private_list"}) { result { inserted } } }'],
   ])("%s is not allowed: %s", async (who, query) => {
     const { errors } = await ask(who, query);
@@ -282,7 +282,7 @@ describe("functions", () => {
     expect(decisions).toEqual([{ person_id: await key("cleo"), granted: false }]);
   });
 
-  test("admins see people, for that is their task", async () => {
+  test("admins see people", async () => {
     const { data } = await ask(
       "admin",
       '{ trackJourney(person: "ben") { nodes { event } } trackPeople { totalCount } }',

@@ -2,10 +2,10 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { testDatabase } from "../support/database.ts";
 
 /*
- * What the worker reads on schedule by a name that somebody else gave. An administrator trained a model on a table of an
- * analyst, who then puts her own code in its way. Reading a relation runs the code of its owner, even a plain table: its
- * indexes, statistics and partition keys have expressions that the planner evaluates. `lab.evil()` counts, in a sequence
- * that no rollback takes back, when it runs as anybody else than her.
+ * Relations that the worker reads on schedule by a name that another role gave. An administrator trained a model on a
+ * table of an analyst, who then replaces it with her own code. Reading a relation runs the code of its owner, even of a
+ * plain table: its indexes, statistics and partition keys have expressions that the planner evaluates. `lab.evil()`
+ * counts, in a sequence that a rollback does not undo, when it runs as another user than her.
  */
 
 const database = await testDatabase();
@@ -76,7 +76,7 @@ describe.each(Object.entries(kinds))("%s of another role's", (_, attack) => {
       reset role`);
   });
 
-  test("runs with the rights of whoever reads it", async () => {
+  test("runs with the rights of its reader", async () => {
     const before = await ran();
     await database.as("insights_worker", {}, (db) => db.query("select sum(size) from lab.house where house_id < 5"));
     expect(await ran()).toBeGreaterThan(before);
@@ -104,7 +104,7 @@ describe("a table is read", () => {
       grant select on lab.house to public`);
   });
 
-  test("not while another role may put another in its place", async () => {
+  test("not while another role may replace it", async () => {
     expect(await measuredBy("insights_worker")).toEqual([]);
     expect(await watched("insights_worker")).toMatchObject([{ left_out: expect.stringContaining(attacker) }]);
   });
@@ -118,7 +118,7 @@ describe("a table is read", () => {
     },
   );
 
-  test("by an administrator only when its owner can become her", async () => {
+  test("by an administrator only if its owner can become her", async () => {
     await database.query("alter table lab.house owner to insights_worker; alter schema lab owner to insights_worker");
     expect(await measuredBy("insights_admin")).toEqual([]);
     await database.query("alter table lab.house owner to insights_admin; alter schema lab owner to insights_admin");
@@ -153,7 +153,7 @@ test("functions in a schema of the caller's path are not found", async () => {
   );
 });
 
-test("a model remembers its source with its schema", async () => {
+test("a model stores its source with its schema", async () => {
   await database.as("insights_admin", {}, async (db) => {
     await db.query("set local search_path to lab");
     await db.query(
@@ -163,7 +163,7 @@ test("a model remembers its source with its schema", async () => {
   });
 });
 
-test("a source in a schema that the watcher may not use keeps no other from being watched", async () => {
+test("a source in a schema that the watcher may not use does not prevent others from being watched", async () => {
   await database.query("alter table lab.house owner to insights_owner; alter schema lab owner to insights_owner");
   await database.query("revoke usage on schema lab from public");
   expect(await measuredBy("insights_worker")).toEqual([]);
@@ -174,7 +174,7 @@ test("a source in a schema that the watcher may not use keeps no other from bein
 });
 
 test.each(["a.b.c.d", '"x', '{"a": 1}', "", "x y", "lab.gone"])(
-  "a source that is called %s keeps no other from being watched",
+  "a source that is called %s does not prevent others from being watched",
   async (source) => {
     await database.query("alter table lab.house owner to insights_owner; alter schema lab owner to insights_owner");
     await database.as("insights_worker", {}, async (db) => {

@@ -20,17 +20,17 @@ describe("randomness", () => {
     expect(new Random("a").bits()).not.toBe(new Random("b").bits());
   });
 
-  test("streams of neighbouring labels are not alike", () => {
+  test("streams of similar labels are not correlated", () => {
     const firsts = Array.from({ length: 20_000 }, (_, index) => new Random(`learner/${index}`).uniform());
     const mean = firsts.reduce((sum, value) => sum + value, 0) / firsts.length;
     expect(mean).toBeCloseTo(0.5, 1);
     const lagged = firsts.slice(1).reduce((sum, value, index) => sum + (value - 0.5) * ((firsts[index] ?? 0) - 0.5), 0);
-    // Twelve times the autocovariance is the correlation; its deviation is one over the root of the count.
+    // Twelve times the autocovariance is the correlation; its standard deviation is one over the root of the count.
     expect(Math.abs((12 * lagged) / firsts.length)).toBeLessThan(4 / Math.sqrt(firsts.length));
     expect(new Set(firsts).size).toBeGreaterThan(19_990);
   });
 
-  // Mean and variance of each distribution; four deviations of the estimate are allowed.
+  // Mean and variance of each distribution; four standard deviations of the estimate are allowed.
   test.each<[string, (random: Random) => number, number, number]>([
     ["uniform", (random) => random.uniform(), 1 / 2, 1 / 12],
     ["normal", (random) => random.normal(2, 3), 2, 9],
@@ -49,7 +49,7 @@ describe("randomness", () => {
   });
 });
 
-test("a heap gives what was put in, sorted, whenever it is asked", () => {
+test("a heap returns its values sorted, in any order of calls", () => {
   fc.assert(
     fc.property(fc.array(fc.option(fc.integer(), { nil: undefined })), (steps) => {
       const heap = new Heap<number>((a, b) => a - b);

@@ -26,7 +26,7 @@ async function refresh(): Promise<void> {
 }
 
 describe("a simulated population in the database", () => {
-  test("is found again where it was cut short, and is whole then", async () => {
+  test("is detected if it was interrupted, and is complete then", async () => {
     let calls = 0;
     const failing: Queryable = {
       query: (sql, values) => {
@@ -45,7 +45,7 @@ describe("a simulated population in the database", () => {
 
     const seen: SimulationProgress[] = [];
     const summary = await simulate(client, options, (progress) => seen.push(progress));
-    // Four batches were there, and what networks send twice.
+    // Four batches were stored, and the repeated deliveries.
     expect(summary.duplicates).toBeGreaterThan(4_000);
     expect(summary).toMatchObject({ learners: 40, courses: 10, wasThere: false });
     const { messages } = await one<{ messages: number }>("select messages from canvas_flow_truth.population");
@@ -56,7 +56,7 @@ describe("a simulated population in the database", () => {
     expect(seen.at(-1)?.fraction).toBe(1);
   });
 
-  test("is not simulated twice, and no other one beside it", async () => {
+  test("is not simulated twice, and no other one is added to it", async () => {
     const before = await one("select count(*)::int from track.event");
     expect(await simulate(client, options)).toMatchObject({ wasThere: true, accepted: 0 });
     expect(await one("select count(*)::int from track.event")).toEqual(before);
@@ -65,10 +65,10 @@ describe("a simulated population in the database", () => {
       hint: expect.any(String),
     });
     const future = new Date(midnight(new Date()).getTime() + 2 * DAY);
-    await expect(simulate(client, { ...options, until: future })).rejects.toThrow("lies in the future");
+    await expect(simulate(client, { ...options, until: future })).rejects.toThrow("is in the future");
   });
 
-  test("gives the system the application's items, prerequisites and enrolments", async () => {
+  test("sends the application's items, prerequisites and enrolments", async () => {
     expect(
       await rows(`
         select kind, count(*)::int = (
@@ -95,7 +95,7 @@ describe("a simulated population in the database", () => {
     ).toEqual({ prerequisites: true, enrolments: true, completions: true });
   });
 
-  test("joins what people did before they signed in to what they did after", async () => {
+  test("links the actions before signing in to those after it", async () => {
     // People with events, by the name that they signed in with.
     expect(
       await rows(`
@@ -109,14 +109,14 @@ describe("a simulated population in the database", () => {
     );
     expect(
       await one(`
-        select count(*)::int as strangers
+        select count(*)::int as unknown
         from track.event
         join track.identity using (identity_id)
         where identity.kind = 'anonymous'
           and identity.external_id not like 'visitor~%'
           and event.person_id = identity.identity_id
       `),
-    ).toEqual({ strangers: 0 });
+    ).toEqual({ unknown: 0 });
   });
 
   test("has its true sessions inferred from skewed, repeated and late messages", async () => {
@@ -154,12 +154,12 @@ describe("a simulated population in the database", () => {
         ) as matched
     `);
     expect(compared.truly).toBeGreaterThan(150);
-    // Where a network was away at the end, something is still to come.
+    // If a network was unavailable at the end, some messages have not arrived.
     expect(compared.inferred).toBeLessThanOrEqual(compared.truly);
     expect(compared.matched / compared.truly).toBeGreaterThan(0.97);
   });
 
-  test("knows which items truly got the most attention", async () => {
+  test("contains the items that truly got the most attention", async () => {
     const { correlation, views } = await one<{ correlation: number; views: number }>(`
       select
         corr(extract(epoch from attention.engaged), seen.engaged) as correlation,

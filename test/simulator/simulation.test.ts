@@ -14,7 +14,7 @@ function simulate(options: Partial<OptionsInput> = {}): { simulation: Simulation
   return { simulation, deliveries: [...simulation.deliveries()] };
 }
 
-/** When it happened, as a server works it out: received − (sent − original). */
+/** The event time as a server computes it: received − (sent − original). */
 const corrected = ({ timestamp, sentAt, receivedAt }: Message): number =>
   Date.parse(receivedAt ?? "") - (Date.parse(sentAt ?? "") - Date.parse(timestamp));
 
@@ -22,7 +22,7 @@ const digest = (deliveries: Delivery[]): string =>
   createHash("sha256").update(JSON.stringify(deliveries)).digest("hex");
 
 const { simulation, deliveries } = simulate();
-/** Each message once, as it came first. */
+/** Each message once, as it arrived first. */
 const messages = [
   ...new Map(
     deliveries
@@ -34,7 +34,7 @@ const messages = [
 const learners = new Map(simulation.learners.map((learner) => [learner.externalId, learner]));
 
 describe("a population", () => {
-  test("is the same to the byte for the same options, and another for another seed", () => {
+  test("is the same byte for byte for the same options, and different for another seed", () => {
     const options = { learners: 30, courses: 10, weeks: 4 };
     const first = simulate(options);
     const second = simulate(options);
@@ -43,7 +43,7 @@ describe("a population", () => {
     expect(digest(simulate({ ...options, seed: 8 }).deliveries)).not.toBe(digest(first.deliveries));
   });
 
-  test("grows without changing those who were there before", () => {
+  test("grows without changing the existing learners", () => {
     const small = simulate({ learners: 20 }).simulation;
     const large = simulate({ learners: 60 }).simulation;
     expect(large.learners.slice(0, 20)).toEqual(small.learners);
@@ -59,8 +59,8 @@ describe("a population", () => {
   });
 });
 
-describe("what a server receives", () => {
-  test("comes in the order of arrival, within the simulated time", () => {
+describe("the deliveries to a server", () => {
+  test("arrive in order, within the simulated time", () => {
     const start = until.getTime() - 8 * WEEK;
     let before = start;
     for (const { receivedAt, messages } of deliveries) {
@@ -71,7 +71,7 @@ describe("what a server receives", () => {
     }
   });
 
-  test("holds some batches twice, some late, and clocks that are wrong, at the rates that are written down", () => {
+  test("contain some batches twice, some late, and clocks that are wrong, at the documented rates", () => {
     const seen = new Set<string>();
     let repeated = 0;
     for (const { messages } of deliveries) {
@@ -90,7 +90,7 @@ describe("what a server receives", () => {
     expect(skewed.length / messages.length).toBeLessThan(0.25);
   });
 
-  test("is of known people or of nobody, and signed in after the first look around", () => {
+  test("are of known people or of visitors, who sign in after browsing", () => {
     const anonymous = messages.filter(({ userId }) => userId === undefined);
     expect(anonymous.length).toBeGreaterThan(0);
     for (const message of messages) {
@@ -109,11 +109,12 @@ describe("what a server receives", () => {
 });
 
 describe("the truth about sessions", () => {
-  // Per device, for a device is what tells anonymous visitors apart.
+  // Per device, because a device distinguishes anonymous visitors.
   const byPerson = Map.groupBy(messages, ({ anonymousId = "" }) => anonymousId.split("~")[0] ?? "");
 
-  test("is what a pause of half an hour tells from the corrected times", () => {
-    // Messages that had not arrived by the end, or whose network was away, may leave a true session incomplete or unseen.
+  test("is what a pause of half an hour infers from the corrected times", () => {
+    // Messages that had not arrived by the end, or whose network was unavailable, may leave a true session incomplete
+    // or invisible.
     const visitors = simulation.sessions.filter(({ person }) => person === null);
     expect(visitors.length).toBeGreaterThan(0);
     let found = 0;
@@ -136,7 +137,7 @@ describe("the truth about sessions", () => {
     expect(Math.abs(found - expected)).toBeLessThan(0.01 * expected);
   });
 
-  test("shows in heartbeats to within their interval a view", () => {
+  test("is visible in heartbeats up to their interval per view", () => {
     const beats = Map.groupBy(
       messages.filter(({ event }) => event === "Heartbeat" || event === "Video Content Playing"),
       ({ properties }) => String(properties?.["viewId"]),
@@ -145,7 +146,7 @@ describe("the truth about sessions", () => {
     for (const view of beats.values()) measured += HEARTBEAT * (view.length - 1) + FIRST_HEARTBEAT;
     const engaged = simulation.sessions.reduce((sum, session) => sum + session.engagedSeconds, 0);
     const views = simulation.sessions.reduce((sum, session) => sum + session.views, 0);
-    // Between zero and ten seconds of each view cannot be seen: five on average.
+    // Between zero and ten seconds of each view are invisible: five on average.
     expect(engaged - measured).toBeGreaterThan(4 * views);
     expect(engaged - measured).toBeLessThan(6 * views);
   });
@@ -163,14 +164,14 @@ describe("the truth about sessions", () => {
       errors.push((hours[hours.length >> 1] ?? 0) - learner.peakHour);
     }
     expect(errors.length).toBeGreaterThan(50);
-    // The median start of a learner scatters, that of all learners does not: an hour's mistake would show.
+    // The median start of a learner varies, that of all learners does not: an error of an hour would be visible.
     const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
     expect(Math.abs(mean)).toBeLessThan(0.5);
     const berlin = [Date.UTC(2026, 2, 1), Date.UTC(2026, 3, 1)].map((instant) => offsetAt("Europe/Berlin", instant));
     expect(berlin).toEqual([3_600_000, 7_200_000]);
   });
 
-  test("tells who comes on weekends", () => {
+  test("distinguishes the learners who come on weekends", () => {
     const share = (weekendly: boolean): number => {
       const own = simulation.sessions.filter(({ person }) => {
         const learner = person === null ? undefined : learners.get(person);
@@ -191,10 +192,10 @@ describe("the truth about sessions", () => {
 describe("the truth about courses", () => {
   const { enrolments } = simulation;
 
-  test("is driven by taste", () => {
+  test("depends on preferences", () => {
     const chosen = enrolments.map(({ person, course }) => {
       const learner = learners.get(person);
-      if (learner === undefined) throw new Error(`nobody is called ${person}`);
+      if (learner === undefined) throw new Error(`there is no person ${person}`);
       const all = simulation.catalogue.courses.map((each) => match(learner, each));
       return { own: match(learner, course), average: all.reduce((sum, each) => sum + each, 0) / all.length };
     });
@@ -204,7 +205,7 @@ describe("the truth about courses", () => {
     expect(mean(({ own }) => own)).toBeGreaterThan(2 * mean(({ average }) => average));
   });
 
-  test("keeps to prerequisites and to the periods of courses", () => {
+  test("respects prerequisites and the periods of courses", () => {
     for (const { person, course, enrolledAt, completedAt } of enrolments) {
       if (course.requires !== undefined) {
         const before = enrolments.find((other) => other.person === person && other.course === course.requires);
@@ -217,8 +218,9 @@ describe("the truth about courses", () => {
     expect(simulation.catalogue.courses.some(({ requires }) => requires !== undefined)).toBe(true);
   });
 
-  test("loses learners at the hazard that is written down", () => {
-    // Each week that an enrolment lived through, or died in, is a trial; completion and the end of the simulation censor.
+  test("loses learners at the documented hazard", () => {
+    // Each week of an enrolment, including the one in which it ended, is a trial; completion and the end of the
+    // simulation censor.
     let expected = 0;
     let variance = 0;
     let observed = 0;
@@ -239,7 +241,7 @@ describe("the truth about courses", () => {
     expect(Math.abs(observed - expected)).toBeLessThan(4 * Math.sqrt(variance));
   });
 
-  test("shows in the events: enrolments, completions, ratings", () => {
+  test("is visible in the events: enrolments, completions, ratings", () => {
     const events = (name: string): Set<string> =>
       new Set(
         messages.filter(({ event }) => event === name).map((m) => `${m.userId} ${String(m.properties?.["item"])}`),
@@ -253,7 +255,7 @@ describe("the truth about courses", () => {
       ["Course Rated", truly(({ rating }) => rating !== undefined)],
     ] as const) {
       expect(missing(events(name), truth)).toBe(0);
-      // What was still on its way at the end is true, but nobody knows it.
+      // Messages that had not arrived at the end are true, but unknown to the server.
       expect(missing(truth, events(name))).toBeLessThanOrEqual(0.02 * truth.size + 1);
     }
   });

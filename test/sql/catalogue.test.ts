@@ -326,6 +326,34 @@ describe("functions", () => {
     expect(definers).toBe(listed.length);
   });
 
+  test("each public one has a test file of its name, which calls it and expects something of it", async () => {
+    const functions = await database.rows<{ room: string; name: string }>(`
+      with room as (${rooms})
+      select distinct room.nspname as room, procedure.proname as name
+      from pg_catalog.pg_proc as procedure
+      join room on room.oid = procedure.pronamespace
+      cross join lateral aclexplode(procedure.proacl) as privilege
+      where procedure.proname !~ '^_'
+        and privilege.privilege_type = 'EXECUTE'
+        and privilege.grantee <> procedure.proowner
+      order by 1, 2
+    `);
+    expect(functions.length).toBeGreaterThan(90);
+    const files = await Array.fromAsync(glob("test/sql/*/**/*.test.ts", { cwd: packageRoot }));
+    const untested = functions.flatMap(({ room, name }) => {
+      const file = files.find((path) => path.startsWith(`test/sql/${room}/`) && path.endsWith(`/${name}.test.ts`));
+      if (file === undefined) return `test/sql/${room}/…/${name}.test.ts is missing`;
+      const text = readFileSync(join(packageRoot, file), "utf8")
+        .replace(/\/\*.*?\*\//gs, "")
+        .replace(/^\s*\/\/.*$/gm, "")
+        .replace(/^import\b.*?;$/gms, "");
+      // In SQL, by a helper of that name, or as the name that a helper takes: measure("log_loss").
+      const call = new RegExp(`\\b${room}\\.${name}\\b|\\b${name}\\(|(?<!\\b(?:describe|test))\\((?:\\w+, )?"${name}"`);
+      return call.test(text) && text.includes("expect(") ? [] : `${file} does not call ${name}`;
+    });
+    expect(untested, untested.join("\n")).toEqual([]);
+  });
+
   test("plpgsql_check finds no error", async ({ skip }) => {
     const [available] = await database.rows("select from pg_available_extensions where name = 'plpgsql_check'");
     if (available === undefined) skip("the server has no plpgsql_check");

@@ -25,13 +25,13 @@ export interface TestApi {
   readonly url: string;
   /** A token of the test's server. */
   token(role: Role, person?: string, source?: string): Promise<string>;
-  /** Asks as somebody, in the form `visitor` or `learner:ada`. */
+  /** Sends a request as a role and person, in the form `visitor` or `learner:ada`. */
   ask(who: string, query: string, variables?: Record<string, unknown>): Promise<Answer>;
-  /** Sends a body and headers as they are. */
+  /** Sends a body and headers unchanged. */
   post(body: string, headers?: Record<string, string>): Promise<Response>;
 }
 
-/** What the commands would make of the test's database. */
+/** The database of the test, as the commands would describe it. */
 export function asDatabase(database: TestDatabase): Database {
   return {
     url: database.url(),

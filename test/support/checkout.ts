@@ -5,7 +5,7 @@ import { afterAll } from "vitest";
 import { packageRoot } from "../../src/paths.ts";
 import { type Insights, script } from "./insights.ts";
 
-/** A copy of this checkout, in which a test may edit files and make releases. */
+/** A copy of this checkout, in which a test may edit files and create releases. */
 export interface Checkout {
   readonly root: string;
   read(path: string): Promise<string>;
@@ -16,11 +16,11 @@ export interface Checkout {
   releases(): Promise<string[]>;
   /** The command line of the copy, on a database. */
   insights(parameters: string[], url: string, environment?: Record<string, string>): Insights;
-  /** `npm run db:commit -- …`; throws what it said when it fails. */
+  /** `npm run db:commit -- …`; throws its output if it fails. */
   commit(url: string, ...parameters: string[]): Promise<string>;
 }
 
-/** Copies what makes a checkout; gone at the end of the file. Native tests only: `db:commit` needs a server. */
+/** Copies the files of a checkout; removed at the end of the file. Native tests only: `db:commit` needs a server. */
 export async function checkout(): Promise<Checkout> {
   const root = await mkdtemp(join(tmpdir(), "insights-checkout-"));
   afterAll(() => rm(root, { recursive: true, force: true }));
@@ -52,8 +52,8 @@ export async function checkout(): Promise<Checkout> {
       const call = script(join(root, "src", "database", "develop.ts"), ["commit", ...parameters], {
         DATABASE_URL: url,
       });
-      if ((await call.exitCode()) !== 0) throw new Error(call.said());
-      return call.said();
+      if ((await call.exitCode()) !== 0) throw new Error(call.output());
+      return call.output();
     },
   };
 }

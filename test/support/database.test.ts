@@ -8,7 +8,7 @@ test("a query answers with rows and with single values", async () => {
   expect(await database.value("select $1::int + 1", [41])).toBe(42);
 });
 
-test("a role holds for one transaction, which leaves nothing behind", async () => {
+test("a role applies to one transaction, which leaves no state", async () => {
   const seen = await database.as("insights_learner", { "insights.person": "ada" }, async (db) => {
     const error = await db.rejects("select 1 / 0");
     expect(error.code).toBe("22012");
@@ -18,6 +18,6 @@ test("a role holds for one transaction, which leaves nothing behind", async () =
   expect(await database.value("select current_user")).not.toBe("insights_learner");
 });
 
-test("a statement that was to fail and does not is a failure", async () => {
+test("a statement that should fail and succeeds is a failure", async () => {
   await expect(database.rejects("select 1")).rejects.toThrow("expected an error");
 });

@@ -1,16 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { afterAll, inject } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
 import { serveLocally } from "./embedded.ts";
 import { withDatabase } from "./server.ts";
+import { copyTemplate } from "./template.ts";
 
 type Row = Record<string, unknown>;
 
 /** Short forms of a query, on the database or within one transaction of it. */
 export interface Queries {
-  /** The whole answer of node-postgres. */
+  /** The complete result of node-postgres. */
   query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
   /** The rows. */
   rows<T extends object = Row>(sql: string, values?: readonly unknown[]): Promise<T[]>;
@@ -28,13 +28,14 @@ export interface TestDatabase extends Queries {
   /** A connection string, for code that opens its own connections. */
   url(): string;
   /**
-   * One transaction under a role and settings, such as `{ "insights.person": "ada" }`, who is signed in; rolled back at the end.
-   * Queries inside go through the callback's argument: on the embedded database any other would wait for ever.
+   * One transaction under a role and settings, such as `{ "insights.person": "ada" }` for a signed-in person; rolled
+   * back at the end. Queries inside use the callback's argument: on the embedded database any other would wait without
+   * end.
    */
   as<T>(role: string, settings: Record<string, string>, work: (db: Queries) => Promise<T>): Promise<T>;
 }
 
-/** What both a pool and one of its clients can do. */
+/** The common part of a pool and one of its clients. */
 interface Runner {
   query(sql: string, values?: unknown[]): Promise<pg.QueryResult>;
 }
@@ -66,7 +67,7 @@ interface Opened {
   close(): Promise<void>;
 }
 
-/** A database of its own: a copy of the migrated template, or one with nothing in it. */
+/** A database of its own: a copy of the migrated template, or an empty one. */
 async function open(empty: boolean): Promise<Opened> {
   const server = inject("server");
   if (server.kind === "native") {
@@ -85,7 +86,7 @@ async function open(empty: boolean): Promise<Opened> {
       },
     };
   }
-  const database = await openPglite(empty ? {} : { from: new Blob([await readFile(server.archive)]) });
+  const database = empty ? await openPglite() : await copyTemplate(server.directory);
   const socket = await serveLocally(database);
   return {
     url: socket.url,
@@ -98,7 +99,7 @@ async function open(empty: boolean): Promise<Opened> {
 }
 
 export interface TestDatabaseOptions {
-  /** Nothing in it, not even pgvector: for tests of the installation itself. */
+  /** Empty, even without pgvector: for tests of the installation itself. */
   empty?: boolean;
 }
 
@@ -106,7 +107,7 @@ export interface TestDatabaseOptions {
 export async function testDatabase({ empty = false }: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const { url, native, close } = await open(empty);
   const pool = new pg.Pool({ connectionString: url, max: native ? 10 : 1 });
-  // Connections that a test cuts on purpose, or that the server drops at the end, are no failure of their own.
+  // Connections that a test closes on purpose, or that the server drops at the end, are not failures.
   pool.on("error", () => {});
   afterAll(async () => {
     await pool.end();
@@ -117,6 +118,17 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
     pool,
     url: () => url,
     ...queries(pool, (work) => work()),
+    async rejects(sql, values) {
+      const client = await pool.connect();
+      try {
+        // An error is told before its transaction has ended and released its locks: a statement of another connection could meet them.
+        const ended = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> =>
+          await attempt().finally(() => client.query(""));
+        return await queries(client, ended).rejects(sql, values);
+      } finally {
+        client.release();
+      }
+    },
     async as(role, settings, work) {
       const client = await pool.connect();
       try {
@@ -125,7 +137,7 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
           JSON.stringify({ ...settings, role }),
         ]);
         if ("insights.person" in settings) await client.query("select track.sign_in()");
-        // An expected error must not spoil the transaction for the statements after it.
+        // An expected error must not abort the transaction for the statements after it.
         const guard = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> => {
           await client.query("savepoint attempt");
           try {

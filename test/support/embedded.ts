@@ -14,7 +14,7 @@ export interface ServedDatabase {
   stop(): Promise<void>;
 }
 
-/** Lets clients reach a database of this process, on a Unix socket in a directory of its own. */
+/** Lets clients connect to a database of this process, on a Unix socket in a directory of its own. */
 export async function serveLocally(database: PGlite, options: { idleLimit?: number } = {}): Promise<ServedDatabase> {
   const folder = await mkdtemp(join(tmpdir(), "insights-socket-"));
   const path = socketPath(folder);

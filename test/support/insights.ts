@@ -9,16 +9,16 @@ const running: ChildProcess[] = [];
 /** The command line in a process of its own. */
 export interface Insights {
   child: ChildProcess;
-  /** Everything it said so far. */
-  said(): string;
-  /** What it printed to the standard output alone. */
+  /** Its output so far. */
+  output(): string;
+  /** Its standard output. */
   printed(): string;
-  /** Waits until it has said this. */
-  says(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Waits until the output contains this. */
+  prints(pattern: RegExp): Promise<RegExpExecArray>;
   exitCode(): Promise<number | null>;
 }
 
-/** Calls `insights` in an environment with nothing but what is given, and the given text as its input. */
+/** Calls `insights` with an environment that contains only the given variables, and the given text as its input. */
 export function insights(parameters: string[], environment: Record<string, string>, input = ""): Insights {
   return script(join(packageRoot, "src", "cli.ts"), parameters, environment, input);
 }
@@ -44,10 +44,10 @@ export function script(path: string, parameters: string[], environment: Record<s
   const closed = once(child, "close").then(([code]) => code as number | null);
   return {
     child,
-    said: () => text,
+    output: () => text,
     printed: () => output,
     exitCode: () => closed,
-    async says(pattern) {
+    async prints(pattern) {
       for (;;) {
         const match = pattern.exec(text);
         if (match !== null) return match;
@@ -63,7 +63,7 @@ export function script(path: string, parameters: string[], environment: Record<s
   };
 }
 
-/** Ends what a test file has left running; call it once a file. */
+/** Ends the processes that a test file has left running; call it once per file. */
 export function endAtEndOfFile(): void {
   afterAll(async () => {
     for (const child of running) {

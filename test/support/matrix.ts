@@ -1,9 +1,10 @@
-/** Dense algebra in double precision, by the textbook: what the matrix functions in SQL are held against. */
+/** Dense algebra in double precision by the standard methods: the reference for the matrix functions in SQL. */
 export type Matrix = readonly (readonly number[])[];
 
 export const transpose = (a: Matrix): number[][] => (a[0] ?? []).map((_, j) => a.map((row) => row[j] ?? 0));
 
-const inner = (a: readonly number[], b: readonly number[]): number => {
+/** Sum of products of two lists. */
+export const dot = (a: readonly number[], b: readonly number[]): number => {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
   return sum;
@@ -11,7 +12,7 @@ const inner = (a: readonly number[], b: readonly number[]): number => {
 
 export const multiply = (a: Matrix, b: Matrix): number[][] => {
   const columns = transpose(b);
-  return a.map((row) => columns.map((column) => inner(row, column)));
+  return a.map((row) => columns.map((column) => dot(row, column)));
 };
 
 export const identity = (n: number, scale = 1): number[][] =>

@@ -1,6 +1,6 @@
 import type { Queries } from "./database.ts";
 
-/** One event, as the tests of the recommender write it down. */
+/** One event, in the short form of the recommender's tests. */
 export interface Step {
   person: string;
   event: string;
@@ -26,7 +26,7 @@ const message = ({ person, event, item, day = 0, kind, parent }: Step): Record<s
   },
 });
 
-/** Sends messages through the door that all events take; none may be refused. */
+/** Sends messages through `track.ingest`; none may be rejected. */
 export async function send(db: Queries, messages: readonly Record<string, unknown>[]): Promise<void> {
   const { accepted, errors } = await db.value<{ accepted: number; errors: unknown }>(
     "select to_jsonb(track.ingest($1))",
@@ -37,10 +37,9 @@ export async function send(db: Queries, messages: readonly Record<string, unknow
 
 export const ingest = (db: Queries, steps: readonly Step[]): Promise<void> => send(db, steps.map(message));
 
-/** Brings everything that is derived from events up to date, as the workers do. */
+/** Brings all derived data up to date, as the workers do. */
 export async function refresh(db: Queries): Promise<void> {
-  await db.query("select track.refresh_sessions(100000)");
-  await db.query("select recommend.refresh_interactions(100000)");
+  await db.query("select track.refresh(100000)");
 }
 
 export interface Reason {
@@ -71,7 +70,7 @@ export async function forPerson(db: Queries, person: string, top = 10, kind = "c
   ).map(({ row }) => row);
 }
 
-/** Learners of two tastes, each with some of the six courses of theirs and now and then one of the other's. */
+/** Learners with two preferences, each with some of the six courses of theirs and sometimes one of the other's. */
 export function twoTastes(people: number, next: () => number): Step[] {
   const steps: Step[] = [];
   for (let person = 0; person < people; person++) {

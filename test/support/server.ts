@@ -1,17 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { bootstrap, installWorker, runAsOwner } from "../../src/database/migrate.ts";
-import { openPglite } from "../../src/database/pglite.ts";
 import { expandSql } from "../../src/database/sql.ts";
 import { serveLocally } from "./embedded.ts";
+import { createTemplate } from "./template.ts";
 
-/** Where the databases of this run come from: a template on a server, or the archived directory of an embedded one. */
-export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; archive: string };
+/** The origin of the databases of this run: a template on a server, or the directory of an embedded one. */
+export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; directory: string };
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -65,20 +65,21 @@ async function native(project: TestProject, url: string): Promise<() => Promise<
   return dropAll;
 }
 
-/** One archive of a prepared data directory for the run; each test file loads it into a database of its own. */
+/** One prepared data directory for the run, closed properly; each test file starts a copy of it in memory. */
 async function embedded(project: TestProject): Promise<() => Promise<void>> {
-  const database = await openPglite();
-  const socket = await serveLocally(database);
   const directory = await mkdtemp(join(tmpdir(), "insights-test-"));
-  const archive = join(directory, "template.tar");
+  const database = await createTemplate(directory);
+  const socket = await serveLocally(database);
   try {
     await prepareTemplate(socket.url);
     await socket.stop();
-    await writeFile(archive, Buffer.from(await (await database.dumpDataDir("none")).arrayBuffer()));
+    // What a start initializes and writes, before the first statement.
+    await database.exec("alter system set shared_buffers = '16MB'");
+    await database.exec("alter system set wal_init_zero = off");
   } finally {
     await database.close();
   }
-  project.provide("server", { kind: "embedded", archive });
+  project.provide("server", { kind: "embedded", directory });
   return () => rm(directory, { recursive: true, force: true });
 }
 
@@ -100,14 +101,14 @@ async function dockerAnswers(): Promise<boolean> {
 }
 
 /**
- * The ladder: a server that the caller names, a container where a Docker daemon runs, the embedded database.
- * `INSIGHTS_TEST_EMBEDDED=1` goes straight to the last rung.
+ * The order of choices: a server that the environment names, a container if a Docker daemon runs, the embedded
+ * database. `INSIGHTS_TEST_EMBEDDED=1` selects the last one.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const url = process.env["TEST_DATABASE_URL"];
   if (url) return await native(project, url);
   if (!process.env["INSIGHTS_TEST_EMBEDDED"] && (await dockerAnswers())) {
-    // Not exercised by the project's own machines, which have no Docker daemon.
+    // Not covered by machines without a Docker daemon.
     const { PostgreSqlContainer } = await import("@testcontainers/postgresql");
     const container = await new PostgreSqlContainer("pgvector/pgvector:pg17").start();
     const close = await native(project, container.getConnectionUri());

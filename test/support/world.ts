@@ -1,8 +1,8 @@
 import type { TestDatabase } from "./database.ts";
 
 /*
- * A platform small enough to know by heart. Ten learners took two courses of a subject each; ada took one, and what the
- * others of her subject took is what she should be told.
+ * A platform small enough to check without a computer. Ten learners took two courses of a subject each; ada took one,
+ * and the other course of her subject is the expected recommendation.
  */
 
 export const learners = ["ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim"] as const;
@@ -25,7 +25,7 @@ function message(person: string, number: number, event: string, item: string | u
   };
 }
 
-/** Puts the platform into the database, and computes what the workers would. */
+/** Stores the platform in the database, and computes the data that the workers would compute. */
 export async function makeWorld(database: TestDatabase): Promise<void> {
   const batch: object[] = Object.entries(courses).map(([item, itemTitle], number) => ({
     type: "track",
@@ -52,8 +52,6 @@ export async function makeWorld(database: TestDatabase): Promise<void> {
 
 /** Runs every refresh to its end. */
 export async function refresh(database: TestDatabase): Promise<void> {
-  while ((await database.value<number>("select (track.refresh_sessions()).people")) > 0);
-  while (Number(await database.value("select analytics.refresh_activity()")) > 0);
-  while (Number(await database.value("select recommend.refresh_interactions()")) > 0);
+  while ((await database.rows("select from track.refresh()")).length > 0);
   await database.query("select analytics.refresh_views()");
 }

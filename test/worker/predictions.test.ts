@@ -6,7 +6,10 @@ import { testDatabase } from "../support/database.ts";
 const database = await testDatabase();
 vi.spyOn(console, "log").mockImplementation(() => {});
 
-/** Sixty learners over ten weeks: the even ones come every other day, the odd ones until a week of their own, then no more. */
+/**
+ * Sixty learners over ten weeks: the even ones are active every other day, the odd ones until a week of their own, and
+ * not afterwards.
+ */
 async function makeCourse(): Promise<void> {
   const start = Date.now() - 70 * 86_400_000;
   const batch: object[] = [];
@@ -36,7 +39,7 @@ async function makeCourse(): Promise<void> {
   await database.query("select track.ingest($1)", [JSON.stringify(batch)]);
 }
 
-test("the worker trains the predictions once a day, and watches what is in force", async () => {
+test("the worker trains the predictions once a day, and watches the deployed versions", async () => {
   await makeCourse();
   await runWorkerOnce(asDatabase(database));
   const runs = await database.rows<{
@@ -51,7 +54,7 @@ test("the worker trains the predictions once a day, and watches what is in force
     { task: "train_predictions", outcome: "ok" },
     { task: "watch_models", outcome: "ok" },
   ]);
-  // Nobody completed anything, so there are two questions of two versions each.
+  // No learner completed a course, so there are two questions with two versions each.
   expect(runs[0]?.detail["trained"]).toHaveLength(4);
   expect(Number(runs[1]?.row_count)).toBeGreaterThan(40);
   expect(await database.value("select array_agg(question) from analytics.due_predictions() as question")).toEqual([

@@ -49,7 +49,8 @@ create index activity_day on analytics.activity (day, event_type_id);
 create index activity_item on analytics.activity (item_id, day);
 create index activity_event_type on analytics.activity (event_type_id, day);
 
-insert into track.consumer (consumer, description) values ('analytics.activity', 'The rollup of activity by person and day.');
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values ('analytics.activity', 1, 'analytics.refresh_activity', '{event}', 'The rollup of activity by person and day.');
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Who was active.');

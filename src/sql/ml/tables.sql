@@ -94,6 +94,14 @@ comment on column ml.ease_row.item is $$The item, as text.$$;
 comment on column ml.ease_row.weights is $$Row of B: what interest in the item says about each item.$$;
 comment on column ml.ease_row.inverse is $$Row of P, which `ml.rank_one_update` keeps current.$$;
 
+create type ml.ease_sums as (items text[], gram vector[]);
+
+comment on type ml.ease_sums is $$
+What EASE is trained from: `ml.ease_gram`.
+$$;
+comment on column ml.ease_sums.items is $$The items, as text, in the order of the rows and columns.$$;
+comment on column ml.ease_sums.gram is $$Rows of XᵀX.$$;
+
 create table ml.tree_node (
   model_id bigint not null references ml.model on delete cascade,
   tree int not null check (tree > 0),
@@ -295,6 +303,16 @@ $$;
 comment on column ml.contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
 comment on column ml.contribution.feature_value is $$Its value as text; null when missing.$$;
 comment on column ml.contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
+
+create type ml.row_contribution as (row_no int, feature text, feature_value text, contribution float8);
+
+comment on type ml.row_contribution is $$
+What a feature added to the raw score of one of several rows, as in `ml.contribution`.
+$$;
+comment on column ml.row_contribution.row_no is $$Place of the row, from 1.$$;
+comment on column ml.row_contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
+comment on column ml.row_contribution.feature_value is $$Its value as text; null when missing.$$;
+comment on column ml.row_contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
 
 create type ml.neighbour as (rank int, key text, similarity float8);
 

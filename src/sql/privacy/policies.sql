@@ -1,7 +1,7 @@
 /* Purposes and the data map are public knowledge of the platform; decisions are seen by admins. Learners see their own through policies of the track room. */
 
 grant select on privacy.purpose to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.data_map to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.data_map, privacy.listener to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on privacy.consent, privacy.current_consent to insights_reader, insights_learner, insights_admin, insights_worker;
 grant insert, update on privacy.purpose to insights_admin;
 
@@ -11,5 +11,7 @@ drop policy if exists admins_change on privacy.purpose;
 create policy admins_change on privacy.purpose to insights_admin using (true) with check (true);
 drop policy if exists everybody on privacy.data_map;
 create policy everybody on privacy.data_map for select using (true);
+drop policy if exists everybody on privacy.listener;
+create policy everybody on privacy.listener for select using (true);
 drop policy if exists all_people on privacy.consent;
 create policy all_people on privacy.consent for select to insights_reader, insights_admin, insights_worker using (true);

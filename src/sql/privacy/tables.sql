@@ -64,6 +64,18 @@ comment on column privacy.consent.evidence is $$What proves the decision, such a
 create index consent_latest on privacy.consent (person_id, purpose, decided_at desc, recorded_at desc);
 create index consent_purpose on privacy.consent (purpose);
 
+create table privacy.listener (
+  function_name text primary key check (function_name ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  description text not null
+);
+
+comment on table privacy.listener is $$
+Functions that are called in the transaction in which decisions are recorded, moved or get another default. Every room registers its own.
+Each takes `people bigint[]`: whose decisions changed, null for all people. `insights doctor` checks that they exist.
+$$;
+comment on column privacy.listener.function_name is $$Name of the function, with its schema.$$;
+comment on column privacy.listener.description is $$What the function does.$$;
+
 create table privacy.data_map (
   schema_name text not null,
   table_name text not null,
@@ -94,3 +106,4 @@ values
 alter table privacy.purpose enable row level security;
 alter table privacy.consent enable row level security;
 alter table privacy.data_map enable row level security;
+alter table privacy.listener enable row level security;

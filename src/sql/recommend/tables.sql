@@ -120,7 +120,10 @@ comment on column recommend.interaction.dismissed_at is $$When the person last s
 
 create index interaction_item on recommend.interaction (item_id);
 
-insert into track.consumer (consumer, description) values ('recommend.interaction', 'What each person has to do with each item.');
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}', 'The interactions of each person with each item.'
+);
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');
@@ -238,6 +241,27 @@ comment on column recommend.training.people is $$People that it learned from.$$;
 comment on column recommend.training.items is $$Items that it knows.$$;
 comment on column recommend.training.interactions is $$Pairs of a person and an item that it learned from.$$;
 comment on column recommend.training.duration is $$Elapsed time.$$;
+
+create type recommend.measurement as (
+  lambda float8,
+  test_people int,
+  ndcg_at_10 float8,
+  ndcg_at_10_standard_error float8,
+  recall_at_10 float8,
+  popularity_ndcg_at_10 float8,
+  popularity_recall_at_10 float8
+);
+
+comment on type recommend.measurement is $$
+How a training measured its model on held-out items. Null where nothing could be held out, but for the ridge.
+$$;
+comment on column recommend.measurement.lambda is $$The ridge that was chosen.$$;
+comment on column recommend.measurement.test_people is $$People that it was measured on.$$;
+comment on column recommend.measurement.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
+comment on column recommend.measurement.ndcg_at_10_standard_error is $$Its standard error.$$;
+comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the best ten.$$;
+comment on column recommend.measurement.popularity_ndcg_at_10 is $$NDCG@10 of a list by popularity.$$;
+comment on column recommend.measurement.popularity_recall_at_10 is $$Recall@10 of a list by popularity.$$;
 
 alter table recommend.setting enable row level security;
 alter table recommend.event_weight enable row level security;

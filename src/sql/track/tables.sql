@@ -399,14 +399,22 @@ comment on column track.stale.since is $$Earliest time of a change; `-infinity` 
 comment on column track.stale.until is $$Latest time of a change.$$;
 
 create table track.consumer (
-  consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$'),
+  consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
+  position smallint not null unique,
+  refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision}'),
   description text not null
 );
 
 comment on table track.consumer is $$
-Who derives something from events or page views, and is told of changes through `track.changed`.
+What is derived from the data of people, and the function that refreshes it. Every room registers its own; `track.refresh` calls them.
+The function takes `people bigint[], since timestamptz[], until timestamptz[]`: one place for each period in which something of a person changed,
+`-infinity` and `infinity` for all of the person. It recomputes these and returns nothing; a test and `insights doctor` check that it exists.
 $$;
-comment on column track.consumer.consumer is $$Name, such as `analytics.person_item_day`.$$;
+comment on column track.consumer.consumer is $$Name, such as `analytics.activity`.$$;
+comment on column track.consumer.position is $$Place in the order of refresh; the sessions are refreshed before all of them.$$;
+comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
+comment on column track.consumer.inputs is $$What it is derived from: `event` (events, sessions, page views), `enrolment`, `decision` (about purposes).$$;
 comment on column track.consumer.description is $$What it derives.$$;
 
 create table track.changed (
@@ -421,8 +429,8 @@ create table track.changed (
 
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Whose sessions, page views or events changed, once a consumer.
-A consumer deletes its rows and, in the same transaction but a later statement, recomputes what they name; what is
+Whose events, sessions, page views, enrolments or decisions changed, one row for each consumer that is derived from them.
+`track.refresh` deletes the rows of a consumer and, in the same transaction but a later statement, recomputes what they name; what is
 committed in between has rows of its own, so nothing is missed and a repetition does no harm.
 $$;
 comment on column track.changed.person_id is $$Whose.$$;
@@ -431,7 +439,7 @@ comment on column track.changed.consumer is $$Who has to recompute.$$;
 comment on column track.changed.since is $$Earliest time of a change; `-infinity`: all of the person.$$;
 comment on column track.changed.until is $$Latest time of a change; `infinity`: all of the person.$$;
 
-create index changed_consumer on track.changed (consumer);
+create index changed_consumer on track.changed (consumer, person_id);
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
@@ -592,6 +600,16 @@ comment on column track.refresh_result.people is $$People who were looked at; 0 
 comment on column track.refresh_result.sessions is $$Sessions that were computed.$$;
 comment on column track.refresh_result.page_views is $$Page views that were computed.$$;
 
+create type track.refreshed as (step text, people int, failed int, error text);
+
+comment on type track.refreshed is $$
+A step of a call of `track.refresh`.
+$$;
+comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
+comment on column track.refreshed.people is $$People that were refreshed.$$;
+comment on column track.refreshed.failed is $$People whose refresh failed; they stay queued.$$;
+comment on column track.refreshed.error is $$Error of one of them; null when none failed.$$;
+
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$
@@ -660,6 +678,11 @@ values
   ('track', 'message', 'message_hash', null, 'Holds no person; is asked for one hash at a time.'),
   -- The room privacy comes before this one, and knows nothing of it.
   ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
+
+/* ---------------------------------------------------------------------------------------------------- decisions -- */
+
+insert into privacy.listener (function_name, description)
+values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
 
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 

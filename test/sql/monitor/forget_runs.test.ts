@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
 
@@ -32,4 +33,15 @@ test("less than a day is refused", async () => {
     code: "CF001",
     message: "older_than is 01:00:00",
   });
+});
+
+test.each(["null", "'23:59:59'", "'-90 days'"])("older_than %s is refused with a hint", async (value) => {
+  expect(await database.rejects(`select monitor.forget_runs(${value})`)).toMatchObject({
+    code: "CF001",
+    hint: "Give an interval of a day or more.",
+  });
+});
+
+test("is for workers", async () => {
+  expect(await rolesThatMay(database, "select monitor.forget_runs()")).toEqual(["worker"]);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { ingest, refresh, type Step } from "../../support/recommend.ts";
+import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
 
@@ -45,4 +46,8 @@ test("a further one is due when enough is new", async () => {
   await ingest(database, [enrol("p6", "b", 31)]);
   await refresh(database);
   expect(await due()).toEqual(["course"]);
+});
+
+test("is for workers", async () => {
+  expect(await rolesThatMay(database, "select * from recommend.due_trainings()")).toEqual(["worker"]);
 });

@@ -2,26 +2,14 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
-import * as algebra from "../../support/matrix.ts";
-import { forPerson, ingest, type Recommendation, refresh, twoTastes } from "../../support/recommend.ts";
+import { forPerson, ingest, type Recommendation } from "../../support/recommend.ts";
+import { comparable, courses, makeHistory, mine, owned, people, trainOnHistory, type Weights } from "./history.ts";
 
 const database = await testDatabase();
-const people = 40;
-const history = twoTastes(people, algebra.generator(5));
-const courses = [...new Set(history.map(({ item }) => item ?? ""))].sort();
-const owned = (person: string): Set<string> =>
-  new Set(history.filter((step) => step.person === person).map(({ item }) => item ?? ""));
-
 /** The database of the tests below: history, a model of lambda 10, popularity. */
-await ingest(database, history);
-await refresh(database);
+await makeHistory(database);
 
 const sum = (row: Recommendation): number => row.reasons.reduce((total, { contribution }) => total + contribution, 0);
-
-const mine = (person: string, role = "insights_learner", call = "recommend.for_me()"): Promise<Recommendation[]> =>
-  database.as(role, { "insights.person": person }, async (db) =>
-    (await db.rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`)).map(({ row }) => row),
-  );
 
 describe("before any training", () => {
   test("everybody gets what is popular, less what is taken", async () => {
@@ -42,24 +30,13 @@ describe("before any training", () => {
     }
     expect(rows.map(({ score }) => score)).toEqual(rows.map(({ score }) => score).sort((a, b) => b - a));
   });
-
-  test("similar items are refused with what to do", async () => {
-    const error = await database.rejects("select * from recommend.similar_items('art-1')");
-    expect(error.code).toBe("CF006");
-    expect(error.hint).toContain("recommend.train('course')");
-  });
 });
 
 describe("with a model", () => {
-  let weights: { items: string[]; rows: number[][] } = { items: [], rows: [] };
+  let weights: Weights = { items: [], rows: [] };
 
   test("the score is the sum over the person's own items, and so are the reasons", async () => {
-    await database.query("update recommend.setting set lambdas = '{10}', most_reasons = 2");
-    await database.query("select recommend.train()");
-    const x = [...Array(people).keys()]
-      .map((n) => courses.map((course) => Number(owned(`p${n}`).has(course))))
-      .filter((row) => row.includes(1));
-    weights = { items: courses, rows: algebra.ease(x, 10) };
+    weights = await trainOnHistory(database);
 
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: people - 1 }), fc.integer({ min: 1, max: 12 }), async (n, top) => {
@@ -119,10 +96,9 @@ describe("with a model", () => {
     }
 
     // Between the refresh of the sessions and that of the interactions, and after both.
-    const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);
     await database.query("select track.refresh_sessions()");
     expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
-    await database.query("select recommend.refresh_interactions()");
+    await database.query("select track.refresh(2000, 'recommend.interaction')");
     expect(comparable(await forPerson(database, "p2", 100))).toEqual(comparable(straight));
   });
 
@@ -180,11 +156,11 @@ describe("with a model", () => {
     const rows = await forPerson(database, "who is this?");
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.every(({ basis, reasons }) => basis === "popularity" && reasons[0]?.kind === "popularity")).toBe(true);
-    expect((await mine("nobody has heard of")).map(({ item }) => item)).toEqual(rows.map(({ item }) => item));
+    expect((await mine(database, "nobody has heard of")).map(({ item }) => item)).toEqual(rows.map(({ item }) => item));
   });
 
   test("popularity is the same kind of list once the worker's view is filled", async () => {
-    await database.query("select analytics.refresh_activity()");
+    await database.query("select track.refresh(2000, 'analytics.activity')");
     await database.query("select analytics.refresh_views()");
     const rows = await forPerson(database, "stranger", 100);
     expect(rows.map(({ item }) => item).sort()).toEqual(courses);
@@ -200,7 +176,7 @@ describe("with a model", () => {
     const rows = await forPerson(database, "p8", 100);
     expect(rows.map(({ item }) => item).sort()).toEqual(courses);
     expect(new Set(rows.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
-    expect(await mine("p8", "insights_learner", "recommend.for_me(100)")).toHaveLength(courses.length);
+    expect(await mine(database, "p8", "insights_learner", "recommend.for_me(100)")).toHaveLength(courses.length);
   });
 
   test("a serving id is signed with the installation's secret", async () => {
@@ -224,33 +200,9 @@ describe("with a model", () => {
     expect(parts.slice(2, 4)).toEqual(["1", "1"]);
     expect(inner_key.equals(outer_key)).toBe(false);
   });
-
-  test("similar items are the strongest weights of an item, of its kind", async () => {
-    const rows = await database.rows<{ item: string; score: number; rank: number }>(
-      "select rank, item, score from recommend.similar_items('law-2', 100)",
-    );
-    const expected = courses
-      .map((item, j) => ({ item, score: weights.rows[courses.indexOf("law-2")]?.[j] ?? 0 }))
-      .filter(({ score }) => score > 0)
-      .sort((a, b) => b.score - a.score);
-    expect(rows).toEqual(
-      expected.map(({ item, score }, i) => ({ rank: i + 1, item, score: expect.closeTo(score, 5) })),
-    );
-    expect(rows.slice(0, 2).every(({ item }) => item.startsWith("law-"))).toBe(true);
-  });
 });
 
 describe("rights", () => {
-  test("a learner gets for_me what the platform gets for the learner, under row security", async () => {
-    const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);
-    for (const name of ["p0", "p1", "p2"]) {
-      expect(comparable(await mine(name))).toEqual(comparable(await forPerson(database, name)));
-    }
-    // Also while an event waits for the refresh.
-    await ingest(database, [{ person: "p1", event: "Course Enrolled", item: "art-3", day: 152 }]);
-    expect(comparable(await mine("p1"))).toEqual(comparable(await forPerson(database, "p1")));
-  });
-
   test("a learner sees own interactions only, and asks for nobody else", async () => {
     await database.as("insights_learner", { "insights.person": "p3" }, async (db) => {
       const seen = await db.rows<{ person: string }>(
@@ -308,21 +260,7 @@ describe("bad input", () => {
     expect(await refused("for_person(null)")).toBe("CF001 the person is null");
     expect(await refused("for_person('p0', 0)")).toBe("CF001 top is 0");
     expect(await refused("for_person('p0', null)")).toBe("CF001 top is null");
-    expect(await refused("for_me(1001)")).toBe("CF001 top is 1001");
     expect(await refused("for_person('p0', kind => 'curse')")).toBe('CF002 there is no item of kind "curse"');
-    expect(await refused("similar_items('law-1', -1)")).toBe("CF001 top is -1");
-    expect(await refused("similar_items('lew-1')")).toBe('CF002 there is no item "lew-1"');
-    expect((await database.rejects("select * from recommend.similar_items('lew-1')")).hint).toBe(
-      'Did you mean "law-1"?',
-    );
-    expect((await database.rejects("select * from recommend.similar_items('#')")).hint).toBe(
-      "Give an item by the name that was sent with events.",
-    );
-    expect(await refused("similar_items(null)")).toBe('CF002 there is no item "null"');
-    await ingest(database, [{ person: "p0", event: "Course Enrolled", item: "brand new", day: 153, kind: "course" }]);
-    expect(await refused("similar_items('brand new')")).toBe(
-      'CF006 version 1 of the recommender does not know "brand new"',
-    );
   });
 
   test("a name that is SQL is only a name", async () => {

@@ -95,7 +95,7 @@ describe("recommend.refresh_interactions", () => {
     const versions = () =>
       database.rows("select person_id, item_id, xmin::text from recommend.interaction order by 1, 2");
     const before = await versions();
-    expect(await database.value("select recommend.refresh_interactions()")).toBe("0");
+    expect(await database.rows("select from track.refresh()")).toEqual([]);
     await database.query("select track.rebuild()");
     await refresh(database);
     expect(await versions()).toEqual(before);
@@ -104,11 +104,11 @@ describe("recommend.refresh_interactions", () => {
   test("follows a change of the weights after a rebuild", async () => {
     await database.query("update recommend.event_weight set weight = 0.5 where event = 'Course Enrolled'");
     expect(Number(await database.value("select recommend.rebuild()"))).toBeGreaterThan(0);
-    await database.query("select recommend.refresh_interactions()");
+    await database.query("select track.refresh(2000, 'recommend.interaction')");
     expect((await stored()).filter(({ person }) => person === "eve").map(({ weight }) => weight)).toEqual([0.5]);
     await database.query("update recommend.event_weight set weight = 1 where event = 'Course Enrolled'");
     await database.query("select recommend.rebuild()");
-    await database.query("select recommend.refresh_interactions()");
+    await database.query("select track.refresh(2000, 'recommend.interaction')");
     expect((await stored()).filter(({ person }) => person === "eve").map(({ weight }) => weight)).toEqual([1]);
   });
 
@@ -233,6 +233,6 @@ describe("recommend.refresh_interactions", () => {
   });
 
   test("refuses a batch of nobody", async () => {
-    expect((await database.rejects("select recommend.refresh_interactions(0)")).code).toBe("CF001");
+    expect((await database.rejects("select track.refresh(0, 'recommend.interaction')")).code).toBe("CF001");
   });
 });

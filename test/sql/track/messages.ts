@@ -41,6 +41,5 @@ export const message = (fields: Message = {}): Message => {
 
 /** Everything that is derived from events, brought up to date. */
 export async function refresh(db: Queries, mostPeople = 1000): Promise<void> {
-  while ((await db.value<number>("select people from track.refresh_sessions($1)", [mostPeople])) > 0);
-  while (Number(await db.value("select analytics.refresh_activity($1)", [mostPeople])) > 0);
+  while ((await db.rows("select from track.refresh($1)", [mostPeople])).length > 0);
 }

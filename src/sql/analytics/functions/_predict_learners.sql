@@ -31,55 +31,45 @@ $$;
 comment on function analytics._course_id(text) is $$Key of the course of an external id. Error CF002 names the nearest.$$;
 
 create or replace function analytics._learner_scores(question text, as_of timestamptz, of_course bigint default null)
-returns table (person_id bigint, course_id bigint, score float8)
+returns table (person_id bigint, course_id bigint, score float8, feature analytics.learner_features)
 language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_question analytics.question := analytics._question(_learner_scores.question);
-  v_model ml.model;
+  v_question constant analytics.question := analytics._question(_learner_scores.question);
+  v_features analytics.learner_features[];
 begin
   if _learner_scores.as_of is null or not isfinite(_learner_scores.as_of) then
     perform common.refuse('CF001', format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')),
       'Give a time, such as now().');
   end if;
-  begin
-    v_model := ml._version(v_question.project);
-  exception when sqlstate 'CF002' then
+  if ml.deployed_version(v_question.project) is null then
     perform common.refuse('CF006', format('the prediction of %s has not been trained yet', _learner_scores.question),
       'Run analytics.train_predictions, or let the worker do it.');
-  end;
-  return query execute format(
-    'select person_id, course_id, %s from (select person_id, course_id, %s from analytics._learner_features(array[$1], case when $2 is not null then array[$2] end)
-     where days_idle <= extract(epoch from $3) / 86400 offset 0) as input',
-    ml._answer_expression(ml._document(v_model), ml._score_expression(v_model)),
-    analytics._input_list(v_model.coefficients)
-  ) using _learner_scores.as_of, of_course, v_question.longest_idle;
+  end if;
+
+  v_features := array(
+    select known
+    from analytics._learner_features(
+      array[_learner_scores.as_of],
+      case when _learner_scores.of_course is not null then array[_learner_scores.of_course] end
+    ) as known
+    where known.days_idle <= extract(epoch from v_question.longest_idle) / 86400
+  );
+  return query
+  select (learner.known).person_id, (learner.known).course_id, scored.score, learner.known
+  from (select known, row_number() over () as row_no from unnest(v_features) as known) as learner
+  join unnest(ml.predict_each(v_question.project, v_features)) with ordinality as scored (score, row_no) using (row_no);
 end;
 $$;
 
 comment on function analytics._learner_scores(text, timestamptz, bigint) is $$
-What the version in force predicts of everybody who takes a course, or all courses, as of a time. Errors: CF001, CF002, CF006 (not trained).
+What the deployed version predicts of everyone who takes a course, or all courses, as of a time, and from which features.
+Errors: CF001, CF002, CF006 (not trained).
 $$;
-
-create or replace function analytics._input_list(document jsonb)
-returns text
-language sql
-immutable
-parallel safe
-begin atomic
-  select string_agg(format('%I::float8 as x%s', listed.feature ->> 'name', listed.position), ', ' order by listed.position)
-  from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position);
-end;
-
-comment on function analytics._input_list(jsonb) is $$The features of a model, of those of `analytics.learner_features`, as x1, x2, ….$$;
 
 create or replace function analytics._predict_learners(question text, course text, as_of timestamptz, top int, lowest_first boolean)
 returns setof analytics.learner_prediction
@@ -87,67 +77,64 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_course_id bigint := analytics._course_id(_predict_learners.course);
-  v_question analytics.question := analytics._question(_predict_learners.question);
-  v_model ml.model;
-  v_people bigint[];
+  v_course_id constant bigint := analytics._course_id(_predict_learners.course);
+  v_project constant text := (analytics._question(_predict_learners.question)).project;
+  v_version constant int := ml.deployed_version(v_project);
+  v_features analytics.learner_features[];
   v_scores float8[];
 begin
-  if _predict_learners.top is null or _predict_learners.top not between 1 and 10000 then
-    perform common.refuse('CF001', format('top is %s', coalesce(_predict_learners.top::text, 'null')),
-      'Give a number from 1 to 10000.');
-  end if;
-  select array_agg(chosen.person_id order by chosen.place), array_agg(chosen.score order by chosen.place)
-  into v_people, v_scores
+  perform common.check_count('top', _predict_learners.top, 1, 10000);
+  select array_agg(chosen.feature order by chosen.place), array_agg(chosen.score order by chosen.place)
+  into v_features, v_scores
   from (
-    select scored.person_id, scored.score, row_number() over (order by case when lowest_first then scored.score else -scored.score end, scored.person_id) as place
+    select
+      scored.feature,
+      scored.score,
+      row_number() over (order by case when lowest_first then scored.score else -scored.score end, scored.person_id) as place
     from analytics._learner_scores(_predict_learners.question, _predict_learners.as_of, v_course_id) as scored
   ) as chosen
   where chosen.place <= _predict_learners.top;
-  if v_people is null then
+  if v_features is null then
     return;
   end if;
-  v_model := ml._version(v_question.project);
-  return query execute format(
-    $query$
-    with explained (person_id, feature, feature_value, contribution) as (
-      %s
-    )
+
+  return query
+  with reason as (
     select
-      chosen.rank::int, chosen.person_id, name.external_id, chosen.score,
-      array(
-        select row(explained.feature, explained.feature_value, explained.contribution)::ml.contribution
-        from explained
-        where explained.person_id = chosen.person_id
-          and explained.feature <> '(base)'
-          and explained.contribution <> 0
-        order by abs(explained.contribution) desc, explained.feature
-        limit 5
-      ),
-      $4, $1
-    from unnest($3, $5) with ordinality as chosen (person_id, score, rank)
-    left join lateral (
-      select identity.external_id
-      from track.identity
-      where identity.person_id = chosen.person_id
-      order by identity.kind = 'user' desc, identity.identity_id
-      limit 1
-    ) as name on true
-    order by chosen.rank
-    $query$,
-    ml._explain(
-      v_model,
-      '(select feature.* from analytics._learner_features(array[$1], array[$2]) as feature where feature.person_id = any ($3) offset 0) as learner',
-      'person_id', analytics._input_list(v_model.coefficients), 'true'
-    )
-  ) using _predict_learners.as_of, v_course_id, v_people, v_model.version, v_scores;
+      moved.row_no,
+      array_agg(
+        row(moved.feature, moved.feature_value, moved.contribution)::ml.contribution order by moved.place
+      ) as reasons
+    from (
+      select
+        explained.*,
+        row_number() over (
+          partition by explained.row_no order by abs(explained.contribution) desc, explained.feature
+        ) as place
+      from ml.explain_each(v_project, v_features, v_version) as explained
+      where explained.feature <> '(base)'
+        and explained.contribution <> 0
+    ) as moved
+    where moved.place <= 5
+    group by moved.row_no
+  )
+
+  select
+    learner.rank::int, (learner.known).person_id, name.external_id, v_scores[learner.rank::int],
+    coalesce(reason.reasons, '{}'), v_version, _predict_learners.as_of
+  from (select known, row_number() over () as rank from unnest(v_features) as known) as learner
+  left join reason on reason.row_no = learner.rank
+  left join lateral (
+    select identity.external_id
+    from track.identity
+    where identity.person_id = (learner.known).person_id
+    order by identity.kind = 'user' desc, identity.identity_id
+    limit 1
+  ) as name on true
+  order by learner.rank;
 end;
 $$;
 
@@ -156,6 +143,6 @@ The learners of a course for whom the prediction is highest, or lowest, with the
 $$;
 
 grant execute on function
-  analytics._course_id(text), analytics._learner_scores(text, timestamptz, bigint), analytics._input_list(jsonb),
+  analytics._course_id(text), analytics._learner_scores(text, timestamptz, bigint),
   analytics._predict_learners(text, text, timestamptz, int, boolean)
 to insights_reader;

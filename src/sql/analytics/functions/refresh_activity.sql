@@ -1,35 +1,24 @@
-create or replace function analytics.refresh_activity(most_people int default 2000)
-returns bigint
+create or replace function analytics.refresh_activity(people bigint[], since timestamptz[], until timestamptz[])
+returns void
 language plpgsql
 volatile
--- A definer: it reads everybody's events and writes analytics.activity, which no role may write.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
 as $$
 declare
-  v_picked constant bigint[] := track._changed_people('analytics.activity', refresh_activity.most_people);
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
 begin
-  with taken as (
-    delete from track.changed
-    where changed.person_id = any (v_picked)
-      and changed.consumer = 'analytics.activity'
-    returning changed.person_id, changed.since, changed.until
-  ),
-
   -- Whole days, as half-open ranges.
-  widened as (
+  with widened as (
     select
-      taken.person_id,
+      changed.person_id,
       tstzrange(
-        date_trunc('day', taken.since at time zone 'UTC') at time zone 'UTC',
-        (date_trunc('day', taken.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
+        date_trunc('day', changed.since at time zone 'UTC') at time zone 'UTC',
+        (date_trunc('day', changed.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
       ) as period
-    from taken
+    from unnest(refresh_activity.people, refresh_activity.since, refresh_activity.until)
+      as changed (person_id, since, until)
   ),
 
   merged as (
@@ -41,10 +30,6 @@ begin
   select array_agg(person_id), array_agg(lower(period)), array_agg(upper(period))
   into v_people, v_since, v_until
   from merged;
-
-  if v_people is null then
-    return 0;
-  end if;
 
   delete from analytics.activity
   using unnest(v_people, v_since, v_until) as period (person_id, since, until)
@@ -59,9 +44,14 @@ begin
     event.event_type_id,
     event.item_id,
     count(*),
-    -- A look at each, not a join, which might read all page views there are.
+    -- A search for each, not a join, which might read all page views there are.
     coalesce(
-      sum((select page_view.engaged from track.page_view where page_view.person_id = event.person_id and page_view.event_id = event.event_id)),
+      sum((
+        select page_view.engaged
+        from track.page_view
+        where page_view.person_id = event.person_id
+          and page_view.event_id = event.event_id
+      )),
       '0'
     )
   from unnest(v_people, v_since, v_until) as period (person_id, since, until)
@@ -70,15 +60,10 @@ begin
     and event.occurred_at >= period.since
     and event.occurred_at < period.until
   group by 1, 2, 3, 4;
-
-  return (select count(distinct person_id) from unnest(v_people) as person_id);
 end;
 $$;
 
-comment on function analytics.refresh_activity(int) is $$
-Brings `analytics.activity` up to date for at most so many people whose sessions changed; returns how many. Call it until that is 0.
-Recomputes the days that were touched and no others, so the result is what a computation from scratch would give.
-Errors: CF001 for fewer than one person.
+comment on function analytics.refresh_activity(bigint[], timestamptz[], timestamptz[]) is $$
+Recomputes the days of `analytics.activity` that lie in periods in which the events or sessions of people changed, and no others. Called by `track.refresh`.
+The result is what a computation from scratch would give.
 $$;
-
-grant execute on function analytics.refresh_activity(int) to insights_worker;

@@ -23,6 +23,8 @@ begin
     perform analytics._question(train_predictions.question);
   end if;
   perform analytics._lock_training(train_predictions.seed);
+  perform track.refresh(2147483647, 'track.session');
+  perform track.refresh(2147483647, 'analytics.activity');
   for v_question in
     select * from analytics.question as entry where not v_asked or entry.question = train_predictions.question order by entry.question
   loop
@@ -45,7 +47,8 @@ end;
 $$;
 
 comment on function analytics.train_predictions(text, bigint) is $$
-Trains the predictions about learners, all or one question (`dropout`, `completion`, `activity`), and deploys what is better than the version in force.
+Trains the predictions about learners, all or one question (`dropout`, `completion`, `activity`), and deploys what is better than the deployed version.
+Refreshes what they are learned from first.
 Learns from weekly looks at everybody who took a course then (`analytics.question.weeks` of them), with the features as of the look and the outcome by the end
 of the horizon. The latest quarter is held out; looks whose outcome was not known when it began are learned from by nobody, and a feature that used
 anything later than its look would be refused (ml.time_split). A penalised linear model and boosted trees compete by log loss, calibrated, or squared error.

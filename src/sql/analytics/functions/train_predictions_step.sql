@@ -147,7 +147,7 @@ begin
   if v_seen.looks < (asked).fewest_rows or v_seen.outcomes < 2 or v_seen.rarer < 10 then
     v_step.step := format('too little is known to learn from: %s looks at learners, %s of the rarer outcome', v_seen.looks, v_seen.rarer);
     v_step.hint := format(
-      'At least %s looks and 10 of the rarer outcome are needed. Looks are weekly and %s long: import enrolments with track.sync_enrolments and a few weeks of events, and run analytics.refresh_activity.',
+      'At least %s looks and 10 of the rarer outcome are needed. Looks are weekly and %s long: import enrolments with track.sync_enrolments and a few weeks of events.',
       (asked).fewest_rows, (asked).horizon
     );
     v_step.finished := true;
@@ -189,14 +189,28 @@ set jit to off
 set client_min_messages to warning
 as $$
 declare
+  v_most_people constant int := 50;
+  v_sessions bigint;
+  v_activity bigint;
   v_question analytics.question;
   v_step analytics.training_step;
 begin
   perform analytics._lock_training(train_predictions_step.seed);
-  -- What was begun on another day, or by another seed, is about another state of things.
+  -- A training that started on another day, or with another seed, is about other data.
   if not exists (
-    select from analytics.training where training.seed = train_predictions_step.seed and training.begun_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
+    select
+    from analytics.training
+    where training.seed = train_predictions_step.seed
+      and training.begun_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
   ) then
+    -- Not to the last event, which may never come: until a step finds fewer people than it may refresh.
+    v_sessions := (select sum(people) from track.refresh(v_most_people, 'track.session'));
+    v_activity := (select sum(people) from track.refresh(v_most_people, 'analytics.activity'));
+    if greatest(v_sessions, v_activity) >= v_most_people then
+      v_step.step := format('refreshed %s people', greatest(v_sessions, v_activity));
+      v_step.finished := false;
+      return v_step;
+    end if;
     perform analytics._end_training(training.question) from analytics.training;
     perform analytics._begin_training(entry, train_predictions_step.seed) from analytics.question as entry order by entry.question;
   end if;
@@ -210,7 +224,7 @@ $$;
 comment on function analytics.train_predictions_step(bigint) is $$
 @behavior -*
 Does the next step of analytics.train_predictions for all questions: call it until it is `finished`.
-Each call is bounded (a share of the courses, or one method),
+Each call is bounded (the refresh of some people, a share of the courses, or one method),
 and takes up where the last one that was committed ended, for who shares one session with others, as in the embedded database. The models are the same.
 Errors: CF001, CF010 (running already).
 $$;

@@ -21,8 +21,7 @@ begin
   for v_question in
     select entry.*
     from analytics.question as entry
-    join ml.project on project.name = entry.project
-    where ml._deployed_model_id(project.project_id) is not null
+    where ml.deployed_version(entry.project) is not null
       and (watch_predictions.question is null or entry.question = watch_predictions.question)
     order by entry.question
   loop

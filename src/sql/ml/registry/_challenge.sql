@@ -113,7 +113,9 @@ create or replace function ml._conclude(
   champion_model_id bigint,
   champion_metrics jsonb,
   profile jsonb,
-  duration interval
+  duration interval,
+  champion_factor float8 default 1,
+  tolerance float8 default null
 )
 returns ml.training
 language plpgsql
@@ -140,7 +142,7 @@ begin
   v_result.metric := v_project.metric;
   v_result.metrics := _conclude.metrics;
   v_result.value := _conclude.metrics ->> v_project.metric;
-  v_result.champion_value := _conclude.champion_metrics ->> v_project.metric;
+  v_result.champion_value := (_conclude.champion_metrics ->> v_project.metric)::float8 * _conclude.champion_factor;
   v_result.champion_version := (select model.version from ml.model where model.model_id = _conclude.champion_model_id);
   v_result.row_count := v_model.row_count;
   v_result.holdout_row_count := _conclude.metrics ->> 'row_count';
@@ -150,10 +152,13 @@ begin
     when v_result.champion_version is null then 'first'
     when v_result.champion_value is null or v_result.value is null then 'incomparable'
     when v_margin > 0 then 'better'
-    when v_margin = 0 then 'equal'
+    when v_margin >= -coalesce(_conclude.tolerance, 0) then 'equal'
     else 'worse'
   end;
-  v_result.deployed := v_result.outcome in ('first', 'better') or (v_result.outcome = 'incomparable' and v_result.value is not null);
+  v_result.deployed := case
+    when _conclude.tolerance is not null then v_result.outcome <> 'worse'
+    else v_result.outcome in ('first', 'better') or (v_result.outcome = 'incomparable' and v_result.value is not null)
+  end;
 
   update ml.model
   set metrics = model.metrics || _conclude.metrics, duration = coalesce(_conclude.duration, model.duration)
@@ -169,17 +174,20 @@ begin
   insert into ml.comparison (project_id, challenger_model_id, champion_model_id, metric, challenger_value, champion_value, challenger_metrics, champion_metrics, row_count, outcome)
   values (
     v_project.project_id, v_model.model_id, _conclude.champion_model_id, v_project.metric, v_result.value, v_result.champion_value,
-    _conclude.metrics, _conclude.champion_metrics, v_result.holdout_row_count, v_result.outcome
+    _conclude.metrics, _conclude.champion_metrics, coalesce(v_result.holdout_row_count, 0), v_result.outcome
   );
   if v_result.deployed then
-    perform ml._deploy(v_model.model_id, case v_result.outcome when 'incomparable' then 'newest' else v_result.outcome end);
+    perform ml._deploy(
+      v_model.model_id, case when v_result.outcome in ('incomparable', 'equal') then 'newest' else v_result.outcome end
+    );
   end if;
   return v_result;
 end;
 $$;
 
-comment on function ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval) is $$
-Notes how a version did beside the one in force, and deploys it when it is the first or better.
+comment on function ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval, float8, float8) is $$
+Records the metrics of a version and of the deployed one, and deploys the version when it is the first or better.
+With a tolerance it is also deployed when it is worse by no more than that, as the newer one. `champion_factor` scales the metric of the deployed version.
 $$;
 
 /* A definer: see ml._conclude. */
@@ -245,6 +253,6 @@ Scores a version and the one in force on the same rows, those that are `kept`, a
 $$;
 
 grant execute on function
-  ml._bin_counts(text, jsonb), ml._profile(text, jsonb), ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval),
+  ml._bin_counts(text, jsonb), ml._profile(text, jsonb), ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval, float8, float8),
   ml._calibrate(bigint, jsonb), ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz)
 to insights_admin, insights_worker;

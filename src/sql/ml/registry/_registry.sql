@@ -170,11 +170,16 @@ begin atomic
       array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,scores}') as value),
       array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,answers}') as value)
     )
-    else case document ->> 'link'
-      when 'logit' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', calibrated.score)
-      when 'log' then format('exp(least(greatest(%s, -700), 700))', calibrated.score)
-      else calibrated.score
-    end
+    else format(
+      -- greatest() and least() ignore a null: a key without an embedding or a score has no answer, whatever the link.
+      case when document ->> 'kind' in ('embeddings', 'scores') then 'case when %1$s is not null then %2$s end' else '%2$s' end,
+      calibrated.score,
+      case document ->> 'link'
+        when 'logit' then format('1 / (1 + exp(-least(greatest(%s, -700), 700)))', calibrated.score)
+        when 'log' then format('exp(least(greatest(%s, -700), 700))', calibrated.score)
+        else calibrated.score
+      end
+    )
   end
   from (
     select case
@@ -475,9 +480,9 @@ declare
   v_rows bigint;
 begin
   execute format(
-    'create table %s as select _kept as %s, %s as prediction from (select %s as _kept, %s from %s where %s offset 0) as input',
+    'create table %s as select _kept as %s, %s as prediction from (select %s from %s where %s offset 0) as input',
     output, name, ml._answer_expression(v_document, ml._score_expression(model)),
-    expression, ml._feature_list(v_document, relation), relation, kept
+    concat_ws(', ', expression || ' as _kept', nullif(ml._feature_list(v_document, relation), '')), relation, kept
   );
   get diagnostics v_rows = row_count;
   return v_rows;

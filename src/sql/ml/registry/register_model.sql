@@ -126,15 +126,20 @@ begin
     perform common.refuse('CF001', format('"%s" is no name for a project', coalesce(left(project, 100), 'null')),
       'Use lower case letters, digits and underscores, with dots between the parts, such as analytics.dropout.');
   end if;
-  if task is null or task not in ('regression', 'classification') then
+  if task is null or task not in ('regression', 'classification', 'recommendation') then
     perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
-      'Choose regression or classification.');
+      'Choose regression, classification or recommendation.');
   end if;
   if algorithm is null or btrim(algorithm) = '' or length(algorithm) > 200 then
     perform common.refuse('CF001', 'the algorithm has no name', 'Say by what method the model was made, such as gbm.');
   end if;
-  v_metric := coalesce(metric, case when task = 'classification' then 'area_under_roc' else 'root_mean_squared_error' end);
+  v_metric := coalesce(metric, case task
+    when 'classification' then 'area_under_roc'
+    when 'recommendation' then 'ndcg_at_10'
+    else 'root_mean_squared_error'
+  end);
   v_higher := case v_metric
+    when 'ndcg_at_10' then true when 'recall_at_10' then true
     when 'area_under_roc' then true when 'average_precision' then true when 'r2_score' then true
     when 'log_loss' then false when 'brier_score' then false when 'calibration_error' then false
     when 'root_mean_squared_error' then false when 'mean_abs_error' then false
@@ -144,10 +149,15 @@ begin
       'CF001',
       format('there is no metric "%s"', left(v_metric, 100)),
       'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression '
-        || 'root_mean_squared_error, mean_abs_error or r2_score.'
+        || 'root_mean_squared_error, mean_abs_error or r2_score; for a recommendation ndcg_at_10 or recall_at_10.'
     );
   end if;
-  perform ml._check_document(document);
+  if task <> 'recommendation' then
+    perform ml._check_document(document);
+  elsif document is not null then
+    perform common.refuse('CF009', 'a recommender has no document',
+      'Give null, and keep the model in a table of its own by its model_id.');
+  end if;
 
   insert into ml.project (name, task, metric, higher_is_better, description)
   values (register_model.project, register_model.task, v_metric, v_higher, register_model.description)
@@ -265,7 +275,8 @@ $$;
 comment on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text) is $$
 Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
 `document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings, scores); ml.train and
-ml.import_model write it for you. `task` is regression or classification; `metric` judges the versions of a new project.
+ml.import_model write it for you. `task` is regression, classification or recommendation; `metric` judges the versions of a new project.
+A recommender has no document: it is in tables of the room that serves it.
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 

@@ -52,7 +52,12 @@ begin
     v_id,
     case v_kind
       when 'terms' then format('(select array_agg(coef * (value - mean) order by nth) from unnest(%L::float8[], x, %L::float8[]) with ordinality as term (coef, value, mean, nth))', v_coef, v_means)
-      when 'risk' then format('exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700))', v_coef, ml.linregr_predict(v_coef, v_means))
+      -- greatest() and least() ignore a null.
+      when 'risk' then format(
+        'case when array_position(x, null) is null then '
+          || 'exp(least(greatest(ml.linregr_predict(%L::float8[], x) - %L::float8, -700), 700)) end',
+        v_coef, ml.linregr_predict(v_coef, v_means)
+      )
       else format('ml.linregr_predict(%L::float8[], x) - %L::float8', v_coef, ml.linregr_predict(v_coef, v_means))
     end,
     v_id,

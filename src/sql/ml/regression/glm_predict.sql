@@ -11,7 +11,8 @@ declare
 begin
   case lower(link)
     when 'identity' then return v_eta;
-    when 'log' then return exp(least(greatest(v_eta, -700), 700));
+    -- greatest() and least() ignore a null.
+    when 'log' then return case when v_eta is not null then exp(least(greatest(v_eta, -700), 700)) end;
     when 'logit' then return ml.logregr_predict_prob(coef, col_ind_var);
     when 'probit' then return ml.normal_cdf(v_eta);
     when 'inverse' then return 1 / nullif(v_eta, 0);

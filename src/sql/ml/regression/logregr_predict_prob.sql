@@ -12,7 +12,8 @@ begin
   -- exp is kept from overflow and underflow, which are errors in SQL; beyond 700 the probability is 0 or 1 anyway
   return case
     when v_eta >= 0 then 1 / (1 + exp(-least(v_eta, 700)))
-    else exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
+    -- greatest() ignores a null, so a null needs its own way: no branch at all.
+    when v_eta < 0 then exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
   end;
 end;
 $$;

@@ -63,6 +63,7 @@ begin
     record_consent.document_version, record_consent.evidence
   )
   returning * into v_consent;
+  perform privacy._call_listeners(array[v_consent.person_id]);
   return v_consent;
 end;
 $$;

@@ -1,56 +1,33 @@
 /*
- * An event can raise, complete or take back what a person has to do with an item, and a merge or an erasure can take any
- * of it away, so the people who changed are computed anew from their events; nobody else is touched. Only rows that
+ * An event can raise, complete or dismiss what a person has to do with an item, and a merge or an erasure can remove any
+ * of it, so the people who changed are recomputed from all of their events; no one else is touched. Only rows that
  * differ are written.
  */
-create or replace function recommend.refresh_interactions(most_people int default 2000)
-returns bigint
+create or replace function recommend.refresh_interactions(people bigint[], since timestamptz[], until timestamptz[])
+returns void
 language plpgsql
 volatile
--- A definer: it reads everybody's events and writes recommend.interaction, which no role may write.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
 as $$
 declare
-  v_people constant bigint[] := track._changed_people('recommend.interaction', refresh_interactions.most_people);
   v_by_default constant boolean := (
     select purpose.basis <> 'consent'
     from privacy.purpose
     where purpose.purpose = 'personalization'
   );
-  v_allowed bigint[];
-begin
-  delete from track.changed
-  where person_id = any (v_people)
-    and consumer = 'recommend.interaction';
-
-  -- Whoever objected is forgotten at the next refresh, whether or not anything else happened.
-  delete from recommend.interaction
-  where interaction.person_id = any (array(
-    select decision.person_id
-    from privacy.latest_decisions('personalization') as decision
-    where not decision.granted
-  ));
-
-  if v_people = '{}' then
-    return 0;
-  end if;
-
-  v_allowed := array(
-    select changed.person_id
-    from unnest(v_people) as changed (person_id)
-    -- Allowed unless decided otherwise, or the other way round.
+  -- Allowed unless decided otherwise, or the other way round.
+  v_allowed constant bigint[] := array(
+    select distinct changed.person_id
+    from unnest(refresh_interactions.people) as changed (person_id)
     where v_by_default <> (
       changed.person_id in (
         select decision.person_id
-        from privacy.latest_decisions('personalization', v_people) as decision
+        from privacy.latest_decisions('personalization', refresh_interactions.people) as decision
         where decision.granted <> v_by_default
       )
     )
   );
-
+begin
   with fresh as materialized (
     select interaction.*
     from recommend._interactions_of(v_allowed) as interaction
@@ -58,7 +35,7 @@ begin
 
   gone as (
     delete from recommend.interaction
-    where interaction.person_id = any (v_people)
+    where interaction.person_id = any (refresh_interactions.people)
       and not exists (
         select
         from fresh
@@ -81,15 +58,10 @@ begin
     completed_at = excluded.completed_at,
     dismissed_at = excluded.dismissed_at
   where interaction is distinct from excluded;
-
-  return cardinality(v_people);
 end;
 $$;
 
-comment on function recommend.refresh_interactions(int) is $$
-Brings `recommend.interaction` up to date for at most so many people whose events changed; returns how many. Call it until that is 0.
-Idempotent, and right for late events, merges of people and deletions. People who objected to `personalization` have no interactions.
-Errors: CF001 for fewer than one person.
+comment on function recommend.refresh_interactions(bigint[], timestamptz[], timestamptz[]) is $$
+Recomputes `recommend.interaction` for people whose events or decisions changed, at whatever time. Called by `track.refresh`.
+Idempotent, and right for late events, merges of people and deletions. People who opted out of `personalization` have no interactions.
 $$;
-
-grant execute on function recommend.refresh_interactions(int) to insights_worker;

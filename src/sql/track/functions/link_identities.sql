@@ -69,6 +69,7 @@ as $$
 declare
   v_since timestamptz;
   v_until timestamptz;
+  v_touched bigint[];
 begin
   insert into track.person (person_id, created_at)
   select distinct identity.identity_id, identity.created_at
@@ -140,7 +141,6 @@ begin
   select new_person_id, identity_id, name, value, set_at
   from gone;
 
-  -- What follows from an enrolment or a decision concerns all that a person did.
   with gone as (
     delete from track.enrolment
     using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
@@ -156,31 +156,14 @@ begin
     from gone
   )
 
-  insert into track.stale (person_id, since, until)
-  select person_id, '-infinity', 'infinity'
-  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+  select array_agg(old_person_id) || array_agg(new_person_id)
+  into v_touched
+  from gone;
+  perform track._enqueue('enrolment', array(select distinct person_id from unnest(v_touched) as person_id));
 
-  with gone as (
-    delete from privacy.consent
-    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
-      as moved (identity_id, old_person_id, new_person_id)
-    where consent.person_id = moved.old_person_id
-      and consent.identity_id = moved.identity_id
-    returning moved.old_person_id, moved.new_person_id, consent.*
-  ),
-
-  placed as (
-    insert into privacy.consent (
-      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-    )
-    select
-      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
-    from gone
-  )
-
-  insert into track.stale (person_id, since, until)
-  select person_id, '-infinity', 'infinity'
-  from (select old_person_id from gone union select new_person_id from gone) as touched (person_id);
+  perform privacy.move_decisions(
+    _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people
+  );
 
   delete from track.person
   where person.person_id = any (_move_identities.old_people)

@@ -243,10 +243,7 @@ begin
   select (select count(*) from stored_session), (select count(*) from stored_view)
   into v_sessions, v_views;
 
-  insert into track.changed (person_id, consumer, since, until)
-  select period.person_id, consumer.consumer, period.since, period.until
-  from unnest(v_people, v_since, v_until) as period (person_id, since, until)
-  cross join track.consumer;
+  perform track._enqueue('event', v_people, v_since, v_until);
 
   return row(
     (select count(distinct person_id) from unnest(v_people) as person_id),

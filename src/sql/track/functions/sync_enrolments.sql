@@ -58,6 +58,7 @@ declare
   v_bad record;
   v_inserted int;
   v_updated int;
+  v_touched bigint[];
 begin
   select enrolment.* into v_bad
   from jsonb_to_recordset(enrolments) as enrolment (person text, item text, enrolled_at timestamptz, status text)
@@ -132,11 +133,12 @@ begin
     set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
     where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)
       is distinct from (excluded.status, excluded.enrolled_at, excluded.ended_at)
-    returning xmax = 0 as is_new
+    returning enrolment.person_id, xmax = 0 as is_new
   )
-  select count(*) filter (where is_new), count(*) filter (where not is_new)
-  into v_inserted, v_updated
+  select count(*) filter (where is_new), count(*) filter (where not is_new), array_agg(distinct person_id)
+  into v_inserted, v_updated, v_touched
   from stored;
+  perform track._enqueue('enrolment', v_touched);
 
   return row(
     v_inserted,

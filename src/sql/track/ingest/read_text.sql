@@ -65,6 +65,7 @@ $$;
 
 comment on function track._read_text(text) is $$
 A batch that came as text.
-A message that cannot be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others stay as they are.
+A message that cannot be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others
+stay as they are.
 Errors: CF008 for too many messages or bytes, CF009 for text that is not JSON.
 $$;

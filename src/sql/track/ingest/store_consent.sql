@@ -5,11 +5,10 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- A clock that runs ahead must not outlast the decisions that come after.
-  insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, source, evidence)
-  select
-    identity.person_id, identity.identity_id, purpose.purpose, preference.value::boolean,
-    least(message.occurred_at, now()), 'event', message.properties
+  perform privacy.record_decisions(
+    array_agg(identity.person_id), array_agg(identity.identity_id), array_agg(purpose.purpose),
+    array_agg(preference.value::boolean), array_agg(message.occurred_at), 'event', array_agg(message.properties)
+  )
   from unnest(messages) as message
   join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
   cross join lateral jsonb_each(
@@ -17,7 +16,8 @@ begin
   ) as preference
   join privacy.purpose on purpose.purpose = preference.key
   where message.event_name = 'Segment Consent Preference Updated'
-    and jsonb_typeof(preference.value) = 'boolean';
+    and jsonb_typeof(preference.value) = 'boolean'
+  having count(*) > 0;
 end;
 $$;
 

@@ -1,0 +1,46 @@
+create or replace function privacy.move_decisions(
+  identities bigint[],
+  old_people bigint[],
+  new_people bigint[]
+)
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_touched bigint[];
+  v_moved bigint;
+begin
+  -- Rows move by deletion and insertion: the person is what they are distributed by.
+  with gone as (
+    delete from privacy.consent
+    using unnest(move_decisions.identities, move_decisions.old_people, move_decisions.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where consent.person_id = moved.old_person_id
+      and consent.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, consent.*
+  ),
+
+  placed as (
+    insert into privacy.consent (
+      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    )
+    select
+      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+    from gone
+  )
+
+  select array_agg(old_person_id) || array_agg(new_person_id), count(*)
+  into v_touched, v_moved
+  from gone;
+
+  perform privacy._call_listeners(array(select distinct person_id from unnest(v_touched) as person_id));
+  return v_moved;
+end;
+$$;
+
+comment on function privacy.move_decisions(bigint[], bigint[], bigint[]) is $$
+Moves the decisions of identities, each from its old person to its new one; the three lists have the same length. Returns how many moved.
+For `track`, which knows who is whom: a merge of two people and its undoing give no one the decisions of another.
+$$;

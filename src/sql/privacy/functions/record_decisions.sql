@@ -1,0 +1,41 @@
+create or replace function privacy.record_decisions(
+  people bigint[],
+  identities bigint[],
+  purposes text[],
+  granted boolean[],
+  decided_at timestamptz[],
+  source text,
+  evidence jsonb[] default null
+)
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_recorded bigint;
+begin
+  -- A clock that runs ahead must not outlast the decisions that come after.
+  insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, source, evidence)
+  select
+    decision.person_id, decision.identity_id, decision.purpose, decision.granted,
+    least(decision.decided_at, now()), record_decisions.source, decision.evidence
+  from unnest(
+    record_decisions.people,
+    record_decisions.identities,
+    record_decisions.purposes,
+    record_decisions.granted,
+    record_decisions.decided_at,
+    record_decisions.evidence
+  ) as decision (person_id, identity_id, purpose, granted, decided_at, evidence);
+  get diagnostics v_recorded = row_count;
+
+  perform privacy._call_listeners(array(select distinct person_id from unnest(record_decisions.people) as person_id));
+  return v_recorded;
+end;
+$$;
+
+comment on function privacy.record_decisions(bigint[], bigint[], text[], boolean[], timestamptz[], text, jsonb[]) is $$
+Records many decisions at once, one for each place of the lists; returns how many.
+For rooms that receive decisions: the caller has checked people, identities and purposes. Lists that are null record nothing.
+$$;

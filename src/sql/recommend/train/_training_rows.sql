@@ -1,0 +1,59 @@
+create or replace function recommend._training_rows(kind text)
+returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_full_weight constant real := (select full_weight from recommend.setting);
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
+begin
+  return query
+  with leaf as (
+    select interaction.person_id, interaction.item_id, interaction.weight, interaction.first_at, interaction.last_at
+    from recommend.interaction
+
+    union all
+
+    -- From the application's own tables: enrolled is taken.
+    select enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at
+    from track.enrolment
+    where enrolment.person_id <> 0
+  ),
+
+  allowed as (
+    select leaf.*
+    from leaf
+    -- Allowed unless decided otherwise, or the other way round.
+    where v_by_default <> (
+      leaf.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization') as decision
+        where decision.granted <> v_by_default
+      )
+    )
+  )
+
+  select
+    allowed.person_id,
+    target.item_id,
+    least(sum(allowed.weight) / v_full_weight, 1)::real,
+    min(allowed.first_at),
+    max(allowed.last_at)
+  from allowed
+  join track.item_ancestor as ancestor on ancestor.item_id = allowed.item_id
+  join track.item as target on target.item_id = ancestor.ancestor_item_id
+  where target.kind = _training_rows.kind
+  group by allowed.person_id, target.item_id
+  having sum(allowed.weight) > 0;
+end;
+$$;
+
+comment on function recommend._training_rows(text) is $$
+@behavior -*
+The interactions and enrolments of all people who may be learned from with the items of a kind, by the same rules as `recommend._history`.
+$$;

@@ -1,0 +1,191 @@
+create or replace function track._refresh_people(
+  refresh text,
+  people bigint[],
+  since timestamptz[],
+  until timestamptz[],
+  out failed bigint[],
+  out error text
+)
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_all constant bigint[] := array(select distinct person_id from unnest(people) as person_id order by person_id);
+  v_middle constant bigint := v_all[cardinality(v_all) / 2];
+  v_half record;
+  v_rest record;
+begin
+  failed := '{}';
+  begin
+    execute format('select %I.%I($1, $2, $3)', split_part(refresh, '.', 1), split_part(refresh, '.', 2))
+    using people, since, until;
+    return;
+  exception
+    -- What the data of one person may cause. Any other error ends the step, for the next attempt.
+    when data_exception or integrity_constraint_violation or program_limit_exceeded then
+      get stacked diagnostics error = message_text;
+  end;
+  if cardinality(v_all) = 1 then
+    failed := v_all;
+    return;
+  end if;
+
+  for v_half in
+    select
+      array_agg(period.person_id) as people,
+      array_agg(period.since) as since,
+      array_agg(period.until) as until
+    from unnest(people, since, until) as period (person_id, since, until)
+    group by period.person_id <= v_middle
+  loop
+    v_rest := track._refresh_people(refresh, v_half.people, v_half.since, v_half.until);
+    failed := failed || v_rest.failed;
+  end loop;
+end;
+$$;
+
+comment on function track._refresh_people(text, bigint[], timestamptz[], timestamptz[]) is $$
+Calls the refresh of a consumer for the given periods of people.
+Where it fails because of the data, the people are halved until those that fail are alone: the others are refreshed.
+$$;
+
+create or replace function track._refresh_consumer(consumer track.consumer, most_people int)
+returns track.refreshed
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_name constant text := (consumer).consumer;
+  v_picked bigint[];
+  v_people bigint[];
+  v_since timestamptz[];
+  v_until timestamptz[];
+  v_outcome record;
+begin
+  -- First without the lock: where nothing is queued, no one waits and no one is held up.
+  if not exists (select from track.changed where changed.consumer = v_name) then
+    return row(v_name, 0, 0, null)::track.refreshed;
+  end if;
+
+  -- One refresh of a consumer at a time: two would write the same rows.
+  perform pg_advisory_xact_lock(hashtext(v_name));
+
+  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  v_picked := array(
+    select distinct changed.person_id
+    from track.changed
+    where changed.consumer = v_name
+    order by changed.person_id
+    limit most_people
+  );
+  if v_picked = '{}' then
+    return row(v_name, 0, 0, null)::track.refreshed;
+  end if;
+
+  with taken as (
+    delete from track.changed
+    where changed.person_id = any (v_picked)
+      and changed.consumer = v_name
+    returning changed.person_id, changed.since, changed.until
+  ),
+
+  merged as (
+    select taken.person_id, unnest(range_agg(tstzrange(taken.since, taken.until, '[]'))) as period
+    from taken
+    group by taken.person_id
+  )
+
+  select
+    array_agg(merged.person_id order by merged.person_id, merged.period),
+    array_agg(lower(merged.period) order by merged.person_id, merged.period),
+    array_agg(upper(merged.period) order by merged.person_id, merged.period)
+  into v_people, v_since, v_until
+  from merged;
+
+  v_outcome := track._refresh_people((consumer).refresh, v_people, v_since, v_until);
+
+  if v_outcome.failed <> '{}' then
+    insert into track.changed (person_id, consumer, since, until)
+    select period.person_id, v_name, period.since, period.until
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    where period.person_id = any (v_outcome.failed);
+    raise warning '% failed for % of % people, such as %: %', (consumer).refresh,
+      cardinality(v_outcome.failed), cardinality(v_picked), v_outcome.failed[1], left(v_outcome.error, 100);
+  end if;
+  return row(
+    v_name, cardinality(v_picked) - cardinality(v_outcome.failed), cardinality(v_outcome.failed), left(v_outcome.error, 100)
+  )::track.refreshed;
+end;
+$$;
+
+comment on function track._refresh_consumer(track.consumer, int) is $$
+Refreshes at most so many of the people that are queued for a consumer. Those that fail are queued again.
+$$;
+
+create or replace function track.refresh(most_people int default 2000, step text default null)
+returns setof track.refreshed
+language plpgsql
+volatile
+-- A definer: it reads the events of all people and writes what is derived from them, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_consumer track.consumer;
+  v_refreshed track.refreshed;
+  v_names constant text[] := array['track.session'] || array(
+    select consumer.consumer from track.consumer order by consumer.position
+  );
+begin
+  -- Also where nothing is queued: a worker that is connected to a standby must not find out later.
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse('25006', 'cannot refresh in a read-only transaction');
+  end if;
+  perform common.check_count('most_people', refresh.most_people, 1, 2147483647);
+  if refresh.step <> all (v_names) then
+    perform common.refuse(
+      'CF002',
+      format('there is no step "%s"', left(refresh.step, 100)),
+      coalesce(
+        'Did you mean "' || common.nearest_name(refresh.step, v_names) || '"?',
+        format('The steps are %s.', array_to_string(v_names, ', '))
+      )
+    );
+  end if;
+
+  if coalesce(refresh.step, 'track.session') = 'track.session' and exists (select from track.stale) then
+    v_refreshed := row(
+      'track.session', (select sessions.people from track.refresh_sessions(refresh.most_people) as sessions), 0, null
+    );
+    if v_refreshed.people > 0 then
+      return next v_refreshed;
+    end if;
+  end if;
+
+  for v_consumer in
+    select consumer.*
+    from track.consumer
+    where coalesce(refresh.step, consumer.consumer) = consumer.consumer
+    order by consumer.position
+  loop
+    v_refreshed := track._refresh_consumer(v_consumer, refresh.most_people);
+    if v_refreshed.people + v_refreshed.failed > 0 then
+      return next v_refreshed;
+    end if;
+  end loop;
+end;
+$$;
+
+comment on function track.refresh(int, text) is $$
+Refreshes everything that is derived from the data of people, for at most so many people whose data changed.
+First the sessions (`track.session`), then each consumer of `track.consumer` in its order, or one of these steps alone; one row for each that had any people.
+Call it until there is no row with `people` above 0, each call in a transaction of its own. Costs what changed: nothing queued, next to nothing.
+People whose data make a refresh fail are reported and stay queued, and others are refreshed.
+Errors: CF001 for fewer than one person, CF002 for an unknown step.
+$$;
+
+grant execute on function track.refresh(int, text) to insights_admin, insights_worker;

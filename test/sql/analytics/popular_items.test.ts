@@ -1,0 +1,206 @@
+import { describe, expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { ingest, message, refresh } from "../track/messages.ts";
+import { DAY, doings, iso, makeDoings, parents, periods, start, withFloor } from "./doings.ts";
+
+const database = await testDatabase();
+await makeDoings(database);
+
+const rounded = (score: number): number => Math.round(score * 1e9);
+
+interface Popular {
+  rank: number;
+  item: string;
+  event_count: string;
+  person_count: string;
+  score: number;
+}
+
+describe("popular_items", () => {
+  const expected = (
+    kind: string | null,
+    since: number,
+    until: number,
+    measure: "events" | "people",
+    halfLife?: number,
+  ) => {
+    const items = new Map<string, { events: number; decayed: number; people: Map<string, number> }>();
+    for (const { person, at, item } of doings) {
+      if (at < since || at >= until) continue;
+      const own = kind === null ? [item] : [item, parents[item]].filter((name) => name?.startsWith(kind));
+      const age = Math.floor(until / DAY) - Math.floor(at / DAY);
+      const weight = halfLife === undefined ? 1 : 0.5 ** (age / halfLife);
+      for (const name of own) {
+        if (name === undefined) continue;
+        const sum = items.get(name) ?? { events: 0, decayed: 0, people: new Map() };
+        sum.events += 1;
+        sum.decayed += weight;
+        sum.people.set(person, Math.max(sum.people.get(person) ?? 0, weight));
+        items.set(name, sum);
+      }
+    }
+    return [...items]
+      .map(([item, { events, decayed, people }]) => ({
+        item,
+        event_count: String(events),
+        person_count: String(people.size),
+        score: measure === "events" ? decayed : [...people.values()].reduce((sum, weight) => sum + weight, 0),
+      }))
+      .toSorted(
+        (a, b) =>
+          rounded(b.score) - rounded(a.score) ||
+          Number(b.event_count) - Number(a.event_count) ||
+          (a.item < b.item ? -1 : 1),
+      );
+  };
+
+  for (const [name, since, until] of periods) {
+    for (const measure of ["events", "people"] as const) {
+      for (const kind of [null, "course", "page"]) {
+        for (const halfLife of [undefined, 3]) {
+          test(`${name}, by ${measure}, kind ${kind}, half-life ${halfLife}`, async () => {
+            const rows = await withFloor<Popular>(
+              database,
+              1,
+              "select rank, item, event_count, person_count, score from analytics.popular_items($1, $2, $3, $4::interval, 10, $5)",
+              [kind, iso(since), iso(until), halfLife === undefined ? null : `${halfLife} days`, measure],
+            );
+            expect(rows).toEqual(
+              expected(kind, since, until, measure, halfLife).map((row, place) => ({
+                rank: place + 1,
+                ...row,
+                score: expect.closeTo(row.score, 8),
+              })),
+            );
+          });
+        }
+      }
+    }
+  }
+
+  test("by engaged time, of what a course contains", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("update analytics.setting set smallest_group = 1");
+      const at = (second: number) => iso(start + 100 * 1000 + second * 1000);
+      const view = (userId: string, item: string, second: number) =>
+        message({ userId, type: "page", timestamp: at(second), properties: { item } });
+      await ingest(db, [
+        view("reader", "page-b", 0),
+        view("reader", "page-a", 90),
+        message({ userId: "reader", timestamp: at(100) }),
+      ]);
+      await refresh(db);
+      for (const until of [start + DAY, start + DAY / 2]) {
+        expect(
+          await db.rows(
+            "select item, extract(epoch from engaged)::int as engaged, score from analytics.popular_items('course', $1, $2, null, 10, 'engaged') where engaged > '0'",
+            [iso(start), iso(until)],
+          ),
+        ).toEqual([
+          { item: "course-b", engaged: 90, score: 90 },
+          { item: "course-a", engaged: 10, score: 10 },
+        ]);
+      }
+    });
+  });
+
+  test("top cuts, infinite periods are all of time, a tiny half-life is no error", async () => {
+    const all = await withFloor<Popular>(
+      database,
+      1,
+      "select * from analytics.popular_items(null, '-infinity', 'infinity', null, 10000, 'events')",
+    );
+    expect(all.reduce((sum, row) => sum + Number(row.event_count), 0)).toBe(doings.length + 5);
+    const top = await withFloor<Popular>(
+      database,
+      1,
+      "select * from analytics.popular_items(null, '-infinity', 'infinity', null, 2, 'events')",
+    );
+    expect(top).toEqual(all.slice(0, 2));
+    const aged = await withFloor<Popular>(
+      database,
+      1,
+      "select * from analytics.popular_items(null, $1, $2, '1 second', 10, 'events')",
+      [iso(start), iso(start + 40 * DAY)],
+    );
+    expect(aged.length).toBeGreaterThan(0);
+    expect(aged.every(({ score }) => score >= 0 && score < 1e-9)).toBe(true);
+  });
+
+  test("items with fewer people than the floor are left out; nobody is not a person", async () => {
+    const [since, until] = [start + 10.1 * DAY, start + 10.6 * DAY];
+    const open = expected(null, since, until, "events");
+    const floor = Math.max(...open.map((row) => Number(row.person_count)));
+    const rows = await withFloor<Popular>(
+      database,
+      floor,
+      "select item from analytics.popular_items(null, $1, $2, null, 10, 'events')",
+      [iso(since), iso(until)],
+    );
+    expect(rows.map(({ item }) => item)).toEqual(
+      open.filter((row) => Number(row.person_count) >= floor).map(({ item }) => item),
+    );
+    expect(rows.length).toBeLessThan(open.length);
+    await database.as("postgres", {}, async (db) => {
+      await db.query("update analytics.setting set smallest_group = 1");
+      const objecting = {
+        context: { consent: { categoryPreferences: { analytics: false } } },
+        timestamp: iso(start + 50 * DAY),
+      };
+      await ingest(db, [message({ userId: "shy", ...objecting, properties: { item: "quiet" } })]);
+      await refresh(db);
+      expect(await db.value("select event_count from analytics.activity where person_id = 0")).toBe(1);
+      expect(
+        await db.rows("select item from analytics.popular_items(null, $1, $2, null, 10, 'events')", [
+          iso(start + 50 * DAY),
+          iso(start + 51 * DAY),
+        ]),
+      ).toEqual([]);
+    });
+  });
+
+  test.each([
+    ["'course', '2026-01-02', '2026-01-01'", "CF001"],
+    ["'course', '2026-01-01', '2026-01-01'", "CF001"],
+    ["'course', null, now()", "CF001"],
+    ["'course', now() - interval '1 day', now(), '0'", "CF001"],
+    ["'course', now() - interval '1 day', now(), '-1 day'", "CF001"],
+    ["'course', now() - interval '1 day', now(), null, 0", "CF001"],
+    ["'course', now() - interval '1 day', now(), null, null", "CF001"],
+    ["'course', now() - interval '1 day', now(), null, 10001", "CF001"],
+    ["'course', now() - interval '1 day', now(), null, 10, 'likes'", "CF001"],
+    ["'course', now() - interval '1 day', now(), null, 10, null", "CF001"],
+    ["'planet'", "CF002"],
+    ["'''; drop table track.event; --'", "CF002"],
+  ])("popular_items(%s) is %s, with a hint", async (values, code) => {
+    const error = await database.rejects(`select * from analytics.popular_items(${values})`);
+    expect(error).toMatchObject({ code });
+    expect(error.hint).toBeTruthy();
+  });
+
+  test("analysts may ask, learners and visitors may not, and nobody of them reads the rollup", async () => {
+    for (const role of ["insights_analyst", "insights_admin"]) {
+      await database.as(role, {}, async (db) =>
+        expect(
+          (await db.rows("select * from analytics.popular_items('course', '-infinity', 'infinity')")).length,
+        ).toBeGreaterThan(0),
+      );
+    }
+    for (const role of ["insights_learner", "insights_visitor"]) {
+      await database.as(role, {}, async (db) =>
+        expect(await db.rejects("select * from analytics.popular_items('course')")).toMatchObject({ code: "42501" }),
+      );
+    }
+    for (const relation of [
+      "analytics.activity",
+      "analytics.item_popularity",
+      "track.event",
+      "track.person",
+      "track.session",
+    ]) {
+      await database.as("insights_analyst", {}, async (db) =>
+        expect(await db.rejects(`select * from ${relation}`)).toMatchObject({ code: "42501" }),
+      );
+    }
+  });
+});

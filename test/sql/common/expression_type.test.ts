@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { lab } from "../../support/lab.ts";
+
+const database = await lab();
+await database.query("create table lab.house (id int, price numeric, sold boolean, name text, at timestamptz)");
+
+const type = "select common.expression_type($1, 'lab.house', 'label')::text";
+
+test.each([
+  ["price", "numeric"],
+  ["price * 2 > 5", "boolean"],
+  ["array[1, id]", "integer[]"],
+  ["coalesce(name, 'a, b')", "text"],
+  ["now() - at", "interval"],
+  // No row is read: a division by a column is no division.
+  ["1 / id", "integer"],
+])("%s has the type %s", async (expression, expected) => {
+  expect(await database.value(type, [expression])).toBe(expected);
+});
+
+test.each([
+  [null, "CF001"],
+  ["  ", "CF001"],
+  ["price; drop table lab.house", "CF001"],
+  ["price) from lab.house; drop table lab.house --", "CF001"],
+  ["price from lab.house", "CF001"],
+  ["name + 1", "CF001"],
+  ["no_such(price)", "CF001"],
+  ["prise", "CF002"],
+])("%s is refused", async (expression, code) => {
+  const error = await database.rejects(type, [expression]);
+  expect(error).toMatchObject({ code });
+  expect(error.hint).toBeTruthy();
+  expect(await database.value("select to_regclass('lab.house')")).not.toBeNull();
+});
+
+test("the nearest column is named, and what may not be read is refused", async () => {
+  expect((await database.rejects(type, ["prise + 1"])).hint).toContain('"price"');
+  await database.query("grant usage on schema lab to insights_analyst");
+  await database.as("insights_analyst", {}, async (db) => {
+    expect(await db.rejects(type, ["price"])).toMatchObject({ code: "CF005" });
+  });
+});

@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { lab } from "../../support/lab.ts";
+
+const database = await lab();
+await database.query("create table lab.taken (id int); create table lab.fresh_summary (id int)");
+
+test.each([
+  ["lab.made", "lab.made"],
+  ["LAB.Made", "lab.made"],
+  ['lab."Odd; name"', 'lab."Odd; name"'],
+  ["made", "public.made"],
+])("%s names a table that is to be made", async (name, expected) => {
+  expect(await database.value("select common.output_table($1)", [name])).toBe(expected);
+});
+
+test.each([
+  [null, "{}", "CF001"],
+  ["", "{}", "CF001"],
+  ["a.b.c", "{}", "CF001"],
+  ["lab.made; drop table lab.taken", "{}", "CF001"],
+  [`lab.${"x".repeat(64)}`, "{}", "CF001"],
+  [`lab.${"x".repeat(60)}`, "{_summary}", "CF001"],
+  ["nowhere.made", "{}", "CF002"],
+  ["lab.taken", "{}", "CF003"],
+  ["lab.fresh", "{_summary}", "CF003"],
+])("%s with %s is refused", async (name, suffixes, code) => {
+  const error = await database.rejects("select common.output_table($1, $2::text[])", [name, suffixes]);
+  expect(error).toMatchObject({ code });
+  expect(error.hint).toBeTruthy();
+});
+
+test("a companion that is free is no hindrance", async () => {
+  expect(await database.value("select common.output_table('lab.fresh', '{_dictionary}')")).toBe("lab.fresh");
+});
+
+test("a schema where the caller may not create is refused", async () => {
+  await database.query("grant usage on schema lab to insights_worker");
+  await database.as("insights_worker", {}, async (db) => {
+    expect(await db.rejects("select common.output_table('lab.made')")).toMatchObject({ code: "CF005" });
+  });
+});

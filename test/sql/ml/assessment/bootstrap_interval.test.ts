@@ -1,0 +1,65 @@
+import { describe, expect, test } from "vitest";
+import { lab } from "../../../support/lab.ts";
+import { assessing } from "./assessment.ts";
+
+const database = await lab();
+const { load } = assessing(database);
+
+describe("bootstrap_interval", () => {
+  test("covers the mean and has its standard error", async () => {
+    await load(Array.from({ length: 400 }, (_, i) => ({ prediction: (i * 7919) % 400, observed: 0 })));
+    const row = await database.rows<{
+      estimate: number;
+      std_err: number;
+      lower: number;
+      upper: number;
+      resamples: number;
+    }>("select * from ml.bootstrap_interval('lab.pairs', 'avg(prediction)', 500)");
+    const deviation = Math.sqrt((400 ** 2 - 1) / 12);
+    expect(row[0]?.estimate).toBeCloseTo(199.5, 10);
+    expect(Math.abs((row[0]?.std_err ?? 0) / (deviation / 20) - 1)).toBeLessThan(0.12);
+    expect(row[0]?.lower).toBeLessThan(199.5);
+    expect(row[0]?.upper).toBeGreaterThan(199.5);
+    expect(row[0]?.resamples).toBe(500);
+  });
+
+  test("draws whole clusters, so that identical rows of a cluster count once", async () => {
+    const clusters = Array.from({ length: 40 }, (_, i) => i);
+    await load(
+      clusters.flatMap((i) => Array.from({ length: 25 }, () => ({ prediction: i, observed: 0, course: `c${i}` }))),
+    );
+    const by = async (more: string): Promise<number> =>
+      database.value(`select (ml.bootstrap_interval('lab.pairs', 'avg(prediction)', 300${more})).std_err`);
+    const ratio = (await by(", cluster_col => 'course'")) / (await by(""));
+    expect(ratio).toBeGreaterThan(4);
+    expect(ratio).toBeLessThan(6.2);
+  });
+
+  test("the same seed gives the same answer", async () => {
+    const once = await database.rows(
+      "select * from ml.bootstrap_interval('lab.pairs', 'max(prediction)', 50, seed => 7)",
+    );
+    expect(
+      await database.rows("select * from ml.bootstrap_interval('lab.pairs', 'max(prediction)', 50, seed => 7)"),
+    ).toEqual(once);
+  });
+});
+
+describe("what can not be measured is refused by name", () => {
+  test("values", async () => {
+    await load([{ prediction: 0.5, observed: 1 }]);
+    expect(await database.rejects("select ml.bootstrap_interval('lab.pairs', 'avg(prediction)')")).toMatchObject({
+      code: "CF004",
+    });
+    await load([
+      { prediction: 0.5, observed: 2 },
+      { prediction: 0.5, observed: 1 },
+    ]);
+    expect(await database.rejects("select ml.bootstrap_interval('lab.pairs', 'prediction')")).toMatchObject({
+      code: "CF001",
+    });
+    expect(await database.rejects("select ml.bootstrap_interval('lab.pairs', 'avg(predicted)')")).toMatchObject({
+      code: "CF002",
+    });
+  });
+});

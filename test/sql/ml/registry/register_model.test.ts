@@ -1,0 +1,117 @@
+import { describe, expect, test } from "vitest";
+import { lab } from "../../../support/lab.ts";
+import { registry } from "./registry.ts";
+
+const database = await lab();
+const { constant } = registry(database);
+
+test("adds a version, keeps what it was made with, and deploys nothing", async () => {
+  expect(await constant("house.price", 1)).toBe(1);
+  expect(
+    await database.value(
+      `select ml.register_model('house.price', 'regression', 'by hand', $1, '{"mean_abs_error": 2}', '{"seed": 4}', null, 7,
+         '2026-01-02 03:04Z', 500, interval '2 seconds')`,
+      [{ kind: "linear", link: "identity", intercept: 2, features: [] }],
+    ),
+  ).toBe(2);
+  expect(
+    await database.rows(
+      `select version, algorithm, metrics, parameters, seed, data_watermark, row_count, duration::text
+       from ml.model where model_id = (select model_id from ml._version('house.price', 2))`,
+    ),
+  ).toEqual([
+    {
+      version: 2,
+      algorithm: "by hand",
+      metrics: { mean_abs_error: 2 },
+      parameters: { seed: 4 },
+      seed: "7",
+      data_watermark: new Date("2026-01-02T03:04:00Z"),
+      row_count: "500",
+      duration: "00:00:02",
+    },
+  ]);
+  expect(await database.value("select count(*) from ml.deployment")).toBe("0");
+});
+
+test("each kind of document answers what it says", async () => {
+  const split = { tree: 1, node: 0, feature: "a", threshold: 1, missing_left: true, left_node: 1, right_node: 2 };
+  for (const [project, document, given, answer] of [
+    [
+      "kind.linear",
+      {
+        kind: "linear",
+        link: "identity",
+        intercept: 1,
+        features: [{ name: "a", type: "number", coefficient: 2, mean: 5 }],
+      },
+      { a: 3 },
+      7,
+    ],
+    [
+      "kind.trees",
+      {
+        kind: "trees",
+        link: "identity",
+        intercept: 1,
+        features: [{ name: "a", type: "number" }],
+        nodes: [split, { tree: 1, node: 1, parent: 0, value: 10 }, { tree: 1, node: 2, parent: 0, value: 20 }],
+      },
+      { a: 3 },
+      21,
+    ],
+    [
+      "kind.scores",
+      {
+        kind: "scores",
+        link: "identity",
+        features: [{ name: "a", type: "category" }],
+        scores: [{ keys: ["x"], score: 4 }],
+      },
+      { a: "x" },
+      4,
+    ],
+  ] as const) {
+    await database.query("select ml.register_model($1, 'regression', 'by hand', $2)", [project, document]);
+    expect(await database.value("select ml.predict($1, $2, 1)", [project, given]), project).toBe(answer);
+  }
+});
+
+describe("errors", () => {
+  test.each([
+    ["a document of no kind", "select ml.register_model('p', 'regression', 'x', '{}')", "CF009", /linear, trees/],
+    [
+      "trees without a root",
+      `select ml.register_model('p', 'regression', 'x', '{"kind": "trees", "link": "identity", "intercept": 0, "features": [], "nodes": [{"tree": 1, "node": 1, "parent": 0, "value": 3}]}')`,
+      "CF009",
+      /root/,
+    ],
+    [
+      "trees that go in circles",
+      `select ml.register_model('p', 'regression', 'x', '{"kind": "trees", "link": "identity", "intercept": 0, "features": [{"name": "a", "type": "number"}], "nodes": [{"tree": 1, "node": 0, "feature": "a", "threshold": 1, "missing_left": true, "left_node": 0, "right_node": 1}, {"tree": 1, "node": 1, "parent": 0, "value": 3}]}')`,
+      "CF009",
+      /root/,
+    ],
+  ])("%s", async (_, sql, code, hint) => {
+    const error = await database.rejects(sql);
+    expect(error).toMatchObject({ code });
+    expect(error.hint ?? "").toMatch(hint);
+    expect(await database.value("select count(*) from ml.project where name = 'p'")).toBe("0");
+  });
+
+  test("another task, another metric, a name or a task that is none", async () => {
+    const document = `'{"kind": "linear", "link": "identity", "intercept": 1, "features": []}'`;
+    await constant("house.kept", 1);
+    for (const [call, code] of [
+      [`'house.kept', 'classification', 'x', ${document}`, "CF010"],
+      [`'house.kept', 'regression', 'x', ${document}, metric => 'r2_score'`, "CF010"],
+      [`'House kept', 'regression', 'x', ${document}`, "CF001"],
+      [`'house.new', 'ranking', 'x', ${document}`, "CF001"],
+      [`'house.new', 'regression', 'x', ${document}, metric => 'auc'`, "CF001"],
+      ["'house.new', 'regression', 'x', null", "CF009"],
+    ] as const) {
+      expect(await database.rejects(`select ml.register_model(${call})`), call).toMatchObject({ code });
+    }
+    expect(await database.value("select count(*) from ml.project where name = 'house.new'")).toBe("0");
+  });
+});

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "vitest";
+import { lab } from "../../../support/lab.ts";
+import { boosting, population, type Row } from "./trees.ts";
+
+const database = await lab();
+const { load, predict, train } = boosting(database);
+
+/** A node of the model table. */
+interface Node {
+  tree: number;
+  node: number;
+  feature: "a" | "b" | "c" | null;
+  threshold: number | null;
+  categories: string[] | null;
+  missing_left: boolean | null;
+  left_node: number;
+  right_node: number;
+  value: number;
+  cover: number;
+}
+
+describe("explanations", () => {
+  // Shapley's definition: the expectation of the tree for every subset of known features, weighed over subsets.
+  const features = ["a", "b", "c"] as const;
+  function expectation(nodes: ReadonlyMap<string, Node>, at: Node, given: Row, known: ReadonlySet<string>): number {
+    if (at.feature === null) return at.value;
+    const left = nodes.get(`${at.tree}/${at.left_node}`);
+    const right = nodes.get(`${at.tree}/${at.right_node}`);
+    if (left === undefined || right === undefined) throw new Error("a node has no child");
+    if (known.has(at.feature)) {
+      const value = given[at.feature];
+      const goesLeft =
+        value === null
+          ? at.missing_left
+          : typeof value === "string"
+            ? at.categories?.includes(value)
+            : value < (at.threshold ?? Number.NaN) || at.threshold === Infinity;
+      return expectation(nodes, goesLeft ? left : right, given, known);
+    }
+    return (
+      (left.cover * expectation(nodes, left, given, known) + right.cover * expectation(nodes, right, given, known)) /
+      at.cover
+    );
+  }
+
+  test("are Shapley values to twelve digits and sum to the prediction", async () => {
+    await load(population(400).map((one) => ({ ...one, y: one.y > 1 ? 1 : 0 })));
+    await train(", null, 'logistic', num_trees => 12, max_depth => 6, min_rows => 5");
+    const raw = await predict("'raw'");
+    const nodes = new Map(
+      (await database.rows<Node>("select * from lab.model")).map((node) => [`${node.tree}/${node.node}`, node]),
+    );
+    const roots = [...nodes.values()].filter((node) => node.node === 0);
+    await database.query("drop table if exists lab.explained");
+    await database.query("create view lab.some as select * from lab.rows where id <= 12");
+    await database.query("select ml.gbm_explain('lab.model', 'lab.some', 'lab.explained')");
+    const given = population(400);
+    for (let id = 1; id <= 12; id++) {
+      const explained = await database.rows<{ feature: string; contribution: number }>(
+        "select * from lab.explained where id = $1",
+        [id],
+      );
+      expect(explained.length).toBe(4);
+      expect(explained.reduce((sum, one) => sum + one.contribution, 0)).toBeCloseTo(raw[id - 1] ?? Number.NaN, 10);
+      for (const feature of features) {
+        const others = features.filter((other) => other !== feature);
+        let shapley = 0;
+        for (let subset = 0; subset < 4; subset++) {
+          const known = others.filter((_, i) => (subset >> i) % 2 === 1);
+          const weight = known.length === 1 ? 1 / 6 : 1 / 3;
+          for (const root of roots) {
+            const with_ = expectation(nodes, root, given[id - 1] as Row, new Set([...known, feature]));
+            shapley += weight * (with_ - expectation(nodes, root, given[id - 1] as Row, new Set(known)));
+          }
+        }
+        expect(explained.find((one) => one.feature === feature)?.contribution).toBeCloseTo(shapley, 12);
+      }
+    }
+  });
+
+  test("of one row are asked for by its id", async () => {
+    await database.query("drop table if exists lab.explained");
+    await database.query("select ml.gbm_explain('lab.model', 'lab.rows', 'lab.explained', '7')");
+    expect(await database.value("select array_agg(distinct id) from lab.explained")).toEqual([7]);
+    expect(
+      await database.rejects("select ml.gbm_explain('lab.model', 'lab.rows', 'lab.other', '70000')"),
+    ).toMatchObject({ code: "CF002" });
+  });
+});

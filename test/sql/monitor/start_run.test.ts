@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+
+const database = await testDatabase();
+
+test("each call notes a run of its own, which is running until it is said to have ended", async () => {
+  await database.as("insights_worker", {}, async (db) => {
+    const [one, two] = [
+      await db.value<string>("select monitor.start_run('refresh_sessions')"),
+      await db.value<string>("select monitor.start_run('refresh_sessions')"),
+    ];
+    expect(one).not.toBe(two);
+    expect(
+      await db.rows(
+        "select run_id, task, outcome, finished_at, error, started_at between now() and clock_timestamp() as just_now from monitor.run where run_id in ($1, $2) order by run_id",
+        [one, two],
+      ),
+    ).toEqual(
+      [one, two].map((run_id) => ({
+        run_id,
+        task: "refresh_sessions",
+        outcome: "running",
+        finished_at: null,
+        error: null,
+        just_now: true,
+      })),
+    );
+  });
+});
+
+test("a run needs the name of a task", async () => {
+  expect(await database.rejects("select monitor.start_run(null)")).toMatchObject({ code: "23502", column: "task" });
+});
+
+test("only workers write, analysts and admins read", async () => {
+  for (const role of ["insights_visitor", "insights_learner", "insights_analyst", "insights_admin"]) {
+    await database.as(role, {}, async (db) => {
+      expect(await db.rejects("select monitor.start_run('x')")).toMatchObject({ code: "42501" });
+      expect(await db.rejects("delete from monitor.run")).toMatchObject({ code: "42501" });
+      const read = db.rows("select * from monitor.run");
+      if (role === "insights_analyst" || role === "insights_admin") expect(await read).toEqual([]);
+      else await expect(read).rejects.toMatchObject({ code: "42501" });
+    });
+  }
+});

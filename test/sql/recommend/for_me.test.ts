@@ -1,0 +1,60 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { forPerson, ingest } from "../../support/recommend.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+import { comparable, courses, makeHistory, mine, owned, trainOnHistory } from "./history.ts";
+
+const database = await testDatabase();
+await makeHistory(database);
+
+test("is what is popular, less what is taken, before any training, for a stranger, and where nobody is signed in", async () => {
+  const before = await mine(database, "p0");
+  expect(new Set(before.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
+  expect(before.filter(({ item }) => owned("p0").has(item))).toEqual([]);
+  for (const name of ["ghost", ""]) {
+    expect(
+      (await mine(database, name, "insights_learner", "recommend.for_me(100)")).map(({ item }) => item).sort(),
+    ).toEqual(courses);
+  }
+  await database.as("insights_learner", {}, async (db) =>
+    expect(await db.rows("select * from recommend.for_me(100)")).toHaveLength(courses.length),
+  );
+});
+
+test("a learner gets for_me what the platform gets for the learner, under row security", async () => {
+  await trainOnHistory(database);
+  for (const name of ["p0", "p1", "p2"]) {
+    expect(comparable(await mine(database, name))).toEqual(comparable(await forPerson(database, name)));
+  }
+  // Also while an event waits for the refresh.
+  await ingest(database, [{ person: "p1", event: "Course Enrolled", item: "art-3", day: 152 }]);
+  expect(comparable(await mine(database, "p1"))).toEqual(comparable(await forPerson(database, "p1")));
+});
+
+test("who objects to personalization gets what is popular", async () => {
+  await database.as("insights_learner", { "insights.person": "p3" }, async (db) => {
+    const bases = () => db.rows("select distinct basis from recommend.for_me(100)");
+    expect(await bases()).toEqual([{ basis: "model" }]);
+    await db.query("select track.record_my_consent('personalization', false)");
+    expect(await bases()).toEqual([{ basis: "popularity" }]);
+  });
+});
+
+const refused = async (call: string): Promise<string> => {
+  const error = await database.rejects(`select * from recommend.${call}`);
+  expect(error.hint).toBeTruthy();
+  return `${error.code} ${error.message}`;
+};
+
+test("bad input is refused with what, which value and what to do", async () => {
+  expect(await refused("for_me(1001)")).toBe("CF001 top is 1001");
+  expect(await refused("for_me(0)")).toBe("CF001 top is 0");
+  expect(await refused("for_me(null)")).toBe("CF001 top is null");
+  expect(await refused("for_me(10, 'curse')")).toBe('CF002 there is no item of kind "curse"');
+});
+
+test("is for learners", async () => {
+  expect(await rolesThatMay(database, "select * from recommend.for_me()", { "insights.person": "p0" })).toEqual([
+    "learner",
+  ]);
+});

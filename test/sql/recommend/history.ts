@@ -1,0 +1,44 @@
+import type { Queries, TestDatabase } from "../../support/database.ts";
+import * as algebra from "../../support/matrix.ts";
+import { ingest, type Recommendation, refresh, twoTastes } from "../../support/recommend.ts";
+
+export const people = 40;
+export const history = twoTastes(people, algebra.generator(5));
+export const courses = [...new Set(history.map(({ item }) => item ?? ""))].sort();
+export const owned = (person: string): Set<string> =>
+  new Set(history.filter((step) => step.person === person).map(({ item }) => item ?? ""));
+
+/** The history of these people, with nothing trained. */
+export async function makeHistory(database: Queries): Promise<void> {
+  await ingest(database, history);
+  await refresh(database);
+}
+
+export interface Weights {
+  items: string[];
+  rows: number[][];
+}
+
+/** Trains a model of lambda 10; its weights as the textbook computes them. */
+export async function trainOnHistory(database: Queries): Promise<Weights> {
+  await database.query("update recommend.setting set lambdas = '{10}', most_reasons = 2");
+  await database.query("select recommend.train()");
+  const x = [...Array(people).keys()]
+    .map((n) => courses.map((course) => Number(owned(`p${n}`).has(course))))
+    .filter((row) => row.includes(1));
+  return { items: courses, rows: algebra.ease(x, 10) };
+}
+
+/** What is recommended to a person who is signed in. */
+export const mine = (
+  database: TestDatabase,
+  person: string,
+  role = "insights_learner",
+  call = "recommend.for_me()",
+): Promise<Recommendation[]> =>
+  database.as(role, { "insights.person": person }, async (db) =>
+    (await db.rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`)).map(({ row }) => row),
+  );
+
+/** All of rows but the signature, which differs from call to call. */
+export const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);

@@ -1,0 +1,136 @@
+import { describe, expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../support/database.ts";
+import { ingest, type Message, message } from "./messages.ts";
+
+const database = await testDatabase();
+const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
+
+const prefer = (categoryPreferences: unknown): Message => ({ context: { consent: { categoryPreferences } } });
+const decide = (categoryPreferences: unknown, fields: Message = {}) =>
+  message({ event: "Segment Consent Preference Updated", ...prefer(categoryPreferences), ...fields });
+
+const kept = (db: Queries) =>
+  db.rows<{ person_id: string; name: string; properties: unknown }>(
+    "select person_id, event_type.name, properties from track.event join track.event_type using (event_type_id) where name <> 'Segment Consent Preference Updated' order by event_id",
+  );
+
+async function advertise(db: Queries): Promise<void> {
+  await db.query("insert into track.event_type (name, purpose) values ('Ad Clicked', 'advertising')");
+}
+
+describe("before anything is stored", () => {
+  test("what needs consent is refused until it is given, and again when it is withdrawn", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      const ad = () => message({ event: "Ad Clicked" });
+      expect(await ingest(db, [ad(), message()])).toMatchObject({
+        accepted: 1,
+        rejected: 1,
+        errors: [{ index: 0, code: "CF005", message: 'the person has not agreed to "advertising"' }],
+      });
+      await ingest(db, [decide({ advertising: true })]);
+      expect(await ingest(db, [ad()])).toMatchObject({ accepted: 1 });
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', false)");
+      expect(await ingest(db, [ad()])).toMatchObject({ rejected: 1 });
+      // Others have decided nothing.
+      expect(await ingest(db, [message({ event: "Ad Clicked", userId: "ben" })])).toMatchObject({ rejected: 1 });
+    });
+  });
+
+  test("who objects to analytics is kept as nobody: no person, no identity, no properties, no traits", async () => {
+    await inside(async (db) => {
+      const properties = { item: "course-1", secret: "ada was here" };
+      expect(
+        await ingest(db, [
+          message({ userId: "secretive", properties, ...prefer({ analytics: false }) }),
+          message({
+            type: "identify",
+            userId: "secretive",
+            anonymousId: "b",
+            traits: { email: "a@b.c" },
+            ...prefer({ analytics: false }),
+          }),
+        ]),
+      ).toMatchObject({ accepted: 2 });
+      expect(await kept(db)).toEqual([{ person_id: "0", name: "Task Submitted", properties: null }]);
+      expect(await db.value("select item_id is not null from track.event")).toBe(true);
+      expect(await db.value("select count(*) from track.identity where kind <> 'nobody'")).toBe("0");
+      expect(await db.value("select count(*) from track.trait")).toBe("0");
+    });
+  });
+
+  test("a decision holds for the rest of its batch, and against the consent of the past", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message()]);
+      await ingest(db, [decide({ analytics: false }), message({ properties: { n: 1 } })]);
+      expect(await db.value("select count(*) from track.event where person_id = 0 and properties is null")).toBe("1");
+    });
+  });
+
+  test("to refuse everything is recorded, for it must be as easy as to agree", async () => {
+    await inside(async (db) => {
+      const all = { service: false, analytics: false, personalization: false, advertising: false };
+      expect(await ingest(db, [decide(all)])).toMatchObject({ accepted: 1, rejected: 0 });
+      expect(await db.rows("select purpose, granted, source from privacy.current_consent order by purpose")).toEqual(
+        Object.keys(all)
+          .toSorted()
+          .map((purpose) => ({ purpose, granted: false, source: "event" })),
+      );
+      expect(await ingest(db, [message()])).toMatchObject({ accepted: 1 });
+      expect(await kept(db)).toMatchObject([{ person_id: "0" }]);
+    });
+  });
+
+  test("a clock that runs ahead does not outlast the decisions that come after", async () => {
+    await inside(async (db) => {
+      await ingest(db, [decide({ advertising: true }, { timestamp: new Date(Date.now() + 3_000_000).toISOString() })]);
+      expect(await db.value("select privacy.allowed(track.find_person('ada'), 'advertising')")).toBe(true);
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', false)");
+      expect(await db.value("select privacy.allowed(track.find_person('ada'), 'advertising')")).toBe(false);
+    });
+  });
+
+  test("an older decision that arrives late changes nothing", async () => {
+    await inside(async (db) => {
+      await ingest(db, [decide({ advertising: false }, { timestamp: "2026-03-02T00:00:00Z" })]);
+      await ingest(db, [decide({ advertising: true }, { timestamp: "2026-03-01T00:00:00Z" })]);
+      expect(await db.value("select privacy.allowed(track.find_person('ada'), 'advertising')")).toBe(false);
+      expect(await db.value("select count(*) from privacy.consent")).toBe("2");
+    });
+  });
+
+  test("Global Privacy Control opts out of what is sold or shared, of the batch too", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      await ingest(db, [decide({ advertising: true })]);
+      const ad = (fields: Message = {}) => message({ event: "Ad Clicked", ...fields });
+      expect(await ingest(db, [ad({ context: { gpc: true } }), ad({ context: { gpc: "1" } }), ad()])).toMatchObject({
+        accepted: 1,
+        rejected: 2,
+      });
+      expect(await ingest(db, { context: { gpc: true }, batch: [ad(), message()] })).toMatchObject({
+        accepted: 1,
+        rejected: 1,
+      });
+      // Analytics is neither.
+      expect(await ingest(db, [message({ context: { gpc: true } })])).toMatchObject({ accepted: 1 });
+    });
+  });
+
+  test("preferences of wrong types say nothing", async () => {
+    await inside(async (db) => {
+      for (const preferences of [
+        true,
+        "advertising",
+        ["advertising"],
+        { advertising: "true" },
+        { advertising: 1 },
+        { advertising: null },
+        { unknown: true },
+      ]) {
+        expect(await ingest(db, [decide(preferences), message(prefer(preferences))])).toMatchObject({ accepted: 2 });
+      }
+      expect(await db.value("select count(*) from privacy.consent")).toBe("0");
+    });
+  });
+});

@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+import { ingest, message } from "./messages.ts";
+
+const database = await testDatabase();
+
+test("makes each month once, also before 1970", async () => {
+  await database.as("postgres", {}, async (db) => {
+    expect(await db.value("select track.make_partitions('2001-11-15', '2002-02-01')")).toBe(4);
+    expect(await db.value("select track.make_partitions('2001-11-15', '2002-02-01')")).toBe(0);
+    expect(await db.value("select track.make_partitions('1969-12-31 23:59:59Z', '1970-01-01 00:00:00Z')")).toBe(2);
+    await db.query("update track.setting set oldest_event = '1960-01-01'");
+    expect(
+      await ingest(db, [
+        message({ timestamp: "1969-12-31T23:59:59.999Z" }),
+        message({ timestamp: "1970-01-01T00:00:00Z" }),
+      ]),
+    ).toMatchObject({ accepted: 2 });
+    expect(await db.value("select count(distinct tableoid) from track.event where occurred_at < '1980-01-01'")).toBe(
+      "2",
+    );
+  });
+});
+
+test.each([
+  ["null", "CF001"],
+  ["now(), null", "CF001"],
+  ["now(), now() - interval '1 day'", "CF001"],
+  ["now(), 'infinity'", "CF001"],
+  ["'-infinity', now()", "CF001"],
+  ["now(), '9999-12-31'", "CF008"],
+])("make_partitions(%s) is %s", async (values, code) => {
+  expect(await database.rejects(`select track.make_partitions(${values})`)).toMatchObject({ code });
+});
+
+test("by default the next three months are there, with the policies of a partition", async () => {
+  await database.as("insights_worker", {}, async (db) => {
+    await db.query("select track.make_partitions()");
+    expect(await db.value("select track.make_partitions(now(), now() + interval '3 months')")).toBe(0);
+  });
+  await database.query("select track.make_partitions('2033-12-31 23:30+00', '2034-01-01 00:30+00')");
+  expect(
+    await database.rows(
+      `select relname, relrowsecurity, pg_get_expr(relpartbound, oid) as bounds, obj_description(oid) as comment
+       from pg_class where relname in ('event_2033_12', 'event_2034_01') and relkind = 'r' order by 1`,
+    ),
+  ).toEqual([
+    {
+      relname: "event_2033_12",
+      relrowsecurity: true,
+      bounds: expect.stringMatching(/2033-12-01 00:00:00\+00.*2034-01-01 00:00:00\+00/),
+      comment: "Events of 2033-12 (UTC).",
+    },
+    {
+      relname: "event_2034_01",
+      relrowsecurity: true,
+      bounds: expect.stringMatching(/2034-01-01 00:00:00\+00.*2034-02-01 00:00:00\+00/),
+      comment: "Events of 2034-01 (UTC).",
+    },
+  ]);
+});
+
+test("is for workers", async () => {
+  expect(await rolesThatMay(database, "select track.make_partitions()")).toEqual(["worker"]);
+});

@@ -1,0 +1,116 @@
+import { expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../support/database.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+import { ingest, message, refresh } from "./messages.ts";
+import { alias, belongings, browse, identify } from "./names.ts";
+
+const database = await testDatabase();
+const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
+
+const tables = [
+  "select person_id, occurred_at, event_id, identity_id, properties from track.event order by event_id",
+  "select * from track.person order by 1",
+  "select * from track.identity order by identity_id",
+  "select * from track.trait order by identity_id, name",
+  "select * from track.enrolment order by identity_id, item_id",
+  "select * from privacy.consent order by consent_id",
+  "select * from track.session order by session_id",
+  "select * from track.page_view order by event_id",
+  "select * from analytics.activity order by person_id, day, event_type_id, item_id",
+];
+const everything = async (db: Queries) => {
+  await refresh(db);
+  const rows = [];
+  for (const sql of tables) rows.push(await db.rows(sql));
+  return rows;
+};
+
+test("an unlink undoes a link exactly: events, traits, enrolments, decisions, sessions, rollup", async () => {
+  await inside(async (db) => {
+    await db.query("create temp table enrolments (person text, item text, enrolled_at timestamptz)");
+    await db.query(
+      "insert into enrolments values ('ada', 'course', '2026-01-01'), ('eve', 'course', '2026-01-02'), ('eve', 'other', '2026-01-03')",
+    );
+    await db.query("select track.sync_enrolments('enrolments')");
+    const say = (userId: string, plan: string, advertising: boolean) => [
+      message({ userId, type: "page", properties: { item: "page" }, timestamp: "2026-03-01T10:00:00Z" }),
+      message({ userId, timestamp: `2026-03-01T10:1${plan.length}:00Z`, properties: { item: "page" } }),
+      message({ userId, type: "identify", traits: { plan } }),
+      message({
+        userId,
+        event: "Segment Consent Preference Updated",
+        context: { consent: { categoryPreferences: { advertising } } },
+      }),
+    ];
+    await ingest(db, [
+      ...say("ada", "free", false),
+      ...say("eve", "pro", true),
+      browse("b", { timestamp: "2026-03-01T10:05:00Z" }),
+    ]);
+    await db.query("select privacy.record_consent(track.find_person('eve'), 'personalization', false)");
+    const before = await everything(db);
+
+    expect(await db.value("select track.link_identities('ada', 'eve')")).toBe(true);
+    expect(await db.value("select track.link_identities('ada', 'eve')")).toBe(false);
+    expect(await db.value("select track.find_person('eve') = track.find_person('ada')")).toBe(true);
+    const merged = await everything(db);
+    expect(merged).not.toEqual(before);
+    // A merged person has one session in March and one today, and what any of them refused is refused.
+    expect(await db.value("select count(*) from track.session where person_id = track.find_person('ada')")).toBe("2");
+    expect(await db.value("select privacy.allowed(track.find_person('ada'), 'personalization')")).toBe(false);
+    expect(
+      await db.value(
+        "select count(*) from track.event where person_id <> (select person_id from track.identity where identity.identity_id = event.identity_id)",
+      ),
+    ).toBe("0");
+
+    expect(await db.value("select track.unlink_identities('ada', 'eve')")).toBe(true);
+    expect(await everything(db)).toEqual(before);
+    // Nobody inherits what the other one agreed to or refused.
+    expect(await db.value("select privacy.allowed(track.find_person('ada'), 'advertising')")).toBe(false);
+    expect(await db.value("select privacy.allowed(track.find_person('eve'), 'advertising')")).toBe(true);
+    expect(await db.value("select privacy.allowed(track.find_person('ada'), 'personalization')")).toBe(true);
+  });
+});
+
+test("what comes for an unlinked name goes to its own person; an old identify does not link again, a new one does", async () => {
+  await inside(async (db) => {
+    const past = "2026-03-01T10:00:00Z";
+    await ingest(db, [browse("b"), identify("b", "ada", { timestamp: past })]);
+    await db.query("select track.unlink_identities('ada', 'b')");
+    await ingest(db, [browse("b"), identify("b", "ada", { timestamp: "2026-03-01T11:00:00Z" })]);
+    expect(await belongings(db, "ada")).toEqual([]);
+    expect(await belongings(db, "b")).toEqual(["b", "b"]);
+    await ingest(db, [identify("b", "ada", { timestamp: new Date(Date.now() + 60_000).toISOString() })]);
+    expect(await belongings(db, "ada")).toEqual(["b", "b"]);
+  });
+});
+
+test("taking back one link of a chain splits it there", async () => {
+  await inside(async (db) => {
+    await ingest(db, [
+      message({ userId: "one" }),
+      message({ userId: "two" }),
+      message({ userId: "three" }),
+      alias("one", "two"),
+      alias("two", "three"),
+    ]);
+    await db.query("select track.unlink_identities('two', 'one')");
+    expect(await belongings(db, "one")).toEqual(["one"]);
+    expect(await belongings(db, "two")).toEqual(["three", "two"]);
+  });
+});
+
+test("either name may come first, and each link is taken back once", async () => {
+  await inside(async (db) => {
+    await ingest(db, [browse("b"), identify("b", "ada")]);
+    expect(await db.value("select track.unlink_identities('b', 'ada')")).toBe(true);
+    const error = await db.rejects("select track.unlink_identities('ada', 'b')");
+    expect(error).toMatchObject({ code: "CF002", message: '"ada" and "b" are not linked' });
+    expect(error.hint).toContain("track.identity_link");
+  });
+});
+
+test("is for admins", async () => {
+  expect(await rolesThatMay(database, "select track.unlink_identities('ada', 'b')")).toEqual(["admin"]);
+});
