@@ -3,7 +3,7 @@ import { InsightsError } from "../src/errors.ts";
 import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
-/** Everything that is derived from the data of people: sessions first, then each consumer of `track.consumer`. */
+/** Refreshes all data derived from events and decisions: sessions first, then each consumer of `track.consumer`. */
 export default defineTask({
   name: "refresh",
   payload: z.object({ most_people: z.int().min(1).optional() }),

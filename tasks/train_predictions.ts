@@ -3,8 +3,8 @@ import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
 const payload = z.object({
-  /** `dropout`, `completion` or `activity`; default: all questions with enough data. */
-  question: z.string().optional(),
+  /** `dropout`, `completion` or `activity`; default: all targets with enough data. */
+  target: z.string().optional(),
 });
 
 interface Trained {
@@ -15,20 +15,18 @@ interface Trained {
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
   payload,
-  async due({ question }, { call }) {
-    if (question !== undefined) return true;
+  async due({ target }, { call }) {
+    if (target !== undefined) return true;
     const [found] = await call<{ any: boolean }>("select exists (select from analytics.due_predictions()) as any");
     return found?.any === true;
   },
-  async run({ question }, tools) {
+  async run({ target }, tools) {
     // In short statements; the training itself refreshes what is still queued in its own transaction.
     await refreshAll(tools.call, { stopping: () => tools.stopping });
     const columns = "project, version, algorithm, deployed, outcome, metric, value, champion_value, row_count";
     const trained: Trained[] = [];
-    if (question !== undefined) {
-      trained.push(
-        ...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [question])),
-      );
+    if (target !== undefined) {
+      trained.push(...(await tools.call<Trained>(`select ${columns} from analytics.train_predictions($1)`, [target])));
     } else {
       // Step by step: other clients use the session of the embedded database in between.
       for (let finished = false; !finished && !tools.stopping; ) {

@@ -28,12 +28,12 @@ export default defineTask({
     return found?.any === true;
   },
   async run(_payload, tools) {
-    const questions = await tools.call<{ question: string }>("select question from analytics.question order by 1");
+    const targets = await tools.call<{ target: string }>("select target from analytics.prediction_target order by 1");
     const measured: Drift[] = [];
     for (const [watch, ...values] of [
       ["ml.watch_models()"],
       // One model per statement: other clients use the session of the embedded database in between.
-      ...questions.map(({ question }) => ["analytics.watch_predictions($1)", question]),
+      ...targets.map(({ target }) => ["analytics.watch_predictions($1)", target]),
     ]) {
       if (tools.stopping) break;
       measured.push(

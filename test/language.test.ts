@@ -132,8 +132,8 @@ const rules = [
   ...names.map(([pattern, instead]) => ({ expression: new RegExp(`\\w*(?:${pattern})\\w*`, "gi"), instead })),
 ];
 
-/** Folders whose text is still to be rewritten: their findings are counted, and do not fail the test. */
-const pending = [""];
+/** Paths whose text has not been rewritten yet: their findings are counted, and do not fail the test. */
+const pending = ["src/sql", "test/sql", "test/errors/README.md"];
 
 const places = [
   "src",

@@ -62,13 +62,19 @@ const RoomsPlugin: GraphileConfig.Plugin = {
         for (const { _id, typrelid } of types) if (typrelid !== null && holders.has(typrelid)) vectors.add(_id);
         for (const { _id, typelem } of types) if (typelem !== null && vectors.has(typelem)) vectors.add(_id);
 
+        // Nor has it one for an argument of any type.
+        const excluded = new Set([
+          ...vectors,
+          ...types.filter(({ typname }) => /^any(array|element)?$/.test(typname)).map(({ _id }) => _id),
+        ]);
+
         // Comments start and end with the line breaks of their quotes.
         for (const comment of introspection.descriptions) comment.description = comment.description.trim();
 
         keep(introspection.procs, ({ pronamespace, proname, prorettype, proargtypes, proallargtypes }) => {
           if (!inRooms.has(pronamespace)) return true;
           const mentioned = [prorettype, ...(proargtypes ?? []), ...(proallargtypes ?? [])];
-          return !proname.startsWith("_") && !mentioned.some((type) => vectors.has(type));
+          return !proname.startsWith("_") && !mentioned.some((type) => excluded.has(type));
         });
         // Partitions are created and dropped over time; the API must not change with them.
         keep(introspection.classes, ({ _id, relispartition }) => !relispartition && !holders.has(_id));

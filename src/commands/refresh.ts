@@ -2,7 +2,7 @@ import type pg from "pg";
 import { step } from "../terminal.ts";
 import { refreshStep, refreshSteps } from "../worker/refresh.ts";
 
-/** Refreshes everything that is derived from the data of people, a bar for each step. */
+/** Refreshes all data derived from events and decisions, with a progress bar for each step. */
 export async function refresh(pool: pg.Pool, out: NodeJS.WriteStream): Promise<void> {
   const query = async <T extends object>(sql: string, values: readonly unknown[]): Promise<T[]> =>
     (await pool.query(sql, [...values])).rows;

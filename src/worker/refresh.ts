@@ -3,21 +3,21 @@ import { errorCode } from "../errors.ts";
 /** One statement in a transaction of its own. */
 type Query = <T extends object>(sql: string, values: readonly unknown[]) => Promise<T[]>;
 
-/** What was done for one step of `track.refresh`. */
+/** The result of one step of `track.refresh`. */
 export interface Refreshed {
   people: number;
   calls: number;
   /** People whose refresh failed, and the error of one of them. */
   failed?: number;
   error?: string;
-  /** Whether it was stopped before all were refreshed. */
-  left?: true;
+  /** Whether it was stopped before all people were refreshed. */
+  incomplete?: true;
 }
 
-/** People that one statement refreshes: the embedded database has one session, for which everybody else waits. */
-const portion = { native: 2000, embedded: 50 };
+/** People per statement: the embedded database has one session, for which all other clients wait. */
+const peoplePerStatement = { native: 2000, embedded: 50 };
 
-/** The steps of a refresh in their order: the sessions, then what is derived from them. */
+/** The steps of a refresh in order: the sessions, then the data derived from them. */
 export async function refreshSteps(query: Query): Promise<string[]> {
   const consumers = await query<{ consumer: string }>("select consumer from track.consumer order by position", []);
   return ["track.session", ...consumers.map(({ consumer }) => consumer)];
@@ -25,20 +25,20 @@ export async function refreshSteps(query: Query): Promise<string[]> {
 
 export interface RefreshOptions {
   mostPeople?: number | undefined;
-  /** Asked after each statement. */
+  /** Called after each statement. */
   stopping?: () => boolean;
   /** People refreshed so far. */
   progress?: (people: number) => void;
 }
 
-/** Refreshes one step, some people in each statement, until nobody is left who can be refreshed. */
+/** Refreshes one step, a number of people in each statement, until none remain that can be refreshed. */
 export async function refreshStep(
   query: Query,
   step: string,
   { mostPeople, stopping = () => false, progress }: RefreshOptions = {},
 ): Promise<Refreshed> {
   const [server] = await query<{ embedded: boolean }>("select version() like '%wasm%' as embedded", []);
-  const most = mostPeople ?? portion[server?.embedded === true ? "embedded" : "native"];
+  const most = mostPeople ?? peoplePerStatement[server?.embedded === true ? "embedded" : "native"];
   const done: Refreshed = { people: 0, calls: 0 };
   for (;;) {
     const [row] = await query<{ people: number; failed: number; error: string | null }>(
@@ -50,11 +50,11 @@ export async function refreshStep(
     done.people += row.people;
     done.calls++;
     progress?.(done.people);
-    if (stopping()) return { ...done, left: true };
+    if (stopping()) return { ...done, incomplete: true };
   }
 }
 
-/** All steps, one after the other. A step that fails does not hold up those after it. */
+/** Refreshes all steps in order. A failed step does not prevent those after it. */
 export async function refreshAll(
   query: Query,
   options: RefreshOptions = {},

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
-import forgetRuns from "../../tasks/forget_runs.ts";
+import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import refresh from "../../tasks/refresh.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
@@ -13,7 +13,7 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
-  forget_runs: forgetRuns,
+  delete_old_runs: deleteOldRuns,
   make_partitions: makePartitions,
   refresh,
   refresh_views: refreshViews,

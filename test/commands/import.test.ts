@@ -109,7 +109,8 @@ describe("insights import", () => {
     }
     child.kill("SIGKILL");
     await closed;
-    // A call of the one that died may still be under way on the server. (On the embedded database this statement comes after it.)
+    // A call of the killed process may still be in progress on the server. (On the embedded database this statement
+    // runs after it.)
     await expect
       .poll(
         () =>

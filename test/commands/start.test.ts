@@ -133,7 +133,7 @@ test("on a user's own server nothing is simulated and no links are printed", asy
   expect(await start.exitCode()).toBe(0);
 });
 
-test.each(["start", "api"])("a port that is taken is told by %s before anything is done", async (name) => {
+test.each(["start", "api"])("a port that is taken is reported by %s before anything is done", async (name) => {
   const database = await testDatabase({ empty: true });
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");

@@ -81,7 +81,7 @@ test("an application's own queue is not changed, whatever its owner and version"
   const options = { pgPool: pool, noPreparedStatements: !database.native, logger: silent };
   const done: unknown[] = [];
   await runMigrations(options);
-  await database.query("select graphile_worker.add_job('refresh'), insights_queue.add_job('insights:forget_runs')");
+  await database.query("select graphile_worker.add_job('refresh'), insights_queue.add_job('insights:delete_old_runs')");
   expect(await migrate(database.url())).toMatchObject({ applied: [] });
   await runOnce({ ...options, taskList: { refresh: async () => void done.push("refresh") } });
   expect(done).toEqual(["refresh"]);

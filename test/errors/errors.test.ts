@@ -59,7 +59,7 @@ const examples: Record<string, readonly Example[]> = {
     ["admin", "select ml.linregr_train('lab.houses', 'lab.model', 'area', 'array[1, tax]')"],
     ["admin", "select ml.gbm_train('lab.houses', 'lab.model', 'house_id', 'price', 'tax, bath', num_trees => 0)"],
     ["admin", "select ml.kmeanspp('lab.houses', 'array[tax, bath]', 0)"],
-    ["worker", "select monitor.forget_runs('1 hour')"],
+    ["worker", "select monitor.delete_old_runs('1 hour')"],
     ["admin", "select privacy.record_consent(1, 'analytics', null)"],
   ],
   CF002: [

@@ -329,7 +329,7 @@ alter type monitor.note add attribute outcome text;
       await writer.query("begin");
       await writer.query(`lock table ${smallest?.partition} in row exclusive mode`);
       const killed = migrate();
-      await killed.prints(/the index on track\.event_\d{4}_\d\d: waits for pid \d+/);
+      await killed.prints(/the index on track\.event_\d{4}_\d\d: waiting for pid \d+/);
       killed.child.kill("SIGKILL");
       await killed.exitCode();
       const [building] = await database.rows<{ pid: number }>("select pid from pg_stat_progress_create_index");

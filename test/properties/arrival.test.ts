@@ -107,7 +107,7 @@ async function read(db: Queries): Promise<State> {
     ),
     people: (
       await db.rows<{ names: string[] }>(
-        "select array_agg(distinct external_id order by external_id) as names from track.identity where kind <> 'nobody' group by person_id order by 1",
+        "select array_agg(distinct external_id order by external_id) as names from track.identity where kind <> 'none' group by person_id order by 1",
       )
     ).map(({ names }) => names),
     traits: await db.rows(

@@ -93,7 +93,7 @@ const derived = async (db: Queries) => ({
   sessions: await db.rows("select * from track.session order by person_id, session_id"),
 });
 
-/** Whose events count, from the decisions as they are stored: the latest one, or else the lawful basis. */
+/** People whose events count, from the stored decisions: the latest one, or else the lawful basis. */
 async function allowed(db: Queries): Promise<string[]> {
   const byDefault =
     (await db.value("select basis from privacy.purpose where purpose = 'personalization'")) !== "consent";

@@ -159,7 +159,7 @@ beforeAll(async () => {
   await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
-    update analytics.question set fewest_rows = 100, weeks = 4;
+    update analytics.prediction_target set fewest_rows = 100, weeks = 4;
     select track.ingest('{"type": "identify", "userId": "sue"}');
     create schema lab;
     create table lab.known as select 'c1' as external_id, 'course' as kind;

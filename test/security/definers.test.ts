@@ -264,7 +264,7 @@ const samples: Record<string, Record<string, string>> = {
     person_id: "person_id",
     profile: "'[]'",
     purpose: "'analytics'",
-    question: "'dropout'",
+    target: "'dropout'",
     row_count: "1",
     run_id: "1",
     seed: "1",
@@ -322,7 +322,7 @@ beforeAll(async () => {
   await makePopulation(database);
   await database.query(`
     update recommend.setting set fewest_people = 3;
-    update analytics.question set fewest_rows = 100, weeks = 8;
+    update analytics.prediction_target set fewest_rows = 100, weeks = 8;
     select analytics.train_predictions('dropout');
     select recommend.train('course');
     create schema attacker;

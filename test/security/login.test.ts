@@ -132,7 +132,7 @@ test.skipIf(!database.native)(
       const told = await runWorkerOnce(target).catch((error: unknown) => error);
       expect(told).toMatchObject({ message: expect.stringContaining(`"${api}" may not use the job queue`) });
       await expect(startWorker(readConfig({}), target)).rejects.toMatchObject(told as InsightsError);
-      const [, statement = ""] = /this one do both: (.*)$/.exec((told as InsightsError).hint ?? "") ?? [];
+      const [, statement = ""] = /this login for both: (.*)$/.exec((told as InsightsError).hint ?? "") ?? [];
       await database.query(statement);
       await runWorkerOnce(target);
     });

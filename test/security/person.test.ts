@@ -79,7 +79,7 @@ describe("track.sign_in", () => {
     });
   });
 
-  test.each(["ghost", "nobody", "", "browser of ada", "0"])(
+  test.each(["ghost", "none", "", "browser of ada", "0"])(
     'signs in no person for "%s", after any other person',
     async (name) => {
       await database.as("insights_learner", { "insights.person_id": await key("ben") }, async (db) => {

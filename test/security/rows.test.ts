@@ -72,7 +72,7 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
     expect(seen).toEqual(own === 0 ? [] : [{ person_id: ada, count: own }]);
   });
 
-  test.each(["", "nobody", "unknown", "browser of ada", "%", "' or true --"])(
+  test.each(["", "none", "unknown", "browser of ada", "%", "' or true --"])(
     'shows nothing to a learner with the userId "%s"',
     async (name) => {
       if (!(await readable("learner"))) return;

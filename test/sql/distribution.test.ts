@@ -87,7 +87,7 @@ const catalogueRules: Record<string, string> = {
     select function.name as offender
     from function
     join view_over on ${mentions("view_over.oid::regclass::text")}`,
-  "a policy has no sub-query, and calls no function of ours": `
+  "a policy has no sub-query, and calls no function of the installation": `
     select format('%s on %s', policy.polname, listed.name) as offender
     from listed
     join pg_policy as policy on policy.polrelid = listed.oid
@@ -275,7 +275,7 @@ const control: Record<string, { sql: string; offender: string }> = {
       as 'begin return (select count(*) from privacy.current_consent); end'`,
     offender: "track.wrong()",
   },
-  "a policy has no sub-query, and calls no function of ours": {
+  "a policy has no sub-query, and calls no function of the installation": {
     sql: "create policy wrong on analytics.activity using (person_id = track.current_person_id())",
     offender: "wrong on analytics.activity",
   },
@@ -320,7 +320,7 @@ describe.each(Object.keys({ ...catalogueRules, ...textRules }).map((rule) => ({ 
     });
   });
 
-  if (rule === "a policy has no sub-query, and calls no function of ours") {
+  if (rule === "a policy has no sub-query, and calls no function of the installation") {
     test("finds a sub-query as well", () =>
       database.as("insights_owner", {}, async (db) => {
         await db.query("create policy wrong on track.event using (person_id in (select person_id from track.person))");
@@ -337,7 +337,7 @@ describe("the list", () => {
     );
     expect(rows.map(({ line }) => line)).toEqual([
       "analytics.activity by person_id beside track.event",
-      "analytics.look by person_id beside track.event",
+      "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
       "track.changed by person_id beside track.event",

@@ -121,7 +121,8 @@ export async function testDatabase({ empty = false }: TestDatabaseOptions = {}):
     async rejects(sql, values) {
       const client = await pool.connect();
       try {
-        // An error is told before its transaction has ended and released its locks: a statement of another connection could meet them.
+        // An error is returned before its transaction has ended and released its locks: a statement of another
+        // connection could have to wait for them.
         const ended = async (attempt: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> =>
           await attempt().finally(() => client.query(""));
         return await queries(client, ended).rejects(sql, values);

@@ -4,7 +4,7 @@ import type { TestDatabase } from "./database.ts";
 import { refresh } from "./world.ts";
 
 /**
- * Puts a simulated population into the database, its enrolments too, and computes what the workers would. Its truth is in the schema
+ * Puts a simulated population into the database, its enrolments too, and computes the data that the workers would compute. Its truth is in the schema
  * `canvas_flow_truth`. Models are not trained: that takes far longer.
  */
 export async function makePopulation(database: TestDatabase, options: Partial<OptionsInput> = {}): Promise<void> {

@@ -5,8 +5,8 @@ import type { TestDatabase } from "./database.ts";
 export const roles = ["visitor", "learner", "analyst", "admin", "worker"] as const;
 
 /**
- * Those of them that may run a statement: for every other it ends with 42501. What it changes is rolled back. Who may call a function
- * may still be told that the input is bad (CF…); any other error is thrown.
+ * The roles that may run a statement: for every other one it ends with 42501. Its changes are rolled back. A permitted
+ * function may still raise an error for its arguments (CF…); any other error is thrown.
  */
 export async function rolesThatMay(
   database: TestDatabase,

@@ -73,7 +73,7 @@ async function embedded(project: TestProject): Promise<() => Promise<void>> {
   try {
     await prepareTemplate(socket.url);
     await socket.stop();
-    // What a start initializes and writes, before the first statement.
+    // Memory and files that are initialized at a start, before the first statement.
     await database.exec("alter system set shared_buffers = '16MB'");
     await database.exec("alter system set wal_init_zero = off");
   } finally {

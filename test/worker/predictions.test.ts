@@ -54,10 +54,10 @@ test("the worker trains the predictions once a day, and watches the deployed ver
     { task: "train_predictions", outcome: "ok" },
     { task: "watch_models", outcome: "ok" },
   ]);
-  // No learner completed a course, so there are two questions with two versions each.
+  // No learner completed a course, so there are two targets with two versions each.
   expect(runs[0]?.detail["trained"]).toHaveLength(4);
   expect(Number(runs[1]?.row_count)).toBeGreaterThan(40);
-  expect(await database.value("select array_agg(question) from analytics.due_predictions() as question")).toEqual([
+  expect(await database.value("select array_agg(target) from analytics.due_predictions() as target")).toEqual([
     "completion",
   ]);
 

@@ -213,7 +213,7 @@ test.skipIf(!database.native)(
       await holder.query("rollback");
       holder.release();
     }
-    // The server finishes or rolls back what the dead client had begun.
+    // The server finishes or rolls back the statement of the killed client.
     await vi.waitFor(
       async () => {
         expect(await database.value("select count(*)::int from pg_stat_activity where pid = any ($1)", [left])).toBe(0);

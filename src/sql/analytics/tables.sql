@@ -1,7 +1,7 @@
 create schema analytics;
 
 comment on schema analytics is $$
-The analysis queries, over rollups that are kept exact as events come late, move to another person, or go.
+Analysis functions over rollups that stay exact when events are late, moved to another person or deleted.
 $$;
 
 grant usage, create on schema analytics to insights_reader;
@@ -13,10 +13,12 @@ create table analytics.setting (
 );
 
 comment on table analytics.setting is $$
-How the analysis functions answer: one row.
+Settings of the analysis functions: one row.
 $$;
-comment on column analytics.setting.only_row is $$Always true, so that there is one row.$$;
-comment on column analytics.setting.smallest_group is $$Figures about fewer people than this are withheld from analysts (k-anonymity).$$;
+comment on column analytics.setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column analytics.setting.smallest_group is $$
+Minimum number of people in a figure; smaller groups are withheld from analysts (k-anonymity).
+$$;
 
 insert into analytics.setting default values;
 
@@ -34,15 +36,15 @@ comment on table analytics.activity is $$
 @behavior -*
 @foreignKey (event_type_id) references track.event_type (event_type_id)
 @foreignKey (item_id) references track.item (item_id)
-What each person did on each day (UTC), by event type and item: the rollup behind popularity and trends.
-One row a person makes distinct people exact over any period,
-and deletions and moves as exact as additions. Kept by `analytics.refresh_activity`.
+Activity of people, one row per person, day (UTC), event type and item: the rollup for popularity and trends.
+Rows per person keep the numbers of distinct people exact over any period, also after deletions and moves. Maintained
+by `analytics.refresh_activity`.
 $$;
-comment on column analytics.activity.person_id is $$Who; 0 for events that were kept without a person.$$;
+comment on column analytics.activity.person_id is $$Person; 0 for anonymized events.$$;
 comment on column analytics.activity.day is $$Day, UTC.$$;
-comment on column analytics.activity.event_type_id is $$What.$$;
-comment on column analytics.activity.item_id is $$On what; null for nothing in particular.$$;
-comment on column analytics.activity.event_count is $$How often.$$;
+comment on column analytics.activity.event_type_id is $$Event type.$$;
+comment on column analytics.activity.item_id is $$Item; null for events that name none.$$;
+comment on column analytics.activity.event_count is $$Number of events.$$;
 comment on column analytics.activity.engaged is $$Engaged time of the page views that these events opened.$$;
 
 create index activity_day on analytics.activity (day, event_type_id);
@@ -53,7 +55,7 @@ insert into track.consumer (consumer, position, refresh, inputs, description)
 values ('analytics.activity', 1, 'analytics.refresh_activity', '{event}', 'The rollup of activity by person and day.');
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Who was active.');
+values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Person that was active.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
@@ -70,16 +72,20 @@ create type analytics.popular_item as (
 );
 
 comment on type analytics.popular_item is $$
-An item with what was done on it and below it. `score` is the measure that it is ranked by, halved with age where a half-life was given; engaged time counts in seconds.
+An item with its use, including that of the items it contains.
+`score` is the measure by which the items are ranked, halved with age when a half-life was given; engaged time is in
+seconds.
 $$;
-comment on column analytics.popular_item.rank is $$1 for the most popular.$$;
+comment on column analytics.popular_item.rank is $$Rank, 1 for the most popular item.$$;
 comment on column analytics.popular_item.item is $$External id of the item.$$;
-comment on column analytics.popular_item.title is $$Its title.$$;
-comment on column analytics.popular_item.kind is $$Its kind.$$;
-comment on column analytics.popular_item.event_count is $$Events on it or below it.$$;
-comment on column analytics.popular_item.person_count is $$Distinct people.$$;
+comment on column analytics.popular_item.title is $$Title of the item; null when unknown.$$;
+comment on column analytics.popular_item.kind is $$Kind of the item.$$;
+comment on column analytics.popular_item.event_count is $$Number of events of the item and of those it contains.$$;
+comment on column analytics.popular_item.person_count is $$Number of distinct people.$$;
 comment on column analytics.popular_item.engaged is $$Engaged time.$$;
-comment on column analytics.popular_item.score is $$The measure that it is ranked by, aged by the half-life.$$;
+comment on column analytics.popular_item.score is $$
+Measure by which the items are ranked, weighted by age when a half-life was given.
+$$;
 
 create type analytics.trend_point as (
   bucket_start timestamptz,
@@ -90,14 +96,17 @@ create type analytics.trend_point as (
 );
 
 comment on type analytics.trend_point is $$
-A bucket of time: events, distinct people, the average number of events over the last buckets of the window, and the slope of a least-squares line through them (events a bucket).
-Figures about too few people are null.
+A time bucket with its events, people, running average and slope. Figures about too few people are null.
 $$;
-comment on column analytics.trend_point.bucket_start is $$Begin of the bucket.$$;
-comment on column analytics.trend_point.event_count is $$Events; null when too few people are behind them.$$;
-comment on column analytics.trend_point.person_count is $$Distinct people; null when they are too few.$$;
-comment on column analytics.trend_point.running_average is $$Average number of events over the last buckets.$$;
-comment on column analytics.trend_point.slope is $$Slope of the least-squares line through the last buckets, in events a bucket.$$;
+comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
+comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
+comment on column analytics.trend_point.running_average is $$
+Average number of events over the latest buckets of the window.
+$$;
+comment on column analytics.trend_point.slope is $$
+Slope of the least-squares line through the latest buckets of the window, in events per bucket.
+$$;
 
 create materialized view analytics.item_popularity as
 select
@@ -106,7 +115,7 @@ select
   count(distinct nullif(activity.person_id, 0)) as person_count,
   sum(activity.engaged) as engaged,
   max(activity.day) as last_day,
-  -- Halved every 30 days, up to the newest day on record.
+  -- Halved per 30 days of age, as of the latest day with activity.
   sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
 from analytics.activity
 cross join (select max(day) as day from analytics.activity) as newest
@@ -116,14 +125,17 @@ with no data;
 
 comment on materialized view analytics.item_popularity is $$
 @behavior -*
-All-time use of each item together with all below it; what is offered to strangers. Refreshed by a worker, concurrently.
+Use of each item and the items it contains, over all time. Refreshed concurrently by a worker.
+Recommendations for unknown people are ranked by it.
 $$;
-comment on column analytics.item_popularity.item_id is $$The item.$$;
-comment on column analytics.item_popularity.event_count is $$Events on it or below it.$$;
-comment on column analytics.item_popularity.person_count is $$Distinct people.$$;
+comment on column analytics.item_popularity.item_id is $$Item.$$;
+comment on column analytics.item_popularity.event_count is $$Number of events of the item and of those it contains.$$;
+comment on column analytics.item_popularity.person_count is $$Number of distinct people.$$;
 comment on column analytics.item_popularity.engaged is $$Engaged time.$$;
-comment on column analytics.item_popularity.last_day is $$Newest day of use, UTC.$$;
-comment on column analytics.item_popularity.decayed_event_count is $$Events, each halved for every 30 days of age.$$;
+comment on column analytics.item_popularity.last_day is $$Latest day of use, UTC.$$;
+comment on column analytics.item_popularity.decayed_event_count is $$
+Number of events, each halved per 30 days of age.
+$$;
 
 create unique index item_popularity_item on analytics.item_popularity (item_id);
 
@@ -132,8 +144,8 @@ alter table analytics.activity enable row level security;
 
 /* ------------------------------------------------------------------------------------------------ predictions -- */
 
-create table analytics.question (
-  question text primary key check (question in ('dropout', 'completion', 'activity')),
+create table analytics.prediction_target (
+  target text primary key check (target in ('dropout', 'completion', 'activity')),
   project text not null unique,
   task text not null check (task in ('classification', 'regression')),
   horizon interval not null check (horizon >= '1 day' and horizon = date_trunc('day', horizon)),
@@ -143,23 +155,33 @@ create table analytics.question (
   description text not null
 );
 
-comment on table analytics.question is $$
-What is predicted of each learner in each course, and from how much of the past it is learned.
+comment on table analytics.prediction_target is $$
+Targets that are predicted for each learner of each course, with the settings of their training.
 $$;
-comment on column analytics.question.question is $$`dropout`, `completion` or `activity`.$$;
-comment on column analytics.question.project is $$Its project in the model registry.$$;
-comment on column analytics.question.task is $$`classification`: a probability; `regression`: a number.$$;
-comment on column analytics.question.horizon is $$How far ahead it looks: whole days.$$;
-comment on column analytics.question.longest_idle is $$Who has done nothing in a course for longer is gone already: neither learned from nor asked about.$$;
-comment on column analytics.question.weeks is $$How many weekly looks at the past are learned from.$$;
-comment on column analytics.question.fewest_rows is $$Fewest looks at a learner, with the outcome known, that a model is trained on.$$;
-comment on column analytics.question.description is $$What it asks.$$;
+comment on column analytics.prediction_target.target is $$`dropout`, `completion` or `activity`.$$;
+comment on column analytics.prediction_target.project is $$Project in the model registry.$$;
+comment on column analytics.prediction_target.task is $$`classification` (a probability) or `regression` (a number).$$;
+comment on column analytics.prediction_target.horizon is $$
+Period after the time of the prediction that the target covers: whole days.
+$$;
+comment on column analytics.prediction_target.longest_idle is $$
+Maximum time without activity in a course.
+Learners who have been idle for longer are neither trained on nor predicted.
+$$;
+comment on column analytics.prediction_target.weeks is $$Number of weekly snapshots that a model is trained on.$$;
+comment on column analytics.prediction_target.fewest_rows is $$
+Minimum number of snapshots of learners, with known outcomes, that a model is trained on.
+$$;
+comment on column analytics.prediction_target.description is $$Definition of the target.$$;
 
-insert into analytics.question (question, project, task, horizon, description)
+insert into analytics.prediction_target (target, project, task, horizon, description)
 values
-  ('dropout', 'analytics.dropout', 'classification', '14 days', 'Nothing is done in the course for the whole horizon, or it is dropped within it, and it is not completed.'),
+  (
+    'dropout', 'analytics.dropout', 'classification', '14 days',
+    'There is no activity in the course within the horizon, or it is dropped within it, and it is not completed.'
+  ),
   ('completion', 'analytics.completion', 'classification', '28 days', 'The course is completed within the horizon.'),
-  ('activity', 'analytics.activity', 'regression', '7 days', 'On how many days of the horizon something is done in the course.');
+  ('activity', 'analytics.activity', 'regression', '7 days', 'Days of the horizon with activity in the course.');
 
 create type analytics.learner_features as (
   person_id bigint,
@@ -191,40 +213,75 @@ create type analytics.learner_features as (
 );
 
 comment on type analytics.learner_features is $$
-A learner in a course as of a time: everything from `days_enrolled` on is a feature, of events before that time only.
-Weeks count back from the time: week 1 is the last seven days. Whole days are UTC.
+Features of a learner in a course as of a time, computed from earlier events only.
+The features begin with `days_enrolled`. Weeks count back from the time: week 1 is the last 7 days. Days are in UTC.
 $$;
-comment on column analytics.learner_features.person_id is $$Who.$$;
-comment on column analytics.learner_features.course_id is $$In which course.$$;
-comment on column analytics.learner_features.as_of is $$As of when.$$;
-comment on column analytics.learner_features.known_at is $$When the newest fact that the features use was known: never after `as_of`.$$;
+comment on column analytics.learner_features.person_id is $$Person.$$;
+comment on column analytics.learner_features.course_id is $$Course: key of an item.$$;
+comment on column analytics.learner_features.as_of is $$Time of the features.$$;
+comment on column analytics.learner_features.known_at is $$
+Time at which the latest data used was known; never after `as_of`.
+$$;
 comment on column analytics.learner_features.days_enrolled is $$Days since the enrolment.$$;
-comment on column analytics.learner_features.days_idle is $$Recency: days since anything was done in the course; since the enrolment where nothing was.$$;
-comment on column analytics.learner_features.active_days is $$Days on which something was done in the course.$$;
-comment on column analytics.learner_features.active_days_week_1 is $$Of them in the last 7 days.$$;
-comment on column analytics.learner_features.active_days_week_2 is $$Of them in the 7 days before.$$;
-comment on column analytics.learner_features.active_days_week_3 is $$Of them in the 7 days before that.$$;
-comment on column analytics.learner_features.active_days_week_4 is $$Of them in the 7 days before that.$$;
-comment on column analytics.learner_features.events is $$Events in the course.$$;
-comment on column analytics.learner_features.events_week_1 is $$Of them in the last 7 days.$$;
-comment on column analytics.learner_features.events_week_2 is $$Of them in the 7 days before.$$;
-comment on column analytics.learner_features.engaged_minutes is $$Engaged minutes in the course.$$;
-comment on column analytics.learner_features.engaged_minutes_week_1 is $$Of them in the last 7 days.$$;
-comment on column analytics.learner_features.mean_gap is $$Regularity: mean days from one active day to the next; null for fewer than two.$$;
-comment on column analytics.learner_features.gap_deviation is $$Regularity: standard deviation of these gaps.$$;
-comment on column analytics.learner_features.longest_gap is $$Longest of these gaps.$$;
-comment on column analytics.learner_features.share_of_items is $$Breadth: share of what the course contains that was touched.$$;
-comment on column analytics.learner_features.share_of_tasks is $$Share of the course's tasks that were submitted; null for a course without any.$$;
-comment on column analytics.learner_features.tasks_overdue is $$Lateness: tasks that were due and are not submitted.$$;
-comment on column analytics.learner_features.mean_days_late is $$Lateness: mean days from the deadline to the submission, negative when early; null where nothing with a deadline was submitted.$$;
-comment on column analytics.learner_features.active_days_anywhere_week_1 is $$Days of the last 7 on which something was done anywhere.$$;
-comment on column analytics.learner_features.course_active_share is $$Share of the course's learners who did something in it in the last 7 days.$$;
-comment on column analytics.learner_features.days_to_end is $$Days until the course ends; null where no end is set.$$;
+comment on column analytics.learner_features.days_idle is $$
+Recency: days since the last activity in the course, or since the enrolment when there is none.
+$$;
+comment on column analytics.learner_features.active_days is $$Number of days with activity in the course.$$;
+comment on column analytics.learner_features.active_days_week_1 is $$
+Number of days with activity in the course in the last 7 days.
+$$;
+comment on column analytics.learner_features.active_days_week_2 is $$
+Number of days with activity in the course from 14 to 8 days ago.
+$$;
+comment on column analytics.learner_features.active_days_week_3 is $$
+Number of days with activity in the course from 21 to 15 days ago.
+$$;
+comment on column analytics.learner_features.active_days_week_4 is $$
+Number of days with activity in the course from 28 to 22 days ago.
+$$;
+comment on column analytics.learner_features.events is $$Number of events in the course.$$;
+comment on column analytics.learner_features.events_week_1 is $$Number of events in the course in the last 7 days.$$;
+comment on column analytics.learner_features.events_week_2 is $$Number of events in the course from 14 to 8 days ago.$$;
+comment on column analytics.learner_features.engaged_minutes is $$Engaged time in the course, in minutes.$$;
+comment on column analytics.learner_features.engaged_minutes_week_1 is $$
+Engaged time in the course in the last 7 days, in minutes.
+$$;
+comment on column analytics.learner_features.mean_gap is $$
+Regularity: mean number of days between active days; null for fewer than two active days.
+$$;
+comment on column analytics.learner_features.gap_deviation is $$
+Regularity: standard deviation of the days between active days; null for fewer than two active days.
+$$;
+comment on column analytics.learner_features.longest_gap is $$
+Regularity: maximum number of days between active days; null for fewer than two active days.
+$$;
+comment on column analytics.learner_features.share_of_items is $$
+Breadth: share of the items of the course that were used; null for a course without items.
+$$;
+comment on column analytics.learner_features.share_of_tasks is $$
+Breadth: share of the tasks of the course that were submitted; null for a course without tasks.
+$$;
+comment on column analytics.learner_features.tasks_overdue is $$
+Lateness: number of tasks past their deadline that are not submitted.
+$$;
+comment on column analytics.learner_features.mean_days_late is $$
+Lateness: mean number of days from the deadline to the submission, negative when early.
+Null when no task with a deadline was submitted.
+$$;
+comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
+Number of days with activity on the platform in the last 7 days.
+$$;
+comment on column analytics.learner_features.course_active_share is $$
+Share of the learners of the course with activity in it in the last 7 days.
+$$;
+comment on column analytics.learner_features.days_to_end is $$
+Days until the end of the course; null when no end is set.
+$$;
 
 create table analytics.training (
-  question text primary key references analytics.question,
+  target text primary key references analytics.prediction_target,
   seed bigint not null,
-  begun_at timestamptz not null default now(),
+  started_at timestamptz not null default now(),
   moments timestamptz[] not null,
   courses_left bigint[] not null,
   algorithms_left text[] not null
@@ -232,47 +289,47 @@ create table analytics.training (
 
 comment on table analytics.training is $$
 @behavior -*
-How far the training of each question has come that is under way: see `analytics.train_predictions_step`.
+Progress of trainings that are in progress, one row per target: see `analytics.train_predictions_step`.
 $$;
-comment on column analytics.training.question is $$What is learned.$$;
-comment on column analytics.training.seed is $$The same seed and data give the same model.$$;
-comment on column analytics.training.begun_at is $$When it began.$$;
-comment on column analytics.training.moments is $$At which times learners are looked at.$$;
-comment on column analytics.training.courses_left is $$Courses whose learners are not looked at yet.$$;
-comment on column analytics.training.algorithms_left is $$Methods that have not been tried yet.$$;
+comment on column analytics.training.target is $$Target.$$;
+comment on column analytics.training.seed is $$Seed of the training: the same seed and data give the same model.$$;
+comment on column analytics.training.started_at is $$Start of the training.$$;
+comment on column analytics.training.moments is $$Times of the snapshots.$$;
+comment on column analytics.training.courses_left is $$Courses whose learners have no snapshots yet.$$;
+comment on column analytics.training.algorithms_left is $$Algorithms that are not trained yet.$$;
 
-create table analytics.look (
-  question text not null,
+create table analytics.snapshot (
+  target text not null,
   person_id bigint not null,
   course_id bigint not null,
   as_of timestamptz not null,
   feature analytics.learner_features not null,
   outcome float8,
-  primary key (person_id, question, course_id, as_of)
+  primary key (person_id, target, course_id, as_of)
 );
 
-comment on table analytics.look is $$
+comment on table analytics.snapshot is $$
 @behavior -*
-What a training that is under way learns from: learners at some times, with what became of them. Empty when none is.
+Snapshots of learners, with features and outcomes, of trainings that are in progress. Otherwise empty.
 $$;
-comment on column analytics.look.question is $$What is learned.$$;
-comment on column analytics.look.person_id is $$Who.$$;
-comment on column analytics.look.course_id is $$In which course.$$;
-comment on column analytics.look.as_of is $$At which time.$$;
-comment on column analytics.look.feature is $$What was known then.$$;
-comment on column analytics.look.outcome is $$What became of it.$$;
+comment on column analytics.snapshot.target is $$Target.$$;
+comment on column analytics.snapshot.person_id is $$Person.$$;
+comment on column analytics.snapshot.course_id is $$Course: key of an item.$$;
+comment on column analytics.snapshot.as_of is $$Time of the snapshot.$$;
+comment on column analytics.snapshot.feature is $$Features at this time.$$;
+comment on column analytics.snapshot.outcome is $$Outcome by the end of the horizon.$$;
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'look', 'person_id', 'person', 'analytics', 'What a training that is under way learns from.');
+values ('analytics', 'snapshot', 'person_id', 'person', 'analytics', 'Learner in the data of a training in progress.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
-values ('analytics', 'look', 'person_id', 'track.event', 'Derived from the events of the person, for the time of a training.');
+values ('analytics', 'snapshot', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 alter table analytics.training enable row level security;
-alter table analytics.look enable row level security;
+alter table analytics.snapshot enable row level security;
 
 create type analytics.training_step as (
-  question text,
+  target text,
   step text,
   hint text,
   trained ml.training,
@@ -280,12 +337,12 @@ create type analytics.training_step as (
 );
 
 comment on type analytics.training_step is $$
-What a step of a training has done.
+Result of a step of a training.
 $$;
-comment on column analytics.training_step.question is $$About which question.$$;
-comment on column analytics.training_step.step is $$What was done, or why nothing could be learned.$$;
-comment on column analytics.training_step.hint is $$What can be done about that.$$;
-comment on column analytics.training_step.trained is $$The version that was trained, if any.$$;
+comment on column analytics.training_step.target is $$Target.$$;
+comment on column analytics.training_step.step is $$Description of the step, or the reason why no model was trained.$$;
+comment on column analytics.training_step.hint is $$Hint for the case that no model was trained; null otherwise.$$;
+comment on column analytics.training_step.trained is $$Version that was trained; null when the step trained none.$$;
 comment on column analytics.training_step.finished is $$Whether this was the last step.$$;
 
 create type analytics.learner_prediction as (
@@ -299,15 +356,21 @@ create type analytics.learner_prediction as (
 );
 
 comment on type analytics.learner_prediction is $$
-What is predicted of a learner, with the features that moved it most.
+A prediction for a learner, with the features that changed it most.
 $$;
-comment on column analytics.learner_prediction.rank is $$1 for the learner to look at first.$$;
-comment on column analytics.learner_prediction.person_id is $$Who.$$;
-comment on column analytics.learner_prediction.person is $$The name by which the application knows the person.$$;
-comment on column analytics.learner_prediction.score is $$A probability, or expected active days.$$;
-comment on column analytics.learner_prediction.reasons is $$The features that moved the score most, largest first: exact shares of its distance from the mean, in log odds for a probability (before calibration).$$;
-comment on column analytics.learner_prediction.model_version is $$Version of the model that said so.$$;
-comment on column analytics.learner_prediction.as_of is $$As of when: nothing later was looked at.$$;
+comment on column analytics.learner_prediction.rank is $$Rank, 1 for the learner who needs attention first.$$;
+comment on column analytics.learner_prediction.person_id is $$Key of the person.$$;
+comment on column analytics.learner_prediction.person is $$
+Name of the person in the application: the `userId`, or else an `anonymousId`.
+$$;
+comment on column analytics.learner_prediction.score is $$Probability, or expected number of active days.$$;
+comment on column analytics.learner_prediction.reasons is $$
+Features that changed the score most, the largest contribution first.
+The contributions are exact shares of the distance of the score from the mean, in log odds for a probability (before
+calibration).
+$$;
+comment on column analytics.learner_prediction.model_version is $$Version of the model.$$;
+comment on column analytics.learner_prediction.as_of is $$Time of the prediction; later events are not used.$$;
 
 create type analytics.course_outlook as (
   course text,
@@ -319,13 +382,19 @@ create type analytics.course_outlook as (
 );
 
 comment on type analytics.course_outlook is $$
-What is predicted of the learners of a course together.
+Predictions for all learners of a course, aggregated.
 $$;
 comment on column analytics.course_outlook.course is $$External id of the course.$$;
-comment on column analytics.course_outlook.title is $$Its title.$$;
-comment on column analytics.course_outlook.person_count is $$Learners who take it now.$$;
-comment on column analytics.course_outlook.mean_score is $$Mean of the scores; times the learners it is the expected number of dropouts or completions.$$;
-comment on column analytics.course_outlook.lower_quartile is $$A quarter of the learners score below; null where these are too few.$$;
-comment on column analytics.course_outlook.upper_quartile is $$A quarter of the learners score above; null where these are too few.$$;
+comment on column analytics.course_outlook.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.course_outlook.person_count is $$Number of learners who take the course.$$;
+comment on column analytics.course_outlook.mean_score is $$
+Mean of the scores. Multiplied by `person_count`, it is the expected number of dropouts or completions.
+$$;
+comment on column analytics.course_outlook.lower_quartile is $$
+Lower quartile of the scores; null when there are too few learners.
+$$;
+comment on column analytics.course_outlook.upper_quartile is $$
+Upper quartile of the scores; null when there are too few learners.
+$$;
 
-alter table analytics.question enable row level security;
+alter table analytics.prediction_target enable row level security;

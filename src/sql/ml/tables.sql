@@ -80,6 +80,23 @@ comment on column ml.deployment.deployed_at is $$Since when.$$;
 create index deployment_project on ml.deployment (project_id, deployment_id desc);
 create index deployment_model on ml.deployment (model_id);
 
+create type ml.kmeans_result as (
+  centroids float8[],
+  cluster_variance float8[],
+  objective_fn float8,
+  frac_reassigned float8,
+  num_iterations int
+);
+
+comment on type ml.kmeans_result is $$
+Clusters that k-means found.
+$$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
+comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
+comment on column ml.kmeans_result.frac_reassigned is $$Share of the points that the last iteration moved to another cluster.$$;
+comment on column ml.kmeans_result.num_iterations is $$Number of iterations.$$;
+
 alter table ml.project enable row level security;
 alter table ml.model enable row level security;
 alter table ml.deployment enable row level security;

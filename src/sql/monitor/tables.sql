@@ -1,7 +1,7 @@
 create schema monitor;
 
 comment on schema monitor is $$
-Runs, durations, freshness and health of the installation.
+Runs of scheduled tasks: durations, rows and outcomes.
 $$;
 
 grant usage on schema monitor to insights_reader, insights_analyst, insights_admin, insights_worker;
@@ -19,18 +19,20 @@ create table monitor.run (
 );
 
 comment on table monitor.run is $$
-Each run of a scheduled task: when, how long, how many rows, how it ended.
-A row that stays `running` long after its start belongs to a worker that was killed.
+Runs of scheduled tasks, one row per run, with start, duration, number of rows and outcome.
+A row that stays `running` long after its start belongs to a worker that was terminated.
 $$;
 comment on column monitor.run.run_id is $$Key of the run, ascending with time.$$;
 comment on column monitor.run.task is $$Name of the task, as in `tasks/`.$$;
-comment on column monitor.run.started_at is $$Begin of the run.$$;
-comment on column monitor.run.finished_at is $$End of the run; null while it goes on.$$;
-comment on column monitor.run.duration is $$Elapsed time.$$;
+comment on column monitor.run.started_at is $$Start of the run.$$;
+comment on column monitor.run.finished_at is $$End of the run; null while it is running.$$;
+comment on column monitor.run.duration is $$Duration of the run; null while it is running.$$;
 comment on column monitor.run.outcome is $$`running`, `ok` or `failed`.$$;
-comment on column monitor.run.row_count is $$How many rows the run wrote or removed.$$;
-comment on column monitor.run.detail is $$What the task reports beside the count.$$;
-comment on column monitor.run.error is $$Message of the error that ended the run.$$;
+comment on column monitor.run.row_count is $$
+Number of rows that the run wrote or removed; null when the task does not report it.
+$$;
+comment on column monitor.run.detail is $$Additional results that the task reports; null when there are none.$$;
+comment on column monitor.run.error is $$Message of the error that ended the run; null when the run did not fail.$$;
 
 create index run_task_started on monitor.run (task, started_at desc);
 

@@ -1,17 +1,23 @@
-/* Purposes and the data map are public knowledge of the platform; decisions are seen by admins. Learners see their own through policies of the track room. */
+/*
+ * Every role may read purposes. Decisions are read by admins, and by learners their own, through a policy of the room
+ * track.
+ */
 
-grant select on privacy.purpose to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.data_map, privacy.listener to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.consent, privacy.current_consent to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on privacy.purpose
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.data_map, privacy.listener
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.consent, privacy.current_consent
+to insights_reader, insights_learner, insights_admin, insights_worker;
 grant insert, update on privacy.purpose to insights_admin;
 
-drop policy if exists everybody on privacy.purpose;
-create policy everybody on privacy.purpose for select using (true);
+drop policy if exists all_rows on privacy.purpose;
+create policy all_rows on privacy.purpose for select using (true);
 drop policy if exists admins_change on privacy.purpose;
 create policy admins_change on privacy.purpose to insights_admin using (true) with check (true);
-drop policy if exists everybody on privacy.data_map;
-create policy everybody on privacy.data_map for select using (true);
-drop policy if exists everybody on privacy.listener;
-create policy everybody on privacy.listener for select using (true);
+drop policy if exists all_rows on privacy.data_map;
+create policy all_rows on privacy.data_map for select using (true);
+drop policy if exists all_rows on privacy.listener;
+create policy all_rows on privacy.listener for select using (true);
 drop policy if exists all_people on privacy.consent;
 create policy all_people on privacy.consent for select to insights_reader, insights_admin, insights_worker using (true);

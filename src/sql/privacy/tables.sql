@@ -1,34 +1,48 @@
 create schema privacy;
 
 comment on schema privacy is $$
-Consent, purposes and the data map: which table and column holds whose data.
+Consent, purposes of processing, and the data map: the tables and columns that hold personal data.
 $$;
 
-grant usage on schema privacy to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema privacy
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 create table privacy.purpose (
   purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
   basis text not null
-    check (basis in ('consent', 'contract', 'legal_obligation', 'vital_interests', 'public_task', 'legitimate_interests')),
+    check (basis in (
+      'consent', 'contract', 'legal_obligation', 'vital_interests', 'public_task', 'legitimate_interests'
+    )),
   without_basis text not null default 'refuse' check (without_basis in ('refuse', 'anonymize')),
   opted_out_by_gpc boolean not null default false,
   description text not null
 );
 
 comment on table privacy.purpose is $$
-What personal data is processed for, and on which ground of GDPR article 6.
-Under the basis `consent` nothing is processed until a person grants it; under any other basis it is, until a person objects (article 21, CCPA opt-out).
+Purposes for which personal data is processed, with the lawful basis of each (GDPR article 6).
+With the basis `consent`, data is processed only after the person grants it. With any other basis, it is processed
+until the person opts out (GDPR article 21, CCPA).
 $$;
 comment on column privacy.purpose.purpose is $$Name of the purpose, such as `analytics`.$$;
-comment on column privacy.purpose.basis is $$Lawful basis: `consent`, `contract`, `legal_obligation`, `vital_interests`, `public_task` or `legitimate_interests`.$$;
-comment on column privacy.purpose.without_basis is $$What becomes of an event whose person has not agreed: `refuse` it with an error, or `anonymize`, that is, keep it without a person, an identity or properties.$$;
-comment on column privacy.purpose.opted_out_by_gpc is $$Whether a Global Privacy Control signal counts as an objection, as CCPA asks for sale and sharing.$$;
-comment on column privacy.purpose.description is $$What the person is told.$$;
+comment on column privacy.purpose.basis is $$
+Lawful basis: `consent`, `contract`, `legal_obligation`, `vital_interests`, `public_task` or `legitimate_interests`.
+$$;
+comment on column privacy.purpose.without_basis is $$
+Treatment of an event that has no lawful basis.
+`refuse`: the event is rejected with an error. `anonymize`: it is stored without a person, an identity and properties.
+$$;
+comment on column privacy.purpose.opted_out_by_gpc is $$
+Whether a Global Privacy Control signal counts as an opt-out, as CCPA requires for sale and sharing.
+$$;
+comment on column privacy.purpose.description is $$Description of the purpose, as shown to the person.$$;
 
 insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, description)
 values
   ('service', 'contract', 'refuse', false, 'Running the learning platform that the person signed up for.'),
-  ('analytics', 'legitimate_interests', 'anonymize', false, 'Understanding how courses and features are used, to improve them.'),
+  (
+    'analytics', 'legitimate_interests', 'anonymize', false,
+    'Understanding how courses and features are used, to improve them.'
+  ),
   ('personalization', 'legitimate_interests', 'anonymize', false, 'Recommending courses that suit the person.'),
   ('advertising', 'consent', 'refuse', true, 'Measuring and targeting advertising.');
 
@@ -48,18 +62,29 @@ create table privacy.consent (
 
 comment on table privacy.consent is $$
 @foreignKey (purpose) references privacy.purpose (purpose)
-Every decision of a person about a purpose, append-only; the latest one holds.
+Decisions of people about purposes, append-only; the latest decision about a purpose applies.
 $$;
-comment on column privacy.consent.person_id is $$Whose decision it is.$$;
-comment on column privacy.consent.identity_id is $$The identity that decided, for ever, so that a merge of people can be undone; the key of the person where nobody says which.$$;
+comment on column privacy.consent.person_id is $$Person that the decision applies to.$$;
+comment on column privacy.consent.identity_id is $$
+Identity that made the decision.
+It never changes, so that a merge of people can be undone. It is the key of the person when no identity is given.
+$$;
 comment on column privacy.consent.consent_id is $$Key of the decision.$$;
-comment on column privacy.consent.purpose is $$What was decided about.$$;
-comment on column privacy.consent.granted is $$True: agreed. False: refused, withdrawn or objected.$$;
-comment on column privacy.consent.decided_at is $$When the person decided.$$;
-comment on column privacy.consent.recorded_at is $$When it was stored; decides between two decisions of the same time.$$;
-comment on column privacy.consent.source is $$How it came: `api`, `event` (rode in a tracking message), `gpc` (Global Privacy Control) or `import`.$$;
-comment on column privacy.consent.document_version is $$Version of the text that the person saw.$$;
-comment on column privacy.consent.evidence is $$What proves the decision, such as the form and its wording.$$;
+comment on column privacy.consent.purpose is $$Purpose that the decision is about.$$;
+comment on column privacy.consent.granted is $$True: granted. False: refused, withdrawn or opted out.$$;
+comment on column privacy.consent.decided_at is $$Time of the decision.$$;
+comment on column privacy.consent.recorded_at is $$
+Time at which the decision was stored. Orders decisions that have the same `decided_at`.
+$$;
+comment on column privacy.consent.source is $$
+Origin of the decision: `api`, `event` (a tracking message), `gpc` (Global Privacy Control) or `import`.
+$$;
+comment on column privacy.consent.document_version is $$
+Version of the text that was shown to the person; null when unknown.
+$$;
+comment on column privacy.consent.evidence is $$
+Evidence of the decision, such as the form and its wording; null when there is none.
+$$;
 
 create index consent_latest on privacy.consent (person_id, purpose, decided_at desc, recorded_at desc);
 create index consent_purpose on privacy.consent (purpose);
@@ -70,8 +95,10 @@ create table privacy.listener (
 );
 
 comment on table privacy.listener is $$
-Functions that are called in the transaction in which decisions are recorded, moved or get another default. Every room registers its own.
-Each takes `people bigint[]`: whose decisions changed, null for all people. `insights doctor` checks that they exist.
+@behavior -*
+Functions that are called when decisions are recorded or moved, or when a default changes.
+They are called in the same transaction. Every room registers its own. Each takes `people bigint[]`: the people whose
+decisions changed; null: all people. `insights doctor` checks that the functions exist.
 $$;
 comment on column privacy.listener.function_name is $$Name of the function, with its schema.$$;
 comment on column privacy.listener.description is $$What the function does.$$;
@@ -87,21 +114,26 @@ create table privacy.data_map (
 );
 
 comment on table privacy.data_map is $$
-Where personal data lies: one row for each column that holds, or points to, a person. Every room registers its own (GDPR article 30).
+Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
+Every room registers its own columns.
 $$;
 comment on column privacy.data_map.schema_name is $$Schema of the table.$$;
 comment on column privacy.data_map.table_name is $$Name of the table.$$;
 comment on column privacy.data_map.column_name is $$Name of the column.$$;
-comment on column privacy.data_map.holds is $$`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision` or `derived` (computed from behaviour).$$;
-comment on column privacy.data_map.purpose is $$What it is kept for.$$;
-comment on column privacy.data_map.description is $$What the column says about the person.$$;
+comment on column privacy.data_map.holds is $$
+Kind of data in the column.
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision` or
+`derived` (computed from behaviour).
+$$;
+comment on column privacy.data_map.purpose is $$Purpose for which the data is stored.$$;
+comment on column privacy.data_map.description is $$Meaning of the column.$$;
 
 create index data_map_purpose on privacy.data_map (purpose);
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values
-  ('privacy', 'consent', 'person_id', 'person', 'service', 'Whose decision it is.'),
-  ('privacy', 'consent', 'evidence', 'decision', 'service', 'What proves the decision.');
+  ('privacy', 'consent', 'person_id', 'person', 'service', 'Person that the decision applies to.'),
+  ('privacy', 'consent', 'evidence', 'decision', 'service', 'Evidence of the decision.');
 
 alter table privacy.purpose enable row level security;
 alter table privacy.consent enable row level security;

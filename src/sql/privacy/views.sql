@@ -7,11 +7,13 @@ order by person_id, purpose, decided_at desc, recorded_at desc;
 
 comment on view privacy.current_consent is $$
 @primaryKey person_id,purpose
-The decision of each person about each purpose that is in force.
+Latest decision of each person about each purpose.
 $$;
-comment on column privacy.current_consent.person_id is $$Whose decision it is.$$;
-comment on column privacy.current_consent.purpose is $$What was decided about.$$;
-comment on column privacy.current_consent.granted is $$True: agreed. False: refused, withdrawn or objected.$$;
-comment on column privacy.current_consent.decided_at is $$When the person decided.$$;
-comment on column privacy.current_consent.source is $$How it came: `api`, `event`, `gpc` or `import`.$$;
-comment on column privacy.current_consent.document_version is $$Version of the text that the person saw.$$;
+comment on column privacy.current_consent.person_id is $$Person that the decision applies to.$$;
+comment on column privacy.current_consent.purpose is $$Purpose that the decision is about.$$;
+comment on column privacy.current_consent.granted is $$True: granted. False: refused, withdrawn or opted out.$$;
+comment on column privacy.current_consent.decided_at is $$Time of the decision.$$;
+comment on column privacy.current_consent.source is $$Origin of the decision: `api`, `event`, `gpc` or `import`.$$;
+comment on column privacy.current_consent.document_version is $$
+Version of the text that was shown to the person; null when unknown.
+$$;

@@ -1,16 +1,18 @@
-/* Learners see what concerns themselves, admins all of it. Weights and the secret are for the room's own functions. */
+/* Learners read their own rows, admins all rows. Weights and keys are read only by the functions of the room. */
 
-grant select on recommend.setting, recommend.event_weight to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons) on recommend.setting to insights_admin;
+grant select on recommend.setting, recommend.event_weight
+to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons)
+on recommend.setting to insights_admin;
 grant insert, update, delete on recommend.event_weight to insights_admin;
 grant select on recommend.interaction to insights_reader, insights_learner, insights_admin;
 
-drop policy if exists everybody on recommend.setting;
-create policy everybody on recommend.setting for select using (true);
+drop policy if exists all_rows on recommend.setting;
+create policy all_rows on recommend.setting for select using (true);
 drop policy if exists admins_change on recommend.setting;
 create policy admins_change on recommend.setting for update to insights_admin using (true);
-drop policy if exists everybody on recommend.event_weight;
-create policy everybody on recommend.event_weight for select using (true);
+drop policy if exists all_rows on recommend.event_weight;
+create policy all_rows on recommend.event_weight for select using (true);
 drop policy if exists admins_change on recommend.event_weight;
 create policy admins_change on recommend.event_weight to insights_admin using (true) with check (true);
 
@@ -18,4 +20,5 @@ drop policy if exists own on recommend.interaction;
 create policy own on recommend.interaction for select to insights_learner
 using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 drop policy if exists all_people on recommend.interaction;
-create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker using (true);
+create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker
+using (true);

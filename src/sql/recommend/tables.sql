@@ -1,11 +1,11 @@
 create schema recommend;
 
 comment on schema recommend is $$
-Recommendation: interactions, recommender models, served lists with reasons that add up.
+Recommendations: interactions, recommender models, and ranked lists whose reasons add up to the scores.
 $$;
 
 grant usage on schema recommend to insights_learner, insights_analyst, insights_admin, insights_worker;
--- Creates nothing itself; whoever owns a function needs the right to create in its schema.
+-- The owner of a function needs the privilege to create in its schema.
 grant usage, create on schema recommend to insights_reader;
 
 /* -------------------------------------------------------------------------------------------------- settings -- */
@@ -21,15 +21,30 @@ create table recommend.setting (
 );
 
 comment on table recommend.setting is $$
-How recommendation works: one row. Takes effect at the next training or request.
+Settings of the recommender: one row. A change applies to the next training or request.
 $$;
-comment on column recommend.setting.only_row is $$Always true, so that there is one row.$$;
-comment on column recommend.setting.full_weight is $$Weight from which on a person counts as having taken an item: it is not recommended any more, and more of it does not count more. Less counts in proportion.$$;
-comment on column recommend.setting.lambdas is $$Ridges that a training chooses from, by the items that half of its test people took last.$$;
-comment on column recommend.setting.fewest_people is $$Fewest people with two or more items that a model is trained on; fewer would tell about each.$$;
-comment on column recommend.setting.most_test_people is $$Most people whose last item is held out to measure a model.$$;
-comment on column recommend.setting.versions_kept is $$Versions of a model whose weights are kept, for a rollback; the deployed one is kept always.$$;
-comment on column recommend.setting.most_reasons is $$Most items that a recommendation is explained by; the rest is summed up in one.$$;
+comment on column recommend.setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column recommend.setting.full_weight is $$
+Weight from which a person counts as having taken an item.
+A taken item is not recommended to the person. Smaller weights count in proportion; larger weights do not count more.
+$$;
+comment on column recommend.setting.lambdas is $$
+Candidate values of the ridge parameter λ.
+A training selects the one that ranks the last items of half of the test people best.
+$$;
+comment on column recommend.setting.fewest_people is $$
+Minimum number of people with two or more items that a model is trained on.
+Fewer people would make it possible to infer the items of each of them.
+$$;
+comment on column recommend.setting.most_test_people is $$
+Maximum number of people whose last item is held out to measure a model.
+$$;
+comment on column recommend.setting.versions_kept is $$
+Number of versions of a model whose weights are kept, for a rollback. The deployed version is always kept.
+$$;
+comment on column recommend.setting.most_reasons is $$
+Maximum number of items in the reasons of a recommendation; the remaining items are summed in one reason.
+$$;
 
 insert into recommend.setting default values;
 
@@ -43,14 +58,24 @@ create table recommend.event_weight (
 );
 
 comment on table recommend.event_weight is $$
-What an event says about the interest of a person in an item. Events that are not listed say nothing.
-After a change, `select recommend.rebuild()` applies it to what is stored.
+Weights of event types: how much an event contributes to the interest of a person in an item.
+Events that are not listed are ignored. After a change, `select recommend.rebuild()` applies it to the stored
+interactions.
 $$;
 comment on column recommend.event_weight.event is $$Name of the event, as in `track.event_type`.$$;
-comment on column recommend.event_weight.weight is $$What each such event adds; the sum of an item and all it contains is held against `recommend.setting.full_weight`.$$;
-comment on column recommend.event_weight.most_counted is $$How many of them count for one person and item; null: all.$$;
-comment on column recommend.event_weight.completes is $$Whether it says that the person has finished the item.$$;
-comment on column recommend.event_weight.dismisses is $$Whether it says that the person does not want the item.$$;
+comment on column recommend.event_weight.weight is $$
+Weight of one such event.
+The sum over an item and all that it contains is compared with `recommend.setting.full_weight`.
+$$;
+comment on column recommend.event_weight.most_counted is $$
+Maximum number of such events that count for one person and item; null: no limit.
+$$;
+comment on column recommend.event_weight.completes is $$
+Whether the event means that the person has finished the item.
+$$;
+comment on column recommend.event_weight.dismisses is $$
+Whether the event means that the person does not want the item.
+$$;
 
 insert into recommend.event_weight (event, weight, most_counted, completes, dismisses)
 values
@@ -78,17 +103,19 @@ create table recommend.secret (
 
 comment on table recommend.secret is $$
 @behavior -*
-What served lists are signed with. Granted to nobody.
+Keys with which ranked lists are signed. No role may read this table.
 $$;
-comment on column recommend.secret.only_row is $$Always true, so that there is one row.$$;
+comment on column recommend.secret.only_row is $$Always true, so that the table has one row.$$;
 comment on column recommend.secret.inner_key is $$Key of the inner hash, one block of SHA-256.$$;
 comment on column recommend.secret.outer_key is $$Key of the outer hash, one block of SHA-256.$$;
 
--- Version 4 UUIDs come from the server's strong random source, 122 bits each.
+-- Version 4 UUIDs are from the strong random source of the server, 122 bits each.
 insert into recommend.secret (inner_key, outer_key)
 select
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
 
 /* ---------------------------------------------------------------------------------------------- interactions -- */
 
@@ -106,27 +133,34 @@ create table recommend.interaction (
 
 comment on table recommend.interaction is $$
 @foreignKey (item_id) references track.item (item_id)
-What each person has to do with each item, from the events that `recommend.event_weight` lists. Kept by `recommend.refresh_interactions`, always what a computation from scratch would give.
-Rows are of the items that the events name; a course gets the sum of what it contains when a model is trained or asked.
+Interactions of people with items, computed from the events that `recommend.event_weight` lists.
+Maintained by `recommend.refresh_interactions`; the rows are always the same as those of a computation from scratch.
+Rows refer to the items that the events name. The interactions of a course are summed over what it contains when a
+model is trained or queried.
 $$;
-comment on column recommend.interaction.person_id is $$Who.$$;
-comment on column recommend.interaction.item_id is $$With what.$$;
+comment on column recommend.interaction.person_id is $$Person.$$;
+comment on column recommend.interaction.item_id is $$Item that the events name.$$;
 comment on column recommend.interaction.weight is $$Sum of the weights of the events.$$;
-comment on column recommend.interaction.event_count is $$Number of the events.$$;
-comment on column recommend.interaction.first_at is $$Time of the first one.$$;
-comment on column recommend.interaction.last_at is $$Time of the last one.$$;
-comment on column recommend.interaction.completed_at is $$When the person last finished the item.$$;
-comment on column recommend.interaction.dismissed_at is $$When the person last said not to want it.$$;
+comment on column recommend.interaction.event_count is $$Number of events.$$;
+comment on column recommend.interaction.first_at is $$Time of the first event.$$;
+comment on column recommend.interaction.last_at is $$Time of the last event.$$;
+comment on column recommend.interaction.completed_at is $$
+Time at which the person last finished the item; null when never.
+$$;
+comment on column recommend.interaction.dismissed_at is $$
+Time at which the person last dismissed the item; null when never.
+$$;
 
 create index interaction_item on recommend.interaction (item_id);
 
 insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
-  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}', 'The interactions of each person with each item.'
+  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}',
+  'The interactions of each person with each item.'
 );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Whose interest it is.');
+values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.');
@@ -146,14 +180,21 @@ create table recommend.item_weight (
 
 comment on table recommend.item_weight is $$
 @behavior -*
-EASE models: the row of the weights B of each item. The sum of the rows of a person's items is the person's score for every item.
+Weights of EASE models, one row of the matrix B per item.
+The sum of the rows of the items of a person is the score of every item for this person.
 $$;
-comment on column recommend.item_weight.model_id is $$Version of a model.$$;
-comment on column recommend.item_weight.item_no is $$Place of the item in all vectors of the version.$$;
-comment on column recommend.item_weight.item_id is $$The item.$$;
-comment on column recommend.item_weight.person_count is $$People who had taken it when the version was trained.$$;
-comment on column recommend.item_weight.diagonal is $$Its entry on the diagonal of P = (XᵀX + λI)⁻¹: B[i,j] = B[j,i] P[i,i] / P[j,j].$$;
-comment on column recommend.item_weight.weights is $$What interest in it says about each item, in order of `item_no`; 0 for itself.$$;
+comment on column recommend.item_weight.model_id is $$Version of the model.$$;
+comment on column recommend.item_weight.item_no is $$Position of the item in all vectors of the version, from 1.$$;
+comment on column recommend.item_weight.item_id is $$Item.$$;
+comment on column recommend.item_weight.person_count is $$
+Number of people who had taken the item when the version was trained.
+$$;
+comment on column recommend.item_weight.diagonal is $$
+Element of the item on the diagonal of P = (XᵀX + λI)⁻¹, so that B[i,j] = B[j,i] P[i,i] / P[j,j].
+$$;
+comment on column recommend.item_weight.weights is $$
+Weights from this item to each item, in the order of `item_no`; 0 for the item itself.
+$$;
 
 create index item_weight_item on recommend.item_weight (item_id);
 
@@ -162,13 +203,15 @@ create index item_weight_item on recommend.item_weight (item_id);
 create type recommend.reason as (kind text, item text, title text, contribution float8);
 
 comment on type recommend.reason is $$
-A part of a score. `kind` is `item` (because of that item of the person's), `others` (all further items together) or `popularity`.
-The contributions of a recommendation add up to its score.
+A term of a score. The contributions of the reasons of a recommendation add up to its score.
+`kind` is `item` (an item of the person), `others` (all further items together) or `popularity`.
 $$;
 comment on column recommend.reason.kind is $$`item`, `others` or `popularity`.$$;
-comment on column recommend.reason.item is $$The item of the person's, by the application's name for it.$$;
-comment on column recommend.reason.title is $$Its title, or what else the reason is.$$;
-comment on column recommend.reason.contribution is $$What it adds to the score; negative where it speaks against.$$;
+comment on column recommend.reason.item is $$External id of the item of the person; null for the other kinds.$$;
+comment on column recommend.reason.title is $$Title of the item, or a description of the reason.$$;
+comment on column recommend.reason.contribution is $$
+Amount that the reason adds to the score; negative when it lowers the score.
+$$;
 
 create type recommend.recommendation as (
   rank int,
@@ -183,29 +226,34 @@ create type recommend.recommendation as (
 );
 
 comment on type recommend.recommendation is $$
-An item for a person, with its reasons. `basis` is `model`, or `popularity` where nothing is known of the person or no model is trained: then the score is the item's popularity, 1 for the most popular.
-`serving_id` is signed and says which version put the item at which rank; send it back with impressions and clicks.
+A recommended item for a person, with its reasons.
+`basis` is `model`, or `popularity` when no item of the person is part of the model or no model is trained; the score
+is then the popularity of the item, 1 for the most popular one. `serving_id` is signed and contains the version and
+the rank. Send it with impressions and clicks.
 $$;
-comment on column recommend.recommendation.rank is $$1 for the best.$$;
+comment on column recommend.recommendation.rank is $$Rank, 1 for the best item.$$;
 comment on column recommend.recommendation.item_id is $$Key of the item.$$;
-comment on column recommend.recommendation.item is $$The application's name for it.$$;
-comment on column recommend.recommendation.title is $$Its title.$$;
-comment on column recommend.recommendation.score is $$Sum of the contributions of its reasons.$$;
-comment on column recommend.recommendation.reasons is $$Why, strongest first.$$;
+comment on column recommend.recommendation.item is $$External id of the item.$$;
+comment on column recommend.recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.recommendation.reasons is $$Reasons of the recommendation, the strongest first.$$;
 comment on column recommend.recommendation.basis is $$`model` or `popularity`.$$;
-comment on column recommend.recommendation.model_version is $$Version of the model, null for popularity.$$;
-comment on column recommend.recommendation.serving_id is $$Model (0 for popularity), item, rank, propensity, time in seconds since 1970 and signature, with dots between.$$;
+comment on column recommend.recommendation.model_version is $$Version of the model; null for popularity.$$;
+comment on column recommend.recommendation.serving_id is $$
+Signed identifier of the recommendation.
+Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
+$$;
 
 create type recommend.similar_item as (rank int, item_id bigint, item text, title text, score float8);
 
 comment on type recommend.similar_item is $$
-An item that goes with another one: `score` is the weight that interest in the other has for it.
+An item that is similar to another one, with the weight between them.
 $$;
-comment on column recommend.similar_item.rank is $$1 for the most similar.$$;
+comment on column recommend.similar_item.rank is $$Rank, 1 for the most similar item.$$;
 comment on column recommend.similar_item.item_id is $$Key of the item.$$;
-comment on column recommend.similar_item.item is $$The application's name for it.$$;
-comment on column recommend.similar_item.title is $$Its title.$$;
-comment on column recommend.similar_item.score is $$Weight that interest in the other item has for it.$$;
+comment on column recommend.similar_item.item is $$External id of the item.$$;
+comment on column recommend.similar_item.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.similar_item.score is $$Weight from the other item to this one.$$;
 
 create type recommend.training as (
   kind text,
@@ -225,22 +273,26 @@ create type recommend.training as (
 );
 
 comment on type recommend.training is $$
-What became of a training. `reason` says why the version was deployed or not, in the words of `ml.deployment.strategy`, or `worse`. Measures are null where there were too few people to hold anything out.
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`, or `worse`. The measures
+are null when there were not enough people to hold out items.
 $$;
-comment on column recommend.training.kind is $$Kind of items.$$;
+comment on column recommend.training.kind is $$Kind of the items.$$;
 comment on column recommend.training.version is $$Version in `ml.model` of the project `recommend.<kind>`.$$;
-comment on column recommend.training.deployed is $$Whether it was put in force.$$;
+comment on column recommend.training.deployed is $$Whether the version was deployed.$$;
 comment on column recommend.training.reason is $$`first`, `better`, `newest` or `worse`.$$;
-comment on column recommend.training.lambda is $$The ridge that was chosen.$$;
+comment on column recommend.training.lambda is $$Ridge parameter λ that was selected.$$;
 comment on column recommend.training.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
-comment on column recommend.training.recall_at_10 is $$Share of the held-out items among the best ten.$$;
+comment on column recommend.training.recall_at_10 is $$Share of the held-out items among the ten best.$$;
 comment on column recommend.training.popularity_ndcg_at_10 is $$NDCG@10 of a list by popularity.$$;
 comment on column recommend.training.popularity_recall_at_10 is $$Recall@10 of a list by popularity.$$;
-comment on column recommend.training.test_people is $$People that it was measured on.$$;
-comment on column recommend.training.people is $$People that it learned from.$$;
-comment on column recommend.training.items is $$Items that it knows.$$;
-comment on column recommend.training.interactions is $$Pairs of a person and an item that it learned from.$$;
-comment on column recommend.training.duration is $$Elapsed time.$$;
+comment on column recommend.training.test_people is $$Number of people that the model was measured on.$$;
+comment on column recommend.training.people is $$Number of people that the model was trained on.$$;
+comment on column recommend.training.items is $$Number of items of the model.$$;
+comment on column recommend.training.interactions is $$
+Number of pairs of a person and an item that the model was trained on.
+$$;
+comment on column recommend.training.duration is $$Duration of the training.$$;
 
 create type recommend.measurement as (
   lambda float8,
@@ -253,13 +305,13 @@ create type recommend.measurement as (
 );
 
 comment on type recommend.measurement is $$
-How a training measured its model on held-out items. Null where nothing could be held out, but for the ridge.
+Measures of a model on the held-out items. All but `lambda` are null when no item could be held out.
 $$;
-comment on column recommend.measurement.lambda is $$The ridge that was chosen.$$;
-comment on column recommend.measurement.test_people is $$People that it was measured on.$$;
+comment on column recommend.measurement.lambda is $$Ridge parameter λ that was selected.$$;
+comment on column recommend.measurement.test_people is $$Number of people that the model was measured on.$$;
 comment on column recommend.measurement.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
-comment on column recommend.measurement.ndcg_at_10_standard_error is $$Its standard error.$$;
-comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the best ten.$$;
+comment on column recommend.measurement.ndcg_at_10_standard_error is $$Standard error of `ndcg_at_10`.$$;
+comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the ten best.$$;
 comment on column recommend.measurement.popularity_ndcg_at_10 is $$NDCG@10 of a list by popularity.$$;
 comment on column recommend.measurement.popularity_recall_at_10 is $$Recall@10 of a list by popularity.$$;
 

@@ -1,48 +1,59 @@
-/* Who sees what. Learners see themselves; admins see people; analysts see the catalogue and ask functions of insights_reader. */
+/*
+ * Learners read their own rows, admins those of all people. Analysts read items and event types, and call functions of
+ * insights_reader for everything else.
+ */
 
 grant select on track.item, track.item_ancestor, track.prerequisite, track.event_type
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
 
-grant select on track.setting, track.source, track.consumer to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on track.setting, track.source, track.consumer
+to insights_reader, insights_analyst, insights_admin, insights_worker;
 
-grant update (session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event, longest_properties, largest_batch)
+grant update (
+  session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
+  longest_properties, largest_batch
+)
 on track.setting to insights_admin;
 
 grant update (purpose, opens_view, is_heartbeat, description) on track.event_type to insights_admin;
 
-grant select on track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session, track.page_view
+grant select on
+  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
+  track.page_view
 to insights_reader, insights_learner, insights_admin;
 
 grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
 
-drop policy if exists everybody on track.item;
-create policy everybody on track.item for select using (true);
-drop policy if exists everybody on track.item_ancestor;
-create policy everybody on track.item_ancestor for select using (true);
-drop policy if exists everybody on track.prerequisite;
-create policy everybody on track.prerequisite for select using (true);
-drop policy if exists everybody on track.event_type;
-create policy everybody on track.event_type for select using (true);
+drop policy if exists all_rows on track.item;
+create policy all_rows on track.item for select using (true);
+drop policy if exists all_rows on track.item_ancestor;
+create policy all_rows on track.item_ancestor for select using (true);
+drop policy if exists all_rows on track.prerequisite;
+create policy all_rows on track.prerequisite for select using (true);
+drop policy if exists all_rows on track.event_type;
+create policy all_rows on track.event_type for select using (true);
 drop policy if exists admins_change on track.event_type;
 create policy admins_change on track.event_type for update to insights_admin using (true);
-drop policy if exists everybody on track.setting;
-create policy everybody on track.setting for select using (true);
+drop policy if exists all_rows on track.setting;
+create policy all_rows on track.setting for select using (true);
 drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
-drop policy if exists everybody on track.source;
-create policy everybody on track.source for select using (true);
-drop policy if exists everybody on track.consumer;
-create policy everybody on track.consumer for select using (true);
+drop policy if exists all_rows on track.source;
+create policy all_rows on track.source for select using (true);
+drop policy if exists all_rows on track.consumer;
+create policy all_rows on track.consumer for select using (true);
 
 /*
- * The person is a setting of the transaction, made by track.sign_in(), and no look-up in a table, which a policy of a distributed table cannot
- * have. Person 0 holds what was kept without its person, and is nobody to sign in as.
+ * The person is a setting of the transaction, which track.sign_in() makes, and not a lookup in a table, because
+ * policies of distributed tables cannot read other tables. Person 0 holds anonymized events; no one can sign in as it.
  */
 do $$
 declare
   v_table text;
 begin
-  foreach v_table in array array['person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'stale', 'changed']
+  foreach v_table in array array[
+    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'stale', 'changed'
+  ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);
     execute format(
@@ -53,7 +64,13 @@ begin
       v_table
     );
     execute format('drop policy if exists all_people on track.%I', v_table);
-    execute format('create policy all_people on track.%I for select to insights_reader, insights_admin, insights_worker using (true)', v_table);
+    execute format(
+      $policy$
+      create policy all_people on track.%I for select to insights_reader, insights_admin, insights_worker
+      using (true)
+      $policy$,
+      v_table
+    );
   end loop;
 end;
 $$;
@@ -69,7 +86,8 @@ using (
   )
 );
 drop policy if exists all_people on track.identity_link;
-create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker using (true);
+create policy all_people on track.identity_link for select to insights_reader, insights_admin, insights_worker
+using (true);
 
 drop policy if exists own on privacy.consent;
 create policy own on privacy.consent for select to insights_learner

@@ -1,10 +1,11 @@
 create schema track;
 
 comment on schema track is $$
-Collection: people and their identities, items, enrolments, events, sessions, page views, engaged time.
+Collection: people and their identities, items, enrolments, events, sessions, page views and engaged time.
 $$;
 
-grant usage on schema track to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema track
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /* -------------------------------------------------------------------------------------------------- settings -- */
 
@@ -22,18 +23,29 @@ create table track.setting (
 );
 
 comment on table track.setting is $$
-How collection works: one row. After a change of the first four, `select track.rebuild()` applies it to what is stored.
+Settings of the collection: one row.
+After a change of `session_timeout`, `heartbeat`, `minimum_visit` or `longest_gap`, `select track.rebuild()` applies
+it to the stored events.
 $$;
-comment on column track.setting.only_row is $$Always true, so that there is one row.$$;
-comment on column track.setting.session_timeout is $$Inactivity that ends a session.$$;
+comment on column track.setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column track.setting.session_timeout is $$Inactivity after which a session ends.$$;
 comment on column track.setting.heartbeat is $$Interval at which clients send heartbeats while a page is in use.$$;
 comment on column track.setting.minimum_visit is $$Time from the opening of a page to its first heartbeat.$$;
-comment on column track.setting.longest_gap is $$Most engaged time that the gap to the next event may count as, where there are no heartbeats.$$;
-comment on column track.setting.oldest_event is $$Events before are refused.$$;
-comment on column track.setting.oldest_client_event is $$Events of learners and visitors older than this are refused; importers and workers are trusted further.$$;
-comment on column track.setting.newest_event is $$Events further ahead of the server's clock are refused.$$;
-comment on column track.setting.longest_properties is $$Most bytes that the properties of an event may have as JSON text.$$;
-comment on column track.setting.largest_batch is $$Most messages in one batch.$$;
+comment on column track.setting.longest_gap is $$
+Maximum engaged time that is counted for the gap to the next event, for sessions without heartbeats.
+$$;
+comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
+comment on column track.setting.oldest_client_event is $$
+Maximum age of events of learners and visitors; older ones are rejected.
+Importers and workers may send older events, back to `oldest_event`.
+$$;
+comment on column track.setting.newest_event is $$
+Maximum time by which an event may be ahead of the clock of the server.
+$$;
+comment on column track.setting.longest_properties is $$
+Maximum size of the properties of an event, in bytes of JSON text.
+$$;
+comment on column track.setting.largest_batch is $$Maximum number of messages in a batch.$$;
 
 insert into track.setting default values;
 
@@ -44,19 +56,19 @@ create table track.source (
 );
 
 comment on table track.source is $$
-Where messages come from: an application, an importer. Message ids are unique within a source.
+Sources of messages, such as an application or an importer. Message ids are unique within a source.
 $$;
 comment on column track.source.source_id is $$Key of the source.$$;
-comment on column track.source.name is $$Name; callers set it as `insights.source`.$$;
-comment on column track.source.description is $$What the source is.$$;
+comment on column track.source.name is $$Name of the source. Clients give it as the setting `insights.source`.$$;
+comment on column track.source.description is $$Description of the source; null when none was given.$$;
 
-insert into track.source (name, description) values ('default', 'Messages that name no source.');
+insert into track.source (name, description) values ('default', 'Messages without a source.');
 
 /* ------------------------------------------------------------------------------------ people and identities -- */
 
 create table track.identity (
   identity_id bigint generated always as identity primary key,
-  kind text not null check (kind in ('user', 'anonymous', 'nobody')),
+  kind text not null check (kind in ('user', 'anonymous', 'none')),
   external_id text not null check (length(external_id) between 1 and 256),
   person_id bigint not null,
   created_at timestamptz not null default now(),
@@ -64,14 +76,16 @@ create table track.identity (
 );
 
 comment on table track.identity is $$
-A name by which clients know a person: `userId` of the application, or an `anonymousId` of a browser.
-The person is what the links between identities resolve to now.
+Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
+The person of an identity follows from the active links between identities.
 $$;
-comment on column track.identity.identity_id is $$Key of the identity; 0 belongs to nobody.$$;
-comment on column track.identity.kind is $$`user` (the application's `userId`), `anonymous` (`anonymousId`) or `nobody`.$$;
-comment on column track.identity.external_id is $$The name itself.$$;
-comment on column track.identity.person_id is $$Who it resolves to.$$;
-comment on column track.identity.created_at is $$When it was first heard of.$$;
+comment on column track.identity.identity_id is $$Key of the identity. 0 is the identity of anonymized events.$$;
+comment on column track.identity.kind is $$
+`user` (a `userId`), `anonymous` (an `anonymousId`) or `none` (identity 0, of anonymized events).
+$$;
+comment on column track.identity.external_id is $$Name that the client sent.$$;
+comment on column track.identity.person_id is $$Person that the identity belongs to now.$$;
+comment on column track.identity.created_at is $$Time at which the identity was first seen.$$;
 
 create index identity_person on track.identity (person_id);
 
@@ -81,14 +95,16 @@ create table track.person (
 );
 
 comment on table track.person is $$
-A human being, as far as the identities tell: a connected component of identities, named after its oldest user identity, or else its oldest anonymous one.
-Person 0 is nobody: events that were kept without a person.
+People: connected components of identities, each with the key of its oldest user identity.
+A person without a user identity has the key of its oldest anonymous identity. Person 0 holds anonymized events.
 $$;
-comment on column track.person.person_id is $$Key of the person: the `identity_id` that the person is named after. 0 is nobody.$$;
-comment on column track.person.created_at is $$When the person was first heard of.$$;
+comment on column track.person.person_id is $$
+Key of the person: the `identity_id` of one of its identities. 0 for anonymized events.
+$$;
+comment on column track.person.created_at is $$Time at which the person was first seen.$$;
 
 insert into track.identity (identity_id, kind, external_id, person_id, created_at) overriding system value
-values (0, 'nobody', 'nobody', 0, '-infinity');
+values (0, 'none', 'none', 0, '-infinity');
 
 insert into track.person (person_id, created_at) values (0, '-infinity');
 
@@ -103,13 +119,17 @@ create table track.identity_link (
 );
 
 comment on table track.identity_link is $$
-Why two identities are one person. People are the connected components of the links that hold; taking one back splits them again.
+Links between identities. People are the connected components of the active links; removing a link splits them.
 $$;
-comment on column track.identity_link.identity_id is $$The identity that `identify` or `alias` attached, often anonymous.$$;
-comment on column track.identity_link.linked_identity_id is $$The identity that it was attached to.$$;
-comment on column track.identity_link.kind is $$`identify` (never joins two users, for a browser may be shared) or `alias` (joins whatever it names).$$;
-comment on column track.identity_link.linked_at is $$When the message said so.$$;
-comment on column track.identity_link.unlinked_at is $$When it was taken back; null while it holds.$$;
+comment on column track.identity_link.identity_id is $$
+Identity that `identify` or `alias` linked, often an anonymous one.
+$$;
+comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
+comment on column track.identity_link.kind is $$
+`identify` (never joins two users, because a browser may be shared) or `alias` (joins any two identities).
+$$;
+comment on column track.identity_link.linked_at is $$Time of the message that linked the identities.$$;
+comment on column track.identity_link.unlinked_at is $$Time at which the link was removed; null while it is active.$$;
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
 
@@ -124,13 +144,15 @@ create table track.trait (
 
 comment on table track.trait is $$
 @foreignKey (identity_id) references track.identity (identity_id)
-What `identify` said about a person, each trait as last said by time of the message, whatever the order of arrival. `timezone` is the client's IANA time zone.
+Traits of people, as last sent by `identify`.
+The latest value by the time of the message applies, in any order of arrival. `timezone` is the IANA time zone of the
+client.
 $$;
-comment on column track.trait.person_id is $$Whose.$$;
-comment on column track.trait.identity_id is $$The identity that it was said of.$$;
+comment on column track.trait.person_id is $$Person that has the trait.$$;
+comment on column track.trait.identity_id is $$Identity for which the trait was sent.$$;
 comment on column track.trait.name is $$Name of the trait, such as `plan`.$$;
-comment on column track.trait.value is $$Its value.$$;
-comment on column track.trait.set_at is $$When it was said.$$;
+comment on column track.trait.value is $$Value of the trait.$$;
+comment on column track.trait.set_at is $$Time of the message that set the value.$$;
 
 create index trait_identity on track.trait (identity_id);
 
@@ -154,21 +176,26 @@ create table track.item (
 );
 
 comment on table track.item is $$
-What people act on: courses, modules, tasks, pages, videos. Made when an event first names it, filled from the application's tables.
+Items that people use: courses, modules, tasks, pages, videos.
+An item is created when an event first names it, and completed from the tables of the application.
 $$;
 comment on column track.item.item_id is $$Key of the item.$$;
-comment on column track.item.external_id is $$Name by which the application knows it.$$;
-comment on column track.item.kind is $$`course`, `module`, `task`, `page`, `video`, …; `unknown` until somebody says.$$;
-comment on column track.item.title is $$Title for people.$$;
-comment on column track.item.parent_item_id is $$What it is a part of: a page of a module, a module of a course.$$;
-comment on column track.item.url is $$Address.$$;
-comment on column track.item.language is $$Language of the content (BCP 47).$$;
-comment on column track.item.attributes is $$Anything else that the application knows.$$;
-comment on column track.item.available_from is $$Not offered before; null: always was.$$;
-comment on column track.item.available_until is $$Not offered from then on; null: no end.$$;
-comment on column track.item.due_at is $$Deadline.$$;
-comment on column track.item.created_at is $$When it was first heard of.$$;
-comment on column track.item.updated_at is $$When it last changed.$$;
+comment on column track.item.external_id is $$Identifier of the item in the application.$$;
+comment on column track.item.kind is $$
+`course`, `module`, `task`, `page`, `video` and others; `unknown` until a message or table states the kind.
+$$;
+comment on column track.item.title is $$Title; null when unknown.$$;
+comment on column track.item.parent_item_id is $$
+Item that contains this one, such as the module of a page; null when there is none.
+$$;
+comment on column track.item.url is $$URL of the item; null when unknown.$$;
+comment on column track.item.language is $$Language of the content (BCP 47); null when unknown.$$;
+comment on column track.item.attributes is $$Further attributes that the application stores.$$;
+comment on column track.item.available_from is $$Time from which the item is available; null: no limit.$$;
+comment on column track.item.available_until is $$Time until which the item is available, exclusive; null: no limit.$$;
+comment on column track.item.due_at is $$Deadline; null when there is none.$$;
+comment on column track.item.created_at is $$Time at which the item was first seen.$$;
+comment on column track.item.updated_at is $$Time of the last change.$$;
 
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
@@ -181,11 +208,14 @@ create table track.item_ancestor (
 );
 
 comment on table track.item_ancestor is $$
-The tree of items, closed: each item with itself (depth 0), its parent (1), and so on up. Kept by triggers on `track.item`.
+Transitive closure of the item tree: each item with itself, its parent and all further ancestors.
+Maintained by triggers on `track.item`.
 $$;
-comment on column track.item_ancestor.item_id is $$The item.$$;
-comment on column track.item_ancestor.ancestor_item_id is $$The item itself, or one that it is a part of.$$;
-comment on column track.item_ancestor.depth is $$Steps from the item up to the ancestor.$$;
+comment on column track.item_ancestor.item_id is $$Item.$$;
+comment on column track.item_ancestor.ancestor_item_id is $$The item itself or an ancestor.$$;
+comment on column track.item_ancestor.depth is $$
+Number of levels from the item up to the ancestor; 0 for the item itself.
+$$;
 
 create index item_ancestor_ancestor on track.item_ancestor (ancestor_item_id);
 
@@ -197,10 +227,10 @@ create table track.prerequisite (
 );
 
 comment on table track.prerequisite is $$
-What should be finished before an item is begun.
+Items that should be finished before another item is started.
 $$;
-comment on column track.prerequisite.item_id is $$The item.$$;
-comment on column track.prerequisite.required_item_id is $$What it builds on.$$;
+comment on column track.prerequisite.item_id is $$Item that has the prerequisite.$$;
+comment on column track.prerequisite.required_item_id is $$Item that should be finished first.$$;
 
 create index prerequisite_required on track.prerequisite (required_item_id);
 
@@ -217,14 +247,14 @@ create table track.enrolment (
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-Who is enrolled in what, as the application's own table says.
+Enrolments of people in items, as stored by the application.
 $$;
-comment on column track.enrolment.person_id is $$Who.$$;
-comment on column track.enrolment.item_id is $$In what, usually a course.$$;
+comment on column track.enrolment.person_id is $$Person that is enrolled.$$;
+comment on column track.enrolment.item_id is $$Item, usually a course.$$;
 comment on column track.enrolment.status is $$`active`, `completed` or `dropped`.$$;
-comment on column track.enrolment.enrolled_at is $$Since when.$$;
-comment on column track.enrolment.ended_at is $$When it was completed or dropped.$$;
-comment on column track.enrolment.identity_id is $$The identity that the application enrolled.$$;
+comment on column track.enrolment.enrolled_at is $$Start of the enrolment.$$;
+comment on column track.enrolment.ended_at is $$Time at which the item was completed or dropped; null otherwise.$$;
+comment on column track.enrolment.identity_id is $$Identity that the application enrolled.$$;
 
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
@@ -243,25 +273,34 @@ create table track.event_type (
 );
 
 comment on table track.event_type is $$
-The dictionary of event names, with what each means for collection. New names are entered when first seen.
+Event types with their meaning for the collection. A new name is added when it is first seen.
 $$;
-comment on column track.event_type.event_type_id is $$Key of the type.$$;
-comment on column track.event_type.name is $$Name on the wire, such as `Task Submitted`.$$;
-comment on column track.event_type.purpose is $$What such events are processed for; consent is asked for this.$$;
-comment on column track.event_type.opens_view is $$Whether it opens a page view. After a change, `select track.rebuild()`.$$;
-comment on column track.event_type.is_heartbeat is $$Whether it says that the open page is still in use. After a change, `select track.rebuild()`.$$;
-comment on column track.event_type.description is $$What it means.$$;
-comment on column track.event_type.created_at is $$When it was entered.$$;
+comment on column track.event_type.event_type_id is $$Key of the event type.$$;
+comment on column track.event_type.name is $$Name in messages, such as `Task Submitted`.$$;
+comment on column track.event_type.purpose is $$
+Purpose for which such events are processed; the consent to this purpose is required.
+$$;
+comment on column track.event_type.opens_view is $$
+Whether the event opens a page view. After a change, run `select track.rebuild()`.
+$$;
+comment on column track.event_type.is_heartbeat is $$
+Whether the event means that the open page is still in use. After a change, run `select track.rebuild()`.
+$$;
+comment on column track.event_type.description is $$Description of the event; null when none was given.$$;
+comment on column track.event_type.created_at is $$Time at which the event type was added.$$;
 
 create index event_type_purpose on track.event_type (purpose);
 
 insert into track.event_type (name, purpose, opens_view, is_heartbeat, description)
 values
-  ('Page Viewed', 'analytics', true, false, 'A `page` message: somebody opened a page.'),
-  ('Screen Viewed', 'analytics', true, false, 'A `screen` message: somebody opened a screen of an app.'),
+  ('Page Viewed', 'analytics', true, false, 'A person opened a page: a `page` message.'),
+  ('Screen Viewed', 'analytics', true, false, 'A person opened a screen of an app: a `screen` message.'),
   ('Heartbeat', 'analytics', false, true, 'The open page is in use: after 5 s, then every 10 s.'),
-  ('Video Content Playing', 'analytics', false, true, 'The video is playing, every 10 s.'),
-  ('Segment Consent Preference Updated', 'service', false, false, 'The person decided about purposes; recorded in privacy.consent.');
+  ('Video Content Playing', 'analytics', false, true, 'The video is playing: every 10 s.'),
+  (
+    'Segment Consent Preference Updated', 'service', false, false,
+    'The person decided about purposes; stored in privacy.consent.'
+  );
 
 create table track.message (
   source_id smallint not null,
@@ -270,10 +309,10 @@ create table track.message (
 );
 
 comment on table track.message is $$
-Each message that was ever accepted, once, for ever: what decides that a retry is a duplicate. Holds no person and no content.
+Hashes of all messages that were ever accepted, which identify duplicates. Contains no person and no content.
 $$;
-comment on column track.message.source_id is $$Where the message came from.$$;
-comment on column track.message.message_hash is $$First 128 bits of the SHA-256 of its `messageId`.$$;
+comment on column track.message.source_id is $$Source of the message.$$;
+comment on column track.message.message_hash is $$First 128 bits of the SHA-256 hash of the `messageId`.$$;
 
 create table track.event (
   person_id bigint not null,
@@ -292,19 +331,28 @@ partition by range (occurred_at);
 comment on table track.event is $$
 @foreignKey (event_type_id) references track.event_type (event_type_id)
 @foreignKey (item_id) references track.item (item_id)
-What people did, by month. `track.ingest` is the only door in, and looks each key up, so that declared foreign keys would only cost: about a third of the time that it takes to store an event.
+Events of people, partitioned by month.
+`track.ingest` is the only function that inserts events, and it looks up each key. Foreign keys are therefore not
+declared: they would take about a third of the time of an insert.
 $$;
-comment on column track.event.person_id is $$Who: what the identity resolves to now; 0 where the event was kept without a person.$$;
-comment on column track.event.occurred_at is $$When, by the corrected clock: `receivedAt - (sentAt - timestamp)`.$$;
-comment on column track.event.event_id is $$Version 7 UUID of the time and the message's hash: the same message gives the same key, whenever it comes; orders events of the same time.$$;
-comment on column track.event.identity_id is $$The identity that it came with, for ever, so that a merge can be undone.$$;
-comment on column track.event.event_type_id is $$What.$$;
-comment on column track.event.item_id is $$On what.$$;
-comment on column track.event.received_at is $$When it arrived.$$;
-comment on column track.event.source_id is $$Where it came from.$$;
-comment on column track.event.properties is $$Anything else that the message said.$$;
+comment on column track.event.person_id is $$Person that the identity belongs to now; 0 for an anonymized event.$$;
+comment on column track.event.occurred_at is $$
+Time of the event, corrected for the clock of the client: `receivedAt - (sentAt - timestamp)`.
+$$;
+comment on column track.event.event_id is $$
+Version 7 UUID of the time and the hash of the message.
+The same message always gets the same key. Orders events of the same time.
+$$;
+comment on column track.event.identity_id is $$
+Identity with which the event was sent. It never changes, so that a merge of people can be undone.
+$$;
+comment on column track.event.event_type_id is $$Event type.$$;
+comment on column track.event.item_id is $$Item that the event is about; null when there is none.$$;
+comment on column track.event.received_at is $$Time at which the message arrived.$$;
+comment on column track.event.source_id is $$Source of the message.$$;
+comment on column track.event.properties is $$Further properties of the message; null when there are none.$$;
 
--- Analyses read the rollups; what they read here is a stretch of time, which lies together on disk as it came in.
+-- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
 
 /* ------------------------------------------------------------------------------------- sessions and page views -- */
@@ -326,18 +374,22 @@ create table track.session (
 comment on table track.session is $$
 @foreignKey (entry_item_id) references track.item (item_id)
 @foreignKey (exit_item_id) references track.item (item_id)
-Runs of events of a person without a pause longer than the time-out. Derived from the events, always what a recomputation would give.
+Sessions: events of a person without a pause longer than `track.setting.session_timeout`.
+Derived from the events; the rows are always the same as those of a computation from scratch.
 $$;
-comment on column track.session.person_id is $$Whose.$$;
+comment on column track.session.person_id is $$Person.$$;
 comment on column track.session.session_id is $$Key of the session: the `event_id` of its first event.$$;
 comment on column track.session.started_at is $$Time of the first event.$$;
 comment on column track.session.ended_at is $$Time of the last event.$$;
 comment on column track.session.event_count is $$Number of events.$$;
 comment on column track.session.view_count is $$Number of page views.$$;
-comment on column track.session.engaged is $$Engaged time: the sum over its page views.$$;
-comment on column track.session.engaged_by is $$What the engaged time was measured by: `heartbeats`, `gaps` to the next event, or `nothing` (no page view).$$;
-comment on column track.session.entry_item_id is $$First item that was touched.$$;
-comment on column track.session.exit_item_id is $$Last item that was touched.$$;
+comment on column track.session.engaged is $$Engaged time: the sum over the page views.$$;
+comment on column track.session.engaged_by is $$
+Method of measuring the engaged time.
+`heartbeats`, `gaps` (to the next event) or `nothing` (no page view).
+$$;
+comment on column track.session.entry_item_id is $$First item of the session; null when no event names an item.$$;
+comment on column track.session.exit_item_id is $$Last item of the session; null when no event names an item.$$;
 
 create index session_started on track.session (started_at);
 create index session_person_ended on track.session (person_id, ended_at, started_at);
@@ -360,25 +412,34 @@ create table track.page_view (
 
 comment on table track.page_view is $$
 @foreignKey (item_id) references track.item (item_id)
-Page views with the time that was spent on them. Derived from the events, always what a recomputation would give.
-Heartbeats count by Snowplow's formula, heartbeat * (distinct beats - 1) + minimum visit; in a session without any, the gaps between the events up to the next view count, each capped.
+Page views with their engaged time.
+Derived from the events; the rows are always the same as those of a computation from scratch. With heartbeats, engaged
+time follows Snowplow's formula, heartbeat * (distinct heartbeats - 1) + minimum visit. In a session without
+heartbeats it is the sum of the gaps between the events up to the next view, each capped at
+`track.setting.longest_gap`.
 $$;
-comment on column track.page_view.person_id is $$Whose.$$;
-comment on column track.page_view.event_id is $$The event that opened it.$$;
-comment on column track.page_view.session_id is $$The session that it belongs to.$$;
-comment on column track.page_view.view_number is $$1, 2, 3, … within the session.$$;
-comment on column track.page_view.item_id is $$What was viewed.$$;
-comment on column track.page_view.started_at is $$When it was opened.$$;
-comment on column track.page_view.ended_at is $$Last sign of it: its last heartbeat or other event, or the next view.$$;
+comment on column track.page_view.person_id is $$Person.$$;
+comment on column track.page_view.event_id is $$Event that opened the page view.$$;
+comment on column track.page_view.session_id is $$Session that contains the page view.$$;
+comment on column track.page_view.view_number is $$Number of the page view within the session, from 1.$$;
+comment on column track.page_view.item_id is $$Item that was viewed; null when the event names none.$$;
+comment on column track.page_view.started_at is $$Time at which the page was opened.$$;
+comment on column track.page_view.ended_at is $$
+Time of the last heartbeat or other event of the page view, or of the next view.
+$$;
 comment on column track.page_view.engaged is $$Engaged time.$$;
-comment on column track.page_view.engaged_by is $$`heartbeats`; `gaps` between events; `nothing` for a view that ends its session, whose time is unknown and counts as zero.$$;
-comment on column track.page_view.heartbeat_count is $$Heartbeats received, repeated ones included.$$;
+comment on column track.page_view.engaged_by is $$
+Method of measuring the engaged time.
+`heartbeats`, `gaps` (between events), or `nothing` for the last view of a session, whose duration is unknown and
+counted as zero.
+$$;
+comment on column track.page_view.heartbeat_count is $$Number of heartbeats received, including duplicates.$$;
 
 create index page_view_session on track.page_view (person_id, session_id);
 create index page_view_started on track.page_view (started_at);
 create index page_view_item on track.page_view (item_id, started_at);
 
-/* --------------------------------------------------------------------------------------- what is to be refreshed -- */
+/* ----------------------------------------------------------------------------------------- queues of the refresh -- */
 
 create table track.stale (
   person_id bigint not null,
@@ -390,13 +451,18 @@ create table track.stale (
 );
 
 comment on table track.stale is $$
-Whose sessions are out of date, and between which times: written with the events, in the same transaction, consumed by `track.refresh_sessions`.
-Append-only, so writers never wait for the refresh.
+Periods in which the sessions of a person are out of date.
+Written in the transaction that stores the events, and consumed by `track.refresh_sessions`. Append-only, so that
+writers never wait for a refresh.
 $$;
-comment on column track.stale.person_id is $$Whose events changed.$$;
-comment on column track.stale.stale_id is $$Key of the note.$$;
-comment on column track.stale.since is $$Earliest time of a change; `-infinity` when all of a person's events may have.$$;
-comment on column track.stale.until is $$Latest time of a change.$$;
+comment on column track.stale.person_id is $$Person whose events changed.$$;
+comment on column track.stale.stale_id is $$Key of the row.$$;
+comment on column track.stale.since is $$
+Time of the earliest change; `-infinity` when any event of the person may have changed.
+$$;
+comment on column track.stale.until is $$
+Time of the latest change; `infinity` when any event of the person may have changed.
+$$;
 
 create table track.consumer (
   consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
@@ -407,15 +473,19 @@ create table track.consumer (
 );
 
 comment on table track.consumer is $$
-What is derived from the data of people, and the function that refreshes it. Every room registers its own; `track.refresh` calls them.
-The function takes `people bigint[], since timestamptz[], until timestamptz[]`: one place for each period in which something of a person changed,
-`-infinity` and `infinity` for all of the person. It recomputes these and returns nothing; a test and `insights doctor` check that it exists.
+Consumers: data that is derived from the data of people, with the function that refreshes it.
+Every room registers its own; `track.refresh` calls the functions. The function takes `people bigint[], since
+timestamptz[], until timestamptz[]`: one position per period in which data of a person changed, from `-infinity` to
+`infinity` for all data of the person. It recomputes these periods and returns void. `insights doctor` checks that the
+functions exist.
 $$;
-comment on column track.consumer.consumer is $$Name, such as `analytics.activity`.$$;
-comment on column track.consumer.position is $$Place in the order of refresh; the sessions are refreshed before all of them.$$;
+comment on column track.consumer.consumer is $$Name of the consumer, such as `analytics.activity`.$$;
+comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
-comment on column track.consumer.inputs is $$What it is derived from: `event` (events, sessions, page views), `enrolment`, `decision` (about purposes).$$;
-comment on column track.consumer.description is $$What it derives.$$;
+comment on column track.consumer.inputs is $$
+Data that it is derived from: `event` (also sessions and page views), `enrolment` or `decision`.
+$$;
+comment on column track.consumer.description is $$Description of the derived data.$$;
 
 create table track.changed (
   person_id bigint not null,
@@ -429,15 +499,20 @@ create table track.changed (
 
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Whose events, sessions, page views, enrolments or decisions changed, one row for each consumer that is derived from them.
-`track.refresh` deletes the rows of a consumer and, in the same transaction but a later statement, recomputes what they name; what is
-committed in between has rows of its own, so nothing is missed and a repetition does no harm.
+Periods in which events, sessions, page views, enrolments or decisions of a person changed, one row per consumer.
+`track.refresh` deletes the rows of a consumer and recomputes the periods in a later statement of the same
+transaction. Changes that are committed between the two statements have rows of their own, so that no change is
+missed. Repeating a refresh gives the same result.
 $$;
-comment on column track.changed.person_id is $$Whose.$$;
-comment on column track.changed.changed_id is $$Key of the note.$$;
-comment on column track.changed.consumer is $$Who has to recompute.$$;
-comment on column track.changed.since is $$Earliest time of a change; `-infinity`: all of the person.$$;
-comment on column track.changed.until is $$Latest time of a change; `infinity`: all of the person.$$;
+comment on column track.changed.person_id is $$Person whose data changed.$$;
+comment on column track.changed.changed_id is $$Key of the row.$$;
+comment on column track.changed.consumer is $$Consumer that must recompute the period.$$;
+comment on column track.changed.since is $$
+Time of the earliest change; `-infinity` when any data of the person may have changed.
+$$;
+comment on column track.changed.until is $$
+Time of the latest change; `infinity` when any data of the person may have changed.
+$$;
 
 create index changed_consumer on track.changed (consumer, person_id);
 
@@ -446,12 +521,16 @@ create index changed_consumer on track.changed (consumer, person_id);
 create type track.ingest_result as (accepted int, duplicates int, rejected int, errors jsonb);
 
 comment on type track.ingest_result is $$
-What became of a batch. `errors` is a list of `{index, messageId, code, message, hint}`, one for each rejected message; `index` counts from 0.
+Result of a batch: numbers of messages, and an error for each rejected one.
 $$;
-comment on column track.ingest_result.accepted is $$Messages that were stored now.$$;
-comment on column track.ingest_result.duplicates is $$Messages that were stored before, or twice in the batch.$$;
-comment on column track.ingest_result.rejected is $$Messages that were not stored because of an error.$$;
-comment on column track.ingest_result.errors is $$One `{index, messageId, code, message, hint}` for each rejected message.$$;
+comment on column track.ingest_result.accepted is $$Number of messages that were stored.$$;
+comment on column track.ingest_result.duplicates is $$
+Number of messages that were stored before, or are repeated in the batch.
+$$;
+comment on column track.ingest_result.rejected is $$Number of messages that were rejected with an error.$$;
+comment on column track.ingest_result.errors is $$
+List of `{index, messageId, code, message, hint}`, one per rejected message; `index` counts from 0.
+$$;
 
 create type track.problem as (code text, message text, hint text);
 
@@ -558,13 +637,13 @@ create type track.parsed_message as (
 );
 
 comment on type track.parsed_message is $$
-A message of a batch while `track.ingest` works on it.
+A message of a batch during its processing by `track.ingest`.
 $$;
-comment on column track.parsed_message.position is $$Place in the batch, from 0.$$;
+comment on column track.parsed_message.position is $$Position in the batch, from 0.$$;
 comment on column track.parsed_message.type is $$`track`, `page`, `screen`, `identify`, `alias` or `group`.$$;
 comment on column track.parsed_message.message_id is $$The client's id of the message.$$;
 comment on column track.parsed_message.message_hash is $$First 128 bits of its SHA-256; null for a message with a problem.$$;
-comment on column track.parsed_message.identity_kind is $$`user`, `anonymous`, or `nobody` when it is kept without its person.$$;
+comment on column track.parsed_message.identity_kind is $$`user`, `anonymous`, or `none` when it is kept without its person.$$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
 comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
 comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
@@ -594,30 +673,30 @@ comment on column track.withheld_message.is_refused is $$True: it is rejected. F
 create type track.refresh_result as (people int, sessions int, page_views int);
 
 comment on type track.refresh_result is $$
-What a call of `track.refresh_sessions` recomputed. `people` 0: nothing was left to do.
+Numbers of rows that a call of `track.refresh_sessions` recomputed. `people` is 0 when the queue is empty.
 $$;
-comment on column track.refresh_result.people is $$People who were looked at; 0 when nothing was left to do.$$;
-comment on column track.refresh_result.sessions is $$Sessions that were computed.$$;
-comment on column track.refresh_result.page_views is $$Page views that were computed.$$;
+comment on column track.refresh_result.people is $$Number of people that were processed; 0 when the queue is empty.$$;
+comment on column track.refresh_result.sessions is $$Number of sessions that were computed.$$;
+comment on column track.refresh_result.page_views is $$Number of page views that were computed.$$;
 
 create type track.refreshed as (step text, people int, failed int, error text);
 
 comment on type track.refreshed is $$
-A step of a call of `track.refresh`.
+Result of a step of `track.refresh`.
 $$;
 comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
-comment on column track.refreshed.people is $$People that were refreshed.$$;
-comment on column track.refreshed.failed is $$People whose refresh failed; they stay queued.$$;
-comment on column track.refreshed.error is $$Error of one of them; null when none failed.$$;
+comment on column track.refreshed.people is $$Number of people that were refreshed.$$;
+comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
+comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
 
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$
-What a call of a sync function found in the application's table.
+Numbers of rows that a sync function read from the table of the application.
 $$;
-comment on column track.sync_result.inserted is $$Rows that were new.$$;
-comment on column track.sync_result.updated is $$Rows that had changed.$$;
-comment on column track.sync_result.unchanged is $$Rows that were as stored.$$;
+comment on column track.sync_result.inserted is $$Number of new rows.$$;
+comment on column track.sync_result.updated is $$Number of changed rows.$$;
+comment on column track.sync_result.unchanged is $$Number of unchanged rows.$$;
 
 create type track.action as (
   session_id uuid,
@@ -632,17 +711,19 @@ create type track.action as (
 );
 
 comment on type track.action is $$
-One step of a journey: what a person did, when, on what, and how long after the step before in the same session.
+An event in the journey of a person, with its session and the time since the previous event.
 $$;
-comment on column track.action.session_id is $$The session; null until the next refresh of the sessions.$$;
-comment on column track.action.action_number is $$1, 2, 3, … within the session.$$;
-comment on column track.action.occurred_at is $$When.$$;
+comment on column track.action.session_id is $$Session; null until the next refresh of the sessions.$$;
+comment on column track.action.action_number is $$Number of the action within the session, from 1.$$;
+comment on column track.action.occurred_at is $$Time of the event.$$;
 comment on column track.action.event is $$Name of the event.$$;
-comment on column track.action.item is $$On what: external id of the item.$$;
-comment on column track.action.item_kind is $$Kind of the item.$$;
-comment on column track.action.item_title is $$Title of the item.$$;
-comment on column track.action.since_previous is $$Time since the action before in the same session.$$;
-comment on column track.action.properties is $$What else the message said.$$;
+comment on column track.action.item is $$External id of the item; null when there is none.$$;
+comment on column track.action.item_kind is $$Kind of the item; null when there is none.$$;
+comment on column track.action.item_title is $$Title of the item; null when there is none.$$;
+comment on column track.action.since_previous is $$
+Time since the previous action of the session; null for the first one.
+$$;
+comment on column track.action.properties is $$Further properties of the message; null when there are none.$$;
 
 /* ------------------------------------------------------------------------------------------------- distribution -- */
 
@@ -657,25 +738,33 @@ create table track.distribution (
 
 comment on table track.distribution is $$
 @behavior -*
-The big tables, which are spread over several servers where one is too small (Citus), and the column that each is spread by. Every room registers its own.
-All keys of such a table hold the column, and what reads it is written so that each server can answer for its part: `test/sql/distribution.test.ts` has the rules.
+Large tables that Citus can distribute over several servers, with the distribution column of each.
+Every room registers its own tables. All keys of such a table contain the column; `test/sql/distribution.test.ts`
+lists the rules for functions that read it.
 $$;
 comment on column track.distribution.schema_name is $$Schema of the table.$$;
 comment on column track.distribution.table_name is $$Name of the table.$$;
-comment on column track.distribution.column_name is $$The column that says on which server a row lies.$$;
-comment on column track.distribution.colocated_with is $$The table, as `schema.table`, beside whose rows of the same value its rows lie; null for the table that others name, or that lies by itself.$$;
-comment on column track.distribution.description is $$What the table holds, and why it is spread by this column.$$;
+comment on column track.distribution.column_name is $$
+Distribution column: its value determines the server that stores a row.
+$$;
+comment on column track.distribution.colocated_with is $$
+Table, as `schema.table`, with which the table is colocated.
+Null when other tables refer to this one, or when it is distributed separately.
+$$;
+comment on column track.distribution.description is $$
+Contents of the table, and the reason for the distribution column.
+$$;
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
-  ('track', 'event', 'person_id', null, 'What people did: everything about a person lies where the events of the person are.'),
-  ('track', 'trait', 'person_id', 'track.event', 'What was said about the person.'),
-  ('track', 'enrolment', 'person_id', 'track.event', 'What the person is enrolled in.'),
+  ('track', 'event', 'person_id', null, 'Events; other tables with data of a person are colocated with this one.'),
+  ('track', 'trait', 'person_id', 'track.event', 'Traits of the person.'),
+  ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
-  ('track', 'stale', 'person_id', 'track.event', 'Written beside the events of the person.'),
-  ('track', 'changed', 'person_id', 'track.event', 'Written beside the sessions of the person.'),
-  ('track', 'message', 'message_hash', null, 'Holds no person; is asked for one hash at a time.'),
+  ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
+  ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
+  ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
   -- The room privacy comes before this one, and knows nothing of it.
   ('privacy', 'consent', 'person_id', 'track.event', 'What the person decided; asked with each batch of events.');
 
@@ -689,17 +778,17 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values
   ('track', 'person', 'person_id', 'person', 'service', 'The person.'),
-  ('track', 'trait', 'person_id', 'person', 'analytics', 'Whose trait it is.'),
-  ('track', 'trait', 'value', 'traits', 'analytics', 'What the application said about the person.'),
-  ('track', 'identity', 'person_id', 'person', 'service', 'Whose name it is.'),
-  ('track', 'identity', 'external_id', 'identity', 'service', 'The application''s or the browser''s name for the person.'),
-  ('track', 'enrolment', 'person_id', 'person', 'service', 'Who is enrolled.'),
-  ('track', 'event', 'person_id', 'person', 'analytics', 'Who did it.'),
-  ('track', 'event', 'properties', 'behaviour', 'analytics', 'What was done.'),
-  ('track', 'session', 'person_id', 'person', 'analytics', 'Who was active.'),
-  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Who looked at the page.'),
-  ('track', 'stale', 'person_id', 'person', 'analytics', 'Whose sessions are being refreshed.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Whose derived data are being refreshed.');
+  ('track', 'trait', 'person_id', 'person', 'analytics', 'Person that has the trait.'),
+  ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
+  ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
+  ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
+  ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
+  ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
+  ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
+  ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
+  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
+  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.');
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;

@@ -20,7 +20,7 @@ const featuresAt = (moment: string, course: string): Promise<Features[]> =>
     [moment, course],
   );
 
-test("is what a calendar says, of those who take the course then and do not object", async () => {
+test("equals the computation from a calendar, for learners of the course who have not opted out", async () => {
   const [ann, bob, ...others] = await featuresAt("2025-03-15 00:00Z", "known");
   expect(others).toEqual([]);
   expect(ann).toMatchObject({
@@ -65,21 +65,21 @@ test("counts the hours since midnight, and not what comes later that day", async
   expect(before).toMatchObject({ days_idle: 7, active_days: 2, known_at: new Date("2025-03-06T00:00Z") });
   const after = (await featuresAt("2025-03-12 09:00:01Z", "known")).find(({ person }) => person === "ann");
   expect(after).toMatchObject({ days_idle: 0, active_days: 3, known_at: new Date("2025-03-12T09:00Z") });
-  // Who had not completed it yet, took it.
+  // Learners who had not completed it yet are included.
   expect((await featuresAt("2025-03-04 00:00Z", "known")).map(({ person }) => person)).toEqual(["ann", "bob", "dan"]);
 });
 
-test("what became of them", async () => {
-  const outcomes = (question: string, horizon: string): Promise<{ person: string; outcome: number }[]> =>
+test("the outcomes", async () => {
+  const outcomes = (target: string, horizon: string): Promise<{ person: string; outcome: number }[]> =>
     database.rows(
       `select external_id as person, outcome
        from analytics._learner_outcomes($1, array['2025-03-04 00:00Z'::timestamptz], $2::interval)
        join track.identity using (person_id)
        where kind = 'user' order by 1`,
-      [question, horizon],
+      [target, horizon],
     );
-  const of = async (question: string, horizon: string): Promise<Record<string, number>> =>
-    Object.fromEntries((await outcomes(question, horizon)).map(({ person, outcome }) => [person, outcome]));
+  const of = async (target: string, horizon: string): Promise<Record<string, number>> =>
+    Object.fromEntries((await outcomes(target, horizon)).map(({ person, outcome }) => [person, outcome]));
   expect(await of("dropout", "7 days")).toEqual({ ann: 0, bob: 1, cat: 0, dan: 0 });
   expect(await of("dropout", "14 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 0 });
   expect(await of("completion", "7 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 1 });

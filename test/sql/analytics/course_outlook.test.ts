@@ -2,21 +2,21 @@ import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { makeKnownCourse } from "./known-course.ts";
-import { asOf, importModels, predictionsOf, type Question } from "./known-models.ts";
+import { asOf, importModels, predictionsOf, type Target } from "./known-models.ts";
 
 const database = await testDatabase();
 await makeKnownCourse(database);
 await importModels(database);
 
-const outlook = (question: string, floor: number) =>
+const outlook = (target: string, floor: number) =>
   database.as("postgres", {}, async (db) => {
     await db.query("update analytics.setting set smallest_group = $1", [floor]);
-    return await db.rows("select * from analytics.course_outlook($1, $2)", [question, asOf]);
+    return await db.rows("select * from analytics.course_outlook($1, $2)", [target, asOf]);
   });
 
-test.each<Question>(["dropout", "completion", "activity"])("of %s is the mean of its learners", async (question) => {
-  const scores = predictionsOf(question).map(({ score }) => score);
-  expect(await outlook(question, 2)).toEqual([
+test.each<Target>(["dropout", "completion", "activity"])("of %s is the mean of its learners", async (target) => {
+  const scores = predictionsOf(target).map(({ score }) => score);
+  expect(await outlook(target, 2)).toEqual([
     {
       course: "known",
       title: null,
@@ -41,14 +41,14 @@ test("is silent about fewer learners than the floor, and about quartiles of fewe
       upper_quartile,
     ]);
   expect(await quartiles(2)).toEqual([["4", null, null]]);
-  // Who did nothing for a fortnight, as bob did for a day less: of four scores the quartiles lie a quarter of the way in.
+  // Idle for a fortnight; bob for a day less. Of four scores, the quartiles are a quarter of the way in.
   const [bob = 0, ann = 0] = predictionsOf("dropout").map(({ score }) => score);
   const idle = 1 / (1 + Math.exp(-(-2 + 0.25 * 14)));
   expect(await quartiles(1)).toEqual([["4", expect.closeTo(ann + 0.75 * (bob - ann), 12), expect.closeTo(idle, 12)]]);
 });
 
 test.each([
-  ["a question that is none", "select analytics.course_outlook('luck')", "CF002"],
+  ["an unknown target", "select analytics.course_outlook('luck')", "CF002"],
   ["no time", "select analytics.course_outlook('dropout', null)", "CF001"],
 ])("%s", async (_, sql, code) => {
   const error = await database.rejects(sql);

@@ -59,7 +59,7 @@ export async function makeDoings(database: Queries): Promise<void> {
   await refresh(database, 5);
 }
 
-/** Asks with another floor than that of the installation. */
+/** Queries with another floor than that of the installation. */
 export const withFloor = async <T extends object>(
   database: TestDatabase,
   floor: number,

@@ -44,7 +44,7 @@ test("is for admins and workers", async () => {
   expect(await rolesThatMay(database, "select analytics.dropout_risk('known')")).toEqual(["admin", "worker"]);
 });
 
-test("a course that is not there is told the nearest, a time or a number what would be right", async () => {
+test("an unknown course is refused with the nearest name, an invalid time or number with the valid values", async () => {
   expect(await database.rejects("select analytics.dropout_risk('knowm')")).toMatchObject({
     message: 'there is no course "knowm"',
     hint: 'Did you mean "known"?',

@@ -6,33 +6,35 @@ import { importModels } from "./known-models.ts";
 
 const database = await testDatabase();
 
-const due = () => database.rows("select * from analytics.due_predictions() as question");
+const due = () => database.rows("select * from analytics.due_predictions() as target");
 
-test("nothing is due where nothing is known", async () => {
+test("no training is scheduled without data", async () => {
   expect(await due()).toEqual([]);
 });
 
-test("a question is due once its horizon and a week are on record, and enough people may be looked at", async () => {
+test("a target is scheduled once its horizon and a week are on record, and enough people may be analysed", async () => {
   await makeKnownCourse(database);
   // The third to the sixteenth of March: two weeks. Five enrolments make 130 looks at most.
   expect(await due()).toEqual([]);
-  await database.query("update analytics.question set fewest_rows = 131");
+  await database.query("update analytics.prediction_target set fewest_rows = 131");
   expect(await due()).toEqual([]);
-  await database.query("update analytics.question set fewest_rows = 130");
-  expect(await due()).toEqual([{ question: "activity" }]);
-  await database.query("update analytics.question set horizon = '8 days' where question = 'activity'");
+  await database.query("update analytics.prediction_target set fewest_rows = 130");
+  expect(await due()).toEqual([{ target: "activity" }]);
+  await database.query("update analytics.prediction_target set horizon = '8 days' where target = 'activity'");
   expect(await due()).toEqual([]);
-  await database.query("update analytics.question set horizon = '7 days' where question in ('activity', 'dropout')");
-  expect(await due()).toEqual([{ question: "activity" }, { question: "dropout" }]);
+  await database.query(
+    "update analytics.prediction_target set horizon = '7 days' where target in ('activity', 'dropout')",
+  );
+  expect(await due()).toEqual([{ target: "activity" }, { target: "dropout" }]);
 });
 
-test("a question is due again when its newest version does not know the last complete day", async () => {
+test("a target is scheduled again when its newest version does not include the last complete day", async () => {
   await importModels(database, ["activity"]);
-  expect(await due()).toEqual([{ question: "dropout" }]);
+  expect(await due()).toEqual([{ target: "dropout" }]);
   await database.query("update ml.model set trained_at = '2025-03-17 00:00Z'");
-  expect(await due()).toEqual([{ question: "dropout" }]);
+  expect(await due()).toEqual([{ target: "dropout" }]);
   await database.query("update ml.model set trained_at = '2025-03-16 23:59Z'");
-  expect(await due()).toEqual([{ question: "activity" }, { question: "dropout" }]);
+  expect(await due()).toEqual([{ target: "activity" }, { target: "dropout" }]);
 });
 
 test("is for admins and workers", async () => {

@@ -6,7 +6,7 @@ import { DAY, doings, iso, makeDoings, parents } from "./doings.ts";
 const database = await testDatabase();
 await makeDoings(database);
 
-test("is what the rollup says of each item and all below it", async () => {
+test("equals the rollup for each item and all below it", async () => {
   const count = await database.value("select analytics.refresh_views()");
   expect(await database.value("select analytics.refresh_views()")).toBe(count);
   const newest = Math.max(...doings.map(({ at }) => Math.floor(at / DAY)));

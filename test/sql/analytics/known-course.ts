@@ -10,7 +10,7 @@ const message = (person: string, at: string, event: string, item: string): objec
   properties: { item },
 });
 
-/** The course `known`, of two tasks and a page, with five learners, in March 2025: small enough to work out by hand. */
+/** The course `known`, of two tasks and a page, with five learners, in March 2025: small enough to compute independently. */
 export async function makeKnownCourse(database: TestDatabase): Promise<void> {
   await database.query(`
     create schema lab;

@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import type { TestDatabase } from "../../support/database.ts";
 
 /*
- * Models of two features, imported, in the place of trained ones: what they say of the learners of the course `known` is worked out here, by hand.
+ * Models of two features, imported, instead of trained ones: their predictions for the learners of the course `known` are computed here independently.
  */
 
 const models = {
@@ -11,22 +11,22 @@ const models = {
   activity: { task: "regression", format: "linear", intercept: 2, days_idle: -0.1, active_days: 0.75 },
 } as const;
 
-export type Question = keyof typeof models;
+export type Target = keyof typeof models;
 
 const means = { days_idle: 5, active_days: 2.5 };
 
-/** Who takes the course on the 15th of March, and what the two features are then. */
+/** The learners of the course on the 15th of March, with the two features at that time. */
 export const asOf = "2025-03-15 00:00Z";
 const learners = { ann: { days_idle: 3, active_days: 3 }, bob: { days_idle: 13, active_days: 0 } };
 
 export async function importModels(
   database: TestDatabase,
-  questions: readonly Question[] = ["dropout", "completion", "activity"],
+  targets: readonly Target[] = ["dropout", "completion", "activity"],
 ): Promise<void> {
-  for (const question of questions) {
-    const { task, format, intercept, days_idle, active_days } = models[question];
+  for (const target of targets) {
+    const { task, format, intercept, days_idle, active_days } = models[target];
     await database.query("select ml.import_model($1, $2, $3, $4)", [
-      `analytics.${question}`,
+      `analytics.${target}`,
       task,
       format,
       { intercept, coefficients: { days_idle, active_days }, means },
@@ -40,9 +40,9 @@ export interface Prediction {
   reasons: { feature: string; feature_value: string; contribution: number }[];
 }
 
-/** What a model says of each of them, highest first. */
-export function predictionsOf(question: Question): Prediction[] {
-  const model = models[question];
+/** The prediction of a model for each of them, highest first. */
+export function predictionsOf(target: Target): Prediction[] {
+  const model = models[target];
   return Object.entries(learners)
     .map(([person, features]) => {
       const sum = model.intercept + model.days_idle * features.days_idle + model.active_days * features.active_days;

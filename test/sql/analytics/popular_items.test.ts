@@ -104,7 +104,7 @@ describe("popular_items", () => {
     });
   });
 
-  test("top cuts, infinite periods are all of time, a tiny half-life is no error", async () => {
+  test("top cuts, infinite periods are all of time, a very short half-life is valid", async () => {
     const all = await withFloor<Popular>(
       database,
       1,

@@ -41,7 +41,7 @@ test("has one row per person, day, event and item, with the time that was engage
       row("2026-03-02", "Task Submitted", null, 2, 0),
     ];
     expect(await db.rows(stored)).toEqual(expected);
-    // What arrives late changes its own day, and the time of the view before it.
+    // A late event changes its own day, and the time of the view before it.
     await ingest(db, [message({ timestamp: "2026-03-01T23:58:30Z", event: "Task Started" })]);
     await refresh(db);
     expect(await db.rows(stored)).toEqual(
@@ -52,7 +52,7 @@ test("has one row per person, day, event and item, with the time that was engage
   });
 });
 
-test("takes so many people at most in one call, and forgets what is gone", async () => {
+test("processes at most the given number of people per call, and deletes removed data", async () => {
   await database.as("postgres", {}, async (db) => {
     await ingest(
       db,

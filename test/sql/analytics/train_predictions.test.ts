@@ -29,7 +29,7 @@ describe("a simulated population, whose truth is known", () => {
     await database.query("analyze");
   });
 
-  test("dropout is learned by two methods, and the better one is in force", async () => {
+  test("dropout is trained with two methods, and the better one is deployed", async () => {
     const trained = await database.rows<{
       algorithm: string;
       outcome: string;
@@ -51,10 +51,10 @@ describe("a simulated population, whose truth is known", () => {
 
   test("looks at the learners of each course alone are those at all of them", async () => {
     const [both] = await database.rows(
-      `with question as (select entry as asked, analytics._look_times(entry, 6) as moments from analytics.question as entry where entry.question = 'activity'),
-       whole as (select look.* from question, analytics._looks(question.asked, moments) as look),
+      `with target as (select entry as asked, analytics._snapshot_times(entry, 6) as moments from analytics.prediction_target as entry where entry.target = 'activity'),
+       whole as (select snapshot.* from target, analytics._snapshots(target.asked, moments) as snapshot),
        parts as (
-         select look.* from question, (select item_id from track.item where kind = 'course') as course, analytics._looks(question.asked, moments, array[item_id]) as look
+         select snapshot.* from target, (select item_id from track.item where kind = 'course') as course, analytics._snapshots(target.asked, moments, array[item_id]) as snapshot
        )
        select (select count(*) from whole) > 100 as many, (select count(*) from (table whole except table parts) as missing) as missing,
          (select count(*) from (table parts except table whole) as wrong) as wrong`,
@@ -162,7 +162,7 @@ describe("a simulated population, whose truth is known", () => {
     });
   });
 
-  test("drift is watched on the latest looks", async () => {
+  test("drift is measured on the latest snapshots", async () => {
     const statistics = await database.value<string[]>(
       "select array_agg(distinct statistic order by statistic) from analytics.watch_predictions()",
     );

@@ -6,19 +6,18 @@ import { rolesThatMay } from "../../support/roles.ts";
 const database = await testDatabase();
 
 // Before there is anything to learn from.
-test("with too little to learn from, each question takes its steps and says why nothing came of it", async () => {
-  const steps: { question: string; step: string; hint: string | null; finished: boolean; version: number | null }[] =
-    [];
+test("without enough data, each target runs its steps and reports the reason", async () => {
+  const steps: { target: string; step: string; hint: string | null; finished: boolean; version: number | null }[] = [];
   do {
     steps.push(
       ...(await database.rows<(typeof steps)[number]>(
-        "select question, step, hint, finished, (trained).version from analytics.train_predictions_step()",
+        "select target, step, hint, finished, (trained).version from analytics.train_predictions_step()",
       )),
     );
   } while (steps.at(-1)?.finished === false);
-  expect(steps.map(({ question }) => question)).toEqual(["activity", "completion", "dropout"]);
+  expect(steps.map(({ target }) => target)).toEqual(["activity", "completion", "dropout"]);
   for (const { step, hint, version } of steps) {
-    expect(step).toContain("too little is known to learn from: 0 looks at learners");
+    expect(step).toContain("not enough data to train: 0 snapshots of learners");
     expect(hint).toContain("import enrolments with track.sync_enrolments");
     expect(version).toBeNull();
   }
@@ -31,7 +30,7 @@ test("is for admins and workers", async () => {
 
 test("a training by steps, each in a transaction of its own, gives the models of the whole one", async () => {
   await makePopulation(database, { learners: 60, courses: 3 });
-  await database.query("update analytics.question set fewest_rows = 100, weeks = 4");
+  await database.query("update analytics.prediction_target set fewest_rows = 100, weeks = 4");
   // Both begin with nothing: the versions of the test before stay, and are judged as well.
   const models = (): Promise<unknown[]> =>
     database.rows(
@@ -49,19 +48,19 @@ test("a training by steps, each in a transaction of its own, gives the models of
   newest = await database.value<string>("select max(model_id) from ml.model");
   const step = (seed: number): Promise<{ step: string; finished: boolean }[]> =>
     database.rows("select step, finished from analytics.train_predictions_step($1)", [seed]);
-  // One of another seed is given up, and one that fails in the middle of a step goes on with that step.
+  // A training with another seed is abandoned, and one that fails in the middle of a step continues with that step.
   await step(1);
   const steps = await step(7);
-  const looked = await database.value("select count(*) from analytics.look");
+  const looked = await database.value("select count(*) from analytics.snapshot");
   expect(
     await database.rejects(
       "select analytics.train_predictions_step(7), 1 / (select count(*) - count(*) from track.item)",
     ),
   ).toMatchObject({ code: "22012" });
-  expect(await database.value("select count(*) from analytics.look")).toBe(looked);
+  expect(await database.value("select count(*) from analytics.snapshot")).toBe(looked);
   while (steps.at(-1)?.finished === false) steps.push(...(await step(7)));
-  expect(steps.filter(({ step }) => step.startsWith("looked")).length).toBeGreaterThanOrEqual(3);
+  expect(steps.filter(({ step }) => step.startsWith("took snapshots")).length).toBeGreaterThanOrEqual(3);
   expect(await models()).toEqual(whole);
-  expect(await database.value("select count(*) from analytics.look")).toBe("0");
+  expect(await database.value("select count(*) from analytics.snapshot")).toBe("0");
   expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
 }, 180_000);

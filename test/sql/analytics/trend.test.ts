@@ -88,7 +88,7 @@ describe("trend", () => {
     expect(await database.rejects(`select * from analytics.trend(${values})`)).toMatchObject({ code });
   });
 
-  test("a misspelt event is told the nearest name", async () => {
+  test("a misspelt event is refused with the nearest name", async () => {
     const { hint } = await database.rejects("select * from analytics.trend('submitted tasks')");
     expect(hint).toContain('"Task Submitted"');
   });

@@ -12,21 +12,23 @@ test("measures nothing where nothing is trained", async () => {
   expect(await database.rows("select * from analytics.watch_predictions()")).toEqual([]);
 });
 
-test("measures each model on the latest two weekly looks whose outcome is known", async () => {
+test("measures each model on the latest two weekly snapshots whose outcome is known", async () => {
   await importModels(database, ["dropout", "activity"]);
   // Nobody is looked at in the first week on record.
   await ingest(database, [
     message({ userId: "zoe", timestamp: "2025-02-20T10:00:00Z", properties: { item: "other" } }),
   ]);
   await refresh(database);
-  const looks = await database.rows<{ days_idle: number; active_days: number; outcome: number }>(
+  const snapshots = await database.rows<{ days_idle: number; active_days: number; outcome: number }>(
     `select (feature).days_idle, (feature).active_days, outcome
-     from analytics.question as asked,
-       analytics._looks(asked, array['2025-03-10 00:00Z', '2025-03-03 00:00Z']::timestamptz[])
-     where asked.question = 'activity'`,
+     from analytics.prediction_target as asked,
+       analytics._snapshots(asked, array['2025-03-10 00:00Z', '2025-03-03 00:00Z']::timestamptz[])
+     where asked.target = 'activity'`,
   );
-  expect(looks.length).toBeGreaterThan(2);
-  const errors = looks.map(({ days_idle, active_days, outcome }) => 2 - 0.1 * days_idle + 0.75 * active_days - outcome);
+  expect(snapshots.length).toBeGreaterThan(2);
+  const errors = snapshots.map(
+    ({ days_idle, active_days, outcome }) => 2 - 0.1 * days_idle + 0.75 * active_days - outcome,
+  );
   const rows = await database.rows(
     "select statistic, value, reference, row_count from analytics.watch_predictions('activity')",
   );
@@ -34,17 +36,17 @@ test("measures each model on the latest two weekly looks whose outcome is known"
     statistic: "metric",
     value: expect.closeTo(Math.sqrt(errors.reduce((sum, error) => sum + error ** 2, 0) / errors.length), 9),
     reference: null,
-    row_count: String(looks.length),
+    row_count: String(snapshots.length),
   });
 });
 
-test("takes the questions that have a model, one by one or all", async () => {
-  const questions = async (asked: string) =>
+test("takes the targets that have a model, one by one or all", async () => {
+  const targets = async (asked: string) =>
     await database.value(
       `select array_agg(distinct project.name order by project.name)
        from analytics.watch_predictions(${asked}) as drift join ml.model using (model_id) join ml.project using (project_id)`,
     );
-  expect(await questions("'activity'")).toEqual(["analytics.activity"]);
+  expect(await targets("'activity'")).toEqual(["analytics.activity"]);
   expect(await database.rows("select * from analytics.watch_predictions('completion')")).toEqual([]);
   expect(await database.rejects("select * from analytics.watch_predictions('luck')")).toMatchObject({
     code: "CF002",

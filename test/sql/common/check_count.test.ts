@@ -5,7 +5,7 @@ const database = await testDatabase();
 
 const check = "select common.check_count('top', $1, 1, 1000)";
 
-test.each([1, 500, 1000])("%i lies in its range", async (value) => {
+test.each([1, 500, 1000])("%i is in its range", async (value) => {
   expect((await database.query(check, [value])).rowCount).toBe(1);
 });
 

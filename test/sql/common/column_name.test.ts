@@ -24,7 +24,7 @@ test.each([
   ["price; drop table lab.house", /./],
   ["ctid", /./],
   [null, /price, Odd; name/],
-])("%s is none", async (name, hint) => {
+])("%s is refused", async (name, hint) => {
   const error = await database.rejects(column, [name]);
   expect(error).toMatchObject({ code: "CF002", message: expect.stringMatching(/^label: /) as string });
   expect(error.hint).toMatch(hint);

@@ -12,7 +12,7 @@ test("are in their order, without those that are gone or the system's", async ()
   expect(await database.value("select common.columns('lab.view')")).toEqual(["a", "z"]);
 });
 
-test("are none where a relation has none", async () => {
+test("of a relation without columns are an empty list", async () => {
   await database.query("create table lab.bare ()");
   expect(await database.value("select common.columns('lab.bare')")).toEqual([]);
 });

@@ -12,7 +12,7 @@ test.each([
   ["array[1, id]", "integer[]"],
   ["coalesce(name, 'a, b')", "text"],
   ["now() - at", "interval"],
-  // No row is read: a division by a column is no division.
+  // No row is read, so that a division by a column is not executed.
   ["1 / id", "integer"],
 ])("%s has the type %s", async (expression, expected) => {
   expect(await database.value(type, [expression])).toBe(expected);

@@ -25,7 +25,7 @@ test("is the one of the largest share of common pairs of letters", async () => {
   }
 });
 
-test("is none where nothing is near, or nothing is given", async () => {
+test("is null if no name is near, or none is given", async () => {
   expect(await nearest("zzz", ["price", "size"])).toBeNull();
   expect(await nearest("price", [])).toBeNull();
   expect(await nearest("price", null)).toBeNull();

@@ -31,7 +31,7 @@ test.each([
   ["at", "CF001"],
   ["array[1]", "CF001"],
   ["wholly", "CF002"],
-])("%s is none", async (expression, code) => {
+])("%s is refused", async (expression, code) => {
   const error = await database.rejects("select common.numeric_expression($1, 'lab.house', 'label')", [expression]);
   expect(error).toMatchObject({ code, message: expect.stringMatching(/^label: /) as string });
   expect(error.hint).toBeTruthy();

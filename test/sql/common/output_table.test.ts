@@ -9,7 +9,7 @@ test.each([
   ["LAB.Made", "lab.made"],
   ['lab."Odd; name"', 'lab."Odd; name"'],
   ["made", "public.made"],
-])("%s names a table that is to be made", async (name, expected) => {
+])("%s names a table to be created", async (name, expected) => {
   expect(await database.value("select common.output_table($1)", [name])).toBe(expected);
 });
 
@@ -29,7 +29,7 @@ test.each([
   expect(error.hint).toBeTruthy();
 });
 
-test("a companion that is free is no hindrance", async () => {
+test("an unused companion name is accepted", async () => {
   expect(await database.value("select common.output_table('lab.fresh', '{_dictionary}')")).toBe("lab.fresh");
 });
 

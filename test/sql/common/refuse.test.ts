@@ -4,7 +4,7 @@ import { testDatabase } from "../../support/database.ts";
 const database = await testDatabase();
 
 test("raises the code, the message as it is, and the hint", async () => {
-  // A message is no format: what looks like a placeholder in a value stays.
+  // A message is not a format: text that resembles a placeholder in a value is kept.
   expect(await database.rejects("select common.refuse('CF012', '100 % of %s, \"x\"', 'Say less.')")).toMatchObject({
     code: "CF012",
     message: '100 % of %s, "x"',

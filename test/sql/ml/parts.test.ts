@@ -33,7 +33,7 @@ for (const path of files) {
   }
 }
 
-test("each file lies in a part, and each part has its README", async () => {
+test("each file is in a part, and each part has its README", async () => {
   expect([...new Set(files.map(partOf))].sort()).toEqual([...floorOf.keys()].sort());
   const readmes = await Array.fromAsync(glob("ml/*/README.md", { cwd: sql }));
   expect(readmes.map(partOf).sort()).toEqual([...floorOf.keys()].sort());

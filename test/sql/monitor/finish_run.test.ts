@@ -10,7 +10,7 @@ test("a run is noted from its begin to its end, and ends once", async () => {
     const [good, bad, killed] = [await start(), await start(), await start()];
     await db.query("select monitor.finish_run($1, 42, '{\"views\": 7}')", [good]);
     await db.query("select monitor.fail_run($1, 'out of luck')", [bad]);
-    // What has ended stays ended.
+    // A finished run is not changed.
     await db.query("select monitor.fail_run($1, 'too late')", [good]);
     await db.query("select monitor.finish_run($1, 1)", [bad]);
     await db.query("select monitor.finish_run(-1, 1)");

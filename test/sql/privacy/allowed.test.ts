@@ -33,7 +33,7 @@ test("the latest decision of the person wins over the lawful basis, and binds no
       { person_id: 8, purpose: "advertising", allowed: false },
       { person_id: 8, purpose: "analytics", allowed: true },
     ]);
-    // What is asked of everybody first is refused to who has decided nothing.
+    // Processing that needs consent is not allowed for a person who has not decided.
     await db.query("update privacy.purpose set basis = 'consent' where purpose = 'analytics'");
     expect(await db.value("select privacy.allowed(8, 'analytics')")).toBe(false);
   });
@@ -43,7 +43,7 @@ test("a learner is answered from own decisions only", async () => {
   await database.query(
     "insert into privacy.consent (person_id, identity_id, purpose, granted) values (7, 7, 'analytics', false)",
   );
-  await database.as("insights_learner", { "insights.person": "stranger" }, async (db) =>
+  await database.as("insights_learner", { "insights.person": "unknown" }, async (db) =>
     expect(await db.value("select privacy.allowed(7, 'analytics')")).toBe(true),
   );
   await database.as("insights_admin", {}, async (db) =>

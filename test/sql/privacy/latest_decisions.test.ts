@@ -65,6 +65,6 @@ test("nobody decided about a purpose that there is not", async () => {
   expect(await database.rows("select * from privacy.latest_decisions(null)")).toEqual([]);
 });
 
-test("is for those who read everybody's decisions", async () => {
+test("is for roles that read all decisions", async () => {
   expect(await rolesThatMay(database, "select * from privacy.latest_decisions('service')")).toEqual(["admin"]);
 });

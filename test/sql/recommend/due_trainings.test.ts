@@ -18,7 +18,7 @@ const enrol = (person: string, item: string, day: number): Step => ({
   kind: "course",
 });
 
-test("a first training is due exactly when it would succeed", async () => {
+test("a first training is scheduled exactly when it would succeed", async () => {
   expect(await due()).toEqual([]);
   // Four people with two courses, many with one: a training would be refused.
   await ingest(database, [
@@ -37,7 +37,7 @@ test("a first training is due exactly when it would succeed", async () => {
   expect(await due(0)).toEqual([]);
 });
 
-test("a further one is due when enough is new", async () => {
+test("a further one is scheduled when there are enough new interactions", async () => {
   // The model learned from 16 pairs: a tenth of them is two.
   await ingest(database, [enrol("p6", "a", 30)]);
   await refresh(database);

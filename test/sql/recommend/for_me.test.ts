@@ -7,7 +7,7 @@ import { comparable, courses, makeHistory, mine, owned, trainOnHistory } from ".
 const database = await testDatabase();
 await makeHistory(database);
 
-test("is what is popular, less what is taken, before any training, for a stranger, and where nobody is signed in", async () => {
+test("returns popular items, except taken ones, before any training, for an unknown person, and without a signed-in person", async () => {
   const before = await mine(database, "p0");
   expect(new Set(before.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
   expect(before.filter(({ item }) => owned("p0").has(item))).toEqual([]);

@@ -12,7 +12,7 @@ await makeHistory(database);
 const sum = (row: Recommendation): number => row.reasons.reduce((total, { contribution }) => total + contribution, 0);
 
 describe("before any training", () => {
-  test("everybody gets what is popular, less what is taken", async () => {
+  test("every person gets popular items, except taken ones", async () => {
     const counts = new Map<string, number>();
     for (const course of courses) {
       counts.set(course, [...Array(people).keys()].filter((n) => owned(`p${n}`).has(course)).length);
@@ -148,21 +148,21 @@ describe("with a model", () => {
       [open],
     );
     expect((await forPerson(database, "p6", 100)).map(({ item }) => item)).toEqual(before.slice(2));
-    expect((await forPerson(database, "stranger", 100)).map(({ item }) => item)).not.toContain(ended);
+    expect((await forPerson(database, "unknown", 100)).map(({ item }) => item)).not.toContain(ended);
     await database.query("update track.item set available_from = null, available_until = null");
   });
 
-  test("a stranger gets what is popular, and is told so", async () => {
+  test("an unknown person gets popular items, marked as such", async () => {
     const rows = await forPerson(database, "who is this?");
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.every(({ basis, reasons }) => basis === "popularity" && reasons[0]?.kind === "popularity")).toBe(true);
-    expect((await mine(database, "nobody has heard of")).map(({ item }) => item)).toEqual(rows.map(({ item }) => item));
+    expect((await mine(database, "unknown too")).map(({ item }) => item)).toEqual(rows.map(({ item }) => item));
   });
 
   test("popularity is the same kind of list once the worker's view is filled", async () => {
     await database.query("select track.refresh(2000, 'analytics.activity')");
     await database.query("select analytics.refresh_views()");
-    const rows = await forPerson(database, "stranger", 100);
+    const rows = await forPerson(database, "unknown", 100);
     expect(rows.map(({ item }) => item).sort()).toEqual(courses);
     expect(rows[0]?.score).toBe(1);
     for (const row of rows) {
@@ -203,7 +203,7 @@ describe("with a model", () => {
 });
 
 describe("rights", () => {
-  test("a learner sees own interactions only, and asks for nobody else", async () => {
+  test("a learner sees own interactions only, and requests recommendations for no other person", async () => {
     await database.as("insights_learner", { "insights.person": "p3" }, async (db) => {
       const seen = await db.rows<{ person: string }>(
         "select distinct person_id::text as person from recommend.interaction",

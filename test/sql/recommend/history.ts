@@ -29,7 +29,7 @@ export async function trainOnHistory(database: Queries): Promise<Weights> {
   return { items: courses, rows: algebra.ease(x, 10) };
 }
 
-/** What is recommended to a person who is signed in. */
+/** The recommendations for a signed-in person. */
 export const mine = (
   database: TestDatabase,
   person: string,

@@ -16,7 +16,7 @@ const weights = () =>
      from recommend.interaction join track.identity on identity.identity_id = interaction.person_id order by 1`,
   );
 
-test("marks everybody but person 0 for the recommender alone, and what is computed then is what was there", async () => {
+test("marks all people except person 0 for the recommender alone, and the recomputed interactions are the same", async () => {
   const before = await database.rows("select * from recommend.interaction order by person_id, item_id");
   const people = await database.value("select count(*) from track.person where person_id <> 0");
   expect(await database.value("select recommend.rebuild()")).toBe(people);

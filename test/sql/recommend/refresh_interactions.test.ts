@@ -16,7 +16,7 @@ interface Interaction {
   dismissed_at: string | null;
 }
 
-/** What the events of a person and an item come to. */
+/** The interaction that results from the events of a person and an item. */
 interface Tally {
   weight: number;
   event_count: number;
@@ -43,7 +43,7 @@ await database.query(
 await database.query("set timezone to 'UTC'");
 
 describe("recommend.refresh_interactions", () => {
-  test("adds the weights of events up to their limits, and knows what was finished and what is not wanted", async () => {
+  test("adds the weights of events up to their limits, and records completed and dismissed items", async () => {
     await ingest(database, [
       { person: "ada", event: "Course Enrolled", item: "algebra", day: 1, kind: "course" },
       { person: "ada", event: "Course Enrolled", item: "algebra", day: 2 },
@@ -112,7 +112,7 @@ describe("recommend.refresh_interactions", () => {
     expect((await stored()).filter(({ person }) => person === "eve").map(({ weight }) => weight)).toEqual([1]);
   });
 
-  test("forgets who objects to personalization, at once and until the person agrees again", async () => {
+  test("deletes people who opt out of personalization, immediately and until the person agrees again", async () => {
     const decide = (granted: boolean) =>
       database.query("select privacy.record_consent(track.find_person('eve'), 'personalization', $1)", [granted]);
     await decide(false);
@@ -171,7 +171,7 @@ describe("recommend.refresh_interactions", () => {
             item: `${prefix}-${item}`,
             day,
           }));
-          // Somebody must be known before being merged.
+          // A person must exist before being merged.
           await ingest(
             database,
             ["a", "b"].map((who) => ({ person: name(who), event: "Unheard Of" })),
@@ -232,7 +232,7 @@ describe("recommend.refresh_interactions", () => {
     );
   });
 
-  test("refuses a batch of nobody", async () => {
+  test("refuses a batch without people", async () => {
     expect((await database.rejects("select track.refresh(0, 'recommend.interaction')")).code).toBe("CF001");
   });
 });

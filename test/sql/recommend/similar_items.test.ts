@@ -73,7 +73,7 @@ test("bad input is refused with what, which value and what to do", async () => {
   expect(await refused("similar_items(null)")).toBe('CF002 there is no item "null"');
   await ingest(database, [{ person: "p0", event: "Course Enrolled", item: "brand new", day: 153, kind: "course" }]);
   expect(await refused("similar_items('brand new')")).toBe(
-    'CF006 version 1 of the recommender does not know "brand new"',
+    'CF006 version 1 of the recommender does not contain "brand new"',
   );
   expect(await refused("similar_items(repeat('x', 513))")).toBe("CF008 item has 513 characters");
 });

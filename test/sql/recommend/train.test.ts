@@ -77,7 +77,7 @@ test("too little to learn from is said so, and leaves nothing behind", async () 
   await refresh(database);
   const error = await database.rejects("select recommend.train()");
   expect(error.code).toBe("CF004");
-  expect(error.message).toBe('too little is known to learn from: 0 people have two or more items of kind "course"');
+  expect(error.message).toBe('not enough interactions to train: 0 people have two or more items of kind "course"');
   expect(error.hint).toContain("At least 5");
   expect(await database.value("select count(*)::int from ml.project")).toBe(0);
 });
@@ -156,7 +156,7 @@ describe("a training", () => {
     expect(result.recall_at_10).toBeCloseTo(model.recall, 5);
     expect(result.popularity_ndcg_at_10).toBeCloseTo(popular.ndcg, 5);
     expect(result.popularity_recall_at_10).toBeCloseTo(popular.recall, 5);
-    // Two tastes are what a recommender can find and a list of the popular can not.
+    // A recommender can find the two preferences, and a list by popularity cannot.
     expect(result.ndcg_at_10).toBeGreaterThan(1.2 * (result.popularity_ndcg_at_10 ?? 1));
   });
 
@@ -192,7 +192,7 @@ describe("a training", () => {
     expect(both.lambda).toBe(10);
   });
 
-  test("counts what a course contains, and an enrolment that only the application knows of", async () => {
+  test("counts the items of a course, and an enrolment that only the application reports", async () => {
     const steps: Step[] = [];
     const next = algebra.generator(3);
     for (let person = 0; person < 12; person++) {
@@ -234,7 +234,7 @@ describe("a training", () => {
     expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 2))).toBeLessThan(1e-5);
   });
 
-  test("learns nothing from who objected to personalization", async () => {
+  test("is not trained on people who opted out of personalization", async () => {
     await database.query("update recommend.setting set lambdas = '{7.5}'");
     await database.query("select privacy.record_consent(track.find_person('p1'), 'personalization', false)");
     // Before the refresh that deletes what is stored of the person.
@@ -245,7 +245,7 @@ describe("a training", () => {
     expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 7.5))).toBeLessThan(1e-5);
   });
 
-  test("does not put a version in force that is worse by more than chance", async () => {
+  test("does not deploy a version that is worse by more than chance", async () => {
     const good = await train();
     await database.query(
       `update ml.model set metrics = metrics || '{"ndcg_at_10": 1, "ndcg_at_10_standard_error": 0}'
@@ -259,7 +259,7 @@ describe("a training", () => {
     expect(served.length).toBeGreaterThan(0);
     expect(new Set(served.map((row) => row.model_version))).toEqual(new Set([good.version]));
 
-    // The version in force keeps its weights, however many came after it.
+    // The deployed version keeps its weights, however many came after it.
     for (let i = 0; i < 4; i++) await train();
     expect((await forPerson(database, "p2"))[0]?.model_version).toBe(good.version);
     const kept = await database.rows<{ version: number }>(
@@ -274,7 +274,7 @@ describe("a training", () => {
     ]);
   });
 
-  test("is held against the version in force in proportion to how hard their tasks were", async () => {
+  test("is compared with the deployed version in proportion to the difficulty of their tasks", async () => {
     const easy = await train();
     await database.query(
       `update ml.model

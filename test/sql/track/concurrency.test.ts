@@ -76,7 +76,7 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     await two.end();
   });
 
-  test("an event that comes while its person is merged away goes to who it is now", async () => {
+  test("an event that arrives while its person is merged goes to the merged person", async () => {
     await ingest(database, [message({ userId: "keep" }), message({ userId: undefined, anonymousId: "lost-browser" })]);
     // The event first, the merge waits for it.
     const writer = await session();
@@ -104,13 +104,13 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     ).toBe("4");
   });
 
-  test("linking a new browser of a person holds up nobody but who links that person", async () => {
+  test("linking a new browser of a person blocks only sessions that link the same person", async () => {
     const identify = (anonymousId: string, userId: string) => message({ type: "identify", anonymousId, userId });
     await ingest(database, [identify("first-browser", "linked-ada"), message({ userId: "linked-ben" })]);
     const linker = await session();
     await linker.send([identify("second-browser", "linked-ada")]);
     const other = await session();
-    // Her first browser goes on, and others sign in.
+    // Her first browser continues, and others sign in.
     expect(await other.send([message({ userId: undefined, anonymousId: "first-browser" })])).toBe(1);
     expect(await other.send([identify("his-browser", "linked-ben")])).toBe(1);
     await other.end();
@@ -303,7 +303,7 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     ).toBe(2);
   });
 
-  test("a refresh that is killed midway leaves what was there, and the next one goes on", async () => {
+  test("a refresh that is killed midway leaves the previous state, and the next one continues", async () => {
     const at = (minute: number) => new Date(Date.UTC(2026, 1, 4, 8, minute)).toISOString();
     await ingest(
       database,

@@ -28,10 +28,10 @@ test("finds a person by every name, and a user before a browser of the same name
   expect(await found("ben")).toBe(await person("user", "ben"));
 });
 
-test("a name that nobody has is nobody, and so is the name of person 0", async () => {
+test("an unknown name gives null, and so does the name of person 0", async () => {
   for (const name of ["ghost", "ADA", "", null, "' or true --"]) expect(await found(name)).toBeNull();
   const names = await database.rows<{ name: string }>(
-    "select external_id as name from track.identity where kind = 'nobody'",
+    "select external_id as name from track.identity where kind = 'none'",
   );
   expect(names).not.toEqual([]);
   for (const { name } of names) expect(await found(name)).toBeNull();

@@ -37,7 +37,7 @@ describe("before anything is stored", () => {
     });
   });
 
-  test("who objects to analytics is kept as nobody: no person, no identity, no properties, no traits", async () => {
+  test("events of a person who opted out of analytics are anonymised: no person, no identity, no properties, no traits", async () => {
     await inside(async (db) => {
       const properties = { item: "course-1", secret: "ada was here" };
       expect(
@@ -54,7 +54,7 @@ describe("before anything is stored", () => {
       ).toMatchObject({ accepted: 2 });
       expect(await kept(db)).toEqual([{ person_id: "0", name: "Task Submitted", properties: null }]);
       expect(await db.value("select item_id is not null from track.event")).toBe(true);
-      expect(await db.value("select count(*) from track.identity where kind <> 'nobody'")).toBe("0");
+      expect(await db.value("select count(*) from track.identity where kind <> 'none'")).toBe("0");
       expect(await db.value("select count(*) from track.trait")).toBe("0");
     });
   });

@@ -7,10 +7,10 @@ import { belongings, browse, identify } from "./names.ts";
 const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
-test("names that nobody has, links that are none", async () => {
+test("unknown names, invalid links", async () => {
   expect(await database.rejects("select track.link_identities('ghost', 'ada')")).toMatchObject({
     code: "CF002",
-    message: 'nobody is known as "ghost"',
+    message: 'there is no person "ghost"',
   });
   await inside(async (db) => {
     await ingest(db, [message()]);

@@ -25,7 +25,7 @@ test("is what an admin reads of the same person", async () => {
   );
 });
 
-test("is nobody's without a person who is signed in, and for learners", async () => {
+test("is empty without a signed-in person, and is for learners", async () => {
   await database.as("insights_learner", {}, async (db) =>
     expect(await db.rows("select * from track.my_journey('-infinity')")).toEqual([]),
   );

@@ -22,7 +22,7 @@ const personal = [
 
 describe("row security", () => {
   test.each(personal)(
-    "of %s: learners see themselves, admins everybody, visitors and analysts nothing",
+    "of %s: learners see themselves, admins all people, visitors and analysts nothing",
     async (relation) => {
       const key =
         relation === "track.identity_link"

@@ -7,7 +7,7 @@ import { refresh } from "./messages.ts";
 const database = await testDatabase();
 await makeLearners(database);
 
-test("marks everybody but person 0, and what is computed then is what was there", async () => {
+test("marks all people except person 0, and the recomputed data are the same", async () => {
   await refresh(database);
   const derived = async () => [
     await database.rows("select * from track.session order by person_id, session_id"),

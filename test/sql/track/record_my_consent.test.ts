@@ -5,7 +5,7 @@ import { ingest, message } from "./messages.ts";
 
 const database = await testDatabase();
 
-test("learners decide for themselves only, also before anything else is heard of them", async () => {
+test("learners decide for themselves only, also before any other message of theirs", async () => {
   await database.as("insights_learner", { "insights.person": "newcomer" }, async (db) => {
     const sql = "select purpose, granted, source from track.record_my_consent('personalization', false, 'v1')";
     expect(await db.rows(sql)).toEqual([{ purpose: "personalization", granted: false, source: "api" }]);

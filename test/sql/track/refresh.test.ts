@@ -174,7 +174,7 @@ describe("track.refresh", () => {
     `);
   }
 
-  test("a person whose data make a refresh fail stays queued and holds up no one", async () => {
+  test("a person whose data make a refresh fail stays queued and blocks no other", async () => {
     await inside(async (db) => {
       await fragile(db);
       const people = Array.from({ length: 20 }, (_, number) => `person-${number}`);
@@ -307,7 +307,7 @@ describe("a changed decision queues its person", () => {
     });
   });
 
-  test("by another lawful basis: everybody", async () => {
+  test("by another lawful basis: all people", async () => {
     await inside(async (db) => {
       await settled(db);
       await db.query("set local role insights_admin");

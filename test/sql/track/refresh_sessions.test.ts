@@ -51,7 +51,7 @@ test("a pause of more than the time-out ends a session; idle time beyond the cap
   });
 });
 
-test("an event that arrives late joins two sessions, and both consumers are told", async () => {
+test("an event that arrives late joins two sessions, and both consumers are notified", async () => {
   await database.as("postgres", {}, async (db) => {
     await ingest(db, [view(0, "a"), view(40, "b")]);
     await refresh(db);
@@ -72,7 +72,7 @@ test("an event that arrives late joins two sessions, and both consumers are told
   });
 });
 
-test("each call takes so many people at most, until nobody is left; then it writes nothing", async () => {
+test("each call processes at most the given number of people, until none remain; then it writes nothing", async () => {
   await database.as("postgres", {}, async (db) => {
     await ingest(
       db,

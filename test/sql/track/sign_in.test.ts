@@ -23,7 +23,7 @@ test("sets the key that the row policies compare with, for the rest of the trans
   expect(await database.value(key)).toBeNull();
 });
 
-test("a stranger who signs in after somebody sees nothing of theirs", async () => {
+test("an unknown person who signs in after another sees none of their rows", async () => {
   for (const name of ["ghost", ""]) {
     await database.as("insights_learner", { "insights.person": "ada" }, async (db) => {
       expect(await db.rows(own)).toHaveLength(1);
@@ -45,6 +45,6 @@ test("a transaction keeps the person that it began with when names are linked me
   });
 });
 
-test("is for everybody", async () => {
+test("is for all roles", async () => {
   expect(await rolesThatMay(database, "select track.sign_in()", { "insights.person": "ada" })).toEqual([...roles]);
 });

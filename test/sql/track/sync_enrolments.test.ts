@@ -64,7 +64,7 @@ test("people and items that are not known yet are entered, those that are known 
   });
 });
 
-test("one bad row stores nothing of its batch, and is told with a hint", async () => {
+test("one invalid row stores nothing of its batch, and is reported with a hint", async () => {
   await database.as("postgres", {}, async (db) => {
     await db.query(
       "create view public.source as select 'ada' as person, 'c' as item, now() as enrolled_at, 'active' as status union all select 'ben', repeat('c', 513), now(), 'active'",

@@ -44,9 +44,9 @@ test.each([
   ["select 'a' as external_id", "CF002", 'no column "kind"'],
   ["select 'a' as external_id, 'Course' as kind", "CF001", 'of kind "Course"'],
   ["select '' as external_id, 'course' as kind", "CF001", 'item ""'],
-  ["select null::text as external_id, 'course' as kind", "CF001", "can't be stored"],
+  ["select null::text as external_id, 'course' as kind", "CF001", "is invalid"],
   ["select 'a' as external_id, 'course' as kind, 'a' as parent", "CF001", 'with parent "a"'],
-  ["select 'a' as external_id, 'course' as kind, '[1]'::jsonb as attributes", "CF001", "can't be stored"],
+  ["select 'a' as external_id, 'course' as kind, '[1]'::jsonb as attributes", "CF001", "is invalid"],
   ["select 'a' as external_id, 'course' as kind, 'soon' as due_at", "CF001", '"soon"'],
   ["select 'a' as external_id, 'course' as kind from generate_series(1, 2)", "CF001", "more than once"],
   [
@@ -65,7 +65,7 @@ test.each([
   });
 });
 
-test("read with the caller's rights, and take no relation that is none", async () => {
+test("read with the caller's rights, and refuse an invalid relation", async () => {
   await database.as("insights_admin", {}, async (db) => {
     expect(await db.rejects("select track.sync_enrolments('public.enrolment_source')")).toMatchObject({
       code: "42501",

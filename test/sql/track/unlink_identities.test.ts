@@ -86,7 +86,7 @@ test("what comes for an unlinked name goes to its own person; an old identify do
   });
 });
 
-test("taking back one link of a chain splits it there", async () => {
+test("undoing one link of a chain splits it there", async () => {
   await inside(async (db) => {
     await ingest(db, [
       message({ userId: "one" }),
@@ -101,7 +101,7 @@ test("taking back one link of a chain splits it there", async () => {
   });
 });
 
-test("either name may come first, and each link is taken back once", async () => {
+test("either name may come first, and each link is undone once", async () => {
   await inside(async (db) => {
     await ingest(db, [browse("b"), identify("b", "ada")]);
     expect(await db.value("select track.unlink_identities('b', 'ada')")).toBe(true);

@@ -1,7 +1,8 @@
 /*
- * The one definition of what is known of a learner as of a time, for training and for asking. Whole days come from the
- * rollup, the hours since the last midnight from the events; each part is bound by the time, and `known_at` says what it used.
- * Seconds and gaps are added up as numeric and int, so that no result depends on the order of the rows.
+ * The single definition of the features of a learner as of a time, used by training and prediction. Whole days are read
+ * from the rollup, and the hours since the last midnight from the events. Each part is limited to rows before the time;
+ * `known_at` is the time of the latest row used. Seconds and gaps are summed as numeric and int, so that the result
+ * does not depend on the order of the rows.
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
@@ -28,7 +29,7 @@ begin
     from unnest(_learner_features.moments) as entry (as_of)
   ),
 
-  -- What a course contains, itself included.
+  -- The items of each course, including the course itself.
   part as materialized (
     select course.item_id as course_id, item.item_id, item.kind, item.due_at, course.available_until
     from track.item as course
@@ -48,7 +49,7 @@ begin
     group by part.course_id
   ),
 
-  -- Who takes a course at a time: enrolled before, neither completed nor dropped by then, and not objecting to be analysed.
+  -- Learners of a course at a time: enrolled earlier, not completed or dropped by then, and not opted out of analytics.
   taker as materialized (
     select enrolled.person_id, enrolled.course_id, enrolled.enrolled_at, moment.as_of, moment.midnight, moment.today
     from (
@@ -60,7 +61,7 @@ begin
       from track.enrolment
       join size on size.course_id = enrolment.item_id
       where enrolment.person_id <> 0
-        -- Allowed unless decided otherwise, or the other way round.
+        -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
         and v_by_default <> (
           enrolment.person_id in (
             select decision.person_id
@@ -70,7 +71,9 @@ begin
         )
       group by enrolment.person_id, enrolment.item_id
     ) as enrolled
-    join moment on enrolled.enrolled_at < moment.as_of and (enrolled.ended_at is null or enrolled.ended_at >= moment.as_of)
+    join moment
+      on enrolled.enrolled_at < moment.as_of
+      and (enrolled.ended_at is null or enrolled.ended_at >= moment.as_of)
   ),
 
   person as materialized (
@@ -91,14 +94,21 @@ begin
   ),
 
   day_of_course as materialized (
-    select day_of_item.course_id, day_of_item.person_id, day_of_item.day, sum(day_of_item.events) as events, sum(day_of_item.seconds) as seconds
+    select
+      day_of_item.course_id, day_of_item.person_id, day_of_item.day,
+      sum(day_of_item.events) as events,
+      sum(day_of_item.seconds) as seconds
     from day_of_item
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
   ),
 
-  seen as (
+  active_day as (
     select
-      taker.person_id, taker.course_id, taker.as_of, taker.today - day_of_course.day as age, day_of_course.day, day_of_course.events, day_of_course.seconds,
+      taker.person_id, taker.course_id, taker.as_of,
+      taker.today - day_of_course.day as age,
+      day_of_course.day,
+      day_of_course.events,
+      day_of_course.seconds,
       (day_of_course.day + 1)::timestamp at time zone 'UTC' as known_at
     from taker
     join day_of_course
@@ -110,7 +120,11 @@ begin
 
     -- Since the last midnight.
     select
-      taker.person_id, taker.course_id, taker.as_of, 0, taker.today, count(*)::float8, coalesce(sum(extract(epoch from page_view.engaged)), 0),
+      taker.person_id, taker.course_id, taker.as_of,
+      0,
+      taker.today,
+      count(*)::float8,
+      coalesce(sum(extract(epoch from page_view.engaged)), 0),
       max(event.occurred_at)
     from taker
     join track.event
@@ -129,8 +143,9 @@ begin
     group by taker.person_id, taker.course_id, taker.as_of, taker.today
   ),
 
-  -- Time in a session that goes on is known at its end: the rollup has it already, the look has not.
-  going_on as (
+  -- The engaged time of a session is known at its end. The rollup already contains that of sessions in progress at the
+  -- time, so it is subtracted.
+  unfinished as (
     select taker.person_id, taker.course_id, taker.as_of, sum(extract(epoch from page_view.engaged)) as seconds
     from taker
     join track.session
@@ -146,7 +161,7 @@ begin
     group by taker.person_id, taker.course_id, taker.as_of
   ),
 
-  use as (
+  active as (
     select
       stepped.person_id, stepped.course_id, stepped.as_of,
       max(stepped.known_at) as known_at,
@@ -165,14 +180,18 @@ begin
       stddev_pop(stepped.gap) as gap_deviation,
       max(stepped.gap) as longest_gap
     from (
-      select seen.*, (seen.day - lag(seen.day) over (partition by seen.person_id, seen.course_id, seen.as_of order by seen.day)) as gap
-      from seen
+      select active_day.*, (active_day.day - lag(active_day.day) over by_day) as gap
+      from active_day
+      window by_day as (
+        partition by active_day.person_id, active_day.course_id, active_day.as_of
+        order by active_day.day
+      )
     ) as stepped
     group by stepped.person_id, stepped.course_id, stepped.as_of
   ),
 
   -- Breadth and lateness, as of the last midnight.
-  touched as materialized (
+  used as materialized (
     select
       day_of_item.course_id, day_of_item.person_id, day_of_item.item_id, day_of_item.kind, day_of_item.due_at,
       min(day_of_item.day) as day,
@@ -186,15 +205,17 @@ begin
     select
       taker.person_id, taker.course_id, taker.as_of,
       count(*) as items,
-      count(*) filter (where touched.kind = 'task' and touched.submitted_day < taker.today) as tasks,
-      count(*) filter (where touched.kind = 'task' and touched.submitted_day < taker.today and touched.due_at < taker.midnight) as due_tasks,
-      avg(touched.submitted_day - (touched.due_at at time zone 'UTC')::date)
-        filter (where touched.kind = 'task' and touched.submitted_day < taker.today) as days_late
+      count(*) filter (where used.kind = 'task' and used.submitted_day < taker.today) as tasks,
+      count(*) filter (
+        where used.kind = 'task' and used.submitted_day < taker.today and used.due_at < taker.midnight
+      ) as due_tasks,
+      avg(used.submitted_day - (used.due_at at time zone 'UTC')::date)
+        filter (where used.kind = 'task' and used.submitted_day < taker.today) as days_late
     from taker
-    join touched
-      on touched.person_id = taker.person_id
-      and touched.course_id = taker.course_id
-      and touched.day < taker.today
+    join used
+      on used.person_id = taker.person_id
+      and used.course_id = taker.course_id
+      and used.day < taker.today
     group by taker.person_id, taker.course_id, taker.as_of
   ),
 
@@ -206,114 +227,65 @@ begin
   ),
 
   anywhere as (
-    select looked.person_id, looked.as_of, count(distinct activity.day) as active_days
-    from (select distinct taker.person_id, taker.as_of, taker.today from taker) as looked
+    select learner.person_id, learner.as_of, count(distinct activity.day) as active_days
+    from (select distinct taker.person_id, taker.as_of, taker.today from taker) as learner
     join analytics.activity
-      on activity.person_id = looked.person_id
-      and activity.day >= looked.today - 7
-      and activity.day < looked.today
-    group by looked.person_id, looked.as_of
+      on activity.person_id = learner.person_id
+      and activity.day >= learner.today - 7
+      and activity.day < learner.today
+    group by learner.person_id, learner.as_of
   )
 
   select
     taker.person_id,
     taker.course_id,
     taker.as_of,
-    greatest(taker.enrolled_at, use.known_at),
+    greatest(taker.enrolled_at, active.known_at),
     extract(epoch from taker.as_of - taker.enrolled_at)::float8 / 86400,
-    coalesce(use.days_idle, extract(epoch from taker.as_of - taker.enrolled_at) / 86400)::float8,
-    coalesce(use.active_days, 0)::float8,
-    coalesce(use.active_days_week_1, 0)::float8,
-    coalesce(use.active_days_week_2, 0)::float8,
-    coalesce(use.active_days_week_3, 0)::float8,
-    coalesce(use.active_days_week_4, 0)::float8,
-    coalesce(use.events, 0),
-    coalesce(use.events_week_1, 0),
-    coalesce(use.events_week_2, 0),
-    greatest(coalesce(use.seconds, 0) - coalesce(going_on.seconds, 0), 0)::float8 / 60,
-    greatest(coalesce(use.seconds_week_1, 0) - coalesce(going_on.seconds, 0), 0)::float8 / 60,
-    use.mean_gap::float8,
-    use.gap_deviation::float8,
-    use.longest_gap::float8,
+    coalesce(active.days_idle, extract(epoch from taker.as_of - taker.enrolled_at) / 86400)::float8,
+    coalesce(active.active_days, 0)::float8,
+    coalesce(active.active_days_week_1, 0)::float8,
+    coalesce(active.active_days_week_2, 0)::float8,
+    coalesce(active.active_days_week_3, 0)::float8,
+    coalesce(active.active_days_week_4, 0)::float8,
+    coalesce(active.events, 0),
+    coalesce(active.events_week_1, 0),
+    coalesce(active.events_week_2, 0),
+    greatest(coalesce(active.seconds, 0) - coalesce(unfinished.seconds, 0), 0)::float8 / 60,
+    greatest(coalesce(active.seconds_week_1, 0) - coalesce(unfinished.seconds, 0), 0)::float8 / 60,
+    active.mean_gap::float8,
+    active.gap_deviation::float8,
+    active.longest_gap::float8,
     coalesce(breadth.items, 0) / nullif(size.items, 0),
     coalesce(breadth.tasks, 0) / nullif(size.tasks, 0),
     greatest(coalesce(due.tasks, 0) - coalesce(breadth.due_tasks, 0), 0),
     breadth.days_late::float8,
     coalesce(anywhere.active_days, 0)::float8,
-    avg((coalesce(use.active_days_week_1, 0) > 0)::int::float8) over (partition by taker.course_id, taker.as_of),
+    avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8) over (partition by taker.course_id, taker.as_of),
     extract(epoch from size.available_until - taker.as_of)::float8 / 86400
   from taker
   join size on size.course_id = taker.course_id
-  left join use on use.person_id = taker.person_id and use.course_id = taker.course_id and use.as_of = taker.as_of
-  left join going_on on going_on.person_id = taker.person_id and going_on.course_id = taker.course_id and going_on.as_of = taker.as_of
-  left join breadth on breadth.person_id = taker.person_id and breadth.course_id = taker.course_id and breadth.as_of = taker.as_of
+  left join active
+    on active.person_id = taker.person_id
+    and active.course_id = taker.course_id
+    and active.as_of = taker.as_of
+  left join unfinished
+    on unfinished.person_id = taker.person_id
+    and unfinished.course_id = taker.course_id
+    and unfinished.as_of = taker.as_of
+  left join breadth
+    on breadth.person_id = taker.person_id
+    and breadth.course_id = taker.course_id
+    and breadth.as_of = taker.as_of
   left join due on due.course_id = taker.course_id and due.as_of = taker.as_of
   left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of;
 end;
 $$;
 
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
-Everybody who takes a course at each of some moments, with what was known then: one row a learner, course and moment. `courses` null: all.
-Nothing after a moment is looked at. People who object to the purpose `analytics` are left out. Rollups are as of their last refresh.
+Returns the learners who take a course at each of the given times, with their features.
+One row per learner, course and time. Events after the time are not used. `courses` null: all courses. People who have
+opted out of the purpose `analytics` are excluded. Rollups are as of their last refresh.
 $$;
 
-create or replace function analytics._learner_outcomes(question text, moments timestamptz[], horizon interval, courses bigint[] default null)
-returns table (person_id bigint, course_id bigint, as_of timestamptz, outcome float8)
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
--- The best plan depends on the period and the filters.
-set plan_cache_mode to force_custom_plan
-as $$
-begin
-  return query
-  with moment as materialized (
-    select distinct
-      entry.as_of,
-      (entry.as_of at time zone 'UTC')::date as since,
-      ((entry.as_of + _learner_outcomes.horizon) at time zone 'UTC')::date as until
-    from unnest(_learner_outcomes.moments) as entry (as_of)
-  ),
-
-  active as (
-    select activity.person_id, ancestor.ancestor_item_id as course_id, moment.as_of, count(distinct activity.day)::float8 as days
-    from moment
-    join analytics.activity on activity.day >= moment.since and activity.day < moment.until
-    join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
-    join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
-    where activity.person_id <> 0
-      and (_learner_outcomes.courses is null or ancestor.ancestor_item_id = any (_learner_outcomes.courses))
-    group by activity.person_id, ancestor.ancestor_item_id, moment.as_of
-  ),
-
-  taken as (
-    select
-      enrolment.person_id, enrolment.item_id as course_id, moment.as_of,
-      bool_or(enrolment.status = 'completed' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as completed,
-      bool_or(enrolment.status = 'dropped' and enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon) as dropped
-    from moment
-    join track.enrolment on enrolment.enrolled_at < moment.as_of
-    where _learner_outcomes.courses is null
-      or enrolment.item_id = any (_learner_outcomes.courses)
-    group by enrolment.person_id, enrolment.item_id, moment.as_of
-  )
-
-  select
-    taken.person_id, taken.course_id, taken.as_of,
-    case _learner_outcomes.question
-      when 'dropout' then ((coalesce(active.days, 0) = 0 or coalesce(taken.dropped, false)) and not coalesce(taken.completed, false))::int::float8
-      when 'completion' then coalesce(taken.completed, false)::int::float8
-      when 'activity' then coalesce(active.days, 0)
-    end
-  from taken
-  left join active on active.person_id = taken.person_id and active.course_id = taken.course_id and active.as_of = taken.as_of;
-end;
-$$;
-
-comment on function analytics._learner_outcomes(text, timestamptz[], interval, bigint[]) is $$
-What became of everybody who was enrolled at each of some moments, UTC midnights, within the horizon: 1 or 0 for `dropout` and `completion`, active days for `activity`.
-$$;
-
-grant execute on function analytics._learner_features(timestamptz[], bigint[]), analytics._learner_outcomes(text, timestamptz[], interval, bigint[])
-to insights_reader, insights_admin;
+grant execute on function analytics._learner_features(timestamptz[], bigint[]) to insights_reader, insights_admin;

@@ -8,7 +8,10 @@ as $$
 declare
   v_course_id bigint;
 begin
-  select item.item_id into v_course_id from track.item where item.external_id = _course_id.course and item.kind = 'course';
+  select item.item_id into v_course_id
+  from track.item
+  where item.external_id = _course_id.course
+    and item.kind = 'course';
   if v_course_id is null then
     perform common.refuse(
       'CF002',
@@ -28,50 +31,15 @@ begin
 end;
 $$;
 
-comment on function analytics._course_id(text) is $$Key of the course of an external id. Error CF002 names the nearest.$$;
-
-create or replace function analytics._learner_scores(question text, as_of timestamptz, of_course bigint default null)
-returns table (person_id bigint, course_id bigint, score float8, feature analytics.learner_features)
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-set jit to off
-as $$
-declare
-  v_question constant analytics.question := analytics._question(_learner_scores.question);
-  v_features analytics.learner_features[];
-begin
-  if _learner_scores.as_of is null or not isfinite(_learner_scores.as_of) then
-    perform common.refuse('CF001', format('as_of is %s', coalesce(_learner_scores.as_of::text, 'null')),
-      'Give a time, such as now().');
-  end if;
-  if ml.deployed_version(v_question.project) is null then
-    perform common.refuse('CF006', format('the prediction of %s has not been trained yet', _learner_scores.question),
-      'Run analytics.train_predictions, or let the worker do it.');
-  end if;
-
-  v_features := array(
-    select known
-    from analytics._learner_features(
-      array[_learner_scores.as_of],
-      case when _learner_scores.of_course is not null then array[_learner_scores.of_course] end
-    ) as known
-    where known.days_idle <= extract(epoch from v_question.longest_idle) / 86400
-  );
-  return query
-  select (learner.known).person_id, (learner.known).course_id, scored.score, learner.known
-  from (select known, row_number() over () as row_no from unnest(v_features) as known) as learner
-  join unnest(ml.predict_each(v_question.project, v_features)) with ordinality as scored (score, row_no) using (row_no);
-end;
+comment on function analytics._course_id(text) is $$
+Returns the key of a course by its external id. Errors: CF002 (names the nearest).
 $$;
 
-comment on function analytics._learner_scores(text, timestamptz, bigint) is $$
-What the deployed version predicts of everyone who takes a course, or all courses, as of a time, and from which features.
-Errors: CF001, CF002, CF006 (not trained).
-$$;
+grant execute on function analytics._course_id(text) to insights_reader;
 
-create or replace function analytics._predict_learners(question text, course text, as_of timestamptz, top int, lowest_first boolean)
+create or replace function analytics._predict_learners(
+  target text, course text, as_of timestamptz, top int, lowest_first boolean
+)
 returns setof analytics.learner_prediction
 language plpgsql
 stable
@@ -81,7 +49,7 @@ set jit to off
 as $$
 declare
   v_course_id constant bigint := analytics._course_id(_predict_learners.course);
-  v_project constant text := (analytics._question(_predict_learners.question)).project;
+  v_project constant text := (analytics._prediction_target(_predict_learners.target)).project;
   v_version constant int := ml.deployed_version(v_project);
   v_features analytics.learner_features[];
   v_scores float8[];
@@ -93,8 +61,10 @@ begin
     select
       scored.feature,
       scored.score,
-      row_number() over (order by case when lowest_first then scored.score else -scored.score end, scored.person_id) as place
-    from analytics._learner_scores(_predict_learners.question, _predict_learners.as_of, v_course_id) as scored
+      row_number() over (
+        order by case when lowest_first then scored.score else -scored.score end, scored.person_id
+      ) as place
+    from analytics._learner_scores(_predict_learners.target, _predict_learners.as_of, v_course_id) as scored
   ) as chosen
   where chosen.place <= _predict_learners.top;
   if v_features is null then
@@ -139,10 +109,8 @@ end;
 $$;
 
 comment on function analytics._predict_learners(text, text, timestamptz, int, boolean) is $$
-The learners of a course for whom the prediction is highest, or lowest, with the five features that moved each most.
+Returns the learners of a course with the highest or lowest predictions, with reasons.
+The reasons are the five features that changed the prediction most.
 $$;
 
-grant execute on function
-  analytics._course_id(text), analytics._learner_scores(text, timestamptz, bigint),
-  analytics._predict_learners(text, text, timestamptz, int, boolean)
-to insights_reader;
+grant execute on function analytics._predict_learners(text, text, timestamptz, int, boolean) to insights_reader;

@@ -1,5 +1,7 @@
-/* A definer of insights_reader: it reads what people did, and is granted to those who may see people. */
-create or replace function analytics.completion_probability(course text, as_of timestamptz default now(), top int default 50)
+/* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
+create or replace function analytics.completion_probability(
+  course text, as_of timestamptz default now(), top int default 50
+)
 returns setof analytics.learner_prediction
 language sql
 stable
@@ -14,11 +16,15 @@ $$;
 alter function analytics.completion_probability(text, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.completion_probability(text, timestamptz, int) is $$
-Who will complete a course soon, and what speaks against it.
-`score` is the probability that the course is completed within the horizon (`analytics.question`; 28 days).
-Everybody who takes the course as of the time, and was not idle for longer than the `longest_idle` of the question, is scored from events before it only; the `top` learners least likely to come with the five features that moved their score most,
-exact shares of its distance from the mean. The model is the one in force of the project `analytics.completion`, trained by `analytics.train_predictions`.
-People who object to the purpose `analytics` are left out. Errors: CF001 (as_of, top), CF002 (no such course), CF006 (not trained yet).
+Returns the learners of a course who are least likely to complete it soon, with reasons.
+`score` is the probability that the course is completed within the horizon (`analytics.prediction_target`; 28 days).
+All learners are scored who take the course as of the time, and who have not been idle for longer than `longest_idle`
+of the target. Only earlier events are used.
+The `top` learners with the lowest scores are returned, each with the five features that changed the score most. The
+contributions are exact shares of the distance of the score from the mean. The model is the deployed version of the
+project `analytics.completion`, trained by `analytics.train_predictions`.
+People who have opted out of the purpose `analytics` are excluded. Errors: CF001 (as_of, top), CF002 (unknown course),
+CF006 (not trained).
 $$;
 
 grant execute on function analytics.completion_probability(text, timestamptz, int) to insights_admin, insights_worker;

@@ -1,5 +1,5 @@
-/* A definer of insights_reader: it reads what people did, and answers about groups of them only. */
-create or replace function analytics.course_outlook(question text default 'dropout', as_of timestamptz default now())
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics.course_outlook(target text default 'dropout', as_of timestamptz default now())
 returns setof analytics.course_outlook
 language sql
 stable
@@ -17,8 +17,14 @@ as $$
     item.title,
     count(*),
     avg(scored.score),
-    case when count(*) >= 4 * setting.smallest_group then percentile_cont(0.25) within group (order by scored.score) end,
-    case when count(*) >= 4 * setting.smallest_group then percentile_cont(0.75) within group (order by scored.score) end
+    case
+      when count(*) >= 4 * setting.smallest_group
+        then percentile_cont(0.25) within group (order by scored.score)
+    end,
+    case
+      when count(*) >= 4 * setting.smallest_group
+        then percentile_cont(0.75) within group (order by scored.score)
+    end
   from analytics._learner_scores($1, $2) as scored
   join track.item on item.item_id = scored.course_id
   cross join analytics.setting
@@ -30,9 +36,12 @@ $$;
 alter function analytics.course_outlook(text, timestamptz) owner to insights_reader;
 
 comment on function analytics.course_outlook(text, timestamptz) is $$
-What is predicted of the learners of each course together: the mean probability of `dropout` or `completion`, or the expected `activity`, as of a time.
-Courses with fewer learners than `analytics.setting.smallest_group` are left out, and quartiles with fewer than that in a quarter.
-Errors: CF001 (as_of), CF002 (no such question), CF006 (not trained yet).
+Returns the predictions for the learners of each course, aggregated.
+The mean probability of `dropout` or `completion`, or the mean expected `activity`, as of a time. Courses with fewer
+learners than `analytics.setting.smallest_group` are excluded; quartiles are null when a quarter has fewer learners
+than that.
+Errors: CF001 (as_of), CF002 (unknown target), CF006 (not trained).
 $$;
 
-grant execute on function analytics.course_outlook(text, timestamptz) to insights_analyst, insights_admin, insights_worker;
+grant execute on function analytics.course_outlook(text, timestamptz)
+to insights_analyst, insights_admin, insights_worker;

@@ -1,4 +1,4 @@
-/* A definer of insights_reader: it reads what people did, and is granted to those who may see people. */
+/* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
 create or replace function analytics.dropout_risk(course text, as_of timestamptz default now(), top int default 50)
 returns setof analytics.learner_prediction
 language sql
@@ -14,11 +14,16 @@ $$;
 alter function analytics.dropout_risk(text, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.dropout_risk(text, timestamptz, int) is $$
-Who is about to drop out of a course, and why.
-`score` is the probability that nothing more is done in the course within the horizon (`analytics.question`; 14 days), or that it is dropped, without being completed.
-Everybody who takes the course as of the time, and was not idle for longer than the `longest_idle` of the question, is scored from events before it only; the `top` learners most at risk come with the five features that moved their score most,
-exact shares of its distance from the mean. The model is the one in force of the project `analytics.dropout`, trained by `analytics.train_predictions`.
-People who object to the purpose `analytics` are left out. Errors: CF001 (as_of, top), CF002 (no such course), CF006 (not trained yet).
+Returns the learners of a course who are most likely to drop out, with reasons.
+`score` is the probability that there is no further activity in the course within the horizon
+(`analytics.prediction_target`; 14 days), or that it is dropped, without being completed. All learners are scored who
+take the course as of the time, and who have not been idle for longer than `longest_idle` of the target. Only earlier
+events are used.
+The `top` learners with the highest scores are returned, each with the five features that changed the score most. The
+contributions are exact shares of the distance of the score from the mean. The model is the deployed version of the
+project `analytics.dropout`, trained by `analytics.train_predictions`.
+People who have opted out of the purpose `analytics` are excluded. Errors: CF001 (as_of, top), CF002 (unknown course),
+CF006 (not trained).
 $$;
 
 grant execute on function analytics.dropout_risk(text, timestamptz, int) to insights_admin, insights_worker;

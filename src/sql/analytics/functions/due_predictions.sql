@@ -1,4 +1,4 @@
-/* A definer of insights_reader: it looks at what days are on record, and tells of questions only. */
+/* A definer owned by insights_reader: it reads the days with activity, and returns names of prediction targets only. */
 create or replace function analytics.due_predictions()
 returns setof text
 language plpgsql
@@ -9,7 +9,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_begun_at timestamptz;
+  v_first_day_at timestamptz;
   v_complete_at timestamptz;
   v_enrolments constant bigint := (select count(*) from track.enrolment);
 begin
@@ -19,13 +19,13 @@ begin
       (max(activity.day) + 1)::timestamp at time zone 'UTC',
       date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
     )
-  into v_begun_at, v_complete_at
+  into v_first_day_at, v_complete_at
   from analytics.activity;
 
   return query
-  select entry.question
-  from analytics.question as entry
-  where v_complete_at >= v_begun_at + interval '7 days' + entry.horizon
+  select entry.target
+  from analytics.prediction_target as entry
+  where v_complete_at >= v_first_day_at + interval '7 days' + entry.horizon
     and v_enrolments * entry.weeks >= entry.fewest_rows
     and not exists (
       select
@@ -34,7 +34,7 @@ begin
       where project.name = entry.project
         and model.trained_at >= v_complete_at
     )
-  order by entry.question;
+  order by entry.target;
 end;
 $$;
 
@@ -42,7 +42,8 @@ alter function analytics.due_predictions() owner to insights_reader;
 
 comment on function analytics.due_predictions() is $$
 @behavior -*
-The questions about learners whose newest version does not know the last complete day, where there may be enough to learn from. For the worker.
+Returns the prediction targets whose latest version is older than the last complete day.
+Only targets for which there may be enough training data. For the worker.
 $$;
 
 grant execute on function analytics.due_predictions() to insights_admin, insights_worker;

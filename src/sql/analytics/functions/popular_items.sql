@@ -34,7 +34,7 @@ begin
       (event.occurred_at at time zone 'UTC')::date,
       event.item_id,
       1,
-      -- A look at each, not a join: these are hours of events, while the page views may be years.
+      -- An index lookup per event, not a join: these are events of some hours, while the page views may be of years.
       coalesce(
         (
           select page_view.engaged
@@ -65,7 +65,7 @@ begin
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
-        -- A weight of 2 to the power of -1000 is none; below that the power would raise an underflow.
+        -- A weight of 2 to the power of -1000 counts as zero; a smaller power would raise an underflow.
         else 0.5 ^ least(
           1000,
           (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
@@ -86,7 +86,7 @@ begin
       sum(by_person.event_count)::bigint as event_count,
       count(*) filter (where by_person.person_id <> 0) as person_count,
       sum(by_person.engaged) as engaged,
-      -- Rounded: the last digits depend on the order of addition, and would decide between equals.
+      -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
       round(
         case _popular_items.measure
           when 'events' then sum(by_person.decayed_event_count)
@@ -119,12 +119,13 @@ end;
 $$;
 
 comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
-The query behind `analytics.popular_items`, with the caller's own rights and floor.
+Computes the result of `analytics.popular_items`, with the privileges of the caller and the given smallest group.
 $$;
 
-grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) to insights_reader;
+grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int)
+to insights_reader;
 
-/* A definer of insights_reader: it reads people's activity, and answers about groups of them only. */
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics.popular_items(
   kind text default 'course',
   since timestamptz default now() - interval '28 days',
@@ -150,17 +151,16 @@ begin
   perform common.check_period(popular_items.since, popular_items.until);
   if popular_items.half_life <= '0' then
     perform common.refuse('CF001', format('half_life is %s', popular_items.half_life),
-      'Give an interval above zero, such as 7 days, or null for no ageing.');
+      'Give an interval above zero, such as 7 days, or null for equal weights.');
   end if;
-  if popular_items.top is null or popular_items.top not between 1 and 10000 then
-    perform common.refuse('CF001', format('top is %s', coalesce(popular_items.top::text, 'null')),
-      'Give a number from 1 to 10000.');
-  end if;
+  perform common.check_count('top', popular_items.top, 1, 10000);
   if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
     perform common.refuse('CF001', format('measure is "%s"', left(popular_items.measure, 100)),
-      'Use events (frequency), people (distinct people) or engaged (time spent).');
+      'Use events (frequency), people (distinct people) or engaged (engaged time).');
   end if;
-  if popular_items.kind is not null and not exists (select from track.item where item.kind = popular_items.kind) then
+  if popular_items.kind is not null
+    and not exists (select from track.item where item.kind = popular_items.kind)
+  then
     perform common.refuse(
       'CF002',
       format('there is no item of kind "%s"', left(popular_items.kind, 100)),
@@ -184,10 +184,14 @@ $$;
 alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
 
 comment on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) is $$
-The items of a kind that were used most between two times (`until` excluded), with all that happened on what they contain.
-`measure` ranks by `events` (frequency), `people` (distinct people) or `engaged` (time spent); `half_life` halves what is that old, as trending lists do (Metarank). `kind` null: the items themselves.
-Items with fewer people than `analytics.setting.smallest_group` are left out. Whole days come from the rollup as of its last refresh.
-Errors: CF001 for a bad argument, CF002 for a kind that no item has.
+Returns the most used items of a kind between two times (`until` exclusive), including what they contain.
+`measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
+weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
+contain.
+Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup as
+of its last refresh.
+Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 
-grant execute on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text)
+to insights_analyst, insights_admin, insights_worker;

@@ -64,6 +64,6 @@ end;
 $$;
 
 comment on function analytics.refresh_activity(bigint[], timestamptz[], timestamptz[]) is $$
-Recomputes the days of `analytics.activity` that lie in periods in which the events or sessions of people changed, and no others. Called by `track.refresh`.
-The result is what a computation from scratch would give.
+Recomputes the days of `analytics.activity` in the given periods of people. Called by `track.refresh`.
+The result is the same as that of a computation from scratch.
 $$;

@@ -8,7 +8,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
-  -- The first time there is nothing that readers could go on reading.
+  -- A view that was never populated cannot be refreshed concurrently.
   if (select relispopulated from pg_catalog.pg_class where oid = 'analytics.item_popularity'::regclass) then
     refresh materialized view concurrently analytics.item_popularity;
   else
@@ -19,7 +19,7 @@ end;
 $$;
 
 comment on function analytics.refresh_views() is $$
-Refreshes the materialized views of the room, concurrently: readers never wait. Returns the number of rows.
+Refreshes the materialized views of the room concurrently, without blocking reads. Returns the number of rows.
 $$;
 
 grant execute on function analytics.refresh_views() to insights_worker;

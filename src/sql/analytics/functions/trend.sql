@@ -10,8 +10,8 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days come from the rollup; the hours before the first and after the last of them come from the events, and so
-  -- does a trend by hour.
+  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
+  -- events, and so is a trend by hour.
   v_by_hour constant boolean := _trend.bucket = 'hour';
   v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
   v_end_day constant date := (_trend.until at time zone 'UTC')::date;
@@ -80,12 +80,12 @@ end;
 $$;
 
 comment on function analytics._trend(int, text, timestamptz, timestamptz, int, int) is $$
-The query behind `analytics.trend`, with the caller's own rights and floor.
+Computes the result of `analytics.trend`, with the privileges of the caller and the given smallest group.
 $$;
 
 grant execute on function analytics._trend(int, text, timestamptz, timestamptz, int, int) to insights_reader;
 
-/* A definer of insights_reader: it reads people's activity, and answers about groups of them only. */
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics.trend(
   event_name text,
   bucket text default 'day',
@@ -107,7 +107,11 @@ set extra_float_digits to 1
 set jit to off
 as $$
 declare
-  v_event_type_id constant int := (select event_type_id from track.event_type where event_type.name = trend.event_name);
+  v_event_type_id constant int := (
+    select event_type.event_type_id
+    from track.event_type
+    where event_type.name = trend.event_name
+  );
   v_longest constant interval := interval '10000 hours';
 begin
   perform common.check_period(trend.since, trend.until);
@@ -120,8 +124,23 @@ begin
       'CF002',
       format('there is no event "%s"', left(trend.event_name, 100)),
       coalesce(
-        (select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', ')) from (select event_type.name from track.event_type order by cardinality(array(select unnest(regexp_split_to_array(lower(event_type.name), '\W+')) intersect select unnest(regexp_split_to_array(lower(trend.event_name), '\W+')))) desc, abs(length(event_type.name) - length(trend.event_name)), event_type.name limit 3) as near),
-        'No event has come in yet.'
+        (
+          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
+          from (
+            select event_type.name
+            from track.event_type
+            order by
+              cardinality(array(
+                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
+                intersect
+                select unnest(regexp_split_to_array(lower(trend.event_name), '\W+'))
+              )) desc,
+              abs(length(event_type.name) - length(trend.event_name)),
+              event_type.name
+            limit 3
+          ) as near
+        ),
+        'There are no events yet.'
       )
     );
   end if;
@@ -129,16 +148,20 @@ begin
     perform common.refuse('CF001', format('bucket is "%s"', left(trend.bucket, 100)),
       'Use hour, day, week (from Monday) or month.');
   end if;
-  if trend.window_size is null or trend.window_size not between 1 and 10000 then
-    perform common.refuse('CF001', format('window_size is %s', coalesce(trend.window_size::text, 'null')),
-      'Give the number of buckets that the running average goes over, from 1 to 10000.');
-  end if;
+  perform common.check_count('window_size', trend.window_size, 1, 10000);
   if not isfinite(trend.since) or not isfinite(trend.until)
-    or trend.until - trend.since > v_longest * (case trend.bucket when 'hour' then 1 when 'day' then 24 when 'week' then 168 else 720 end)
+    or trend.until - trend.since > v_longest * (
+      case trend.bucket
+        when 'hour' then 1
+        when 'day' then 24
+        when 'week' then 168
+        else 720
+      end
+    )
   then
     perform common.refuse(
       'CF008',
-      format('from %s until %s there are more than 10000 buckets of a %s', trend.since, trend.until, trend.bucket),
+      format('from %s until %s there are more than 10000 buckets of one %s', trend.since, trend.until, trend.bucket),
       'Give a shorter period, or a larger bucket.'
     );
   end if;
@@ -155,10 +178,15 @@ $$;
 alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.trend(text, text, timestamptz, timestamptz, int) is $$
-How often an event happened, bucket by bucket, between two times (`until` excluded).
-Buckets are in UTC, weeks begin on Monday, empty buckets are zero. Each has events, distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line through them, in events a bucket.
-Buckets with fewer people than `analytics.setting.smallest_group` are null, and left out of average and slope. Whole days come from the rollup as of its last refresh.
-Errors: CF002 for an unknown event (with the most similar names), CF001 for a bad argument, CF008 for more than 10,000 buckets.
+Returns the number of events of a type per time bucket, between two times (`until` exclusive).
+Buckets are in UTC, weeks start on Monday, and empty buckets are zero. Each bucket has the numbers of events and
+distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line
+through them, in events per bucket.
+Buckets with fewer people than `analytics.setting.smallest_group` are null, and excluded from average and slope. Whole
+days are read from the rollup as of its last refresh.
+Errors: CF002 for an unknown event (with the most similar names), CF001 for an invalid argument, CF008 for more than
+10,000 buckets.
 $$;
 
-grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function analytics.trend(text, text, timestamptz, timestamptz, int)
+to insights_analyst, insights_admin, insights_worker;

@@ -22,8 +22,8 @@ end;
 $$;
 
 comment on function common.check_count(text, bigint, bigint, bigint) is $$
-Raises CF001 unless the value of the argument `name` is a whole number from `lowest` to `highest`.
+Raises CF001 unless the value of the argument `name` is a whole number from `lowest` to `highest`; null is not.
 $$;
 
-grant execute on function common.check_count(text, bigint, bigint, bigint) to insights_reader, insights_visitor, insights_learner,
-  insights_analyst, insights_admin, insights_worker;
+grant execute on function common.check_count(text, bigint, bigint, bigint)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;

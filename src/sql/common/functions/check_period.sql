@@ -21,8 +21,8 @@ end;
 $$;
 
 comment on function common.check_period(timestamptz, timestamptz) is $$
-Raises CF001 unless `since` lies before `until`.
+Raises CF001 unless `since` is before `until`.
 $$;
 
-grant execute on function common.check_period(timestamptz, timestamptz) to insights_reader, insights_visitor, insights_learner,
-  insights_analyst, insights_admin, insights_worker;
+grant execute on function common.check_period(timestamptz, timestamptz)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;

@@ -11,6 +11,9 @@ begin atomic
   from unnest(common.split_expressions(nullif(btrim(names), ''))) with ordinality as part (name, position);
 end;
 
-comment on function common.column_names(regclass, text, text) is $$The quoted names of a comma-separated list of columns, empty when none is given.$$;
+comment on function common.column_names(regclass, text, text) is $$
+Returns the quoted names of a comma-separated list of columns, an empty array for null or an empty list.
+$$;
 
-grant execute on function common.column_names(regclass, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function common.column_names(regclass, text, text)
+to insights_analyst, insights_admin, insights_worker;

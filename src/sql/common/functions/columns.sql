@@ -11,6 +11,6 @@ begin atomic
     and not attribute.attisdropped;
 end;
 
-comment on function common.columns(regclass) is $$Names of a relation's columns, in order.$$;
+comment on function common.columns(regclass) is $$Returns the names of a relation's columns, in order.$$;
 
 grant execute on function common.columns(regclass) to insights_analyst, insights_admin, insights_worker;

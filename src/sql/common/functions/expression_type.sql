@@ -20,9 +20,13 @@ begin
   end if;
   perform common.split_expressions(expression);
   begin
-    -- A cursor takes exactly one statement, and no row is read: the columns are null, only the type is asked for.
+    -- A cursor accepts exactly one statement. No row is read: all columns are null, since only the type is needed.
     open v_cursor no scroll for execute format(
-      'select pg_catalog.pg_typeof((%s)) from (values (1)) as one left join (select * from %s where false) as source on true',
+      $statement$
+      select pg_catalog.pg_typeof((%s))
+      from (values (1)) as one
+      left join (select * from %s where false) as source on true
+      $statement$,
       expression, relation
     );
     fetch v_cursor into v_type;
@@ -30,7 +34,11 @@ begin
   exception
     when undefined_column then
       get stacked diagnostics v_message = message_text;
-      v_name := coalesce(substring(v_message from '"([^"]*)"'), substring(v_message from 'column ([^ ]+) '), expression);
+      v_name := coalesce(
+        substring(v_message from '"([^"]*)"'),
+        substring(v_message from 'column ([^ ]+) '),
+        expression
+      );
       perform common.refuse(
         'CF002',
         format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
@@ -44,14 +52,16 @@ begin
       perform common.refuse(
         'CF005',
         format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
-        'Ask its owner for select.'
+        'Ask its owner to grant select.'
       );
     when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
-      or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation or undefined_table then
+      or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation
+      or undefined_table
+    then
       get stacked diagnostics v_message = message_text;
       perform common.refuse(
         'CF001',
-        format('%s: "%s" can not be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
+        format('%s: "%s" cannot be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
         'Give a column or one SQL expression over the columns of one row.'
       );
   end;
@@ -60,8 +70,10 @@ end;
 $$;
 
 comment on function common.expression_type(text, regclass, text) is $$
-The type of an expression over a relation's columns; `role` says in messages what it is for (such as `dependent variable`).
+Returns the type of an expression over a relation's columns; `role` names its purpose in messages, such as
+`dependent variable`.
 Errors: CF001 (not one expression), CF002 (unknown column; names the nearest).
 $$;
 
-grant execute on function common.expression_type(text, regclass, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function common.expression_type(text, regclass, text)
+to insights_analyst, insights_admin, insights_worker;

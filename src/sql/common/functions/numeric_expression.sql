@@ -13,10 +13,13 @@ begin
   if v_type = 'boolean'::regtype then
     return format('((%s)::int::float8)', expression);
   end if;
-  if v_type not in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then
+  if v_type not in (
+    'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype,
+    'real'::regtype, 'double precision'::regtype, 'numeric'::regtype
+  ) then
     perform common.refuse(
       'CF001',
-      format('%s: "%s" is of type %s, a number is due', left(role, 100), left(expression, 100), v_type),
+      format('%s: "%s" is of type %s, not a number', left(role, 100), left(expression, 100), v_type),
       'Cast it, or encode it with ml.encode_categorical_variables.'
     );
   end if;
@@ -25,7 +28,9 @@ end;
 $$;
 
 comment on function common.numeric_expression(text, regclass, text) is $$
-The expression, cast to float8 (booleans become 0 and 1), ready for a generated statement. Error CF001 when it is no number.
+Returns the expression cast to float8 (booleans become 0 and 1), for a generated statement.
+Error CF001 when its type is neither a number nor boolean.
 $$;
 
-grant execute on function common.numeric_expression(text, regclass, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function common.numeric_expression(text, regclass, text)
+to insights_analyst, insights_admin, insights_worker;

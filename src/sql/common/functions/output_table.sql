@@ -53,8 +53,8 @@ end;
 $$;
 
 comment on function common.output_table(text, text[]) is $$
-The quoted, qualified name of a table that is to be made, together with those that carry the suffixes.
-Errors: CF001 (not a name), CF002 (no such schema), CF003 (it exists), CF005 (not allowed there).
+Returns the quoted, qualified name of a table to be created, after checking it and the names with the suffixes.
+Errors: CF001 (not a name), CF002 (no such schema), CF003 (a table exists), CF005 (no right to create in the schema).
 $$;
 
 grant execute on function common.output_table(text, text[]) to insights_analyst, insights_admin, insights_worker;

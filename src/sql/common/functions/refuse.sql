@@ -1,4 +1,7 @@
-/* Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch not taken. */
+/*
+ * Stable, not immutable: the planner would evaluate a call with constant arguments and raise the error of a branch that
+ * is not executed.
+ */
 create or replace function common.refuse(
   code text,
   message text,
@@ -19,8 +22,9 @@ end;
 $$;
 
 comment on function common.refuse(text, text, text) is $$
-Raises an error: its SQLSTATE (`CF001` to `CF099`), a message that names the invalid value, and a hint that says what is valid.
-The caller cuts values that it shows to 100 characters.
+Raises an error: its SQLSTATE (`CF001` to `CF099`), a message that names the invalid value, and a hint that says what is
+valid.
+The caller shortens the values in the message to 100 characters.
 $$;
 
 grant execute on function common.refuse(text, text, text) to insights_reader, insights_visitor, insights_learner,

@@ -41,14 +41,15 @@ begin
   end if;
   if not has_any_column_privilege(v_relation, 'select') then
     perform common.refuse('CF005', format('role "%s" may not read "%s"', current_user, left(source_table, 100)),
-      'Ask its owner for select.');
+      'Ask its owner to grant select.');
   end if;
   return v_relation;
 end;
 $$;
 
 comment on function common.relation(text) is $$
-The table, view or materialized view of a name as the caller sees it, which the caller may read.
+Returns the table, view or materialized view with a name, resolved by the caller's `search_path`.
+Raises an error unless the caller may read it.
 Errors: CF001 (not a name, not a relation with rows), CF002 (absent; names the nearest), CF005 (not readable).
 $$;
 

@@ -8,9 +8,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_longest constant int := 200000;
-  -- Parts are cut at this mark, which no expression needs.
+  -- Separator of the parts: a character that no expression needs.
   v_mark constant text := chr(1);
-  -- Each character by its place: to cut it out of a text, all before it would have to be walked through.
+  -- An array of characters: substr on a multibyte text scans all characters before the position.
   v_chars text[];
   v_parts text[];
   v_char text;
@@ -28,7 +28,7 @@ begin
   end if;
   v_chars := string_to_array(expressions, null);
   if strpos(expressions, v_mark) > 0 then
-    v_problem := 'a control character has no place here';
+    v_problem := 'control characters are not allowed';
   end if;
   while v_position <= cardinality(v_chars) and v_problem is null loop
     v_former := v_chars[v_position - 1];
@@ -42,20 +42,22 @@ begin
       end if;
     elsif v_char in ('''', '"') then
       v_quote := v_char;
-      v_escapes := v_char = '''' and coalesce(v_former in ('e', 'E'), false) and coalesce(v_chars[v_position - 2] !~* '[a-z0-9_$]', true);
+      v_escapes := v_char = ''''
+        and coalesce(v_former in ('e', 'E'), false)
+        and coalesce(v_chars[v_position - 2] !~* '[a-z0-9_$]', true);
     elsif v_char in ('(', '[', '{') then
       v_depth := v_depth + 1;
     elsif v_char in (')', ']', '}') then
       v_depth := v_depth - 1;
       if v_depth < 0 then
-        v_problem := 'a bracket is closed that was never opened';
+        v_problem := 'a closing bracket has no opening bracket';
       end if;
     elsif v_char = ';' then
-      v_problem := 'a semicolon ends the statement';
+      v_problem := 'semicolons are not allowed';
     elsif (v_char = '-' and v_next = '-') or (v_char = '/' and v_next = '*') then
-      v_problem := 'a comment hides the rest';
+      v_problem := 'comments are not allowed';
     elsif v_char = '$' and coalesce(v_former !~* '[a-z0-9_$]', true) then
-      v_problem := 'dollar quotes and parameters have no place here';
+      v_problem := 'dollar quotes and parameters are not allowed';
     elsif v_char = ',' and v_depth = 0 then
       v_chars[v_position] := v_mark;
     end if;
@@ -71,7 +73,7 @@ begin
     order by part.place
   );
   if v_problem is null and ('' = any (v_parts) or v_parts = '{}') then
-    v_problem := 'a part of it is empty';
+    v_problem := 'one of its parts is empty';
   end if;
   if v_problem is not null then
     perform common.refuse('CF001', format('"%s" is not an expression: %s', left(expressions, 100), v_problem),
@@ -82,8 +84,9 @@ end;
 $$;
 
 comment on function common.split_expressions(text) is $$
-The parts of a list of expressions, cut at the commas outside brackets and quotes.
-Refuses what could end the statement that it is put into or hide a part of it: semicolons, comments, dollar quotes, unbalanced brackets. Errors: CF001, CF008 above 200,000 characters.
+Returns the parts of a list of expressions, separated at the commas outside brackets and quotes.
+Rejects text that could end the statement that it is inserted into, or hide a part of it: semicolons, comments, dollar
+quotes, unbalanced brackets. Errors: CF001; CF008 above 200,000 characters.
 $$;
 
 grant execute on function common.split_expressions(text) to insights_analyst, insights_admin, insights_worker;

@@ -1,7 +1,7 @@
 /*
- * One shape for every measure of predictions: read the names, look at the data once, then one generated statement.
- * In the statement `data` holds the rows with both values (_prediction, _observed) and the grouping columns;
- * {groups} stands for the grouping columns each followed by a comma, {by} for `group by` them, {partition} for `partition by`.
+ * One shape for every measure of predictions: read the names, look at the data once, then one generated statement. In
+ * the statement `data` holds the rows with both values (_prediction, _observed) and the grouping columns; {groups}
+ * stands for the grouping columns each followed by a comma, {by} for `group by` them, {partition} for `partition by`.
  */
 create or replace function ml._assess(
   table_in text,
@@ -29,7 +29,8 @@ begin
     $query$
     select
       count(*) as row_count,
-      count(*) filter (where prediction = 'NaN' or abs(prediction) = 'Infinity' or observed = 'NaN' or abs(observed) = 'Infinity') as non_finite,
+      count(*) filter (where prediction = 'NaN' or abs(prediction) = 'Infinity' or observed = 'NaN'
+        or abs(observed) = 'Infinity') as non_finite,
       min(prediction) as least_prediction, max(prediction) as greatest_prediction,
       min(observed) as least_observed, max(observed) as greatest_observed,
       min(observed) filter (where observed not in (0, 1)) as no_class
@@ -91,8 +92,10 @@ begin
       'Give predicted probabilities of class 1.'
     );
   end if;
-  execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s where %s is not null and %s is not null) ',
-    v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation, v_prediction, v_observed)
+  execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s
+        where %s is not null and %s is not null) ',
+    v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation,
+      v_prediction, v_observed)
   || replace(replace(replace(statement,
     '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
     '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
@@ -101,8 +104,10 @@ end;
 $$;
 
 comment on function ml._assess(text, text, text, text, text, text, text) is $$
-Checks the input of a measure and writes its output table. `kind` is `number`, `score` (classes 0 and 1) or `probability`.
+Checks the input of a measure and writes its output table.
+`kind` is `number`, `score` (classes 0 and 1) or `probability`.
 Errors: CF001 (not a number, class or probability; non-finite), CF002, CF003, CF004 (no rows, one class), CF005.
 $$;
 
-grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin,
+  insights_worker;

@@ -30,7 +30,9 @@ begin
     table_in, table_out, prediction_col, observed_col, grouping_cols, 'number',
     format(
       'select {groups}r2 as r2_score, 1 - (1 - r2) * %s::float8 / %s as adjusted_r2_score from (
-         select {groups}case when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed, _observed) end as r2
+         select {groups}case
+           when regr_syy(_observed, _observed) > 0 then 1 - sum((_prediction - _observed) ^ 2) / regr_syy(_observed,
+             _observed) end as r2
          from data {by}
        ) as score',
       training_size - 1, training_size - num_predictors - 1
@@ -46,4 +48,5 @@ Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float
 Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text) to insights_admin, insights_worker;
+grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text) to insights_admin,
+  insights_worker;

@@ -25,7 +25,8 @@ begin
       from tally
     )
     select {groups}
-      sum(positives * (negatives_to_here - negatives / 2)) / nullif(sum(positives) * sum(negatives), 0) as area_under_roc
+      sum(positives * (negatives_to_here - negatives / 2)) / nullif(sum(positives) * sum(negatives), 0)
+        as area_under_roc
     from running
     {by}
     $statement$
@@ -35,7 +36,8 @@ $$;
 
 comment on function ml.area_under_roc(text, text, text, text, text) is $$
 @behavior -*
-Area under the receiver operating characteristic: the chance that a positive row scores above a negative one, ties counting half.
+Area under the receiver operating characteristic:
+the chance that a positive row scores above a negative one, ties counting half.
 Writes `table_out`: the grouping columns and `area_under_roc` (float8 in 0..1; null for a group of one class).
 Any score will do, larger for class 1; `observed_col` is boolean or 0 and 1.
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).

@@ -38,10 +38,13 @@ $$;
 
 comment on function ml.average_precision(text, text, text, text, text) is $$
 @behavior -*
-Average precision: the precision at every threshold, weighted by the recall that it adds; no interpolation, ties move together.
-Writes `table_out`: the grouping columns and `average_precision` (float8 in 0..1; null for a group without a positive row).
+Average precision:
+the precision at every threshold, weighted by the recall that it adds; no interpolation, ties move together.
+Writes `table_out`: the grouping columns and `average_precision` (float8 in 0..1; null for a group without a positive
+row).
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
-Source: the definition of scikit-learn's average_precision_score; Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
+Source: the definition of scikit-learn's average_precision_score; Manning, Raghavan and Schütze, Introduction to
+Information Retrieval, 2008, chapter 8.
 $$;
 
 grant execute on function ml.average_precision(text, text, text, text, text) to insights_admin, insights_worker;

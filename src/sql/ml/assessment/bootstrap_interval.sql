@@ -56,7 +56,8 @@ begin
     perform common.refuse('CF001', 'the statistic is null', 'Give an aggregate, such as avg(score).');
   end if;
   perform common.split_expressions(statistic);
-  v_cluster := case when cluster_col is null then 'row_number() over ()' else common.column_name(v_relation, cluster_col, 'cluster column') end;
+  v_cluster := case when cluster_col is null then 'row_number() over ()'
+    else common.column_name(v_relation, cluster_col, 'cluster column') end;
   begin
     open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
     fetch v_cursor into v_result.estimate;
@@ -75,9 +76,11 @@ begin
         'Give one aggregate that is a number, such as avg(score).');
   end;
   if cluster_col is null then
-    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s', v_relation);
+    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s',
+      v_relation);
   else
-    execute format('create temp table _ml_bootstrap on commit drop as select *, dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
+    execute format('create temp table _ml_bootstrap on commit drop as select *,
+        dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
   end if;
   execute 'create index on pg_temp._ml_bootstrap (_unit)';
   execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
@@ -110,7 +113,8 @@ begin
     v_values := v_values || v_value;
   end loop;
   drop table pg_temp._ml_bootstrap;
-  select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value), percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
+  select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value),
+    percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
   into v_result.std_err, v_result.lower, v_result.upper, v_result.resamples
   from unnest(v_values) as value;
   return v_result;
@@ -119,10 +123,14 @@ $$;
 
 comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is $$
 @behavior -*
-Standard error and percentile interval of any aggregate, such as `avg(score)` or `corr(x, y)`, by drawing the rows again with replacement.
-With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows of a cluster resemble each other.
-The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do not count (see `resamples`).
-Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows or clusters).
+Returns the standard error and percentile interval of an aggregate by the bootstrap.
+The aggregate is any, such as `avg(score)` or `corr(x, y)`; rows are drawn with replacement.
+With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows
+of a cluster resemble each other.
+The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do
+not count (see `resamples`).
+Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows
+or clusters).
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 $$;
 

@@ -23,8 +23,10 @@ $$;
 comment on function ml.brier_score(text, text, text, text, text) is $$
 @behavior -*
 Brier score: mean squared distance of the predicted probability from what happened.
-Writes `table_out`: the grouping columns and `brier_score` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+Writes `table_out`: the grouping columns and `brier_score` (float8). Rows without a prediction or an observed value
+are left out.
+Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out`
+exists), CF004 (no rows).
 Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 $$;
 

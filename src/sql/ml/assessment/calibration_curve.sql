@@ -46,9 +46,11 @@ begin
       )
       select
         *,
-        (fraction_positive + 1.9207294 / num_rows - 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
+        (fraction_positive + 1.9207294 / num_rows - 1.959964 * sqrt(
+            fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
           / (1 + 3.8414588 / num_rows) as lower_95,
-        (fraction_positive + 1.9207294 / num_rows + 1.959964 * sqrt(fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
+        (fraction_positive + 1.9207294 / num_rows + 1.959964 * sqrt(
+            fraction_positive * (1 - fraction_positive) / num_rows + 0.9603647 / num_rows ^ 2))
           / (1 + 3.8414588 / num_rows) as upper_95
       from counted
       order by {groups}bin
@@ -58,7 +60,8 @@ begin
         when 'uniform' then format('least(floor(_prediction * %s)::int + 1, %s)', bins, bins)
         -- Equal scores belong together, so a score goes where the middle of its rows lies.
         else format(
-          'least(floor((sum(row_count) over ({partition} order by _prediction) - row_count / 2.0) * %s / sum(row_count) over ({partition}))::int + 1, %s)',
+          'least(floor((sum(row_count) over ({partition} order by _prediction) - row_count / 2.0) * %s / sum(row_count)
+                over ({partition}))::int + 1, %s)',
           bins, bins
         )
       end
@@ -69,11 +72,13 @@ $$;
 
 comment on function ml.calibration_curve(text, text, text, text, text, int, text) is $$
 @behavior -*
-How often the predicted happens: probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
-Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction, `num_rows`,
-`mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.
+Compares predicted probabilities with observed frequencies:
+probabilities in bins of equal width (`uniform`) or of equal numbers of rows (`quantile`) against the share observed.
+Writes `table_out`: the grouping columns, `bin` (1..bins; empty ones are left out), `lowest` and `highest` prediction,
+`num_rows`, `mean_predicted`, `fraction_positive` and its 95 % Wilson interval `lower_95`, `upper_95`.
 Errors: CF001 (bins, strategy, not probabilities or classes), CF002, CF003 (`table_out` exists), CF004 (no rows).
 Source of the interval: Wilson, Probable inference, Journal of the American Statistical Association 22, 1927.
 $$;
 
-grant execute on function ml.calibration_curve(text, text, text, text, text, int, text) to insights_admin, insights_worker;
+grant execute on function ml.calibration_curve(text, text, text, text, text, int, text) to insights_admin,
+  insights_worker;

@@ -46,13 +46,16 @@ begin
       group by %2$s (%3$s)::text, (%4$s)::text
     ), class as (
       -- Numbers in the order of numbers, names in that of names.
-      select class, row_number() over (order by case when class ~ '^-?[0-9]{1,18}$' then class::bigint end, class collate "C") as row_id
+      select class,
+        row_number() over (order by case when class ~ '^-?[0-9]{1,18}$' then class::bigint end, class collate "C")
+          as row_id
       from (select _predicted from tally union select _observed from tally) as seen (class)
     ), place as (
       select distinct %6$s
       from tally
     )
-    select %7$s observed.row_id, observed.class, array_agg(coalesce(tally._row_count, 0) order by predicted.row_id) as confusion_arr
+    select %7$s observed.row_id, observed.class,
+      array_agg(coalesce(tally._row_count, 0) order by predicted.row_id) as confusion_arr
     from place
     cross join class as observed
     cross join class as predicted
@@ -64,8 +67,10 @@ begin
     v_group_list || case when v_groups = '{}' then '' else ',' end,
     prediction_col, observed_col, v_relation,
     case when v_groups = '{}' then 'true as everything' else v_group_list end,
-    (select coalesce(string_agg(format('place.%s, ', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
-    (select coalesce(string_agg(format(' and tally.%1$s is not distinct from place.%1$s', name), '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
+    (select coalesce(string_agg(format('place.%s, ', name), '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position)),
+    (select coalesce(string_agg(format(' and tally.%1$s is not distinct from place.%1$s', name), ''
+          order by position), '') from unnest(v_groups) with ordinality as part (name, position))
   );
 end;
 $$;
@@ -73,8 +78,9 @@ $$;
 comment on function ml.confusion_matrix(text, text, text, text, text) is $$
 @behavior -*
 How often each observed class was predicted as each class.
-Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and `confusion_arr`
-(bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or names).
+Writes `table_out`, one row a class (and group): the grouping columns, `row_id`, `class` (text; the observed one) and
+`confusion_arr` (bigint[]: rows predicted as class 1, 2, … in the order of `row_id`, which is that of numbers or
+names).
 Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
 $$;
 

@@ -28,7 +28,8 @@ begin
       ), placed as (
         select
           *,
-          least(floor((sum(row_count) over ({partition} order by _prediction desc) - row_count / 2.0) * {buckets} / sum(row_count) over ({partition}))::int + 1, {buckets}) as bucket
+          least(floor((sum(row_count) over ({partition} order by _prediction desc) - row_count / 2.0) * {buckets} / sum(
+                row_count) over ({partition}))::int + 1, {buckets}) as bucket
         from tally
       ), counted as (
         select
@@ -40,8 +41,10 @@ begin
       select
         *,
         positives / num_rows::float8 as rate,
-        positives / num_rows::float8 / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as lift,
-        (sum(positives) over above / (sum(num_rows) over above)::float8) / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as cumulative_lift,
+        positives / num_rows::float8 / nullif(sum(positives) over whole / (sum(num_rows) over whole)::float8, 0)
+          as lift,
+        (sum(positives) over above / (sum(num_rows) over above)::float8) / nullif(
+          sum(positives) over whole / (sum(num_rows) over whole)::float8, 0) as cumulative_lift,
         (sum(positives) over above / nullif(sum(positives) over whole, 0))::float8 as captured
       from counted
       window above as ({partition} order by bucket), whole as ({partition})
@@ -56,9 +59,11 @@ $$;
 comment on function ml.lift(text, text, text, text, text, int) is $$
 @behavior -*
 What acting on the highest scores first would gain: rows in buckets of equal size from the highest score down.
-Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`, `positives`, `rate` of
-positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those above, and `captured`, the share of all positives that they hold.
-Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
+Writes `table_out`: the grouping columns, `bucket` (1 = highest scores), `lowest` and `highest` score, `num_rows`,
+`positives`, `rate` of positives, `lift` (rate over the rate of all rows), `cumulative_lift` of this bucket and those
+above, and `captured`, the share of all positives that they hold.
+Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no
+rows, one class).
 $$;
 
 grant execute on function ml.lift(text, text, text, text, text, int) to insights_admin, insights_worker;

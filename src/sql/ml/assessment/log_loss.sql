@@ -15,7 +15,8 @@ as $$
 begin
   perform ml._assess(
     table_in, table_out, prediction_col, observed_col, grouping_cols, 'probability',
-    'select {groups}-avg(case when _observed = 1 then ln(greatest(_prediction, 1e-15)) else ln(greatest(1 - _prediction, 1e-15)) end) as log_loss from data {by}'
+    'select {groups}-avg(case when _observed = 1 then ln(greatest(_prediction, 1e-15))
+        else ln(greatest(1 - _prediction, 1e-15)) end) as log_loss from data {by}'
   );
 end;
 $$;
@@ -23,8 +24,10 @@ $$;
 comment on function ml.log_loss(text, text, text, text, text) is $$
 @behavior -*
 Logarithmic loss of predicted probabilities, in nats; probabilities are kept 1e-15 away from 0 and 1.
-Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are left out.
-Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
+Writes `table_out`: the grouping columns and `log_loss` (float8). Rows without a prediction or an observed value are
+left out.
+Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown table or column), CF003 (`table_out`
+exists), CF004 (no rows).
 $$;
 
 grant execute on function ml.log_loss(text, text, text, text, text) to insights_admin, insights_worker;

@@ -23,7 +23,8 @@ $$;
 comment on function ml.mean_perc_error(text, text, text, text, text) is $$
 @behavior -*
 Mean error as a fraction of the observed value; negative when predictions are too low. Rows observed as 0 do not count.
-Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed value are left out.
+Writes `table_out`: the grouping columns and `mean_perc_error` (float8). Rows without a prediction or an observed
+value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
 $$;
 

@@ -13,7 +13,8 @@ begin
   if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0 then
     perform common.refuse('CF001', format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
       'Count both populations in the same bins, at least one.');
-  elsif exists (select from unnest(expected || actual) as value where value is null or value < 0 or value in ('NaN', 'Infinity')) then
+  elsif exists (select from unnest(expected || actual) as value
+    where value is null or value < 0 or value in ('NaN', 'Infinity')) then
     perform common.refuse('CF001', 'a bin holds null, a negative or a non-finite number',
       'Give counts or shares, 0 for an empty bin.');
   elsif v_expected_total = 0 or v_actual_total = 0 then
@@ -31,9 +32,11 @@ $$;
 
 comment on function ml.population_stability_index(float8[], float8[]) is $$
 How far a population has moved: the sum over bins of (actual − expected) · ln(actual / expected), of shares.
-Both arrays count the same bins, as numbers of rows or shares; an empty bin counts as a share of 0.0001. Below 0.1 is stable, from 0.25 on
-the population is another one. Symmetric, 0 for equal shares. Null when either is null. Errors: CF001 (bins), CF004 (an empty population).
+Both arrays count the same bins, as numbers of rows or shares; an empty bin counts as a share of 0.0001. Below 0.1 is
+stable, from 0.25 on the population is another one. Symmetric, 0 for equal shares. Null when either is null. Errors:
+CF001 (bins), CF004 (an empty population).
 Source: Siddiqi, Credit Risk Scorecards, Wiley, 2006; it is Jeffreys' divergence of the two distributions.
 $$;
 
-grant execute on function ml.population_stability_index(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.population_stability_index(float8[], float8[]) to insights_reader, insights_analyst,
+  insights_admin, insights_worker;

@@ -8,7 +8,8 @@ begin atomic
 end;
 
 comment on function ml.chi_squared_cdf(float8, float8) is $$
-Chi-squared distribution function with nu > 0 degrees of freedom, by the incomplete gamma function.
+Returns the chi-squared distribution function at x with nu > 0 degrees of freedom, by the incomplete gamma function.
 $$;
 
-grant execute on function ml.chi_squared_cdf(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.chi_squared_cdf(float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -7,13 +7,15 @@ begin atomic
   select ml._incomplete_beta(
     fisher_f_cdf.df1 / 2,
     fisher_f_cdf.df2 / 2,
-    fisher_f_cdf.df1 * greatest(fisher_f_cdf.x, 0) / (fisher_f_cdf.df1 * greatest(fisher_f_cdf.x, 0) + fisher_f_cdf.df2),
+    fisher_f_cdf.df1 * greatest(fisher_f_cdf.x, 0)
+      / (fisher_f_cdf.df1 * greatest(fisher_f_cdf.x, 0) + fisher_f_cdf.df2),
     fisher_f_cdf.df2 / (fisher_f_cdf.df1 * greatest(fisher_f_cdf.x, 0) + fisher_f_cdf.df2)
   );
 end;
 
 comment on function ml.fisher_f_cdf(float8, float8, float8) is $$
-Fisher's F distribution function with df1 and df2 degrees of freedom, by the incomplete beta function.
+Returns Fisher's F distribution function at x with df1 and df2 degrees of freedom, by the incomplete beta function.
 $$;
 
-grant execute on function ml.fisher_f_cdf(float8, float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.fisher_f_cdf(float8, float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -19,11 +19,15 @@ begin
   if p = 0.5 then
     return mean;
   end if;
-  -- Abramowitz and Stegun 26.2.23 starts with an error of 4.5e-4; each step of Halley's method triples the digits
+  -- Abramowitz and Stegun 26.2.23 has an error of 4.5e-4; each step of Halley's method triples the digits
   v_t := sqrt(-2 * ln(v_tail));
-  v_z := -(v_t - (2.515517 + 0.802853 * v_t + 0.010328 * v_t * v_t) / (1 + 1.432788 * v_t + 0.189269 * v_t * v_t + 0.001308 * v_t * v_t * v_t));
+  v_z := -(
+    v_t - (2.515517 + 0.802853 * v_t + 0.010328 * v_t * v_t)
+      / (1 + 1.432788 * v_t + 0.189269 * v_t * v_t + 0.001308 * v_t * v_t * v_t)
+  );
   for step in 1..3 loop
-    v_error := (ml._incomplete_gamma(0.5, v_z * v_z / 2, true) / 2 - v_tail) * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
+    v_error := (ml._incomplete_gamma(0.5, v_z * v_z / 2, true) / 2 - v_tail)
+      * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
     v_z := v_z - v_error / (1 + v_z * v_error / 2);
   end loop;
   return mean + sd * case when p < 0.5 then v_z else -v_z end;
@@ -31,8 +35,9 @@ end
 $$;
 
 comment on function ml.normal_quantile(float8, float8, float8) is $$
-Normal quantile: the value that a normal variable stays under with probability p, to about 14 digits.
+Returns the normal quantile: the value that a normal variable does not exceed with probability p, to about 14 digits.
 Error CF001 unless 0 < p < 1.
 $$;
 
-grant execute on function ml.normal_quantile(float8, float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.normal_quantile(float8, float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

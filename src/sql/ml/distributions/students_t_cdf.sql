@@ -11,7 +11,9 @@ begin atomic
 end;
 
 comment on function ml.students_t_cdf(float8, float8) is $$
-Student's t distribution function with nu > 0 degrees of freedom (not necessarily whole), by the incomplete beta function.
+Returns Student's t distribution function at x with nu > 0 degrees of freedom (not necessarily an integer), by the
+incomplete beta function.
 $$;
 
-grant execute on function ml.students_t_cdf(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.students_t_cdf(float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

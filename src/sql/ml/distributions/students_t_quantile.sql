@@ -27,7 +27,7 @@ begin
     v_high := v_high * 4;
   end loop;
   v_t := (v_low + v_high) / 2;
-  -- Newton inside a bracket: it can't leave, and ends quadratically
+  -- Newton's method within a bracket, which a step cannot leave; it converges quadratically
   for step in 1..200 loop
     v_error := ml._students_t_p_value(v_t, nu) / 2 - v_tail;
     if v_error > 0 then
@@ -48,8 +48,11 @@ end
 $$;
 
 comment on function ml.students_t_quantile(float8, float8) is $$
-Quantile of Student's t with nu degrees of freedom, to about 13 digits; half the width of a confidence interval in standard errors.
+Returns the quantile of Student's t with nu degrees of freedom, to about 13 digits. For p = 0.975 it is half the width
+of
+a 95 % confidence interval in standard errors.
 Error CF001 unless 0 < p < 1 and nu > 0.
 $$;
 
-grant execute on function ml.students_t_quantile(float8, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.students_t_quantile(float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

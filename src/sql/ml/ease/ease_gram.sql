@@ -63,7 +63,8 @@ begin
     ),
 
     person as materialized (
-      select interaction.person, format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
+      select interaction.person,
+        format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
       from interaction
       join item using (item)
       group by interaction.person
@@ -94,7 +95,8 @@ end;
 $$;
 
 comment on function ml._ease_gram(regclass, text, text, text) is $$
-XᵀX of a table of interactions, and the items that its rows and columns are. Columns and weight have been read and quoted already; weight null: each pair counts 1.
+XᵀX of a table of interactions, and the items that its rows and columns are.
+Columns and weight have been read and quoted already; weight null: each pair counts 1.
 $$;
 
 create or replace function ml.ease_gram(
@@ -120,8 +122,10 @@ end;
 $$;
 
 comment on function ml.ease_gram(text, text, text, text) is $$
+@behavior -*
 The sums that EASE is trained from: XᵀX of a table of interactions, and the items that its rows and columns are.
-The part of a training that reads the table. Several ridges are tried on one reading: `ml.ease_inverse(gram, lambda)`, then `ml.ease_weights`.
+The part of a training that reads the table. Several ridges are tried on one reading: `ml.ease_inverse(gram, lambda)`,
+then `ml.ease_weights`.
 Columns and weights are those of `ml.ease_train`.
 Errors: CF001 (weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
 $$;

@@ -1,25 +1,3 @@
-create or replace function ml._check_ridge(lambda float8)
-returns void
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if lambda is null or not (lambda > 0 and lambda < 'infinity') then
-    perform common.refuse(
-      'CF001',
-      format('lambda is %s', coalesce(lambda::text, 'null')),
-      'It is a positive number: 100 to 1000 where items have hundreds of people each, less where they have fewer.'
-    );
-  end if;
-end;
-$$;
-
-comment on function ml._check_ridge(float8) is $$
-Raises CF001 unless `lambda` is a positive, finite number.
-$$;
-
 create or replace function ml.ease_inverse(
   gram vector[],
   lambda float8
@@ -50,5 +28,4 @@ Shapes: n × n gives n × n. Errors: CF001 (lambda, not a square matrix), CF004 
 Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
 $$;
 
-grant execute on function ml._check_ridge(float8), ml.ease_inverse(vector[], float8)
-to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.ease_inverse(vector[], float8) to insights_analyst, insights_admin, insights_worker;

@@ -43,12 +43,18 @@ end;
 $$;
 
 comment on function ml.ease_train(text, text, text, text, float8) is $$
-Trains the EASE recommender on a table of interactions and returns a row for each item, in the order of `item_column`: `item_no`, `item`, `weights` and `inverse`.
-`weights` is a row of B = I - P·diag(P)⁻¹, P = (XᵀX + λI)⁻¹; `inverse` the row of P, which `ml.rank_one_update` keeps current.
-A learner's scores for all items are the sum of the `weights` of the learner's items (times the weight of each, where there are weights).
-`weight_column` is a column or an expression over the columns; without one each pair of person and item counts 1, however often it comes; with one the weights of a pair are added.
-`lambda` holds the weights small: the more people an item has, the larger. At most 16,000 items; some 5 s for 1,700 items and 100,000 interactions.
-Errors: CF001 (lambda, weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
+Trains the EASE recommender on a table of interactions and returns a row for each item, in the order of `item_column`:
+`item_no`, `item`, `weights` and `inverse`.
+`weights` is a row of B = I - P·diag(P)⁻¹, P = (XᵀX + λI)⁻¹; `inverse` the row of P, which `ml.rank_one_update` keeps
+current.
+A learner's scores for all items are the sum of the `weights` of the learner's items (times the weight of each, where
+there are weights).
+`weight_column` is a column or an expression over the columns; without one each pair of person and item counts 1,
+however often it comes; with one the weights of a pair are added.
+`lambda` holds the weights small: the more people an item has, the larger. At most 16,000 items; some 5 s for 1,700
+items and 100,000 interactions.
+Errors: CF001 (lambda, weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too
+many items).
 Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
 $$;
 

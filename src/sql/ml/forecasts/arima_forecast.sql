@@ -29,11 +29,10 @@ declare
   v_deviations float8[] := '{}';
   v_z float8;
 begin
-  if steps_ahead is null or steps_ahead not between 1 and 10000 then
-    perform common.refuse('CF001', format('steps_ahead %s', coalesce(steps_ahead::text, 'null')), 'Choose 1 to 10000.');
-  elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
-      'Choose a number between 0 and 1, such as 0.95.');
+  perform common.check_count('steps_ahead', steps_ahead, 1, 10000);
+  if confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence is %s', coalesce(confidence::text, 'null')),
+      'Give a number between 0 and 1, such as 0.95.');
   end if;
   select format('%I.%I', namespace.nspname, class.relname || '_summary')
   into v_summary
@@ -42,17 +41,25 @@ begin
   where class.oid = v_model;
   if not 'ar_params' = any (common.columns(v_model)) or to_regclass(v_summary) is null then
     perform common.refuse('CF002', format('"%s" is not a model of ml.arima_train', left(model_table, 100)),
-      'Give the output table of ml.arima_train, beside its summary.');
+      'Give the output table of ml.arima_train; its summary table must exist, too.');
   end if;
   execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
   execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;
   v_mean := coalesce(v_row.mean, 0);
   v_z := ml.normal_quantile((1 + confidence) / 2);
   -- Newest first.
-  v_values := array(select value from unnest(v_state.last_values) with ordinality as entry (value, place) order by place desc);
-  v_errors := array(select value from unnest(v_state.last_errors) with ordinality as entry (value, place) order by place desc);
+  v_values := array(
+    select value
+    from unnest(v_state.last_values) with ordinality as entry (value, place)
+    order by place desc
+  );
+  v_errors := array(
+    select value
+    from unnest(v_state.last_errors) with ordinality as entry (value, place)
+    order by place desc
+  );
   v_levels := v_state.last_levels;
-  -- How much of an error is left after 0, 1, 2, … steps; differencing sums it up once a round.
+  -- The psi weights: the effect of an error after 0, 1, 2, … steps. Each round of differencing accumulates them.
   v_psi := array[1]::float8[];
   for v_step in 1..steps_ahead loop
     v_weight := coalesce(v_row.ma_params[v_step], 0);
@@ -62,7 +69,11 @@ begin
     v_psi := v_psi || v_weight;
   end loop;
   for v_round in 1..cardinality(v_levels) loop
-    v_psi := array(select sum(weight) over (order by place) from unnest(v_psi) with ordinality as entry (weight, place) order by place);
+    v_psi := array(
+      select sum(weight) over (order by place)
+      from unnest(v_psi) with ordinality as entry (weight, place)
+      order by place
+    );
   end loop;
   for v_step in 1..steps_ahead loop
     v_value := v_mean;
@@ -83,18 +94,26 @@ begin
     v_deviations := v_deviations || sqrt(v_state.residual_variance * v_spread);
   end loop;
   execute format(
-    'create table %s as select step_ahead::int, forecast_value, forecast_value - %L::float8 * deviation as lower, forecast_value + %L::float8 * deviation as upper
-     from unnest(%L::float8[], %L::float8[]) with ordinality as ahead (forecast_value, deviation, step_ahead)',
-    v_output, v_z, v_z, v_forecasts, v_deviations
+    $query$
+    create table %1$s as
+    select
+      step_ahead::int,
+      forecast_value,
+      forecast_value - %2$L::float8 * deviation as lower,
+      forecast_value + %2$L::float8 * deviation as upper
+    from unnest(%3$L::float8[], %4$L::float8[]) with ordinality as ahead (forecast_value, deviation, step_ahead)
+    $query$,
+    v_output, v_z, v_forecasts, v_deviations
   );
 end;
 $$;
 
 comment on function ml.arima_forecast(text, text, int, float8) is $$
 @behavior -*
-What a model of ml.arima_train expects, with intervals.
-Writes `output_table`: `step_ahead` (1 = the row after the last), `forecast_value`, `lower` and `upper` (an interval that holds the value with chance `confidence` if
-errors are normal and the parameters right). Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
+Writes the forecasts of a model of ml.arima_train, with prediction intervals.
+Writes `output_table`: `step_ahead` (1 is the row after the last), `forecast_value`, `lower` and `upper` (an interval
+that contains the value with probability `confidence` if errors are normal and the parameters exact).
+Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
 grant execute on function ml.arima_forecast(text, text, int, float8) to insights_admin, insights_worker;

@@ -21,25 +21,17 @@ declare
   v_groups text[] := common.column_names(v_relation, grouping_columns, 'grouping columns');
   v_z float8;
 begin
-  if steps_ahead is null or steps_ahead not between 1 and 10000 or seasonal_period is null or seasonal_period not between 1 and 1000 then
-    perform common.refuse(
-      'CF001',
-      format(
-        'steps_ahead %s, seasonal_period %s',
-        coalesce(steps_ahead::text, 'null'),
-        coalesce(seasonal_period::text, 'null')
-      ),
-      'Choose 1 to 10000 steps and a period of 1 to 1000 rows.'
-    );
-  elsif confidence is null or not (confidence > 0 and confidence < 1) then
-    perform common.refuse('CF001', format('confidence %s', coalesce(confidence::text, 'null')),
-      'Choose a number between 0 and 1, such as 0.95.');
+  perform common.check_count('steps_ahead', steps_ahead, 1, 10000);
+  perform common.check_count('seasonal_period', seasonal_period, 1, 1000);
+  if confidence is null or not (confidence > 0 and confidence < 1) then
+    perform common.refuse('CF001', format('confidence is %s', coalesce(confidence::text, 'null')),
+      'Give a number between 0 and 1, such as 0.95.');
   end if;
   v_z := ml.normal_quantile((1 + confidence) / 2);
   perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
   if exists (select from pg_temp._ml_series where cardinality(series) <= seasonal_period) then
     perform common.refuse('CF004', format('a series is not longer than its period of %s rows', seasonal_period),
-      'A cycle and one row at least say how much cycles differ.');
+      'Give more than one cycle, or a shorter period.');
   end if;
   execute format(
     $query$
@@ -53,15 +45,27 @@ begin
         source.*,
         (
           select sqrt(avg((value - before) ^ 2))
-          from (select value, lag(value, %4$s) over (order by place) as before from unnest(series) with ordinality as entry (value, place)) as pair
+          from (
+            select value, lag(value, %4$s) over (order by place) as before
+            from unnest(series) with ordinality as entry (value, place)
+          ) as pair
         ) as deviation
       from pg_temp._ml_series as source
     ) as source
     cross join generate_series(1, %5$s) as step_ahead
-    cross join lateral (select series[cardinality(series) - %4$s + 1 + (step_ahead - 1) %% %4$s] as forecast_value) as naive
+    cross join lateral (
+      select series[cardinality(series) - %4$s + 1 + (step_ahead - 1) %% %4$s] as forecast_value
+    ) as naive
     order by %2$s step_ahead
     $query$,
-    v_output, (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)), v_z, seasonal_period, steps_ahead
+    v_output,
+    (
+      select coalesce(string_agg(name || ', ', '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position)
+    ),
+    v_z,
+    seasonal_period,
+    steps_ahead
   );
   drop table pg_temp._ml_series;
 end;
@@ -69,10 +73,13 @@ $$;
 
 comment on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) is $$
 @behavior -*
-The forecast that every other has to beat: the value one cycle ago (`seasonal_period` rows; 1 is the last value).
-Writes `output_table`: the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`: the variance is that of the changes from cycle to cycle, once for
-each cycle ahead. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
+Writes the seasonal-naive forecast, the baseline of all other methods: the value one cycle ago.
+`seasonal_period` is the length of a cycle in rows; with 1 the forecast is the last value. Writes `output_table`: the
+grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`. The variance is that of the changes from cycle to
+cycle, multiplied by the number of cycles ahead.
+Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
 Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 5.5.
 $$;
 
-grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8) to insights_admin, insights_worker;
+grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8)
+to insights_admin, insights_worker;

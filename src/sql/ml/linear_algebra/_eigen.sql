@@ -11,7 +11,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_size constant int := array_length(matrix, 1);
-  -- One dimension, row after row: assignments to it are made in place.
+  -- One dimension, row by row: assignments to elements are made in place.
   v_a float8[];
   v_v float8[];
   v_off float8;
@@ -23,10 +23,22 @@ declare
   v_x float8;
   v_y float8;
 begin
-  v_a := array(select matrix[i][j] from generate_series(1, v_size) as i cross join generate_series(1, v_size) as j order by i, j);
-  v_v := array(select (i = j)::int::float8 from generate_series(1, v_size) as i cross join generate_series(1, v_size) as j order by i, j);
+  v_a := array(
+    select matrix[i][j]
+    from generate_series(1, v_size) as i
+    cross join generate_series(1, v_size) as j
+    order by i, j
+  );
+  v_v := array(
+    select (i = j)::int::float8
+    from generate_series(1, v_size) as i
+    cross join generate_series(1, v_size) as j
+    order by i, j
+  );
   for v_sweep in 1..60 loop
-    select coalesce(sum(value * value) filter (where (place - 1) / v_size < (place - 1) % v_size), 0), coalesce(sum(value * value), 0)
+    select
+      coalesce(sum(value * value) filter (where (place - 1) / v_size < (place - 1) % v_size), 0),
+      coalesce(sum(value * value), 0)
     into v_off, v_all
     from unnest(v_a) with ordinality as entry (value, place);
     exit when v_off <= 1e-30 * v_all;
@@ -63,7 +75,7 @@ begin
   from (
     select
       place, v_a[place * v_size + place + 1] as value,
-      -- The largest entry is positive, so that the direction does not hang on the order of rotations.
+      -- The largest entry is positive, so that the sign does not depend on the order of rotations.
       (
         select array_agg(entry * (
           select case when v_v[k * v_size + place + 1] < 0 then -1 else 1 end
@@ -79,7 +91,8 @@ end;
 $$;
 
 comment on function ml._eigen(float8[]) is $$
-Eigenvalues of a symmetric matrix, largest first, and the eigenvectors as rows (unit length, largest entry positive), by cyclic Jacobi rotations.
+Returns the eigenvalues of a symmetric matrix, largest first, and the eigenvectors as rows (unit length, largest entry
+positive), by cyclic Jacobi rotations.
 Source: Golub and Van Loan, Matrix Computations, 2013, section 8.5.
 $$;
 

@@ -13,7 +13,7 @@ end;
 $$;
 
 comment on function ml.gram(vector[]) is $$
-AᵀA, the Gram matrix of a matrix's columns.
+Returns AᵀA, the Gram matrix of a matrix's columns.
 Shapes: m × n gives n × n; m and n at most 16,000. Single precision.
 Errors: CF001 (not a matrix), CF004 (no rows), CF008 (m too large).
 $$;

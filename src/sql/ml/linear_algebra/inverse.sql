@@ -16,7 +16,7 @@ declare
   v_factor float8[] := v_lower;
   v_sum float8;
 begin
-  -- L by Cholesky's method, and its inverse row by row: entry (i, j) lies at (i - 1) n + j.
+  -- L by Cholesky's method, and its inverse, row by row: entry (i, j) is at (i - 1) n + j.
   for v_i in 1..v_size loop
     for v_j in 1..v_i loop
       v_sum := v_matrix[(v_i - 1) * v_size + v_j];
@@ -66,7 +66,8 @@ end;
 $$;
 
 comment on function ml._inverse_factor_leaf(vector[], int) is $$
-Inverse K of the Cholesky factor of a small block, and its transpose, in double precision. Error CF007 names the row, counted from `first_row`.
+Returns the inverse K of the Cholesky factor of a small block, and its transpose, in double precision.
+Error CF007 names the row, counted from `first_row`.
 $$;
 
 create or replace function ml._inverse_factor(
@@ -98,7 +99,8 @@ begin
 
   /*
    * M = [[A, Cᵀ], [C, D]], K = [[K₁, 0], [E, K₂]] with K₁ of A, K₂ of the Schur complement S = D - W Wᵀ, W = C K₁ᵀ, and
-   * E = -K₂ W K₁. S is a difference of D and something not larger, so rounding can't blow up; C A⁻¹ Cᵀ would let it.
+   * E = -K₂ W K₁. S is the difference of D and a matrix that is not larger, so rounding errors do not grow; with
+   * C A⁻¹ Cᵀ they would.
    */
   select * into v_upper
   from ml._inverse_factor(
@@ -135,7 +137,8 @@ end;
 $$;
 
 comment on function ml._inverse_factor(vector[], int) is $$
-Inverse K of the Cholesky factor of a symmetric positive definite matrix with a diagonal of ones, and its transpose, by halves: M⁻¹ = KᵀK.
+Returns the inverse K of the Cholesky factor of a symmetric positive definite matrix with a diagonal of ones, and its
+transpose, by recursive halves: M⁻¹ = KᵀK.
 $$;
 
 create or replace function ml._triangular_gram(transposed vector[])
@@ -184,7 +187,7 @@ end;
 $$;
 
 comment on function ml._triangular_gram(vector[]) is $$
-KᵀK of a lower triangular matrix K, given as Kᵀ, leaving out the half that is zero.
+Returns KᵀK of a lower triangular matrix K, given as Kᵀ, without multiplying the half that is zero.
 $$;
 
 create or replace function ml.inverse(matrix vector[])
@@ -210,7 +213,11 @@ begin
       'Only a square matrix has an inverse.');
   end if;
 
-  v_diagonal := array(select (row_.v::real[])[row_.n] from unnest(v_matrix) with ordinality as row_ (v, n) order by row_.n);
+  v_diagonal := array(
+    select (row_.v::real[])[row_.n]
+    from unnest(v_matrix) with ordinality as row_ (v, n)
+    order by row_.n
+  );
   if exists (select from unnest(v_diagonal) as entry where entry <= 0) then
     perform common.refuse(
       'CF007',
@@ -223,7 +230,7 @@ begin
     );
   end if;
 
-  -- With ones on the diagonal a small pivot is small, whatever the units of the rows were.
+  -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows.
   v_scale := array(select 1 / sqrt(entry) from unnest(v_diagonal) as entry)::vector;
   v_inverse := array(
     select row_.v * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
@@ -231,7 +238,7 @@ begin
     order by row_.n
   );
 
-  -- The algorithm reads one triangle only. M x = Mᵀ x for a vector without pattern tells whether the other is the same.
+  -- The algorithm reads one triangle only. M x = Mᵀ x for an irregular vector x shows that the matrix is symmetric.
   v_probe := array(select 0.5 + (n * 0.6180339887498949) % 1 from generate_series(1, v_size) as n)::vector;
   v_by_rows := (ml.transpose(ml._product(v_inverse, array[v_probe])))[1];
   v_by_columns := (
@@ -266,10 +273,13 @@ end;
 $$;
 
 comment on function ml.inverse(vector[]) is $$
-Inverse of a symmetric positive definite matrix, such as AᵀA plus a ridge.
-Cholesky's method by halves, down to blocks of 48: these in double precision, all else as inner products in single precision. With a condition number of 50, `A·A⁻¹` differs from the identity by some 1e-6; the error grows in proportion.
+Returns the inverse of a symmetric positive definite matrix, such as AᵀA plus a ridge.
+Cholesky's method by recursive halves: blocks of up to 48 rows in double precision, all other products as inner products
+in single precision. With a condition number of 50, `A·A⁻¹` differs from the identity by about 1e-6; the error grows in
+proportion.
 Shapes: n × n, n at most 16,000; time grows with the third power, about 3 s for n = 1,700.
-Errors: CF001 (not square, not symmetric), CF004 (no rows), CF007 (not positive definite, singular or too near to it; names the row).
+Errors: CF001 (not square, not symmetric), CF004 (no rows), CF007 (not positive definite, singular or nearly so; names
+the row).
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002, chapters 10, 13 and 14.
 $$;
 

@@ -22,9 +22,9 @@ end;
 $$;
 
 comment on function ml.multiply(vector[], vector[]) is $$
-A·B, the matrix product. Where Bᵀ is at hand, `ml.multiply_transposed` spares the transposition.
+Returns the matrix product A·B. Where Bᵀ is available, `ml.multiply_transposed` saves the transposition.
 Shapes: m × k and k × n give m × n; k and n at most 16,000. Single precision.
-Errors: CF001 (not matrices, shapes that don't fit), CF004 (no rows), CF008 (too large).
+Errors: CF001 (not matrices, shapes that do not fit), CF004 (no rows), CF008 (too large).
 $$;
 
 grant execute on function ml.multiply(vector[], vector[]) to insights_analyst, insights_admin, insights_worker;

@@ -24,12 +24,12 @@ begin
         vector_dims(inverse[1]),
         coalesce(vector_dims(x)::text, 'no')
       ),
-      'The inverse of an n × n matrix and a vector of n entries are due.'
+      'Give the inverse of an n × n matrix and a vector of n entries.'
     );
   end if;
   if weight is null or not abs(weight) < 'infinity' then
     perform common.refuse('CF001', format('the weight is %s', coalesce(weight::text, 'null')),
-      '1 adds x xᵀ, -1 takes it away.');
+      'Give 1 to add x xᵀ, -1 to subtract it.');
   end if;
 
   -- (A + w x xᵀ)⁻¹ = P - w P x xᵀ P / (1 + w xᵀ P x)
@@ -39,7 +39,7 @@ begin
     perform common.refuse(
       'CF007',
       format('the matrix would no longer be positive definite: 1 + w xᵀA⁻¹x is %s', v_quadratic::real),
-      'Take away only what had been added.'
+      'Subtract only what was added before.'
     );
   end if;
   v_factor := weight / v_quadratic;
@@ -51,11 +51,14 @@ end;
 $$;
 
 comment on function ml.rank_one_update(vector[], vector, float8) is $$
-The inverse of A + weight · x xᵀ from the inverse of A, in n² steps where a new inversion takes n³.
+Returns the inverse of A + weight · x xᵀ from the inverse of A, in n² steps where a new inversion takes n³.
 With `inverse` = (XᵀX + λI)⁻¹ and `x` the row of a learner, weight 1 is exact learning and weight -1 exact unlearning.
-Shapes: n × n and n give n × n. Single precision: after some thousands of updates, invert anew.
+Shapes: n × n and n give n × n. Single precision: after some thousands of updates, invert the matrix again.
 Errors: CF001 (shapes, weight), CF004 (no rows), CF007 (the result would not be positive definite).
-Source: Sherman and Morrison, Adjustment of an inverse matrix corresponding to a change in one element of a given matrix, Annals of Mathematical Statistics 21, 1950.
+Source: Sherman and Morrison, Adjustment of an inverse matrix corresponding to a change in one element of a given
+matrix,
+Annals of Mathematical Statistics 21, 1950.
 $$;
 
-grant execute on function ml.rank_one_update(vector[], vector, float8) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.rank_one_update(vector[], vector, float8)
+to insights_analyst, insights_admin, insights_worker;

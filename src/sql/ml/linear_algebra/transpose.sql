@@ -15,7 +15,7 @@ begin
     from (
       select entry.column_number, array_agg(entry.value)::vector as v
       from (
-        -- Row by row, both unnested in step.
+        -- Row by row, with both set-returning functions in step.
         select generate_series(1, v_columns) as column_number, unnest(row_.v::real[]) as value
         from (select unnest(v_matrix) as v offset 0) as row_
       ) as entry
@@ -26,7 +26,7 @@ end;
 $$;
 
 comment on function ml.transpose(vector[]) is $$
-The transpose of a matrix: its columns as rows.
+Returns the transpose of a matrix: its columns as rows.
 Shapes: m × n gives n × m; m at most 16,000.
 Errors: CF001 (not a matrix), CF004 (no rows), CF008 (m too large).
 $$;

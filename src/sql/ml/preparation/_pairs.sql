@@ -25,7 +25,8 @@ begin
       where attribute.attrelid = v_relation
         and attribute.attnum > 0
         and not attribute.attisdropped
-        and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'boolean']::regtype[])
+        and attribute.atttypid = any (
+          array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'boolean']::regtype[])
         and not quote_ident(attribute.attname) = any (v_groups)
       order by attribute.attnum
     );
@@ -38,16 +39,21 @@ begin
   elsif cardinality(v_columns) > 500 then
     perform common.refuse('CF008', format('%s columns', cardinality(v_columns)), 'Name up to 500 columns.');
   end if;
-  v_numbers := array(select common.numeric_expression(name, v_relation, 'target column') from unnest(v_columns) with ordinality as part (name, position) order by position);
+  v_numbers := array(select common.numeric_expression(name, v_relation, 'target column')
+    from unnest(v_columns) with ordinality as part (name, position) order by position);
   drop table if exists pg_temp._ml_pair;
   execute format(
-    'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s where %s %s having count(*) > 0',
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s
+      where %s %s having count(*) > 0',
+    (select coalesce(string_agg(name || ', ', '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position)),
     -- The lower triangle, row by row, as one list of built-in aggregates.
     (
-      select string_agg(format('%s(%s, %s)', aggregate, left_side.number, right_side.number), ', ' order by left_side.position, right_side.position)
+      select string_agg(format('%s(%s, %s)', aggregate, left_side.number, right_side.number), ', '
+        order by left_side.position, right_side.position)
       from unnest(v_numbers) with ordinality as left_side (number, position)
-      join unnest(v_numbers) with ordinality as right_side (number, position) on right_side.position <= left_side.position
+      join unnest(v_numbers) with ordinality as right_side (number,
+        position) on right_side.position <= left_side.position
     ),
     v_relation,
     (select string_agg(name || ' is not null', ' and ') from unnest(v_columns) as name),
@@ -62,19 +68,28 @@ begin
     );
   end if;
   execute format(
-    'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
+    'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross
+      join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
     v_output,
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position)),
+    (select coalesce(string_agg(name || ', ', '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position)),
     (
-      select string_agg(format('case when column_position >= %1$s then below[column_position * (column_position - 1) / 2 + %1$s] end as %2$s', position, name), ', ' order by position)
+      select string_agg(
+        format('case when column_position >= %1$s then below[column_position * (column_position - 1) / 2 + %1$s]
+            end as %2$s', position, name), ', ' order by position)
       from unnest(v_columns) with ordinality as part (name, position)
     ),
-    array(select (parse_ident(name))[1] from unnest(v_columns) with ordinality as part (name, position) order by position),
-    (select coalesce(string_agg(name || ', ', '' order by position), '') from unnest(v_groups) with ordinality as part (name, position))
+    array(select (parse_ident(name))[1] from unnest(v_columns) with ordinality as part (name, position)
+      order by position),
+    (select coalesce(string_agg(name || ', ', '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position))
   );
   execute format(
-    'create table %s as select %L::text as method, %L::text as source, %L::text as output_table, %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*) from %s) - %s as total_rows_skipped',
-    common.companion_table(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end, v_relation, v_output, v_columns, v_rows, v_relation, v_rows
+    'create table %s as select %L::text as method, %L::text as source, %L::text as output_table,
+      %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*)
+        from %s) - %s as total_rows_skipped',
+    common.companion_table(v_output, '_summary'), case aggregate when 'corr' then 'Correlation' else 'Covariance' end,
+    v_relation, v_output, v_columns, v_rows, v_relation, v_rows
   );
   drop table pg_temp._ml_pair;
 end;

@@ -12,14 +12,17 @@ stable
 as $$
 declare
   v_partition text := case when groups = '{}' then '' else 'partition by ' || array_to_string(groups, ', ') end;
-  v_columns text := (select string_agg('source.' || name, ', ' order by position) from unnest(columns) with ordinality as part (name, position));
+  v_columns text := (select string_agg('source.' || name, ', ' order by position)
+    from unnest(columns) with ordinality as part (name, position));
 begin
-  -- A row's place is decided by its content and the seed, so neither the order of rows nor a parallel plan changes the draw.
+  -- A row's place is decided by its content and the seed, so neither the order of rows nor a parallel plan changes
+  -- the draw.
   return format(
     case when with_replacement then
       'select %1$s
        from (
-         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size, dense_rank() over (order by %6$s) as _stratum
+         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text)
+           as _place, count(*) over (%2$s) as _size, dense_rank() over (order by %6$s) as _stratum
          from %3$s as source
        ) as source
        cross join lateral (
@@ -31,7 +34,8 @@ begin
     else
       'select %1$s
        from (
-         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text) as _place, count(*) over (%2$s) as _size
+         select *, row_number() over (%2$s order by hashtextextended(source::text, %4$L::bigint), source::text)
+           as _place, count(*) over (%2$s) as _size
          from %3$s as source
        ) as source
        where source._place <= round(source._size * %5$L::float8)'
@@ -46,4 +50,5 @@ comment on function ml._sample(regclass, text[], text[], float8, boolean, bigint
 A query that draws a share of the rows of each group, by a hash of the row and the seed.
 $$;
 
-grant execute on function ml._sample(regclass, text[], text[], float8, boolean, bigint) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._sample(regclass, text[], text[], float8, boolean, bigint) to insights_analyst,
+  insights_admin, insights_worker;

@@ -45,7 +45,8 @@ begin
   elsif coalesce(cardinality(explore_values), 0) = 0 then
     perform common.refuse('CF001', 'there are no values to explore', 'Give at least one value of the parameter.');
   elsif param_explored is null or not exists (
-    select from unnest(modelling_params) as parameter where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
+    select from unnest(modelling_params) as parameter
+    where regexp_replace(parameter, '^\s*[a-z_][a-z0-9_]*\s*=>\s*', '') = param_explored
   ) then
     perform common.refuse(
       'CF001',
@@ -53,7 +54,9 @@ begin
       'Put the name of the explored parameter where its value belongs.'
     );
   end if;
-  if cardinality(modelling_params) is distinct from cardinality(modelling_params_type) or cardinality(predict_params) is distinct from cardinality(predict_params_type)
+  if cardinality(modelling_params) is distinct
+    from cardinality(modelling_params_type) or cardinality(predict_params) is distinct
+      from cardinality(predict_params_type)
     or cardinality(metric_params) is distinct from cardinality(metric_params_type) then
     perform common.refuse('CF001', 'a list of parameters and that of their types differ in length',
       'Each parameter has a type.');
@@ -70,12 +73,17 @@ begin
       );
     end if;
   end loop;
-  v_columns := case when data_cols is null then '*' else array_to_string(common.column_names(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
+  v_columns := case when data_cols is null then '*'
+    else array_to_string(
+      common.column_names(v_relation, array_to_string(array[data_id] || data_cols, ', '), 'data columns'), ', ') end;
   drop table if exists pg_temp._ml_cv_fold;
-  -- Whole units (rows, or all rows of a person or a course) go into a fold, in the order of a hash, or of the id where that is random already.
+  -- Whole units (rows, or all rows of a person or a course) go into a fold, in the order of a hash, or of the id
+  -- where that is random already.
   execute format(
-    'create temp table _ml_cv_fold on commit drop as select unit, (row_number() over (order by %s) - 1) %% %s as fold from (select distinct %s as unit from %s) as seen',
-    case when id_is_random and fold_by is null then 'unit' else 'hashtextextended(unit::text, 0), unit::text' end, fold_num, v_unit, v_relation
+    'create temp table _ml_cv_fold on commit drop as select unit, (row_number() over (order by %s) - 1) %% %s as fold
+      from (select distinct %s as unit from %s) as seen',
+    case when id_is_random and fold_by is null then 'unit' else 'hashtextextended(unit::text, 0), unit::text' end,
+      fold_num, v_unit, v_relation
   );
   execute 'select count(*) from pg_temp._ml_cv_fold' into v_units;
   if v_units < fold_num then
@@ -88,16 +96,24 @@ begin
   -- The temporary schema by its own name, for a function that makes a table there looks it up.
   v_names := array(
     select format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, name)
-    from unnest(array['_ml_cv_train', '_ml_cv_valid', '_ml_cv_model', '_ml_cv_prediction', '_ml_cv_error', '_ml_cv_model_summary']) with ordinality as part (name, position)
+    from unnest(array[
+      '_ml_cv_train', '_ml_cv_valid', '_ml_cv_model', '_ml_cv_prediction', '_ml_cv_error', '_ml_cv_model_summary'
+    ]) with ordinality as part (name, position)
     order by position
   );
   foreach v_value in array explore_values loop
     for v_fold in 0..fold_num - 1 loop
       execute 'drop table if exists ' || array_to_string(v_names, ', ');
-      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold <> %s)', v_names[1], v_columns, v_relation, v_unit, v_fold);
-      execute format('create table %s as select %s from %s where %s in (select unit from pg_temp._ml_cv_fold where fold = %s)', v_names[2], v_columns, v_relation, v_unit, v_fold);
-      execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names, v_id, param_explored, v_value);
-      execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id, param_explored, v_value);
+      execute format('create table %s as select %s from %s
+          where %s in (select unit from pg_temp._ml_cv_fold where fold <> %s)', v_names[1], v_columns, v_relation,
+            v_unit, v_fold);
+      execute format('create table %s as select %s from %s
+          where %s in (select unit from pg_temp._ml_cv_fold where fold = %s)', v_names[2], v_columns, v_relation,
+            v_unit, v_fold);
+      execute ml._cross_validation_call(modelling_func, modelling_params, modelling_params_type, v_names[1], v_names,
+        v_id, param_explored, v_value);
+      execute ml._cross_validation_call(predict_func, predict_params, predict_params_type, v_names[2], v_names, v_id,
+        param_explored, v_value);
       if to_regclass(v_names[4]) is null then
         perform common.refuse('CF001', format('%s made no table %%prediction%%', left(predict_func, 100)),
           'Give %prediction% where the name of its output table belongs.');
@@ -107,7 +123,8 @@ begin
         'create temp table _ml_cv_scored as select * from %s as validation join %s as prediction using (%s)',
         v_names[2], v_names[4], v_id
       );
-      execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id, param_explored, v_value);
+      execute ml._cross_validation_call(metric_func, metric_params, metric_params_type, v_names[2], v_names, v_id,
+        param_explored, v_value);
       if to_regclass(v_names[5]) is null then
         perform common.refuse('CF001', format('%s made no table %%error%%', left(metric_func, 100)),
           'Give %error% where the name of its output table belongs.');
@@ -131,15 +148,21 @@ begin
 end;
 $$;
 
-comment on function ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text) is $$
+comment on function ml.cross_validation_general(
+  text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[],
+  int, text
+) is $$
 @behavior -*
 Cross-validation of any training, prediction and measure, over values of one parameter, in MADlib's arguments.
-Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`, `%id%`, `%prediction%` (the table that
-the prediction makes), `%scored%` (the rows to validate on, joined with it by id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name of
-the explored parameter for its value. A parameter may be named: `num_trees => 50`.
-With `fold_by` all rows of a unit (a person, a course) go to one fold: the honest way when rows of a unit resemble each other. For time use ml.time_split.
+Parameters are texts with their types; in them stand `%data%` (the rows to train on, then to predict), `%model%`,
+`%id%`, `%prediction%` (the table that the prediction makes), `%scored%` (the rows to validate on, joined with it by
+id: what the measure reads), `%error%` (the table that the measure makes) and, in the modelling parameters, the name
+of the explored parameter for its value. A parameter may be named: `num_trees => 50`.
+With `fold_by` all rows of a unit (a person, a course) go to one fold: the honest way when rows of a unit resemble
+each other. For time use ml.time_split.
 Writes `validation_result`: the parameter's value (text), `error_avg` and `error_stddev` over the folds.
-Errors: CF001, CF002 (unknown function, table or column), CF003 (`validation_result` exists), CF004 (fewer rows or units than folds), and those of the functions.
+Errors: CF001, CF002 (unknown function, table or column), CF003 (`validation_result` exists), CF004 (fewer rows or
+units than folds), and those of the functions.
 $$;
 
 create or replace function ml._cross_validation_call(
@@ -171,19 +194,24 @@ begin
     v_text := case
       when v_text = explored then value
       when v_text = '%scored%' then format('%I.%I', (pg_my_temp_schema()::regnamespace)::text, '_ml_cv_scored')
-      else replace(replace(replace(replace(replace(v_text, '%data%', data), '%model%', names[3]), '%prediction%', names[4]), '%error%', names[5]), '%id%', id)
+      else replace(
+        replace(replace(replace(replace(v_text, '%data%', data), '%model%', names[3]), '%prediction%',
+            names[4]), '%error%', names[5]), '%id%', id)
     end;
-    v_arguments := v_arguments || (coalesce(v_match[1] || ' => ', '') || format('%L::%s', v_text, to_regtype(types[v_position])));
+    v_arguments := v_arguments
+      || (coalesce(v_match[1] || ' => ', '') || format('%L::%s', v_text, to_regtype(types[v_position])));
   end loop;
   return format('select %s(%s)', to_regproc(function_name), array_to_string(v_arguments, ', '));
 end;
 $$;
 
 comment on function ml._cross_validation_call(text, text[], text[], text, text[], text, text, text) is $$
-The call of one function of a cross-validation, its placeholders filled in and every argument a quoted literal of its type.
+Returns the call of one function of a cross-validation.
+Its placeholders are filled in and every argument is a quoted literal of its type.
 $$;
 
 grant execute on function
   ml._cross_validation_call(text, text[], text[], text, text[], text, text, text),
-  ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text, text, boolean, text, text[], int, text)
+  ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text,
+    text, boolean, text, text[], int, text)
 to insights_admin, insights_worker;

@@ -46,14 +46,16 @@ begin
       where attribute.attrelid = v_relation
         and attribute.attnum > 0
         and not attribute.attisdropped
-        and attribute.atttypid = any (array['text', 'character varying', 'character', 'boolean', 'smallint', 'integer', 'bigint']::regtype[])
+        and attribute.atttypid = any (
+          array['text', 'character varying', 'character', 'boolean', 'smallint', 'integer', 'bigint']::regtype[])
         and not quote_ident(attribute.attname) = any (v_excluded || v_ids)
       order by attribute.attnum
     );
   else
     v_columns := array(
       select name
-      from unnest(common.column_names(v_relation, categorical_cols, 'categorical columns')) with ordinality as part (name, position)
+      from unnest(common.column_names(v_relation, categorical_cols, 'categorical columns')) with ordinality
+        as part (name, position)
       where not name = any (v_excluded)
       order by position
     );
@@ -94,14 +96,19 @@ begin
     if v_top <= 0 then
       perform common.refuse('CF001', format('top %s', v_top), 'Give a number of values, or a share below 1.');
     end if;
-    execute format('select array_agg(value order by ordering), array_agg(value order by times desc, value) from (select %1$s::text as value, min(%1$s::text) as ordering, count(*) as times from %2$s where %1$s is not null group by 1) as counted', v_column, v_relation)
+    execute format('select array_agg(value order by ordering), array_agg(value order by times desc, value)
+        from (select %1$s::text as value, min(%1$s::text) as ordering, count(*) as times from %2$s
+          where %1$s is not null group by 1) as counted', v_column, v_relation)
     into v_values, v_frequent;
     v_values := coalesce(v_values, '{}');
     if v_top < 1 then
       -- The most frequent values that together make up this share of the rows.
       execute format(
-        'select array_agg(value) from (select value, sum(times) over (order by times desc, value) - times as before, sum(times) over () as total
-           from (select %1$s::text as value, count(*) as times from %2$s where %1$s is not null group by 1) as counted) as running where before < %3$L::float8 * total',
+        'select array_agg(value)
+          from (select value, sum(times) over (order by times desc, value) - times as before,
+            sum(times) over () as total
+           from (select %1$s::text as value, count(*) as times from %2$s where %1$s is not null group by 1) as counted)
+             as running where before < %3$L::float8 * total',
         v_column, v_relation, v_top
       ) into v_frequent;
     elsif v_top is not null then
@@ -126,7 +133,9 @@ begin
       v_names := v_names || (v_name || '__misc__');
       v_of := v_of || v_name;
       v_shown := v_shown || '__misc__'::text;
-      v_expressions := v_expressions || format('coalesce(%1$s::text <> all (%2$L::text[]), false)::int', v_column, v_frequent || coalesce(v_drop, v_frequent[1]));
+      v_expressions := v_expressions
+        || format('coalesce(%1$s::text <> all (%2$L::text[]), false)::int', v_column, v_frequent
+          || coalesce(v_drop, v_frequent[1]));
     end if;
     if encode_null then
       v_names := v_names || (v_name || '_null');
@@ -139,12 +148,14 @@ begin
     perform common.refuse('CF004', 'no value is left to encode',
       'The columns are null, or their only values are dropped.');
   end if;
-  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they mean.
+  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary says what they
+  -- mean.
   v_keep_names := not output_dictionary
     and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
     and (select count(distinct name) = count(*) from unnest(v_names) as name);
   if not v_keep_names then
-    v_names := array(select v_of[position] || '_' || row_number() over (partition by v_of[position] order by position) from generate_series(1, cardinality(v_of)) as position order by position);
+    v_names := array(select v_of[position] || '_' || row_number() over (partition by v_of[position] order by position)
+      from generate_series(1, cardinality(v_of)) as position order by position);
   end if;
   v_kept := case
     when v_ids <> '{}' then array_to_string(v_ids, ', ')
@@ -158,26 +169,36 @@ begin
     'create table %s as select %s %s from %s',
     v_output, v_kept || case when v_kept = '' then '' else ',' end,
     case when output_type = 'array' then format('array[%s] as encoded', array_to_string(v_expressions, ', '))
-    else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
+    else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position)
+      from generate_series(1, cardinality(v_names)) as position) end,
     v_relation
   );
   if not v_keep_names or output_type = 'array' then
     execute format(
-      'create table %s as select encoded_column_name, index::int, variable, value from unnest(%L::text[], %L::text[], %L::text[]) with ordinality as entry (encoded_column_name, variable, value, index)',
+      'create table %s as select encoded_column_name, index::int, variable, value
+        from unnest(%L::text[], %L::text[], %L::text[]) with ordinality as entry (encoded_column_name, variable, value,
+          index)',
       common.companion_table(v_output, '_dictionary'), v_names, v_of, v_shown
     );
   end if;
 end;
 $$;
 
-comment on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) is $$
+comment on function ml.encode_categorical_variables(
+  text, text, text, text, text, text, text, boolean, text, boolean
+) is $$
 @behavior -*
-Categories as columns of 0 and 1, one a value (one-hot), or all but one (`value_to_drop`, such as `sex=M, rings=10`), in MADlib's arguments.
-`categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that are not encoded). `top`: encode the most frequent
-values only (a number, or a share of the rows below 1; one for all or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
-`encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`, they are numbered and
-`<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) says what they mean. `output_type` `array` gives one int[] `encoded`.
-Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500 columns).
+Encodes categories as columns of 0 and 1, in MADlib's arguments.
+There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
+`categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that
+are not encoded). `top`: encode the most frequent values only (a number, or a share of the rows below 1; one for all
+or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
+`encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`,
+they are numbered and `<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) says what they
+mean. `output_type` `array` gives one int[] `encoded`.
+Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500
+columns).
 $$;
 
-grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean) to insights_admin, insights_worker;
+grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text,
+  boolean) to insights_admin, insights_worker;

@@ -45,7 +45,8 @@ begin
   end if;
   -- `avg`, `avg, sum` for every value, or `val=avg, val2=[avg, sum]`.
   foreach v_item in array coalesce(common.split_expressions(nullif(btrim(aggregate_func), '')), array['avg']) loop
-    v_value := case when v_item ~ '=' then common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
+    v_value := case
+      when v_item ~ '=' then common.column_name(v_relation, btrim(split_part(v_item, '=', 1)), 'aggregate_func') end;
     foreach v_aggregate in array common.split_expressions(btrim(substr(v_item, strpos(v_item, '=') + 1), ' []')) loop
       if to_regproc(v_aggregate) is null and not exists (
         select from pg_catalog.pg_proc where proname = lower(v_aggregate) and prokind = 'a'
@@ -58,11 +59,14 @@ begin
     end loop;
   end loop;
   execute format(
-    'select jsonb_agg(combination order by %1$s) from (select distinct %1$s, jsonb_build_array(%2$s) as combination from %3$s %4$s) as seen',
+    'select jsonb_agg(combination order by %1$s)
+      from (select distinct %1$s, jsonb_build_array(%2$s) as combination from %3$s %4$s) as seen',
     array_to_string(v_pivots, ', '),
-    (select string_agg(name || '::text', ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
+    (select string_agg(name || '::text', ', ' order by position)
+      from unnest(v_pivots) with ordinality as part (name, position)),
     v_relation,
-    case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ') from unnest(v_pivots) as name) end
+    case when keep_null then '' else 'where ' || (select string_agg(name || ' is not null', ' and ')
+      from unnest(v_pivots) as name) end
   ) into v_combinations;
   if v_combinations is null then
     perform common.refuse('CF004', format('"%s" has no value in %s', v_relation, left(pivot_cols, 100)),
@@ -88,18 +92,23 @@ begin
           when fill_value is null then format('%s(%s) filter (where %s)', v_aggregates[v_position], v_value, v_filter)
           else format('coalesce(%s(%s) filter (where %s), %L)', v_aggregates[v_position], v_value, v_filter, fill_value)
         end;
-        v_dictionary := v_dictionary || jsonb_build_object('value', v_value, 'aggregate', v_aggregates[v_position], 'pivot', v_combination);
+        v_dictionary := v_dictionary
+          || jsonb_build_object('value', v_value, 'aggregate', v_aggregates[v_position], 'pivot', v_combination);
       end loop;
     end loop;
   end loop;
-  if output_col_dictionary or output_type = 'array' or exists (select from unnest(v_names) as name where octet_length(name) > 63) or (select count(distinct name) < count(*) from unnest(v_names) as name) then
-    v_names := array(select '__p_' || position || '__' from generate_series(1, cardinality(v_names)) as position order by position);
+  if output_col_dictionary or output_type = 'array'
+    or exists (select from unnest(v_names) as name where octet_length(name) > 63)
+      or (select count(distinct name) < count(*) from unnest(v_names) as name) then
+    v_names := array(select '__p_' || position || '__' from generate_series(1, cardinality(v_names)) as position
+      order by position);
     execute format(
       'create table %s as
        select column_name, entry ->> ''value'' as pval, entry ->> ''aggregate'' as agg, %s
        from unnest(%L::text[], %L::jsonb[]) with ordinality as listed (column_name, entry, position) order by position',
       common.companion_table(v_output, '_dictionary'),
-      (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position) from unnest(v_pivots) with ordinality as part (name, position)),
+      (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position)
+        from unnest(v_pivots) with ordinality as part (name, position)),
       v_names, v_dictionary
     );
   end if;
@@ -108,7 +117,8 @@ begin
       'create table %1$s as select %2$s, %3$s from %4$s group by %2$s order by %2$s',
       v_output, array_to_string(v_index, ', '),
       case when output_type = 'array' then format('array[%s] as pivoted', array_to_string(v_expressions, ', '))
-      else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position) from generate_series(1, cardinality(v_names)) as position) end,
+      else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position)
+        from generate_series(1, cardinality(v_names)) as position) end,
       v_relation
     );
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
@@ -123,11 +133,15 @@ $$;
 
 comment on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) is $$
 @behavior -*
-Values of columns as columns: one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
-`aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value` stands where a combination has no
-row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot column>_<its value>`; where one is too long, or with
-`output_col_dictionary`, they are numbered and `<output_table>_dictionary` says what they mean. `output_type` `array` gives one array `pivoted`.
-Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500 columns).
+Values of columns as columns:
+one row an `index`, one column a combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
+`aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value`
+stands where a combination has no row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot
+column>_<its value>`; where one is too long, or with `output_col_dictionary`, they are numbered and
+`<output_table>_dictionary` says what they mean. `output_type` `array` gives one array `pivoted`.
+Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500
+columns).
 $$;
 
-grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin, insights_worker;
+grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin,
+  insights_worker;

@@ -22,7 +22,8 @@ declare
   v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_columns text[] := coalesce(
     nullif(common.column_names(v_relation, target_cols, 'target columns'), '{}'),
-    array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position) order by position)
+    array(select quote_ident(name) from unnest(common.columns(v_relation)) with ordinality as stored (name, position)
+      order by position)
   );
   v_column text;
   v_group text;
@@ -42,9 +43,12 @@ begin
     perform common.refuse('CF004', format('"%s" is empty', v_relation), 'There is nothing to summarize.');
   end if;
   execute format(
-    'create table %s (group_by text, group_by_value text, target_column text, column_number int, data_type text, row_count bigint, distinct_values bigint,
-       missing_values bigint, blank_values bigint, fraction_missing float8, fraction_blank float8, positive_values bigint, negative_values bigint, zero_values bigint,
-       mean float8, variance float8, confidence_interval float8[], min float8, max float8, first_quartile float8, median float8, third_quartile float8,
+    'create table %s (group_by text, group_by_value text, target_column text, column_number int, data_type text,
+        row_count bigint, distinct_values bigint,
+       missing_values bigint, blank_values bigint, fraction_missing float8, fraction_blank float8,
+         positive_values bigint, negative_values bigint, zero_values bigint,
+       mean float8, variance float8, confidence_interval float8[], min float8, max float8, first_quartile float8,
+         median float8, third_quartile float8,
        quantile_array float8[], most_frequent_values text[], mfv_frequencies bigint[])',
     v_output
   );
@@ -52,7 +56,10 @@ begin
     v_type := common.expression_type(v_column, v_relation, 'target column');
     v_text := v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype);
     v_number := case
-      when v_type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype) then v_column || '::float8'
+      when v_type in (
+        'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype,
+        'real'::regtype, 'double precision'::regtype, 'numeric'::regtype
+      ) then v_column || '::float8'
       when v_text then format('length(%s)::float8', v_column)
       else 'null::float8'
     end;
@@ -74,15 +81,18 @@ begin
             count(*) filter (where number > 0) as positive_values,
             count(*) filter (where number < 0) as negative_values,
             count(*) filter (where number = 0) as zero_values,
-            avg(number) as mean, var_samp(number) as variance, count(number) as numbers, min(number) as least, max(number) as greatest,
+            avg(number) as mean, var_samp(number) as variance, count(number) as numbers, min(number) as least,
+            max(number) as greatest,
             %7$s as quartiles,
             %8$s as quantiles
           from value
           group by place
         ), frequent as (
-          select place, array_agg(shown order by times desc, shown) as most_frequent, array_agg(times order by times desc, shown) as times
+          select place, array_agg(shown order by times desc, shown) as most_frequent,
+            array_agg(times order by times desc, shown) as times
           from (
-            select place, shown, count(*) as times, row_number() over (partition by place order by count(*) desc, shown) as rank
+            select place, shown, count(*) as times,
+              row_number() over (partition by place order by count(*) desc, shown) as rank
             from value
             where shown is not null
               and %9$s > 0
@@ -99,7 +109,9 @@ begin
           case when not %14$L and numbers > 0 then positive_values end,
           case when not %14$L and numbers > 0 then negative_values end,
           case when not %14$L and numbers > 0 then zero_values end,
-          mean, variance, case when numbers > 1 then array[mean - 1.959964 * sqrt(variance / numbers), mean + 1.959964 * sqrt(variance / numbers)] end,
+          mean, variance, case
+            when numbers > 1 then array[mean - 1.959964 * sqrt(variance / numbers),
+              mean + 1.959964 * sqrt(variance / numbers)] end,
           least, greatest, quartiles[1], quartiles[2], quartiles[3], quantiles, most_frequent, times
         from measured
         left join frequent on frequent.place is not distinct from measured.place
@@ -107,8 +119,10 @@ begin
         $query$,
         v_output, coalesce(v_group || '::text', 'null::text'), v_column, v_number, v_relation,
         case when get_distinct then 'count(distinct shown)' else 'null::bigint' end,
-        case when get_quartiles then 'percentile_cont(array[0.25, 0.5, 0.75]) within group (order by number)' else 'null::float8[]' end,
-        case when ntile_array is not null then format('percentile_cont(%L::float8[]) within group (order by number)', ntile_array) else 'null::float8[]' end,
+        case when get_quartiles then 'percentile_cont(array[0.25, 0.5, 0.75]) within group (order by number)'
+          else 'null::float8[]' end,
+        case when ntile_array is not null then format('percentile_cont(%L::float8[]) within group (order by number)',
+          ntile_array) else 'null::float8[]' end,
         how_many_mfv,
         case when v_group is not null then (parse_ident(v_group))[1] end,
         (parse_ident(v_column))[1],
@@ -123,10 +137,13 @@ $$;
 comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
 @behavior -*
 What is in each column of a table, in MADlib's columns; one row a column, and a value of each grouping column by itself.
-Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`, `distinct_values` (exact), `missing_values`,
-`blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`, `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of
-the mean), `min`, `max`, `first_quartile`, `median`, `third_quartile`, `quantile_array` (at the shares of `ntile_array`), `most_frequent_values`,
-`mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (empty), CF005.
+Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_number`, `data_type`, `row_count`,
+`distinct_values` (exact), `missing_values`, `blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`,
+`negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of the mean), `min`, `max`,
+`first_quartile`, `median`, `third_quartile`, `quantile_array` (at the shares of `ntile_array`),
+`most_frequent_values`, `mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003
+(`output_table` exists), CF004 (empty), CF005.
 $$;
 
-grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin, insights_worker;
+grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin,
+  insights_worker;

@@ -25,7 +25,8 @@ declare
   v_counts record;
 begin
   foreach v_expression in array array[predicted_at, label_known_at] || v_features loop
-    if common.expression_type(v_expression, v_relation, 'time') not in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
+    if common.expression_type(v_expression, v_relation, 'time') not
+      in ('timestamp with time zone'::regtype, 'timestamp without time zone'::regtype, 'date'::regtype) then
       perform common.refuse('CF001', format('"%s" is not a time', left(v_expression, 100)),
         'Give a column or expression of type timestamptz, timestamp or date.');
     end if;
@@ -39,8 +40,10 @@ begin
 
   foreach v_expression in array v_features loop
     execute format(
-      'select source::text as row, (%1$s)::timestamptz as known_at, (%2$s)::timestamptz as predicted_at, count(*) over () as leaks
-       from %3$s as source where (%1$s)::timestamptz > (%2$s)::timestamptz order by (%1$s)::timestamptz - (%2$s)::timestamptz desc limit 1',
+      'select source::text as row, (%1$s)::timestamptz as known_at, (%2$s)::timestamptz as predicted_at,
+        count(*) over () as leaks
+       from %3$s as source where (%1$s)::timestamptz > (%2$s)::timestamptz
+         order by (%1$s)::timestamptz - (%2$s)::timestamptz desc limit 1',
       v_expression, predicted_at, v_relation
     ) into v_seen;
     if v_seen.leaks is not null then
@@ -58,7 +61,8 @@ begin
     end if;
   end loop;
   execute format(
-    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at, predicted_at, v_relation
+    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at,
+      predicted_at, v_relation
   ) into v_seen;
   if v_seen.leaks > 0 then
     perform common.refuse('CF001', format('%s rows are predicted after their label was known', v_seen.leaks),
@@ -70,9 +74,11 @@ begin
       perform common.refuse('CF001', format('test_proportion %s', coalesce(test_proportion::text, 'null')),
         'Choose a share between 0 and 1, or a cut_off.');
     end if;
-    execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s', 1 - test_proportion, predicted_at, v_relation) into v_cut;
+    execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s',
+      1 - test_proportion, predicted_at, v_relation) into v_cut;
   end if;
-  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position) from unnest(common.columns(v_relation)) with ordinality as stored (name, position));
+  v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position)
+    from unnest(common.columns(v_relation)) with ordinality as stored (name, position));
   execute format(
     $query$
     create table %1$s as
@@ -83,7 +89,8 @@ begin
     $query$,
     v_output, v_columns, predicted_at, label_known_at, v_cut, v_relation
   );
-  execute format('select count(*) filter (where split = ''train'') as train, count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
+  execute format('select count(*) filter (where split = ''train'') as train,
+      count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
   if v_counts.train = 0 or v_counts.test = 0 then
     perform common.refuse(
       'CF004',
@@ -98,13 +105,16 @@ $$;
 comment on function ml.time_split(text, text, text, text, text, timestamptz, float8) is $$
 @behavior -*
 The past to train on, the later to test on: the split for behaviour data, with a guard against leaks from the future.
-`predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known. `feature_known_at`: one expression or more,
-separated by commas, that give the time of the newest event the features use. A row whose features use anything after `predicted_at` is refused,
-by name. Rows predicted before the cut-off are trained on if their label was known by then (the others are left out); rows predicted from
-the cut-off on are tested on. Without a `cut_off` the latest `test_proportion` of the rows are tested on.
+`predicted_at`: the time at which a row's prediction is due. `label_known_at`: when its outcome is known.
+`feature_known_at`: one expression or more, separated by commas, that give the time of the newest event the features
+use. A row whose features use anything after `predicted_at` is refused, by name. Rows predicted before the cut-off are
+trained on if their label was known by then (the others are left out); rows predicted from the cut-off on are tested
+on. Without a `cut_off` the latest `test_proportion` of the rows are tested on.
 Writes `output_table`: all columns and `split` (`train` or `test`).
-Errors: CF001 (a leak, not a time), CF002, CF003 (`output_table` or a column `split` exists), CF004 (nothing to train or test on), CF005.
+Errors: CF001 (a leak, not a time), CF002, CF003 (`output_table` or a column `split` exists), CF004 (nothing to train
+or test on), CF005.
 Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
 $$;
 
-grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin, insights_worker;
+grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin,
+  insights_worker;

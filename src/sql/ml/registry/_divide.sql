@@ -41,19 +41,23 @@ begin
   end if;
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_label := common.numeric_expression(label, v_relation, 'label');
-  v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column') end;
+  v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column')
+    end;
   if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
     perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
       'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.');
   end if;
-  v_listed := ml._tree_features(v_relation, features, features_to_exclude, array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
+  v_listed := ml._tree_features(v_relation, features, features_to_exclude,
+    array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
   -- Features are columns, so that a model can be asked by their names.
-  v_listed := array(select common.column_name(v_relation, name, 'feature') from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  v_listed := array(select common.column_name(v_relation, name, 'feature')
+    from unnest(v_listed) with ordinality as feature (name, position) order by position);
 
   execute format('drop table if exists %s, %s cascade', ml._temporary('_ml_train_row'), v_split);
   v_source := v_relation::text;
   if predicted_at is not null then
-    perform ml.time_split(source_table, v_split, predicted_at, coalesce(label_known_at, predicted_at), feature_known_at, null, holdout_share);
+    perform ml.time_split(source_table, v_split, predicted_at, coalesce(label_known_at, predicted_at),
+      feature_known_at, null, holdout_share);
     v_source := v_split;
     v_part := 'split = ''test''';
   elsif holdout is not null then
@@ -66,7 +70,8 @@ begin
      select source.*, %s as _ml_label, %s as _ml_known_at,
        case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
      from %s as source',
-    v_label, case when predicted_at is null then 'now()' else format('(%s)::timestamptz', coalesce(label_known_at, predicted_at)) end,
+    v_label, case when predicted_at is null then 'now()'
+      else format('(%s)::timestamptz', coalesce(label_known_at, predicted_at)) end,
     v_part, v_group, seed + 21, v_source
   );
   execute format('drop table if exists %s', v_split);
@@ -75,8 +80,11 @@ end;
 $$;
 
 comment on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
-Writes the temporary table `_ml_train_row`: the columns of the source, `_ml_label`, `_ml_known_at` (when the label was known) and `_ml_part` (0 to train on, 1 to validate on, 2 held out).
+Writes the temporary table `_ml_train_row`:
+the columns of the source, `_ml_label`, `_ml_known_at` (when the label was known) and `_ml_part` (0 to train on, 1 to
+validate on, 2 held out).
 Returns the quoted names of the features. Errors: see ml.train.
 $$;
 
-grant execute on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8, bigint) to insights_admin, insights_worker;
+grant execute on function ml._divide(text, text, text, text, text, text, text, text, text, text, float8,
+  bigint) to insights_admin, insights_worker;

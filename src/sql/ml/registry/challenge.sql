@@ -31,7 +31,10 @@ begin
   end if;
   return ml._challenge(
     v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
-    ml._profile(format('(select %s from %s)', coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation), v_model.coefficients),
+    ml._profile(
+      format('(select %s from %s)',
+        coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation),
+          v_model.coefficients),
     v_started_at
   );
 end;
@@ -39,9 +42,11 @@ $$;
 
 comment on function ml.challenge(text, int, text, text, text) is $$
 @behavior -*
-Scores a version of a project and the one in force on the same rows, notes both, and deploys the version if it is the first or better by the project's metric.
-For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is true, or all) should be known
-to neither model. The distribution of the features is kept as what later inputs are compared with, where the version has none yet.
+Compares a version of a project with the deployed version on the same rows.
+Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
+For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is
+true, or all) should be known to neither model. The distribution of the features is kept as what later inputs are
+compared with, where the version has none yet.
 Errors: CF001, CF002 (project, version, table, a feature), CF004 (no row with a label), CF005.
 $$;
 

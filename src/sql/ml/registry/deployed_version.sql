@@ -14,4 +14,5 @@ comment on function ml.deployed_version(text) is $$
 Number of the deployed version of a project; null when none is deployed, or no such project exists.
 $$;
 
-grant execute on function ml.deployed_version(text) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.deployed_version(text) to insights_reader, insights_analyst, insights_admin,
+  insights_worker;

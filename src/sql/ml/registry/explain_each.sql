@@ -16,7 +16,8 @@ declare
 begin
   select * into v_input from ml._row_features(ml._document(v_model), pg_typeof(inputs)) as input;
   return query execute format(
-    'select id::int, feature, feature_value, contribution from (%s) as explained (id, feature, feature_value, contribution)',
+    'select id::int, feature, feature_value, contribution
+      from (%s) as explained (id, feature, feature_value, contribution)',
     ml._explain(
       v_model, format('unnest($1) with ordinality as given (%s)', v_input.columns), 'row_no', v_input.features, 'true'
     )
@@ -27,9 +28,12 @@ $$;
 
 comment on function ml.explain_each(text, anyarray, int) is $$
 @behavior -*
-What moved the predictions for an array of rows, by the deployed version of a project or the given one: `ml.explain` for each of them.
+Explains the predictions for an array of rows, by the deployed version of a project or the given one:
+`ml.explain` for each of them.
 The rows are those of `ml.predict_each`; `row_no` is the place of a row in the array, from 1.
-Errors: CF001 (not an array of rows, the model has no explanation), CF002 (no such project or version, a feature is missing), CF006 (none is deployed).
+Errors: CF001 (not an array of rows, the model has no explanation), CF002 (no such project or version, a feature is
+missing), CF006 (none is deployed).
 $$;
 
-grant execute on function ml.explain_each(text, anyarray, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.explain_each(text, anyarray, int) to insights_reader, insights_analyst, insights_admin,
+  insights_worker;

@@ -43,21 +43,26 @@ declare
   v_id text;
 begin
   v_listed := ml._divide(
-    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at,
+    group_column, holdout, holdout_share, seed
   );
   v_id := common.column_name(v_rows::regclass, id_col_name, 'id column');
   return next (
     select string_agg(ml._csv(name), ',' order by position)
-    from unnest(array['part', 'id', 'label'] || array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position))
+    from unnest(array['part', 'id', 'label']
+      || array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position)
+        order by position))
       with ordinality as head (name, position)
   );
   return query execute format(
-    'select concat((array[''train'', ''validation'', ''holdout''])[_ml_part + 1], '','', ml._csv((%1$s)::text), '','', _ml_label, %2$s) from %3$s where _ml_label is not null order by %1$s',
+    'select concat((array[''train'', ''validation'', ''holdout''])[_ml_part + 1], '','', ml._csv((%1$s)::text), '','',
+        _ml_label, %2$s) from %3$s where _ml_label is not null order by %1$s',
     v_id,
     (
       select string_agg(
         format(''','', %s', case
-          when common.expression_type(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int', name)
+          when common.expression_type(name, v_rows::regclass, 'feature') = 'boolean'::regtype then format('(%s)::int',
+            name)
           else format('ml._csv((%s)::text)', name)
         end),
         ', ' order by position
@@ -70,11 +75,15 @@ begin
 end;
 $$;
 
-comment on function ml.export_training_set(text, text, text, text, text, text, text, text, text, text, float8, bigint) is $$
+comment on function ml.export_training_set(
+  text, text, text, text, text, text, text, text, text, text, float8, bigint
+) is $$
 @behavior -*
-The rows that ml.train would train on, as lines of CSV, the head first: `part` (train, validation or holdout), `id`, `label` and the features, in the order of the ids.
-For models that are made elsewhere: the same arguments divide the rows as ml.train does, with the same guard against leaks. Booleans are 0 and 1, unknown
-values empty, times as ISO 8601. Rows without a label are left out. Errors: as ml.train's.
+The rows that ml.train would train on, as lines of CSV, the head first:
+`part` (train, validation or holdout), `id`, `label` and the features, in the order of the ids.
+For models that are made elsewhere: the same arguments divide the rows as ml.train does, with the same guard against
+leaks. Booleans are 0 and 1, unknown values empty, times as ISO 8601. Rows without a label are left out. Errors: as
+ml.train's.
 $$;
 
 grant execute on function ml._csv(text),

@@ -21,12 +21,15 @@ begin
   into v_wrong
   from jsonb_each(document -> 'coefficients') as coefficient (name, value)
   where jsonb_typeof(coefficient.value) not in ('number', 'object')
-    or (jsonb_typeof(coefficient.value) = 'object' and exists (select from jsonb_each(coefficient.value) as category (name, value) where jsonb_typeof(category.value) <> 'number'))
+    or (jsonb_typeof(coefficient.value) = 'object'
+      and exists (select from jsonb_each(coefficient.value) as category (name, value)
+        where jsonb_typeof(category.value) <> 'number'))
   limit 1;
   v_wrong := coalesce(v_wrong, (
     select format('the mean of "%s" is %s', mean.name, mean.value)
     from jsonb_each(coalesce(document -> 'means', '{}')) as mean (name, value)
-    where jsonb_typeof(mean.value) <> 'number' or jsonb_typeof(document -> 'coefficients' -> mean.name) is distinct from 'number'
+    where jsonb_typeof(mean.value) <> 'number' or jsonb_typeof(document -> 'coefficients' -> mean.name) is distinct
+      from 'number'
     limit 1
   ));
   if v_wrong is not null then
@@ -38,12 +41,15 @@ begin
     'features', (
       select coalesce(jsonb_agg(
         case when jsonb_typeof(coefficient.value) = 'number' then jsonb_build_object(
-          'name', coefficient.name, 'type', 'number', 'coefficient', coefficient.value, 'mean', coalesce(document -> 'means' -> coefficient.name, '0')
+          'name', coefficient.name, 'type', 'number', 'coefficient', coefficient.value, 'mean',
+          coalesce(document -> 'means' -> coefficient.name, '0')
         )
         else jsonb_build_object(
           'name', coefficient.name, 'type', 'category',
-          'categories', (select coalesce(jsonb_agg(category.name order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value)),
-          'coefficients', (select coalesce(jsonb_agg(category.value order by category.name), '[]') from jsonb_each(coefficient.value) as category (name, value))
+          'categories', (select coalesce(jsonb_agg(category.name order by category.name), '[]')
+            from jsonb_each(coefficient.value) as category (name, value)),
+          'coefficients', (select coalesce(jsonb_agg(category.value order by category.name), '[]')
+            from jsonb_each(coefficient.value) as category (name, value))
         ) end
         order by coefficient.name
       ), '[]')
@@ -64,7 +70,8 @@ immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document) else document end;
+  v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document)
+    else document end;
   v_objective constant text := coalesce(v_given ->> 'objective', 'reg:squarederror');
   v_link text;
   v_base float8;
@@ -83,7 +90,9 @@ begin
   v_link := case
     when v_objective in ('binary:logistic', 'reg:logistic') then 'logit'
     when v_objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then 'log'
-    when v_objective in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw') or v_objective like 'rank:%' then 'identity'
+    when v_objective
+      in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw')
+        or v_objective like 'rank:%' then 'identity'
   end;
   if v_link is null then
     perform common.refuse(
@@ -103,7 +112,8 @@ begin
       from jsonb_array_elements(v_given -> 'trees') with ordinality as listed (element, position)
       order by position
     );
-  exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range or invalid_argument_for_logarithm then
+  exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range
+    or invalid_argument_for_logarithm then
     perform common.refuse(
       'CF009',
       format(
@@ -122,9 +132,12 @@ begin
 
       union all
 
-      select dumped.tree, child.node, case when dumped.node ->> 'nodeid' ~ '^\d{1,9}$' then (dumped.node ->> 'nodeid')::int end, dumped.depth + 1
+      select dumped.tree, child.node, case
+        when dumped.node ->> 'nodeid' ~ '^\d{1,9}$' then (dumped.node ->> 'nodeid')::int end, dumped.depth + 1
       from dumped
-      cross join lateral jsonb_array_elements(case when jsonb_typeof(dumped.node -> 'children') = 'array' then dumped.node -> 'children' else '[]' end) as child (node)
+      cross join lateral jsonb_array_elements(case
+        when jsonb_typeof(dumped.node -> 'children') = 'array' then dumped.node -> 'children' else '[]' end)
+          as child (node)
     ), checked as (
       select
         *,
@@ -135,11 +148,18 @@ begin
           when node ? 'leaf' then null
           when coalesce(jsonb_typeof(node -> 'split'), '') <> 'string' then 'has neither leaf nor split'
           when jsonb_typeof(node -> 'children') is distinct from 'array' or jsonb_array_length(node -> 'children') <> 2
-            or not (node -> 'children' -> 0 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'children' -> 1 -> 'nodeid' in (node -> 'yes', node -> 'no') and node -> 'yes' <> node -> 'no')
+            or not (node -> 'children' -> 0 -> 'nodeid' in (node -> 'yes', node -> 'no')
+              and node -> 'children' -> 1 -> 'nodeid' in (node -> 'yes', node -> 'no')
+                and node -> 'yes' <> node -> 'no')
             then 'does not have yes and no as its two children'
-          when node ? 'missing' and node -> 'missing' not in (node -> 'yes', node -> 'no') then 'sends missing values neither to yes nor to no'
-          when node ? 'split_condition' and jsonb_typeof(node -> 'split_condition') not in ('number', 'array') then 'has a split_condition that is neither a number nor a list of categories'
-          when jsonb_typeof(node -> 'split_condition') = 'array' and jsonb_typeof(v_given -> 'categories' -> (node ->> 'split')) is distinct from 'array'
+          when node ? 'missing'
+            and node -> 'missing' not in (node -> 'yes', node -> 'no')
+              then 'sends missing values neither to yes nor to no'
+          when node ? 'split_condition'
+            and jsonb_typeof(node -> 'split_condition') not in ('number', 'array')
+              then 'has a split_condition that is neither a number nor a list of categories'
+          when jsonb_typeof(node -> 'split_condition') = 'array'
+            and jsonb_typeof(v_given -> 'categories' -> (node ->> 'split')) is distinct from 'array'
             then format('splits the category "%s", whose values are not listed', node ->> 'split')
         end as wrong
       from dumped
@@ -152,11 +172,13 @@ begin
         -- As XGBoost holds it: in four bytes. An indicator is there or not.
         case
           when one.node ? 'leaf' or jsonb_typeof(one.node -> 'split_condition') = 'array' then null
-          when jsonb_typeof(one.node -> 'split_condition') = 'number' then ml._single_precision((one.node ->> 'split_condition')::float8)
+          when jsonb_typeof(one.node -> 'split_condition') = 'number'
+            then ml._single_precision((one.node ->> 'split_condition')::float8)
           when one.node ? 'split_condition' then null
           else 0.5
         end as threshold,
-        case when jsonb_typeof(one.node -> 'split_condition') = 'array' then one.node -> 'split_condition' end as categories,
+        case when jsonb_typeof(one.node -> 'split_condition') = 'array' then one.node -> 'split_condition'
+          end as categories,
         -- Left is yes, but for an indicator, which is yes when it is there.
         case
           when one.node ? 'leaf' then null
@@ -164,23 +186,31 @@ begin
           when one.node ? 'split_condition' then one.node -> 'missing' = one.node -> 'yes'
           else one.node -> 'missing' = one.node -> 'no'
         end as missing_left,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'yes' else one.node -> 'no' end as left_id,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'no' else one.node -> 'yes' end as right_id,
-        one.node -> 'leaf' as value, one.node -> 'gain' as gain, one.node -> 'cover' as cover, one.wrong, one.node ->> 'nodeid' as nodeid
+        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'yes' else one.node -> 'no'
+          end as left_id,
+        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'no' else one.node -> 'yes'
+          end as right_id,
+        one.node -> 'leaf' as value, one.node -> 'gain' as gain, one.node -> 'cover' as cover, one.wrong,
+          one.node ->> 'nodeid' as nodeid
       from numbered as one
       left join numbered as parent on parent.tree = one.tree and parent.node ->> 'nodeid' = one.parent::text
     )
     select
-      min(format('tree %s: node %s %s', converted.tree, coalesce(converted.nodeid, '?'), converted.wrong)) filter (where converted.wrong is not null),
+      min(format('tree %s: node %s %s', converted.tree, coalesce(converted.nodeid, '?'), converted.wrong))
+        filter (where converted.wrong is not null),
       jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'tree', converted.tree, 'node', converted.node, 'parent', converted.parent, 'feature', converted.feature, 'threshold', converted.threshold,
-        'categories', converted.categories, 'missing_left', converted.missing_left, 'left_node', left_child.node, 'right_node', right_child.node,
+        'tree', converted.tree, 'node', converted.node, 'parent', converted.parent, 'feature',
+        converted.feature, 'threshold', converted.threshold,
+        'categories', converted.categories, 'missing_left', converted.missing_left, 'left_node',
+        left_child.node, 'right_node', right_child.node,
         'value', converted.value, 'gain', converted.gain, 'cover', coalesce(converted.cover, '0')
       )) order by converted.tree, converted.node)
     into v_wrong, v_nodes
     from converted
-    left join converted as left_child on left_child.tree = converted.tree and left_child.nodeid = converted.left_id #>> '{}'
-    left join converted as right_child on right_child.tree = converted.tree and right_child.nodeid = converted.right_id #>> '{}';
+    left join converted as left_child on left_child.tree = converted.tree
+      and left_child.nodeid = converted.left_id #>> '{}'
+    left join converted as right_child on right_child.tree = converted.tree
+      and right_child.nodeid = converted.right_id #>> '{}';
   exception when numeric_value_out_of_range then
     perform common.refuse('CF009', format('a number of the trees can not be held: %s', left(sqlerrm, 100)),
       'Numbers lie between 1e-307 and 1e308.');
@@ -198,7 +228,8 @@ begin
     'features', (
       select coalesce(jsonb_agg(
         jsonb_build_object('name', used.feature, 'type', case when used.categorical then 'category' else 'number' end)
-        || case when used.categorical then jsonb_build_object('categories', (select jsonb_agg(category) from jsonb_array_elements_text(v_given -> 'categories' -> used.feature) as category)) else '{}' end
+        || case when used.categorical then jsonb_build_object('categories', (select jsonb_agg(category)
+            from jsonb_array_elements_text(v_given -> 'categories' -> used.feature) as category)) else '{}' end
         order by used.feature
       ), '[]')
       from (
@@ -213,7 +244,8 @@ end;
 $$;
 
 comment on function ml._import_xgboost(jsonb) is $$
-A model document of trees in XGBoost's JSON dump. Numbers are compared in single precision, as XGBoost does. Error CF009 names the tree and the node.
+A model document of trees in XGBoost's JSON dump.
+Numbers are compared in single precision, as XGBoost does. Error CF009 names the tree and the node.
 $$;
 
 create or replace function ml._import_keyed(document jsonb, format text)
@@ -232,7 +264,8 @@ begin
     perform common.refuse('CF009', 'the document has no list of keys',
       'Name the features that a thing is looked up by: {"keys": ["person", "item"], …}.');
   end if;
-  v_keys := array(select key from jsonb_array_elements_text(document -> 'keys') with ordinality as listed (key, position) order by position);
+  v_keys := array(select key
+    from jsonb_array_elements_text(document -> 'keys') with ordinality as listed (key, position) order by position);
   if format = 'scores' then
     if jsonb_typeof(document -> 'scores') is distinct from 'array' then
       perform common.refuse('CF009', 'the document has no list of scores',
@@ -243,7 +276,8 @@ begin
     from jsonb_array_elements(document -> 'scores') with ordinality as listed (entry, position)
     where jsonb_typeof(entry) <> 'object'
       or jsonb_typeof(entry -> 'score') is distinct from 'number'
-      or exists (select from unnest(v_keys) as key where coalesce(jsonb_typeof(entry -> key), 'null') in ('null', 'object', 'array'))
+      or exists (select from unnest(v_keys) as key
+        where coalesce(jsonb_typeof(entry -> key), 'null') in ('null', 'object', 'array'))
     limit 1;
     if v_wrong is not null or jsonb_typeof(coalesce(document -> 'default', '0')) not in ('number', 'null') then
       perform common.refuse('CF009', coalesce(v_wrong, format('the default is %s', document -> 'default')),
@@ -251,21 +285,32 @@ begin
     end if;
     return jsonb_build_object(
       'kind', 'scores', 'link', coalesce(document ->> 'link', 'identity'),
-      'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
+      'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position)
+        from unnest(v_keys) with ordinality as listed (key, position)),
       'scores', (
-        select coalesce(jsonb_agg(jsonb_build_object('keys', (select jsonb_agg(entry ->> key order by position) from unnest(v_keys) with ordinality as listed (key, position)), 'score', entry -> 'score')), '[]')
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object('keys', (select jsonb_agg(entry ->> key order by position)
+                from unnest(v_keys) with ordinality as listed (key, position)), 'score', entry -> 'score')), '[]')
         from jsonb_array_elements(document -> 'scores') as entry
       )
-    ) || case when jsonb_typeof(document -> 'default') = 'number' then jsonb_build_object('default', document -> 'default') else '{}' end;
+    ) || case
+      when jsonb_typeof(document -> 'default') = 'number' then jsonb_build_object('default', document -> 'default')
+        else '{}' end;
   end if;
 
-  select count(*) into v_sides from jsonb_object_keys(case when jsonb_typeof(document -> 'embeddings') = 'object' then document -> 'embeddings' else '{}' end) as side (name) where side.name = any (v_keys);
+  select count(*) into v_sides
+  from jsonb_object_keys(case when jsonb_typeof(document -> 'embeddings') = 'object' then document -> 'embeddings'
+    else '{}' end) as side (name) where side.name = any (v_keys);
   v_wrong := case
     when cardinality(v_keys) <> 2 then format('%s keys', cardinality(v_keys))
     when jsonb_typeof(document -> 'embeddings') is distinct from 'object' then 'no object "embeddings"'
     when v_sides = 0 or not document -> 'embeddings' ? v_keys[1] then format('no embeddings of "%s"', v_keys[1])
-    when exists (select from jsonb_each(document -> 'embeddings') as side (name, value) where not side.name = any (v_keys) or jsonb_typeof(side.value) <> 'object') then 'embeddings that belong to no key'
-    when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine') then format('similarity "%s"', document ->> 'similarity')
+    when exists (select from jsonb_each(document -> 'embeddings') as side (name, value)
+      where not side.name = any (v_keys) or jsonb_typeof(side.value) <> 'object')
+        then 'embeddings that belong to no key'
+    when coalesce(document ->> 'similarity', 'inner_product') not in ('inner_product', 'cosine')
+      then format('similarity "%s"', document ->> 'similarity')
   end;
   if v_wrong is not null then
     perform common.refuse(
@@ -276,10 +321,14 @@ begin
     );
   end if;
   return jsonb_build_object(
-    'kind', 'embeddings', 'link', coalesce(document ->> 'link', 'identity'), 'sides', v_sides, 'similarity', coalesce(document ->> 'similarity', 'inner_product'),
-    'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position) from unnest(v_keys) with ordinality as listed (key, position)),
+    'kind', 'embeddings', 'link', coalesce(document ->> 'link', 'identity'), 'sides', v_sides, 'similarity',
+    coalesce(document ->> 'similarity', 'inner_product'),
+    'features', (select jsonb_agg(jsonb_build_object('name', key, 'type', 'category') order by position)
+      from unnest(v_keys) with ordinality as listed (key, position)),
     'embeddings', (
-      select coalesce(jsonb_agg(jsonb_build_object('side', array_position(v_keys, side.name), 'key', entry.key, 'embedding', entry.embedding)), '[]')
+      select coalesce(
+        jsonb_agg(jsonb_build_object('side', array_position(v_keys, side.name), 'key', entry.key, 'embedding',
+            entry.embedding)), '[]')
       from jsonb_each(document -> 'embeddings') as side (name, value)
       cross join lateral jsonb_each(side.value) as entry (key, embedding)
     )
@@ -332,7 +381,8 @@ begin
     else ml._import_keyed(document, format)
   end;
   v_version := ml.register_model(
-    project, task, coalesce(algorithm, 'imported ' || format), v_document, metrics, jsonb_build_object('imported', format), metric, null, data_watermark, null, null, description
+    project, task, coalesce(algorithm, 'imported ' || format), v_document, metrics,
+      jsonb_build_object('imported', format), metric, null, data_watermark, null, null, description
   );
   v_model := ml._version(project, v_version);
   if ml._deployed_model_id(v_model.project_id) is null then
@@ -343,12 +393,16 @@ end;
 $$;
 
 comment on function ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text) is $$
-Adds a model that was made elsewhere as a version of a project, and returns its number. The first of a project is deployed; later ones by ml.challenge or ml.deploy.
-`format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means": {"tax": 590}}; `xgboost` takes the list of trees that
-get_dump(dump_format="json") gives, or {"trees": …, "objective": "binary:logistic", "base_score": 0.5, "categories": {…}}; `embeddings` takes
-{"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}}, "similarity": "inner_product" or "cosine"}; `scores` takes
-{"keys": ["item"], "scores": [{"item": "sql", "score": 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
-`algorithm` says how it was made, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task), CF009 (the document; names the node), CF010.
+Adds a model that was made elsewhere as a version of a project, and returns its number.
+The first of a project is deployed; later ones by ml.challenge or ml.deploy.
+`format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means":
+{"tax": 590}}; `xgboost` takes the list of trees that get_dump(dump_format="json") gives, or {"trees": …, "objective":
+"binary:logistic", "base_score": 0.5, "categories":
+{…}}; `embeddings` takes {"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}},
+"similarity": "inner_product" or "cosine"}; `scores` takes {"keys": ["item"], "scores": [{"item": "sql", "score":
+0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
+`algorithm` says how it was made, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task), CF009
+(the document; names the node), CF010.
 $$;
 
 grant execute on function

@@ -10,8 +10,11 @@ end;
 
 comment on function ml.in_holdout(text, float8) is $$
 @behavior -*
-Whether ml.train holds out the row, or the group, of this key: by a hash that no seed changes, so no version is trained on what the next one is compared on.
-For models that are trained elsewhere: the condition of their challenge is `ml.in_holdout(id::text)`. Null when an argument is null.
+Whether ml.train holds out the row, or the group, of this key:
+by a hash that no seed changes, so no version is trained on what the next one is compared on.
+For models that are trained elsewhere: the condition of their challenge is `ml.in_holdout(id::text)`. Null when an
+argument is null.
 $$;
 
-grant execute on function ml.in_holdout(text, float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.in_holdout(text, float8) to insights_reader, insights_analyst, insights_admin,
+  insights_worker;

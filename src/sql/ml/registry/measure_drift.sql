@@ -1,4 +1,7 @@
-/* A definer: it writes the registry, and is granted to those who watch. It reads its arguments only, never a relation. */
+/*
+ * A definer: it writes the registry, and is granted to those who watch. It reads its arguments only, never a
+ * relation.
+ */
 create or replace function ml._record_drift(measured jsonb)
 returns setof ml.drift
 language sql
@@ -51,16 +54,21 @@ begin
       'Drift is measured on the rows that the model is asked about now.');
   end if;
   select jsonb_agg(jsonb_build_object(
-    'model_id', v_model.model_id, 'statistic', 'population_stability_index', 'feature', profile.feature, 'value', moved.value,
-    'verdict', case when moved.value < 0.1 then 'stable' when moved.value < 0.25 then 'shifting' else 'drifted' end, 'row_count', v_rows
+    'model_id', v_model.model_id, 'statistic', 'population_stability_index', 'feature', profile.feature, 'value',
+    moved.value,
+    'verdict', case when moved.value < 0.1 then 'stable' when moved.value < 0.25 then 'shifting' else 'drifted'
+      end, 'row_count', v_rows
   ) order by profile.feature)
   into v_measured
   from ml._bin_counts(
     format('(select %s from %s)', v_list, v_relation),
     (
-      select coalesce(jsonb_agg(jsonb_build_object('feature', entry.feature, 'place', listed.place, 'edges', entry.edges, 'categories', entry.categories)), '[]')
+      select coalesce(
+        jsonb_agg(jsonb_build_object('feature', entry.feature, 'place', listed.place, 'edges',
+            entry.edges, 'categories', entry.categories)), '[]')
       from ml.input_profile as entry
-      join jsonb_array_elements(v_model.coefficients -> 'features') with ordinality as listed (feature, place) on listed.feature ->> 'name' = entry.feature
+      join jsonb_array_elements(v_model.coefficients -> 'features') with ordinality as listed (feature,
+        place) on listed.feature ->> 'name' = entry.feature
       where entry.model_id = v_model.model_id
     )
   ) as counted
@@ -74,7 +82,8 @@ begin
     perform ml._predict_into(v_model, v_relation, v_predicted, v_label, 'observed');
     v_metrics := ml._evaluate(v_predicted, v_project.task);
     if v_project.task = 'regression' then
-      execute format('select abs(avg(prediction) - avg(observed)) / nullif(stddev_samp(observed), 0) from %s where prediction is not null and observed is not null', v_predicted) into v_value;
+      execute format('select abs(avg(prediction) - avg(observed)) / nullif(stddev_samp(observed), 0) from %s
+          where prediction is not null and observed is not null', v_predicted) into v_value;
       v_reference := 0;
     else
       v_value := v_metrics ->> 'calibration_error';
@@ -83,19 +92,25 @@ begin
     execute format('drop table %s', v_predicted);
     if v_value is not null then
       v_measured := v_measured || jsonb_build_object(
-        'model_id', v_model.model_id, 'statistic', 'calibration', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
-        'verdict', case when v_value <= coalesce(v_reference, 0) + 0.05 then 'stable' when v_value <= coalesce(v_reference, 0) + 0.1 then 'shifting' else 'drifted' end
+        'model_id', v_model.model_id, 'statistic', 'calibration', 'value', v_value, 'reference',
+        v_reference, 'row_count', v_metrics -> 'row_count',
+        'verdict', case when v_value <= coalesce(v_reference, 0) + 0.05 then 'stable'
+          when v_value <= coalesce(v_reference, 0) + 0.1 then 'shifting' else 'drifted' end
       );
     end if;
     v_value := v_metrics ->> v_project.metric;
     v_reference := v_model.metrics ->> v_project.metric;
     if v_value is not null then
       v_measured := v_measured || jsonb_build_object(
-        'model_id', v_model.model_id, 'statistic', 'metric', 'value', v_value, 'reference', v_reference, 'row_count', v_metrics -> 'row_count',
+        'model_id', v_model.model_id, 'statistic', 'metric', 'value', v_value, 'reference', v_reference, 'row_count',
+        v_metrics -> 'row_count',
         -- By how much the loss has grown.
         'verdict', case
-          when v_reference is null or (v_project.higher_is_better and v_value >= v_reference - 0.02) or (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.1 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'stable'
-          when (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.25 * (case when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'shifting'
+          when v_reference is null or (v_project.higher_is_better and v_value >= v_reference - 0.02)
+            or (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.1 * (case
+              when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'stable'
+          when (case when v_project.higher_is_better then 1 - v_value else v_value end) <= 1.25 * (case
+            when v_project.higher_is_better then 1 - v_reference else v_reference end) then 'shifting'
           else 'drifted'
         end
       );
@@ -108,10 +123,13 @@ $$;
 comment on function ml.measure_drift(text, text, text, int) is $$
 @behavior -*
 How far the rows that a model is asked about now have moved from those it was trained on; noted in `ml.drift`.
-For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome where it is known already, also
-the calibration (a classifier's calibration_error, a regression's mean error in standard deviations: stable up to 0.05 above training, drifted from 0.1 on)
-and the metric of the project (drifted when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a metric is stable).
+For each feature its population stability index (stable below 0.1, drifted from 0.25 on). With `label`, the outcome
+where it is known already, also the calibration (a classifier's calibration_error, a regression's mean error in
+standard deviations: stable up to 0.05 above training, drifted from 0.1 on) and the metric of the project (drifted
+when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a
+metric is stable).
 Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none in force).
 $$;
 
-grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin, insights_worker;
+grant execute on function ml._record_drift(jsonb), ml.measure_drift(text, text, text, int) to insights_admin,
+  insights_worker;

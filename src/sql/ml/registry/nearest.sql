@@ -21,7 +21,8 @@ begin
     );
   elsif top is null or top not between 1 and 10000 then
     perform common.refuse('CF001', format('top is %s', coalesce(top::text, 'null')), 'Give a number from 1 to 10000.');
-  elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1 and embedding.key = nearest.key) then
+  elsif not exists (select from ml.embedding where embedding.model_id = v_model.model_id and embedding.side = 1
+    and embedding.key = nearest.key) then
     perform common.refuse(
       'CF002',
       format('"%s" has no embedding of "%s"', left(project, 100), coalesce(left(key, 100), 'null')),
@@ -45,8 +46,10 @@ end;
 $$;
 
 comment on function ml.nearest(text, text, int, int) is $$
-The things that are most like one in a model of embeddings: of the second key where the model has two, otherwise the other things of the same kind.
+Returns the keys that are most similar to a given one in a model of embeddings:
+of the second key where the model has two, otherwise the other things of the same kind.
 Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none in force).
 $$;
 
-grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin,
+  insights_worker;

@@ -16,9 +16,11 @@ $$;
 
 comment on function ml.predict(text, jsonb, int) is $$
 What the version of a project that is in force answers to an object of features: a probability of class 1, or a value.
-`features` gives each feature of the model, null where it is unknown, such as `{"tax": 590, "bath": null}`; others are not looked at.
+`features` gives each feature of the model, null where it is unknown, such as `{"tax": 590, "bath": null}`; others are
+not looked at.
 Null where the model has no answer (a key that it does not know).
 Errors: CF001 (a feature is not given or not a number), CF002 (no such project or version), CF006 (none in force).
 $$;
 
-grant execute on function ml.predict(text, jsonb, int) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.predict(text, jsonb, int) to insights_reader, insights_analyst, insights_admin,
+  insights_worker;

@@ -26,9 +26,12 @@ $$;
 
 comment on function ml.predict_table(text, text, text, text, int) is $$
 @behavior -*
-What the version of a project that is in force answers for every row of a table, in one statement; returns the number of rows.
+Predicts every row of a table with a version of a project, in one statement.
+Without `version` it is the deployed one. Returns the number of rows.
 The table has a column for each feature of the model. Writes `output_table`: the id column and `prediction`.
-Errors: CF001 (not a number), CF002 (no such project, version, table or column), CF003 (`output_table` exists), CF005, CF006 (none in force).
+Errors: CF001 (not a number), CF002 (no such project, version, table or column), CF003 (`output_table` exists), CF005,
+CF006 (none in force).
 $$;
 
-grant execute on function ml.predict_table(text, text, text, text, int) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.predict_table(text, text, text, text, int) to insights_analyst, insights_admin,
+  insights_worker;

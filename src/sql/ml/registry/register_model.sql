@@ -4,7 +4,8 @@ language sql
 immutable
 parallel safe
 begin atomic
-  select coalesce(jsonb_typeof(value) = 'number' and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
+  select coalesce(jsonb_typeof(value) = 'number'
+    and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
 end;
 
 comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
@@ -19,7 +20,8 @@ declare
   v_kind constant text := document ->> 'kind';
   v_wrong text;
 begin
-  if document is null or jsonb_typeof(document) <> 'object' or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
+  if document is null or jsonb_typeof(document) <> 'object'
+    or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
     perform common.refuse('CF009', format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
       'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.');
   end if;
@@ -37,17 +39,20 @@ begin
   where jsonb_typeof(feature) <> 'object'
     or coalesce(feature ->> 'name', '') = ''
     or coalesce(feature ->> 'type', '') not in ('number', 'category')
-    or (v_kind = 'linear' and feature ->> 'type' = 'number' and not (ml._is_double(feature -> 'coefficient') and ml._is_double(feature -> 'mean')))
+    or (v_kind = 'linear' and feature ->> 'type' = 'number'
+      and not (ml._is_double(feature -> 'coefficient') and ml._is_double(feature -> 'mean')))
     or (
       v_kind = 'linear' and feature ->> 'type' = 'category'
       and not coalesce(
         jsonb_typeof(feature -> 'categories') = 'array'
         and jsonb_array_length(feature -> 'categories') = jsonb_array_length(feature -> 'coefficients')
-        and (select bool_and(ml._is_double(coefficient)) from jsonb_array_elements(feature -> 'coefficients') as coefficient) is not false,
+        and (select bool_and(ml._is_double(coefficient))
+          from jsonb_array_elements(feature -> 'coefficients') as coefficient) is not false,
         false
       )
     )
-    or (v_kind = 'trees' and feature ->> 'type' = 'category' and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
+    or (v_kind = 'trees' and feature ->> 'type' = 'category'
+      and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
   limit 1;
   if v_wrong is not null then
     perform common.refuse(
@@ -57,7 +62,8 @@ begin
         || 'categories and coefficients; in trees a category has categories.'
     );
   end if;
-  select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1 having count(*) > 1 limit 1;
+  select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1
+  having count(*) > 1 limit 1;
   if v_wrong is not null then
     perform common.refuse('CF009', format('the feature "%s" is listed twice', left(v_wrong, 100)),
       'Names of features are unique.');
@@ -65,18 +71,27 @@ begin
   v_wrong := case
     when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
     when v_kind = 'trees' and coalesce(jsonb_typeof(document -> 'nodes'), '') <> 'array' then 'a list "nodes"'
-    when v_kind = 'embeddings' and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine') or coalesce(document ->> 'sides', '') not in ('1', '2')) then '"similarity" (inner_product or cosine) and "sides" (1 or 2)'
-    when v_kind = 'embeddings' and coalesce(jsonb_typeof(document -> 'embeddings'), '') <> 'array' then 'a list "embeddings"'
+    when v_kind = 'embeddings'
+      and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine')
+        or coalesce(document ->> 'sides', '') not in ('1', '2'))
+          then '"similarity" (inner_product or cosine) and "sides" (1 or 2)'
+    when v_kind = 'embeddings'
+      and coalesce(jsonb_typeof(document -> 'embeddings'), '') <> 'array' then 'a list "embeddings"'
     when v_kind = 'embeddings' and jsonb_array_length(document -> 'features') <> 2 then 'two features, the keys'
     when v_kind = 'scores' and coalesce(jsonb_typeof(document -> 'scores'), '') <> 'array' then 'a list "scores"'
     when v_kind = 'scores' and jsonb_array_length(document -> 'features') = 0 then 'a key'
-    when v_kind = 'scores' and document ? 'default' and not ml._is_double(document -> 'default') then 'a number as default'
+    when v_kind = 'scores' and document ? 'default'
+      and not ml._is_double(document -> 'default') then 'a number as default'
     when document ? 'calibration' and not coalesce(
       case document #>> '{calibration,method}'
-        when 'platt' then ml._is_double(document #> '{calibration,slope}') and ml._is_double(document #> '{calibration,intercept}')
-        when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(document #> '{calibration,answers}')
+        when 'platt' then ml._is_double(document #> '{calibration,slope}')
+          and ml._is_double(document #> '{calibration,intercept}')
+        when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(
+          document #> '{calibration,answers}')
           and jsonb_array_length(document #> '{calibration,scores}') > 0
-          and (select bool_and(ml._is_double(number)) from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}')) as number)
+          and (select bool_and(ml._is_double(number))
+            from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}'))
+              as number)
       end, false
     ) then 'a sound calibration'
   end;
@@ -91,7 +106,10 @@ comment on function ml._check_document(jsonb) is $$
 Refuses a model document that ml.predict could not serve. Error CF009.
 $$;
 
-/* A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a relation. */
+/*
+ * A definer: it writes the registry, and is granted to those who may train. It reads its arguments only, never a
+ * relation.
+ */
 create or replace function ml.register_model(
   project text,
   task text,
@@ -178,7 +196,8 @@ begin
     );
   end if;
 
-  insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark, row_count, duration)
+  insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark,
+    row_count, duration)
   values (
     v_project.project_id,
     (select coalesce(max(model.version), 0) + 1 from ml.model where model.project_id = v_project.project_id),
@@ -190,12 +209,16 @@ begin
   case document ->> 'kind'
     when 'trees' then
       begin
-        insert into ml.tree_node (model_id, tree, node, parent, feature, threshold, categories, missing_left, left_node, right_node, value, gain, cover)
-        select v_model_id, node.tree, node.node, node.parent, node.feature, node.threshold, node.categories, node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0)
+        insert into ml.tree_node (model_id, tree, node, parent, feature, threshold, categories, missing_left,
+          left_node, right_node, value, gain, cover)
+        select v_model_id, node.tree, node.node, node.parent, node.feature, node.threshold, node.categories,
+          node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0)
         from jsonb_to_recordset(document -> 'nodes') as node (
-          tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8
+          tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean,
+            left_node int, right_node int, value float8, gain float8, cover float8
         );
-      exception when check_violation or not_null_violation or unique_violation or invalid_text_representation or numeric_value_out_of_range then
+      exception when check_violation or not_null_violation or unique_violation or invalid_text_representation
+        or numeric_value_out_of_range then
         perform common.refuse(
           'CF009',
           format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
@@ -208,22 +231,26 @@ begin
       from ml.tree_node as node
       where node.model_id = v_model_id
         and (
-          (node.feature is not null and not document -> 'features' @> jsonb_build_array(jsonb_build_object('name', node.feature)))
+          (node.feature is not null
+            and not document -> 'features' @> jsonb_build_array(jsonb_build_object('name', node.feature)))
           or (node.node > 0 and not exists (
             select
             from ml.tree_node as parent
-            where parent.model_id = v_model_id and parent.tree = node.tree and parent.node = node.parent and node.node in (parent.left_node, parent.right_node)
+            where parent.model_id = v_model_id and parent.tree = node.tree and parent.node = node.parent
+              and node.node in (parent.left_node, parent.right_node)
           ))
           or (node.feature is not null and 2 <> (
             select count(*)
             from ml.tree_node as child
-            where child.model_id = v_model_id and child.tree = node.tree and child.node in (node.left_node, node.right_node) and child.parent = node.node
+            where child.model_id = v_model_id and child.tree = node.tree
+              and child.node in (node.left_node, node.right_node) and child.parent = node.node
           ))
         )
       order by node.tree, node.node
       limit 1;
       v_wrong := coalesce(v_wrong, (
-        select format('tree %s, which has no root', node.tree) from ml.tree_node as node where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
+        select format('tree %s, which has no root', node.tree) from ml.tree_node as node
+        where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ));
       if v_wrong is not null then
         perform common.refuse('CF009', format('the trees do not hang together at %s', left(v_wrong, 100)),
@@ -235,7 +262,8 @@ begin
         select v_model_id, listed.side, listed.key, (listed.embedding #>> '{}')::vector
         from jsonb_to_recordset(document -> 'embeddings') as listed (side smallint, key text, embedding jsonb);
       exception
-        when check_violation or not_null_violation or invalid_text_representation or data_exception or program_limit_exceeded then
+        when check_violation or not_null_violation or invalid_text_representation or data_exception
+          or program_limit_exceeded then
           perform common.refuse('CF009', format('an embedding is not sound: %s', left(sqlerrm, 100)),
             'An embedding has side, key and embedding, a list of numbers.');
         when unique_violation then
@@ -261,7 +289,8 @@ begin
         when unique_violation then
           perform common.refuse('CF009', 'a key has two scores', 'Keys are unique.');
       end;
-      if exists (select from ml.score where model_id = v_model_id and cardinality(keys) <> jsonb_array_length(document -> 'features')) then
+      if exists (select from ml.score
+        where model_id = v_model_id and cardinality(keys) <> jsonb_array_length(document -> 'features')) then
         perform common.refuse('CF009', 'a score has another number of keys than the model',
           'Give one value for each of the features.');
       end if;
@@ -272,14 +301,18 @@ begin
 end;
 $$;
 
-comment on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text) is $$
+comment on function ml.register_model(
+  text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text
+) is $$
 Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
-`document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings, scores); ml.train and
-ml.import_model write it for you. `task` is regression, classification or recommendation; `metric` judges the versions of a new project.
+`document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings,
+scores); ml.train and ml.import_model write it for you. `task` is regression, classification or recommendation;
+`metric` judges the versions of a new project.
 A recommender has no document: it is in tables of the room that serves it.
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 
 grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
-grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text)
+grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint,
+  interval, text)
   to insights_admin, insights_worker;

@@ -16,7 +16,8 @@ begin
     where deployment.project_id = v_project.project_id
     order by deployment.deployment_id
   loop
-    v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force || v_deployment.model_id end;
+    v_in_force := case when v_deployment.strategy = 'rollback' then trim_array(v_in_force, 1) else v_in_force
+      || v_deployment.model_id end;
   end loop;
   if cardinality(v_in_force) < 2 then
     perform common.refuse(

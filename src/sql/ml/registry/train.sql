@@ -10,18 +10,21 @@ begin
   if parameters is null or jsonb_typeof(parameters) <> 'object' then
     perform common.refuse('CF001', 'the parameters are no JSON object', 'Give {"num_trees": 300} or {}.');
   end if;
-  select option.name into v_unknown from jsonb_object_keys(parameters) as option (name) where not option.name = any (allowed) order by 1 limit 1;
+  select option.name into v_unknown from jsonb_object_keys(parameters) as option (name)
+  where not option.name = any (allowed) order by 1 limit 1;
   if v_unknown is not null then
     perform common.refuse(
       'CF001',
       format('there is no parameter "%s"', left(v_unknown, 100)),
       coalesce(
         'Did you mean "' || common.nearest_name(v_unknown, allowed) || '"?',
-        (select format('There are %s.', string_agg(left(option.name, 100), ', ')) from unnest(allowed[:100]) as option (name))
+        (select format('There are %s.', string_agg(left(option.name, 100), ', '))
+          from unnest(allowed[:100]) as option (name))
       )
     );
   end if;
-  return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '') from jsonb_each_text(parameters) as option (name, value));
+  return (select coalesce(string_agg(format(', %I => %L', option.name, option.value), '' order by option.name), '')
+    from jsonb_each_text(parameters) as option (name, value));
 end;
 $$;
 
@@ -43,7 +46,8 @@ begin
     $query$
     select jsonb_agg(jsonb_strip_nulls(
       to_jsonb(grown) - 'depth' - 'num_rows' - 'feature'
-      || jsonb_build_object('feature', (select feature.name from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
+      || jsonb_build_object('feature', (select feature.name
+          from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
     ))
     from %s as grown
     $query$,
@@ -54,7 +58,8 @@ begin
     'features', (
       select jsonb_agg(
         jsonb_build_object('name', feature.name, 'type', feature.type)
-        || case when feature.type = 'category' then jsonb_build_object('categories', v_summary -> 'categories' -> feature.quoted) else '{}' end
+        || case when feature.type = 'category' then jsonb_build_object('categories',
+          v_summary -> 'categories' -> feature.quoted) else '{}' end
         order by feature.position
       )
       from rows from (
@@ -89,7 +94,8 @@ declare
   v_output constant text := ml._temporary('_ml_linear');
   v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
   v_options text;
-  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature') from unnest(names) with ordinality as feature (name, position) order by position);
+  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature')
+    from unnest(names) with ordinality as feature (name, position) order by position);
   v_means float8[];
   v_deviations float8[];
   v_used int[];
@@ -100,37 +106,46 @@ begin
   execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
   execute format(
     'select array[%s], array[%s] from %s',
-    (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
-    (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position) from unnest(v_inputs) with ordinality as feature (input, position)),
+    (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position)
+      from unnest(v_inputs) with ordinality as feature (input, position)),
+    (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position)
+      from unnest(v_inputs) with ordinality as feature (input, position)),
     v_relation
   ) into v_means, v_deviations;
   -- What is missing counts as the mean; what does not vary says nothing.
-  v_used := array(select place from generate_series(1, cardinality(names)) as place where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
+  v_used := array(select place from generate_series(1, cardinality(names)) as place
+    where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
   if v_used = '{}' then
     perform common.refuse('CF004', 'no feature varies',
       format('All of %s are constant or null.', array_to_string(names, ', ')));
   end if;
-  select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place], v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
+  select string_agg(format('(coalesce(nullif(%s, ''NaN''), %L::float8) - %L::float8) / %L::float8', v_inputs[place],
+      v_means[place], v_means[place], v_deviations[place]), ', ' order by place)
   into v_design
   from unnest(v_used) as place;
   if algorithm = 'elastic_net' then
     v_options := ml._named_arguments(parameters, array['alpha', 'lambda_value', 'max_iter', 'tolerance']);
-    v_options := case when parameters ? 'alpha' then '' else ', alpha => 0' end || case when parameters ? 'lambda_value' then '' else ', lambda_value => 0.01' end || v_options;
+    v_options := case when parameters ? 'alpha' then '' else ', alpha => 0' end || case
+      when parameters ? 'lambda_value' then '' else ', lambda_value => 0.01' end || v_options;
     execute format(
       'select ml.elastic_net_train(%L, %L, %L, %L, %L %s)',
-      source_table, v_output, v_dependent, format('array[%s]', v_design), case task when 'classification' then 'binomial' else 'gaussian' end, v_options
+      source_table, v_output, v_dependent, format('array[%s]', v_design), case task
+        when 'classification' then 'binomial' else 'gaussian' end, v_options
     );
     execute format('select coef_all, intercept from %s', v_output) into v_coefficients, v_intercept;
   else
-    v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance'] else '{}' end);
-    execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent, format('array[1, %s]', v_design), v_options);
+    v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance']
+      else '{}' end);
+    execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent,
+      format('array[1, %s]', v_design), v_options);
     execute format('select coef[2:], coef[1] from %s', v_output) into v_coefficients, v_intercept;
   end if;
   execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
   return jsonb_build_object(
     'kind', 'linear',
     'link', case task when 'classification' then 'logit' else 'identity' end,
-    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place]) from unnest(v_used) with ordinality as used (place, position)),
+    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place])
+      from unnest(v_used) with ordinality as used (place, position)),
     'features', (
       select jsonb_agg(
         jsonb_build_object('name', names[place], 'type', 'number', 'mean', v_means[place],
@@ -145,7 +160,8 @@ $$;
 
 comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
 A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
-It is trained on standardised features, those that are missing being the mean, and its coefficients are in the features' own units.
+It is trained on standardised features, those that are missing being the mean, and its coefficients are in the
+features' own units.
 $$;
 
 create or replace function ml.train(
@@ -187,7 +203,8 @@ declare
   v_scored constant text := ml._temporary('_ml_train_scored');
   v_listed text[];
   v_names text[];
-  v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt' else 'none' end);
+  v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt'
+    else 'none' end);
   v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
   v_document jsonb;
   v_version int;
@@ -208,7 +225,8 @@ begin
         case task when 'regression' then 'linregr' else 'logregr' end
       )
     );
-  elsif v_calibration not in ('none', 'platt', 'isotonic') or (v_calibration <> 'none' and task <> 'classification') then
+  elsif v_calibration not in ('none', 'platt', 'isotonic')
+    or (v_calibration <> 'none' and task <> 'classification') then
     perform common.refuse(
       'CF001',
       format('there is no calibration "%s" for a %s', left(v_calibration, 100), left(task, 100)),
@@ -217,12 +235,16 @@ begin
   end if;
   execute format('drop table if exists %s, %s, %s cascade', v_model_table, v_model_table || '_summary', v_scored);
   v_listed := ml._divide(
-    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at, group_column, holdout, holdout_share, seed
+    source_table, id_col_name, label, features, features_to_exclude, predicted_at, label_known_at, feature_known_at,
+    group_column, holdout, holdout_share, seed
   );
-  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position)
+    order by position);
   execute format(
-    'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating, count(*) filter (where _ml_part = 2) as held,
-       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class, max(_ml_known_at) filter (where _ml_part < 2) as watermark
+    'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating,
+      count(*) filter (where _ml_part = 2) as held,
+       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class,
+         max(_ml_known_at) filter (where _ml_part < 2) as watermark
      from %s where _ml_label is not null',
     v_rows
   ) into v_counts;
@@ -243,7 +265,10 @@ begin
       v_seen, v_model_table, id_col_name, array_to_string(v_listed, ', '),
       case task when 'classification' then 'logistic' else 'squared_error' end,
       case when v_counts.validating >= 50 then '_ml_part = 1' end, seed,
-      ml._named_arguments(parameters, array['num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample', 'feature_sample', 'max_bins', 'early_stopping_rounds'])
+      ml._named_arguments(parameters, array[
+        'num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample',
+        'feature_sample', 'max_bins', 'early_stopping_rounds'
+      ])
     );
     v_document := ml._gbm_document(v_model_table, v_names, v_link);
   else
@@ -266,7 +291,8 @@ begin
         where class.oid = common.relation(train.source_table)
       ),
       'id_col_name', id_col_name, 'label', label, 'features', v_names, 'predicted_at', predicted_at,
-      'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout', holdout,
+      'label_known_at', label_known_at, 'feature_known_at', feature_known_at, 'group_column', group_column, 'holdout',
+      holdout,
       'holdout_share', case when holdout is null then holdout_share end, 'calibration', v_calibration
     )),
     metric, seed, v_counts.watermark, v_counts.seen, null, description
@@ -275,34 +301,49 @@ begin
 
   if v_calibration <> 'none' and v_counts.validating >= 50 then
     execute format(
-      'create temporary table _ml_train_scored on commit drop as select observed, %s as score from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
+      'create temporary table _ml_train_scored on commit drop as select observed, %s as score
+        from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
       ml._score_expression(v_model), ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
     );
     v_model := ml._calibrate(v_model.model_id, ml._fit_calibration(v_scored, v_calibration));
   end if;
   v_result := ml._challenge(
     v_model, v_rows::regclass, '_ml_label', '_ml_part = 2',
-    ml._profile(format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows), v_model.coefficients),
+    ml._profile(
+      format('(select %s from %s where _ml_part < 2)', ml._feature_list(v_model.coefficients, v_rows::regclass),
+        v_rows), v_model.coefficients),
     v_started_at
   );
-  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary', v_scored);
+  execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary',
+    v_scored);
   return v_result;
 end;
 $$;
 
-comment on function ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text) is $$
+comment on function ml.train(
+  text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint,
+  text
+) is $$
 @behavior -*
-Trains a version of a project on a table or view, measures it on rows held out, compares it with the version in force on the same rows, and deploys the better.
-`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and categories), elastic_net, linregr or logregr;
-`parameters` are those of ml.gbm_train and so on, by name. `features` are columns, `*` all others.
-What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything later (`feature_known_at`) and leaves out rows whose label was
-not known by then (`label_known_at`); or the rows for which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
-A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic` or `none`; by default Platt's for boosted classifiers).
-Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
-The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class), CF005, CF007 (collinear, separated), CF010 (the project has another task).
+Trains a version of a project on a table or view and deploys it if it is better.
+It is measured on rows held out, and compared with the deployed version on the same rows.
+`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and
+categories), elastic_net, linregr or logregr; `parameters` are those of ml.gbm_train and so on, by name. `features`
+are columns, `*` all others.
+What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything
+later (`feature_known_at`) and leaves out rows whose label was not known by then (`label_known_at`); or the rows for
+which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
+A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic`
+or `none`; by default Platt's for boosted classifiers).
+Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error,
+mean_abs_error, r2_score. `metric` judges the versions of a new project.
+The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class),
+CF005, CF007 (collinear, separated), CF010 (the project has another task).
 $$;
 
 grant execute on function
-  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text), ml._linear_document(text, text[], text, text, jsonb),
-  ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text, bigint, text)
+  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text),
+    ml._linear_document(text, text[], text, text, jsonb),
+  ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text,
+    bigint, text)
 to insights_admin, insights_worker;

@@ -36,7 +36,8 @@ begin
     end;
     if v_relation is null and left_out is null then
       left_out := format('there is no table "%s"', left(v_deployed.source_table, 100));
-      hint := 'The source is named with its schema. Call ml.measure_drift with the table that replaced it, or train anew.';
+      hint := 'Name the source with its schema, call ml.measure_drift with the table that replaced it, '
+        || 'or train again.';
     end if;
     if left_out is not null then
       return next;
@@ -64,10 +65,10 @@ begin
     end if;
 
     /*
-     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and, when a
-     * query of a plain table is planned, those of an index, a partition key or extended statistics. So it is read only when
-     * its owner can become this role anyway, or insights_owner, whose function this is. The owner of the schema counts too:
-     * she may put another relation in its place.
+     * To read a relation is to run code of its owner: the functions of a view, a policy, a cast or a domain; and,
+     * when a query of a plain table is planned, those of an index, a partition key or extended statistics. So it is
+     * read only when its owner can become this role anyway, or insights_owner, whose function this is. The owner of
+     * the schema counts too: she may put another relation in its place.
      */
     select pg_get_userbyid(owner.oid)
     into v_owner
@@ -91,7 +92,8 @@ begin
     limit 1;
     if v_owner is not null then
       left_out := format(
-        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": reading it would run code of "%2$s" as "%3$s"',
+        '%1$s, or its schema, belongs to "%2$s", which is not a member of "%3$s": '
+          || 'reading it would run code of "%2$s" as "%3$s"',
         left(source, 150), v_owner, current_user
       );
       hint := format(
@@ -105,7 +107,7 @@ end;
 $$;
 
 comment on function ml._watched() is $$
-The deployed models with their source, the table or view of the training, as ml.watch_models reads it with the caller's rights.
+Returns the deployed models with the table or view of their training. ml.watch_models reads that source with the caller's rights.
 `left_out` says why it leaves a model out, and is null for the others; `hint` says what to do.
 `label` is the column of the label, null where it was an expression.
 $$;
@@ -141,9 +143,10 @@ $$;
 
 comment on function ml.watch_models() is $$
 Measures the drift of every deployed model on its source, the table or view of its training; see ml.measure_drift.
-Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a warning.
-A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are members of
-the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
+Sources should show what is asked about now: a view of the latest weeks, say. A source that no longer fits gives a
+warning.
+A source is left out, with a warning, unless the caller may read it, and its owner and the owner of its schema are
+members of the caller's role or of insights_owner: reading a relation runs its owner's code with the reader's rights.
 A view of such an owner is trusted with what it reads. Call ml.measure_drift for what is left out.
 Where the label was an expression and not a column, the inputs alone are measured.
 $$;

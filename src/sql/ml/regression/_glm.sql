@@ -1,6 +1,7 @@
 /*
  * Fisher scoring (iteratively reweighted least squares) for generalized linear models. Each iteration is one generated
- * statement of built-in sums, in parallel where the table is large, for all groups at once; groups that are done drop out.
+ * statement of built-in sums, in parallel where the table is large, for all groups at once; groups that are done drop
+ * out.
  * In the statement eta, mu and the weights are made layer by layer, so that nothing is computed twice a row.
  */
 create or replace function ml._glm_terms(
@@ -21,7 +22,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- mu and the rest 1 - mu (binomial only), null outside the link's range; slope d mu / d eta; bounds keep exp from overflow
+  -- mu and the rest 1 - mu (binomial only), null outside the link's range; slope d mu / d eta; bounds keep exp from
+  -- overflow
   mu := case link
     when 'identity' then case when family = 'gaussian' then 'eta' else 'case when eta > 0 then eta end' end
     when 'log' then 'exp(least(greatest(eta, -200), 200))'
@@ -83,7 +85,8 @@ end;
 $$;
 
 comment on function ml._glm_terms(text, text, float8) is $$
-The SQL of a family and link (McCullagh and Nelder, Generalized Linear Models, table 2.1) in terms of eta, mu, rest and y.
+The SQL of a family and link (McCullagh and Nelder, Generalized Linear Models, table 2.1) in terms of eta, mu, rest and
+y.
 $$;
 
 create or replace function ml._model_of_group(design jsonb, keys text[], beta float8[], variables integer[])
@@ -111,14 +114,15 @@ begin atomic
 end;
 
 comment on function ml._model_of_group(jsonb, text[], float8[], integer[]) is $$
-The join that gives each row (`row`) its group's number and coefficients, `fit.b0` for the intercept and `fit.b2` … by position.
+The join that gives each row (`row`) its group's number and coefficients, `fit.b0` for the intercept and `fit.b2` … by
+position.
 `beta` holds the groups one after another.
 $$;
 
 create or replace function ml._linear_predictor(variables integer[], prefix text default '')
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select string_agg(
@@ -248,8 +252,8 @@ $$;
 comment on function ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[]) is $$
 One step of Fisher scoring as a statement.
 By group number: the deviance, how many rows fall outside the link's range, the
-score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without `beta` it is
-the first step, from each row's own value.
+score vector, the upper triangle of the information and, where the dispersion is free, Pearson's statistic. Without
+`beta` it is the first step, from each row's own value.
 $$;
 
 create or replace function ml._scaled_inverse(
@@ -293,20 +297,23 @@ end;
 $$;
 
 comment on function ml._scaled_inverse(float8[], float8) is $$
-Inverse of a symmetric positive definite matrix whose rows differ in size: scaled to a unit diagonal first. As ml._spd_inverse.
+Inverse of a symmetric positive definite matrix whose rows differ in size: scaled to a unit diagonal first. As
+ml._spd_inverse.
 $$;
 
 create or replace function ml._variables(settled jsonb)
 returns integer[]
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select case when settled ->> 'intercept' is null then '{}' else '{0}' end::integer[]
     || array(select value::integer from jsonb_array_elements_text(settled -> 'active') with ordinality as list (value, nth) order by nth);
 end;
 
-comment on function ml._variables(jsonb) is $$The unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.$$;
+comment on function ml._variables(jsonb) is $$
+The unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.
+$$;
 
 create or replace function ml._settled(
   design jsonb,
@@ -399,7 +406,8 @@ $$;
 comment on function ml._settled(jsonb) is $$
 The first scan of an iterative fit.
 It finds the groups and which column is the intercept (design keys `intercept`,
-`intercept_value`, `spread`), and checks that all values are finite. `sums` holds per group sum, min, max of y and sum |y (y - 1)|.
+`intercept_value`, `spread`), and checks that all values are finite. `sums` holds per group sum, min, max of y and sum
+|y (y - 1)|.
 $$;
 
 create or replace function ml._glm_fits(
@@ -503,7 +511,8 @@ begin
     );
   end if;
 
-  -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own value.
+  -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own
+  -- value.
   -- Step t evaluates the model of step t - 1 and improves it.
   if v_intercept is not null then
     for g in 1..v_groups loop
@@ -612,8 +621,8 @@ begin
         then
           v_done[v_g] := true;
           v_failure[v_g] := ml._separation(design, v_column);
-        -- The root of the gain is the distance to the optimum in standard errors. With a canonical link the step just made
-        -- squares it, and the information moves by a root n-th of it: so many rows allow to stop a step sooner.
+        -- The root of the gain is the distance to the optimum in standard errors. With a canonical link the step just
+        -- made squares it, and the information moves by a root n-th of it: so many rows allow to stop a step sooner.
         elsif v_gain <= (case
             when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
             when family = 'binomial' then (tolerance / 100) ^ 2
@@ -668,8 +677,8 @@ $$;
 comment on function ml._glm_fits(jsonb, text, text, integer, float8) is $$
 Fits a generalized linear model to each group.
 `beta` belongs to the columns as they are summed, `coef`, `inverse` (of the
-information, dispersion 1) and `information` to the caller's. Ends when the optimum is nearer than tolerance / 100 standard
-errors. `failure` names collinear and separating columns.
+information, dispersion 1) and `information` to the caller's. Ends when the optimum is nearer than tolerance / 100
+standard errors. `failure` names collinear and separating columns.
 $$;
 
 create or replace function ml._separation(design jsonb, place integer)

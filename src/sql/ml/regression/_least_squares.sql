@@ -1,7 +1,7 @@
 /*
- * Least squares from sums, twice: in double precision, which says whether it can be trusted, and in numeric, which always can.
- * Both get their sums in one order: the sum of y and of each active column, then the upper triangle of the sums of products
- * over (y, active columns), row by row.
+ * Least squares from sums is computed in double precision, with an estimate of whether the result is accurate, and in
+ * numeric where it is not. Both take their sums in one order: the sum of y and of each active column, then the upper
+ * triangle of the sums of products over (y, active columns), row by row.
  */
 create or replace function ml._product_sums(design jsonb, prefix text)
 returns text
@@ -15,7 +15,10 @@ begin atomic
     from jsonb_array_elements_text(design -> 'active') with ordinality as active (value, nth)
   ),
   product as (
-    select row_variable.nth as row_nth, column_variable.nth as column_nth, format('sum(%s * %s)', row_variable.name, column_variable.name) as term
+    select
+      row_variable.nth as row_nth,
+      column_variable.nth as column_nth,
+      format('sum(%s * %s)', row_variable.name, column_variable.name) as term
     from variable as row_variable
     join variable as column_variable on column_variable.nth >= row_variable.nth
   )
@@ -25,7 +28,8 @@ begin atomic
 end;
 
 comment on function ml._product_sums(jsonb, text) is $$
-The built-in aggregates that make a Gram matrix of a design's columns and y, as the inside of one array constructor.
+Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y, as a list of
+array elements.
 $$;
 
 create or replace function ml._least_squares(
@@ -90,14 +94,16 @@ begin
     end loop;
   end loop;
 
-  -- what plays the intercept: the first constant that was written or found
+  -- the intercept: the first constant that is written or found
   for j in 1..v_width loop
     if v_literal[j] is not null then
       if v_literal[j] = 0 then
         failure := format('column %s is always 0', ml._label(design, j));
         return;
       elsif intercept is not null then
-        failure := format('column %s is constant, and so is column %s', ml._label(design, j), ml._label(design, intercept));
+        failure := format(
+          'column %s is constant, and so is column %s', ml._label(design, j), ml._label(design, intercept)
+        );
         return;
       end if;
       intercept := j;
@@ -130,9 +136,15 @@ begin
       if intercept is not null then
         v_centred[i][j] := v_product[i][j] - v_sum[i] * (v_sum[j] / v_n);
       else
-        -- a candidate for the intercept that was none: the shift is taken back
-        v_row := case when i = 1 then v_y_shift * v_y_scale else v_shift[v_active[i - 1]] * v_scale[v_active[i - 1]] end;
-        v_explained := case when j = 1 then v_y_shift * v_y_scale else v_shift[v_active[j - 1]] * v_scale[v_active[j - 1]] end;
+        -- the candidate for the intercept is not constant: the shift is reverted
+        v_row := case
+          when i = 1 then v_y_shift * v_y_scale
+          else v_shift[v_active[i - 1]] * v_scale[v_active[i - 1]]
+        end;
+        v_explained := case
+          when j = 1 then v_y_shift * v_y_scale
+          else v_shift[v_active[j - 1]] * v_scale[v_active[j - 1]]
+        end;
         v_centred[i][j] := v_product[i][j] + v_row * v_sum[j] + v_explained * v_sum[i] + v_n * v_row * v_explained;
       end if;
       v_centred[j][i] := v_centred[i][j];
@@ -143,7 +155,7 @@ begin
   for i in 1..v_size loop
     v_row := v_centred[v_used[i]][v_used[i]];
     if v_row <= 1e-11 * v_product[v_used[i]][v_used[i]] or v_row <= 0 then
-      -- nothing varies, or too little to tell
+      -- constant, or with too little variance to decide in double precision
       if v_product[v_used[i]][v_used[i]] = 0 then
         failure := format('column %s is constant', ml._label(design, v_active[v_used[i] - 1]));
       end if;
@@ -159,7 +171,9 @@ begin
       v_a[i][j] := v_centred[v_used[i]][v_used[j]] / (v_root[i] * v_root[j]);
     end loop;
   end loop;
-  select solved.inverse, solved.dependent into v_inverse, v_dependent from ml._spd_inverse(v_a, 1e-12) as solved;
+  select solved.inverse, solved.dependent
+  into v_inverse, v_dependent
+  from ml._spd_inverse(v_a, 1e-12) as solved;
   if v_dependent is not null then
     trusted := false;
     return;
@@ -188,13 +202,14 @@ begin
   rss := greatest(v_centred[1][1] - v_explained, 0);
   r2 := case when v_centred[1][1] > 0 then 1 - rss / v_centred[1][1] end;
 
-  -- Rounding grows by the condition of the correlations, by what centring took away, and by what the fit leaves of y. Ten digits are kept
-  -- where a second scan in numeric is cheap, six where it would take minutes.
+  -- Rounding errors grow with the condition of the correlations, with the digits lost by centring, and with the share
+  -- of y that the fit explains. Ten digits are required where a second scan in numeric is cheap, six where it would
+  -- take minutes.
   trusted := v_product[1][1] = 0
     or greatest(v_largest * v_largest_inverse, 1) * greatest(v_off_centre * v_centred[1][1], v_product[1][1]) * 4e-16
       <= rss * (case when v_n * v_size * v_size < 2e7 then 1e-10 else 1e-6 end);
 
-  -- from the columns that were used to all of them
+  -- from the columns in use to all columns
   beta := array_fill(0::float8, array[v_width]);
   v_covariance := array_fill(0::float8, array[v_width, v_width]);
   for i in 1..v_size loop
@@ -225,12 +240,15 @@ begin
   select unscaled.coef, unscaled.vcov into coef, inverse
   from ml._unscaled(
     beta, v_covariance,
-    -- without an intercept the shift was taken back
-    design || case when intercept is null then jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width]))) else '{}' end,
+    -- without an intercept the shift was reverted
+    design || case
+      when intercept is null then jsonb_build_object('shift', to_jsonb(array_fill(0, array[v_width])))
+      else '{}'
+    end,
     intercept, intercept_value
   ) as unscaled;
 
-  -- X'X in the caller's units, for the condition number alone
+  -- X'X in the caller's units, for the condition number only
   v_level := array_fill(0::float8, array[v_width]);
   v_gram := array_fill(0::float8, array[v_width, v_width]);
   for i in 1..v_count loop
@@ -255,10 +273,10 @@ end
 $$;
 
 comment on function ml._least_squares(bigint, float8[], jsonb) is $$
-Least squares in double precision from sums of centred, scaled columns.
-`coef` and (X'X)^-1 (`inverse`) are in the caller's units,
-`beta` for the columns as they are summed (the intercept counting as 1). `trusted` is false where too many digits were lost,
-`failure` says why there is no fit at all: constant or collinear columns, fewer rows than columns.
+Returns the least squares fit in double precision from sums of centred and scaled columns.
+`coef` and (X'X)^-1 (`inverse`) are in the caller's units, `beta` is for the columns as they are summed (the intercept
+counts as 1). `trusted` is false where too many digits were lost. `failure` is the reason why there is no fit: constant
+or collinear columns, fewer rows than columns; null otherwise.
 $$;
 
 create or replace function ml._least_squares_numeric(
@@ -354,7 +372,7 @@ begin
     end loop;
   end if;
 
-  -- to correlations: the decimal exponent first, so that `digits` decimals are as many significant figures
+  -- to correlations: scaled by the decimal exponent first, so that `digits` decimals are as many significant digits
   v_exponent := array_fill(0, array[v_size + 1]);
   v_root := array_fill(1::numeric, array[v_size + 1]);
   for i in 1..v_size + 1 loop
@@ -378,14 +396,17 @@ begin
     end loop;
   end loop;
 
-  -- Exact data is collinear when nothing at all is left of a column. Values rounded to double precision leave about 1e-32
-  -- of its variance where they should leave nothing.
+  -- Columns of exact data are collinear when the remaining variance is exactly 0; with values rounded to double
+  -- precision about 1e-32 of the variance remains.
   select solved.inverse, solved.dependent into v_inverse, v_dependent
   from ml._spd_inverse_numeric(
     v_r[1:v_size][1:v_size], case when (design ->> 'exact')::boolean then 1e-60 else 1e-28 end, v_digits
   ) as solved;
   if v_dependent is not null then
-    failure := format('column %s is a linear combination of the columns before it', ml._label(design, v_active[v_used[v_dependent] - 1]));
+    failure := format(
+      'column %s is a linear combination of the columns before it',
+      ml._label(design, v_active[v_used[v_dependent] - 1])
+    );
     return;
   end if;
 
@@ -396,7 +417,7 @@ begin
     end loop;
     v_left := v_left - round(v_slope[i] * v_r[i][v_size + 1], v_digits);
   end loop;
-  -- a perfect fit leaves only what the decimals could not hold
+  -- after a perfect fit only the rounding error of the decimals remains
   if abs(v_left) < 1e-40 then
     v_left := 0;
   end if;
@@ -406,10 +427,12 @@ begin
 
   for i in 1..v_size loop
     v_i := v_active[v_used[i] - 1];
-    v_exact[v_i] := v_slope[i] * v_root[v_size + 1] / v_root[i] * ('1e' || v_exponent[v_size + 1] - v_exponent[i])::numeric;
+    v_exact[v_i] := v_slope[i] * v_root[v_size + 1] / v_root[i]
+      * ('1e' || v_exponent[v_size + 1] - v_exponent[i])::numeric;
     for j in 1..v_size loop
       v_j := v_active[v_used[j] - 1];
-      v_covariance[v_i][v_j] := v_inverse[i][j] / (v_root[i] * v_root[j]) * v_unit * ('1e' || -(v_exponent[i] + v_exponent[j]))::numeric;
+      v_covariance[v_i][v_j] := v_inverse[i][j] / (v_root[i] * v_root[j]) * v_unit
+        * ('1e' || -(v_exponent[i] + v_exponent[j]))::numeric;
     end loop;
   end loop;
   for i in 1..v_count loop
@@ -441,7 +464,7 @@ begin
   inverse := v_covariance::float8[];
   condition_no := ml._condition_number(v_gram::float8[], inverse);
 
-  -- the same model for the shifted and scaled columns, for a later look at the residuals
+  -- the same model for the shifted and scaled columns, from which residuals are computed later
   beta := coef;
   v_left := 0;
   for j in 1..v_width loop
@@ -457,8 +480,10 @@ end
 $$;
 
 comment on function ml._least_squares_numeric(bigint, numeric[], jsonb) is $$
-Least squares in numeric, ninety digits, from exact sums of the columns as they are; outputs as ml._least_squares.
-Collinear columns are found by what is exactly nothing, not by a tolerance, when the data are integers and decimals.
+Returns the least squares fit in numeric, with ninety digits, from exact sums of the columns; outputs as
+ml._least_squares.
+When the data are integers and decimals, a column is collinear when its remaining variance is exactly 0, not within a
+tolerance.
 $$;
 
 grant execute on function

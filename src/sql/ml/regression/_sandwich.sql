@@ -1,5 +1,6 @@
 /*
- * Standard errors that hold when rows differ in spread (Huber and White) or belong together (clusters): bread, meat, bread.
+ * Standard errors that hold when rows differ in spread (Huber and White) or belong together (clusters): bread, meat,
+ * bread.
  * One more scan at the fitted coefficients gives both.
  */
 create or replace function ml._sandwich(

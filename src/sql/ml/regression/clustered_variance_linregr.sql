@@ -20,7 +20,8 @@ $$;
 
 comment on function ml.clustered_variance_linregr(text, text, text, text, text, text) is $$
 @behavior -*
-Linear regression with standard errors that hold when rows of a cluster (a course, a school) belong together, as MADlib's.
+Linear regression with standard errors that hold when rows of a cluster (a course, a school) belong together, as
+MADlib's.
 `clustervar` is a list of columns whose values make a cluster. Writes `out_table`: the grouping columns, coef, std_err,
 t_stats, p_values, and beyond MADlib's variance_covariance, num_clusters, num_rows_processed, num_missing_rows_skipped,
 failure; and `<out_table>_summary`. The variance is multiplied by m / (m - 1) (n - 1) / (n - k).
@@ -28,4 +29,5 @@ Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.linregr_train.
 $$;
 
-grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text)
+to insights_admin, insights_worker;

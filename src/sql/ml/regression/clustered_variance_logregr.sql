@@ -34,4 +34,5 @@ Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.logregr_train.
 $$;
 
-grant execute on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;
+grant execute on function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean)
+to insights_admin, insights_worker;

@@ -71,9 +71,10 @@ comment on function ml.coxph_predict(text, text, text, text, text, text) is $$
 @behavior -*
 Predictions of a proportional hazards model, as MADlib's: how a row's hazard compares with that of an average row.
 Evaluates the training's independent variables over `source_table` and writes `output_table`: the id column and
-`predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column (`terms`,
-float8[]). The average is that of all rows of the training (`reference` overall).
+`predicted_value`, the log relative hazard (`linear_predictors`), the relative hazard (`risk`) or its parts by column
+(`terms`, float8[]). The average is that of all rows of the training (`reference` overall).
 Errors: CF001 (not such a model, unknown type or reference), CF002, CF003 (output exists), CF005.
 $$;
 
-grant execute on function ml.coxph_predict(text, text, text, text, text, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.coxph_predict(text, text, text, text, text, text)
+to insights_analyst, insights_admin, insights_worker;

@@ -1,5 +1,6 @@
 /*
- * The partial likelihood needs, at each time of an event, sums over all rows still at risk: running sums backwards in time.
+ * The partial likelihood needs, at each time of an event, sums over all rows still at risk: running sums backwards in
+ * time.
  * So an iteration is one statement: sums by time (in parallel), window sums over the times, sums over those.
  */
 create or replace function ml._cox_statement(design jsonb, beta float8[], efron boolean)
@@ -270,13 +271,15 @@ $$;
 comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
 @behavior -*
 Cox's proportional hazards, as MADlib's: how columns multiply the hazard of an event, such as dropping out of a course.
-`dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which would
-cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their own.
+`dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which
+would cancel; `right_censoring_status` true where the event was seen; `strata` columns have baseline hazards of their
+own.
 `optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as MADlib; or efron, as R).
-Writes `output_table`: coef, loglikelihood (partial), std_err, z_stats, p_values, hessian, num_iterations, num_events, converged;
+Writes `output_table`: coef, loglikelihood (partial), std_err, z_stats, p_values, hessian, num_iterations, num_events,
+converged;
 and `<output_table>_summary`. Predict with ml.coxph_predict.
-Rows with a null are skipped and counted. Errors: CF001, CF002, CF003, CF004 (no rows, no events), CF005, CF007 (constant,
-collinear, monotone: names the column), CF008.
+Rows with a null are skipped and counted. Errors: CF001, CF002, CF003, CF004 (no rows, no events), CF005, CF007
+(constant, collinear, monotone: names the column), CF008.
 Source: Cox, J. R. Stat. Soc. B 34, 1972; ties by Breslow 1974 and Efron, J. Am. Stat. Assoc. 72, 1977.
 $$;
 

@@ -10,7 +10,8 @@ begin atomic
 end;
 
 comment on function ml.elastic_net_binomial_prob(float8[], float8, float8[]) is $$
-Probability of the class 1 (true) by a logistic elastic net, from coef_all and intercept. Error CF001 when lengths differ.
+Probability of the class 1 (true) by a logistic elastic net, from coef_all and intercept. Error CF001 when lengths
+differ.
 $$;
 
 grant execute on function ml.elastic_net_binomial_prob(float8[], float8, float8[])

@@ -9,7 +9,8 @@ begin atomic
 end;
 
 comment on function ml.elastic_net_gaussian_predict(float8[], float8, float8[]) is $$
-Prediction of a linear elastic net: intercept plus coef_all times the independent variables. Error CF001 when lengths differ.
+Prediction of a linear elastic net: intercept plus coef_all times the independent variables. Error CF001 when lengths
+differ.
 $$;
 
 grant execute on function ml.elastic_net_gaussian_predict(float8[], float8, float8[])

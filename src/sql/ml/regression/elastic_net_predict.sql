@@ -20,7 +20,8 @@ $$;
 comment on function ml.elastic_net_predict(text, float8[], float8, float8[]) is $$
 Prediction of an elastic net, as MADlib's.
 The value (gaussian), or the class as 0 or 1 (binomial; the probability is
-ml.elastic_net_binomial_prob). `coefficients` is coef_all. Error CF001 for an unknown family, or when the lengths differ.
+ml.elastic_net_binomial_prob). `coefficients` is coef_all. Error CF001 for an unknown family, or when the lengths
+differ.
 $$;
 
 grant execute on function ml.elastic_net_predict(text, float8[], float8, float8[])

@@ -1,6 +1,7 @@
 /*
- * Penalised regression on sums: the columns' Gram matrix is made by one scan (gaussian) or one a Newton step (binomial), and
- * coordinate descent runs on the k x k matrix alone, so that a whole path of lambdas costs what one does.
+ * Penalised regression on sums: the columns' Gram matrix is made by one scan (gaussian) or one a Newton step
+ * (binomial), and coordinate descent runs on the k x k matrix alone, so that a whole path of lambdas costs what one
+ * does.
  */
 create or replace function ml._coordinate_descent(
   gram float8[],
@@ -56,7 +57,8 @@ end;
 $$;
 
 comment on function ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8) is $$
-Minimises b'Gb / 2 - t'b + l1 |b| + l2 b'b / 2, one coefficient after another (Friedman, Hastie and Tibshirani, J. Stat. Softw. 33, 2010).
+Minimises b'Gb / 2 - t'b + l1 |b| + l2 b'b / 2, one coefficient after another (Friedman, Hastie and Tibshirani, J. Stat.
+Softw. 33, 2010).
 $$;
 
 create or replace function ml._elastic_net_fits(
@@ -461,16 +463,19 @@ $$;
 comment on function ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8) is $$
 @behavior -*
 Linear (gaussian) or logistic (binomial) regression with the elastic net penalty, as MADlib's.
-Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log likelihood.
-An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in `excluded`.
-With `standardize` the penalty is on coefficients of columns divided by their standard deviation; those written are in the
-columns' own units. `optimizer_params` with `n_folds=5` chooses lambda by cross-validation, among `lambda_value={…}` or
-`n_lambdas` of them, and `alpha={…}`; `validation_result=table` keeps what it saw.
-Writes `tbl_result`: the grouping columns, regress_family, features, features_selected, coef_nonzero, coef_all, intercept,
-log_likelihood, standardize, iteration_run, and beyond MADlib's alpha, lambda_value, num_rows_processed,
+Minimises loss / n + lambda ((1 - alpha) / 2 b'b + alpha |b|), loss being half the squared residuals or minus the log
+likelihood.
+An intercept is added and never penalised. `col_ind_var` is an array or `*` for every other column but those in
+`excluded`.
+With `standardize` the penalty is on coefficients of columns divided by their standard deviation; those written are in
+the columns' own units. `optimizer_params` with `n_folds=5` chooses lambda by cross-validation, among `lambda_value={…}`
+or `n_lambdas` of them, and `alpha={…}`; `validation_result=table` keeps what it saw.
+Writes `tbl_result`: the grouping columns, regress_family, features, features_selected, coef_nonzero, coef_all,
+intercept, log_likelihood, standardize, iteration_run, and beyond MADlib's alpha, lambda_value, num_rows_processed,
 num_missing_rows_skipped, failure; and `<tbl_result>_summary`.
 Errors: CF001 (lambda < 0, alpha outside 0..1, not a number), CF002, CF003, CF004, CF005, CF008.
-Source: Friedman, Hastie and Tibshirani, Regularization paths for generalized linear models via coordinate descent, J. Stat. Softw. 33, 2010.
+Source: Friedman, Hastie and Tibshirani, Regularization paths for generalized linear models via coordinate descent, J.
+Stat. Softw. 33, 2010.
 $$;
 
 create or replace function ml._list(list text, name text, smallest float8, largest float8)
@@ -499,7 +504,9 @@ begin
 end;
 $$;
 
-comment on function ml._list(text, text, float8, float8) is $$A list of numbers among options, within its bounds. Error CF001.$$;
+comment on function ml._list(text, text, float8, float8) is $$
+A list of numbers among options, within its bounds. Error CF001.
+$$;
 
 create or replace function ml._elastic_net_cross_validation(
   design jsonb,
@@ -612,7 +619,8 @@ begin
     ) as part
   );
   for j in 2..v_all loop
-    -- the slope at zero, in the unit of the penalty; sums hold the upper triangle, whose row j starts after j - 1 shorter ones
+    -- the slope at zero, in the unit of the penalty; sums hold the upper triangle, whose row j starts after j - 1
+    -- shorter ones
     v_spread := v_sums[2 + v_all + j] / v_sums[2 + v_all + 1];
     v_spread := v_sums[2 + v_all + (j - 1) * v_all - (j - 1) * (j - 2) / 2 + 1] / v_sums[2 + v_all + 1] - v_spread * v_spread;
     if v_spread > 1e-24 then
@@ -623,7 +631,9 @@ begin
 end;
 $$;
 
-comment on function ml._elastic_net_top(jsonb, text, float8, boolean) is $$The least lambda at which every coefficient is 0: where a path begins.$$;
+comment on function ml._elastic_net_top(jsonb, text, float8, boolean) is $$
+The least lambda at which every coefficient is 0: where a path begins.
+$$;
 
 grant execute on function
   ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8),

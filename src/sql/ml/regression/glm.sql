@@ -56,7 +56,9 @@ begin
 end;
 $$;
 
-comment on function ml._number(jsonb, text, float8, float8, float8) is $$A number among options, within its bounds. Error CF001.$$;
+comment on function ml._number(jsonb, text, float8, float8, float8) is $$
+A number among options, within its bounds. Error CF001.
+$$;
 
 create or replace function ml._digamma(x float8)
 returns float8
@@ -286,12 +288,14 @@ $$;
 comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
 @behavior -*
 Generalized linear model, as MADlib's: one model, or one for each value of the grouping columns.
-By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the default: gaussian (identity,
-log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse, identity, log), inverse_gaussian
-(sqr_inverse, log, identity, inverse). `optim_params`: max_iter, tolerance (in hundredths of a standard error).
-Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err, z_stats
-(binomial, poisson) or t_stats (others), p_values, dispersion (Pearson's estimate; 1 for binomial and poisson),
-num_rows_processed, num_rows_skipped, num_iterations, and beyond MADlib's `deviance`, `converged`, `failure`; and `_summary`.
+By iteratively reweighted least squares. `family_params` is such as `family=poisson, link=log`, the first link being the
+default: gaussian (identity, log, inverse), binomial (logit, probit), poisson (log, identity, sqrt), gamma (inverse,
+identity, log), inverse_gaussian (sqr_inverse, log, identity, inverse). `optim_params`: max_iter, tolerance (in
+hundredths of a standard error).
+Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err,
+z_stats (binomial, poisson) or t_stats (others), p_values, dispersion (Pearson's estimate; 1 for binomial and poisson),
+num_rows_processed, num_rows_skipped, num_iterations, and beyond MADlib's `deviance`, `converged`, `failure`; and
+`_summary`.
 Errors: CF001 (family, link, a value the family can not have), CF002, CF003, CF004 (no rows, one class), CF005, CF007
 (collinear; separated), CF008.
 Source: McCullagh and Nelder, Generalized Linear Models, 2nd edition, 1989.

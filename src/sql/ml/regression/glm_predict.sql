@@ -27,7 +27,9 @@ $$;
 
 comment on function ml.glm_predict(float8[], float8[], text) is $$
 Expected value by a generalized linear model with the link it was trained with.
-Null when an argument is null or holds a null, or outside the link's range. Error CF001 for another link, or when the lengths differ.
+Null when an argument is null or holds a null, or outside the link's range. Error CF001 for another link, or when the
+lengths differ.
 $$;
 
-grant execute on function ml.glm_predict(float8[], float8[], text) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.glm_predict(float8[], float8[], text)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

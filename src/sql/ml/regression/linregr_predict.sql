@@ -28,4 +28,5 @@ Prediction of a linear model: the sum of coef times col_ind, which is the array 
 Null when either is null or holds a null. Error CF001 when their lengths differ.
 $$;
 
-grant execute on function ml.linregr_predict(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.linregr_predict(float8[], float8[])
+to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -1,7 +1,8 @@
 /*
- * One scan sums everything that ordinary least squares needs; the rest is k x k algebra. Where the correlations of the
- * columns, or a fit that is nearly perfect, would leave fewer than ten digits of a double, the sums are taken once more in
- * numeric, exactly: so the certified digits of NIST's hardest data sets come out, and easy data pay nothing for it.
+ * One scan computes all sums that ordinary least squares needs; the rest is k x k algebra. Where strong correlations or
+ * a nearly perfect fit would leave fewer than ten digits of double precision, the sums are computed once more in
+ * numeric, exactly: this reproduces the certified digits of NIST's most difficult data sets, and costs nothing for
+ * other data.
  */
 create or replace function ml._numeric_sums(design jsonb, keys text[])
 returns table (key text, complete_count bigint, skipped_count bigint, sums numeric[])
@@ -13,12 +14,20 @@ declare
   v_message text;
 begin
   return query execute format(
-    'select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s] from (%s) as row where key = any (%L) group by key',
+    $statement$
+    select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s]
+    from (%s) as row
+    where key = any (%L)
+    group by key
+    $statement$,
     replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
     ml._layer(
       format('y%s, num_nulls(y%s) = 0 as complete, %s as key', v_columns, v_columns, coalesce(
-        (select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
-          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth) having count(*) > 0),
+        (
+          select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
+          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
+          having count(*) > 0
+        ),
         '''''::text'
       )),
       format('(%s) as source', ml._values(design, 'numeric'))
@@ -32,7 +41,7 @@ end;
 $$;
 
 comment on function ml._numeric_sums(jsonb, text[]) is $$
-The sums of a design once more, exactly, for the groups named by key (one empty key without groups).
+Returns the sums of a design in numeric, exactly, for the groups with the given keys (one empty key without groups).
 $$;
 
 create or replace function ml._linregr_fits(
@@ -128,7 +137,8 @@ end;
 $$;
 
 comment on function ml._linregr_fits(jsonb) is $$
-Ordinary least squares, one row a group: in double precision where that is enough, else in numeric (`arithmetic` says which).
+Returns ordinary least squares fits, one row per group: in double precision where that is accurate, else in numeric
+(`arithmetic` states which).
 $$;
 
 create or replace function ml._fit_failed(failure text, relation text)
@@ -141,20 +151,20 @@ begin
     perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
       'A model needs at least as many rows without nulls as it has columns.');
   elsif failure ~ 'one class only|of the . categories' then
-    perform common.refuse('CF004', format('"%s" can not be classified: %s', left(relation, 100), left(failure, 100)),
+    perform common.refuse('CF004', format('"%s" cannot be classified: %s', left(relation, 100), left(failure, 100)),
       'Both classes must occur among the rows without nulls.');
   end if;
   perform common.refuse(
     'CF007',
     format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
-    'Leave the column out, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small '
-      || 'lambda_value, or ml.ridge_train.'
+    'Omit the column, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or '
+      || 'ml.ridge_train.'
   );
 end;
 $$;
 
 comment on function ml._fit_failed(text, text) is $$
-Raises why a model could not be fitted: CF004 (too few rows, one class) or CF007 (constant, collinear, separated).
+Raises the failure of a fit as an error: CF004 (too few rows, one class) or CF007 (constant, collinear, separated).
 $$;
 
 create or replace function ml._wald(
@@ -172,7 +182,10 @@ begin atomic
   select
     array_agg(se order by position),
     array_agg(stat order by position),
-    array_agg(case when df is null then ml._normal_p_value(stat) else ml._students_t_p_value(stat, df) end order by position)
+    array_agg(
+      case when df is null then ml._normal_p_value(stat) else ml._students_t_p_value(stat, df) end
+      order by position
+    )
   from (
     select position, se, case when se > 0 then value / se end as stat
     from unnest(coef) with ordinality as estimate (value, position)
@@ -181,8 +194,8 @@ begin atomic
 end;
 
 comment on function ml._wald(float8[], float8[], float8) is $$
-Standard errors, coefficients over standard errors, and two-sided p values.
-By Student's t with `df` degrees of freedom or, when that is null, by the normal distribution.
+Returns standard errors, coefficients over standard errors, and two-sided p-values, from Student's t with `df` degrees
+of freedom or, when `df` is null, from the normal distribution.
 $$;
 
 create or replace function ml._scaled(matrix float8[], factor float8)
@@ -205,7 +218,7 @@ begin
 end;
 $$;
 
-comment on function ml._scaled(float8[], float8) is $$A matrix times a number.$$;
+comment on function ml._scaled(float8[], float8) is $$Returns a matrix times a number.$$;
 
 create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
 returns text
@@ -216,7 +229,7 @@ declare
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_grouped constant boolean := design -> 'groups' <> '[]';
 begin
-  -- One more scan that carries the model of each row's group: residual e = y - b0 - sum b d, in y's own unit.
+  -- The rows, joined with the model of their group: residual e = y - b0 - sum b d, in the unit of y.
   return ml._layer(
     format(
       'row.key%s%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square',
@@ -224,8 +237,10 @@ begin
       extra,
       design ->> 'y_scale',
       design ->> 'y_shift',
-      (select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '')
-        from unnest(v_active) as position)
+      (
+        select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '')
+        from unnest(v_active) as position
+      )
     ),
     format('(select * from (%s) as row where complete) as row ', ml._rows(design)) || format(
       case when v_grouped then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,
@@ -235,20 +250,34 @@ begin
           array_agg(coalesce(fit ->> 'key', '') order by nth),
           array_agg((fit ->> 'mean_square')::float8 order by nth),
           array_agg(coalesce((fit -> 'beta' ->> (fit ->> 'intercept')::int - 1)::float8, (
-            -- no intercept: what the shift of the columns amounts to
-            select sum((fit -> 'beta' ->> position - 1)::float8 * (design -> 'scale' ->> position - 1)::float8 * (design -> 'shift' ->> position - 1)::float8)
+            -- without an intercept: the sum of the shifts times the coefficients
+            select sum(
+              (fit -> 'beta' ->> position - 1)::float8
+              * (design -> 'scale' ->> position - 1)::float8
+              * (design -> 'shift' ->> position - 1)::float8
+            )
             from unnest(v_active) as position
           )) order by nth),
           (
             select coalesce(string_agg(
               format(', %L::float8[]', (
-                select array_agg(case when position = (one ->> 'intercept')::int then 0 else (one -> 'beta' ->> position - 1)::float8 end order by one_nth)
+                select array_agg(
+                  case
+                    when position = (one ->> 'intercept')::int then 0
+                    else (one -> 'beta' ->> position - 1)::float8
+                  end
+                  order by one_nth
+                )
                 from jsonb_array_elements(fits) with ordinality as each_fit (one, one_nth)
-              )), '' order by position
+              )),
+              '' order by position
             ), '')
             from unnest(v_active) as position
           ),
-          (select coalesce(string_agg(format(', b%s', position), '' order by position), '') from unnest(v_active) as position)
+          (
+            select coalesce(string_agg(format(', b%s', position), '' order by position), '')
+            from unnest(v_active) as position
+          )
         )
         from jsonb_array_elements(fits) with ordinality as every_fit (fit, nth)
       )
@@ -258,9 +287,9 @@ end;
 $$;
 
 comment on function ml._residuals(jsonb, jsonb, text) is $$
-The select that gives each complete row its residual `e` under its group's model, beside its columns d….
-`fits` is an array of
-objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is more text for the select list.
+Returns the text of the select that computes the residual `e` of each complete row under its group's model, in addition
+to its columns d….
+`fits` is an array of objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is added to the select list.
 $$;
 
 create or replace function ml.linregr_train(
@@ -301,15 +330,22 @@ begin
       end if;
       v_failed := v_failed + 1;
       v_result := v_result || jsonb_build_object(
-        'key', v_fit.key, 'num_rows_processed', v_fit.row_count, 'num_missing_rows_skipped', v_fit.skipped, 'failure', v_fit.failure
+        'key', v_fit.key,
+        'num_rows_processed', v_fit.row_count,
+        'num_missing_rows_skipped', v_fit.skipped,
+        'failure', v_fit.failure
       );
       continue;
     end if;
     v_mean_square := case when v_fit.row_count > v_width then v_fit.rss / (v_fit.row_count - v_width) end;
     v_wald := ml._wald(v_fit.coef, ml._scaled(v_fit.inverse, v_mean_square), v_fit.row_count - v_width);
     v_fits := v_fits || jsonb_build_object(
-      'key', v_fit.key, 'beta', to_jsonb(v_fit.beta), 'intercept', v_fit.intercept, 'mean_square', v_fit.rss / v_fit.row_count,
-      'inverse', case when heteroskedasticity_option then to_jsonb(v_fit.inverse) end, 'row_count', v_fit.row_count
+      'key', v_fit.key,
+      'beta', to_jsonb(v_fit.beta),
+      'intercept', v_fit.intercept,
+      'mean_square', v_fit.rss / v_fit.row_count,
+      'inverse', case when heteroskedasticity_option then to_jsonb(v_fit.inverse) end,
+      'row_count', v_fit.row_count
     );
     v_result := v_result || jsonb_build_object(
       'key', v_fit.key,
@@ -344,7 +380,8 @@ begin
     v_output, v_design,
     'coef float8[], r2 float8, std_err float8[], t_stats float8[], p_values float8[], condition_no float8, '
       || case when heteroskedasticity_option then 'bp_stats float8, bp_p_value float8, ' else '' end
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, variance_covariance float8[], arithmetic text, failure text',
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, variance_covariance float8[], '
+      || 'arithmetic text, failure text',
     to_jsonb(v_result),
     jsonb_build_object(
       'method', 'linregr',
@@ -359,7 +396,8 @@ begin
       'num_failed_groups', v_failed
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, num_all_groups bigint, num_failed_groups bigint'
+      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, '
+      || 'num_all_groups bigint, num_failed_groups bigint'
   );
 end;
 $$;
@@ -411,7 +449,8 @@ begin
         v_explained := v_explained + v_weight[i] * v_weight[j] * (v_group.fit -> 'inverse' -> i - 1 ->> j - 1)::float8;
       end loop;
     end loop;
-    v_statistic := v_group.row_count * v_explained / nullif(v_sums[2] - v_sums[1] * v_sums[1] / v_group.row_count, 0);
+    v_statistic := v_group.row_count * v_explained
+      / nullif(v_sums[2] - v_sums[1] * v_sums[1] / v_group.row_count, 0);
     v_result := v_result || jsonb_build_object(
       coalesce(v_group.fit ->> 'key', ''),
       jsonb_build_object(
@@ -425,22 +464,25 @@ end;
 $$;
 
 comment on function ml._breusch_pagan(jsonb, jsonb) is $$
-Breusch and Pagan's test for residuals whose spread depends on the columns, in Koenker's form n R^2, by group key.
+Returns Breusch and Pagan's test for residuals whose variance depends on the columns, in Koenker's form n R^2, by group
+key.
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
 @behavior -*
-Ordinary least squares, as MADlib's: one model, or one for each value of the grouping columns.
+Trains a linear regression by ordinary least squares, as MADlib: one model, or one for each value of the grouping
+columns.
 `dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
-float8[]. No intercept is added: write the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
+float8[]. No intercept is added: include the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
 Writes `out_table`: the grouping columns, coef, r2, std_err, t_stats, p_values (Student's t), condition_no (of X),
 bp_stats and bp_p_value (Breusch-Pagan in Koenker's form, with `heteroskedasticity_option`), num_rows_processed,
-num_missing_rows_skipped, variance_covariance, and beyond MADlib's `arithmetic` (`float8`, or `numeric` where double
-precision would keep fewer than ten digits) and `failure` (why a group could not be fitted); and `<out_table>_summary`.
-r2 is about the mean when a constant is among the columns, else about zero (as R and NIST).
-One parallel scan; a second, exact one in numeric only where needed. At most 250 columns.
-Errors: CF001 (not a number, not finite: names the row), CF002 (unknown table or column: names the nearest), CF003 (output
-exists), CF004 (no rows, fewer than columns), CF005 (not readable), CF007 (constant or collinear column: names it), CF008.
+num_missing_rows_skipped, variance_covariance, and, not in MADlib, `arithmetic` (`float8`, or `numeric` where double
+precision would keep fewer than ten digits) and `failure` (why a group could not be fitted, else null); and
+`<out_table>_summary`. r2 is about the mean when a constant is among the columns, else about zero (as in R and NIST).
+One parallel scan; a second one in numeric only where needed. At most 250 columns.
+Errors: CF001 (not a number, not finite: names the row), CF002 (unknown table or column: names the nearest), CF003
+(output exists), CF004 (no rows, fewer than columns), CF005 (not readable), CF007 (constant or collinear column: names
+it), CF008.
 Source: Golub and Van Loan, Matrix Computations; MADlib's linregr_train; certified against NIST StRD.
 $$;
 

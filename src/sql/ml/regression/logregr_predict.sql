@@ -11,4 +11,5 @@ comment on function ml.logregr_predict(float8[], float8[]) is $$
 Class by a logistic model: whether class 1 (true) is more probable than not. As ml.logregr_predict_prob.
 $$;
 
-grant execute on function ml.logregr_predict(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.logregr_predict(float8[], float8[])
+to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -23,4 +23,5 @@ Probability of the class 1 (true) by a logistic model: 1 / (1 + exp(-coef . ind_
 Null when either is null or holds a null. Error CF001 when their lengths differ.
 $$;
 
-grant execute on function ml.logregr_predict_prob(float8[], float8[]) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.logregr_predict_prob(float8[], float8[])
+to insights_reader, insights_analyst, insights_admin, insights_worker;

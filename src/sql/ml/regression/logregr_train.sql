@@ -98,12 +98,14 @@ $$;
 
 comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean) is $$
 @behavior -*
-Logistic regression, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted least squares.
-`dependent_varname` is a boolean, 0 and 1, or an expression such as `score >= 50`; `independent_varname` an array, the 1 included.
+Logistic regression, as MADlib's: one model, or one for each value of the grouping columns, by iteratively reweighted
+least squares.
+`dependent_varname` is a boolean, 0 and 1, or an expression such as `score >= 50`; `independent_varname` an array, the 1
+included.
 Rows with a null are skipped and counted; NaN and infinity are an error. All groups share each scan.
-Writes `out_table`: the grouping columns, coef, log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no (of the
-weighted design), num_rows_processed, num_missing_rows_skipped, num_iterations, variance_covariance, and beyond MADlib's
-`converged` and `failure`; and `<out_table>_summary`.
+Writes `out_table`: the grouping columns, coef, log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no
+(of the weighted design), num_rows_processed, num_missing_rows_skipped, num_iterations, variance_covariance, and beyond
+MADlib's `converged` and `failure`; and `<out_table>_summary`.
 `tolerance`: iteration ends when no coefficient is farther from the optimum than a hundredth of it, in standard errors.
 Errors: CF001 (not two classes, not a number), CF002, CF003 (output exists), CF004 (no rows, one class only), CF005,
 CF007 (collinear; separated: names the column), CF008.
@@ -126,7 +128,9 @@ begin
 end;
 $$;
 
-comment on function ml._check_iteration(integer, float8) is $$Refuses a number of iterations or a tolerance that makes no sense. Error CF001.$$;
+comment on function ml._check_iteration(integer, float8) is $$
+Refuses a number of iterations or a tolerance that makes no sense. Error CF001.
+$$;
 
 grant execute on function
   ml._check_iteration(integer, float8),

@@ -25,7 +25,9 @@ begin
 end;
 $$;
 
-comment on function ml._softmax(float8[]) is $$Probabilities proportional to exp of the values; null when one is null.$$;
+comment on function ml._softmax(float8[]) is $$
+Probabilities proportional to exp of the values; null when one is null.
+$$;
 
 create or replace function ml.mlogregr_predict(
   model_table text,
@@ -106,9 +108,11 @@ $$;
 comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
 @behavior -*
 Predictions of a multinomial model, as MADlib's: evaluates the training's independent variables over `new_data_table`.
-Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for each (`prob`).
+Writes `output_table`: the id column and `category`, the most probable (`response`), or `estimated_prob_<category>` for
+each (`prob`).
 Null where an independent variable is null.
-Errors: CF001 (not such a model, a grouped one, unknown type), CF002 (unknown table or column), CF003 (output exists), CF005.
+Errors: CF001 (not such a model, a grouped one, unknown type), CF002 (unknown table or column), CF003 (output exists),
+CF005.
 $$;
 
 grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)

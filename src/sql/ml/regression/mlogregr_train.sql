@@ -80,8 +80,8 @@ $$;
 
 comment on function ml._multinomial_statement(jsonb, integer[], text[], float8[], integer[]) is $$
 One Newton step of multinomial logistic regression as a statement.
-By group: the log likelihood, the score, and the information by pairs of categories, upper triangles. `categories` are those
-but the reference; `beta` holds them one after another, group by group.
+By group: the log likelihood, the score, and the information by pairs of categories, upper triangles. `categories` are
+those but the reference; `beta` holds them one after another, group by group.
 $$;
 
 create or replace function ml._multinomial_fits(
@@ -449,13 +449,15 @@ $$;
 comment on function ml.mlogregr_train(text, text, text, text, integer, text, text) is $$
 @behavior -*
 Multinomial logistic regression, as MADlib's: the log odds of each category against `ref_category`.
-`dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter (20),
-tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a model a group.
-Writes `output_table`, one row a category but the reference: the grouping columns, category, ref_category, coef, log_likelihood,
-std_err, z_stats, p_values, odds_ratios, condition_no, num_iterations, num_rows_processed, num_missing_rows_skipped, converged,
-failure; and `<output_table>_summary` with variance_covariance (by column, then category; without groups).
-Errors: CF001 (not whole numbers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005, CF007
-(collinear; separated), CF008 (more than 120 coefficients).
+`dependent_varname` is a whole number; `independent_varname` an array, the 1 included. `optimizer_params`: max_iter
+(20), tolerance or precision (1e-4, in hundredths of a standard error). `grouping_cols`, which MADlib's has not, gives a
+model a group.
+Writes `output_table`, one row a category but the reference: the grouping columns, category, ref_category, coef,
+log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no, num_iterations, num_rows_processed,
+num_missing_rows_skipped, converged, failure; and `<output_table>_summary` with variance_covariance (by column, then
+category; without groups).
+Errors: CF001 (not whole numbers), CF002 (unknown table, column or reference), CF003, CF004 (no rows, one class), CF005,
+CF007 (collinear; separated), CF008 (more than 120 coefficients).
 Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
 $$;
 

@@ -144,9 +144,10 @@ $$;
 
 comment on function ml.ridge_train(text, text, text, text, float8, text) is $$
 @behavior -*
-Ridge regression: minimises the squared residuals plus lambda times the squared coefficients, in closed form, from two scans.
-A constant column among the independent variables is the intercept and is not penalised; none is added. Works where columns
-are collinear or more than the rows. Predict with ml.linregr_predict.
+Ridge regression: minimises the squared residuals plus lambda times the squared coefficients, in closed form, from two
+scans.
+A constant column among the independent variables is the intercept and is not penalised; none is added. Works where
+columns are collinear or more than the rows. Predict with ml.linregr_predict.
 Writes `out_table`: the grouping columns, coef, lambda, r2, effective_df (trace of the hat matrix), num_rows_processed,
 num_missing_rows_skipped, failure; and `<out_table>_summary`.
 Errors: CF001 (lambda < 0, not a number), CF002, CF003, CF004, CF005, CF007 (collinear with lambda 0), CF008.

@@ -34,4 +34,5 @@ Source: Huber, Fifth Berkeley Symposium, 1967; HC0 of R's sandwich.
 Errors: as ml.logregr_train.
 $$;
 
-grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) to insights_admin, insights_worker;
+grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean)
+to insights_admin, insights_worker;

@@ -22,20 +22,28 @@ language plpgsql
 set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
--- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and feature.
+-- A limit for the planner, so that it hashes all grouping sets in one scan: what is used is a few kB a node and
+-- feature.
 set work_mem to '256MB'
 as $$
 declare
   v_columns text := (select string_agg('f' || feature, ', ') from unnest(features) as feature);
   v_sets text := (select string_agg(format('(node, f%s)', feature), ', ') from unnest(features) as feature);
-  v_sums text := (select string_agg(format('sum(s%1$s) as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
+  v_sums text := (select string_agg(format('sum(s%1$s) as s%1$s', k), ', ' order by k)
+    from generate_series(1, outputs) as k);
   v_outputs text := (select string_agg('s' || k, ', ' order by k) from generate_series(1, outputs) as k);
-  v_difference text := (select string_agg(format('parent.s%1$s - coalesce(child.s%1$s, 0)', k), ', ' order by k) from generate_series(1, outputs) as k);
-  v_running text := (select string_agg(format('sum(s%1$s) over running as s%1$s', k), ', ' order by k) from generate_series(1, outputs) as k);
+  v_difference text := (select string_agg(format('parent.s%1$s - coalesce(child.s%1$s, 0)', k), ', ' order by k)
+    from generate_series(1, outputs) as k);
+  v_running text := (select string_agg(format('sum(s%1$s) over running as s%1$s', k), ', ' order by k)
+    from generate_series(1, outputs) as k);
   v_score text := case criterion
-    when 'entropy' then '(' || (select string_agg(format('coalesce({0}%1$s * ln(nullif(greatest({0}%1$s, 0), 0) / {0}h), 0)', k), ' + ' order by k) from generate_series(1, outputs) as k) || ')'
-    when 'misclassification' then 'greatest(' || (select string_agg(format('{0}%s', k), ', ' order by k) from generate_series(1, outputs) as k) || ')'
-    else '(' || (select string_agg(format('{0}%1$s * {0}%1$s', k), ' + ' order by k) from generate_series(1, outputs) as k) || format(') / nullif({0}h + %s, 0)', lambda)
+    when 'entropy' then '('
+      || (select string_agg(format('coalesce({0}%1$s * ln(nullif(greatest({0}%1$s, 0), 0) / {0}h), 0)', k), ' + '
+          order by k) from generate_series(1, outputs) as k) || ')'
+    when 'misclassification' then 'greatest(' || (select string_agg(format('{0}%s', k), ', ' order by k)
+      from generate_series(1, outputs) as k) || ')'
+    else '(' || (select string_agg(format('{0}%1$s * {0}%1$s', k), ' + ' order by k)
+      from generate_series(1, outputs) as k) || format(') / nullif({0}h + %s, 0)', lambda)
   end;
   v_case text := '0';
   v_level int := 0;
@@ -44,10 +52,13 @@ declare
 begin
   -- The working tables are made once a training and emptied for each tree.
   execute format(
-    'create temp table if not exists _ml_tree_node (node int, parent int, depth int, feature int, cut int, codes int[], missing_left boolean,
-       left_node int, right_node int, gain float8, %1$s, h float8, n bigint, open boolean, scanned boolean) on commit drop;
+    'create temp table if not exists _ml_tree_node (node int, parent int, depth int, feature int, cut int, codes int[],
+        missing_left boolean,
+       left_node int, right_node int, gain float8, %1$s, h float8, n bigint, open boolean,
+         scanned boolean) on commit drop;
      create temp table if not exists _ml_tree_histogram (node int, code int, %1$s, h float8, n float8) on commit drop;
-     create temp table if not exists _ml_tree_split (node int, feature int, cut int, codes int[], missing_left boolean, gain float8, left_node int, depth int,
+     create temp table if not exists _ml_tree_split (node int, feature int, cut int, codes int[], missing_left boolean,
+       gain float8, left_node int, depth int,
        %2$s, lh float8, ln float8, rh float8, rn float8) on commit drop',
     (select string_agg(format('s%s float8', k), ', ' order by k) from generate_series(1, outputs) as k),
     (select string_agg(format('l%1$s float8, r%1$s float8', k), ', ' order by k) from generate_series(1, outputs) as k)
@@ -59,7 +70,8 @@ begin
     v_outputs, v_sums
   );
   while v_level < max_depth loop
-    execute format('update pg_temp._ml_tree_node set open = false where open and n < %s', greatest(min_split, 2 * min_rows));
+    execute format('update pg_temp._ml_tree_node set open = false where open and n < %s',
+      greatest(min_split, 2 * min_rows));
     execute 'select count(*) from pg_temp._ml_tree_node where open' into v_open;
     exit when v_open = 0;
 
@@ -83,7 +95,8 @@ begin
            and parent.n > coalesce(child.n, 0)',
         v_difference, v_level
       );
-      execute format('delete from pg_temp._ml_tree_histogram where node in (select node from pg_temp._ml_tree_node where depth < %s)', v_level);
+      execute format('delete from pg_temp._ml_tree_histogram
+          where node in (select node from pg_temp._ml_tree_node where depth < %s)', v_level);
     end if;
 
     truncate pg_temp._ml_tree_split;
@@ -93,13 +106,15 @@ begin
       with bin as materialized (
         select
           histogram.*, feature.feature, feature.category,
-          case when histogram.code = feature.feature * 1024 then '-Infinity' when feature.category then histogram.s1 / (histogram.h + %1$s) else histogram.code end as place
+          case when histogram.code = feature.feature * 1024 then '-Infinity'
+            when feature.category then histogram.s1 / (histogram.h + %1$s) else histogram.code end as place
         from pg_temp._ml_tree_histogram as histogram
         join pg_temp._ml_tree_node as node on node.node = histogram.node and node.open
         join pg_temp._ml_tree_feature as feature on feature.feature = histogram.code / 1024
         %2$s
       ), running as (
-        -- Missing values come first: each prefix of the bins is a left side with them, and less the first one a left side without.
+        -- Missing values come first: each prefix of the bins is a left side with them, and less the first one a left
+        -- side without.
         select
           node, feature, code, category, place,
           lead(code) over running as next_code,
@@ -110,8 +125,10 @@ begin
         window running as (partition by node, feature order by place, code rows unbounded preceding)
       ), side as (
         select
-          running.node, running.feature, running.code, running.category, running.place, running.next_code, running.has_missing,
-          node.depth, %5$s as before, way.missing_left, way.lh, way.ln, %6$s, %7$s, node.h - way.lh as rh, node.n - way.ln as rn
+          running.node, running.feature, running.code, running.category, running.place, running.next_code,
+          running.has_missing,
+          node.depth, %5$s as before, way.missing_left, way.lh, way.ln, %6$s, %7$s, node.h - way.lh as rh,
+            node.n - way.ln as rn
         from running
         join pg_temp._ml_tree_node as node on node.node = running.node
         cross join lateral (
@@ -155,7 +172,9 @@ begin
       greatest(lambda, 1e-12),
       case when features_per_node is not null then format(
         'join (
-           select node.node, feature.feature, row_number() over (partition by node.node order by hashint8extended(feature.feature, hashint8extended(node.node, %s))) as draw
+           select node.node, feature.feature,
+             row_number() over (partition by node.node
+               order by hashint8extended(feature.feature, hashint8extended(node.node, %s))) as draw
            from pg_temp._ml_tree_node as node
            cross join pg_temp._ml_tree_feature as feature
            where node.open
@@ -164,12 +183,15 @@ begin
         seed, features_per_node
       ) else '' end,
       v_running,
-      (select string_agg(format('first_value(s%1$s) over running as first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('first_value(s%1$s) over running as first_%1$s', k), ', ' order by k)
+        from generate_series(1, outputs) as k),
       replace(replace(v_score, '{0}h', 'node.h'), '{0}', 'node.s'),
       (select string_agg(format('way.l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg(format('node.s%1$s - way.l%1$s as r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('node.s%1$s - way.l%1$s as r%1$s', k), ', ' order by k)
+        from generate_series(1, outputs) as k),
       (select string_agg(format('running.s%1$s as l%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
-      (select string_agg(format('running.s%1$s - running.first_%1$s', k), ', ' order by k) from generate_series(1, outputs) as k),
+      (select string_agg(format('running.s%1$s - running.first_%1$s', k), ', ' order by k)
+        from generate_series(1, outputs) as k),
       replace(v_score, '{0}', 'l'), replace(v_score, '{0}', 'r'),
       min_rows, min_weight, min_gain, v_next,
       (select string_agg(format('l%1$s, r%1$s', k), ', ' order by k) from generate_series(1, outputs) as k)
@@ -180,7 +202,8 @@ begin
     v_level := v_level + 1;
     execute
       'update pg_temp._ml_tree_node as node
-       set feature = split.feature, cut = split.cut, codes = split.codes, missing_left = split.missing_left, gain = split.gain,
+       set feature = split.feature, cut = split.cut, codes = split.codes, missing_left = split.missing_left,
+         gain = split.gain,
          left_node = split.left_node, right_node = split.left_node + 1
        from pg_temp._ml_tree_split as split
        where split.node = node.node';
@@ -201,50 +224,14 @@ end;
 $$;
 
 comment on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint) is $$
-Grows one tree on `_ml_tree_work` (used, s1…, h, one code a feature) into the temporary table `_ml_tree_node`; returns the CASE that finds a row's leaf.
-`criterion` squares (with s = gradients and h = second derivatives: the gain of gradient boosting; with s = y, h = weight: least squares; with
-s = indicators of classes: Gini), `entropy` or `misclassification`. Missing values try both sides; categories are ordered by their mean.
-Source: Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023; Fisher, On grouping for maximum homogeneity, 1958.
+Grows one tree on `_ml_tree_work` into the temporary table `_ml_tree_node`.
+`_ml_tree_work` has used, s1…, h and one code per feature. Returns the CASE that finds a row's leaf.
+`criterion` squares (with s = gradients and h = second derivatives: the gain of gradient boosting; with s = y, h =
+weight: least squares; with s = indicators of classes: Gini), `entropy` or `misclassification`. Missing values try
+both sides; categories are ordered by their mean.
+Source: Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023; Fisher, On grouping for
+maximum homogeneity, 1958.
 $$;
 
-create or replace function ml._tree_case(leaf text)
-returns text
-language plpgsql
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_node record;
-  v_texts text[];
-  v_text text;
-begin
-  execute 'select array_fill(null::text, array[max(node) + 1]) from pg_temp._ml_tree_node' into v_texts;
-  -- Children have larger numbers than their parents, so going down the numbers every branch is there before it is needed.
-  for v_node in execute format('select node, feature, cut, codes, missing_left, left_node, right_node, %s as leaf from pg_temp._ml_tree_node order by node desc', leaf) loop
-    if v_node.feature is null then
-      v_text := v_node.leaf;
-    elsif v_texts[v_node.left_node + 1] = v_texts[v_node.right_node + 1] then
-      v_text := v_texts[v_node.left_node + 1];
-    else
-      v_text := format(
-        'case when %s then %s else %s end',
-        case
-          when v_node.codes is not null then format('f%s in (%s)', v_node.feature, array_to_string(v_node.codes || case when v_node.missing_left then v_node.feature * 1024 end, ', '))
-          when v_node.missing_left then format('f%s < %s', v_node.feature, v_node.cut)
-          else format('f%1$s > %2$s and f%1$s < %3$s', v_node.feature, v_node.feature * 1024, v_node.cut)
-        end,
-        v_texts[v_node.left_node + 1],
-        v_texts[v_node.right_node + 1]
-      );
-    end if;
-    v_texts[v_node.node + 1] := v_text;
-  end loop;
-  return v_texts[1];
-end;
-$$;
-
-comment on function ml._tree_case(text) is $$
-The tree in `_ml_tree_node` as nested CASE over the codes f1, f2, …; `leaf` is SQL over the node that gives the text of a leaf.
-$$;
-
-grant execute on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint), ml._tree_case(text)
+grant execute on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint)
   to insights_analyst, insights_admin, insights_worker;

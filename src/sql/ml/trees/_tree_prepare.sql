@@ -38,7 +38,8 @@ begin
   if array_length(features, 1) > 1500 then
     perform common.refuse('CF008', format('%s features', array_length(features, 1)), 'Trees take up to 1500 features.');
   end if;
-  drop table if exists pg_temp._ml_tree_feature, pg_temp._ml_tree_source, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
+  drop table if exists pg_temp._ml_tree_feature, pg_temp._ml_tree_source, pg_temp._ml_tree_row, pg_temp._ml_tree_node,
+    pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
   create temp table _ml_tree_feature (
     feature int primary key,
     name text not null,
@@ -56,7 +57,8 @@ begin
       v_columns := v_columns || format('(%s)::text as x%s', v_feature, v_position);
     else
       insert into pg_temp._ml_tree_feature values (v_position, v_feature, false, null, null);
-      v_columns := v_columns || format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_feature, relation, 'feature'), v_position);
+      v_columns := v_columns
+        || format('nullif(%s, ''NaN'') as x%s', common.numeric_expression(v_feature, relation, 'feature'), v_position);
     end if;
   end loop;
 
@@ -64,7 +66,8 @@ begin
   execute format(
     'create temp table _ml_tree_source on commit drop as
      select hashtextextended(coalesce((%s)::text, ''''), %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
-    id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'), coalesce('coalesce((' || validation_expression || '), false)', 'false'),
+    id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'),
+      coalesce('coalesce((' || validation_expression || '), false)', 'false'),
     array_to_string(v_columns, ', '), relation
   );
   select count(*), count(*) filter (where y is not null and weight is not null and not valid) as training,
@@ -82,21 +85,27 @@ begin
   end if;
 
   -- Quantiles of 100,000 rows are as good as those of all.
-  v_sample := case when v_seen.training > 150000 then format('and key & 1048575 < %s', (1048576 * 100000.0 / v_seen.training)::bigint) else '' end;
+  v_sample := case
+    when v_seen.training > 150000 then format('and key & 1048575 < %s', (1048576 * 100000.0 / v_seen.training)::bigint)
+      else '' end;
   for v_seen in select * from pg_temp._ml_tree_feature order by feature loop
     if v_seen.category then
       execute format(
         'select array_agg(value order by value) from (
-           select x%1$s as value from pg_temp._ml_tree_source where x%1$s is not null and y is not null and not valid %2$s
+           select x%1$s as value from pg_temp._ml_tree_source where x%1$s is not null and y is not null
+             and not valid %2$s
            group by 1 order by count(*) desc, x%1$s limit %3$s
          ) as frequent',
         v_seen.feature, v_sample, max_bins
       ) into v_categories;
       v_categories := coalesce(v_categories, '{}');
       update pg_temp._ml_tree_feature set categories = v_categories where feature = v_seen.feature;
-      v_codes := v_codes || format('(%s + coalesce(array_position(%L::text[], x%s), 0))::int as f%s', v_seen.feature * 1024, v_categories, v_seen.feature, v_seen.feature);
+      v_codes := v_codes
+        || format('(%s + coalesce(array_position(%L::text[], x%s), 0))::int as f%s', v_seen.feature * 1024,
+          v_categories, v_seen.feature, v_seen.feature);
     else
-      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges lie halfway.
+      -- Values with more than their share of the rows get a bin each, the others share the rest evenly; edges lie
+      -- halfway.
       execute format(
         $query$
         with tally as (
@@ -125,7 +134,9 @@ begin
           select lowest, lag(highest) over (order by lowest) as below
           from bin
         )
-        select coalesce(array_agg(case when (below + lowest) / 2 > below and (below + lowest) / 2 < 'Infinity' then (below + lowest) / 2 else lowest end order by lowest), '{}')
+        select coalesce(
+          array_agg(case when (below + lowest) / 2 > below
+            and (below + lowest) / 2 < 'Infinity' then (below + lowest) / 2 else lowest end order by lowest), '{}')
         from edge
         where below is not null
         $query$,
@@ -133,13 +144,16 @@ begin
       ) into v_edges;
       update pg_temp._ml_tree_feature set edges = v_edges where feature = v_seen.feature;
       v_codes := v_codes || case
-        when v_edges = '{}' then format('(%s + (x%s is not null)::int)::int as f%s', v_seen.feature * 1024, v_seen.feature, v_seen.feature)
-        else format('(%s + coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))::int as f%s', v_seen.feature * 1024, v_seen.feature, v_edges, v_seen.feature)
+        when v_edges = '{}' then format('(%s + (x%s is not null)::int)::int as f%s', v_seen.feature * 1024,
+          v_seen.feature, v_seen.feature)
+        else format('(%s + coalesce(width_bucket(x%s, %L::float8[]) + 1, 0))::int as f%s', v_seen.feature * 1024,
+          v_seen.feature, v_edges, v_seen.feature)
       end;
     end if;
   end loop;
   execute format(
-    'create temp table _ml_tree_row on commit drop as select key, y, weight, valid, %s from pg_temp._ml_tree_source where y is not null and weight is not null',
+    'create temp table _ml_tree_row on commit drop as select key, y, weight, valid, %s from pg_temp._ml_tree_source
+      where y is not null and weight is not null',
     array_to_string(v_codes, ', ')
   );
   get diagnostics v_kept = row_count;
@@ -150,54 +164,12 @@ $$;
 
 comment on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint) is $$
 Reads the source of a training once and cuts its features into bins.
-Makes the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one code a feature), and returns the
-number of rows left out for want of a dependent variable or weight.
-Numbers and booleans are cut at quantiles, NaN counts as missing; text, enum and uuid are categories, the rarer ones beyond `max_bins` count as missing.
+Makes the temporary tables `_ml_tree_feature` (bins of each feature) and `_ml_tree_row` (key, y, weight, valid, one
+code a feature), and returns the number of rows left out for want of a dependent variable or weight.
+Numbers and booleans are cut at quantiles, NaN counts as missing; text, enum and uuid are categories, the rarer ones
+beyond `max_bins` count as missing.
 Errors: CF001, CF002, CF004 (no rows), CF008 (too many features).
 $$;
 
-create or replace function ml._tree_features(
-  relation regclass,
-  list_of_features text,
-  list_of_features_to_exclude text,
-  others text[]
-)
-returns text[]
-language plpgsql
-stable
-as $$
-declare
-  v_excluded text[] := common.column_names(relation, list_of_features_to_exclude, 'features to exclude');
-  v_features text[];
-begin
-  if list_of_features is null or btrim(list_of_features) = '' then
-    perform common.refuse('CF001', 'the list of features is null or empty',
-      'Name columns or expressions, separated by commas, or *.');
-  end if;
-  if btrim(list_of_features) = '*' then
-    select array_agg(quote_ident(name) order by position)
-    into v_features
-    from unnest(common.columns(relation)) with ordinality as stored (name, position)
-    where not quote_ident(name) = any (v_excluded)
-      and not name = any (array_remove(others, null))
-      and not quote_ident(name) = any (array_remove(others, null));
-  else
-    select array_agg(name order by position)
-    into v_features
-    from unnest(common.split_expressions(list_of_features)) with ordinality as part (name, position)
-    where not name = any (v_excluded);
-  end if;
-  if v_features is null then
-    perform common.refuse('CF004', 'no feature is left',
-      'Name at least one column that is neither the id, the dependent variable nor excluded.');
-  end if;
-  return v_features;
-end;
-$$;
-
-comment on function ml._tree_features(regclass, text, text, text[]) is $$
-The features of a list, or with `*` all columns that are not excluded and not among `others` (id, dependent variable, groups).
-$$;
-
-grant execute on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint), ml._tree_features(regclass, text, text, text[])
+grant execute on function ml._tree_prepare(regclass, text, text, text, text, text[], int, bigint)
   to insights_analyst, insights_admin, insights_worker;

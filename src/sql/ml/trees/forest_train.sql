@@ -44,28 +44,38 @@ begin
     perform common.refuse('CF001', 'sample_ratio or seed is null',
       'Give a share above 0, at most 1, and any number as seed.');
   end if;
-  v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, quote_ident(id_col_name), dependent_variable]));
-  v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
+  v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
+      array[id_col_name, quote_ident(id_col_name), dependent_variable]));
+  v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not
+    in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   perform ml._forest_train(
-    'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
+    'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features,
+    list_of_features_to_exclude,
     'gini', null, num_trees,
-    coalesce(num_random_features, case when v_classifies then greatest(1, floor(sqrt(v_count))::int) else greatest(1, v_count / 3) end),
+    coalesce(num_random_features, case when v_classifies then greatest(1, floor(sqrt(v_count))::int)
+      else greatest(1, v_count / 3) end),
     sample_ratio, max_tree_depth, min_split, min_bucket, num_splits, 0, seed
   );
 end;
 $$;
 
-comment on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) is $$
+comment on function ml.forest_train(
+  text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint
+) is $$
 @behavior -*
-A random forest, in MADlib's arguments: trees on rows drawn with replacement, each split choosing among features drawn at random.
-`num_random_features` is by default the root of the number of features for classes, a third of it for numbers. `sample_ratio` is the
-expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
-`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's and change nothing: ml.get_var_importance
-gives the importance by impurity of any model.
-Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of rows (for numbers: the
-squared error) that the trees which did not see them get wrong.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
-Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting, 2001.
+A random forest, in MADlib's arguments:
+trees on rows drawn with replacement, each split choosing among features drawn at random.
+`num_random_features` is by default the root of the number of features for classes, a third of it for numbers.
+`sample_ratio` is the expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
+`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's
+and change nothing: ml.get_var_importance gives the importance by impurity of any model.
+Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of
+rows (for numbers: the squared error) that the trees which did not see them get wrong.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
+classes).
+Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting,
+2001.
 $$;
 
-grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int, int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;
+grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int,
+  int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;

@@ -17,11 +17,14 @@ declare
   v_size int;
 begin
   for v_tree in 1..(summary ->> 'num_trees')::int loop
-    v_trees := v_trees || ml._tree_expression(model::text, v_tree, v_positions, summary -> 'categories', 'format(''%L::float8'', value)');
+    v_trees := v_trees
+      || ml._tree_expression(model::text, v_tree, v_positions,
+        summary -> 'categories', 'format(''%L::float8'', value)');
   end loop;
   -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
   v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-  select format('%L::float8', (summary ->> 'base_score')::float8) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
+  select format('%L::float8', (summary ->> 'base_score')::float8)
+    || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
   into v_score
   from (
     select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
@@ -37,7 +40,8 @@ end;
 $$;
 
 comment on function ml._gbm_expression(regclass, jsonb, text) is $$
-The prediction of a boosted model as one SQL expression over x1, x2, … (see ml._tree_inputs); `type` is `response`, `prob` or `raw`.
+Returns the prediction of a boosted model as one SQL expression over x1, x2, … (see ml._tree_inputs).
+`type` is `response`, `prob` or `raw`.
 $$;
 
 create or replace function ml.gbm_predict(
@@ -85,11 +89,13 @@ $$;
 comment on function ml.gbm_predict(text, text, text, text) is $$
 @behavior -*
 Predictions of a model of ml.gbm_train for every row of a table, in one statement.
-`type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or 1) or `raw` (the sum of the
-trees: log odds for a logistic model). The new table needs the id column and the columns of the features; a dependent variable is not looked at.
+`type` is `prob` (probability of class 1; the default for a logistic model), `response` (the value, or the class 0 or
+1) or `raw` (the sum of the trees: log odds for a logistic model). The new table needs the id column and the columns
+of the features; a dependent variable is not looked at.
 Writes `output_table`: the id column and `prediction`.
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml._gbm_expression(regclass, jsonb, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._gbm_expression(regclass, jsonb, text) to insights_analyst, insights_admin,
+  insights_worker;
 grant execute on function ml.gbm_predict(text, text, text, text) to insights_admin, insights_worker;

@@ -73,7 +73,8 @@ begin
   elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
     perform common.refuse('CF001', format('lambda %s', coalesce(lambda::text, 'null')),
       'The penalty is a finite number, 0 or more.');
-  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
+  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null
+    or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
     perform common.refuse(
       'CF001',
       format(
@@ -83,7 +84,8 @@ begin
       ),
       'Both are finite and 0 or more.'
     );
-  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null or not (feature_sample > 0 and feature_sample <= 1) then
+  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null
+    or not (feature_sample > 0 and feature_sample <= 1) then
     perform common.refuse(
       'CF001',
       format(
@@ -102,7 +104,9 @@ begin
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
   if v_objective is null then
-    v_objective := case when common.expression_type(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype then 'logistic' else 'squared_error' end;
+    v_objective := case
+      when common.expression_type(dependent_variable, v_relation, 'dependent variable') = 'boolean'::regtype
+        then 'logistic' else 'squared_error' end;
   elsif v_objective not in ('squared_error', 'logistic') then
     perform common.refuse('CF001', format('there is no objective "%s"', left(objective, 100)),
       'Choose squared_error or logistic.');
@@ -111,12 +115,15 @@ begin
     perform common.refuse('CF001', format('validation "%s" is not boolean', left(validation, 100)),
       'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.');
   end if;
-  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude, array[id_col_name, v_id, dependent_variable, weights, validation]);
+  v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
+    array[id_col_name, v_id, dependent_variable, weights, validation]);
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
 
   execute
-    'select count(*) as row_count, count(*) filter (where valid) as validation_count, min(y) as least, max(y) as greatest,
-       count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite, min(y) filter (where y not in (0, 1)) as no_class,
+    'select count(*) as row_count, count(*) filter (where valid) as validation_count, min(y) as least,
+      max(y) as greatest,
+       count(*) filter (where y = ''NaN'' or abs(y) = ''Infinity'') as non_finite,
+         min(y) filter (where y not in (0, 1)) as no_class,
        min(y) filter (where not valid) as least_trained, max(y) filter (where not valid) as greatest_trained,
        sum(weight) filter (where not valid) as weight, avg(y) filter (where not valid) as middle,
        sum(weight * y) filter (where not valid) / nullif(sum(weight) filter (where not valid), 0) as mean
@@ -147,7 +154,8 @@ begin
     perform common.refuse('CF004', format('no row is for validation: "%s"', left(validation, 100)),
       'Give a condition that is true for some rows.');
   end if;
-  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
+  execute 'select array_agg(feature order by feature) from pg_temp._ml_tree_feature
+    where cardinality(edges) > 0 or cardinality(categories) > 0' into v_usable;
   if v_usable is null then
     perform common.refuse('CF004', 'no feature varies',
       format('All of %s are constant or null.', array_to_string(v_features, ', ')));
@@ -155,7 +163,8 @@ begin
 
   if v_objective = 'logistic' then
     v_base := ln(v_seen.mean / (1 - v_seen.mean));
-    v_gradient := 'weight * (1 / (1 + exp(-score)) - y) as s1, weight * greatest(exp(-abs(score)) / (1 + exp(-abs(score))) ^ 2, 1e-16) as h';
+    v_gradient := 'weight * (1 / (1 + exp(-score)) - y) as s1,
+      weight * greatest(exp(-abs(score)) / (1 + exp(-abs(score))) ^ 2, 1e-16) as h';
     v_loss := 'weight * (greatest(score, 0) - score * y + ln(1 + exp(-abs(score))))';
   else
     v_base := v_seen.mean;
@@ -164,8 +173,10 @@ begin
   end if;
 
   execute format(
-    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text, threshold float8, categories text[],
-       missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8 not null, num_rows bigint not null,
+    'create table %s (tree int not null, node int not null, parent int, depth int not null, feature text,
+        threshold float8, categories text[],
+       missing_left boolean, left_node int, right_node int, value float8, gain float8, cover float8 not null,
+         num_rows bigint not null,
        primary key (tree, node))',
     v_output
   );
@@ -178,7 +189,8 @@ begin
       'create temp table _ml_tree_work on commit drop as
        select key, y, weight, valid, score, not valid %s as used, %s, %s
        from (select key, y, weight, valid, %s as score, %s from pg_temp.%I offset 0) as scored',
-      case when row_sample < 1 then format('and hashint8extended(key, %s) & 1048575 < %s', seed + v_tree, (row_sample * 1048576)::bigint) else '' end,
+      case when row_sample < 1 then format('and hashint8extended(key, %s) & 1048575 < %s',
+        seed + v_tree, (row_sample * 1048576)::bigint) else '' end,
       v_gradient, v_codes,
       case when v_tree = 1 then format('%L::float8', v_base) else format('score + %s', v_leaf) end,
       v_codes,
@@ -189,7 +201,8 @@ begin
     else
       drop table pg_temp._ml_tree_scored;
       execute format(
-        'select sum(%1$s) filter (where not valid) / sum(weight) filter (where not valid), sum(%1$s) filter (where valid) / nullif(sum(weight) filter (where valid), 0)
+        'select sum(%1$s) filter (where not valid) / sum(weight) filter (where not valid),
+          sum(%1$s) filter (where valid) / nullif(sum(weight) filter (where valid), 0)
          from pg_temp._ml_tree_work',
         v_loss
       ) into v_loss_training, v_loss_validation;
@@ -231,7 +244,8 @@ begin
         )
       );
     end if;
-    -- A tree that finds nothing to split will not find it the next time either, unless it looks at other rows or features.
+    -- A tree that finds nothing to split will not find it the next time either, unless it looks at other rows or
+    -- features.
     exit when v_nodes = 1 and row_sample = 1 and feature_sample = 1;
     execute format(
       $query$
@@ -249,7 +263,9 @@ begin
       $query$,
       v_output, v_tree, learning_rate, lambda
     );
-    v_leaf := ml._tree_case(format('format(''%%L::float8'', coalesce(-%L::float8 * s1 / nullif(h + %L::float8, 0), 0))', learning_rate, lambda));
+    v_leaf := ml._tree_case(
+      format('format(''%%L::float8'', coalesce(-%L::float8 * s1 / nullif(h + %L::float8, 0), 0))', learning_rate,
+        lambda));
     alter table pg_temp._ml_tree_work rename to _ml_tree_scored;
   end loop;
   if validation is not null then
@@ -259,42 +275,59 @@ begin
 
   execute format(
     'create table %s as
-     select ''gbm''::text as method, %L::text as objective, %L::text as source_table, %L::text as model_table, %L::text as id_col_name,
+     select ''gbm''::text as method, %L::text as objective, %L::text as source_table, %L::text as model_table,
+       %L::text as id_col_name,
        %L::text as dependent_varname, %L::text[] as independent_varnames,
-       (select array_agg(case when category then ''category'' else ''number'' end order by feature) from pg_temp._ml_tree_feature) as independent_vartypes,
-       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'') from pg_temp._ml_tree_feature) as categories,
+       (select array_agg(case when category then ''category'' else ''number'' end order by feature)
+         from pg_temp._ml_tree_feature) as independent_vartypes,
+       (select coalesce(jsonb_object_agg(name, to_jsonb(categories)) filter (where category), ''{}'')
+         from pg_temp._ml_tree_feature) as categories,
        %L::float8 as base_score, %s::int as num_trees, %s::int as num_trees_grown,
        %s::bigint as num_rows_processed, %s::bigint as num_validation_rows, %s::bigint as num_missing_rows_skipped,
        %L::float8[] as training_loss, %L::float8[] as validation_loss, %L::jsonb as parameters',
     v_summary, v_objective, v_relation, v_output, v_id, dependent_variable, v_features,
-    v_base, v_trees, cardinality(v_training), v_seen.row_count - v_seen.validation_count, v_seen.validation_count, v_skipped,
+    v_base, v_trees, cardinality(v_training), v_seen.row_count - v_seen.validation_count, v_seen.validation_count,
+    v_skipped,
     v_training, nullif(v_validation, '{}'),
     jsonb_build_object(
-      'num_trees', num_trees, 'learning_rate', learning_rate, 'max_depth', max_depth, 'min_rows', min_rows, 'min_child_weight', min_child_weight,
-      'lambda', lambda, 'gamma', gamma, 'row_sample', row_sample, 'feature_sample', feature_sample, 'max_bins', max_bins,
+      'num_trees', num_trees, 'learning_rate', learning_rate, 'max_depth', max_depth, 'min_rows',
+      min_rows, 'min_child_weight', min_child_weight,
+      'lambda', lambda, 'gamma', gamma, 'row_sample', row_sample, 'feature_sample', feature_sample, 'max_bins',
+      max_bins,
       'weights', weights, 'validation', validation, 'early_stopping_rounds', early_stopping_rounds, 'seed', seed
     )
   );
-  execute format('comment on table %s is %L', v_output, format('Nodes of a gradient-boosted model of %s on %s, by ml.gbm_train.', dependent_variable, v_relation));
-  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature, pg_temp._ml_tree_row;
+  execute format('comment on table %s is %L', v_output,
+    format('Nodes of a gradient-boosted model of %s on %s, by ml.gbm_train.', dependent_variable, v_relation));
+  drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored, pg_temp._ml_tree_node,
+    pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature, pg_temp._ml_tree_row;
 end;
 $$;
 
-comment on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint) is $$
+comment on function ml.gbm_train(
+  text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text,
+  text, int, bigint
+) is $$
 @behavior -*
 Gradient-boosted trees, by histogram sums in plain SQL.
-`objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean. Features are columns or
-expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at quantiles, text is categorical, missing values
-and categories never seen go the way that each split learned. `validation` is a condition on a row: such rows are not trained on, their
-loss ends the training `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or
-the latest weeks there. `row_sample` and `feature_sample` are shares drawn anew for each tree, by a hash of the id and the seed.
-Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left: value < threshold) or
-`categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves: what is added to the score), `gain`, `cover` (sum of second
-derivatives), `num_rows`; and `<output_table>_summary`, one row: method, objective, names and kinds of features, `base_score`,
-`num_trees`, numbers of rows, the loss after each tree (mean log loss or mean squared error), parameters.
-Errors: CF001 (a parameter, a type, non-finite values), CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies or splits), CF005, CF008.
-Source: Friedman, Greedy function approximation, Annals of Statistics 29, 2001; Chen and Guestrin, XGBoost, KDD 2016; Huang and others, JoinBoost, SIGMOD 2023.
+`objective` is `squared_error` or `logistic` (dependent variable boolean or 0 and 1); by default logistic for a boolean.
+Features are columns or expressions (`*`: all other columns): numbers and booleans are cut into `max_bins` bins at
+quantiles, text is categorical, missing values and categories never seen go the way that each split learned.
+`validation` is a condition on a row: such rows are not trained on, their loss ends the training
+`early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or the
+latest weeks there. `row_sample` and `feature_sample` are shares drawn anew for each tree, by a hash of the id and the
+seed.
+Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
+value < threshold) or `categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves:
+what is added to the score), `gain`, `cover` (sum of second derivatives), `num_rows`; and `<output_table>_summary`,
+one row: method, objective, names and kinds of features, `base_score`, `num_trees`, numbers of rows, the loss after
+each tree (mean log loss or mean squared error), parameters.
+Errors: CF001 (a parameter, a type, non-finite values), CF002, CF003 (a table exists), CF004 (no rows, one class,
+nothing varies or splits), CF005, CF008.
+Source: Friedman, Greedy function approximation, Annals of Statistics 29, 2001; Chen and Guestrin, XGBoost, KDD 2016;
+Huang and others, JoinBoost, SIGMOD 2023.
 $$;
 
-grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8, float8, float8, float8, int, text, text, int, bigint)
+grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8,
+  float8, float8, float8, int, text, text, int, bigint)
   to insights_admin, insights_worker;

@@ -40,8 +40,10 @@ $$;
 comment on function ml.get_var_importance(text, text) is $$
 @behavior -*
 How much each feature of a tree, forest or boosted model improved its training, in MADlib's name.
-Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits` and `cover` (weight of the rows split).
-Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model), CF003 (`output_table` exists), CF005.
+Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits`
+and `cover` (weight of the rows split).
+Gain favours features with many values; ml.gbm_explain says what moved a prediction. Errors: CF002 (not a model),
+CF003 (`output_table` exists), CF005.
 $$;
 
 grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;

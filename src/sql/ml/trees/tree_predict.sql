@@ -13,7 +13,8 @@ end;
 comment on function ml.tree_predict(text, text, text, text) is $$
 @behavior -*
 Predictions of a model of ml.tree_train for every row of a table, in one statement.
-Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column `estimated_prob_<class>` a class.
+Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column
+`estimated_prob_<class>` a class.
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 

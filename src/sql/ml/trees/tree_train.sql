@@ -36,7 +36,8 @@ begin
     end if;
   end if;
   perform ml._forest_train(
-    'tree_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features, list_of_features_to_exclude,
+    'tree_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features,
+    list_of_features_to_exclude,
     split_criterion, weights, 1, null, null, max_depth, min_split, min_bucket, num_splits, v_cp, 0
   );
 end;
@@ -44,14 +45,19 @@ $$;
 
 comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
 @behavior -*
-A decision tree: classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
-`split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of `min_split` by default, `num_splits` the
-number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`: branches that lower the root's impurity by less than this share a
-split are cut, weakest first. Features: see ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must be null.
-Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in the order of
-`dependent_var_levels`), and `<output_table_name>_summary`.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100 classes).
+A decision tree:
+classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
+`split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of
+`min_split` by default, `num_splits` the number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`:
+branches that lower the root's impurity by less than this share a split are cut, weakest first. Features: see
+ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must
+be null.
+Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
+the order of `dependent_var_levels`), and `<output_table_name>_summary`.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
+classes).
 Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984.
 $$;
 
-grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) to insights_admin, insights_worker;
+grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int,
+  text) to insights_admin, insights_worker;

@@ -27,7 +27,9 @@ declare
   );
   v_distances text;
   v_mean float8[];
-  v_point text := case when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point) else format('(%s)::float8[]', expr_point) end;
+  v_point text := case
+    when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point)
+      else format('(%s)::float8[]', expr_point) end;
 begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
     perform common.refuse('CF001', 'centroids are not a matrix',
@@ -55,7 +57,8 @@ begin
        from (
          select id, array[%3$s] as distances, least(%3$s) as nearest
          from (
-           select %2$s as id, (select array_agg(value - mean order by place) from unnest(%4$s, %5$L::float8[]) with ordinality as entry (value, mean, place))::%6$s.vector as v
+           select %2$s as id, (select array_agg(value - mean order by place)
+             from unnest(%4$s, %5$L::float8[]) with ordinality as entry (value, mean, place))::%6$s.vector as v
            from %7$s
            where (%8$s) is not null
            offset 0
@@ -73,8 +76,10 @@ $$;
 
 comment on function ml.kmeans_predict(text, text, text, text, float8[], text) is $$
 @behavior -*
-The nearest centroid of each point. `centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
-Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows without a point are left out.
+The nearest centroid of each point.
+`centroids` are those that ml.kmeanspp returns (k × dimension), `expr_point` an array or a vector.
+Writes `output_table`: the id column, `cluster_id` (1..k, the row in `centroids`) and `distance` (by `fn_dist`). Rows
+without a point are left out.
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
 $$;
 

@@ -20,7 +20,8 @@ declare
   v_result ml.kmeans_result;
 begin
   perform ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist !~ 'angle');
-  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio, seed);
+  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio,
+    seed);
   drop table pg_temp._ml_point, pg_temp._ml_assigned;
   return v_result;
 end;
@@ -29,11 +30,15 @@ $$;
 comment on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) is $$
 @behavior -*
 k-means clustering with k-means++ seeds, in MADlib's arguments.
-`expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`, `dist_norm1` or `dist_angle`; `agg_centroid` is
-`avg` or `normalized_avg`. It ends when less than `min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.
-Returns `centroids` (k × dimension; fewer rows when a cluster loses all its points), `cluster_variance` (sum of distances in each cluster), `objective_fn` (their sum), `frac_reassigned`, `num_iterations`.
+`expr_point` gives an array of numbers or a vector (of pgvector); `fn_dist` is `squared_dist_norm2`, `dist_norm2`,
+`dist_norm1` or `dist_angle`; `agg_centroid` is `avg` or `normalized_avg`. It ends when less than
+`min_frac_reassigned` of the points change cluster. Points and the seed decide, not the order of rows.
+Returns `centroids` (k × dimension; fewer rows when a cluster loses all its points), `cluster_variance` (sum of
+distances in each cluster), `objective_fn` (their sum), `frac_reassigned`, `num_iterations`.
 Errors: CF001, CF002, CF004 (no points, fewer distinct points than clusters), CF005, CF008 (over 16,000 dimensions).
-Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; Lloyd, Least squares quantization in PCM, 1982.
+Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; Lloyd, Least squares
+quantization in PCM, 1982.
 $$;
 
-grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_admin, insights_worker;
+grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint) to insights_admin,
+  insights_worker;

@@ -36,9 +36,11 @@ begin
       'Give the output table of ml.pca_train, beside its table of means.');
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
-  execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)])) from %s', v_mean_table) into v_mean, v_scale;
+  execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)]))
+      from %s', v_mean_table) into v_mean, v_scale;
   v_input := ml._pca_input(v_relation, v_id);
-  execute format('select count(*) from (select %s as x from %s) as source where cardinality(x) <> %s', v_input, v_relation, cardinality(v_mean)) into v_wrong;
+  execute format('select count(*) from (select %s as x from %s) as source where cardinality(x) <> %s', v_input,
+    v_relation, cardinality(v_mean)) into v_wrong;
   if v_wrong > 0 then
     perform common.refuse(
       'CF001',
@@ -55,7 +57,9 @@ begin
     (
       select string_agg(dot, ', ' order by component)
       from (
-        select component, string_agg(format('(x[%s] - %L::float8) * %L::float8', i, v_mean[i], v_components[component][i] / v_scale[i]), ' + ' order by i) as dot
+        select component,
+          string_agg(format('(x[%s] - %L::float8) * %L::float8', i, v_mean[i],
+              v_components[component][i] / v_scale[i]), ' + ' order by i) as dot
         from generate_series(1, array_length(v_components, 1)) as component
         cross join generate_series(1, cardinality(v_mean)) as i
         group by component
@@ -72,7 +76,8 @@ begin
       v_residual, v_id,
       (
         select string_agg(format('x[%s] - %L::float8 - %L::float8 * (%s)', i, v_mean[i], v_scale[i], (
-          select string_agg(format('projected.row_vec[%s] * %L::float8', component, v_components[component][i]), ' + ' order by component)
+          select string_agg(format('projected.row_vec[%s] * %L::float8', component, v_components[component][i]), ' + '
+            order by component)
           from generate_series(1, array_length(v_components, 1)) as component
         )), ', ' order by i)
         from generate_series(1, cardinality(v_mean)) as i
@@ -86,7 +91,8 @@ $$;
 comment on function ml.pca_project(text, text, text, text, text) is $$
 @behavior -*
 Rows in the coordinates of the principal components of ml.pca_train.
-Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what the components leave of each row.
+Writes `out_table`: the row id and `row_vec` (float8[], one entry a component); and `residual_table`, if named: what
+the components leave of each row.
 Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
 $$;
 

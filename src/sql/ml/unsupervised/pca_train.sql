@@ -1,56 +1,3 @@
-create or replace function ml._pca_input(
-  relation regclass,
-  row_id text
-)
-returns text
-language plpgsql
-stable
-as $$
-declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_row record;
-  v_numbers text[];
-begin
-  -- MADlib's two dense forms: one column of arrays (or vectors), or one column a dimension.
-  select attribute.attname, attribute.atttypid::regtype as type
-  into v_row
-  from pg_catalog.pg_attribute as attribute
-  where attribute.attrelid = relation
-    and attribute.attnum > 0
-    and not attribute.attisdropped
-    and attribute.atttypid = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', v_schema || '.vector']::regtype[])
-  order by attribute.attname <> 'row_vec', attribute.attnum
-  limit 1;
-  if v_row.attname is not null then
-    return case when v_row.type = to_regtype(v_schema || '.vector') then format('%I::real[]::float8[]', v_row.attname) else format('%I::float8[]', v_row.attname) end;
-  end if;
-  v_numbers := array(
-    select format('%I::float8', attribute.attname)
-    from pg_catalog.pg_attribute as attribute
-    where attribute.attrelid = relation
-      and attribute.attnum > 0
-      and not attribute.attisdropped
-      and quote_ident(attribute.attname) <> row_id
-      and attribute.atttypid = any (array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric']::regtype[])
-    order by attribute.attnum
-  );
-  if v_numbers = '{}' then
-    perform common.refuse('CF001', format('"%s" has no column of arrays, vectors or numbers', relation),
-      'Give row_id and row_vec, or row_id and one column a dimension.');
-  end if;
-  return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
-end;
-$$;
-
-comment on function ml._pca_input(regclass, text) is $$
-The expression that gives a row's vector as float8[]: the column `row_vec`, else the first column of arrays or vectors, else all columns of numbers.
-$$;
-
 create or replace function ml.pca_train(
   source_table text,
   out_table text,
@@ -90,8 +37,10 @@ begin
   end if;
   drop table if exists pg_temp._ml_pca;
   execute format('create temp table _ml_pca on commit drop as select %s as x from %s', v_input, v_relation);
-  select count(x) as row_count, count(*) - count(x) as skipped, min(cardinality(x)) as least, max(cardinality(x)) as most,
-    count(*) filter (where array_position(x, null) is not null or x && array['NaN', 'Infinity', '-Infinity']::float8[]) as bad
+  select count(x) as row_count, count(*) - count(x) as skipped, min(cardinality(x)) as least,
+    max(cardinality(x)) as most,
+    count(*) filter (where array_position(x, null) is not null or x && array['NaN', 'Infinity', '-Infinity']::float8[])
+      as bad
   into v_seen
   from pg_temp._ml_pca;
   if v_seen.row_count < 2 then
@@ -133,7 +82,8 @@ begin
     end loop;
     execute format('select array[%s] from pg_temp._ml_pca where x is not null',
       (
-        select string_agg(format('%s(x[%s], x[%s])', case when use_correlation then 'corr' else 'covar_samp' end, i, j), ', ' order by i, j)
+        select string_agg(format('%s(x[%s], x[%s])', case when use_correlation then 'corr' else 'covar_samp' end, i,
+            j), ', ' order by i, j)
         from generate_series(v_from, v_to) as i
         cross join lateral generate_series(1, i) as j
       )
@@ -167,13 +117,17 @@ begin
   end;
   execute format(
     'create table %s as
-     select place as row_id, (select array_agg(($2)[place][j] order by j) from generate_series(1, %s) as j) as principal_components, sqrt(greatest(($1)[place], 0)) as std_dev, greatest(($1)[place], 0) / %L::float8 as proportion
+     select place as row_id, (select array_agg(($2)[place][j] order by j) from generate_series(1, %s) as j)
+       as principal_components, sqrt(greatest(($1)[place], 0)) as std_dev,
+         greatest(($1)[place], 0) / %L::float8 as proportion
      from generate_series(1, %s) as place',
     v_output, v_size, v_total, v_components
   ) using v_eigen.eigenvalues, v_eigen.eigenvectors;
   execute format(
-    'create table %s as select %L::float8[] as column_mean, %L::float8[] as column_scale, %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::boolean as use_correlation',
-    common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count, v_seen.skipped, use_correlation
+    'create table %s as select %L::float8[] as column_mean, %L::float8[] as column_scale,
+      %s::bigint as num_rows_processed, %s::bigint as num_missing_rows_skipped, %L::boolean as use_correlation',
+    common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count,
+    v_seen.skipped, use_correlation
   );
 end;
 $$;
@@ -181,13 +135,15 @@ $$;
 comment on function ml.pca_train(text, text, text, float8, boolean) is $$
 @behavior -*
 Principal components of rows, in MADlib's columns.
-The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension. `components_param` is a number of
-components, or below 1 the share of the variance that they reach. With `use_correlation` dimensions are scaled to unit variance.
-Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`, `proportion` of the variance; and
-`<out_table>_mean`: `column_mean`, `column_scale`, `num_rows_processed`, `num_missing_rows_skipped`. Rows without a vector are left out.
-Errors: CF001, CF002, CF003 (a table exists), CF004 (fewer than two rows, nothing varies), CF005, CF007 (a constant has no correlation), CF008 (over 200 dimensions).
+The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension.
+`components_param` is a number of components, or below 1 the share of the variance that they reach. With
+`use_correlation` dimensions are scaled to unit variance.
+Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`,
+`proportion` of the variance; and `<out_table>_mean`: `column_mean`, `column_scale`, `num_rows_processed`,
+`num_missing_rows_skipped`. Rows without a vector are left out.
+Errors: CF001, CF002, CF003 (a table exists), CF004 (fewer than two rows, nothing varies), CF005, CF007 (a constant
+has no correlation), CF008 (over 200 dimensions).
 Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
 $$;
 
-grant execute on function ml._pca_input(regclass, text) to insights_analyst, insights_admin, insights_worker;
 grant execute on function ml.pca_train(text, text, text, float8, boolean) to insights_admin, insights_worker;

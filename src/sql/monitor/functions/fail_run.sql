@@ -15,7 +15,8 @@ $$;
 
 comment on function monitor.fail_run(bigint, text) is $$
 @behavior -mutationField
-Notes that a run ended with an error.
+Marks a run as failed and stores its error message, at most 10,000 characters of it.
+A run that has already ended is not changed.
 $$;
 
 grant execute on function monitor.fail_run(bigint, text) to insights_worker;

@@ -15,7 +15,8 @@ $$;
 
 comment on function monitor.finish_run(bigint, bigint, jsonb) is $$
 @behavior -mutationField
-Notes that a run ended well, with how many rows it wrote or removed.
+Marks a run as finished and stores the number of rows that it wrote or removed.
+A run that has already ended is not changed.
 $$;
 
 grant execute on function monitor.finish_run(bigint, bigint, jsonb) to insights_worker;

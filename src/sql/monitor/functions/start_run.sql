@@ -12,7 +12,8 @@ $$;
 
 comment on function monitor.start_run(text) is $$
 @behavior -mutationField
-Notes that a task begins; returns the key of its run. Commit before the work begins, so that a killed run leaves a trace.
+Records the start of a task and returns the key of the run.
+Commit before the task does its work, so that a terminated run leaves a record.
 $$;
 
 grant execute on function monitor.start_run(text) to insights_worker;

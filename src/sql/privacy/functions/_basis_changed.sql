@@ -1,7 +1,7 @@
 create or replace function privacy._basis_changed()
 returns trigger
 language plpgsql
--- A definer: admins change purposes, and the listeners write what no role may write.
+-- A definer: admins change purposes, and the listeners write tables that no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -13,7 +13,7 @@ end;
 $$;
 
 comment on function privacy._basis_changed() is $$
-Trigger: another lawful basis is another default for everyone who has not decided.
+Trigger: notifies the listeners when the lawful basis of a purpose changes, because this changes the default.
 $$;
 
 create or replace trigger basis_changed

@@ -26,7 +26,10 @@ $$;
 
 comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField
-Whether a person's data may be processed for a purpose: what the person last decided, or else whether the lawful basis works without asking. Null for an unknown purpose.
+Returns whether the data of a person may be processed for a purpose.
+The latest decision of the person applies. Without a decision, processing is allowed unless the lawful basis is
+`consent`. Null for an unknown purpose.
 $$;
 
-grant execute on function privacy.allowed(bigint, text) to insights_reader, insights_learner, insights_admin, insights_worker;
+grant execute on function privacy.allowed(bigint, text)
+to insights_reader, insights_learner, insights_admin, insights_worker;

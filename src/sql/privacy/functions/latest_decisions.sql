@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- Two statements, so that the plan for a few people never reads the decisions of all.
+  -- Two statements, so that the plan for a few people does not read the decisions of all people.
   if latest_decisions.people is null then
     return query
     select distinct on (consent.person_id) consent.person_id, consent.granted
@@ -26,7 +26,9 @@ $$;
 
 comment on function privacy.latest_decisions(text, bigint[]) is $$
 @behavior -*
-What people last decided about a purpose: one row for each of the given people, or of all, who ever decided. Functions read this instead of the view `privacy.current_consent`.
+Returns the latest decision about a purpose, one row per person who has decided.
+`people` restricts the result to these people; null: all people. Functions read this function instead of the view
+`privacy.current_consent`, because its parameters restrict the rows that are read.
 $$;
 
 grant execute on function privacy.latest_decisions(text, bigint[]) to insights_reader, insights_admin;

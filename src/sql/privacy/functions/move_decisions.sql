@@ -12,7 +12,7 @@ declare
   v_touched bigint[];
   v_moved bigint;
 begin
-  -- Rows move by deletion and insertion: the person is what they are distributed by.
+  -- Rows are moved by delete and insert, because the person is the distribution column.
   with gone as (
     delete from privacy.consent
     using unnest(move_decisions.identities, move_decisions.old_people, move_decisions.new_people)
@@ -27,7 +27,8 @@ begin
       person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
     )
     select
-      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version,
+      evidence
     from gone
   )
 
@@ -41,6 +42,7 @@ end;
 $$;
 
 comment on function privacy.move_decisions(bigint[], bigint[], bigint[]) is $$
-Moves the decisions of identities, each from its old person to its new one; the three lists have the same length. Returns how many moved.
-For `track`, which knows who is whom: a merge of two people and its undoing give no one the decisions of another.
+Moves the decisions of identities, each from its old person to its new one. Returns the number of moved decisions.
+The three lists have the same length. Called by `track` when people are merged or split: the decisions of an identity
+always belong to its person.
 $$;

@@ -37,7 +37,10 @@ begin
     perform common.refuse(
       'CF002',
       format('there is no purpose "%s"', left(record_consent.purpose, 100)),
-      (select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose)) from privacy.purpose)
+      (
+        select format('The purposes are %s.', string_agg(purpose.purpose, ', ' order by purpose.purpose))
+        from privacy.purpose
+      )
     );
   end if;
   if length(record_consent.document_version) > 200 or pg_column_size(record_consent.evidence) > 32768 then
@@ -48,7 +51,7 @@ begin
         coalesce(length(record_consent.document_version), 0),
         coalesce(pg_column_size(record_consent.evidence), 0)
       ),
-      'Send 200 characters and 32768 bytes at most.'
+      'Send at most 200 characters and 32768 bytes.'
     );
   end if;
   if record_consent.decided_at > now() + interval '1 hour' then
@@ -58,9 +61,14 @@ begin
 
   insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, document_version, evidence)
   values (
-    -- A clock that runs ahead must not outlast the decisions that come after.
-    record_consent.person_id, record_consent.person_id, record_consent.purpose, record_consent.granted, least(record_consent.decided_at, now()),
-    record_consent.document_version, record_consent.evidence
+    record_consent.person_id,
+    record_consent.person_id,
+    record_consent.purpose,
+    record_consent.granted,
+    -- A decision from a clock that is ahead must not override later decisions.
+    least(record_consent.decided_at, now()),
+    record_consent.document_version,
+    record_consent.evidence
   )
   returning * into v_consent;
   perform privacy._call_listeners(array[v_consent.person_id]);
@@ -69,8 +77,10 @@ end;
 $$;
 
 comment on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) is $$
-Records what a person decided about a purpose, by `decided_at`; earlier decisions stay in the record.
-Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose, CF008 for a document version above 200 characters or evidence above 32 kB.
+Records a decision of a person about a purpose, made at `decided_at`. Earlier decisions are kept.
+Errors: CF001 for a missing value or a time in the future, CF002 for an unknown purpose, CF008 for a document version
+above 200 characters or evidence above 32 kB.
 $$;
 
-grant execute on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb) to insights_admin, insights_worker;
+grant execute on function privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb)
+to insights_admin, insights_worker;

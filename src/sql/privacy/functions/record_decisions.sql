@@ -15,7 +15,7 @@ as $$
 declare
   v_recorded bigint;
 begin
-  -- A clock that runs ahead must not outlast the decisions that come after.
+  -- A decision from a clock that is ahead must not override later decisions.
   insert into privacy.consent (person_id, identity_id, purpose, granted, decided_at, source, evidence)
   select
     decision.person_id, decision.identity_id, decision.purpose, decision.granted,
@@ -36,6 +36,6 @@ end;
 $$;
 
 comment on function privacy.record_decisions(bigint[], bigint[], text[], boolean[], timestamptz[], text, jsonb[]) is $$
-Records many decisions at once, one for each place of the lists; returns how many.
-For rooms that receive decisions: the caller has checked people, identities and purposes. Lists that are null record nothing.
+Records decisions, one per position of the lists. Returns their number.
+The caller has checked people, identities and purposes. Null lists record nothing.
 $$;

@@ -9,10 +9,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if _check.top is null or _check.top not between 1 and 1000 then
-    perform common.refuse('CF001', format('top is %s', coalesce(_check.top::text, 'null')),
-      'Give a number from 1 to 1000.');
-  end if;
+  perform common.check_count('top', _check.top, 1, 1000);
   if not exists (select from track.item where item.kind = _check.kind) then
     perform common.refuse(
       'CF002',
@@ -28,7 +25,7 @@ $$;
 
 comment on function recommend._check(int, text) is $$
 @behavior -*
-Raises CF001 for a length of list out of 1 to 1000, CF002 for a kind that no item has.
+Raises CF001 unless `top` is from 1 to 1000, and CF002 for a kind that no item has.
 $$;
 
 grant execute on function recommend._check(int, text) to insights_reader, insights_learner;

@@ -18,7 +18,7 @@ begin atomic
 end;
 
 comment on function recommend._deployed_model(text) is $$
-The version of the recommender of a kind that is in force; no row when none was trained.
+Returns the deployed version of the recommender of a kind; no row when there is none.
 $$;
 
 grant execute on function recommend._deployed_model(text) to insights_reader;

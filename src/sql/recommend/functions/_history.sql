@@ -11,14 +11,17 @@ set jit to off
 as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
-  -- Events that came in since the last refresh: then the stored interactions are not the whole truth.
+  -- Whether events are queued for the refresh. Then the stored interactions are incomplete.
   v_is_behind constant boolean := exists (
     select from track.stale where stale.person_id = _history.person_id
   ) or exists (
-    select from track.changed where changed.person_id = _history.person_id and changed.consumer = 'recommend.interaction'
+    select
+    from track.changed
+    where changed.person_id = _history.person_id
+      and changed.consumer = 'recommend.interaction'
   );
 begin
-  -- Without consent nothing is looked at.
+  -- Without consent no data is read.
   if not privacy.allowed(_history.person_id, 'personalization') then
     return;
   end if;
@@ -43,7 +46,7 @@ begin
 
     union all
 
-    -- What the application says: enrolled is taken, whatever became of it.
+    -- An enrolment that the application reports counts as taken, with any status.
     select enrolment.item_id, v_full_weight, true
     from track.enrolment
     where enrolment.person_id = _history.person_id
@@ -52,7 +55,7 @@ begin
   select
     target.item_id,
     least(sum(leaf.weight) / v_full_weight, 1)::real,
-    -- A course is not over because a page of it is.
+    -- An item is left out when the item itself is over, not when only a part of it is.
     sum(leaf.weight) >= v_full_weight or bool_or(leaf.is_over and ancestor.depth = 0)
   from leaf
   join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
@@ -64,8 +67,10 @@ $$;
 
 comment on function recommend._history(bigint, text) is $$
 @behavior -*
-What a person has to do with the items of a kind, as the caller may see it: strength from 0 to 1, summed over what an item contains, and whether the item is to be left out (taken, finished, dismissed, enrolled).
-Right to the last event: where events wait for the refresh, they are computed on the spot. Empty for who objected to `personalization`.
+Returns the items of a kind that a person has interacted with, as far as the caller may read them.
+`strength` is from 0 to 1, summed over what an item contains. `is_left_out` is true for an item that is not
+recommended: taken, finished, dismissed or enrolled in. Events that the refresh has not processed yet are included.
+Empty for a person who has opted out of `personalization`.
 $$;
 
 grant execute on function recommend._history(bigint, text) to insights_reader, insights_learner;

@@ -41,7 +41,8 @@ end;
 $$;
 
 comment on function recommend._interactions_of(bigint[]) is $$
-The interactions of some people, computed from their events: what `recommend.interaction` holds once it is up to date.
+Computes the interactions of the given people from their events.
+The result is the same as the rows of `recommend.interaction` after a refresh.
 $$;
 
 grant execute on function recommend._interactions_of(bigint[]) to insights_reader, insights_learner;

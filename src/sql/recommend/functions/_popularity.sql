@@ -1,4 +1,4 @@
-/* A definer: it reads who has to do with what, and answers with shares of the most popular item only. */
+/* A definer: it reads the interactions of all people, and returns only shares of the most popular item. */
 create or replace function recommend._popularity(kind text)
 returns table (item_id bigint, popularity float8)
 language plpgsql
@@ -15,7 +15,8 @@ begin
     with counted as (
       select
         item_popularity.item_id,
-        item_popularity.person_count * item_popularity.decayed_event_count / nullif(item_popularity.event_count, 0) as people
+        item_popularity.person_count * item_popularity.decayed_event_count / nullif(item_popularity.event_count, 0)
+          as people
       from analytics.item_popularity
       join track.item using (item_id)
       where item.kind = _popularity.kind
@@ -26,7 +27,7 @@ begin
     return;
   end if;
 
-  -- A young installation, before the first refresh of the view.
+  -- A new installation, before the first refresh of the view.
   return query
   with counted as (
     select ancestor.ancestor_item_id as item_id, count(distinct interaction.person_id) as people
@@ -43,5 +44,7 @@ $$;
 
 comment on function recommend._popularity(text) is $$
 @behavior -*
-Popularity of the items of a kind, 1 for the most popular one: by people, each item's share of recent use counting (halved every 30 days).
+Returns the popularity of the items of a kind, from 0 to 1 for the most popular item.
+Popularity is the number of distinct people, multiplied by the share of recent events of the item (weights are halved
+every 30 days).
 $$;

@@ -5,7 +5,7 @@ create or replace function recommend._sign(
 )
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select payload || '.' || encode(
@@ -15,6 +15,6 @@ end;
 
 comment on function recommend._sign(text, bytea, bytea) is $$
 @behavior -*
-A text with its signature behind a dot: a nested SHA-256 with two keys, cut to 128 bits.
+Returns the payload followed by a dot and its signature: a nested SHA-256 with two keys, truncated to 128 bits.
 Source: Bellare, Canetti, Krawczyk, Keying hash functions for message authentication, CRYPTO 1996.
 $$;

@@ -1,4 +1,4 @@
-/* A definer: it counts what everybody did, and tells no more than the kinds. */
+/* A definer: it counts the interactions of all people, and returns only kinds of items. */
 create or replace function recommend.due_trainings(share float8 default 0.1)
 returns setof text
 language plpgsql
@@ -61,8 +61,10 @@ $$;
 
 comment on function recommend.due_trainings(float8) is $$
 @behavior -*
-The kinds of items whose recommender should be trained.
-That is: it never was, while `recommend.setting.fewest_people` have to do with two or more items; or as many interactions are newer than what the latest version saw as make up the given share of what it learned from.
+Returns the kinds of items whose recommender should be trained.
+A kind is returned when it has no version and at least `recommend.setting.fewest_people` people have interacted with
+two or more items, or when the interactions that are newer than the latest version are at least the given share of
+those it was trained on.
 $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;

@@ -18,9 +18,10 @@ end;
 $$;
 
 comment on function recommend.for_me(int, text) is $$
-Items for the person who is signed in, best first, each with reasons that add up to its score.
-Left out is what the person has taken, finished, dismissed or is enrolled in, and what is not available now. An event counts from the moment that it is stored.
-Of whom nothing is known, or who objected to `personalization`, gets what is popular.
+Returns recommended items for the signed-in person, best first, each with reasons that add up to its score.
+Excluded are items that the person has taken, finished, dismissed or enrolled in, and items that are not available
+now. Events count as soon as they are stored. Items are ranked by popularity for a person without interactions, and
+for one who has opted out of `personalization`.
 Errors: CF001 for `top`, CF002 for a kind that no item has.
 $$;
 

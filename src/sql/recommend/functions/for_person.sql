@@ -1,4 +1,4 @@
-/* A definer of insights_reader: workers and admins ask for anybody, and need no right on the tables for it. */
+/* A definer owned by insights_reader: workers and admins query any person without privileges on the tables. */
 create or replace function recommend.for_person(
   person text,
   top int default 10,
@@ -28,9 +28,11 @@ $$;
 alter function recommend.for_person(text, int, text) owner to insights_reader;
 
 comment on function recommend.for_person(text, int, text) is $$
-Items for a person, by the `userId` or `anonymousId` that the application knows, best first, each with reasons that add up to its score.
-Left out is what the person has taken, finished, dismissed or is enrolled in, and what is not available now. An event counts from the moment that it is stored.
-A stranger, and who objected to `personalization`, gets what is popular: then `basis` says so.
+Returns recommended items for a person, best first, each with reasons that add up to its score.
+`person` is a `userId` or `anonymousId`. Excluded are items that the person has taken, finished, dismissed or enrolled
+in, and items that are not available now. Events count as soon as they are stored.
+Items are ranked by popularity for an unknown person, and for one who has opted out of `personalization`; `basis` is
+then `popularity`.
 Errors: CF001 for an empty name or `top`, CF002 for a kind that no item has.
 $$;
 

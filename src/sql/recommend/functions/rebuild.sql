@@ -10,8 +10,8 @@ end;
 $$;
 
 comment on function recommend.rebuild() is $$
-Queues all people for a refresh of their interactions, after a change of `recommend.event_weight`; returns how many people that concerns.
-The workers, or `track.refresh`, then compute them from scratch.
+Marks all interactions as out of date, after a change of `recommend.event_weight`. Returns the number of people.
+The next refresh recomputes them from scratch.
 $$;
 
 grant execute on function recommend.rebuild() to insights_admin, insights_worker;

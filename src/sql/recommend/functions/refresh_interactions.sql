@@ -1,7 +1,6 @@
 /*
- * An event can raise, complete or dismiss what a person has to do with an item, and a merge or an erasure can remove any
- * of it, so the people who changed are recomputed from all of their events; no one else is touched. Only rows that
- * differ are written.
+ * An event can add to, complete or dismiss an interaction, and a merge or an erasure can remove events. Therefore the
+ * interactions of the changed people are recomputed from all of their events. Only rows that differ are written.
  */
 create or replace function recommend.refresh_interactions(people bigint[], since timestamptz[], until timestamptz[])
 returns void
@@ -15,7 +14,7 @@ declare
     from privacy.purpose
     where purpose.purpose = 'personalization'
   );
-  -- Allowed unless decided otherwise, or the other way round.
+  -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
   v_allowed constant bigint[] := array(
     select distinct changed.person_id
     from unnest(refresh_interactions.people) as changed (person_id)
@@ -62,6 +61,7 @@ end;
 $$;
 
 comment on function recommend.refresh_interactions(bigint[], timestamptz[], timestamptz[]) is $$
-Recomputes `recommend.interaction` for people whose events or decisions changed, at whatever time. Called by `track.refresh`.
-Idempotent, and right for late events, merges of people and deletions. People who opted out of `personalization` have no interactions.
+Recomputes `recommend.interaction` for the given people, whose events or decisions changed. Called by `track.refresh`.
+All events of these people are read; `since` and `until` are not used. Idempotent, also after late events, merges of
+people and deletions. People who have opted out of `personalization` have no interactions.
 $$;

@@ -1,4 +1,4 @@
-/* A definer: the weights are granted to nobody. */
+/* A definer: no role may read the weights. */
 create or replace function recommend.similar_items(
   item text,
   top int default 10
@@ -16,17 +16,13 @@ declare
   v_item track.item;
   v_model ml.model;
   v_weights real[];
-  -- What goes with an item that few people took is what these people took besides.
+  -- The items similar to an item that few people took are the other items of these people.
   v_fewest constant int := (select smallest_group from analytics.setting);
 begin
-  if similar_items.top is null or similar_items.top not between 1 and 1000 then
-    perform common.refuse('CF001', format('top is %s', coalesce(similar_items.top::text, 'null')),
-      'Give a number from 1 to 1000.');
-  end if;
-
+  perform common.check_count('top', similar_items.top, 1, 1000);
   if length(similar_items.item) > 512 then
     perform common.refuse('CF008', format('item has %s characters', length(similar_items.item)),
-      'The name of an item has 512 at most.');
+      'The name of an item has at most 512.');
   end if;
 
   select * into v_item
@@ -40,7 +36,16 @@ begin
         'Did you mean "'
           || common.nearest_name(
             similar_items.item,
-            (select array_agg(near.external_id) from (select known.external_id from track.item as known where known.kind = 'course' or starts_with(known.external_id, left(similar_items.item, 3)) limit 1000) as near)
+            (
+              select array_agg(near.external_id)
+              from (
+                select known.external_id
+                from track.item as known
+                where known.kind = 'course'
+                  or starts_with(known.external_id, left(similar_items.item, 3))
+                limit 1000
+              ) as near
+            )
           )
           || '"?',
         'Give an item by the name that was sent with events.'
@@ -52,7 +57,7 @@ begin
   from recommend._deployed_model(v_item.kind);
   if not found then
     perform common.refuse('CF006', format('no recommender is trained for items of kind "%s"', v_item.kind),
-      format('A worker does it on schedule; now: select * from recommend.train(%L).', v_item.kind));
+      format('Run select * from recommend.train(%L), or wait for the scheduled training.', v_item.kind));
   end if;
 
   select item_weight.weights::real[] into v_weights
@@ -63,9 +68,9 @@ begin
   if not found then
     perform common.refuse(
       'CF006',
-      format('version %s of the recommender does not know "%s"', v_model.version, left(similar_items.item, 100)),
+      format('version %s of the recommender does not contain "%s"', v_model.version, left(similar_items.item, 100)),
       format(
-        'Fewer than %s people (analytics.setting.smallest_group) had taken it when the version was trained.',
+        'Fewer than %s people (analytics.setting.smallest_group) had taken the item when the version was trained.',
         v_fewest
       )
     );
@@ -92,9 +97,13 @@ end;
 $$;
 
 comment on function recommend.similar_items(text, int) is $$
-Items that go with an item, strongest first: what interest in it says for them, with what all other items say taken into account (a partial correlation, not a mere count of common people).
-Only items of the same kind that are available now and that it speaks for. Items that fewer than `analytics.setting.smallest_group` people had taken at the training are neither answered nor known.
-Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 where no model is trained, or the model does not know the item.
+Returns the items that are most similar to an item, the most similar first.
+The score is the weight of the model between the two items, adjusted for all other items (a partial correlation, not a
+count of common people). Only items of the same kind with a positive weight that are available now are returned. Items
+that fewer than `analytics.setting.smallest_group` people had taken at the training are excluded.
+Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 when no model is trained or the model
+does not contain the item.
 $$;
 
-grant execute on function recommend.similar_items(text, int) to insights_learner, insights_analyst, insights_admin, insights_worker;
+grant execute on function recommend.similar_items(text, int)
+to insights_learner, insights_analyst, insights_admin, insights_worker;

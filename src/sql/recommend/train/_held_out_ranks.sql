@@ -66,7 +66,7 @@ begin
     where _held_out_ranks.weights is null
   )
 
-  -- 1 + what scores above it + half of what ties, among all items less those of the person's.
+  -- 1 + the number of items with a higher score + half of the ties, among all items that the person does not have.
   select
     held.is_tuning,
     case
@@ -88,6 +88,6 @@ $$;
 
 comment on function recommend._held_out_ranks(bigint[], vector[]) is $$
 @behavior -*
-The rank that a model gives to the item that each test person of a training took last, among all that the person had not taken.
-Null where the model does not contain the item or the person has nothing else. `weights` null: by popularity.
+Returns the rank of the held-out item of each test person among all items that the person had not taken.
+Null when the model does not contain the item, or the person has no other item. `weights` null: ranks by popularity.
 $$;

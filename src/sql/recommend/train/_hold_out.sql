@@ -7,7 +7,7 @@ as $$
 declare
   v_held_out int;
 begin
-  -- The item that a person took last is held out, as it is what a recommendation should have been.
+  -- The last item of a person is held out: it is the item that should have been recommended before.
   with last_taken as (
     select distinct on (taken.person_id) taken.person_id, taken.item_id
     from (
@@ -34,7 +34,7 @@ begin
     and training.item_id = sample.item_id;
   get diagnostics v_held_out = row_count;
 
-  -- One half of the test people chooses the ridge, the other half measures the model; few of them do both.
+  -- Half of the test people select the ridge, the other half measure the model. Fewer than 40 people do both.
   if v_held_out < 40 then
     update pg_temp.training set is_tuning = null where is_held_out;
   end if;
@@ -44,6 +44,7 @@ $$;
 
 comment on function recommend._hold_out(int, bigint) is $$
 @behavior -*
-Marks what is held out of a training: the item that each of at most so many people took last; returns how many.
-The same seed and data choose the same people. `is_tuning`: true for the half that chooses the ridge, false for the half that measures, null for both.
+Marks the held-out rows of a training: the last item of at most `most_people` people. Returns their number.
+The same seed and data select the same people. `is_tuning`: true for the half that selects the ridge, false for the
+half that measures, null for both.
 $$;

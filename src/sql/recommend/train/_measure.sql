@@ -52,5 +52,5 @@ $$;
 
 comment on function recommend._measure(float8[]) is $$
 @behavior -*
-Chooses the ridge of a training by one half of what is held out, and measures the model and popularity by the other half.
+Selects the ridge with one half of the held-out rows, and measures the model and popularity with the other half.
 $$;

@@ -19,7 +19,7 @@ begin
 
     union all
 
-    -- From the application's own tables: enrolled is taken.
+    -- Enrolments that the application reports count as taken.
     select enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at
     from track.enrolment
     where enrolment.person_id <> 0
@@ -28,7 +28,7 @@ begin
   allowed as (
     select leaf.*
     from leaf
-    -- Allowed unless decided otherwise, or the other way round.
+    -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
     where v_by_default <> (
       leaf.person_id in (
         select decision.person_id
@@ -55,5 +55,6 @@ $$;
 
 comment on function recommend._training_rows(text) is $$
 @behavior -*
-The interactions and enrolments of all people who may be learned from with the items of a kind, by the same rules as `recommend._history`.
+Returns the interactions and enrolments with the items of a kind, by the same rules as `recommend._history`.
+People who have not consented to `personalization` or have opted out are excluded.
 $$;

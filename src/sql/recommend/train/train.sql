@@ -51,12 +51,12 @@ $$;
 
 comment on function recommend._store_version(recommend.training, recommend.measurement, bigint, timestamptz) is $$
 @behavior -*
-Registers a trained version with its measures in the registry; returns its key.
+Registers a trained version with its measures in the registry. Returns its key.
 $$;
 
 /*
- * A definer: it reads what all people did and writes models, and is granted to those who run the installation. All in one
- * transaction: a training that is cut short leaves nothing, and the deployed version stays deployed.
+ * A definer: it reads the interactions of all people and writes models, and is granted to administrators and workers.
+ * It runs in one transaction: a training that is cancelled leaves no rows, and the deployed version stays deployed.
  */
 create or replace function recommend.train(
   kind text default 'course',
@@ -90,11 +90,14 @@ declare
 begin
   perform recommend._check(1, train.kind);
   if train.seed is null then
-    perform common.refuse('CF001', 'the seed is null', 'Give a number: the same seed and data give the same model.');
+    perform common.refuse('CF001', 'seed is null', 'Give a number: the same seed and data give the same model.');
   end if;
   if not pg_try_advisory_xact_lock(hashtext('recommend.train'), hashtext(train.kind)) then
-    perform common.refuse('CF010', format('the recommender of kind "%s" is being trained already', left(train.kind, 100)),
-      'Wait until that is done.');
+    perform common.refuse(
+      'CF010',
+      format('another training of the recommender of kind "%s" is running', left(train.kind, 100)),
+      'Try again when it has finished.'
+    );
   end if;
   select * into v_setting from recommend.setting;
   v_result.kind := train.kind;
@@ -118,11 +121,11 @@ begin
     perform common.refuse(
       'CF004',
       format(
-        'too little is known to learn from: %s people have two or more items of kind "%s"',
+        'not enough interactions to train: %s people have two or more items of kind "%s"',
         v_people_with_two, left(train.kind, 100)
       ),
       format(
-        'At least %s are needed (recommend.setting.fewest_people). Import or simulate events, '
+        'At least %s people are needed (recommend.setting.fewest_people). Import or simulate events, '
           || 'and check that items have that kind and that recommend.event_weight has their events.',
         v_setting.fewest_people
       )
@@ -141,7 +144,7 @@ begin
   v_result.popularity_recall_at_10 := v_measured.popularity_recall_at_10;
   v_result.test_people := v_measured.test_people;
 
-  -- The model itself learns from everything.
+  -- The model itself is trained on all rows, including those held out for the measurement.
   v_sums := ml.ease_gram('pg_temp.training', 'person_id', 'item_id', 'strength');
   v_inverse := ml.ease_inverse(v_sums.gram, v_result.lambda);
   v_people := array(
@@ -161,7 +164,7 @@ begin
     unnest(v_sums.items::bigint[]), unnest(v_people), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))
   ) with ordinality as entry (item_id, person_count, inverse, weights, n);
 
-  -- Other people and other items make another task, and how hard it is, popularity shows.
+  -- The versions are measured on different people and items. The measure of popularity shows how hard each task was.
   v_challenged := ml.challenge_by_metrics(
     'recommend.' || train.kind,
     (select model.version from ml.model where model.model_id = v_model_id),
@@ -187,12 +190,16 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Trains the recommender of a kind of items (EASE) on all interactions and enrolments, and measures it on held-out items.
-Refreshes the interactions first. Registers the model as a new version of `recommend.<kind>` in `ml.model`, and deploys it unless it is worse than the deployed
-version by more than chance (`ml.challenge_by_metrics`, with popularity as the baseline).
-Measured on up to `most_test_people` people: the item that each took last is held out and ranked among all that the person had not taken; NDCG@10 and recall@10 beside those of popularity. Half of these people choose the ridge, the other half measure.
-People who opted out of `personalization` are not learned from. The same seed and data give the same model.
-Errors: CF002 for a kind that no item has, CF004 for too little to learn from, CF008 for more than 16,000 items, CF010 while the same training runs.
+Trains the recommender of a kind of items (EASE) on all interactions and enrolments, and measures it.
+Refreshes the interactions first. Registers the model as a new version of `recommend.<kind>` in `ml.model`, and
+deploys it unless it is significantly worse than the deployed version (`ml.challenge_by_metrics`, with popularity as
+the baseline).
+The last item of at most `most_test_people` people is held out, and ranked among all items that the person had not
+taken. NDCG@10 and recall@10 are compared with those of popularity. Half of these people select the ridge, the other
+half measure.
+People who have opted out of `personalization` are excluded. The same seed and data give the same model.
+Errors: CF002 for a kind that no item has, CF004 for not enough interactions, CF008 for more than 16,000 items, CF010
+while the same training runs.
 $$;
 
 grant execute on function recommend.train(text, bigint) to insights_admin, insights_worker;

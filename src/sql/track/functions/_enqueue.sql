@@ -23,5 +23,6 @@ end;
 $$;
 
 comment on function track._enqueue(text, bigint[], timestamptz[], timestamptz[]) is $$
-Queues people for the consumers that are derived from an input (see `track.consumer`). Without times: all of each person.
+Queues people for the consumers that are derived from an input (see `track.consumer`).
+Without times, all data of each person is queued.
 $$;

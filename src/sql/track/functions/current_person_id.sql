@@ -1,4 +1,4 @@
-/* A definer: it looks up the caller's identity under the very row security that its answer decides. */
+/* A definer: it looks up the identity of the caller, and row security depends on its result. */
 create or replace function track.current_person_id()
 returns bigint
 language plpgsql
@@ -9,7 +9,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
-  -- Each request of a person begins with this, so it is in a language that keeps the plan.
+  -- plpgsql, because it caches the plan: every request of a person calls this function.
   return (
     select identity.person_id
     from track.identity
@@ -21,7 +21,8 @@ $$;
 
 comment on function track.current_person_id() is $$
 @behavior -queryField
-The person that the request was signed in as: what the setting `insights.person` (the token's subject, a `userId`) resolves to; null for a stranger.
+Returns the signed-in person: the one whose `userId` is the setting `insights.person`; null when unknown.
+The API sets it to the subject of the token.
 $$;
 
 grant execute on function track.current_person_id()

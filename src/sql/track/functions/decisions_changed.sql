@@ -13,6 +13,6 @@ end;
 $$;
 
 comment on function track.decisions_changed(bigint[]) is $$
-Queues people whose decisions about purposes changed for the consumers that are derived from decisions; null: all people.
-In `privacy.listener`, so that it is called by whatever records decisions.
+Queues people whose decisions changed for the consumers that are derived from decisions; null: all people.
+Registered in `privacy.listener`, and therefore called whenever decisions are recorded or moved.
 $$;

@@ -23,7 +23,7 @@ begin
     return null;
   end if;
 
-  -- One move at a time: two at once, one below the other, would each miss the other's ancestors.
+  -- One move at a time: two concurrent moves in one branch of the tree would not see each other's ancestors.
   perform pg_advisory_xact_lock(hashtext('track.item_ancestor'));
 
   with recursive affected (item_id) as (
@@ -49,7 +49,7 @@ begin
       and (item.parent_item_id <> all (ancestor.path) or track._refuse_item_cycle(ancestor.path || item.parent_item_id))
   ),
 
-  forgotten as (
+  removed as (
     delete from track.item_ancestor
     using affected
     where item_ancestor.item_id = affected.item_id
@@ -73,14 +73,14 @@ end;
 $$;
 
 comment on function track._keep_item_ancestors() is $$
-Trigger: brings `track.item_ancestor` up to date for the items that a statement made or moved, and all below them.
+Trigger: updates `track.item_ancestor` for the items that a statement created or moved, and their descendants.
 $$;
 
 create or replace function track._refuse_item_cycle(path bigint[])
 returns boolean
 language plpgsql
 stable
--- A definer: it reads all items, on behalf of whoever stores one of them.
+-- A definer: it reads all items, for any role that stores one of them.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -89,7 +89,7 @@ begin
   perform common.refuse(
     'CF010',
     format(
-      'items would be parts of each other: %s',
+      'items would form a cycle: %s',
       (
         select string_agg(format('"%s"', left(item.external_id, 100)), ' → ' order by step.ordinality)
         from unnest(_refuse_item_cycle.path) with ordinality as step (item_id, ordinality)
@@ -97,14 +97,14 @@ begin
         where step.ordinality <= 10
       )
     ),
-    'Give one of them another parent.'
+    'Give one of these items another parent.'
   );
   return true;
 end;
 $$;
 
 comment on function track._refuse_item_cycle(bigint[]) is $$
-Raises CF010 for a circle of parents, naming the items of the path from the item upwards.
+Raises CF010 for a cycle of parents, with the items of the path from the item upwards.
 $$;
 
 create or replace trigger keep_ancestors_of_new

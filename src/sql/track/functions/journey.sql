@@ -1,43 +1,3 @@
-create or replace function track._journey(person_id bigint, since timestamptz, until timestamptz)
-returns setof track.action
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return query
-  select
-    session.session_id,
-    (row_number() over session_in_order)::int as action_number,
-    event.occurred_at,
-    event_type.name as event,
-    item.external_id as item,
-    item.kind as item_kind,
-    item.title as item_title,
-    event.occurred_at - lag(event.occurred_at) over session_in_order as since_previous,
-    event.properties
-  from track.event
-  join track.event_type using (event_type_id)
-  left join track.item using (item_id)
-  left join track.session
-    on session.person_id = event.person_id
-    and event.occurred_at between session.started_at and session.ended_at
-  where event.person_id = _journey.person_id
-    and event.occurred_at >= _journey.since
-    and event.occurred_at < _journey.until
-  window session_in_order as (partition by session.session_id order by event.occurred_at, event.event_id)
-  order by event.occurred_at, event.event_id;
-end;
-$$;
-
-comment on function track._journey(bigint, timestamptz, timestamptz) is $$
-@behavior -queryField
-The actions of a person between two times, in order, with their sessions.
-$$;
-
-grant execute on function track._journey(bigint, timestamptz, timestamptz) to insights_learner, insights_admin;
-
 create or replace function track.journey(
   person text,
   since timestamptz default now() - interval '30 days',
@@ -52,26 +12,9 @@ begin atomic
 end;
 
 comment on function track.journey(text, timestamptz, timestamptz) is $$
-What a person did between two times (`until` excluded), step by step: the sequence of actions, session by session, with the time since the step before.
-Nothing for a person whom the caller may not see. `session_id` is null until the next refresh of the sessions.
+Returns the actions of a person between two times (`until` exclusive), in order of time.
+Each action has its session and the time since the previous action of the session. No rows for a person that the
+caller may not read. `session_id` is null until the next refresh of the sessions.
 $$;
 
 grant execute on function track.journey(text, timestamptz, timestamptz) to insights_admin;
-
-create or replace function track.my_journey(
-  since timestamptz default now() - interval '30 days',
-  until timestamptz default 'infinity'
-)
-returns setof track.action
-language sql
-stable
-parallel safe
-begin atomic
-  select * from track._journey(track.current_person_id(), my_journey.since, my_journey.until);
-end;
-
-comment on function track.my_journey(timestamptz, timestamptz) is $$
-What the signed-in person did between two times (`until` excluded), step by step.
-$$;
-
-grant execute on function track.my_journey(timestamptz, timestamptz) to insights_learner;

@@ -1,4 +1,7 @@
-create or replace function track.make_partitions(since timestamptz default now(), until timestamptz default now() + interval '3 months')
+create or replace function track.make_partitions(
+  since timestamptz default now(),
+  until timestamptz default now() + interval '3 months'
+)
 returns int
 language plpgsql
 volatile
@@ -47,15 +50,18 @@ begin
     ) as month
     where to_regclass(format('track.event_%s', to_char(month, 'YYYY_MM'))) is null
   loop
-    -- Whoever comes second waits here, and then finds the month made.
+    -- A concurrent call waits here, and then finds the partition created.
     perform pg_advisory_xact_lock(hashtext('track.make_partitions'));
     v_name := format('event_%s', to_char(v_month, 'YYYY_MM'));
-    -- A query, for to_regclass answers from a cache that waiting for an advisory lock does not bring up to date.
+    -- A query, because to_regclass reads a cache that is not updated while waiting for an advisory lock.
     if not exists (select from pg_catalog.pg_class where relnamespace = 'track'::regnamespace and relname = v_name) then
-      -- Attaching, other than "create table … partition of", lets writers of other months go on.
+      -- Unlike "create table … partition of", attaching does not block writers of other partitions.
       execute format('create table track.%I (like track.event including defaults including constraints)', v_name);
       execute format('alter table track.%I enable row level security', v_name);
-      execute format('comment on table track.%I is %L', v_name, 'Events of ' || to_char(v_month, 'YYYY-MM') || ' (UTC).');
+      execute format(
+        'comment on table track.%I is %L',
+        v_name, 'Events of ' || to_char(v_month, 'YYYY-MM') || ' (UTC).'
+      );
       execute format(
         'alter table track.event attach partition track.%I for values from (%L) to (%L)',
         v_name, v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC'
@@ -69,9 +75,10 @@ $$;
 
 comment on function track.make_partitions(timestamptz, timestamptz) is $$
 @behavior -mutationField
-Makes the missing monthly partitions of `track.event` between two times, by default for the next three months; returns how many.
-A worker calls it ahead of time; `track.ingest` calls it for events of months that nobody foresaw.
-Errors: CF001 for a period that is none, CF008 for more than 100 years.
+Creates the missing monthly partitions of `track.event` between two times. Returns their number.
+By default these are the partitions of the next three months. A worker calls it in advance; `track.ingest` calls it
+for events of other months.
+Errors: CF001 for an invalid period, CF008 for more than 100 years.
 $$;
 
 grant execute on function track.make_partitions(timestamptz, timestamptz) to insights_worker;

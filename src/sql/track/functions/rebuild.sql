@@ -39,9 +39,9 @@ end;
 $$;
 
 comment on function track.rebuild(text) is $$
-Queues all people for a refresh from scratch; returns how many people that concerns.
-Of everything that is derived from events, for instance after a change of `track.setting`, or of one consumer (see `track.consumer`).
-The workers, or `track.refresh`, then refresh them.
+Queues all people for a refresh from scratch. Returns the number of people.
+Without `consumer`, everything that is derived from events is refreshed, for instance after a change of
+`track.setting`; otherwise one consumer (see `track.consumer`). The workers, or `track.refresh`, process the queue.
 Errors: CF002 for an unknown consumer.
 $$;
 

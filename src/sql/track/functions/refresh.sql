@@ -22,7 +22,7 @@ begin
     using people, since, until;
     return;
   exception
-    -- What the data of one person may cause. Any other error ends the step, for the next attempt.
+    -- Errors that the data of one person may cause. Any other error ends the step; the next call tries again.
     when data_exception or integrity_constraint_violation or program_limit_exceeded then
       get stacked diagnostics error = message_text;
   end;
@@ -46,8 +46,9 @@ end;
 $$;
 
 comment on function track._refresh_people(text, bigint[], timestamptz[], timestamptz[]) is $$
-Calls the refresh of a consumer for the given periods of people.
-Where it fails because of the data, the people are halved until those that fail are alone: the others are refreshed.
+Calls the refresh function of a consumer for the given periods of people.
+When it fails because of the data, the people are halved repeatedly, until those that fail are isolated and the others
+are refreshed.
 $$;
 
 create or replace function track._refresh_consumer(consumer track.consumer, most_people int)
@@ -64,7 +65,7 @@ declare
   v_until timestamptz[];
   v_outcome record;
 begin
-  -- First without the lock: where nothing is queued, no one waits and no one is held up.
+  -- First without the lock: with an empty queue, the call does not wait and does not block other calls.
   if not exists (select from track.changed where changed.consumer = v_name) then
     return row(v_name, 0, 0, null)::track.refreshed;
   end if;
@@ -72,7 +73,7 @@ begin
   -- One refresh of a consumer at a time: two would write the same rows.
   perform pg_advisory_xact_lock(hashtext(v_name));
 
-  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
     select distinct changed.person_id
     from track.changed
@@ -115,20 +116,23 @@ begin
       cardinality(v_outcome.failed), cardinality(v_picked), v_outcome.failed[1], left(v_outcome.error, 100);
   end if;
   return row(
-    v_name, cardinality(v_picked) - cardinality(v_outcome.failed), cardinality(v_outcome.failed), left(v_outcome.error, 100)
+    v_name,
+    cardinality(v_picked) - cardinality(v_outcome.failed),
+    cardinality(v_outcome.failed),
+    left(v_outcome.error, 100)
   )::track.refreshed;
 end;
 $$;
 
 comment on function track._refresh_consumer(track.consumer, int) is $$
-Refreshes at most so many of the people that are queued for a consumer. Those that fail are queued again.
+Refreshes at most `most_people` of the people that are queued for a consumer. Those that fail are queued again.
 $$;
 
 create or replace function track.refresh(most_people int default 2000, step text default null)
 returns setof track.refreshed
 language plpgsql
 volatile
--- A definer: it reads the events of all people and writes what is derived from them, which no role may write.
+-- A definer: it reads the events of all people and writes derived tables, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -141,7 +145,7 @@ declare
     select consumer.consumer from track.consumer order by consumer.position
   );
 begin
-  -- Also where nothing is queued: a worker that is connected to a standby must not find out later.
+  -- Also with an empty queue, so that a worker that is connected to a standby fails at its first call.
   if current_setting('transaction_read_only')::boolean then
     perform common.refuse('25006', 'cannot refresh in a read-only transaction');
   end if;
@@ -181,11 +185,13 @@ end;
 $$;
 
 comment on function track.refresh(int, text) is $$
-Refreshes everything that is derived from the data of people, for at most so many people whose data changed.
-First the sessions (`track.session`), then each consumer of `track.consumer` in its order, or one of these steps alone; one row for each that had any people.
-Call it until there is no row with `people` above 0, each call in a transaction of its own. Costs what changed: nothing queued, next to nothing.
-People whose data make a refresh fail are reported and stay queued, and others are refreshed.
-Errors: CF001 for fewer than one person, CF002 for an unknown step.
+Refreshes all data that is derived from changed data of people, for at most `most_people` people.
+First the sessions (`track.session`), then the consumers of `track.consumer` in their order; `step` restricts it to
+one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each
+call in its own transaction.
+The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
+a refresh fail are reported and stay queued; the others are refreshed.
+Errors: CF001 for an invalid `most_people`, CF002 for an unknown step.
 $$;
 
 grant execute on function track.refresh(int, text) to insights_admin, insights_worker;

@@ -1,13 +1,13 @@
 /*
- * Sessions are separated by pauses longer than the time-out, so a change can only touch the sessions that come within a
- * time-out of it. Those are deleted and computed anew from their events; all others stay. Times are widened by the
- * time-out, then to the sessions that they touch, then merged: no session lies in two of them.
+ * Sessions are separated by pauses longer than the time-out, so that a change affects only sessions within a time-out
+ * of it. These are deleted and recomputed from their events; all others are kept. Periods of changes are widened by the
+ * time-out, then to the sessions that they overlap, then merged, so that each session is in at most one period.
  */
 create or replace function track.refresh_sessions(most_people int default 2000)
 returns track.refresh_result
 language plpgsql
 volatile
--- A definer: it reads everybody's events and writes sessions and page views, which no role may write.
+-- A definer: it reads the events of all people and writes sessions and page views, which no role may write.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -22,16 +22,13 @@ declare
   v_sessions int;
   v_views int;
 begin
-  if refresh_sessions.most_people is null or refresh_sessions.most_people < 1 then
-    perform common.refuse('CF001', format('most_people is %s', coalesce(refresh_sessions.most_people::text, 'null')),
-      'Give the number of people to refresh in one call, 1 or more.');
-  end if;
+  perform common.check_count('most_people', refresh_sessions.most_people, 1, 2147483647);
 
   -- One refresh at a time: two would compute the same sessions.
   perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
   select * into v_setting from track.setting;
 
-  -- An array, not a join: statistics of a queue are wrong whenever it matters.
+  -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
     select distinct person_id
     from track.stale
@@ -59,7 +56,7 @@ begin
 
     union all
 
-    -- What has ended before is not read: the index is by the end, and changes are mostly of today.
+    -- The index is by the end of the session, and most changes are recent: earlier sessions are not read.
     select widened.person_id, tstzrange(session.started_at, session.ended_at, '[]')
     from widened
     join track.session
@@ -109,7 +106,7 @@ begin
       on event.person_id = period.person_id
       and event.occurred_at between period.since and period.until
     join track.event_type using (event_type_id)
-    -- Nobody has no sessions: events that were kept without their person stand alone.
+    -- Person 0 (anonymized events) has no sessions.
     where period.person_id <> 0
     window person_in_order as (partition by event.person_id order by event.occurred_at, event.event_id)
   ),
@@ -127,7 +124,7 @@ begin
       numbered.*,
       first_value(event_id) over session_in_order as session_id,
       count(*) filter (where opens_view) over session_in_order as view_number,
-      -- Up to the next event of the session, if there is one (least() would pass over a null); idle time beyond the cap does not count.
+      -- The time to the next event of the session, up to the cap; null for the last event (least() ignores nulls).
       case
         when lead(occurred_at) over session_in_order is not null
           then least(lead(occurred_at) over session_in_order - occurred_at, v_setting.longest_gap)
@@ -151,9 +148,11 @@ begin
     from placed
   ),
 
-  -- From here on everything is grouped, not joined: the cost stays linear whatever the planner knows about the tables.
+  -- From here on, rows are grouped and not joined, so that the cost is linear regardless of the statistics.
   spread as (
-    select person_id, session_id, view_number, occurred_at, event_id, item_id, opens_view, gap, null::timestamptz as beat_at
+    select
+      person_id, session_id, view_number, occurred_at, event_id, item_id, opens_view, gap,
+      null::timestamptz as beat_at
     from named
 
     union all
@@ -179,7 +178,8 @@ begin
       max(beat_at) as last_beat_at,
       count(distinct floor(date_part('epoch', beat_at) / date_part('epoch', v_setting.heartbeat))) as beats,
       (array_agg(item_id order by occurred_at, event_id) filter (where item_id is not null))[1] as entry_item_id,
-      (array_agg(item_id order by occurred_at desc, event_id desc) filter (where item_id is not null))[1] as exit_item_id
+      (array_agg(item_id order by occurred_at desc, event_id desc) filter (where item_id is not null))[1]
+        as exit_item_id
     from spread
     group by person_id, session_id, view_number
   ),
@@ -187,7 +187,7 @@ begin
   measured as materialized (
     select
       viewed.*,
-      -- Where the client sends heartbeats, a view without any was left at once.
+      -- In a session with heartbeats, a view without heartbeats was left immediately.
       case
         when view_number = 0 then null
         when beats > 0 then (beats - 1) * v_setting.heartbeat + v_setting.minimum_visit
@@ -209,8 +209,8 @@ begin
       person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
     )
     select
-      person_id, event_id, session_id, view_number, item_id, started_at, coalesce(last_beat_at, last_sign_at), engaged, engaged_by,
-      heartbeat_count
+      person_id, event_id, session_id, view_number, item_id, started_at, coalesce(last_beat_at, last_sign_at),
+      engaged, engaged_by, heartbeat_count
     from measured
     where view_number > 0
     returning 1
@@ -218,7 +218,8 @@ begin
 
   stored_session as (
     insert into track.session (
-      person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by, entry_item_id, exit_item_id
+      person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by, entry_item_id,
+      exit_item_id
     )
     select
       person_id,
@@ -254,9 +255,10 @@ end;
 $$;
 
 comment on function track.refresh_sessions(int) is $$
-Brings sessions, page views and engaged times up to date for at most so many people, and tells the consumers in `track.changed`.
-Costs what changed, not what is stored. Incremental, idempotent, and right for late and out-of-order events: the result is what `track.rebuild` would give.
-Call it until `people` is 0. Errors: CF001 for fewer than one person.
+Refreshes the sessions, page views and engaged times of at most `most_people` people, and queues them for consumers.
+The cost is proportional to the changed periods. The result is the same as that of a computation from scratch, also
+after late events and events out of order. Call it until `people` is 0; `track.refresh` also processes the consumers.
+Errors: CF001 for fewer than one person.
 $$;
 
 grant execute on function track.refresh_sessions(int) to insights_worker;

@@ -8,8 +8,9 @@ end;
 
 comment on function track.sign_in() is $$
 @behavior -queryField -mutationField
-Looks up the person whom the setting `insights.person` names, and sets `insights.person_id` to it for the rest of the transaction: the row policies compare with that. Null, and no person's rows, for a stranger.
-A transaction keeps the person that it began with; what links or unlinks identities meanwhile counts from the next one on.
+Sets `insights.person_id`, which the row policies use, to the person of `insights.person`. Returns its key.
+The setting applies until the end of the transaction. Null, and no rows of people, for an unknown person. Links that
+are added or removed during the transaction apply from the next one.
 $$;
 
 grant execute on function track.sign_in()

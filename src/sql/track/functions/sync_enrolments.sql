@@ -1,46 +1,3 @@
-create or replace function track.sync_enrolments(source regclass)
-returns track.sync_result
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_columns text[];
-  v_enrolments jsonb;
-  v_part track.sync_result;
-  v_result track.sync_result := row(0, 0, 0);
-begin
-  v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
-
-  -- Who enrolled again is enrolled since the last time. The query runs as the caller; what it finds goes in through a definer that takes
-  -- values only, as much at a time as a value may hold.
-  for v_enrolments in
-    execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select *, (row_number() over (order by person, item) - 1) / 50000 as part from'
-        ' (select distinct on (person, item) %s from %s order by person, item, enrolled_at desc) as newest) as numbered group by part order by part',
-      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
-      source
-    )
-  loop
-    v_part := track._store_enrolments(v_enrolments);
-    v_result.inserted := v_result.inserted + v_part.inserted;
-    v_result.updated := v_result.updated + v_part.updated;
-    v_result.unchanged := v_result.unchanged + v_part.unchanged;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function track.sync_enrolments(regclass) is $$
-Brings enrolments in from a table or view of the application, read with the caller's rights.
-Columns: `person` (`userId`), `item` (external id, usually of a course), `enrolled_at`,
-and, where present, `status` (`active`, `completed`, `dropped`) and `ended_at`. People and items that are not known yet are entered. Of several rows of one person and item the one that was enrolled last holds.
-Run it again at any time: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for a bad value.
-$$;
-
-grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;
-
 create or replace function track._store_enrolments(enrolments jsonb)
 returns track.sync_result
 language plpgsql
@@ -72,7 +29,7 @@ begin
     perform common.refuse(
       'CF001',
       format(
-        'the enrolment of "%s" in "%s" at %s with status "%s" can''t be stored',
+        'the enrolment of "%s" in "%s" at %s with status "%s" is invalid',
         left(v_bad.person, 100),
         left(v_bad.item, 100),
         coalesce(v_bad.enrolled_at::text, 'null'),
@@ -84,10 +41,10 @@ begin
 
   with numbered as materialized (
     select person, nextval('track.identity_identity_id_seq') as identity_id
-    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as said
+    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named
     where not exists (
       select from track.identity
-      where identity.external_id = said.person and identity.kind = 'user'
+      where identity.external_id = named.person and identity.kind = 'user'
     )
     order by person
   ),
@@ -111,18 +68,21 @@ begin
   order by enrolment.item
   on conflict (external_id) do nothing;
 
-  -- Nobody may be merged away between here and the end of the transaction.
+  -- Blocks merges of these people until the end of the transaction.
   perform identity.identity_id
   from track.identity
   where identity.kind = 'user'
-    and identity.external_id = any (array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)))
+    and identity.external_id = any (
+      array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text))
+    )
   order by identity.identity_id
   for key share;
 
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
     select distinct on (identity.identity_id, item.item_id)
-      identity.person_id, item.item_id, identity.identity_id, coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
+      identity.person_id, item.item_id, identity.identity_id,
+      coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
     from jsonb_to_recordset(enrolments) as enrolment (
       person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
     )
@@ -147,14 +107,70 @@ begin
   )::track.sync_result;
 exception
   when data_exception then
-    perform common.refuse('CF001', format('a value of an enrolment can''t be stored: %s', left(sqlerrm, 100)),
+    perform common.refuse('CF001', format('a value of an enrolment is invalid: %s', left(sqlerrm, 100)),
       'Give a view whose columns have the types of track.enrolment, and texts for person and item.');
 end;
 $$;
 
 comment on function track._store_enrolments(jsonb) is $$
 @behavior -queryField -mutationField
-Stores a list of `{person, item, enrolled_at, …}` as `track.sync_enrolments` describes.
+Stores a list of `{person, item, enrolled_at, …}`, as described for `track.sync_enrolments`.
 $$;
 
 grant execute on function track._store_enrolments(jsonb) to insights_admin, insights_worker;
+
+create or replace function track.sync_enrolments(source regclass)
+returns track.sync_result
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_columns text[];
+  v_enrolments jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
+begin
+  v_columns := track._columns(source, array['person', 'item', 'enrolled_at'], array['status', 'ended_at']);
+
+  -- The latest enrolment of a person in an item applies. The query runs as the caller, and passes its rows to a definer
+  -- that takes values only. Each call passes at most 50,000 rows, because the size of a jsonb value is limited.
+  for v_enrolments in
+    execute format(
+      $query$
+      select jsonb_agg(jsonb_build_object(%s))
+      from (
+        select *, (row_number() over (order by person, item) - 1) / 50000 as part
+        from (
+          select distinct on (person, item) %s
+          from %s
+          order by person, item, enrolled_at desc
+        ) as newest
+      ) as numbered
+      group by part
+      order by part
+      $query$,
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_enrolments(v_enrolments);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function track.sync_enrolments(regclass) is $$
+Reads enrolments from a table or view of the application, with the privileges of the caller.
+Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
+(`active`, `completed`, `dropped`) and `ended_at`.
+Unknown people and items are added. Of several rows for one person and item, the latest `enrolled_at` applies. The
+call can be repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid
+value.
+$$;
+
+grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;

@@ -1,86 +1,3 @@
-create or replace function track.sync_items(source regclass)
-returns track.sync_result
-language plpgsql
-volatile
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_columns text[];
-  v_former bigint;
-  v_twice text;
-  v_items jsonb;
-  v_part track.sync_result;
-  v_result track.sync_result := row(0, 0, 0);
-begin
-  v_columns := track._columns(source, array['external_id', 'kind'], array[
-    'title', 'parent', 'url', 'language', 'attributes', 'available_from', 'available_until', 'due_at'
-  ]);
-
-  execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
-  into v_twice;
-  if v_twice is not null then
-    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
-      'Give a view with one row for each external_id.');
-  end if;
-
-  v_former := (select coalesce(max(item_id), 0) from track.item);
-
-  -- The query runs as the caller; what it finds goes in through a definer that takes values only, as much at a time as a value may hold.
-  for v_items in
-    execute format(
-      'select jsonb_agg(jsonb_build_object(%s)) from (select %s, (row_number() over () - 1) / 10000 as part from %s) as numbered group by part order by part',
-      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
-      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
-      source
-    )
-  loop
-    v_part := track._store_items(v_items, v_former);
-    v_result.inserted := v_result.inserted + v_part.inserted;
-    v_result.updated := v_result.updated + v_part.updated;
-    v_result.unchanged := v_result.unchanged + v_part.unchanged;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function track.sync_items(regclass) is $$
-Brings items in from a table or view of the application, read with the caller's rights.
-Columns: `external_id`, `kind`, and, where present, `title`, `parent` (external id), `url`,
-`language`, `attributes` (jsonb), `available_from`, `available_until`, `due_at`. What the application says replaces what events said; a column that it lacks, or a null, leaves what is there.
-Run it again at any time: unchanged items are not written. Errors: CF002 for a missing column, CF001 for a bad value or an item that comes twice, CF010 for a circle of parents.
-$$;
-
-grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;
-
-create or replace function track._columns(source regclass, needed text[], possible text[])
-returns text[]
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_present text[] := array(
-    select attname::text
-    from pg_catalog.pg_attribute
-    where attrelid = source and attnum > 0 and not attisdropped
-  );
-  v_missing text := (select name from unnest(needed) as name where name <> all (v_present) limit 1);
-begin
-  if v_missing is not null then
-    perform common.refuse('CF002', format('%s has no column "%s"', source, left(v_missing, 100)),
-      format('It has %s. Give a view that names the columns as needed.', left(array_to_string(v_present, ', '), 500)));
-  end if;
-  return needed || array(select name from unnest(possible) as name where name = any (v_present));
-end;
-$$;
-
-comment on function track._columns(regclass, text[], text[]) is $$
-@behavior -queryField -mutationField
-The needed columns of a relation, and those of the possible ones that it has. CF002 when a needed one is missing.
-$$;
-
-grant execute on function track._columns(regclass, text[], text[]) to insights_admin, insights_worker;
-
 create or replace function track._store_items(items jsonb, newest_known bigint)
 returns track.sync_result
 language plpgsql
@@ -111,13 +28,13 @@ begin
     perform common.refuse(
       'CF001',
       format(
-        'item "%s" of kind "%s" with parent "%s" can''t be stored',
+        'item "%s" of kind "%s" with parent "%s" is invalid',
         left(v_bad.external_id, 100),
         left(v_bad.kind, 100),
         left(v_bad.parent, 100)
       ),
-      'An item needs an external_id of 1 to 512 characters, a kind in lower case such as course, a parent other '
-        || 'than itself or none, and a JSON object or nothing as attributes.'
+      'An item needs an external_id of 1 to 512 characters and a kind in lower case, such as course. The parent is '
+        || 'null or another item; attributes are null or a JSON object.'
     );
   end if;
 
@@ -134,7 +51,7 @@ begin
   order by external_id
   on conflict (external_id) do nothing;
 
-  -- In one order, as track.ingest does, so that nobody waits in a circle.
+  -- In the order of track.ingest, to avoid deadlocks.
   perform item.item_id
   from track.item
   where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as said (external_id text)))
@@ -188,14 +105,80 @@ begin
   return v_result;
 exception
   when data_exception then
-    perform common.refuse('CF001', format('a value of an item can''t be stored: %s', left(sqlerrm, 100)),
+    perform common.refuse('CF001', format('a value of an item is invalid: %s', left(sqlerrm, 100)),
       'Give a view whose columns have the types of track.item.');
 end;
 $$;
 
 comment on function track._store_items(jsonb, bigint) is $$
 @behavior -queryField -mutationField
-Stores a list of `{external_id, kind, …}` as `track.sync_items` describes. Items with keys up to `newest_known` count as known before.
+Stores a list of `{external_id, kind, …}`, as described for `track.sync_items`.
+Items with keys up to `newest_known` are counted as existing before the call.
 $$;
 
 grant execute on function track._store_items(jsonb, bigint) to insights_admin, insights_worker;
+
+create or replace function track.sync_items(source regclass)
+returns track.sync_result
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_columns text[];
+  v_former bigint;
+  v_twice text;
+  v_items jsonb;
+  v_part track.sync_result;
+  v_result track.sync_result := row(0, 0, 0);
+begin
+  v_columns := track._columns(source, array['external_id', 'kind'], array[
+    'title', 'parent', 'url', 'language', 'attributes', 'available_from', 'available_until', 'due_at'
+  ]);
+
+  execute format('select external_id from %s group by external_id having count(*) > 1 order by 1 limit 1', source)
+  into v_twice;
+  if v_twice is not null then
+    perform common.refuse('CF001', format('%s names item "%s" more than once', source, left(v_twice, 100)),
+      'Give a view with one row for each external_id.');
+  end if;
+
+  v_former := (select coalesce(max(item_id), 0) from track.item);
+
+  -- The query runs as the caller, and passes its rows to a definer that takes values only. Each call passes at most
+  -- 10,000 rows, because the size of a jsonb value is limited.
+  for v_items in
+    execute format(
+      $query$
+      select jsonb_agg(jsonb_build_object(%s))
+      from (
+        select %s, (row_number() over () - 1) / 10000 as part
+        from %s
+      ) as numbered
+      group by part
+      order by part
+      $query$,
+      (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
+      (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
+      source
+    )
+  loop
+    v_part := track._store_items(v_items, v_former);
+    v_result.inserted := v_result.inserted + v_part.inserted;
+    v_result.updated := v_result.updated + v_part.updated;
+    v_result.unchanged := v_result.unchanged + v_part.unchanged;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function track.sync_items(regclass) is $$
+Reads items from a table or view of the application, with the privileges of the caller.
+Required columns: `external_id` and `kind`; optional: `title`, `parent` (external id), `url`, `language`, `attributes`
+(jsonb), `available_from`, `available_until` and `due_at`.
+Values of the application replace those of events; a missing column or a null keeps the stored value. The call can be
+repeated: unchanged items are not written.
+Errors: CF002 for a missing column, CF001 for an invalid value or a duplicate item, CF010 for a cycle of parents.
+$$;
+
+grant execute on function track.sync_items(regclass) to insights_admin, insights_worker;

@@ -21,8 +21,8 @@ begin
         'Ask first, and say so in context.consent.categoryPreferences or by privacy.record_consent.'
       );
     else
-      v_message.identity_kind := 'nobody';
-      v_message.external_id := 'nobody';
+      v_message.identity_kind := 'none';
+      v_message.external_id := 'none';
       v_message.anonymous_id := null;
       v_message.previous_id := null;
       v_message.properties := null;
@@ -36,6 +36,6 @@ end;
 $$;
 
 comment on function track._ask_consent(track.parsed_message[]) is $$
-The messages, where those that their person has not agreed to have a problem (CF005) or are kept without their person,
-as `privacy.purpose` says.
+The messages, without the persons who have not agreed to their purpose.
+As `privacy.purpose` says, such a message has a problem (CF005), or is kept without its person.
 $$;

@@ -29,7 +29,7 @@ begin
 
     select said.position, said.type, said.occurred_at, said.linked_identity_id, other.identity_id
     from said
-    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'nobody'
+    join track.identity as other on other.external_id = said.previous_id and other.kind <> 'none'
     where said.type = 'alias'
   )
 

@@ -34,7 +34,7 @@ describe("measures of a score", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([{ prediction: 0.5, observed: 1 }]);
     expect(await refused("average_precision")).toBe("CF004");

@@ -33,7 +33,7 @@ describe("measures of a score", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([{ prediction: 0.5, observed: 1 }]);
     expect(await refused("binary_classifier")).toBe("CF004");

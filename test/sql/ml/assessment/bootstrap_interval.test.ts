@@ -45,7 +45,7 @@ describe("bootstrap_interval", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([{ prediction: 0.5, observed: 1 }]);
     expect(await database.rejects("select ml.bootstrap_interval('lab.pairs', 'avg(prediction)')")).toMatchObject({

@@ -16,7 +16,7 @@ describe("measures of a probability", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([{ prediction: 1.5, observed: 1 }]);
     expect(await refused("brier_score")).toBe("CF001");

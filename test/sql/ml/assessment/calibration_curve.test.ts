@@ -6,7 +6,7 @@ const database = await lab();
 const { load, measure, refused } = assessing(database);
 
 describe("measures of a probability", () => {
-  test("a calibration curve holds every row once, and a calibrated forecast lies in its intervals", async () => {
+  test("a calibration curve holds every row once, and a calibrated forecast is in its intervals", async () => {
     // 1,000 rows a decile whose observed share is exactly the prediction.
     const pairs = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95].flatMap((p) =>
       Array.from({ length: 100 }, (_, i) => ({ prediction: p, observed: i < p * 100 - 1e-9 ? 1 : 0 })),
@@ -33,7 +33,7 @@ describe("measures of a probability", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([
       { prediction: 0.5, observed: 2 },

@@ -24,7 +24,7 @@ describe("confusion_matrix", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([]);
     expect(await refused("confusion_matrix")).toBe("CF004");

@@ -18,7 +18,7 @@ describe("measures of a probability", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   const call = (name: string, more = "", prediction = "prediction", table = "lab.pairs", out = "lab.refused"): string =>
     `select ml.${name}('${table}', '${out}', '${prediction}', 'observed'${more})`;
 

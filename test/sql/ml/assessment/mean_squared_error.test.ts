@@ -32,7 +32,7 @@ describe("regression measures", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([]);
     expect(await refused("mean_squared_error")).toBe("CF004");

@@ -5,7 +5,7 @@ import { testDatabase } from "../../../support/database.ts";
 const database = await testDatabase();
 
 describe("drift", () => {
-  test("the population stability index, by hand", async () => {
+  test("the population stability index of a small example", async () => {
     const value = await database.value<number>(
       "select ml.population_stability_index('{50, 30, 20}', '{0.4, 0.3, 0.3}')",
     );

@@ -34,7 +34,7 @@ describe("regression measures", () => {
   });
 });
 
-describe("what can not be measured is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("values", async () => {
     await load([]);
     expect(await refused("r2_score")).toBe("CF004");

@@ -24,7 +24,7 @@ describe("properties", () => {
   });
 });
 
-test("quantiles refuse what is no probability", async () => {
+test("quantiles refuse a value that is not a probability", async () => {
   for (const expression of ["ml.normal_quantile(0)", "ml.normal_quantile(1.5)"]) {
     expect(await database.rejects(`select ${expression}`)).toMatchObject({ code: "CF001" });
   }

@@ -36,7 +36,7 @@ describe("properties", () => {
   });
 });
 
-test("quantiles refuse what is no probability", async () => {
+test("quantiles refuse a value that is not a probability", async () => {
   for (const expression of ["ml.students_t_quantile(1, 3)", "ml.students_t_quantile(0.5, 0)"]) {
     expect(await database.rejects(`select ${expression}`)).toMatchObject({ code: "CF001" });
   }

@@ -20,7 +20,7 @@ export interface Row {
   inverse: string;
 }
 
-/** Makes lab.interaction, which every call of `load` fills anew. */
+/** Creates lab.interaction, which every call of `load` fills again. */
 export async function easing(database: TestDatabase): Promise<Ease> {
   await database.query("create table lab.interaction (person text, item int, weight real)");
   return {

@@ -58,7 +58,7 @@ describe("ml.ease_train", () => {
     });
   });
 
-  test("refuses what it can not work on", async () => {
+  test("refuses invalid input", async () => {
     await load([{ person: "ada", item: 1 }]);
     const refused = async (call: string): Promise<string> => {
       const error = await database.rejects(`select * from ml.ease_train(${call})`);

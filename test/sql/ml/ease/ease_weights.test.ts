@@ -11,12 +11,12 @@ describe("ml.ease_train", () => {
   test("learns and unlearns a learner exactly, without training again", async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer(), fc.constantFrom(5, 100), async (seed, lambda) => {
-        const everybody = some(25, 8, seed);
-        const [leaver] = everybody;
-        const others = everybody.filter((row) => row.person !== leaver?.person);
+        const people = some(25, 8, seed);
+        const [leaver] = people;
+        const others = people.filter((row) => row.person !== leaver?.person);
         // An item that only the leaver has would vanish from the others' model.
         const items = new Set(others.map((row) => row.item));
-        const kept = everybody.filter((row) => items.has(row.item));
+        const kept = people.filter((row) => items.has(row.item));
         fc.pre(others.length > 0 && kept.some((row) => row.person === leaver?.person));
         const x = [...items]
           .sort((a, b) => a - b)

@@ -15,7 +15,7 @@ describe("arima_train and arima_forecast", () => {
     const ahead = await forecast(6, "arima");
     for (const [i, one] of ahead.entries())
       if (i > 0) expect(one.forecast_value - (ahead[i - 1]?.forecast_value ?? 0)).toBeCloseTo(found.mean ?? 0, 9);
-    // Psi weights of a summed moving average: 1, then 1 + theta for ever.
+    // Psi weights of a summed moving average: 1, then 1 + theta for all further steps.
     const variance = await database.value<number>("select residual_variance from lab.model_summary");
     const theta = found.ma_params[0] ?? 0;
     for (const [i, one] of ahead.entries())
@@ -28,7 +28,7 @@ describe("arima_train and arima_forecast", () => {
   });
 });
 
-describe("what can not be forecast is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments and data", async () => {
     await load(seasonal(40));
     expect(await refuse("arima_forecast('lab.series', 'lab.bad', 3)")).toBe("CF002");

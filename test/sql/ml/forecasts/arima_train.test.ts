@@ -66,7 +66,7 @@ describe("arima_train and arima_forecast", () => {
   });
 });
 
-describe("what can not be forecast is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments and data", async () => {
     await load([1, 2, 3]);
     expect(await refuse("arima_train('lab.series', 'lab.bad', 'day', 'y')")).toBe("CF004");

@@ -34,7 +34,7 @@ describe("ets_train and ets_forecast", () => {
   });
 });
 
-describe("what can not be forecast is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments and data", async () => {
     await load(seasonal(40));
     expect(await refuse("ets_forecast('lab.series', 'lab.bad', 3)")).toBe("CF002");

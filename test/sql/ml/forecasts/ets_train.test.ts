@@ -121,7 +121,7 @@ describe("ets_train and ets_forecast", () => {
   });
 });
 
-describe("what can not be forecast is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments and data", async () => {
     await load([1, 2, 3]);
     expect(await refuse("ets_train('lab.series', 'lab.bad', 'day', 'y')")).toBe("CF004");

@@ -16,7 +16,7 @@ describe("seasonal_naive_forecast", () => {
   });
 });
 
-describe("what can not be forecast is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments and data", async () => {
     await load([1, 2, 3]);
     expect(await refuse("seasonal_naive_forecast('lab.series', 'lab.bad', 'day', 'y', 2, 3)")).toBe("CF004");

@@ -10,7 +10,7 @@ export async function call(database: TestDatabase, name: string, ...matrices: al
   return algebra.fromSql(await database.value<string[]>(`select ml.${name}(${parameters})::text[]`, values));
 }
 
-/** What a statement is refused with: code and message. Each refusal gives a hint. */
+/** The code and the message of a refused statement. Each error has a hint. */
 export async function refused(database: TestDatabase, sql: string, values: readonly unknown[] = []): Promise<string> {
   const error = await database.rejects(sql, values);
   expect(error.hint).toBeTruthy();

@@ -7,7 +7,7 @@ import { positive, random, seed, size } from "./linear_algebra.ts";
 const database = await testDatabase();
 
 describe("a rank-one update", () => {
-  test("equals the inversion of the changed matrix, and is taken back by its opposite", async () => {
+  test("equals the inversion of the changed matrix, and is undone by its opposite", async () => {
     await fc.assert(
       fc.asyncProperty(size, seed, fc.constantFrom(1, 0.5, 3), async (n, seed, weight) => {
         const matrix = positive(n, seed, n + 1);

@@ -45,7 +45,7 @@ describe("pivot", () => {
     });
   });
 
-  test("refuses what is no aggregate", async () => {
+  test("refuses a function that is not an aggregate", async () => {
     expect((await refuse("pivot('lab.long', 'lab.made', 'id', 'piv', 'val', 'median_of_all')")).code).toBe("CF002");
     expect(
       (await refuse("pivot('lab.long', 'lab.made', 'id', 'piv', 'val', 'avg(1) from pg_class; drop table x; --')"))

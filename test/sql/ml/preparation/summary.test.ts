@@ -6,7 +6,7 @@ const database = await lab();
 const { make, refuse } = making(database);
 
 describe("summary", () => {
-  test("says of numbers and texts what is in them, by group too", async () => {
+  test("describes numeric and text columns, by group too", async () => {
     await load(database, "lab.things", "size float8, name text, kind text", [
       { size: 1, name: "oak", kind: "a" },
       { size: -2, name: "ash", kind: "a" },

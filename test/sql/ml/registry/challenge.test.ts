@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 
 describe("beside models of our own", () => {
-  test("an import challenges the version in force, and is watched like any other", async () => {
+  test("an import challenges the deployed version, and is monitored like any other", async () => {
     await database.query(
       "select ml.train('people.done', 'classification', 'lab.people', 'id', 'done', features => 'n, flag', algorithm => 'logregr')",
     );
@@ -37,9 +37,13 @@ describe("beside models of our own", () => {
   test.each([
     ["a challenge of nothing", "select ml.challenge('line.price', null, 'lab.people', 'done')", "CF001"],
     ["a challenge without the features", "select ml.challenge('line.price', 1, 'lab.people', 'x')", "CF002"],
-    ["a challenge by a version that is none", "select ml.challenge('line.price', 9, 'lab.people', 'done')", "CF002"],
+    ["a challenge by an unknown version", "select ml.challenge('line.price', 9, 'lab.people', 'done')", "CF002"],
     ["a challenge on no row", "select ml.challenge('people.done', 1, 'lab.people', 'done', 'false')", "CF004"],
-    ["a challenge on what is no condition", "select ml.challenge('line.price', 1, 'lab.people', 'done', 'x')", "CF001"],
+    [
+      "a challenge on a column that is not a condition",
+      "select ml.challenge('line.price', 1, 'lab.people', 'done', 'x')",
+      "CF001",
+    ],
   ])("%s", async (_, sql, code) => {
     expect(await database.rejects(sql)).toMatchObject({ code });
   });

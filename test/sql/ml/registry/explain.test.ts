@@ -68,7 +68,7 @@ describe("embeddings and scores", () => {
     ).toMatchObject({ code: "CF001" });
   });
 
-  test("an unknown project, a version that is none, a feature that is not given", async () => {
+  test("an unknown project, an unknown version, a missing feature", async () => {
     expect(await database.rejects("select ml.explain('line.prize', '{}')")).toMatchObject({ code: "CF002" });
     expect(await database.rejects("select ml.explain('line.price', '{}', 9)")).toMatchObject({ code: "CF002" });
     expect(await database.rejects("select ml.explain('line.price', '{\"size\": 3}')")).toMatchObject({ code: "CF001" });

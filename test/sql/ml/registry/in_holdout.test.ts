@@ -24,7 +24,7 @@ test("a larger share holds out the same keys, and more", async () => {
 });
 
 test("a key is where it was in every version: what is held out today was never learned from", async () => {
-  // Frozen: another hash would let a model that was trained before be judged on rows that it knows.
+  // Frozen: another hash would let a model be evaluated on rows that it was trained on.
   expect(
     await database.value(
       "select array_agg(i order by i) from generate_series(1, 40) as i where ml.in_holdout(i::text)",

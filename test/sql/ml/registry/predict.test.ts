@@ -8,7 +8,7 @@ const { train } = registry(database);
 beforeAll(() => houses(database));
 
 describe("answers", () => {
-  /** What ml.predict says of every row, beside ml.predict_table. */
+  /** The predictions of ml.predict for every row, to compare with ml.predict_table. */
   async function both(project: string): Promise<{ alone: number; together: number }[]> {
     await database.query("drop table if exists lab.answer");
     expect(await database.value(`select ml.predict_table('${project}', 'lab.house', 'lab.answer', 'id')`)).toBe("1200");
@@ -105,7 +105,7 @@ describe("errors", () => {
 
   test("a project whose versions were never deployed is not trained", async () => {
     await database.query(
-      `select ml.register_model('house.shelf', 'regression', 'by hand', '{"kind": "linear", "link": "identity", "intercept": 1, "features": []}')`,
+      `select ml.register_model('house.shelf', 'regression', 'external', '{"kind": "linear", "link": "identity", "intercept": 1, "features": []}')`,
     );
     expect(await database.rejects("select ml.predict('house.shelf', '{}')")).toMatchObject({ code: "CF006" });
     expect(await database.value("select ml.predict('house.shelf', '{}', 1)")).toBe(1);

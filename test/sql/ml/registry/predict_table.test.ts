@@ -22,7 +22,7 @@ test("gives one answer for each row, missing values and quoted names included, a
   for (const { alone, together } of rows) expect(together).toBeCloseTo(alone, 12);
 });
 
-test("asks the version that is named, or the one that is deployed", async () => {
+test("uses the given version, or the deployed one", async () => {
   await constant("house.fixed", 5);
   await constant("house.fixed", 6);
   await database.query("select ml.deploy('house.fixed', 2)");

@@ -9,7 +9,7 @@ test("adds a version, keeps what it was made with, and deploys nothing", async (
   expect(await constant("house.price", 1)).toBe(1);
   expect(
     await database.value(
-      `select ml.register_model('house.price', 'regression', 'by hand', $1, '{"mean_abs_error": 2}', '{"seed": 4}', null, 7,
+      `select ml.register_model('house.price', 'regression', 'external', $1, '{"mean_abs_error": 2}', '{"seed": 4}', null, 7,
          '2026-01-02 03:04Z', 500, interval '2 seconds')`,
       [{ kind: "linear", link: "identity", intercept: 2, features: [] }],
     ),
@@ -22,7 +22,7 @@ test("adds a version, keeps what it was made with, and deploys nothing", async (
   ).toEqual([
     {
       version: 2,
-      algorithm: "by hand",
+      algorithm: "external",
       metrics: { mean_abs_error: 2 },
       parameters: { seed: 4 },
       seed: "7",
@@ -34,7 +34,7 @@ test("adds a version, keeps what it was made with, and deploys nothing", async (
   expect(await database.value("select count(*) from ml.deployment")).toBe("0");
 });
 
-test("each kind of document answers what it says", async () => {
+test("each kind of document gives the documented prediction", async () => {
   const split = { tree: 1, node: 0, feature: "a", threshold: 1, missing_left: true, left_node: 1, right_node: 2 };
   for (const [project, document, given, answer] of [
     [
@@ -72,7 +72,7 @@ test("each kind of document answers what it says", async () => {
       4,
     ],
   ] as const) {
-    await database.query("select ml.register_model($1, 'regression', 'by hand', $2)", [project, document]);
+    await database.query("select ml.register_model($1, 'regression', 'external', $2)", [project, document]);
     expect(await database.value("select ml.predict($1, $2, 1)", [project, given]), project).toBe(answer);
   }
 });
@@ -99,7 +99,7 @@ describe("errors", () => {
     expect(await database.value("select count(*) from ml.project where name = 'p'")).toBe("0");
   });
 
-  test("another task, another metric, a name or a task that is none", async () => {
+  test("another task, another metric, an invalid name or task", async () => {
     const document = `'{"kind": "linear", "link": "identity", "intercept": 1, "features": []}'`;
     await constant("house.kept", 1);
     for (const [call, code] of [

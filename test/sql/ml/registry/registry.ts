@@ -38,7 +38,7 @@ export const registry = (database: TestDatabase): Registry => ({
     database.value("select ml.import_model($1, $2, $3, $4)", [project, task, format, JSON.stringify(document)]),
   ask: (project, given) => database.value("select ml.predict($1, $2)", [project, given]),
   constant: (project, answer) =>
-    database.value("select ml.register_model($1, 'regression', 'by hand', $2)", [
+    database.value("select ml.register_model($1, 'regression', 'external', $2)", [
       project,
       { kind: "linear", link: "identity", intercept: answer, features: [] },
     ]),

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 
 describe("versions", () => {
-  test("are put in force by hand, and rolled back one after the other to the first", async () => {
+  test("are deployed manually, and rolled back one after the other to the first", async () => {
     const deployed = (): Promise<number> => database.value("select (ml._version('house.price')).version");
     expect(await database.value("select ml.deploy('house.price', 3)")).toBe(3);
     expect(await deployed()).toBe(3);

@@ -118,7 +118,7 @@ describe("calibration", () => {
   }
 
   test("isotonic pools neighbours that violate the order", async () => {
-    // 1, 0 | 0 1 0 | 1: by hand, blocks {1, 2, 3} → 1/3, {4, 5} → 1/2, {6} → 1.
+    // 1, 0 | 0 1 0 | 1: computed directly, blocks {1, 2, 3} → 1/3, {4, 5} → 1/2, {6} → 1.
     expect(await calibrate("isotonic", [1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 0, 1])).toMatchObject({
       scores: [2, 4.5, 6],
       answers: [1 / 3, 1 / 2, 1],
@@ -197,7 +197,7 @@ describe("errors", () => {
       /lower case/,
     ],
     [
-      "classes that are none",
+      "invalid classes",
       "select ml.train('p', 'classification', 'lab.house', 'id', 'rooms', 'size')",
       "CF001",
       /boolean/,

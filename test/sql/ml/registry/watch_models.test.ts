@@ -22,7 +22,7 @@ describe("versions", () => {
 });
 
 describe("drift", () => {
-  test("a label that is an expression is not evaluated with the rights of whoever watches", async () => {
+  test("a label that is an expression is not evaluated with the rights of the caller that watches", async () => {
     await database.query(`
       create function lab.priced(price float8) returns float8 language plpgsql as $$ begin return price; end $$;
       select ml.train('house.priced', 'regression', 'lab.house', 'id', 'lab.priced(price)', features => 'size', algorithm => 'linregr');

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** Models of XGBoost 1.7.4 with what its `predict` says, and the TreeSHAP values of its `predict(pred_contribs=True)`, by feature and last the base. */
+/** Models of XGBoost 1.7.4 with the results of its `predict`, and the TreeSHAP values of its `predict(pred_contribs=True)`, by feature and last the base. */
 export interface Published {
   name: string;
   document: { objective: string; trees: unknown[] };

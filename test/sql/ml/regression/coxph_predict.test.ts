@@ -43,7 +43,7 @@ test("a row without a covariate has no prediction, of any type", async () => {
 });
 
 test.each([
-  ["a table that is no model", "'lab.stay', 'lab.stay', 'id', 'lab.never'", "CF002"],
+  ["a table that is not a model", "'lab.stay', 'lab.stay', 'id', 'lab.never'", "CF002"],
   ["an unknown id column", "'lab.model', 'lab.stay', 'idd', 'lab.never'", "CF002"],
   ["another reference", "'lab.model', 'lab.stay', 'id', 'lab.never', 'risk', 'strata'", "CF001"],
   ["an output that exists", "'lab.model', 'lab.stay', 'id', 'lab.stay'", "CF003"],

@@ -126,7 +126,7 @@ describe("bad input", () => {
     ["a constant column", "'lab.stay', 'lab.none', 'time', 'array[a, 1]', 'seen'", "CF007"],
     ["collinear columns", "'lab.stay', 'lab.none', 'time', 'array[a, 2 * a]', 'seen'", "CF007"],
     ["a column that orders the events", "'lab.stay', 'lab.none', 'time', 'array[time]', 'seen'", "CF007"],
-    ["a status that is no truth value", "'lab.stay', 'lab.none', 'time', 'array[a]', 'a'", "CF001"],
+    ["a status that is not boolean", "'lab.stay', 'lab.none', 'time', 'array[a]', 'a'", "CF001"],
     ["an unknown way with ties", "'lab.stay', 'lab.none', 'time', 'array[a]', 'seen', null, 'ties=exactly'", "CF001"],
     ["an unknown stratum", "'lab.stay', 'lab.none', 'time', 'array[a]', 'seen', 'strat'", "CF002"],
     ["text for time", "'lab.stay', 'lab.none', 'time::text', 'array[a]', 'seen'", "CF001"],

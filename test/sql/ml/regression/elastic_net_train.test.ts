@@ -237,7 +237,7 @@ describe("bad input", () => {
     ["one fold", ["y", "array[a]", "gaussian", 1, 1, ", true, null, 'fista', 'n_folds=1'"], "CF001"],
     ["an unknown option", ["y", "array[a]", "gaussian", 1, 1, ", true, null, 'fista', 'nfolds=3'"], "CF001"],
     [
-      "lambdas that are none",
+      "invalid lambdas",
       ["y", "array[a]", "gaussian", 1, 1, ", true, null, 'fista', 'n_folds=3, lambda_value={1, -2}'"],
       "CF001",
     ],

@@ -250,7 +250,7 @@ describe("bad input", () => {
     ["no pair", "y", "poisson", "CF001"],
     ["negative counts", "y - 30", "family=poisson", "CF001"],
     ["zero for gamma", "y - 10", "family=gamma", "CF001"],
-    ["a mean that log can not reach", "-y", "family=gaussian, link=log", "CF001"],
+    ["a mean that the log link cannot reach", "-y", "family=gaussian, link=log", "CF001"],
     ["nothing but zeros", "y * 0", "family=poisson", "CF004"],
   ])("%s", async (_, y, family, code) => {
     await database.query("drop table if exists lab.model, lab.model_summary");

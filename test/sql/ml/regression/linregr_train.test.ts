@@ -168,7 +168,7 @@ describe("NIST's certified values, to nine digits", () => {
     expect(certified).toHaveLength(11);
   });
 
-  test("says which arithmetic it took", async () => {
+  test("reports the arithmetic that it used", async () => {
     await load(database, "lab.nist", "x int, y int", certified.find(({ name }) => name === "Wampler5")?.rows ?? []);
     expect((await only("lab.nist", "y", powers(5))).arithmetic).toBe("numeric");
     expect((await only("lab.nist", "y", "array[1, x]")).arithmetic).toBe("float8");
@@ -572,7 +572,7 @@ describe("bad input", () => {
     ).toMatchObject({ code: "CF004", message: expect.stringContaining("2 complete rows for 4 columns") as string });
   });
 
-  test("a view whose caller may not read it, or whose owner may not read what lies below", async () => {
+  test("a view whose caller may not read it, or whose owner may not read the relation below", async () => {
     await setup;
     await database.query(`
       create table lab.secret as select i as y, i * i as x from generate_series(1, 9) as i;

@@ -42,7 +42,7 @@ test("a model for each group has no single answer, and is refused", async () => 
 
 test.each([
   ["an unknown type", "'lab.model', 'lab.sample', 'id', 'lab.never', 'odds'", "CF001"],
-  ["a table that is no model", "'lab.sample', 'lab.sample', 'id', 'lab.never'", "CF002"],
+  ["a table that is not a model", "'lab.sample', 'lab.sample', 'id', 'lab.never'", "CF002"],
   ["an unknown id column", "'lab.model', 'lab.sample', 'idd', 'lab.never'", "CF002"],
   ["an output that exists", "'lab.model', 'lab.sample', 'id', 'lab.sample'", "CF003"],
 ])("%s is refused", async (_, parameters, code) => {

@@ -53,7 +53,7 @@ describe("MADlib's documented example", () => {
     ).toBeGreaterThan(4);
   });
 
-  test("another reference says the same of the odds", async () => {
+  test("another reference gives the same odds", async () => {
     const zero = await mlogregr("array[1, a, b]");
     const two = await mlogregr("array[1, a, b]", ", 2");
     const [one, last] = zero.map((fit) => fit.coef);
@@ -103,7 +103,7 @@ test("with two categories it is logistic regression; the score vanishes with fou
   expect(fewestDigits(binary?.std_err ?? null, plain?.std_err ?? [])).toBeGreaterThan(5);
 });
 
-test("one model a group equals one training a group, and a group without a category says so", async () => {
+test("one model per group equals one training per group, and a group without a category is reported", async () => {
   await load(database, "lab.sample", "a int, b int, y int, g text", [
     ...categories.map((row) => ({ ...row, g: "all" })),
     ...categories.filter((row) => row.b > 31).map((row) => ({ ...row, g: "most" })),

@@ -43,7 +43,7 @@ test("is the mean of the shares in each tree's leaf, and the class where it is l
   }
 });
 
-describe("what can not be trained is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;

@@ -74,7 +74,7 @@ describe("forest_train", () => {
   });
 });
 
-describe("what can not be trained is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;

@@ -31,7 +31,7 @@ describe("boosting", () => {
   });
 });
 
-describe("what can not be trained is refused by name, and leaves nothing behind", () => {
+describe("invalid input is refused by name, and leaves nothing behind", () => {
   test("an existing table, or one that the caller may not read", async () => {
     await load(population(50));
     await train(", num_trees => 1, min_rows => 1");

@@ -176,7 +176,7 @@ describe("boosting", () => {
   });
 });
 
-describe("what can not be trained is refused by name, and leaves nothing behind", () => {
+describe("invalid input is refused by name, and leaves nothing behind", () => {
   const refused = async (
     more: string,
     table = "lab.rows",

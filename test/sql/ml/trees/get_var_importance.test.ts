@@ -20,9 +20,9 @@ describe("boosting", () => {
   });
 });
 
-describe("what can not be trained is refused by name, and leaves nothing behind", () => {
+describe("invalid input is refused by name, and leaves nothing behind", () => {
   test.each([
-    ["a table that is no model", "'lab.rows', 'lab.other'", "CF002"],
+    ["a table that is not a model", "'lab.rows', 'lab.other'", "CF002"],
     ["an unknown table", "'lab.modell', 'lab.other'", "CF002"],
     ["an output that exists", "'lab.model', 'lab.rows'", "CF003"],
   ])("%s", async (_, parameters, code) => {

@@ -6,7 +6,7 @@ const database = await lab();
 const { predict, tree } = await growing(database);
 
 describe("tree_train", () => {
-  test("grown to the end it knows all days, and gives the probabilities of its leaves", async () => {
+  test("a full tree classifies all days, and gives the probabilities of its leaves", async () => {
     await tree("null, 'gini', min_split => 2, min_bucket => 1");
     const predicted = await predict("tree");
     expect(predicted.map((row) => row["estimated_class"])).toEqual(golf.map((day) => day[5]));
@@ -22,7 +22,7 @@ describe("tree_train", () => {
   });
 });
 
-describe("what can not be trained is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;

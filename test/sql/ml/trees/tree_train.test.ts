@@ -64,7 +64,7 @@ describe("tree_train", () => {
     },
   );
 
-  test("first asks for the outlook, with the published gain of information", async () => {
+  test("first splits by the outlook, with the published information gain", async () => {
     // Quinlan: 0.940 bits at the root; overcast against the others leaves 10/14 rows of five and five, so 0.940 - 10/14 = 0.226.
     const [root] = await tree(
       "null, 'entropy', max_depth => 1, min_split => 2, min_bucket => 1",
@@ -128,7 +128,7 @@ describe("tree_train", () => {
   });
 });
 
-describe("what can not be trained is refused by name", () => {
+describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;

@@ -13,7 +13,7 @@ export interface Boosting {
   load(rows: readonly Row[], table?: string): Promise<void>;
   /** Trains lab.model on a table that `load` made, with further named arguments. */
   train(options?: string, table?: string, dependent?: string, features?: string): Promise<void>;
-  /** What lab.model says of each row of a table, by id. */
+  /** The predictions of lab.model for each row of a table, by id. */
   predict(type?: string, table?: string): Promise<number[]>;
 }
 
@@ -101,7 +101,7 @@ export interface Node {
 export interface Growing {
   /** Grows lab.model with ml.tree_train; `more` are its arguments after the features. */
   tree(more?: string, table?: string, dependent?: string, features?: string): Promise<Node[]>;
-  /** What lab.model says of each row of a table, by id. */
+  /** The predictions of lab.model for each row of a table, by id. */
   predict(kind: "tree" | "forest", type?: string, table?: string): Promise<Record<string, unknown>[]>;
 }
 

@@ -10,7 +10,7 @@ const distance = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, x, i) => sum + (x - (b[i] ?? Number.NaN)) ** 2, 0);
 
 describe("kmeanspp", () => {
-  test("ends where every point is with its nearest mean, and says so", async () => {
+  test("ends where every point is with its nearest mean, and reports it", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(fc.integer({ min: -20, max: 20 }), fc.integer({ min: -20, max: 20 })), {

@@ -1,0 +1,18 @@
+/* A definer: it writes the registry, and is granted to those who may train. */
+create or replace function ml._deploy(model_id bigint, strategy text)
+returns void
+language sql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+  insert into ml.deployment (project_id, model_id, strategy)
+  select model.project_id, model.model_id, _deploy.strategy
+  from ml.model
+  where model.model_id = _deploy.model_id;
+$$;
+
+comment on function ml._deploy(bigint, text) is $$Puts a version in force, and notes why.$$;
+
+grant execute on function ml._deploy(bigint, text) to insights_admin, insights_worker;

@@ -1,0 +1,119 @@
+create or replace function track._move_identities(identity_ids bigint[], old_people bigint[], new_people bigint[])
+returns void
+language plpgsql
+volatile
+-- A definer: it moves the data of people between tables that no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  v_since timestamptz;
+  v_until timestamptz;
+  v_touched bigint[];
+begin
+  insert into track.person (person_id, created_at)
+  select distinct identity.identity_id, identity.created_at
+  from unnest(_move_identities.new_people) as moved (person_id)
+  join track.identity on identity.identity_id = moved.person_id
+  on conflict (person_id) do nothing;
+
+  update track.identity
+  set person_id = moved.new_person_id
+  from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
+  where identity.identity_id = moved.identity_id;
+
+  -- Each event of a person is in a session or in a period that is queued for the refresh. For most browsers these are a
+  -- few days; a new one has none.
+  select min(period.since), max(period.until)
+  into v_since, v_until
+  from (
+    select stale.since, stale.until
+    from track.stale
+    where stale.person_id = any (_move_identities.old_people)
+    union all
+    select session.started_at, session.ended_at
+    from track.session
+    where session.person_id = any (_move_identities.old_people)
+  ) as period;
+
+  -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
+  -- each execution, so that only the partitions of the period are read.
+  if v_since is not null then
+    execute $statement$
+      with gone as (
+        delete from track.event
+        using unnest($1, $2, $3) as moved (identity_id, old_person_id, new_person_id)
+        where event.person_id = moved.old_person_id
+          and event.identity_id = moved.identity_id
+          and event.occurred_at between $4 and $5
+        returning moved.old_person_id, moved.new_person_id, event.*
+      ),
+
+      placed as (
+        insert into track.event (
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        )
+        select
+          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+        from gone
+      )
+
+      insert into track.stale (person_id, since, until)
+      select old_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by old_person_id
+      union all
+      select new_person_id, min(occurred_at), max(occurred_at)
+      from gone
+      group by new_person_id
+    $statement$
+    using _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people, v_since, v_until;
+  end if;
+
+  with gone as (
+    delete from track.trait
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where trait.person_id = moved.old_person_id
+      and trait.identity_id = moved.identity_id
+    returning moved.new_person_id, trait.*
+  )
+  insert into track.trait (person_id, identity_id, name, value, set_at)
+  select new_person_id, identity_id, name, value, set_at
+  from gone;
+
+  with gone as (
+    delete from track.enrolment
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where enrolment.person_id = moved.old_person_id
+      and enrolment.identity_id = moved.identity_id
+    returning moved.old_person_id, moved.new_person_id, enrolment.*
+  ),
+
+  placed as (
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
+    from gone
+  )
+
+  select array_agg(old_person_id) || array_agg(new_person_id)
+  into v_touched
+  from gone;
+  perform track._enqueue('enrolment', array(select distinct person_id from unnest(v_touched) as person_id));
+
+  perform privacy.move_decisions(
+    _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people
+  );
+
+  delete from track.person
+  where person.person_id = any (_move_identities.old_people)
+    and not exists (select from track.identity where identity.person_id = person.person_id);
+end;
+$$;
+
+comment on function track._move_identities(bigint[], bigint[], bigint[]) is $$
+Moves identities and their data, each from its old person to its new one; the three lists have the same length.
+The cost is proportional to the data of the identities. The caller has locked the people and the identities.
+$$;

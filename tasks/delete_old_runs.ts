@@ -1,0 +1,11 @@
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
+
+/** Deletes old runs, all but the latest of each task. */
+export default defineTask({
+  name: "delete_old_runs",
+  payload: emptyPayload,
+  async run(_payload, { call }) {
+    const [row] = await call<{ deleted: string }>("select monitor.delete_old_runs() as deleted");
+    return { rows: Number(row?.deleted ?? 0) };
+  },
+});
