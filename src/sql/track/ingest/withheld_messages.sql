@@ -50,17 +50,25 @@ begin
   from valid
   left join track.event_type on event_type.name = valid.event_name
   join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
-  left join decision
-    on decision.external_id = valid.external_id
-    and decision.identity_kind = valid.identity_kind
-    and decision.purpose = purpose.purpose
   where not valid.is_decision
     and not coalesce(
       case jsonb_typeof(valid.preferences -> purpose.purpose)
         when 'boolean' then (valid.preferences ->> purpose.purpose)::boolean
       end,
       case when purpose.opted_out_by_gpc and valid.opts_out then false end,
-      decision.granted,
+      -- Sub-queries that are hashed: a join would be a nested loop, since the planner cannot estimate the rows of an array.
+      case
+        when (valid.external_id, valid.identity_kind, purpose.purpose) in (
+          select decision.external_id, decision.identity_kind, decision.purpose
+          from decision
+          where not decision.granted
+        ) then false
+        when (valid.external_id, valid.identity_kind, purpose.purpose) in (
+          select decision.external_id, decision.identity_kind, decision.purpose
+          from decision
+          where decision.granted
+        ) then true
+      end,
       purpose.basis <> 'consent'
     );
 end;
