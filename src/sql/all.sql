@@ -231,6 +231,7 @@
 --!include track/functions/item_ancestors.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_identities.sql
+--!include track/identities/_is_linked.sql
 --!include track/identities/_link_people.sql
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql

@@ -548,7 +548,9 @@ A batch in its one form, whatever the client sent: a list of messages, and what 
 $$;
 comment on column track.message_batch.messages is $$The list of messages.$$;
 comment on column track.message_batch.sent_at is $$The `sentAt` of the batch, for messages without one.$$;
-comment on column track.message_batch.context is $$Consent, page and time zone in the `context` of the batch; null when it has none.$$;
+comment on column track.message_batch.context is $$
+Consent, page and time zone in the `context` of the batch; null when it has none.
+$$;
 
 create type track.message_sender as (
   is_trusted boolean,
@@ -561,7 +563,9 @@ create type track.message_sender as (
 comment on type track.message_sender is $$
 What the sender of a batch may say.
 $$;
-comment on column track.message_sender.is_trusted is $$Whether it is a server, which may speak for anybody and describe items.$$;
+comment on column track.message_sender.is_trusted is $$
+Whether it is a server, which may speak for anybody and describe items.
+$$;
 comment on column track.message_sender.person is $$The `userId` that a learner may use; null for anybody else.$$;
 comment on column track.message_sender.oldest is $$Events before are refused.$$;
 comment on column track.message_sender.newest is $$Events after are refused.$$;
@@ -594,7 +598,9 @@ The fields of a message as they were sent, before any rule of validation. JSON n
 $$;
 comment on column track.message_fields.position is $$Place in the batch, from 0.$$;
 comment on column track.message_fields.message is $$The whole message, which need not be an object.$$;
-comment on column track.message_fields.is_extreme is $$Whether it holds a number beyond double precision, and was not read.$$;
+comment on column track.message_fields.is_extreme is $$
+Whether it holds a number beyond double precision, and was not read.
+$$;
 comment on column track.message_fields.type is $$Type of the message.$$;
 comment on column track.message_fields.message_id is $$The client's id of the message.$$;
 comment on column track.message_fields.user_id is $$The `userId`; null when empty.$$;
@@ -607,7 +613,9 @@ comment on column track.message_fields.traits is $$The traits, of any JSON type.
 comment on column track.message_fields.context is $$The context, with that of the batch.$$;
 comment on column track.message_fields.original_timestamp is $$`originalTimestamp`, or else `timestamp`.$$;
 comment on column track.message_fields.sent_at_text is $$`sentAt`, or else that of the batch.$$;
-comment on column track.message_fields.original_at is $$The time in `original_timestamp`; null when it is not ISO 8601.$$;
+comment on column track.message_fields.original_at is $$
+The time in `original_timestamp`; null when it is not ISO 8601.
+$$;
 comment on column track.message_fields.sent_at is $$The time in `sent_at_text`; null when it is not ISO 8601.$$;
 comment on column track.message_fields.received_at is $$Time of arrival: of the batch, unless a server says another.$$;
 comment on column track.message_fields.occurred_at is $$Time of the event by the corrected clock.$$;
@@ -642,8 +650,12 @@ $$;
 comment on column track.parsed_message.position is $$Position in the batch, from 0.$$;
 comment on column track.parsed_message.type is $$`track`, `page`, `screen`, `identify`, `alias` or `group`.$$;
 comment on column track.parsed_message.message_id is $$The client's id of the message.$$;
-comment on column track.parsed_message.message_hash is $$First 128 bits of its SHA-256; null for a message with a problem.$$;
-comment on column track.parsed_message.identity_kind is $$`user`, `anonymous`, or `none` when it is kept without its person.$$;
+comment on column track.parsed_message.message_hash is $$
+First 128 bits of its SHA-256; null for a message with a problem.
+$$;
+comment on column track.parsed_message.identity_kind is $$
+`user`, `anonymous`, or `none` when it is kept without its person.
+$$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
 comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
 comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
@@ -657,7 +669,9 @@ comment on column track.parsed_message.occurred_at is $$Time by the corrected cl
 comment on column track.parsed_message.received_at is $$Time of arrival.$$;
 comment on column track.parsed_message.properties is $$Properties of the event; null when there are none.$$;
 comment on column track.parsed_message.traits is $$What it says about the person.$$;
-comment on column track.parsed_message.preferences is $$Purposes with true or false, as the message says for itself; of any JSON type.$$;
+comment on column track.parsed_message.preferences is $$
+Purposes with true or false, as the message says for itself; of any JSON type.
+$$;
 comment on column track.parsed_message.opts_out is $$Whether it carries a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Why it is rejected; null when it is not.$$;
 

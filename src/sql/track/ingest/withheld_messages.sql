@@ -56,7 +56,8 @@ begin
         when 'boolean' then (valid.preferences ->> purpose.purpose)::boolean
       end,
       case when purpose.opted_out_by_gpc and valid.opts_out then false end,
-      -- Sub-queries that are hashed: a join would be a nested loop, since the planner cannot estimate the rows of an array.
+      -- Sub-queries that are hashed: a join would be a nested loop, since the planner cannot estimate the rows of an
+      -- array.
       case
         when (valid.external_id, valid.identity_kind, purpose.purpose) in (
           select decision.external_id, decision.identity_kind, decision.purpose
