@@ -544,7 +544,7 @@ comment on column track.problem.hint is $$What is valid.$$;
 create type track.message_batch as (messages jsonb, sent_at text, context jsonb);
 
 comment on type track.message_batch is $$
-A batch in its one form, whatever the client sent: a list of messages, and what the batch says of all of them.
+A batch in one form, whatever the client sent: a list of messages, and the fields that apply to all of them.
 $$;
 comment on column track.message_batch.messages is $$The list of messages.$$;
 comment on column track.message_batch.sent_at is $$The `sentAt` of the batch, for messages without one.$$;
@@ -561,12 +561,12 @@ create type track.message_sender as (
 );
 
 comment on type track.message_sender is $$
-What the sender of a batch may say.
+Permissions of the sender of a batch.
 $$;
 comment on column track.message_sender.is_trusted is $$
-Whether it is a server, which may speak for anybody and describe items.
+Whether it is a server, which may send messages about any person and describe items.
 $$;
-comment on column track.message_sender.person is $$The `userId` that a learner may use; null for anybody else.$$;
+comment on column track.message_sender.person is $$The `userId` that a learner may use; null for other roles.$$;
 comment on column track.message_sender.oldest is $$Events before are refused.$$;
 comment on column track.message_sender.newest is $$Events after are refused.$$;
 comment on column track.message_sender.longest_message is $$Most bytes of a message as JSON text.$$;
@@ -617,7 +617,7 @@ comment on column track.message_fields.original_at is $$
 The time in `original_timestamp`; null when it is not ISO 8601.
 $$;
 comment on column track.message_fields.sent_at is $$The time in `sent_at_text`; null when it is not ISO 8601.$$;
-comment on column track.message_fields.received_at is $$Time of arrival: of the batch, unless a server says another.$$;
+comment on column track.message_fields.received_at is $$Time of arrival of the batch, or the one that a server gives.$$;
 comment on column track.message_fields.occurred_at is $$Time of the event by the corrected clock.$$;
 
 create type track.parsed_message as (
@@ -659,7 +659,7 @@ $$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
 comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
 comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
-comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are no events.$$;
+comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are not events.$$;
 comment on column track.parsed_message.item is $$External id of the item that it is about.$$;
 comment on column track.parsed_message.item_kind is $$Kind of the item, where the sender may say.$$;
 comment on column track.parsed_message.item_title is $$Title of the item, where the sender may say.$$;
@@ -668,9 +668,9 @@ comment on column track.parsed_message.item_url is $$Address of the item, where 
 comment on column track.parsed_message.occurred_at is $$Time by the corrected clock.$$;
 comment on column track.parsed_message.received_at is $$Time of arrival.$$;
 comment on column track.parsed_message.properties is $$Properties of the event; null when there are none.$$;
-comment on column track.parsed_message.traits is $$What it says about the person.$$;
+comment on column track.parsed_message.traits is $$Traits of the person that it contains.$$;
 comment on column track.parsed_message.preferences is $$
-Purposes with true or false, as the message says for itself; of any JSON type.
+Purposes with true or false that the message gives for itself; of any JSON type.
 $$;
 comment on column track.parsed_message.opts_out is $$Whether it carries a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Why it is rejected; null when it is not.$$;

@@ -37,5 +37,5 @@ $$;
 
 comment on function track._ask_consent(track.parsed_message[]) is $$
 The messages, without the persons who have not agreed to their purpose.
-As `privacy.purpose` says, such a message has a problem (CF005), or is kept without its person.
+Depending on `privacy.purpose`, such a message has a problem (CF005), or is kept without its person.
 $$;

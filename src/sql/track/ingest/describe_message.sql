@@ -50,5 +50,5 @@ return case
 end;
 
 comment on function track._traits(text, jsonb, jsonb) is $$
-What a message says about its person: the traits of `identify`, and the client's time zone.
+Returns the traits in a message: those of `identify`, and the client's time zone.
 $$;

@@ -35,7 +35,8 @@ begin
     return v_result;
   end if;
 
-  -- Months first: a new partition waits for whoever has entered items or event types, so its maker must not have.
+  -- Months first: creating a partition waits for transactions that have entered items or event types, so this one
+  -- must not have entered any.
   perform track._enter_months(v_messages);
   perform track._enter_people_of(v_messages);
   perform track._enter_event_types(v_messages);
@@ -56,7 +57,7 @@ begin
   if v_links then
     perform track._link_people_of(v_messages, v_identities);
   end if;
-  -- To whom an identity belongs must not change from here to the end of the transaction, or what is stored below would
+  -- The person of an identity must not change from here to the end of the transaction, or what is stored below would
   -- go to a former person.
   perform identity.identity_id
   from track.identity
@@ -78,12 +79,12 @@ $$;
 comment on function track.ingest(jsonb) is $$
 Takes Segment-shaped messages (`track`, `page`, `screen`, `identify`, `alias`, `group`).
 A batch is a list, one message, or `{batch, sentAt, context}`; a JSON string that holds any of these is parsed.
-Each `messageId` of a source is stored once, for ever and under concurrency.
+Each `messageId` of a source is stored once, permanently and under concurrency.
 A message that breaks a rule of validation gets an error of its own, the others are stored.
 Items are made when first named. What `properties` say of one (`itemKind`, `itemTitle`, `parent`, `url`) fills gaps,
 from servers only; a parent that would close a circle is left out.
 Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`.
-Learners may speak for themselves only, visitors only as an `anonymousId`.
+Learners may send messages about themselves only, visitors only with an `anonymousId`.
 Errors of the whole batch: CF009 when it is not a list of messages, CF008 when it has more than
 `track.setting.largest_batch`, or a `context` that is too long, CF001 for a number beyond double precision in it.
 $$;

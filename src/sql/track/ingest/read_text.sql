@@ -49,7 +49,7 @@ begin
   if v_list is null or json_typeof(v_list) <> 'array' then
     return 'null'::jsonb;
   end if;
-  -- Counted here already: reading so many as jsonb takes ten times as long.
+  -- Counted before they are read as jsonb, which would take ten times as long.
   perform track._check_message_count(json_array_length(v_list), v_largest_batch);
   if v_may_be_too_many then
     begin
@@ -65,7 +65,7 @@ $$;
 
 comment on function track._read_text(text) is $$
 A batch that came as text.
-A message that cannot be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others
+A message that cannot be stored as jsonb (a null byte, an unpaired surrogate) becomes `{"unreadable": why}`; the others
 stay as they are.
 Errors: CF008 for too many messages or bytes, CF009 for text that is not JSON.
 $$;

@@ -21,7 +21,7 @@ returns timestamptz
 language sql
 stable
 parallel restricted
--- Words such as "now" and "infinity" are times to PostgreSQL, but not to anybody else.
+-- Words such as "now" and "infinity" are times in PostgreSQL only.
 return case
   when value like '____-__-__%' then case when doubtful then track._parse_time(value) else value::timestamptz end
 end;

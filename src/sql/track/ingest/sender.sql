@@ -29,5 +29,5 @@ end;
 $$;
 
 comment on function track._sender(timestamptz) is $$
-Who calls, and what that caller may send.
+Returns the sender of a batch, by role, and the limits of its messages.
 $$;

@@ -7,7 +7,7 @@ as $$
 declare
   v_new uuid[];
 begin
-  -- Each message once, for ever. Sorted, so that two batches wait for each other, but never in a circle.
+  -- Each message once, permanently. Sorted, so that two batches wait for each other without a deadlock.
   with stored as (
     insert into track.message (source_id, message_hash)
     select _store_messages.source, message.message_hash

@@ -15,7 +15,7 @@ begin
     where message.problem is null
   ),
 
-  -- What each person of the batch last decided about each purpose, in this batch or before.
+  -- The last decision of each person of the batch about each purpose, in this batch or before.
   decision as materialized (
     select distinct on (said.external_id, said.identity_kind, said.purpose)
       said.external_id, said.identity_kind, said.purpose, said.granted
@@ -44,7 +44,7 @@ begin
     order by said.external_id, said.identity_kind, said.purpose, said.decided_at desc, said.recorded_at desc
   )
 
-  -- Consent is asked for the purpose of the event type: what the message says, then Global Privacy Control, then what
+  -- Consent is checked for the purpose of the event type: by the message, then Global Privacy Control, then what
   -- the person decided, then the lawful basis. A decision itself needs no consent.
   select valid.position, purpose.purpose, purpose.without_basis = 'refuse'
   from valid
