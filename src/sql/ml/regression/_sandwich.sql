@@ -43,7 +43,6 @@ declare
   v_full float8[];
   v_half float8[];
   v_value float8;
-  v_at integer;
   v_place integer[];
   v_covariance float8[];
   v_wald record;
@@ -158,19 +157,9 @@ begin
     select part.row_count as clusters, part.sums, v_fits -> part.key as fit
     from ml._sums(v_statement, (v_design ->> 'relation')::regclass) as part
   loop
-    v_bread := array_fill(0::float8, array[v_size, v_size]);
-    v_meat := v_bread;
+    v_bread := ml._symmetric_matrix(v_part.sums, v_size);
+    v_meat := ml._symmetric_matrix(v_part.sums[v_size * (v_size + 1) / 2 + 1:], v_size);
     v_half := v_bread;
-    v_at := 0;
-    for i in 1..v_size loop
-      for j in i..v_size loop
-        v_at := v_at + 1;
-        v_bread[i][j] := v_part.sums[v_at];
-        v_bread[j][i] := v_part.sums[v_at];
-        v_meat[i][j] := v_part.sums[v_size * (v_size + 1) / 2 + v_at];
-        v_meat[j][i] := v_meat[i][j];
-      end loop;
-    end loop;
     v_bread := (ml._scaled_inverse(v_bread, 1e-14)).inverse;
     for i in 1..v_size loop
       for j in 1..v_size loop
