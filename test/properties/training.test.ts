@@ -68,7 +68,7 @@ describe("recommend.train", () => {
       );
       expect(await db.rejects("select recommend.train()")).toMatchObject({
         code: "CF004",
-        message: 'too little is known to learn from: 0 people have two or more items of kind "course"',
+        message: 'not enough interactions to train: 0 people have two or more items of kind "course"',
       });
     });
   });

@@ -10,7 +10,7 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days come from the rollup, the hours before the first and after the last of them from the events.
+  -- Whole days are read from the rollup, the hours before the first and after the last of them from the events.
   v_first_day constant date := (
     _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
   )::date;
@@ -34,7 +34,7 @@ begin
       (event.occurred_at at time zone 'UTC')::date,
       event.item_id,
       1,
-      -- An index lookup per event, not a join: these are events of some hours, while the page views may be of years.
+      -- An index lookup per event, not a join: these are the events of some hours, among page views of years.
       coalesce(
         (
           select page_view.engaged

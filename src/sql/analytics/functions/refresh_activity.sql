@@ -44,7 +44,7 @@ begin
     event.event_type_id,
     event.item_id,
     count(*),
-    -- A search for each, not a join, which might read all page views there are.
+    -- An index lookup per event, not a join, which might read all page views.
     coalesce(
       sum((
         select page_view.engaged

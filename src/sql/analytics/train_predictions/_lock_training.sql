@@ -1,6 +1,6 @@
 /*
- * A training by steps, each of which may be a transaction of its own: the looks at the learners of some courses, or one
- * method. The whole training (analytics.train_predictions) takes the same steps.
+ * A training consists of steps, each of which may be a transaction of its own: snapshots of the learners of some
+ * courses, or the training of one algorithm. A training in one call (analytics.train_predictions) takes the same steps.
  */
 create or replace function analytics._lock_training(seed bigint)
 returns void

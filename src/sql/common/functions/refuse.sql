@@ -15,9 +15,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if refuse.hint is null then
-    raise exception using errcode = refuse.code, message = refuse.message;
+    raise exception using errcode = left(refuse.code, 100), message = refuse.message;
   end if;
-  raise exception using errcode = refuse.code, message = refuse.message, hint = refuse.hint;
+  raise exception using errcode = left(refuse.code, 100), message = refuse.message, hint = refuse.hint;
 end;
 $$;
 

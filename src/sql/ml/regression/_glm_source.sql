@@ -89,7 +89,7 @@ $$;
 create or replace function ml._linear_predictor(variables integer[], prefix text default '')
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select string_agg(

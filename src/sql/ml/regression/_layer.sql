@@ -1,7 +1,7 @@
 create or replace function ml._layer(columns text, source text)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   -- The planner inlines the expressions of a subquery wherever they are used, so eta would be computed again in each of

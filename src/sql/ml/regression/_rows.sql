@@ -1,7 +1,7 @@
 create or replace function ml._centred(name text, shift float8, scale float8)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select case when shift = 0 then name else format('(%s - %L::float8)', name, shift) end

@@ -1,7 +1,7 @@
 create or replace function ml._cast(expression text, from_type text, to_type text)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   -- real and double precision are cast to numeric through their shortest text of up to 17 digits: a direct cast keeps

@@ -1,7 +1,7 @@
 create or replace function ml._variables(settled jsonb)
 returns integer[]
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select case when settled ->> 'intercept' is null then '{}' else '{0}' end::integer[]

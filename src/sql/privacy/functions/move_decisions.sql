@@ -13,7 +13,7 @@ declare
   v_moved bigint;
 begin
   -- Rows are moved by delete and insert, because the person is the distribution column.
-  with gone as (
+  with deleted as (
     delete from privacy.consent
     using unnest(move_decisions.identities, move_decisions.old_people, move_decisions.new_people)
       as moved (identity_id, old_person_id, new_person_id)
@@ -29,12 +29,12 @@ begin
     select
       new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version,
       evidence
-    from gone
+    from deleted
   )
 
   select array_agg(old_person_id) || array_agg(new_person_id), count(*)
   into v_touched, v_moved
-  from gone;
+  from deleted;
 
   perform privacy._call_listeners(array(select distinct person_id from unnest(v_touched) as person_id));
   return v_moved;

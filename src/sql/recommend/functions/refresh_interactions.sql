@@ -32,7 +32,7 @@ begin
     from recommend._interactions_of(v_allowed) as interaction
   ),
 
-  gone as (
+  deleted as (
     delete from recommend.interaction
     where interaction.person_id = any (refresh_interactions.people)
       and not exists (

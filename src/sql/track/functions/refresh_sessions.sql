@@ -1,95 +1,29 @@
-/*
- * Sessions are separated by pauses longer than the time-out, so that a change affects only sessions within a time-out
- * of it. These are deleted and recomputed from their events; all others are kept. Periods of changes are widened by the
- * time-out, then to the sessions that they overlap, then merged, so that each session is in at most one period.
- */
-create or replace function track.refresh_sessions(most_people int default 2000)
+create or replace function track._compute_sessions(
+  people bigint[],
+  since timestamptz[],
+  until timestamptz[],
+  setting track.setting
+)
 returns track.refresh_result
 language plpgsql
 volatile
--- A definer: it reads the events of all people and writes sessions and page views, which no role may write.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
 as $$
 declare
-  v_setting track.setting;
-  v_picked bigint[];
-  v_people bigint[];
-  v_since timestamptz[];
-  v_until timestamptz[];
-  v_sessions int;
-  v_views int;
+  v_setting constant track.setting := setting;
+  v_result track.refresh_result;
 begin
-  perform common.check_count('most_people', refresh_sessions.most_people, 1, 2147483647);
-
-  -- One refresh at a time: two would compute the same sessions.
-  perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
-  select * into v_setting from track.setting;
-
-  -- An array, not a join, because the statistics of a queue are often out of date.
-  v_picked := array(
-    select distinct person_id
-    from track.stale
-    order by person_id
-    limit refresh_sessions.most_people
-  );
-
-  with taken as (
-    delete from track.stale
-    where stale.person_id = any (v_picked)
-    returning stale.person_id, stale.since, stale.until
-  ),
-
-  widened as (
-    select
-      taken.person_id,
-      taken.since - v_setting.session_timeout as since,
-      taken.until + v_setting.session_timeout as until
-    from taken
-  ),
-
-  touched as (
-    select widened.person_id, tstzrange(widened.since, widened.until, '[]') as period
-    from widened
-
-    union all
-
-    -- The index is by the end of the session, and most changes are recent: earlier sessions are not read.
-    select widened.person_id, tstzrange(session.started_at, session.ended_at, '[]')
-    from widened
-    join track.session
-      on session.person_id = widened.person_id
-      and session.ended_at >= widened.since
-      and session.started_at <= widened.until
-  ),
-
-  merged as (
-    select person_id, unnest(range_agg(period)) as period
-    from touched
-    group by person_id
-  )
-
-  select array_agg(person_id), array_agg(lower(period)), array_agg(upper(period))
-  into v_people, v_since, v_until
-  from merged;
-
-  if v_people is null then
-    return row(0, 0, 0)::track.refresh_result;
-  end if;
-
-  with gone as (
+  with deleted as (
     delete from track.session
-    using unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    using unnest(people, since, until) as period (person_id, since, until)
     where session.person_id = period.person_id
       and session.ended_at between period.since and period.until
     returning session.person_id, session.session_id
   )
   delete from track.page_view
-  using gone
-  where page_view.person_id = gone.person_id
-    and page_view.session_id = gone.session_id;
+  using deleted
+  where page_view.person_id = deleted.person_id
+    and page_view.session_id = deleted.session_id;
 
   with happened as (
     select
@@ -101,7 +35,7 @@ begin
       event_type.is_heartbeat,
       case when event_type.opens_view or event_type.is_heartbeat then event.properties ->> 'viewId' end as view_key,
       lag(event.occurred_at) over person_in_order as previous_at
-    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    from unnest(people, since, until) as period (person_id, since, until)
     join track.event
       on event.person_id = period.person_id
       and event.occurred_at between period.since and period.until
@@ -242,15 +176,100 @@ begin
   )
 
   select (select count(*) from stored_session), (select count(*) from stored_view)
-  into v_sessions, v_views;
+  into v_result.sessions, v_result.page_views;
+  v_result.people := (select count(distinct person_id) from unnest(people) as person_id);
+  return v_result;
+end;
+$$;
 
+comment on function track._compute_sessions(bigint[], timestamptz[], timestamptz[], track.setting) is $$
+Deletes the sessions and page views in the given periods of people, and recomputes them from the events.
+The periods of a person must not overlap, and must not divide a session. Returns the numbers of rows.
+$$;
+
+/*
+ * Sessions are separated by pauses longer than the time-out, so that a change affects only sessions within a time-out
+ * of it. These are deleted and recomputed from their events; all others are kept. Periods of changes are widened by the
+ * time-out, then to the sessions that they overlap, then merged, so that each session is in at most one period.
+ */
+create or replace function track.refresh_sessions(most_people int default 2000)
+returns track.refresh_result
+language plpgsql
+volatile
+-- A definer: it reads the events of all people and writes sessions and page views, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_setting track.setting;
+  v_picked bigint[];
+  v_people bigint[];
+  v_since timestamptz[];
+  v_until timestamptz[];
+  v_result track.refresh_result;
+begin
+  perform common.check_count('most_people', refresh_sessions.most_people, 1, 2147483647);
+
+  -- One refresh at a time: two would compute the same sessions.
+  perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
+  select * into v_setting from track.setting;
+
+  -- An array, not a join, because the statistics of a queue are often out of date.
+  v_picked := array(
+    select distinct person_id
+    from track.stale
+    order by person_id
+    limit refresh_sessions.most_people
+  );
+
+  with taken as (
+    delete from track.stale
+    where stale.person_id = any (v_picked)
+    returning stale.person_id, stale.since, stale.until
+  ),
+
+  widened as (
+    select
+      taken.person_id,
+      taken.since - v_setting.session_timeout as since,
+      taken.until + v_setting.session_timeout as until
+    from taken
+  ),
+
+  touched as (
+    select widened.person_id, tstzrange(widened.since, widened.until, '[]') as period
+    from widened
+
+    union all
+
+    -- The index is by the end of the session, and most changes are recent: earlier sessions are not read.
+    select widened.person_id, tstzrange(session.started_at, session.ended_at, '[]')
+    from widened
+    join track.session
+      on session.person_id = widened.person_id
+      and session.ended_at >= widened.since
+      and session.started_at <= widened.until
+  ),
+
+  merged as (
+    select person_id, unnest(range_agg(period)) as period
+    from touched
+    group by person_id
+  )
+
+  select array_agg(person_id), array_agg(lower(period)), array_agg(upper(period))
+  into v_people, v_since, v_until
+  from merged;
+
+  if v_people is null then
+    return row(0, 0, 0)::track.refresh_result;
+  end if;
+
+  v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
   perform track._enqueue('event', v_people, v_since, v_until);
-
-  return row(
-    (select count(distinct person_id) from unnest(v_people) as person_id),
-    v_sessions,
-    v_views
-  )::track.refresh_result;
+  return v_result;
 end;
 $$;
 

@@ -38,27 +38,27 @@ begin
     );
   end if;
 
-  with said as (
+  with given as (
     select item.external_id from jsonb_to_recordset(items) as item (external_id text)
     union
     select item.parent from jsonb_to_recordset(items) as item (parent text)
   )
   insert into track.item (external_id)
   select external_id
-  from said
+  from given
   where external_id is not null
-    and not exists (select from track.item where item.external_id = said.external_id)
+    and not exists (select from track.item where item.external_id = given.external_id)
   order by external_id
   on conflict (external_id) do nothing;
 
   -- In the order of track.ingest, to avoid deadlocks.
   perform item.item_id
   from track.item
-  where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as said (external_id text)))
+  where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as given (external_id text)))
   order by item.item_id
   for no key update;
 
-  with said as materialized (
+  with given as materialized (
     select item.*, parent.item_id as parent_item_id
     from jsonb_to_recordset(items) as item (
       external_id text, kind text, title text, parent text, url text, language text, attributes jsonb,
@@ -69,28 +69,28 @@ begin
   changed as (
     update track.item
     set
-      kind = said.kind,
-      title = coalesce(said.title, item.title),
-      parent_item_id = coalesce(said.parent_item_id, item.parent_item_id),
-      url = coalesce(said.url, item.url),
-      language = coalesce(said.language, item.language),
-      attributes = coalesce(said.attributes, item.attributes),
-      available_from = coalesce(said.available_from, item.available_from),
-      available_until = coalesce(said.available_until, item.available_until),
-      due_at = coalesce(said.due_at, item.due_at),
+      kind = given.kind,
+      title = coalesce(given.title, item.title),
+      parent_item_id = coalesce(given.parent_item_id, item.parent_item_id),
+      url = coalesce(given.url, item.url),
+      language = coalesce(given.language, item.language),
+      attributes = coalesce(given.attributes, item.attributes),
+      available_from = coalesce(given.available_from, item.available_from),
+      available_until = coalesce(given.available_until, item.available_until),
+      due_at = coalesce(given.due_at, item.due_at),
       updated_at = now()
-    from said
-    where item.external_id = said.external_id
+    from given
+    where item.external_id = given.external_id
       and (
-        item.kind <> said.kind
-        or item.title is distinct from coalesce(said.title, item.title)
-        or item.parent_item_id is distinct from coalesce(said.parent_item_id, item.parent_item_id)
-        or item.url is distinct from coalesce(said.url, item.url)
-        or item.language is distinct from coalesce(said.language, item.language)
-        or item.attributes is distinct from coalesce(said.attributes, item.attributes)
-        or item.available_from is distinct from coalesce(said.available_from, item.available_from)
-        or item.available_until is distinct from coalesce(said.available_until, item.available_until)
-        or item.due_at is distinct from coalesce(said.due_at, item.due_at)
+        item.kind <> given.kind
+        or item.title is distinct from coalesce(given.title, item.title)
+        or item.parent_item_id is distinct from coalesce(given.parent_item_id, item.parent_item_id)
+        or item.url is distinct from coalesce(given.url, item.url)
+        or item.language is distinct from coalesce(given.language, item.language)
+        or item.attributes is distinct from coalesce(given.attributes, item.attributes)
+        or item.available_from is distinct from coalesce(given.available_from, item.available_from)
+        or item.available_until is distinct from coalesce(given.available_until, item.available_until)
+        or item.due_at is distinct from coalesce(given.due_at, item.due_at)
       )
     returning item.item_id
   )
@@ -99,8 +99,8 @@ begin
     count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is not null),
     count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is null)
   into v_result
-  from said
-  join track.item on item.external_id = said.external_id
+  from given
+  join track.item on item.external_id = given.external_id
   left join changed on changed.item_id = item.item_id;
   return v_result;
 exception

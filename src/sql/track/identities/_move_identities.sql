@@ -41,7 +41,7 @@ begin
   -- each execution, so that only the partitions of the period are read.
   if v_since is not null then
     execute $statement$
-      with gone as (
+      with deleted as (
         delete from track.event
         using unnest($1, $2, $3) as moved (identity_id, old_person_id, new_person_id)
         where event.person_id = moved.old_person_id
@@ -56,22 +56,22 @@ begin
         )
         select
           new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
-        from gone
+        from deleted
       )
 
       insert into track.stale (person_id, since, until)
       select old_person_id, min(occurred_at), max(occurred_at)
-      from gone
+      from deleted
       group by old_person_id
       union all
       select new_person_id, min(occurred_at), max(occurred_at)
-      from gone
+      from deleted
       group by new_person_id
     $statement$
     using _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people, v_since, v_until;
   end if;
 
-  with gone as (
+  with deleted as (
     delete from track.trait
     using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
       as moved (identity_id, old_person_id, new_person_id)
@@ -81,9 +81,9 @@ begin
   )
   insert into track.trait (person_id, identity_id, name, value, set_at)
   select new_person_id, identity_id, name, value, set_at
-  from gone;
+  from deleted;
 
-  with gone as (
+  with deleted as (
     delete from track.enrolment
     using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
       as moved (identity_id, old_person_id, new_person_id)
@@ -95,12 +95,12 @@ begin
   placed as (
     insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
     select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
-    from gone
+    from deleted
   )
 
   select array_agg(old_person_id) || array_agg(new_person_id)
   into v_touched
-  from gone;
+  from deleted;
   perform track._enqueue('enrolment', array(select distinct person_id from unnest(v_touched) as person_id));
 
   perform privacy.move_decisions(
