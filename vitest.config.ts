@@ -5,8 +5,8 @@ export default defineConfig({
     globalSetup: ["test/support/server.ts"],
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     projects: [
       {
         test: {

@@ -69,4 +69,4 @@ test("the worker trains the predictions once a day, and watches the deployed ver
     "select avg(score) from analytics.dropout_risk('course') where replace(person, 'learner ', '')::int % 2 = 0",
   );
   expect(steady).toBeLessThan((risk?.score ?? 0) / 2);
-}, 180_000);
+}, 600_000);

@@ -1,8 +1,7 @@
 create schema common;
 
 comment on schema common is $$
-Functions that all schemas use: errors with code, message and hint, checks of arguments, and names of tables, columns
-and expressions given by a caller.
+Functions that all schemas use: errors, checks of arguments, and names given by a caller.
 Not part of the API.
 $$;
 

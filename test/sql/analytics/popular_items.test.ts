@@ -143,11 +143,11 @@ describe("popular_items", () => {
     expect(rows.length).toBeLessThan(open.length);
     await database.as("postgres", {}, async (db) => {
       await db.query("update analytics.setting set smallest_group = 1");
-      const objecting = {
+      const optedOut = {
         context: { consent: { categoryPreferences: { analytics: false } } },
         timestamp: iso(start + 50 * DAY),
       };
-      await ingest(db, [message({ userId: "shy", ...objecting, properties: { item: "quiet" } })]);
+      await ingest(db, [message({ userId: "shy", ...optedOut, properties: { item: "quiet" } })]);
       await refresh(db);
       expect(await db.value("select event_count from analytics.activity where person_id = 0")).toBe(1);
       expect(

@@ -47,7 +47,7 @@ describe("a simulated population, whose truth is known", () => {
     expect(await database.value("select data_watermark <= '2025-06-02' from ml._version('analytics.dropout')")).toBe(
       true,
     );
-  }, 180_000);
+  }, 600_000);
 
   test("looks at the learners of each course alone are those at all of them", async () => {
     const [both] = await database.rows(

@@ -63,4 +63,4 @@ test("a training by steps, each in a transaction of its own, gives the models of
   expect(await models()).toEqual(whole);
   expect(await database.value("select count(*) from analytics.snapshot")).toBe("0");
   expect(await database.rejects("select analytics.train_predictions_step(null)")).toMatchObject({ code: "CF001" });
-}, 180_000);
+}, 600_000);

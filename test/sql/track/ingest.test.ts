@@ -228,6 +228,24 @@ describe("clocks", () => {
     });
   });
 
+  test("clocks that are thousands of years apart spoil their message, not the batch", async () => {
+    const apart = { timestamp: "1990-01-01T00:00:00Z", sentAt: "9999-12-31T00:00:00Z" };
+    await visitor(async (db) => {
+      const browser = { userId: undefined, anonymousId: "b" };
+      const result = await ingest(db, [message(browser), message({ ...browser, ...apart }), message(browser)]);
+      expect(result).toMatchObject({ accepted: 2, rejected: 1, errors: [{ index: 1, code: "CF001" }] });
+      expect(result.errors[0]?.message).toContain("too long ago");
+    });
+    await worker(async (db) => {
+      const backwards = { timestamp: "9999-12-31T00:00:00Z", sentAt: "4713-01-01 BC" };
+      const atTheEnd = { ...apart, receivedAt: "4713-01-01 BC" };
+      expect(await ingest(db, [message(backwards), message(atTheEnd), message()])).toMatchObject({
+        accepted: 1,
+        errors: [{ message: expect.stringContaining("in the future") }, { message: expect.stringContaining("ago") }],
+      });
+    });
+  });
+
   test("a bad sentAt spoils its messages, not the batch", async () => {
     await worker(async (db) => {
       expect(await ingest(db, [message({ sentAt: "soon" }), message()])).toMatchObject({ accepted: 1, rejected: 1 });

@@ -78,7 +78,9 @@ describe("row security", () => {
           "track._move_identities('{1}', '{1}', '{2}')",
           "track._resolve_people('{1}')",
           "track._lock_people('{1}')",
-          "track._name_everything('{}')",
+          "track._enter_people('{user}', '{mallory}')",
+          "track._enter_items('{}')",
+          "track._store_events('{}', 1::smallint)",
           "track._describe_items('{}')",
         ]) {
           expect(await db.rejects(`select ${call}`)).toMatchObject({ code: "42501" });

@@ -226,6 +226,47 @@ describe("track.refresh", () => {
   });
 });
 
+test.skipIf(!database.native)(
+  "several workers at once, while events and decisions arrive: each person is refreshed, to the latest state (needs parallel sessions)",
+  async () => {
+    const busy = await testDatabase();
+    const people = Array.from({ length: 40 }, (_, number) => `busy-${number}`);
+    let arriving = true;
+    const workers = Array.from({ length: 3 }, async () => {
+      for (let left = 1; arriving || left > 0; ) left = (await busy.rows("select from track.refresh(5)")).length;
+    });
+    try {
+      for (let round = 0; round < 6; round++) {
+        await ingest(
+          busy,
+          people.map((person) => start(person, `course-${round}`)),
+        );
+        for (const person of people.slice(round, round + 5))
+          await busy.query("select privacy.record_consent(track.find_person($1), 'personalization', $2)", [
+            person,
+            round % 2 === 1,
+          ]);
+      }
+    } finally {
+      arriving = false;
+      await Promise.all(workers);
+    }
+    const derived = () =>
+      Promise.all(
+        [
+          "select * from recommend.interaction order by person_id, item_id",
+          "select * from analytics.activity order by person_id, day, event_type_id, item_id",
+          "select * from track.session order by person_id, session_id",
+        ].map((sql) => busy.rows(sql)),
+      );
+    const incremental = await derived();
+    expect(incremental[0]?.length).toBeGreaterThan(100);
+    await busy.query("select track.rebuild()");
+    await refresh(busy);
+    expect(await derived()).toEqual(incremental);
+  },
+);
+
 describe("a changed decision queues its person", () => {
   /** Ada and Ben, with nothing queued. */
   async function settled(db: Queries): Promise<void> {

@@ -33,8 +33,8 @@ end;
 $$;
 
 comment on function common.column_name(regclass, text, text) is $$
-Returns the quoted name of a relation's column, which is given as stored or as written in SQL. Error CF002 names the
-nearest column.
+Returns the quoted name of a relation's column, which is given as stored or as written in SQL.
+Error CF002 names the nearest column.
 $$;
 
 grant execute on function common.column_name(regclass, text, text) to insights_analyst, insights_admin, insights_worker;

@@ -4,7 +4,7 @@ create or replace function common.companion_table(
 )
 returns text
 language sql
-immutable
+stable
 strict
 parallel safe
 begin atomic

@@ -70,8 +70,8 @@ end;
 $$;
 
 comment on function common.expression_type(text, regclass, text) is $$
-Returns the type of an expression over a relation's columns; `role` names its purpose in messages, such as
-`dependent variable`.
+Returns the type of an expression over a relation's columns.
+`role` names its purpose in messages, such as `dependent variable`.
 Errors: CF001 (not one expression), CF002 (unknown column; names the nearest).
 $$;
 

@@ -39,8 +39,8 @@ begin atomic
 end;
 
 comment on function common.nearest_name(text, text[]) is $$
-Returns the candidate that shares most pairs of letters with a name (Dice coefficient), null when no coefficient reaches
-0.3. For error messages.
+Returns the candidate that shares most pairs of letters with a name, for error messages.
+The similarity is the Dice coefficient; null when none reaches 0.3.
 Only names of at most 100 characters are compared, with the first 1,000 such candidates.
 $$;
 

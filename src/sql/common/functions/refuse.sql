@@ -15,15 +15,15 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if refuse.hint is null then
-    raise exception using errcode = refuse.code, message = refuse.message;
+    raise exception using errcode = left(refuse.code, 100), message = refuse.message;
   end if;
-  raise exception using errcode = refuse.code, message = refuse.message, hint = refuse.hint;
+  raise exception using errcode = left(refuse.code, 100), message = refuse.message, hint = refuse.hint;
 end;
 $$;
 
 comment on function common.refuse(text, text, text) is $$
-Raises an error: its SQLSTATE (`CF001` to `CF099`), a message that names the invalid value, and a hint that says what is
-valid.
+Raises an error with a SQLSTATE, a message and a hint.
+The SQLSTATE is `CF001` to `CF099`, the message names the invalid value, and the hint states what is valid.
 The caller shortens the values in the message to 100 characters.
 $$;
 

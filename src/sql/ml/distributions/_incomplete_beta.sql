@@ -63,8 +63,8 @@ end
 $$;
 
 comment on function ml._incomplete_beta(float8, float8, float8, float8) is $$
-Returns the regularised incomplete beta function I_x(a, b). `complement` is 1 - x, a separate argument since near 1 it
-cannot be computed from x without loss of digits.
+Returns the regularised incomplete beta function I_x(a, b).
+`complement` is 1 - x, a separate argument since it cannot be computed from an x near 1 without loss of digits.
 Small results keep their relative accuracy; results below 1e-304 are 0.
 $$;
 

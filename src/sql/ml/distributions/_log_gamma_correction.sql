@@ -14,8 +14,8 @@ begin atomic
 end;
 
 comment on function ml._log_gamma_correction(float8) is $$
-Returns the difference between ln gamma(x) and Stirling's formula, for x >= 10: 1/(12x) - 1/(360x^3) + …
-Source: Abramowitz and Stegun 6.1.41.
+Returns the difference between ln gamma(x) and Stirling's formula, for x >= 10.
+The series 1/(12x) - 1/(360x^3) + … Source: Abramowitz and Stegun 6.1.41.
 $$;
 
 grant execute on function ml._log_gamma_correction(float8)

@@ -8,9 +8,9 @@ begin atomic
 end;
 
 comment on function ml.normal_cdf(float8, float8, float8) is $$
-Returns the normal distribution function: the probability of a value up to x, with mean 0 and standard deviation 1 by
-default.
-Absolute error below 1e-15; twelve correct digits in the lower tail. 0 or 1 beyond 38 standard deviations.
+Returns the normal distribution function, the probability of a value up to x.
+The mean is 0 and the standard deviation 1 by default. Absolute error below 1e-15; twelve correct digits in the lower
+tail. 0 or 1 beyond 38 standard deviations.
 $$;
 
 grant execute on function ml.normal_cdf(float8, float8, float8)

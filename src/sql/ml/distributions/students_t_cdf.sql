@@ -11,8 +11,8 @@ begin atomic
 end;
 
 comment on function ml.students_t_cdf(float8, float8) is $$
-Returns Student's t distribution function at x with nu > 0 degrees of freedom (not necessarily an integer), by the
-incomplete beta function.
+Returns Student's t distribution function at x with nu > 0 degrees of freedom.
+`nu` need not be an integer. By the incomplete beta function.
 $$;
 
 grant execute on function ml.students_t_cdf(float8, float8)

@@ -48,9 +48,8 @@ end
 $$;
 
 comment on function ml.students_t_quantile(float8, float8) is $$
-Returns the quantile of Student's t with nu degrees of freedom, to about 13 digits. For p = 0.975 it is half the width
-of
-a 95 % confidence interval in standard errors.
+Returns the quantile of Student's t with nu degrees of freedom, to about 13 digits.
+For p = 0.975 it is half the width of a 95 % confidence interval in standard errors.
 Error CF001 unless 0 < p < 1 and nu > 0.
 $$;
 

@@ -59,8 +59,8 @@ end;
 $$;
 
 comment on function ml._read_series(regclass, text, text, text[]) is $$
-Reads a table into the temporary table `_ml_series`: one row per group, with its values and times as arrays in the order
-of time.
+Reads the series of a table into the temporary table `_ml_series`.
+One row per group, with its values and times as arrays in the order of time.
 Errors: CF001 (two rows with the same time, NaN or infinity), CF002 (unknown column), CF004 (no rows).
 $$;
 

@@ -57,8 +57,9 @@ begin atomic
 end;
 
 comment on function ml._bounded(float8[], float8[]) is $$
-Returns smoothing parameters from unbounded numbers: 0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha,
-0.8 < phi < 0.98. Those in `fixed` that are not null are returned unchanged.
+Returns smoothing parameters from unbounded numbers.
+0 < alpha < 1, 0 < beta < alpha, 0 < gamma < 1 − alpha, 0.8 < phi < 0.98. Those in `fixed` that are not null are
+returned unchanged.
 $$;
 
 create or replace function ml._series_fit(

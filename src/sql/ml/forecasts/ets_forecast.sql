@@ -63,8 +63,7 @@ $$;
 
 comment on function ml.ets_forecast(text, text, int, float8) is $$
 @behavior -*
-Writes the forecasts of a model of ml.ets_train, with prediction intervals, and the seasonal-naive forecast for
-comparison.
+Writes the forecasts of a model of ml.ets_train, with prediction intervals and the seasonal-naive forecast.
 Writes `output_table`: the grouping columns, `step_ahead` (1 is the row after the last), `forecast_value`, `lower` and
 `upper` (an interval that contains the value with probability `confidence` if errors are normal; for a multiplicative
 season the median and its interval), and `naive_value`, the value one cycle ago.

@@ -126,8 +126,8 @@ end;
 $$;
 
 comment on function ml._ets_fixed(int, text, text, text, int) is $$
-Checks the arguments of ml.ets_train and returns the fixed parameters alpha, beta, gamma and phi, null for those to be
-fitted. Errors: CF001.
+Checks the arguments of ml.ets_train and returns the fixed parameters.
+These are alpha, beta, gamma and phi, null for those to be fitted. Errors: CF001.
 $$;
 
 create or replace function ml._ets_mean_error(
@@ -171,8 +171,8 @@ begin atomic
 end;
 
 comment on function ml._ets_mean_error(jsonb, int, float8[], float8[], boolean) is $$
-Returns the mean absolute one-step error of a smoothing model in the unit of `actual`; `fitted` is the series that was
-smoothed, its logarithm when `logarithmic`.
+Returns the mean absolute one-step error of a smoothing model, in the unit of `actual`.
+`fitted` is the series that was smoothed: the logarithm of `actual` when `logarithmic`.
 $$;
 
 create or replace function ml._ets_holdout(
@@ -205,8 +205,8 @@ end;
 $$;
 
 comment on function ml._ets_holdout(float8[], float8[], int, text, text, float8[], int) is $$
-Returns the mean absolute errors on the last `holdout` rows of a model that is trained on the rows before, and of the
-seasonal-naive forecast.
+Returns the mean absolute errors of a smoothing model and of the seasonal-naive forecast on held-out rows.
+These are the last `holdout` rows; the model is trained on the rows before.
 $$;
 
 create or replace function ml.ets_train(

@@ -91,8 +91,8 @@ end;
 $$;
 
 comment on function ml._eigen(float8[]) is $$
-Returns the eigenvalues of a symmetric matrix, largest first, and the eigenvectors as rows (unit length, largest entry
-positive), by cyclic Jacobi rotations.
+Returns the eigenvalues of a symmetric matrix, largest first, and the eigenvectors as rows.
+Eigenvectors have unit length, and their largest entry is positive. By cyclic Jacobi rotations.
 Source: Golub and Van Loan, Matrix Computations, 2013, section 8.5.
 $$;
 

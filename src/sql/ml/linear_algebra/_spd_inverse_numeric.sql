@@ -65,8 +65,8 @@ end
 $$;
 
 comment on function ml._spd_inverse_numeric(numeric[], numeric, integer) is $$
-Returns the inverse of a symmetric positive definite k x k matrix, computed with `digits` decimals, for systems that are
-too ill-conditioned for double precision.
+Returns the inverse of a symmetric positive definite k x k matrix, computed with `digits` decimals.
+For systems that are too ill-conditioned for double precision.
 Expects diagonal elements near 1, since `digits` counts decimals and not significant digits. `dependent` is as in
 ml._spd_inverse.
 $$;

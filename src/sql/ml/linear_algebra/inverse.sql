@@ -137,8 +137,8 @@ end;
 $$;
 
 comment on function ml._inverse_factor(vector[], int) is $$
-Returns the inverse K of the Cholesky factor of a symmetric positive definite matrix with a diagonal of ones, and its
-transpose, by recursive halves: M⁻¹ = KᵀK.
+Returns the inverse K of the Cholesky factor of a symmetric positive definite matrix, and its transpose.
+The diagonal of the matrix M must be ones. By recursive halves; M⁻¹ = KᵀK.
 $$;
 
 create or replace function ml._triangular_gram(transposed vector[])

@@ -1,7 +1,7 @@
 create or replace function ml._answer_expression(document jsonb, score text)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select case

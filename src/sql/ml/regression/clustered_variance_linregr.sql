@@ -23,10 +23,9 @@ $$;
 
 comment on function ml.clustered_variance_linregr(text, text, text, text, text, text) is $$
 @behavior -*
-Trains a linear regression with standard errors that are valid when the rows of a cluster (a course, a school) are
-correlated, as MADlib.
-`clustervar` is a list of columns whose values identify a cluster. Writes `out_table`: the grouping columns, coef,
-std_err, t_stats, p_values, and, not in MADlib, variance_covariance, num_clusters, num_rows_processed,
+Trains a linear regression with standard errors that allow for correlated rows in a cluster, as MADlib.
+`clustervar` is a list of columns whose values identify a cluster, such as a course. Writes `out_table`: the grouping
+columns, coef, std_err, t_stats, p_values, and, not in MADlib, variance_covariance, num_clusters, num_rows_processed,
 num_missing_rows_skipped, failure; and `<out_table>_summary`. The variance is multiplied by m / (m - 1) (n - 1) / (n -
 k).
 Source: Liang and Zeger, Biometrika 73, 1986.

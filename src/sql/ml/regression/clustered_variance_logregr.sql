@@ -33,7 +33,7 @@ comment on function ml.clustered_variance_logregr(
   text, text, text, text, text, text, integer, text, float8, boolean
 ) is $$
 @behavior -*
-Trains a logistic regression with standard errors that are valid when the rows of a cluster are correlated, as MADlib.
+Trains a logistic regression with standard errors that allow for correlated rows in a cluster, as MADlib.
 Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
 Source: Liang and Zeger, Biometrika 73, 1986.
 Errors: as ml.logregr_train.

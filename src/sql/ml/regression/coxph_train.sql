@@ -354,8 +354,7 @@ $$;
 
 comment on function ml.coxph_train(text, text, text, text, text, text, text) is $$
 @behavior -*
-Trains Cox's proportional hazards model, as MADlib: the effect of columns on the hazard of an event, such as dropping
-out of a course.
+Trains Cox's proportional hazards model, as MADlib: the effect of columns on the hazard of an event.
 `dependent_variable` is the time of the event or of censoring; `independent_variable` an array without a constant, which
 would cancel; `right_censoring_status` is true where the event was observed; each combination of the `strata` columns
 has its own baseline hazard. `optimizer_params`: max_iter (100), tolerance (1e-8, in standard errors), ties (breslow, as

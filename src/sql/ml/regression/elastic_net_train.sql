@@ -301,68 +301,6 @@ The first column of the design is the intercept. `beta` is for the columns as th
 are in the caller's units.
 $$;
 
-create or replace function ml._elastic_net_design(
-  tbl_source text,
-  col_dep_var text,
-  col_ind_var text,
-  grouping_col text,
-  excluded text,
-  out design jsonb,
-  out features text[]
-)
-language plpgsql
-as $$
-declare
-  v_relation constant regclass := common.relation(tbl_source);
-  v_excluded constant text[] := common.column_names(v_relation, excluded, 'excluded columns');
-  v_groups constant text[] := common.column_names(v_relation, grouping_col, 'grouping columns');
-  v_inside text;
-begin
-  if btrim(col_ind_var) = '*' then
-    features := array(
-      select quote_ident(name)
-      from unnest(common.columns(v_relation)) with ordinality as list (name, nth)
-      where quote_ident(name) <> all (v_excluded || v_groups)
-        and quote_ident(name) <> btrim(col_dep_var)
-        and name <> btrim(col_dep_var)
-      order by nth
-    );
-    if features = '{}' then
-      perform common.refuse('CF001', format('"%s" has no other column', left(tbl_source, 100)),
-        'Name the independent variables.');
-    end if;
-  else
-    perform common.expression_type(col_ind_var, v_relation, 'independent variable');
-    v_inside := substring(
-      btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
-    );
-    begin
-      features := common.split_expressions(v_inside);
-    exception when sqlstate 'CF001' then
-      features := null;
-    end;
-  end if;
-  design := ml._design(
-    tbl_source,
-    col_dep_var,
-    case
-      when features is null then format('array[1::float8] || (%s)::float8[]', col_ind_var)
-      else format('array[1, %s]', array_to_string(features, ', '))
-    end,
-    grouping_col
-  );
-  features := coalesce(features, array(
-    select format('(%s)[%s]', col_ind_var, place)
-    from generate_series(1, (design ->> 'width')::int - 1) as place
-    order by place
-  ));
-end;
-$$;
-
-comment on function ml._elastic_net_design(text, text, text, text, text) is $$
-Returns a design with an intercept as its first column; `*` stands for all other columns of the table.
-$$;
-
 create or replace function ml.elastic_net_train(
   tbl_source text,
   tbl_result text,
@@ -675,8 +613,8 @@ $$;
 comment on function ml._elastic_net_cross_validation(
   jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text
 ) is $$
-Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds; the larger lambda among
-equal ones.
+Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds.
+The larger lambda among equal ones.
 $$;
 
 create or replace function ml._elastic_net_top(design jsonb, family text, alpha float8, standardize boolean)
@@ -741,7 +679,6 @@ $$;
 grant execute on function
   ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8),
   ml._elastic_net_fits(jsonb, text, float8, float8[], boolean, integer, float8),
-  ml._elastic_net_design(text, text, text, text, text),
   ml._list(text, text, float8, float8),
   ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text),
   ml._elastic_net_top(jsonb, text, float8, boolean),

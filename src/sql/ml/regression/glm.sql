@@ -1,68 +1,3 @@
-create or replace function ml._options(options text, allowed text[], what text)
-returns jsonb
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_result jsonb := '{}';
-  v_option text;
-  v_name text;
-begin
-  foreach v_option in array coalesce(common.split_expressions(nullif(btrim(options), '')), '{}') loop
-    v_name := lower(btrim(split_part(v_option, '=', 1)));
-    if position('=' in v_option) = 0 or v_name <> all (allowed) then
-      perform common.refuse(
-        'CF001',
-        format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
-        coalesce(
-          format('Did you mean "%s"?', common.nearest_name(v_name, allowed)),
-          format('Give name=value pairs, separated by commas; the names are %s.', array_to_string(allowed, ', '))
-        )
-      );
-    end if;
-    v_result := v_result || jsonb_build_object(
-      v_name, btrim(substr(v_option, position('=' in v_option) + 1), ' "''')
-    );
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function ml._options(text, text[], text) is $$
-Returns MADlib's `name=value, name=value` parameters as an object. Error CF001 for an unknown name, with the nearest
-name.
-$$;
-
-create or replace function ml._number(options jsonb, name text, fallback float8, smallest float8, largest float8)
-returns float8
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_value float8;
-begin
-  if options ->> name is null then
-    return fallback;
-  end if;
-  begin
-    v_value := (options ->> name)::float8;
-  exception when invalid_text_representation or numeric_value_out_of_range then
-    null;
-  end;
-  if v_value is null or not v_value between smallest and largest then
-    perform common.refuse('CF001', format('%s is "%s"', left(name, 100), left(options ->> name, 100)),
-      format('Give a number from %s to %s.', smallest, largest));
-  end if;
-  return v_value;
-end;
-$$;
-
-comment on function ml._number(jsonb, text, float8, float8, float8) is $$
-Returns a number from options, or `fallback` when it is absent. Error CF001 unless it is from `smallest` to `largest`.
-$$;
-
 create or replace function ml._digamma(x float8)
 returns float8
 language plpgsql
@@ -120,8 +55,8 @@ end;
 $$;
 
 comment on function ml._gamma_shape(float8) is $$
-Returns the maximum likelihood estimate of a gamma distribution's shape from the mean deviance: ln a - digamma(a) = D /
-2n.
+Returns the maximum likelihood estimate of a gamma distribution's shape from the mean deviance.
+The root of ln a - digamma(a) = D / 2n.
 $$;
 
 create or replace function ml._glm_constants(design jsonb, family text)
@@ -156,8 +91,8 @@ end;
 $$;
 
 comment on function ml._glm_constants(jsonb, text) is $$
-Returns the terms of the log likelihood that depend on y only, by group key: the log likelihood of the saturated model
-for counts, the sum of ln y for positive values.
+Returns the terms of the log likelihood that depend on y only, by group key.
+The log likelihood of the saturated model for counts, the sum of ln y for positive values.
 $$;
 
 create or replace function ml.glm(
@@ -331,8 +266,6 @@ Source: McCullagh and Nelder, Generalized Linear Models, 2nd edition, 1989.
 $$;
 
 grant execute on function
-  ml._options(text, text[], text),
-  ml._number(jsonb, text, float8, float8, float8),
   ml._digamma(float8),
   ml._gamma_shape(float8),
   ml._glm_constants(jsonb, text),

@@ -137,88 +137,9 @@ end;
 $$;
 
 comment on function ml._linregr_fits(jsonb) is $$
-Returns ordinary least squares fits, one row per group: in double precision where that is accurate, else in numeric
-(`arithmetic` states which).
+Returns ordinary least squares fits, one row per group.
+In double precision where that is accurate, else in numeric (`arithmetic` states which).
 $$;
-
-create or replace function ml._fit_failed(failure text, relation text)
-returns void
-language plpgsql
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if failure ~ 'without a null|rows for' then
-    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
-      'A model needs at least as many rows without nulls as it has columns.');
-  elsif failure ~ 'one class only|of the . categories' then
-    perform common.refuse('CF004', format('"%s" cannot be classified: %s', left(relation, 100), left(failure, 100)),
-      'Both classes must occur among the rows without nulls.');
-  end if;
-  perform common.refuse(
-    'CF007',
-    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
-    'Omit the column, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or '
-      || 'ml.ridge_train.'
-  );
-end;
-$$;
-
-comment on function ml._fit_failed(text, text) is $$
-Raises the failure of a fit as an error: CF004 (too few rows, one class) or CF007 (constant, collinear, separated).
-$$;
-
-create or replace function ml._wald(
-  coef float8[],
-  covariance float8[],
-  df float8,
-  out std_err float8[],
-  out stats float8[],
-  out p_values float8[]
-)
-language sql
-immutable
-parallel safe
-begin atomic
-  select
-    array_agg(se order by position),
-    array_agg(stat order by position),
-    array_agg(
-      case when df is null then ml._normal_p_value(stat) else ml._students_t_p_value(stat, df) end
-      order by position
-    )
-  from (
-    select position, se, case when se > 0 then value / se end as stat
-    from unnest(coef) with ordinality as estimate (value, position)
-    cross join lateral (select sqrt(greatest(covariance[position::int][position::int], 0))) as error (se)
-  ) as tested;
-end;
-
-comment on function ml._wald(float8[], float8[], float8) is $$
-Returns standard errors, coefficients over standard errors, and two-sided p-values, from Student's t with `df` degrees
-of freedom or, when `df` is null, from the normal distribution.
-$$;
-
-create or replace function ml._scaled(matrix float8[], factor float8)
-returns float8[]
-language plpgsql
-immutable
-parallel safe
-strict
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_matrix float8[] := matrix;
-begin
-  for i in 1..array_length(matrix, 1) loop
-    for j in 1..array_length(matrix, 2) loop
-      v_matrix[i][j] := v_matrix[i][j] * factor;
-    end loop;
-  end loop;
-  return v_matrix;
-end;
-$$;
-
-comment on function ml._scaled(float8[], float8) is $$Returns a matrix times a number.$$;
 
 create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
 returns text
@@ -287,8 +208,7 @@ end;
 $$;
 
 comment on function ml._residuals(jsonb, jsonb, text) is $$
-Returns the text of the select that computes the residual `e` of each complete row under its group's model, in addition
-to its columns d….
+Returns the text of the select that adds the residual `e` under its group's model to each complete row.
 `fits` is an array of objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is added to the select list.
 $$;
 
@@ -464,14 +384,13 @@ end;
 $$;
 
 comment on function ml._breusch_pagan(jsonb, jsonb) is $$
-Returns Breusch and Pagan's test for residuals whose variance depends on the columns, in Koenker's form n R^2, by group
-key.
+Returns Breusch and Pagan's test for heteroskedasticity, in Koenker's form n R^2, by group key.
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
 @behavior -*
-Trains a linear regression by ordinary least squares, as MADlib: one model, or one for each value of the grouping
-columns.
+Trains a linear regression by ordinary least squares, as MADlib.
+One model, or one for each value of the grouping columns.
 `dependent_varname` is a column or expression; `independent_varname` an array: `array[1, tax, bath]` or a column of type
 float8[]. No intercept is added: include the 1. Rows with a null are skipped and counted; NaN and infinity are an error.
 Writes `out_table`: the grouping columns, coef, r2, std_err, t_stats, p_values (Student's t), condition_no (of X),
@@ -489,9 +408,6 @@ $$;
 grant execute on function
   ml._numeric_sums(jsonb, text[]),
   ml._linregr_fits(jsonb),
-  ml._fit_failed(text, text),
-  ml._wald(float8[], float8[], float8),
-  ml._scaled(float8[], float8),
   ml._residuals(jsonb, jsonb, text),
   ml._breusch_pagan(jsonb, jsonb),
   ml.linregr_train(text, text, text, text, text, boolean)

@@ -125,8 +125,8 @@ $$;
 
 comment on function ml.mlogregr_predict(text, text, text, text, text) is $$
 @behavior -*
-Writes the predictions of a multinomial model, as MADlib, from the independent variables of the training over
-`new_data_table`.
+Writes the predictions of a multinomial model, as MADlib.
+The independent variables of the training are evaluated over `new_data_table`.
 Writes `output_table`: the id column and `category`, the most probable one (`response`), or `estimated_prob_<category>`
 for each category (`prob`). Null where an independent variable is null.
 Errors: CF001 (not a model of ml.mlogregr_train, a model with groups, unknown type), CF002 (unknown table or column),

@@ -377,8 +377,8 @@ end;
 $$;
 
 comment on function ml._multinomial_fits(jsonb, integer, integer, float8) is $$
-Fits a multinomial logistic model to each group by Newton's method, with one scan per iteration for all groups, and
-returns one row per group.
+Fits a multinomial logistic model to each group by Newton's method and returns one row per group.
+One scan per iteration for all groups.
 `beta` and `inverse` (of the information) are for the columns as they are summed, one category after another.
 $$;
 
@@ -624,8 +624,8 @@ end;
 $$;
 
 comment on function ml._transformed(float8[], jsonb) is $$
-Returns a block of covariances, not necessarily symmetric, in the caller's units, from those of the centred and scaled
-columns.
+Returns a block of covariances in the caller's units, from those of the centred and scaled columns.
+The block is not necessarily symmetric.
 $$;
 
 grant execute on function

@@ -18,7 +18,7 @@ create or replace function ml._explanation(
 )
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select format(

@@ -5,7 +5,7 @@ create or replace function recommend._sign(
 )
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select payload || '.' || encode(

@@ -16,11 +16,7 @@ begin
   end if;
   -- The decision may be the first request of a person.
   if v_person_id is null then
-    perform track._name_everything(
-      array[jsonb_populate_record(
-        null::track.parsed_message, jsonb_build_object('identity_kind', 'user', 'external_id', v_name)
-      )]
-    );
+    perform track._enter_people(array['user'], array[v_name]);
     -- The rest of the transaction reads the rows of this person.
     v_person_id := track.sign_in();
   end if;

@@ -30,7 +30,7 @@ test("of no rows there are none", async () => {
   expect(await database.rows("select from ml.explain_each('lab.linear', array[]::lab.house[])")).toEqual([]);
 });
 
-test("of a table of scores, which is no sum of its features, there is none", async () => {
+test("of a table of scores, which is not a sum of its features, there are none", async () => {
   await database.query(`select ml.import_model('lab.known', 'regression', 'scores',
     '{"keys": ["area", "rooms"], "scores": [{"area": "north", "rooms": "3", "score": 0.7}], "default": 0}')`);
   const rows = "array(select house from lab.house where id < 50)";

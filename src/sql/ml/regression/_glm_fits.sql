@@ -1,0 +1,296 @@
+/*
+ * Fisher scoring (iteratively reweighted least squares) for generalized linear models. Each iteration is one generated
+ * statement of built-in sums, in parallel where the table is large, for all groups that have not converged. In the
+ * statement eta, mu and the weights are computed layer by layer, so that each is computed once per row.
+ */
+create or replace function ml._glm_fits(
+  design jsonb,
+  family text,
+  link text,
+  max_iter integer,
+  tolerance float8,
+  out settled jsonb,
+  out key text,
+  out row_count bigint,
+  out skipped bigint,
+  out beta float8[],
+  out coef float8[],
+  out inverse float8[],
+  out information float8[],
+  out deviance float8,
+  out pearson float8,
+  out iterations integer,
+  out converged boolean,
+  out failure text
+)
+returns setof record
+language plpgsql
+as $$
+declare
+  v_first record := ml._settled(design);
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+  v_width constant integer := (design ->> 'width')::int;
+  v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
+  v_variables constant integer[] := ml._variables(v_first.settled);
+  v_size constant integer := cardinality(v_variables);
+  v_groups constant integer := cardinality(v_first.keys);
+  v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
+  v_mean float8;
+  v_beta float8[] := array_fill(0::float8, array[v_groups * v_size]);
+  v_before float8[] := v_beta;
+  v_step float8[] := v_beta;
+  v_deviance float8[] := array_fill('Infinity'::float8, array[v_groups]);
+  v_pearson float8[] := array_fill(null::float8, array[v_groups]);
+  v_halvings integer[] := array_fill(0, array[v_groups]);
+  v_iterations integer[] := array_fill(0, array[v_groups]);
+  v_done boolean[] := array_fill(false, array[v_groups]);
+  v_good boolean[] := array_fill(false, array[v_groups]);
+  v_failure text[] := array_fill(v_first.failure, array[v_groups]);
+  v_inverse jsonb[] := array_fill(null::jsonb, array[v_groups]);
+  v_matrix float8[];
+  v_solved record;
+  v_part record;
+  v_living integer[];
+  v_g integer;
+  v_at integer;
+  v_value float8;
+  v_gain float8;
+  v_length float8;
+  v_farthest float8;
+  v_column integer;
+  v_full float8[];
+  v_vector float8[];
+begin
+  v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g)
+    / nullif((select sum(n) from unnest(v_first.row_counts) as n), 0);
+  for g in 1..v_groups loop
+    if v_first.row_counts[g] = 0 then
+      v_failure[g] := 'no row without a null';
+    elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, a class is 0 or 1',
+          left(design ->> 'y', 100),
+          case
+            when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2]
+            else v_first.sums[4 * g - 1]
+          end
+        ),
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
+    elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
+      v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
+    elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0
+      or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0
+    then
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, which family %s cannot have',
+          left(design ->> 'y', 100),
+          v_first.sums[4 * g - 2],
+          left(family, 100)
+        ),
+        case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end
+      );
+    elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
+      v_failure[g] := 'every count is 0, so it holds one class only';
+    elsif v_first.row_counts[g] < v_width then
+      v_failure[g] := format('%s complete rows for %s columns', v_first.row_counts[g], v_width);
+    end if;
+    v_done[g] := v_failure[g] is not null;
+  end loop;
+  if family = 'gaussian' and link = 'log' and not v_mean > 0 then
+    perform common.refuse(
+      'CF001',
+      format('the mean of "%s" is %s, which is outside the range of the log link', left(design ->> 'y', 100), v_mean),
+      'Use link=identity.'
+    );
+  end if;
+
+  -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own
+  -- value.
+  -- Step t evaluates the model of step t - 1 and improves it.
+  if v_intercept is not null then
+    for g in 1..v_groups loop
+      v_value := v_first.sums[4 * g - 3] / nullif(v_first.row_counts[g], 0);
+      if v_failure[g] is null then
+        v_beta[(g - 1) * v_size + 1] := case link
+          when 'identity' then v_value
+          when 'log' then ln(greatest(v_value, 1e-10 * abs(v_mean)))
+          when 'logit' then ln(v_value / (1 - v_value))
+          when 'probit' then ml.normal_quantile(case when family = 'binomial' then v_value else 0.5 end)
+          when 'inverse' then 1 / v_value
+          when 'sqr_inverse' then 1 / (v_value * v_value)
+          when 'sqrt' then sqrt(v_value)
+        end;
+      end if;
+    end loop;
+  end if;
+  for iteration in case when v_intercept is null then 0 else 1 end..max_iter loop
+    v_living := array(select g from generate_series(1, v_groups) as g where not v_done[g]);
+    exit when v_living = '{}';
+    for v_part in
+      select v_living[part.key::int] as g, part.sums
+      from ml._sums(
+        ml._glm_statement(
+          v_first.settled, family, link, v_mean,
+          array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
+          case when iteration > 0 then array(
+            select v_beta[(g - 1) * v_size + j]
+            from unnest(v_living) with ordinality as living (g, nth)
+            cross join generate_series(1, v_size) as j
+            order by nth, j
+          ) end,
+          v_variables
+        ),
+        v_relation
+      ) as part
+    loop
+      v_g := v_part.g;
+      if iteration > 0 then
+        v_iterations[v_g] := iteration;
+        -- outside the range of the link, or a larger deviance: the step is halved
+        if v_part.sums[2] > 0 or v_part.sums[1] > v_deviance[v_g] * (1 + 1e-8) + 1e-12 then
+          v_halvings[v_g] := v_halvings[v_g] + 1;
+          if v_halvings[v_g] > 30 then
+            v_done[v_g] := true;
+            v_failure[v_g] := case
+              when v_deviance[v_g] = 'Infinity' then 'no starting point is inside the range of the link'
+            end;
+            continue;
+          end if;
+          for j in 1..v_size loop
+            v_at := (v_g - 1) * v_size + j;
+            v_step[v_at] := v_step[v_at] / 2;
+            v_beta[v_at] := v_before[v_at] + v_step[v_at];
+          end loop;
+          continue;
+        end if;
+        v_deviance[v_g] := v_part.sums[1];
+        v_pearson[v_g] := v_part.sums[3 + v_size + v_size * (v_size + 1) / 2];
+        v_halvings[v_g] := 0;
+      end if;
+
+      v_matrix := array_fill(0::float8, array[v_size, v_size]);
+      v_at := 2 + v_size;
+      for i in 1..v_size loop
+        for j in i..v_size loop
+          v_at := v_at + 1;
+          v_matrix[i][j] := v_part.sums[v_at];
+          v_matrix[j][i] := v_part.sums[v_at];
+        end loop;
+      end loop;
+      v_solved := ml._scaled_inverse(v_matrix, case when v_iterations[v_g] <= 1 then 1e-11 else 1e-14 end);
+      if v_solved.dependent is not null then
+        v_done[v_g] := true;
+        v_column := v_variables[v_solved.dependent];
+        v_failure[v_g] := case
+          when v_iterations[v_g] <= 1
+            then format(
+              'column %s is a linear combination of the columns before it',
+              ml._label(design, coalesce(nullif(v_column, 0), v_intercept))
+            )
+          else ml._separation(design, case when v_column = 0 then v_variables[least(2, v_size)] else v_column end)
+        end;
+        continue;
+      end if;
+
+      v_gain := 0;
+      v_length := 0;
+      v_farthest := 0;
+      v_column := null;
+      for i in 1..v_size loop
+        v_value := 0;
+        for j in 1..v_size loop
+          v_value := v_value + v_solved.inverse[i][j] * v_part.sums[2 + j];
+          v_length := v_length + v_matrix[i][j] * v_beta[(v_g - 1) * v_size + i] * v_beta[(v_g - 1) * v_size + j];
+        end loop;
+        v_at := (v_g - 1) * v_size + i;
+        v_before[v_at] := v_beta[v_at];
+        v_step[v_at] := v_value;
+        v_beta[v_at] := v_beta[v_at] + v_value;
+        v_gain := v_gain + v_value * v_part.sums[2 + i];
+        if v_variables[i] > 0 and abs(v_value) * v_spread[v_variables[i]] > v_farthest then
+          v_farthest := abs(v_value) * v_spread[v_variables[i]];
+          v_column := v_variables[i];
+        end if;
+      end loop;
+
+      if iteration > 0 then
+        v_inverse[v_g] := jsonb_build_array(v_solved.inverse, v_matrix);
+        -- The likelihood does not increase while a coefficient still changes: it would grow without bound.
+        if family in ('binomial', 'poisson')
+          and v_farthest > 0.3
+          and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15)
+        then
+          v_done[v_g] := true;
+          v_failure[v_g] := ml._separation(design, v_column);
+        -- The root of the gain is the distance to the optimum in standard errors. With a canonical link the step just
+        -- made squares the distance, and changes the information by the distance over the root of n: with many rows the
+        -- iteration ends one step earlier.
+        elsif v_gain <= (case
+            when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then
+              least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
+            when family = 'binomial' then (tolerance / 100) ^ 2
+            else (tolerance / 100) ^ 2 * v_part.sums[1] / v_first.row_counts[v_g]
+          end)
+          or v_gain <= 1e-24 * v_length
+        then
+          v_done[v_g] := true;
+          v_good[v_g] := true;
+        end if;
+      end if;
+    end loop;
+  end loop;
+
+  for g in 1..v_groups loop
+    settled := v_first.settled;
+    key := v_first.keys[g];
+    row_count := v_first.row_counts[g];
+    skipped := v_first.skipped[g];
+    failure := v_failure[g];
+    deviance := nullif(v_deviance[g], 'Infinity');
+    pearson := v_pearson[g];
+    iterations := v_iterations[g];
+    converged := v_good[g];
+    if failure is null and v_inverse[g] is null then
+      failure := 'it did not converge';
+    end if;
+    beta := null;
+    coef := null;
+    inverse := null;
+    information := null;
+    if failure is null then
+      v_full := array_fill(0::float8, array[v_width, v_width]);
+      v_vector := array_fill(0::float8, array[v_width]);
+      for i in 1..v_size loop
+        v_vector[case when v_variables[i] = 0 then v_intercept else v_variables[i] end] := v_beta[(g - 1) * v_size + i];
+        for j in 1..v_size loop
+          v_full[coalesce(nullif(v_variables[i], 0), v_intercept)][coalesce(nullif(v_variables[j], 0), v_intercept)]
+            := (v_inverse[g] -> 0 -> i - 1 ->> j - 1)::float8;
+        end loop;
+      end loop;
+      beta := v_vector;
+      select unscaled.coef, unscaled.vcov
+      into coef, inverse
+      from ml._unscaled(
+        v_vector, v_full, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8
+      ) as unscaled;
+      information := (ml._scaled_inverse(inverse, 1e-15)).inverse;
+    end if;
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function ml._glm_fits(jsonb, text, text, integer, float8) is $$
+Fits a generalized linear model to each group and returns one row per group.
+`beta` is for the columns as they are summed; `coef`, `inverse` (of the information, with dispersion 1) and
+`information` are in the caller's units. The iteration ends when the distance to the optimum is below tolerance / 100
+standard errors.
+`failure` names a collinear or separating column; null otherwise.
+$$;
+
+grant execute on function ml._glm_fits(jsonb, text, text, integer, float8) to insights_admin, insights_worker;

@@ -1,0 +1,202 @@
+create or replace function ml._glm_terms(
+  family text,
+  link text,
+  mean float8,
+  out mu text,
+  out rest text,
+  out slope text,
+  out variance text,
+  out deviance text,
+  out start_mu text,
+  out start_eta text
+)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds keep exp
+  -- from overflow
+  mu := case link
+    when 'identity' then case when family = 'gaussian' then 'eta' else 'case when eta > 0 then eta end' end
+    when 'log' then 'exp(least(greatest(eta, -200), 200))'
+    when 'logit' then '1 / (1 + exp(least(greatest(-eta, -100), 100)))'
+    when 'probit' then 'ml._standard_normal_cdf(least(greatest(eta, -30), 30))'
+    when 'inverse' then case
+      when family = 'gaussian' then 'case when abs(eta) > 1e-30 then 1 / eta end'
+      else 'case when eta > 1e-30 then 1 / eta end'
+    end
+    when 'sqr_inverse' then 'case when eta > 1e-60 then 1 / sqrt(eta) end'
+    when 'sqrt' then 'case when eta > 0 and eta < 1e100 then eta * eta end'
+  end;
+  rest := case link
+    when 'logit' then '1 / (1 + exp(least(greatest(eta, -100), 100)))'
+    when 'probit' then 'ml._standard_normal_cdf(-least(greatest(eta, -30), 30))'
+    else 'null::float8'
+  end;
+  slope := case link
+    when 'identity' then '1'
+    when 'log' then 'mu'
+    when 'logit' then 'mu * rest'
+    when 'probit' then '0.39894228040143267794 * exp(-least(eta * eta, 900) / 2)'
+    when 'inverse' then '-mu * mu'
+    when 'sqr_inverse' then '-mu * mu * mu / 2'
+    when 'sqrt' then '2 * eta'
+  end;
+  variance := case family
+    when 'gaussian' then '1'
+    when 'binomial' then 'mu * rest'
+    when 'poisson' then 'mu'
+    when 'gamma' then 'mu * mu'
+    when 'inverse_gaussian' then 'mu * mu * mu'
+  end;
+  deviance := case family
+    when 'gaussian' then '(y - mu) * (y - mu)'
+    when 'binomial' then '-2 * ln(case when y = 1 then mu else rest end)'
+    when 'poisson' then '2 * (case when y > 0 then y * ln(y / mu) else 0 end - (y - mu))'
+    when 'gamma' then '2 * ((y - mu) / mu - ln(y / mu))'
+    when 'inverse_gaussian' then '(y - mu) * (y - mu) / (y * mu * mu)'
+  end;
+  -- starting values: near each row's own value (McCullagh and Nelder, 2.5)
+  start_mu := case family
+    when 'gaussian' then case link
+      when 'identity' then 'y'
+      when 'log' then format('greatest(y, %L::float8)', mean / 10)
+      else format('case when abs(y) < %1$L::float8 then %2$L::float8 else y end', abs(mean) / 10, mean)
+    end
+    when 'binomial' then '(y + 0.5) / 2'
+    when 'poisson' then 'y + 0.1'
+    else 'y'
+  end;
+  start_eta := case link
+    when 'identity' then 'mu'
+    when 'log' then 'ln(mu)'
+    when 'logit' then 'ln(mu / rest)'
+    when 'probit' then '(y * 2 - 1) * 0.67448975019608174320'
+    when 'inverse' then '1 / mu'
+    when 'sqr_inverse' then '1 / (mu * mu)'
+    when 'sqrt' then 'sqrt(mu)'
+  end;
+end;
+$$;
+
+comment on function ml._glm_terms(text, text, float8) is $$
+Returns the SQL expressions of a family and link in terms of eta, mu, rest and y.
+Source: McCullagh and Nelder, Generalized Linear Models, table 2.1.
+$$;
+
+create or replace function ml._linear_predictor(variables integer[], prefix text default '')
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  select string_agg(
+    case when variable = 0 then 'fit.b0' else format('fit.b%s * %sd%s', variable, prefix, variable) end,
+    ' + ' order by place
+  )
+  from unnest(variables) with ordinality as list (variable, place);
+end;
+
+comment on function ml._linear_predictor(integer[], text) is $$
+Returns the text of the sum of coefficients times columns.
+$$;
+
+create or replace function ml._glm_source(
+  design jsonb,
+  family text,
+  link text,
+  mean float8,
+  keys text[],
+  beta float8[],
+  variables integer[]
+)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_terms record := ml._glm_terms(family, link, mean);
+  v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
+  v_carried text := (
+    select coalesce(string_agg(', ' || name, '' order by nth), '')
+    from unnest(v_columns) with ordinality as list (name, nth)
+  ) || case when design ? 'clusters' then ', cluster' else '' end;
+  v_source text;
+begin
+  -- row: the columns; first: eta; second: mu; third: weight, score and deviance
+  v_source := format(
+    '(select * from (%s) as row where complete) as row %s',
+    ml._rows(design),
+    ml._model_of_group(design, keys, beta, variables)
+  );
+  if beta is null then
+    v_source := format('(%s) as first', ml._layer(
+      format('fit.nth, row.y%s', replace(v_carried, ', ', ', row.')),
+      v_source
+    ));
+    v_source := format('(%s) as second', ml._layer(
+      format(
+        'nth, y%s, %s as mu, %s as rest',
+        v_carried,
+        v_terms.start_mu,
+        case when family = 'binomial' then '(1.5 - y) / 2' else 'null::float8' end
+      ),
+      v_source
+    ));
+    v_source := format('(%s) as second', ml._layer(
+      format('nth, y%s, mu, rest, %s as eta', v_carried, v_terms.start_eta),
+      v_source
+    ));
+  else
+    v_source := format('(%s) as first', ml._layer(
+      format(
+        'fit.nth, row.y%s, %s as eta',
+        replace(v_carried, ', ', ', row.'),
+        ml._linear_predictor(variables, 'row.')
+      ),
+      v_source
+    ));
+    v_source := format('(%s) as second', ml._layer(
+      format('nth, y%s, eta, %s as mu, %s as rest', v_carried, v_terms.mu, v_terms.rest),
+      v_source
+    ));
+  end if;
+  if family = 'binomial' and link = 'logit' then
+    v_source := format('(%s) as third', ml._layer(
+      format(
+        'nth, y%s, eta, mu, mu * rest as weight, case when y = 1 then rest else -mu end as score, %s as deviance',
+        v_carried,
+        v_terms.deviance
+      ),
+      v_source
+    ));
+  else
+    v_source := format('(%s) as second', ml._layer(
+      format(
+        'nth, y%s, eta, mu, (%s) as slope, (%s) / (%s) as ratio, %s as deviance',
+        v_carried, v_terms.slope, v_terms.slope, v_terms.variance, v_terms.deviance
+      ),
+      v_source
+    ));
+    v_source := format('(%s) as third', ml._layer(
+      format('nth, y%s, eta, mu, ratio * slope as weight, (y - mu) * ratio as score, deviance', v_carried),
+      v_source
+    ));
+  end if;
+  return v_source;
+end;
+$$;
+
+comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
+Returns the text of the subquery with the rows that one step of Fisher scoring sums.
+It is named `third` and has the group's number, y, the columns, eta, mu, and each row's weight, score and deviance.
+$$;
+
+grant execute on function
+  ml._glm_terms(text, text, float8),
+  ml._linear_predictor(integer[], text),
+  ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[])
+to insights_admin, insights_worker;

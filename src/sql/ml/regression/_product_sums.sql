@@ -1,0 +1,30 @@
+create or replace function ml._product_sums(design jsonb, prefix text)
+returns text
+language sql
+stable
+begin atomic
+  with variable as (
+    select 0 as nth, 'y' as name
+    union all
+    select nth, prefix || value
+    from jsonb_array_elements_text(design -> 'active') with ordinality as active (value, nth)
+  ),
+  product as (
+    select
+      row_variable.nth as row_nth,
+      column_variable.nth as column_nth,
+      format('sum(%s * %s)', row_variable.name, column_variable.name) as term
+    from variable as row_variable
+    join variable as column_variable on column_variable.nth >= row_variable.nth
+  )
+  select
+    (select string_agg(format('sum(%s)', name), ', ' order by nth) from variable)
+    || ', ' || (select string_agg(term, ', ' order by row_nth, column_nth) from product);
+end;
+
+comment on function ml._product_sums(jsonb, text) is $$
+Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y.
+It is a list of array elements.
+$$;
+
+grant execute on function ml._product_sums(jsonb, text) to insights_admin, insights_worker;

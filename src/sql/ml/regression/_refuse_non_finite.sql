@@ -1,0 +1,75 @@
+create or replace function ml._refuse_non_finite(design jsonb)
+returns void
+language plpgsql
+as $$
+declare
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+  v_bare constant jsonb := design - 'where' || '{"groups": []}';
+  v_key text;
+  v_row text;
+begin
+  v_key := (
+    select string_agg(
+      format('%L || %I::text', attribute.attname || ' = ', attribute.attname),
+      ' || '', '' || ' order by part.position
+    )
+    from pg_catalog.pg_index as index
+    cross join lateral unnest(index.indkey::int2[]) with ordinality as part (attnum, position)
+    join pg_catalog.pg_attribute as attribute on attribute.attrelid = index.indrelid and attribute.attnum = part.attnum
+    where index.indrelid = v_relation
+      and index.indisprimary
+  );
+  v_row := (
+    select found.key
+    from ml._sums(
+      format(
+        $statement$
+        select
+          key || case when width <> %s then format(' with %%s independent variables instead of %s', width) else '' end,
+          true,
+          1::bigint,
+          null::float8[]
+        from (select %s as key, %s as width, source.* from %s as %s cross join lateral (%s) as source) as source
+        where num_nulls(y%s) = 0 and (%s)
+        limit 1
+        $statement$,
+        design ->> 'width',
+        design ->> 'width',
+        coalesce(v_key, format('left(%s::text, 200)', design ->> 'alias')),
+        case
+          when (design ->> 'array')::boolean then format('cardinality(%s)', design -> 'x' ->> 0)
+          else design ->> 'width'
+        end,
+        design ->> 'relation',
+        design ->> 'alias',
+        -- the same expressions, over the current row
+        left(
+          ml._values(v_bare, 'float8'),
+          -length(format(' from %s as %s', design ->> 'relation', design ->> 'alias'))
+        ),
+        ml._columns_of(design, 'x', ', %s', ''),
+        'y in (''NaN'', ''Infinity'', ''-Infinity'')'
+          || ml._columns_of(design, 'x', ' or %s in (''NaN'', ''Infinity'', ''-Infinity'')', '')
+      ),
+      v_relation
+    ) as found
+  );
+  perform common.refuse(
+    'CF001',
+    case
+      when v_row is null then format('a sum over "%s" is not finite', v_relation)
+      when v_row ~ 'instead of' then format('row (%s) of "%s"', v_row, v_relation)
+      else format('row (%s) of "%s" contains NaN or infinity', v_row, v_relation)
+    end,
+    'Only finite numbers can be fitted; use null instead to have the row skipped.'
+  );
+end;
+$$;
+
+comment on function ml._refuse_non_finite(jsonb) is $$
+Raises CF001 and names the row that contains NaN, infinity or an array of another length.
+The row is named by its primary key if it has one.
+Called when a sum is not finite, so that the check costs nothing otherwise.
+$$;
+
+grant execute on function ml._refuse_non_finite(jsonb) to insights_admin, insights_worker;

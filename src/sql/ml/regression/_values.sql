@@ -1,0 +1,83 @@
+create or replace function ml._cast(expression text, from_type text, to_type text)
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  -- real and double precision are cast to numeric through their shortest text of up to 17 digits: a direct cast keeps
+  -- 15
+  select format(
+    case
+      when from_type = 'boolean' then '(%s)::int::%s'
+      when to_type = 'numeric' and from_type in ('real', 'double precision') then '(%s)::text::%s'
+      else '(%s)::%s'
+    end,
+    expression, to_type
+  );
+end;
+
+comment on function ml._cast(text, text, text) is $$
+Returns the text of an expression of a known type, cast to float8 or numeric.
+$$;
+
+create or replace function ml._values(design jsonb, type text)
+returns text
+language sql
+stable
+begin atomic
+  select format(
+    'select %s%s%s%s as y%s from %s as %s%s',
+    coalesce((
+      select string_agg(format('%s as g%s, ', name, position), '' order by position)
+      from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
+    ), ''),
+    'row(' || (
+      select string_agg(name, ', ' order by nth)
+      from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)
+    ) || ')::text as cluster, ',
+    '(' || (design ->> 'status') || ')::int::float8 as status, ',
+    ml._cast(design ->> 'y', design ->> 'y_type', type),
+    (
+      select string_agg(
+        case
+          when not (design ->> 'array')::boolean then
+            format(
+              ', %s as x%s',
+              ml._cast(design -> 'x' ->> position - 1, design -> 'x_types' ->> position - 1, type),
+              position
+            )
+          -- a row of another length becomes NaN, which stops the training; ml._refuse_non_finite finds the row then
+          when position = 1 then
+            format(
+              ', case when cardinality(%1$s) <> %2$s then ''NaN'' else %3$s end as x1',
+              design -> 'x' ->> 0,
+              design ->> 'width',
+              ml._cast(format('%s[1]', design -> 'x' ->> 0), design -> 'x_types' ->> 0, type)
+            )
+          else
+            format(
+              ', %s as x%s',
+              ml._cast(format('%s[%s]', design -> 'x' ->> 0, position), design -> 'x_types' ->> 0, type),
+              position
+            )
+        end,
+        '' order by position
+      )
+      from generate_series(1, (design ->> 'width')::int) as position
+      where design -> 'literals' -> position - 1 = 'null'
+    ),
+    design ->> 'relation',
+    design ->> 'alias',
+    ' where ' || (design ->> 'where')
+  );
+end;
+
+comment on function ml._values(jsonb, text) is $$
+Returns the text of the select that evaluates a design's expressions row by row.
+Its columns: g1 …, y, x1 … (without the literals), as float8 or numeric.
+$$;
+
+grant execute on function
+  ml._cast(text, text, text),
+  ml._values(jsonb, text)
+to insights_admin, insights_worker;

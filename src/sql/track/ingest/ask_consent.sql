@@ -1,0 +1,41 @@
+create or replace function track._ask_consent(messages track.parsed_message[])
+returns track.parsed_message[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_messages track.parsed_message[] := messages;
+  v_message track.parsed_message;
+  v_withheld track.withheld_message;
+begin
+  -- Few or none, as a rule, so that the others are not copied.
+  for v_withheld in
+    select withheld.* from track._withheld_messages(messages) as withheld
+  loop
+    v_message := v_messages[v_withheld.position + 1];
+    if v_withheld.is_refused then
+      v_message.problem := row(
+        'CF005',
+        format('the person has not agreed to "%s"', v_withheld.purpose),
+        'Ask first, and say so in context.consent.categoryPreferences or by privacy.record_consent.'
+      );
+    else
+      v_message.identity_kind := 'none';
+      v_message.external_id := 'none';
+      v_message.anonymous_id := null;
+      v_message.previous_id := null;
+      v_message.properties := null;
+      v_message.traits := null;
+      v_message.preferences := null;
+    end if;
+    v_messages[v_withheld.position + 1] := v_message;
+  end loop;
+  return v_messages;
+end;
+$$;
+
+comment on function track._ask_consent(track.parsed_message[]) is $$
+The messages, without the persons who have not agreed to their purpose.
+As `privacy.purpose` says, such a message has a problem (CF005), or is kept without its person.
+$$;

@@ -1,0 +1,76 @@
+create or replace function track._describe_items(messages track.parsed_message[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- Events fill gaps only: what the application's tables say stays.
+  with said as (
+    select
+      message.item,
+      (array_agg(message.item_kind order by message.position) filter (where message.item_kind is not null))[1] as kind,
+      (array_agg(message.item_title order by message.position) filter (where message.item_title is not null))[1]
+        as title,
+      (array_agg(message.item_url order by message.position) filter (where message.item_url is not null))[1] as url,
+      (array_agg(parent.item_id order by message.position) filter (where parent.item_id is not null))[1]
+        as parent_item_id
+    from unnest(messages) as message
+    left join track.item as parent
+      on parent.external_id = message.item_parent
+      and parent.external_id <> message.item
+    group by message.item
+  )
+
+  update track.item
+  set
+    kind = case when item.kind = 'unknown' then coalesce(said.kind, item.kind) else item.kind end,
+    title = coalesce(item.title, said.title),
+    url = coalesce(item.url, said.url),
+    parent_item_id = coalesce(item.parent_item_id, said.parent_item_id),
+    updated_at = now()
+  from said
+  where item.external_id = said.item
+    and (
+      item.kind = 'unknown' and said.kind is not null
+      or item.title is null and said.title is not null
+      or item.url is null and said.url is not null
+      or item.parent_item_id is null and said.parent_item_id is not null
+    );
+end;
+$$;
+
+comment on function track._describe_items(track.parsed_message[]) is $$
+Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
+$$;
+
+create or replace function track._describe_items_one_by_one(messages track.parsed_message[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_message track.parsed_message;
+begin
+  perform track._describe_items(array(
+    select jsonb_populate_record(message, '{"item_parent": null}') from unnest(messages) as message
+  ));
+  for v_message in
+    select distinct on (message.item) message.*
+    from unnest(messages) as message
+    where message.item_parent is not null
+    order by message.item, message.position
+  loop
+    begin
+      perform track._describe_items(array[v_message]);
+    exception
+      when sqlstate 'CF010' then null;
+    end;
+  end loop;
+end;
+$$;
+
+comment on function track._describe_items_one_by_one(track.parsed_message[]) is $$
+The same where the parents form a circle: those that would close it are left out.
+$$;

@@ -1,0 +1,54 @@
+create or replace function track._item(type text, name jsonb, properties jsonb, context jsonb)
+returns text
+language sql
+immutable
+parallel safe
+-- A page is an item even where the client does not say which: by its path, as web analytics do.
+return coalesce(
+  nullif(properties ->> 'item', ''),
+  case type
+    when 'page' then left(coalesce(nullif(properties ->> 'path', ''), nullif(context #>> '{page,path}', '')), 512)
+    when 'screen' then left(nullif(name #>> '{}', ''), 512)
+  end
+);
+
+comment on function track._item(text, jsonb, jsonb, jsonb) is $$
+External id of the item that a message is about; null when it is about none.
+$$;
+
+create or replace function track._item_kind(type text, properties jsonb, context jsonb, is_trusted boolean)
+returns text
+language sql
+immutable
+parallel safe
+return case
+  when is_trusted and properties ? 'itemKind' then properties ->> 'itemKind'
+  when type in ('page', 'screen') and nullif(properties ->> 'item', '') is null
+    and (
+      is_trusted
+      or type = 'page' and starts_with(coalesce(nullif(properties ->> 'path', ''), context #>> '{page,path}'), '/')
+    )
+    then 'page'
+end;
+
+comment on function track._item_kind(text, jsonb, jsonb, boolean) is $$
+Kind of the item that a message is about, where its sender may say; null otherwise.
+$$;
+
+create or replace function track._traits(type text, traits jsonb, context jsonb)
+returns jsonb
+language sql
+stable
+parallel safe
+return case
+  when type = 'identify' and jsonb_typeof(traits) = 'object'
+    then traits || case jsonb_typeof(context -> 'timezone')
+      when 'string' then jsonb_build_object('timezone', context -> 'timezone')
+      else '{}'
+    end
+  when jsonb_typeof(context -> 'timezone') = 'string' then jsonb_build_object('timezone', context -> 'timezone')
+end;
+
+comment on function track._traits(text, jsonb, jsonb) is $$
+What a message says about its person: the traits of `identify`, and the client's time zone.
+$$;

@@ -1,0 +1,54 @@
+create or replace function track._enter_items(messages track.parsed_message[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select
+    from unnest(messages) as message
+    left join track.item on item.external_id = message.item
+    where message.item is not null
+      and (
+        item.item_id is null
+        or item.kind = 'unknown' and message.item_kind is not null
+        or item.title is null and message.item_title is not null
+        or item.url is null and message.item_url is not null
+        or item.parent_item_id is null and message.item_parent is not null
+      )
+  ) then
+    return;
+  end if;
+
+  insert into track.item (external_id)
+  select external_id
+  from (
+    select message.item from unnest(messages) as message
+    union
+    select message.item_parent from unnest(messages) as message
+  ) as named (external_id)
+  where external_id is not null
+    and not exists (select from track.item where item.external_id = named.external_id)
+  order by external_id
+  on conflict (external_id) do nothing;
+
+  -- In one order, so that two batches wait for each other, but never in a circle.
+  perform item.item_id
+  from track.item
+  where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
+  order by item.item_id
+  for no key update;
+
+  begin
+    perform track._describe_items(messages);
+  exception
+    when sqlstate 'CF010' then
+      perform track._describe_items_one_by_one(messages);
+  end;
+end;
+$$;
+
+comment on function track._enter_items(track.parsed_message[]) is $$
+Enters the items that messages name for the first time, and what they say of items that is not known yet.
+$$;

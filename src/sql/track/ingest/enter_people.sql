@@ -1,0 +1,76 @@
+create or replace function track._enter_people(kinds text[], external_ids text[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  with named as (
+    select distinct name.kind, name.external_id
+    from unnest(_enter_people.kinds, _enter_people.external_ids) as name (kind, external_id)
+  ),
+
+  numbered as materialized (
+    select kind, external_id, nextval('track.identity_identity_id_seq') as identity_id
+    from named
+    where not exists (
+      select
+      from track.identity
+      where identity.external_id = named.external_id
+        and identity.kind = named.kind
+    )
+    order by external_id, kind
+  ),
+
+  entered as (
+    insert into track.identity (identity_id, kind, external_id, person_id)
+    overriding system value
+    select identity_id, kind, external_id, identity_id
+    from numbered
+    order by external_id, kind
+    on conflict (external_id, kind) do nothing
+    returning person_id
+  )
+
+  insert into track.person (person_id)
+  select person_id
+  from entered;
+end;
+$$;
+
+comment on function track._enter_people(text[], text[]) is $$
+Enters the identities that are new, each with a person of its own.
+$$;
+
+create or replace function track._enter_people_of(messages track.parsed_message[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  perform track._enter_people(array_agg(named.kind), array_agg(named.external_id))
+  from (
+    select message.identity_kind as kind, message.external_id
+    from unnest(messages) as message
+
+    union
+
+    select 'anonymous', message.anonymous_id
+    from unnest(messages) as message
+    where message.type = 'identify' and message.anonymous_id is not null
+
+    union
+
+    -- An alias may come before any message of the name that it replaces, which may have been a user's or a browser's.
+    select kind, message.previous_id
+    from unnest(messages) as message
+    cross join unnest(array['user', 'anonymous']) as kind
+    where message.type = 'alias' and message.previous_id is not null
+  ) as named;
+end;
+$$;
+
+comment on function track._enter_people_of(track.parsed_message[]) is $$
+Enters the identities that messages name for the first time.
+$$;

@@ -1,0 +1,20 @@
+create or replace function track._event_id(occurred_at timestamptz, message_hash uuid, source_id smallint)
+returns uuid
+language sql
+immutable
+parallel safe
+-- At UTC, for the epoch of a timestamptz is stable only, and an immutable function over it would never be inlined.
+return encode(
+  int8send(
+    (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
+    | 28672
+    | (get_byte(uuid_send(message_hash), 0) << 4)
+  )
+  || '\x80'::bytea || substr(uuid_send(message_hash), 2, 5) || int2send(source_id),
+  'hex'
+)::uuid;
+
+comment on function track._event_id(timestamptz, uuid, smallint) is $$
+Version 7 UUID (RFC 9562): milliseconds, 48 bits of the message's hash, the source.
+It depends on the message alone, so that no order of arrival changes it.
+$$;

@@ -1,0 +1,40 @@
+create or replace function track._holds_extreme_number(value jsonb)
+returns boolean
+language sql
+immutable
+parallel safe
+return jsonb_path_exists(
+  value,
+  'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308 || @ != 0 && @ < 1e-307 && @ > -1e-307))'
+);
+
+comment on function track._holds_extreme_number(jsonb) is $$
+Whether a number beyond double precision is anywhere in a value.
+Ten bytes such as 1e131000 become 131,000 wherever they are written out.
+$$;
+
+create or replace function track._mark_extreme_numbers(messages jsonb)
+returns jsonb
+language sql
+stable
+parallel safe
+begin atomic
+  select jsonb_agg(
+    case
+      when jsonb_typeof(entry.message) = 'object' and track._holds_extreme_number(entry.message)
+        then jsonb_build_object(
+          'extreme', true,
+          'messageId',
+          case jsonb_typeof(entry.message -> 'messageId') when 'string' then entry.message -> 'messageId' end
+        )
+      else entry.message
+    end
+    order by entry.ordinality
+  )
+  from jsonb_array_elements(messages) with ordinality as entry (message, ordinality);
+end;
+
+comment on function track._mark_extreme_numbers(jsonb) is $$
+A list of messages, where those that hold a number beyond double precision are `{"extreme": true, "messageId": …}`.
+Nothing else of such a message is read, so that nothing of it is written out, neither in later steps nor in an error.
+$$;

@@ -1,0 +1,91 @@
+/*
+ * A definer: this is the only function through which callers may write events, and it checks each message.
+ * Without just-in-time compilation, which would take seconds for statements that run for milliseconds.
+ */
+create or replace function track.ingest(batch jsonb)
+returns track.ingest_result
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_batch constant track.message_batch := track._read_batch(ingest.batch);
+  v_source_id constant smallint := track._source_id();
+  v_received_at constant timestamptz := clock_timestamp();
+  v_messages track.parsed_message[];
+  v_identities bigint[];
+  v_links boolean;
+  v_traits boolean;
+  v_decisions boolean;
+  v_result track.ingest_result;
+begin
+  v_messages := track._parse_messages(v_batch, v_received_at, track._sender(v_received_at));
+  v_messages := track._ask_consent(v_messages);
+  v_result.errors := track._problems(v_messages);
+  v_result.rejected := jsonb_array_length(v_result.errors);
+
+  v_result.duplicates := coalesce(cardinality(v_messages), 0) - v_result.rejected;
+  v_messages := track._store_messages(v_messages, v_source_id);
+  v_result.accepted := cardinality(v_messages);
+  v_result.duplicates := v_result.duplicates - v_result.accepted;
+  if v_result.accepted = 0 then
+    return v_result;
+  end if;
+
+  -- Months first: a new partition waits for whoever has entered items or event types, so its maker must not have.
+  perform track._enter_months(v_messages);
+  perform track._enter_people_of(v_messages);
+  perform track._enter_event_types(v_messages);
+  perform track._enter_items(v_messages);
+
+  v_identities := array(
+    select distinct identity.identity_id
+    from unnest(v_messages) as message
+    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+  );
+  select
+    bool_or(message.type in ('identify', 'alias')),
+    bool_or(message.traits is not null),
+    bool_or(message.event_name = 'Segment Consent Preference Updated')
+  into v_links, v_traits, v_decisions
+  from unnest(v_messages) as message;
+
+  if v_links then
+    perform track._link_people_of(v_messages, v_identities);
+  end if;
+  -- To whom an identity belongs must not change from here to the end of the transaction, or what is stored below would
+  -- go to a former person.
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (v_identities)
+  order by identity.identity_id
+  for key share;
+
+  perform track._store_events(v_messages, v_source_id);
+  if v_traits then
+    perform track._store_traits(v_messages);
+  end if;
+  if v_decisions then
+    perform track._store_consent(v_messages);
+  end if;
+  return v_result;
+end;
+$$;
+
+comment on function track.ingest(jsonb) is $$
+Takes Segment-shaped messages (`track`, `page`, `screen`, `identify`, `alias`, `group`).
+A batch is a list, one message, or `{batch, sentAt, context}`; a JSON string that holds any of these is parsed.
+Each `messageId` of a source is stored once, for ever and under concurrency.
+A message that breaks a rule of validation gets an error of its own, the others are stored.
+Items are made when first named. What `properties` say of one (`itemKind`, `itemTitle`, `parent`, `url`) fills gaps,
+from servers only; a parent that would close a circle is left out.
+Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`.
+Learners may speak for themselves only, visitors only as an `anonymousId`.
+Errors of the whole batch: CF009 when it is not a list of messages, CF008 when it has more than
+`track.setting.largest_batch`, or a `context` that is too long, CF001 for a number beyond double precision in it.
+$$;
+
+grant execute on function track.ingest(jsonb) to insights_visitor, insights_learner, insights_admin, insights_worker;

@@ -1,0 +1,103 @@
+create or replace function track._message_hash(message_id text)
+returns uuid
+language sql
+stable
+parallel safe
+return encode(substr(sha256(convert_to(message_id, 'UTF8')), 1, 16), 'hex')::uuid;
+
+comment on function track._message_hash(text) is $$
+First 128 bits of the SHA-256 of a message's id.
+$$;
+
+create or replace function track._parse_messages(
+  batch track.message_batch,
+  received_at timestamptz,
+  sender track.message_sender,
+  doubtful boolean default false
+)
+returns track.parsed_message[]
+language plpgsql
+stable
+parallel restricted
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+as $$
+begin
+  return (
+    with judged as materialized (
+      select
+        fields.*,
+        coalesce(
+          track._envelope_problem(fields, sender),
+          track._person_problem(fields, sender),
+          track._content_problem(fields, sender),
+          track._time_problem(fields, sender)
+        ) as problem
+      from track._read_fields(batch, received_at, sender.is_trusted, doubtful) as fields
+    ),
+
+    parsed as (
+      select
+        judged.position,
+        judged.type,
+        judged.message_id,
+        case when judged.problem is null then track._message_hash(judged.message_id) end as message_hash,
+        case when judged.user_id is null then 'anonymous' else 'user' end as identity_kind,
+        coalesce(judged.user_id, judged.anonymous_id) as external_id,
+        judged.anonymous_id,
+        judged.previous_id,
+        case judged.type
+          when 'track' then judged.event
+          when 'page' then 'Page Viewed'
+          when 'screen' then 'Screen Viewed'
+        end as event_name,
+        track._item(judged.type, judged.name, judged.properties, judged.context) as item,
+        track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
+        -- What an item is, only servers may say: anybody can send a page view.
+        case
+          when sender.is_trusted
+            then coalesce(
+              judged.properties ->> 'itemTitle', case judged.type when 'page' then judged.properties ->> 'title' end
+            )
+        end as item_title,
+        case when sender.is_trusted then nullif(judged.properties ->> 'parent', '') end as item_parent,
+        case
+          when sender.is_trusted and judged.type = 'page'
+            then coalesce(judged.properties ->> 'url', judged.context #>> '{page,url}')
+        end as item_url,
+        judged.occurred_at,
+        judged.received_at,
+        case
+          when judged.type in ('page', 'screen') and judged.name is not null
+            then coalesce(judged.properties, '{}') || jsonb_build_object('name', judged.name)
+          when judged.properties <> '{}' then judged.properties
+        end as properties,
+        track._traits(judged.type, judged.traits, judged.context) as traits,
+        coalesce(
+          judged.context #> '{consent,categoryPreferences}',
+          case judged.event
+            when 'Segment Consent Preference Updated' then judged.properties -> 'categoryPreferences'
+          end
+        ) as preferences,
+        judged.context ->> 'gpc' in ('true', '1') as opts_out,
+        judged.problem
+      from judged
+    )
+
+    select array_agg(parsed::track.parsed_message order by parsed.position)
+    from parsed
+  );
+exception
+  when data_exception then
+    -- Some time of the batch is invalid: once more, one by one.
+    if doubtful then
+      raise;
+    end if;
+    return track._parse_messages(batch, received_at, sender, true);
+end;
+$$;
+
+comment on function track._parse_messages(track.message_batch, timestamptz, track.message_sender, boolean) is $$
+The messages of a batch in order: what each says, or its problem.
+`doubtful`: some time in the batch is known to be invalid.
+$$;

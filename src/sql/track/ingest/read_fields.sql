@@ -1,0 +1,96 @@
+create or replace function track._read_fields(
+  batch track.message_batch,
+  received_at timestamptz,
+  is_trusted boolean,
+  doubtful boolean
+)
+returns setof track.message_fields
+language plpgsql
+stable
+parallel restricted
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+as $$
+declare
+  v_is_marked constant boolean := track._holds_extreme_number(batch.messages);
+  v_messages constant jsonb := case
+    when v_is_marked then track._mark_extreme_numbers(batch.messages)
+    else batch.messages
+  end;
+  -- The record of a message that is not an object is empty.
+  v_objects constant jsonb := case
+    when jsonb_path_exists(v_messages, 'strict $[*] ? (@.type() != "object")')
+      then (
+        select jsonb_agg(case jsonb_typeof(message) when 'object' then message else '{}' end order by ordinality)
+        from jsonb_array_elements(v_messages) with ordinality as entry (message, ordinality)
+      )
+    else v_messages
+  end;
+begin
+  return query
+  with read as (
+    select entry.*
+    -- Side by side: each message, and its fields, all of them in one pass.
+    from rows from (
+      jsonb_array_elements(v_messages),
+      jsonb_to_recordset(v_objects) as (
+        type text, "messageId" text, "userId" text, "anonymousId" text, "previousId" text, event text, name jsonb,
+        properties jsonb, traits jsonb, context jsonb, "originalTimestamp" text, timestamp text, "sentAt" text,
+        "receivedAt" text
+      )
+    ) with ordinality as entry (
+      message, type, message_id, user_id, anonymous_id, previous_id, event, name, properties, traits, context,
+      original_timestamp, stated_timestamp, sent_at, received_at, place
+    )
+  ),
+
+  completed as (
+    select
+      read.*,
+      coalesce(read.original_timestamp, read.stated_timestamp) as original_text,
+      coalesce(read.sent_at, batch.sent_at) as sent_text,
+      case when is_trusted then read.received_at end as received_text,
+      case
+        when batch.context is null then read.context
+        else batch.context || case jsonb_typeof(read.context) when 'object' then read.context else '{}' end
+      end as whole_context
+    from read
+  ),
+
+  timed as materialized (
+    select
+      completed.*,
+      track._read_time(original_text, doubtful) as original_at,
+      track._read_time(sent_text, doubtful) as parsed_sent_at,
+      coalesce(track._read_time(received_text, doubtful), _read_fields.received_at) as arrived_at
+    from completed
+  )
+
+  select
+    place::int - 1,
+    message,
+    v_is_marked and type is null and message ? 'extreme',
+    type,
+    message_id,
+    nullif(user_id, ''),
+    nullif(anonymous_id, ''),
+    nullif(previous_id, ''),
+    event,
+    name,
+    properties,
+    traits,
+    whole_context,
+    original_text,
+    sent_text,
+    original_at,
+    parsed_sent_at,
+    arrived_at,
+    track._correct_clock(arrived_at, sent_text, parsed_sent_at, original_text, original_at)
+  from timed;
+end;
+$$;
+
+comment on function track._read_fields(track.message_batch, timestamptz, boolean, boolean) is $$
+The fields of each message, with the context of the batch and corrected times.
+`doubtful`: some time in the batch is known to be invalid, which is an error otherwise.
+$$;

@@ -1,0 +1,44 @@
+create or replace function track._store_events(messages track.parsed_message[], source smallint)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  with placed as materialized (
+    select
+      identity.person_id, message.occurred_at, message.message_hash, identity.identity_id, event_type.event_type_id,
+      item.item_id, message.received_at, message.properties
+    from unnest(messages) as message
+    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+    join track.event_type on event_type.name = message.event_name
+    left join track.item on item.external_id = message.item
+  ),
+
+  stored as (
+    insert into track.event (
+      person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+    )
+    select
+      placed.person_id,
+      placed.occurred_at,
+      track._event_id(placed.occurred_at, placed.message_hash, _store_events.source),
+      placed.identity_id,
+      placed.event_type_id,
+      placed.item_id,
+      placed.received_at,
+      _store_events.source,
+      placed.properties
+    from placed
+  )
+
+  insert into track.stale (person_id, since, until)
+  select placed.person_id, min(placed.occurred_at), max(placed.occurred_at)
+  from placed
+  group by placed.person_id;
+end;
+$$;
+
+comment on function track._store_events(track.parsed_message[], smallint) is $$
+Stores the events among some messages, and enqueues their people for the refresh of sessions.
+$$;
