@@ -148,9 +148,8 @@ begin
     perform common.refuse('CF004', 'no value is left to encode',
       'The columns are null, or their only values are dropped.');
   end if;
-  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary maps them to
-  -- what they
-  -- mean.
+  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary has
+  -- their meaning.
   v_keep_names := not output_dictionary
     and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
     and (select count(distinct name) = count(*) from unnest(v_names) as name);
