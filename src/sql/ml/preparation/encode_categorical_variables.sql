@@ -190,7 +190,6 @@ comment on function ml.encode_categorical_variables(
 @behavior -*
 Encodes categories as columns of 0 and 1, in MADlib's arguments.
 There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
-There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
 `categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that
 are not encoded). `top`: encode the most frequent values only (a number, or a share of the rows below 1; one for all
 or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.

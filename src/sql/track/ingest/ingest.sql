@@ -1,7 +1,8 @@
 /*
  * A definer: this is the only function through which callers may write events, and it checks each message.
  * Without just-in-time compilation, which would take seconds for statements that run for milliseconds.
- * With generic plans in all steps: planning anew for each batch takes a tenth of the time, and gains nothing, since the
+ * With generic plans in all steps: planning again for each batch takes a tenth of the time, and gains nothing, since
+ * the
  * joins look up each name in an index.
  */
 create or replace function track.ingest(batch jsonb)
