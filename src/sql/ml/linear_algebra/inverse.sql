@@ -32,12 +32,12 @@ begin
             'the matrix is %s: pivot %s of row %s',
             case
               when v_sum < -1e-6 then 'not positive definite'
-              else 'singular, or too near to it for single precision'
+              else 'singular, or nearly singular in single precision'
             end,
             v_sum::real,
             first_row + v_i - 1
           ),
-          'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).'
+          'The row depends on the rows before it. Remove it, or add a positive number to the diagonal (a ridge).'
         );
       else
         v_lower[(v_i - 1) * v_size + v_i] := sqrt(v_sum);
@@ -259,7 +259,7 @@ begin
   if v_error > 1e-2 then
     perform common.refuse(
       'CF007',
-      format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
+      format('the matrix is nearly singular in single precision: M⁻¹ M x is off x by %s', v_error::real),
       'Add a positive number to the diagonal (a ridge), or use double precision.'
     );
   end if;

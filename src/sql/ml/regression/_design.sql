@@ -56,8 +56,7 @@ begin
   end if;
   perform common.numeric_expression(dependent_varname, v_relation, 'dependent variable');
   -- array[a, b + c] is split into its elements, so that the sums are over plain expressions and no array is built per
-  -- row.
-  -- array[a] || array[b] matches the pattern, too: its unbalanced brackets make split_expressions fail.
+  -- row. array[a] || array[b] matches the pattern, too, but its unbalanced brackets make split_expressions fail.
   begin
     v_elements := common.split_expressions(v_inside);
   exception when sqlstate 'CF001' then

@@ -16,8 +16,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds keep exp
-  -- from overflow
+  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds prevent
+  -- an overflow of exp
   mu := case link
     when 'identity' then case when family = 'gaussian' then 'eta' else 'case when eta > 0 then eta end' end
     when 'log' then 'exp(least(greatest(eta, -200), 200))'

@@ -4,8 +4,8 @@ language sql
 stable
 parallel safe
 begin atomic
-  -- real and double precision are cast to numeric through their shortest text of up to 17 digits: a direct cast keeps
-  -- 15
+  -- real and double precision are cast to numeric through their shortest text, which has up to 17 digits; a direct cast
+  -- keeps only 15
   select format(
     case
       when from_type = 'boolean' then '(%s)::int::%s'

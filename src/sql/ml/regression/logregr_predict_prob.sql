@@ -9,11 +9,10 @@ as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, ind_var);
 begin
-  -- bounds prevent an overflow or underflow of exp, which are errors in SQL; beyond 700 the probability rounds to 0 or
-  -- 1
+  -- Bounds prevent an overflow or underflow of exp, which are errors in SQL; beyond 700 the probability is rounded to
+  -- 0 or 1. Since greatest() and least() ignore a null, a null must match no branch.
   return case
     when v_eta >= 0 then 1 / (1 + exp(-least(v_eta, 700)))
-    -- greatest() ignores a null, so a null needs its own way: no branch at all.
     when v_eta < 0 then exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
   end;
 end;
@@ -22,7 +21,7 @@ $$;
 comment on function ml.logregr_predict_prob(float8[], float8[]) is $$
 Returns the probability of class 1 (true) by a logistic model: 1 / (1 + exp(-coef . ind_var)).
 `ind_var` is the array of the training, with the 1 of the intercept.
-Null when either is null or holds a null. Error CF001 when their lengths differ.
+Null when either is null or contains a null. Error CF001 when their lengths differ.
 $$;
 
 grant execute on function ml.logregr_predict_prob(float8[], float8[])

@@ -54,7 +54,7 @@ describe("the inverse", () => {
       ]),
     ).toEqual({
       code: "CF007",
-      message: expect.stringMatching(/^the matrix is singular, or too near .* of row 2$/),
+      message: expect.stringMatching(/^the matrix is singular, or nearly singular .* of row 2$/),
     });
     expect(
       await refused([
