@@ -9,7 +9,7 @@ declare
   v_size constant integer := coalesce(array_length(matrix, 1), 0);
   v_a float8[] := matrix;
   v_diagonal float8[] := array_fill(0::float8, array[greatest(v_size, 1)]);
-  v_beside float8[] := array_fill(0::float8, array[greatest(v_size, 1) + 1]);
+  v_off_diagonal float8[] := array_fill(0::float8, array[greatest(v_size, 1) + 1]);
   v_u float8[];
   v_p float8[];
   v_unit float8 := 0;
@@ -69,11 +69,11 @@ begin
           v_a[i][m] := v_a[i][m] - v_u[i] * v_p[m] - v_p[i] * v_u[m];
         end loop;
       end loop;
-      v_beside[j + 1] := v_alpha;
+      v_off_diagonal[j + 1] := v_alpha;
     end if;
   end loop;
   if v_size > 1 then
-    v_beside[v_size] := v_a[v_size][v_size - 1];
+    v_off_diagonal[v_size] := v_a[v_size][v_size - 1];
   end if;
   for i in 1..v_size loop
     v_diagonal[i] := v_a[i][i];
@@ -83,7 +83,7 @@ begin
   v_low := 0;
   v_high := 0;
   for i in 1..v_size loop
-    v_high := greatest(v_high, v_diagonal[i] + abs(v_beside[i]) + abs(v_beside[i + 1]));
+    v_high := greatest(v_high, v_diagonal[i] + abs(v_off_diagonal[i]) + abs(v_off_diagonal[i + 1]));
     v_low := greatest(v_low, v_diagonal[i]);
   end loop;
   for step in 1..60 loop
@@ -98,7 +98,7 @@ begin
       end if;
       exit when i = v_size;
       v_q := v_diagonal[i + 1] - v_middle
-        - case when abs(v_beside[i + 1]) > 1e-100 then v_beside[i + 1] * v_beside[i + 1] else 0 end
+        - case when abs(v_off_diagonal[i + 1]) > 1e-100 then v_off_diagonal[i + 1] * v_off_diagonal[i + 1] else 0 end
           / case when abs(v_q) > 1e-100 then v_q else -1e-100 end;
     end loop;
     if v_above then

@@ -3,6 +3,140 @@
  * statement of built-in sums, in parallel where the table is large, for all groups that have not converged. In the
  * statement eta, mu and the weights are computed layer by layer, so that each is computed once per row.
  */
+create or replace function ml._glm_failures(
+  design jsonb,
+  family text,
+  link text,
+  row_counts bigint[],
+  sums float8[],
+  failure text
+)
+returns text[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_width constant integer := (design ->> 'width')::int;
+  v_y constant text := left(design ->> 'y', 100);
+  v_failures text[] := array_fill(failure, array[cardinality(row_counts)]);
+  v_mean float8;
+  v_least float8;
+  v_largest float8;
+begin
+  for g in 1..cardinality(row_counts) loop
+    v_least := sums[4 * g - 2];
+    v_largest := sums[4 * g - 1];
+    if row_counts[g] = 0 then
+      v_failures[g] := 'no row without a null';
+    elsif family = 'binomial' and sums[4 * g] > 0 then
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, a class is 0 or 1',
+          v_y,
+          case when v_least <> 0 then v_least else v_largest end
+        ),
+        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
+      );
+    elsif family = 'binomial' and v_least = v_largest then
+      v_failures[g] := format('it holds one class only, %s', v_largest);
+    elsif family = 'poisson' and v_least < 0 or family in ('gamma', 'inverse_gaussian') and v_least <= 0 then
+      perform common.refuse(
+        'CF001',
+        format('the dependent variable "%s" holds %s, which family %s cannot have', v_y, v_least, left(family, 100)),
+        case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end
+      );
+    elsif family = 'poisson' and v_largest = 0 then
+      v_failures[g] := 'every count is 0, so it holds one class only';
+    elsif row_counts[g] < v_width then
+      v_failures[g] := format('%s complete rows for %s columns', row_counts[g], v_width);
+    end if;
+  end loop;
+  v_mean := (select sum(sums[4 * g - 3]) from generate_series(1, cardinality(row_counts)) as g)
+    / nullif((select sum(n) from unnest(row_counts) as n), 0);
+  if family = 'gaussian' and link = 'log' and not v_mean > 0 then
+    perform common.refuse(
+      'CF001',
+      format('the mean of "%s" is %s, which is outside the range of the log link', v_y, v_mean),
+      'Use link=identity.'
+    );
+  end if;
+  return v_failures;
+end;
+$$;
+
+comment on function ml._glm_failures(jsonb, text, text, bigint[], float8[], text) is $$
+Returns for each group the reason why it cannot be fitted, null for groups that can.
+`row_counts`, `sums` and `failure` are those of ml._settled. Error CF001 for values of y that the family cannot have.
+$$;
+
+create or replace function ml._glm_linked(family text, link text, value float8, mean float8)
+returns float8
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return case link
+    when 'identity' then value
+    when 'log' then ln(greatest(value, 1e-10 * abs(mean)))
+    when 'logit' then ln(value / (1 - value))
+    when 'probit' then ml.normal_quantile(case when family = 'binomial' then value else 0.5 end)
+    when 'inverse' then 1 / value
+    when 'sqr_inverse' then 1 / (value * value)
+    when 'sqrt' then sqrt(value)
+  end;
+end;
+$$;
+
+comment on function ml._glm_linked(text, text, float8, float8) is $$
+Returns the link function at the mean `value` of a group; `mean` is that of all groups.
+$$;
+
+create or replace function ml._glm_estimate(
+  settled jsonb,
+  unknowns float8[],
+  covariance float8[],
+  out beta float8[],
+  out coef float8[],
+  out inverse float8[]
+)
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_width constant integer := (settled ->> 'width')::int;
+  v_intercept constant integer := (settled ->> 'intercept')::int;
+  v_place constant integer[] := array(
+    select case when variable = 0 then v_intercept else variable end
+    from unnest(ml._variables(settled)) with ordinality as list (variable, nth)
+    order by nth
+  );
+  v_full float8[] := array_fill(0::float8, array[v_width, v_width]);
+begin
+  beta := array_fill(0::float8, array[v_width]);
+  for i in 1..cardinality(v_place) loop
+    beta[v_place[i]] := unknowns[i];
+    for j in 1..cardinality(v_place) loop
+      v_full[v_place[i]][v_place[j]] := covariance[i][j];
+    end loop;
+  end loop;
+  select unscaled.coef, unscaled.vcov
+  into coef, inverse
+  from ml._unscaled(
+    beta, v_full, settled, v_intercept, (settled ->> 'intercept_value')::float8
+  ) as unscaled;
+end;
+$$;
+
+comment on function ml._glm_estimate(jsonb, float8[], float8[]) is $$
+Returns the coefficients and the inverse of the information for all columns of a settled design.
+`beta` is for the columns as they are summed, `coef` and `inverse` are in the caller's units.
+$$;
+
 create or replace function ml._glm_fits(
   design jsonb,
   family text,
@@ -29,7 +163,6 @@ as $$
 declare
   v_first record := ml._settled(design);
   v_relation constant regclass := (design ->> 'relation')::regclass;
-  v_width constant integer := (design ->> 'width')::int;
   v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
   v_variables constant integer[] := ml._variables(v_first.settled);
   v_size constant integer := cardinality(v_variables);
@@ -43,9 +176,9 @@ declare
   v_pearson float8[] := array_fill(null::float8, array[v_groups]);
   v_halvings integer[] := array_fill(0, array[v_groups]);
   v_iterations integer[] := array_fill(0, array[v_groups]);
-  v_done boolean[] := array_fill(false, array[v_groups]);
+  v_done boolean[];
   v_good boolean[] := array_fill(false, array[v_groups]);
-  v_failure text[] := array_fill(v_first.failure, array[v_groups]);
+  v_failure text[];
   v_inverse jsonb[] := array_fill(null::jsonb, array[v_groups]);
   v_matrix float8[];
   v_solved record;
@@ -58,73 +191,22 @@ declare
   v_length float8;
   v_farthest float8;
   v_column integer;
-  v_full float8[];
-  v_vector float8[];
 begin
   v_mean := (select sum(v_first.sums[4 * g - 3]) from generate_series(1, v_groups) as g)
     / nullif((select sum(n) from unnest(v_first.row_counts) as n), 0);
-  for g in 1..v_groups loop
-    if v_first.row_counts[g] = 0 then
-      v_failure[g] := 'no row without a null';
-    elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
-      perform common.refuse(
-        'CF001',
-        format(
-          'the dependent variable "%s" holds %s, a class is 0 or 1',
-          left(design ->> 'y', 100),
-          case
-            when v_first.sums[4 * g - 2] <> 0 then v_first.sums[4 * g - 2]
-            else v_first.sums[4 * g - 1]
-          end
-        ),
-        'Give a boolean, 0 and 1, or an expression such as score >= 50.'
-      );
-    elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
-      v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
-    elsif family = 'poisson' and v_first.sums[4 * g - 2] < 0
-      or family in ('gamma', 'inverse_gaussian') and v_first.sums[4 * g - 2] <= 0
-    then
-      perform common.refuse(
-        'CF001',
-        format(
-          'the dependent variable "%s" holds %s, which family %s cannot have',
-          left(design ->> 'y', 100),
-          v_first.sums[4 * g - 2],
-          left(family, 100)
-        ),
-        case family when 'poisson' then 'Counts are 0 or more.' else 'Values must be positive.' end
-      );
-    elsif family = 'poisson' and v_first.sums[4 * g - 1] = 0 then
-      v_failure[g] := 'every count is 0, so it holds one class only';
-    elsif v_first.row_counts[g] < v_width then
-      v_failure[g] := format('%s complete rows for %s columns', v_first.row_counts[g], v_width);
-    end if;
-    v_done[g] := v_failure[g] is not null;
-  end loop;
-  if family = 'gaussian' and link = 'log' and not v_mean > 0 then
-    perform common.refuse(
-      'CF001',
-      format('the mean of "%s" is %s, which is outside the range of the log link', left(design ->> 'y', 100), v_mean),
-      'Use link=identity.'
-    );
-  end if;
+  v_failure := ml._glm_failures(
+    v_first.settled, family, link, v_first.row_counts, v_first.sums, v_first.failure
+  );
+  v_done := array(select reason is not null from unnest(v_failure) with ordinality as list (reason, nth) order by nth);
 
-  -- With an intercept, step 1 evaluates the model of the mean alone. Without one, step 0 starts from each row's own
-  -- value.
-  -- Step t evaluates the model of step t - 1 and improves it.
+  -- With an intercept, step 1 evaluates the model of the mean. Without one, step 0 starts from each row's own value.
+  -- Each further step evaluates the model of the step before and improves it.
   if v_intercept is not null then
     for g in 1..v_groups loop
-      v_value := v_first.sums[4 * g - 3] / nullif(v_first.row_counts[g], 0);
       if v_failure[g] is null then
-        v_beta[(g - 1) * v_size + 1] := case link
-          when 'identity' then v_value
-          when 'log' then ln(greatest(v_value, 1e-10 * abs(v_mean)))
-          when 'logit' then ln(v_value / (1 - v_value))
-          when 'probit' then ml.normal_quantile(case when family = 'binomial' then v_value else 0.5 end)
-          when 'inverse' then 1 / v_value
-          when 'sqr_inverse' then 1 / (v_value * v_value)
-          when 'sqrt' then sqrt(v_value)
-        end;
+        v_beta[(g - 1) * v_size + 1] := ml._glm_linked(
+          family, link, v_first.sums[4 * g - 3] / nullif(v_first.row_counts[g], 0), v_mean
+        );
       end if;
     end loop;
   end if;
@@ -173,15 +255,7 @@ begin
         v_halvings[v_g] := 0;
       end if;
 
-      v_matrix := array_fill(0::float8, array[v_size, v_size]);
-      v_at := 2 + v_size;
-      for i in 1..v_size loop
-        for j in i..v_size loop
-          v_at := v_at + 1;
-          v_matrix[i][j] := v_part.sums[v_at];
-          v_matrix[j][i] := v_part.sums[v_at];
-        end loop;
-      end loop;
+      v_matrix := ml._symmetric_matrix(v_part.sums[3 + v_size:], v_size);
       v_solved := ml._scaled_inverse(v_matrix, case when v_iterations[v_g] <= 1 then 1e-11 else 1e-14 end);
       if v_solved.dependent is not null then
         v_done[v_g] := true;
@@ -219,7 +293,7 @@ begin
       end loop;
 
       if iteration > 0 then
-        v_inverse[v_g] := jsonb_build_array(v_solved.inverse, v_matrix);
+        v_inverse[v_g] := to_jsonb(v_solved.inverse);
         -- The likelihood does not increase while a coefficient still changes: it would grow without bound.
         if family in ('binomial', 'poisson')
           and v_farthest > 0.3
@@ -263,21 +337,13 @@ begin
     inverse := null;
     information := null;
     if failure is null then
-      v_full := array_fill(0::float8, array[v_width, v_width]);
-      v_vector := array_fill(0::float8, array[v_width]);
-      for i in 1..v_size loop
-        v_vector[case when v_variables[i] = 0 then v_intercept else v_variables[i] end] := v_beta[(g - 1) * v_size + i];
-        for j in 1..v_size loop
-          v_full[coalesce(nullif(v_variables[i], 0), v_intercept)][coalesce(nullif(v_variables[j], 0), v_intercept)]
-            := (v_inverse[g] -> 0 -> i - 1 ->> j - 1)::float8;
-        end loop;
-      end loop;
-      beta := v_vector;
-      select unscaled.coef, unscaled.vcov
-      into coef, inverse
-      from ml._unscaled(
-        v_vector, v_full, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8
-      ) as unscaled;
+      select estimate.beta, estimate.coef, estimate.inverse
+      into beta, coef, inverse
+      from ml._glm_estimate(
+        v_first.settled,
+        v_beta[(g - 1) * v_size + 1:g * v_size],
+        translate(v_inverse[g]::text, '[]', '{}')::float8[]
+      ) as estimate;
       information := (ml._scaled_inverse(inverse, 1e-15)).inverse;
     end if;
     return next;
@@ -293,4 +359,9 @@ standard errors.
 `failure` names a collinear or separating column; null otherwise.
 $$;
 
-grant execute on function ml._glm_fits(jsonb, text, text, integer, float8) to insights_admin, insights_worker;
+grant execute on function
+  ml._glm_failures(jsonb, text, text, bigint[], float8[], text),
+  ml._glm_linked(text, text, float8, float8),
+  ml._glm_estimate(jsonb, float8[], float8[]),
+  ml._glm_fits(jsonb, text, text, integer, float8)
+to insights_admin, insights_worker;

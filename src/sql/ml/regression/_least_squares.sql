@@ -3,6 +3,53 @@
  * numeric where it is not. Both take their sums in one order: the sum of y and of each active column, then the upper
  * triangle of the sums of products over (y, active columns), row by row.
  */
+create or replace function ml._cross_product(
+  row_count bigint,
+  sums float8[],
+  products float8[],
+  design jsonb
+)
+returns float8[]
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_n constant float8 := row_count;
+  v_width constant integer := (design ->> 'width')::int;
+  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_count constant integer := cardinality(v_active);
+  v_literal constant float8[] := array(select jsonb_array_elements_text(design -> 'literals')::float8);
+  v_shift float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
+  v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
+  v_level float8[] := array_fill(0::float8, array[v_width]);
+  v_gram float8[] := array_fill(0::float8, array[v_width, v_width]);
+begin
+  for i in 1..v_count loop
+    v_level[v_active[i]] := sums[i + 1] / v_scale[v_active[i]];
+  end loop;
+  for i in 1..v_width loop
+    v_shift[i] := coalesce(v_literal[i], v_shift[i]);
+  end loop;
+  for i in 1..v_width loop
+    for j in 1..v_width loop
+      v_gram[i][j] := v_n * v_shift[i] * v_shift[j] + v_shift[i] * v_level[j] + v_shift[j] * v_level[i];
+    end loop;
+  end loop;
+  for i in 1..v_count loop
+    for j in 1..v_count loop
+      v_gram[v_active[i]][v_active[j]] := v_gram[v_active[i]][v_active[j]]
+        + products[i + 1][j + 1] / v_scale[v_active[i]] / v_scale[v_active[j]];
+    end loop;
+  end loop;
+  return v_gram;
+end;
+$$;
+
+comment on function ml._cross_product(bigint, float8[], float8[], jsonb) is $$
+Returns X'X in the caller's units, from the sums and the products of the centred and scaled columns.
+$$;
+
 create or replace function ml._least_squares(
   row_count bigint,
   sums float8[],
@@ -29,12 +76,12 @@ declare
   v_count constant integer := cardinality(v_active);
   v_candidates constant integer[] := array(select jsonb_array_elements_text(design -> 'candidates')::int);
   v_literal constant float8[] := array(select jsonb_array_elements_text(design -> 'literals')::float8);
-  v_shift float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
+  v_shift constant float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
   v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
   v_y_shift constant float8 := (design ->> 'y_shift')::float8;
   v_y_scale constant float8 := (design ->> 'y_scale')::float8;
-  v_sum float8[] := array_fill(0::float8, array[v_count + 1]);
-  v_product float8[] := array_fill(0::float8, array[v_count + 1, v_count + 1]);
+  v_sum constant float8[] := sums[1:v_count + 1];
+  v_product constant float8[] := ml._symmetric_matrix(sums[v_count + 2:], v_count + 1);
   v_centred float8[];
   v_used integer[] := '{}';
   v_size integer;
@@ -42,8 +89,6 @@ declare
   v_a float8[];
   v_root float8[];
   v_slope float8[];
-  v_gram float8[];
-  v_level float8[];
   v_covariance float8[];
   v_inverse float8[];
   v_dependent integer;
@@ -52,19 +97,8 @@ declare
   v_largest_inverse float8 := 0;
   v_explained float8 := 0;
   v_off_centre float8 := 1;
-  v_at integer;
 begin
   trusted := true;
-  v_at := v_count + 1;
-  for i in 1..v_count + 1 loop
-    v_sum[i] := sums[i];
-    for j in i..v_count + 1 loop
-      v_at := v_at + 1;
-      v_product[i][j] := sums[v_at];
-      v_product[j][i] := sums[v_at];
-    end loop;
-  end loop;
-
   -- the intercept: the first constant that is written or found
   for j in 1..v_width loop
     if v_literal[j] is not null then
@@ -219,27 +253,7 @@ begin
     intercept, intercept_value
   ) as unscaled;
 
-  -- X'X in the caller's units, for the condition number only
-  v_level := array_fill(0::float8, array[v_width]);
-  v_gram := array_fill(0::float8, array[v_width, v_width]);
-  for i in 1..v_count loop
-    v_level[v_active[i]] := v_sum[i + 1] / v_scale[v_active[i]];
-  end loop;
-  for i in 1..v_width loop
-    v_shift[i] := coalesce(v_literal[i], v_shift[i]);
-  end loop;
-  for i in 1..v_width loop
-    for j in 1..v_width loop
-      v_gram[i][j] := v_n * v_shift[i] * v_shift[j] + v_shift[i] * v_level[j] + v_shift[j] * v_level[i];
-    end loop;
-  end loop;
-  for i in 1..v_count loop
-    for j in 1..v_count loop
-      v_gram[v_active[i]][v_active[j]] := v_gram[v_active[i]][v_active[j]]
-        + v_product[i + 1][j + 1] / v_scale[v_active[i]] / v_scale[v_active[j]];
-    end loop;
-  end loop;
-  condition_no := ml._condition_number(v_gram, inverse);
+  condition_no := ml._condition_number(ml._cross_product(row_count, v_sum, v_product, design), inverse);
 end
 $$;
 
@@ -250,4 +264,7 @@ counts as 1). `trusted` is false where too many digits were lost. `failure` is t
 or collinear columns, fewer rows than columns; null otherwise.
 $$;
 
-grant execute on function ml._least_squares(bigint, float8[], jsonb) to insights_admin, insights_worker;
+grant execute on function
+  ml._cross_product(bigint, float8[], float8[], jsonb),
+  ml._least_squares(bigint, float8[], jsonb)
+to insights_admin, insights_worker;

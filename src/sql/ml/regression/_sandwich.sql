@@ -2,6 +2,122 @@
  * Standard errors that are valid when the variance differs between rows (Huber and White) or the rows of a cluster are
  * correlated: the product bread, meat, bread. Both matrices are computed in one more scan at the fitted coefficients.
  */
+create or replace function ml._sandwich_statement(
+  settled jsonb,
+  family text,
+  link text,
+  keys text[],
+  beta float8[],
+  variables integer[]
+)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_source constant text := ml._glm_source(settled, family, link, null, keys, beta, variables);
+  v_clustered constant boolean := settled ? 'clusters';
+  v_size constant integer := cardinality(variables);
+  v_terms constant text[] := array(
+    select case when variable = 0 then '' else ' * d' || variable end
+    from unnest(variables) with ordinality as list (variable, nth)
+    order by nth
+  );
+  v_bread text[];
+  v_meat text[];
+begin
+  select
+    array_agg(format('sum(weight%s%s)', v_terms[i], v_terms[j]) order by i, j),
+    array_agg(
+      case
+        when v_clustered then format('sum(s%s * s%s)', i, j)
+        else format('sum(score * score%s%s)', v_terms[i], v_terms[j])
+      end
+      order by i, j
+    )
+  into v_bread, v_meat
+  from generate_series(1, v_size) as i
+  cross join generate_series(1, v_size) as j
+  where j >= i;
+  if not v_clustered then
+    return format(
+      'select nth::text, true, count(*), array[%s, %s] from %s group by nth',
+      array_to_string(v_bread, ', '),
+      array_to_string(v_meat, ', '),
+      v_source
+    );
+  end if;
+  return format(
+    $statement$
+    select nth::text, true, count(*), array[%s, %s]
+    from (select nth, %s, %s from %s group by nth, cluster) as clustered
+    group by nth
+    $statement$,
+    (
+      select string_agg(format('sum(b%s)', nth), ', ' order by nth)
+      from generate_series(1, cardinality(v_bread)) as nth
+    ),
+    array_to_string(v_meat, ', '),
+    (
+      select string_agg(format('%s as b%s', term, nth), ', ' order by nth)
+      from unnest(v_bread) with ordinality as list (term, nth)
+    ),
+    (
+      select string_agg(format('sum(score%s) as s%s', term, nth), ', ' order by nth)
+      from unnest(v_terms) with ordinality as list (term, nth)
+    ),
+    v_source
+  );
+end;
+$$;
+
+comment on function ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[]) is $$
+Returns the text of the statement that computes bread and meat by group at the fitted coefficients.
+Its sums are the upper triangles of the information and of the squared scores, or of the squared cluster totals when the
+design has clusters; its count is the number of rows or of clusters.
+$$;
+
+create or replace function ml._sandwich_covariance(sums float8[], size integer)
+returns float8[]
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_bread float8[] := (ml._scaled_inverse(ml._symmetric_matrix(sums, size), 1e-14)).inverse;
+  v_meat float8[] := ml._symmetric_matrix(sums[size * (size + 1) / 2 + 1:], size);
+  v_half float8[] := array_fill(0::float8, array[size, size]);
+  v_covariance float8[] := v_half;
+  v_value float8;
+begin
+  for i in 1..size loop
+    for j in 1..size loop
+      v_value := 0;
+      for m in 1..size loop
+        v_value := v_value + v_bread[i][m] * v_meat[m][j];
+      end loop;
+      v_half[i][j] := v_value;
+    end loop;
+  end loop;
+  for i in 1..size loop
+    for j in 1..size loop
+      v_value := 0;
+      for m in 1..size loop
+        v_value := v_value + v_half[i][m] * v_bread[m][j];
+      end loop;
+      v_covariance[i][j] := v_value;
+    end loop;
+  end loop;
+  return v_covariance;
+end;
+$$;
+
+comment on function ml._sandwich_covariance(float8[], integer) is $$
+Returns the product B M B, where B is the inverse of the information and M the meat, from the sums of one group.
+$$;
+
 create or replace function ml._sandwich(
   method text,
   source_table text,
@@ -38,17 +154,12 @@ declare
   v_failed bigint := 0;
   v_fit record;
   v_part record;
-  v_bread float8[];
-  v_meat float8[];
   v_full float8[];
-  v_half float8[];
-  v_value float8;
-  v_at integer;
+  v_block float8[];
   v_place integer[];
   v_covariance float8[];
   v_wald record;
   v_statement text;
-  v_source text;
 begin
   perform ml._check_iteration(max_iter, tolerance);
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
@@ -107,88 +218,16 @@ begin
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
   end if;
 
-  v_source := ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables);
-  select
-    string_agg(format('sum(weight%s%s)', row_list.term, column_list.term), ', ' order by row_list.nth, column_list.nth),
-    string_agg(
-      format(
-        case when v_clustered then 'sum(s%3$s * s%4$s)' else 'sum(score * score%1$s%2$s)' end,
-        row_list.term, column_list.term, row_list.nth, column_list.nth
-      ), ', ' order by row_list.nth, column_list.nth
-    )
-  into v_statement, v_source
-  from (select case when variable = 0 then '' else ' * d' || variable end as term, nth
-    from unnest(v_variables) with ordinality as list (variable, nth)) as row_list
-  join (select case when variable = 0 then '' else ' * d' || variable end as term, nth
-    from unnest(v_variables) with ordinality as list (variable, nth)) as column_list
-    on column_list.nth >= row_list.nth;
-  if v_clustered then
-    v_statement := format(
-      $statement$
-      select nth::text, true, count(*), array[%s, %s]
-      from (select nth, %s, %s from %s group by nth, cluster) as clustered
-      group by nth
-      $statement$,
-      (
-        select string_agg(format('sum(b%s)', nth), ', ' order by nth)
-        from generate_series(1, v_size * (v_size + 1) / 2) as nth
-      ),
-      v_source,
-      (
-        select string_agg(format('%s as b%s', term, nth), ', ' order by nth)
-        from regexp_split_to_table(v_statement, ', ') with ordinality as list (term, nth)
-      ),
-      (
-        select string_agg(
-          format('sum(score%s) as s%s', case when variable = 0 then '' else ' * d' || variable end, nth),
-          ', ' order by nth
-        )
-        from unnest(v_variables) with ordinality as list (variable, nth)
-      ),
-      ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
-    );
-  else
-    v_statement := format(
-      'select nth::text, true, count(*), array[%s, %s] from %s group by nth',
-      v_statement, v_source, ml._glm_source(v_settled, v_family, v_link, null, v_keys, v_beta, v_variables)
-    );
-  end if;
-
+  v_statement := ml._sandwich_statement(v_settled, v_family, v_link, v_keys, v_beta, v_variables);
   for v_part in
     select part.row_count as clusters, part.sums, v_fits -> part.key as fit
     from ml._sums(v_statement, (v_design ->> 'relation')::regclass) as part
   loop
-    v_bread := array_fill(0::float8, array[v_size, v_size]);
-    v_meat := v_bread;
-    v_half := v_bread;
-    v_at := 0;
-    for i in 1..v_size loop
-      for j in i..v_size loop
-        v_at := v_at + 1;
-        v_bread[i][j] := v_part.sums[v_at];
-        v_bread[j][i] := v_part.sums[v_at];
-        v_meat[i][j] := v_part.sums[v_size * (v_size + 1) / 2 + v_at];
-        v_meat[j][i] := v_meat[i][j];
-      end loop;
-    end loop;
-    v_bread := (ml._scaled_inverse(v_bread, 1e-14)).inverse;
-    for i in 1..v_size loop
-      for j in 1..v_size loop
-        v_value := 0;
-        for m in 1..v_size loop
-          v_value := v_value + v_bread[i][m] * v_meat[m][j];
-        end loop;
-        v_half[i][j] := v_value;
-      end loop;
-    end loop;
     v_full := array_fill(0::float8, array[v_width, v_width]);
+    v_block := ml._sandwich_covariance(v_part.sums, v_size);
     for i in 1..v_size loop
       for j in 1..v_size loop
-        v_value := 0;
-        for m in 1..v_size loop
-          v_value := v_value + v_half[i][m] * v_bread[m][j];
-        end loop;
-        v_full[v_place[i]][v_place[j]] := v_value;
+        v_full[v_place[i]][v_place[j]] := v_block[i][j];
       end loop;
     end loop;
     v_covariance := (
@@ -260,5 +299,8 @@ The covariance is B M B, where B is the inverse of the information and M the sum
 squared cluster totals times m / (m - 1) (n - 1) / (n - k).
 $$;
 
-grant execute on function ml._sandwich(text, text, text, text, text, text, text, integer, float8)
+grant execute on function
+  ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[]),
+  ml._sandwich_covariance(float8[], integer),
+  ml._sandwich(text, text, text, text, text, text, text, integer, float8)
 to insights_admin, insights_worker;

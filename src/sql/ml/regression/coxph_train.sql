@@ -187,7 +187,6 @@ declare
   v_value float8;
   v_farthest float8;
   v_column integer;
-  v_at integer;
   v_coef float8[];
   v_hessian float8[];
   v_means float8[];
@@ -244,15 +243,7 @@ begin
     end if;
     v_likelihood := v_part.sums[1];
     v_halvings := 0;
-    v_matrix := array_fill(0::float8, array[v_size, v_size]);
-    v_at := 1 + v_size;
-    for i in 1..v_size loop
-      for j in i..v_size loop
-        v_at := v_at + 1;
-        v_matrix[i][j] := v_part.sums[v_at];
-        v_matrix[j][i] := v_part.sums[v_at];
-      end loop;
-    end loop;
+    v_matrix := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
     v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
     if v_solved.dependent is not null then
       perform ml._fit_failed(

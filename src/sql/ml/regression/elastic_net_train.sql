@@ -61,6 +61,83 @@ Returns the minimum of b'Gb / 2 - t'b + l1 |b| + l2 b'b / 2, by coordinate desce
 Source: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33, 2010.
 $$;
 
+create or replace function ml._elastic_net_step(
+  sums float8[],
+  information float8[],
+  row_count float8,
+  unit float8[],
+  beta float8[],
+  origin float8[],
+  l1 float8,
+  l2 float8,
+  max_iter integer,
+  tolerance float8,
+  out solution float8[],
+  out sweeps integer,
+  out change float8,
+  out deviance float8
+)
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_all constant integer := cardinality(beta);
+  v_size constant integer := v_all - 1;
+  v_h float8[] := information;
+  v_gram float8[] := array_fill(0::float8, array[v_size, v_size]);
+  v_target float8[] := array_fill(0::float8, array[v_size]);
+  v_start float8[] := array_fill(0::float8, array[v_size]);
+  v_solved record;
+  v_value float8;
+begin
+  -- the intercept is not penalised: it is eliminated here and computed after the other coefficients
+  for i in 1..v_size loop
+    v_target[i] := (sums[3 + i] - v_h[1][i + 1] * sums[3] / v_h[1][1]) / (row_count * unit[i]);
+    v_start[i] := beta[1 + i] * unit[i];
+    for j in 1..v_size loop
+      v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1])
+        / (row_count * unit[i] * unit[j]);
+    end loop;
+  end loop;
+  for i in 1..v_size loop
+    for j in 1..v_size loop
+      v_target[i] := v_target[i] + v_gram[i][j] * origin[1 + j] * unit[j];
+    end loop;
+  end loop;
+  v_solved := ml._coordinate_descent(v_gram, v_target, v_start, l1, l2, max_iter, tolerance);
+  sweeps := v_solved.sweeps;
+  solution := beta;
+  change := 0;
+  v_value := sums[3];
+  for j in 1..v_size loop
+    change := greatest(change, abs(v_solved.solution[j] - v_start[j]));
+    solution[1 + j] := v_solved.solution[j] / unit[j];
+    v_value := v_value - v_h[1][j + 1] * (solution[1 + j] - origin[1 + j]);
+  end loop;
+  solution[1] := origin[1] + v_value / v_h[1][1];
+  -- the deviance after this step, exact for gaussian
+  deviance := sums[1];
+  for i in 1..v_all loop
+    v_value := solution[i] - origin[i];
+    deviance := deviance - 2 * v_value * sums[2 + i];
+    for j in 1..v_all loop
+      deviance := deviance + v_value * v_h[i][j] * (solution[j] - origin[j]);
+    end loop;
+  end loop;
+end;
+$$;
+
+comment on function ml._elastic_net_step(
+  float8[], float8[], float8, float8[], float8[], float8[], float8, float8, integer, float8
+) is $$
+Returns the coefficients of one group after coordinate descent on the quadratic approximation of the loss at `origin`.
+`sums` are those of ml._glm_statement, `information` their matrix, `unit` the units of the penalty, and `beta` the
+coefficients from which the descent starts, with the intercept first. `change` is the largest change of a penalised
+coefficient, `deviance` that of the approximation.
+$$;
+
 create or replace function ml._elastic_net_fits(
   design jsonb,
   family text,
@@ -98,7 +175,7 @@ declare
   v_objective float8[];
   v_deviance float8[] := array_fill(0::float8, array[v_groups]);
   v_iterations integer[] := array_fill(0, array[v_groups]);
-  v_unit float8[] := array_fill(1::float8, array[v_groups, v_size]);
+  v_unit float8[] := array_fill(1::float8, array[v_groups * v_size]);
   v_failure text[] := array_fill(null::text, array[v_groups]);
   v_sums jsonb := '{}';
   v_living integer[];
@@ -106,13 +183,9 @@ declare
   v_g integer;
   v_n float8;
   v_h float8[];
-  v_gram float8[];
-  v_target float8[];
-  v_start float8[];
   v_solved record;
   v_at integer;
   v_value float8;
-  v_change float8;
   v_penalty float8;
   v_step float8[];
   v_full float8[];
@@ -171,27 +244,19 @@ begin
       foreach v_g in array v_living loop
         v_n := v_first.row_counts[v_g];
         v_step := array(select jsonb_array_elements_text(v_sums -> v_g::text)::float8);
-        v_h := array_fill(0::float8, array[v_all, v_all]);
-        v_at := 2 + v_all;
-        for i in 1..v_all loop
-          for j in i..v_all loop
-            v_at := v_at + 1;
-            v_h[i][j] := v_step[v_at];
-            v_h[j][i] := v_step[v_at];
-          end loop;
-        end loop;
+        v_h := ml._symmetric_matrix(v_step[3 + v_all:], v_all);
         -- the unit in which coefficients are penalised: the standard deviation of the column, or the column's own unit
         if path = 1 and step = 1 then
           for j in 1..v_size loop
-            v_unit[v_g][j] := case
+            v_unit[(v_g - 1) * v_size + j] := case
               when not standardize then v_scale[v_active[j]]
               when family = 'gaussian' then
                 sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_n, 0) / v_n)
               -- at the mean all weights are equal
               else sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_h[1][1], 0) / v_h[1][1])
             end;
-            if v_unit[v_g][j] < 1e-12 then
-              v_unit[v_g][j] := 1;
+            if v_unit[(v_g - 1) * v_size + j] < 1e-12 then
+              v_unit[(v_g - 1) * v_size + j] := 1;
             end if;
           end loop;
         end if;
@@ -199,7 +264,7 @@ begin
 
         v_penalty := 0;
         for j in 1..v_size loop
-          v_value := v_beta[v_at + 1 + j] * v_unit[v_g][j];
+          v_value := v_beta[v_at + 1 + j] * v_unit[(v_g - 1) * v_size + j];
           v_penalty := v_penalty + v_lambda * (alpha * abs(v_value) + (1 - alpha) / 2 * v_value * v_value);
         end loop;
         if family = 'binomial' then
@@ -213,52 +278,25 @@ begin
           v_objective[v_g] := v_step[1] / (2 * v_n) + v_penalty;
         end if;
 
-        -- the intercept is not penalised: it is eliminated here and computed after the other coefficients
-        v_gram := array_fill(0::float8, array[v_size, v_size]);
-        v_target := array_fill(0::float8, array[v_size]);
-        v_start := array_fill(0::float8, array[v_size]);
-        for i in 1..v_size loop
-          v_target[i] := (v_step[3 + i] - v_h[1][i + 1] * v_step[3] / v_h[1][1]) / (v_n * v_unit[v_g][i]);
-          v_start[i] := v_beta[v_at + 1 + i] * v_unit[v_g][i];
-          for j in 1..v_size loop
-            v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1])
-              / (v_n * v_unit[v_g][i] * v_unit[v_g][j]);
-          end loop;
-        end loop;
-        for i in 1..v_size loop
-          for j in 1..v_size loop
-            v_target[i] := v_target[i]
-              + v_gram[i][j] * v_before[v_at + 1 + j] * v_unit[v_g][j] * (family = 'gaussian')::int
-              + v_gram[i][j] * v_start[j] * (family = 'binomial')::int;
-          end loop;
-        end loop;
-        v_solved := ml._coordinate_descent(
-          v_gram, v_target, v_start, v_lambda * alpha, v_lambda * (1 - alpha), max_iter, tolerance / 10
-        );
-        v_iterations[v_g] := v_iterations[v_g] + v_solved.sweeps;
         if family = 'binomial' then
-          for j in 1..v_all loop
-            v_before[v_at + j] := v_beta[v_at + j];
-          end loop;
+          v_before[v_at + 1:v_at + v_all] := v_beta[v_at + 1:v_at + v_all];
         end if;
-        v_change := 0;
-        v_value := v_step[3];
-        for j in 1..v_size loop
-          v_change := greatest(v_change, abs(v_solved.solution[j] - v_start[j]));
-          v_beta[v_at + 1 + j] := v_solved.solution[j] / v_unit[v_g][j];
-          v_value := v_value - v_h[1][j + 1] * (v_beta[v_at + 1 + j] - v_before[v_at + 1 + j]);
-        end loop;
-        v_beta[v_at + 1] := v_before[v_at + 1] + v_value / v_h[1][1];
-        -- the deviance after this step, exact for gaussian
-        v_deviance[v_g] := v_step[1];
-        for i in 1..v_all loop
-          v_value := v_beta[v_at + i] - v_before[v_at + i];
-          v_deviance[v_g] := v_deviance[v_g] - 2 * v_value * v_step[2 + i];
-          for j in 1..v_all loop
-            v_deviance[v_g] := v_deviance[v_g] + v_value * v_h[i][j] * (v_beta[v_at + j] - v_before[v_at + j]);
-          end loop;
-        end loop;
-        if family = 'gaussian' or v_change <= tolerance then
+        v_solved := ml._elastic_net_step(
+          v_step,
+          v_h,
+          v_n,
+          v_unit[(v_g - 1) * v_size + 1:v_g * v_size],
+          v_beta[v_at + 1:v_at + v_all],
+          v_before[v_at + 1:v_at + v_all],
+          v_lambda * alpha,
+          v_lambda * (1 - alpha),
+          max_iter,
+          tolerance / 10
+        );
+        v_beta[v_at + 1:v_at + v_all] := v_solved.solution;
+        v_iterations[v_g] := v_iterations[v_g] + v_solved.sweeps;
+        v_deviance[v_g] := v_solved.deviance;
+        if family = 'gaussian' or v_solved.change <= tolerance then
           v_living := array_remove(v_living, v_g);
         end if;
       end loop;
@@ -678,6 +716,7 @@ $$;
 
 grant execute on function
   ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8),
+  ml._elastic_net_step(float8[], float8[], float8, float8[], float8[], float8[], float8, float8, integer, float8),
   ml._elastic_net_fits(jsonb, text, float8, float8[], boolean, integer, float8),
   ml._list(text, text, float8, float8),
   ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text),

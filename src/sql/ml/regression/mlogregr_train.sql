@@ -148,6 +148,68 @@ By group: the log likelihood, the score, and the upper triangles of the informat
 are all except the reference; `beta` contains their coefficients one category after another, group by group.
 $$;
 
+create or replace function ml._multinomial_categories(
+  settled jsonb,
+  ref_category integer,
+  out categories integer[],
+  out counts jsonb
+)
+language plpgsql
+as $$
+declare
+  v_part record;
+begin
+  categories := '{}';
+  counts := '{}';
+  for v_part in
+    select coalesce(part.key, '') as key, part.sums[1] as category
+    from ml._sums(
+      format(
+        'select key, true, count(*), array[y] from (%s) as row where complete group by key, y',
+        ml._rows(settled)
+      ),
+      (settled ->> 'relation')::regclass
+    ) as part
+    order by part.sums[1]
+  loop
+    if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
+      perform common.refuse(
+        'CF001',
+        format(
+          'the dependent variable "%s" holds %s, which is not an integer',
+          left(settled ->> 'y', 100),
+          v_part.category
+        ),
+        'Number the categories 0, 1, 2, …'
+      );
+    end if;
+    if not v_part.category::integer = any (categories) then
+      categories := categories || v_part.category::integer;
+      if cardinality(categories) > 100 then
+        perform common.refuse(
+          'CF008',
+          format('the dependent variable "%s" has more than 100 categories', left(settled ->> 'y', 100)),
+          'Combine rare categories, or use a regression for numbers.'
+        );
+      end if;
+    end if;
+    counts := counts || jsonb_build_object(v_part.key, coalesce((counts ->> v_part.key)::int, 0) + 1);
+  end loop;
+  if categories <> '{}' and cardinality(categories) > 1 and not ref_category = any (categories) then
+    perform common.refuse(
+      'CF002',
+      format('"%s" never holds the reference category %s', left(settled ->> 'y', 100), ref_category),
+      format('Its categories are %s.', array_to_string(categories, ', '))
+    );
+  end if;
+end;
+$$;
+
+comment on function ml._multinomial_categories(jsonb, integer) is $$
+Returns the categories of a settled design in ascending order, and by group key the number of its categories.
+Errors: CF001 (not an integer), CF002 (the reference category does not occur), CF008 (more than 100 categories).
+$$;
+
 create or replace function ml._multinomial_fits(
   design jsonb,
   ref_category integer,
@@ -176,8 +238,8 @@ declare
   v_variables constant integer[] := ml._variables(v_first.settled);
   v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
   v_size constant integer := cardinality(v_variables);
-  v_found integer[] := '{}';
-  v_present jsonb := '{}';
+  v_found integer[];
+  v_present jsonb;
   v_categories integer[];
   v_count integer;
   v_all integer;
@@ -202,47 +264,9 @@ declare
   v_farthest float8;
   v_column integer;
 begin
-  for v_part in
-    select coalesce(part.key, '') as key, part.sums[1] as category
-    from ml._sums(
-      format(
-        'select key, true, count(*), array[y] from (%s) as row where complete group by key, y',
-        ml._rows(v_first.settled)
-      ),
-      v_relation
-    ) as part
-    order by part.sums[1]
-  loop
-    if v_part.category <> round(v_part.category) or abs(v_part.category) > 2147483647 then
-      perform common.refuse(
-        'CF001',
-        format(
-          'the dependent variable "%s" holds %s, which is not an integer',
-          left(design ->> 'y', 100),
-          v_part.category
-        ),
-        'Number the categories 0, 1, 2, …'
-      );
-    end if;
-    if not v_part.category::integer = any (v_found) then
-      v_found := v_found || v_part.category::integer;
-      if cardinality(v_found) > 100 then
-        perform common.refuse(
-          'CF008',
-          format('the dependent variable "%s" has more than 100 categories', left(design ->> 'y', 100)),
-          'Combine rare categories, or use a regression for numbers.'
-        );
-      end if;
-    end if;
-    v_present := v_present || jsonb_build_object(v_part.key, coalesce((v_present ->> v_part.key)::int, 0) + 1);
-  end loop;
-  if v_found <> '{}' and cardinality(v_found) > 1 and not ref_category = any (v_found) then
-    perform common.refuse(
-      'CF002',
-      format('"%s" never holds the reference category %s', left(design ->> 'y', 100), ref_category),
-      format('Its categories are %s.', array_to_string(v_found, ', '))
-    );
-  end if;
+  select present.categories, present.counts
+  into v_found, v_present
+  from ml._multinomial_categories(v_first.settled, ref_category) as present;
   v_categories := array_remove(v_found, ref_category);
   v_count := cardinality(v_categories);
   v_all := v_size * v_count;
@@ -382,6 +406,106 @@ One scan per iteration for all groups.
 `beta` and `inverse` (of the information) are for the columns as they are summed, one category after another.
 $$;
 
+create or replace function ml._transformed(covariance float8[], design jsonb)
+returns float8[]
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_width constant integer := (design ->> 'width')::int;
+  v_intercept constant integer := (design ->> 'intercept')::int;
+  v_value constant float8 := (design ->> 'intercept_value')::float8;
+  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
+  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
+  v_half float8[] := covariance;
+  v_result float8[] := covariance;
+  v_sum float8;
+begin
+  for j in 1..v_width loop
+    for i in 1..v_width loop
+      v_half[i][j] := covariance[i][j] * v_scale[i];
+    end loop;
+    if v_intercept is not null then
+      v_sum := covariance[v_intercept][j];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * covariance[m][j];
+        end if;
+      end loop;
+      v_half[v_intercept][j] := v_sum / v_value;
+    end if;
+  end loop;
+  for i in 1..v_width loop
+    for j in 1..v_width loop
+      v_result[i][j] := v_half[i][j] * v_scale[j];
+    end loop;
+    if v_intercept is not null then
+      v_sum := v_half[i][v_intercept];
+      for m in 1..v_width loop
+        if m <> v_intercept then
+          v_sum := v_sum - v_scale[m] * v_shift[m] * v_half[i][m];
+        end if;
+      end loop;
+      v_result[i][v_intercept] := v_sum / v_value;
+    end if;
+  end loop;
+  return v_result;
+end;
+$$;
+
+comment on function ml._transformed(float8[], jsonb) is $$
+Returns a block of covariances in the caller's units, from those of the centred and scaled columns.
+The block is not necessarily symmetric.
+$$;
+
+create or replace function ml._multinomial_covariance(inverse float8[], settled jsonb, categories integer)
+returns float8[]
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_width constant integer := (settled ->> 'width')::int;
+  v_intercept constant integer := (settled ->> 'intercept')::int;
+  v_place constant integer[] := array(
+    select case when variable = 0 then v_intercept else variable end
+    from unnest(ml._variables(settled)) with ordinality as list (variable, nth)
+    order by nth
+  );
+  v_size constant integer := cardinality(v_place);
+  v_full float8[];
+  v_block float8[];
+  v_covariance float8[] := array_fill(0::float8, array[categories * v_width, categories * v_width]);
+begin
+  -- T V T' for every pair of categories, with the same T for all
+  for a in 1..categories loop
+    for b in 1..categories loop
+      v_full := array_fill(0::float8, array[v_width, v_width]);
+      for i in 1..v_size loop
+        for j in 1..v_size loop
+          v_full[v_place[i]][v_place[j]] := inverse[(a - 1) * v_size + i][(b - 1) * v_size + j];
+        end loop;
+      end loop;
+      v_block := ml._transformed(v_full, settled);
+      for i in 1..v_width loop
+        for j in 1..v_width loop
+          -- MADlib's order: by column, then by category
+          v_covariance[(i - 1) * categories + a][(j - 1) * categories + b] := v_block[i][j];
+        end loop;
+      end loop;
+    end loop;
+  end loop;
+  return v_covariance;
+end;
+$$;
+
+comment on function ml._multinomial_covariance(float8[], jsonb, integer) is $$
+Returns the covariance of a multinomial model in the caller's units, by column, then by category.
+`inverse` is that of the information for the columns as they are summed, by category; `categories` is their number
+without the reference.
+$$;
+
 create or replace function ml.mlogregr_train(
   source_table text,
   output_table text,
@@ -419,7 +543,6 @@ declare
   v_size integer;
   v_count integer := 0;
   v_covariance float8[];
-  v_full float8[];
   v_block float8[];
   v_coef float8[];
   v_condition float8;
@@ -470,25 +593,7 @@ begin
     );
     v_size := cardinality(v_variables);
 
-    -- to the caller's columns: T V T' for every pair of categories, T being the same for each
-    v_covariance := array_fill(0::float8, array[v_count * v_width, v_count * v_width]);
-    for a in 1..v_count loop
-      for b in 1..v_count loop
-        v_full := array_fill(0::float8, array[v_width, v_width]);
-        for i in 1..v_size loop
-          for j in 1..v_size loop
-            v_full[v_place[i]][v_place[j]] := v_fit.inverse[(a - 1) * v_size + i][(b - 1) * v_size + j];
-          end loop;
-        end loop;
-        v_block := ml._transformed(v_full, v_fit.settled);
-        for i in 1..v_width loop
-          for j in 1..v_width loop
-            -- MADlib's order: by column, then by category
-            v_covariance[(i - 1) * v_count + a][(j - 1) * v_count + b] := v_block[i][j];
-          end loop;
-        end loop;
-      end loop;
-    end loop;
+    v_covariance := ml._multinomial_covariance(v_fit.inverse, v_fit.settled, v_count);
     v_condition := ml._condition_number((ml._scaled_inverse(v_covariance, 1e-15)).inverse, v_covariance) ^ 2;
     v_coefs := '[]';
     for a in 1..v_count loop
@@ -575,62 +680,11 @@ CF007 (collinear; separated), CF008 (more than 120 coefficients).
 Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
 $$;
 
-create or replace function ml._transformed(covariance float8[], design jsonb)
-returns float8[]
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_width constant integer := (design ->> 'width')::int;
-  v_intercept constant integer := (design ->> 'intercept')::int;
-  v_value constant float8 := (design ->> 'intercept_value')::float8;
-  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
-  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
-  v_half float8[] := covariance;
-  v_result float8[] := covariance;
-  v_sum float8;
-begin
-  for j in 1..v_width loop
-    for i in 1..v_width loop
-      v_half[i][j] := covariance[i][j] * v_scale[i];
-    end loop;
-    if v_intercept is not null then
-      v_sum := covariance[v_intercept][j];
-      for m in 1..v_width loop
-        if m <> v_intercept then
-          v_sum := v_sum - v_scale[m] * v_shift[m] * covariance[m][j];
-        end if;
-      end loop;
-      v_half[v_intercept][j] := v_sum / v_value;
-    end if;
-  end loop;
-  for i in 1..v_width loop
-    for j in 1..v_width loop
-      v_result[i][j] := v_half[i][j] * v_scale[j];
-    end loop;
-    if v_intercept is not null then
-      v_sum := v_half[i][v_intercept];
-      for m in 1..v_width loop
-        if m <> v_intercept then
-          v_sum := v_sum - v_scale[m] * v_shift[m] * v_half[i][m];
-        end if;
-      end loop;
-      v_result[i][v_intercept] := v_sum / v_value;
-    end if;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function ml._transformed(float8[], jsonb) is $$
-Returns a block of covariances in the caller's units, from those of the centred and scaled columns.
-The block is not necessarily symmetric.
-$$;
-
 grant execute on function
   ml._multinomial_statement(jsonb, integer[], text[], float8[], integer[]),
+  ml._multinomial_categories(jsonb, integer),
   ml._multinomial_fits(jsonb, integer, integer, float8),
   ml._transformed(float8[], jsonb),
+  ml._multinomial_covariance(float8[], jsonb, integer),
   ml.mlogregr_train(text, text, text, text, integer, text, text)
 to insights_admin, insights_worker;

@@ -35,7 +35,6 @@ declare
   v_rss float8;
   v_total float8;
   v_degrees float8;
-  v_at integer;
   v_failed bigint := 0;
   v_result jsonb[] := '{}';
 begin
@@ -84,15 +83,7 @@ begin
       (v_design ->> 'relation')::regclass
     ) as part
   loop
-    v_matrix := array_fill(0::float8, array[v_size, v_size]);
-    v_at := 2 + v_size;
-    for i in 1..v_size loop
-      for j in i..v_size loop
-        v_at := v_at + 1;
-        v_matrix[i][j] := v_part.sums[v_at];
-        v_matrix[j][i] := v_part.sums[v_at];
-      end loop;
-    end loop;
+    v_matrix := ml._symmetric_matrix(v_part.sums[3 + v_size:], v_size);
     v_penalized := v_matrix;
     for i in 1..v_size loop
       if v_variables[i] > 0 then

@@ -29,7 +29,7 @@ begin
     exception
       when untranslatable_character or invalid_text_representation then
         v_messages := v_messages
-          || jsonb_build_object('unreadable', 'the message contains a null byte or an unpaired surrogate');
+          || jsonb_build_object('unreadable', 'the message holds a null byte or an unpaired surrogate');
       when others then
         v_messages := v_messages || jsonb_build_object('unreadable', left(sqlerrm, 100));
     end;
