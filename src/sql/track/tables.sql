@@ -544,7 +544,11 @@ comment on column track.problem.hint is $$Hint: the valid values.$$;
 create type track.message_batch as (messages jsonb, sent_at text, context jsonb);
 
 comment on type track.message_batch is $$
-A batch in one form, whatever the client sent: a list of messages, and the fields that apply to all of them.
+A batch in a uniform format: a list of messages, and the fields that apply to all of them.
+$$;
+comment on column track.message_batch.messages is $$List of messages.$$;
+comment on column track.message_batch.sent_at is $$
+`sentAt` of the batch, for messages without one; null when not given.
 $$;
 comment on column track.message_batch.context is $$
 Consent, page and time zone of the `context` of the batch; null when not given.
@@ -559,15 +563,15 @@ create type track.message_sender as (
 );
 
 comment on type track.message_sender is $$
-Permissions of the sender of a batch.
+Permissions and limits of the sender of a batch.
 $$;
 comment on column track.message_sender.is_trusted is $$
-Whether it is a server, which may send messages about any person and describe items.
+Whether the sender is a server, which may send events of any person and describe items.
 $$;
-comment on column track.message_sender.person is $$The `userId` that a learner may use; null for other roles.$$;
-comment on column track.message_sender.oldest is $$Events before are refused.$$;
-comment on column track.message_sender.newest is $$Events after are refused.$$;
-comment on column track.message_sender.longest_message is $$Most bytes of a message as JSON text.$$;
+comment on column track.message_sender.person is $$The `userId` that a learner may send; null for other senders.$$;
+comment on column track.message_sender.oldest is $$Time of the oldest event that is accepted.$$;
+comment on column track.message_sender.newest is $$Time of the newest event that is accepted.$$;
+comment on column track.message_sender.longest_message is $$Maximum size of a message, in bytes of JSON text.$$;
 
 create type track.message_fields as (
   position int,
@@ -616,9 +620,7 @@ comment on column track.message_fields.sent_at is $$Time in `sent_at_text`; null
 comment on column track.message_fields.received_at is $$
 Time of arrival of the batch, or the one that a trusted sender gives.
 $$;
-comment on column track.message_fields.sent_at is $$The time in `sent_at_text`; null when it is not ISO 8601.$$;
-comment on column track.message_fields.received_at is $$Time of arrival of the batch, or the one that a server gives.$$;
-comment on column track.message_fields.occurred_at is $$Time of the event by the corrected clock.$$;
+comment on column track.message_fields.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 
 create type track.parsed_message as (
   position int,
@@ -657,20 +659,26 @@ comment on column track.parsed_message.identity_kind is $$
 `user`, `anonymous`, or `none` for a message that is anonymized.
 $$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
-comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
-comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
+comment on column track.parsed_message.anonymous_id is $$
+The `anonymousId`, also when there is a `userId`; null when there is none.
+$$;
+comment on column track.parsed_message.previous_id is $$
+Name that an `alias` message replaces; null for other messages.
+$$;
 comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are not events.$$;
-comment on column track.parsed_message.item is $$External id of the item that it is about.$$;
-comment on column track.parsed_message.item_kind is $$Kind of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_title is $$Title of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_parent is $$External id of the parent, where the sender may say.$$;
-comment on column track.parsed_message.item_url is $$Address of the item, where the sender may say.$$;
-comment on column track.parsed_message.occurred_at is $$Time by the corrected clock.$$;
+comment on column track.parsed_message.item is $$External id of the item; null when there is none.$$;
+comment on column track.parsed_message.item_kind is $$Kind of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_title is $$Title of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_parent is $$
+External id of the parent of the item; null unless the sender may describe items.
+$$;
+comment on column track.parsed_message.item_url is $$URL of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 comment on column track.parsed_message.received_at is $$Time of arrival.$$;
 comment on column track.parsed_message.properties is $$Properties of the event; null when there are none.$$;
-comment on column track.parsed_message.traits is $$Traits of the person that it contains.$$;
+comment on column track.parsed_message.traits is $$Traits of the person; null when there are none.$$;
 comment on column track.parsed_message.preferences is $$
-Purposes with true or false that the message gives for itself; of any JSON type.
+Purposes with true or false, as given in the message; of any JSON type.
 $$;
 comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;

@@ -50,5 +50,5 @@ return case
 end;
 
 comment on function track._traits(text, jsonb, jsonb) is $$
-Returns the traits in a message: those of `identify`, and the client's time zone.
+Returns the traits of the person of a message: those of `identify`, and the time zone of the client.
 $$;

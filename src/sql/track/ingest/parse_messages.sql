@@ -53,7 +53,7 @@ begin
         end as event_name,
         track._item(judged.type, judged.name, judged.properties, judged.context) as item,
         track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
-        -- Only servers may describe items: any client can send a page view.
+        -- Only servers may describe items, because any client can send a page view.
         case
           when sender.is_trusted
             then coalesce(
@@ -98,6 +98,6 @@ end;
 $$;
 
 comment on function track._parse_messages(track.message_batch, timestamptz, track.message_sender, boolean) is $$
-Returns the messages of a batch in order: the fields of each, or its problem.
-`doubtful`: some time in the batch is known to be invalid.
+Returns the messages of a batch in order, each with its contents or its error.
+`doubtful`: a time in the batch is known to be invalid.
 $$;

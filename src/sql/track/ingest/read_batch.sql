@@ -54,7 +54,7 @@ end;
 $$;
 
 comment on function track._read_context(jsonb) is $$
-Returns the part of the `context` of a batch that applies to all its messages; null when there is none.
+Returns the fields of the `context` of a batch that apply to all messages; null when there are none.
 Errors: CF008 above 4096 bytes, CF001 for a number beyond double precision.
 $$;
 

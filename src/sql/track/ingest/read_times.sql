@@ -21,7 +21,7 @@ returns timestamptz
 language sql
 stable
 parallel restricted
--- Words such as "now" and "infinity" are times in PostgreSQL only.
+-- PostgreSQL also accepts words such as "now" and "infinity", which are not ISO 8601.
 return case
   when value like '____-__-__%' then case when doubtful then track._parse_time(value) else value::timestamptz end
 end;

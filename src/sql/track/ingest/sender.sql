@@ -29,5 +29,5 @@ end;
 $$;
 
 comment on function track._sender(timestamptz) is $$
-Returns the sender of a batch, by role, and the limits of its messages.
+Returns the permissions and limits of the caller.
 $$;
