@@ -29,5 +29,5 @@ end;
 $$;
 
 comment on function track._enter_months(track.parsed_message[]) is $$
-Makes the partitions of `track.event` for months that have none yet.
+Creates the missing partitions of `track.event` for the months of the messages.
 $$;

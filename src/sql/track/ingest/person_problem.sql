@@ -12,7 +12,7 @@ return case
     then row(
       'CF001',
       'neither "userId" nor "anonymousId" is given',
-      'Give "userId" for a signed-in person, or else "anonymousId".'
+      'Send "userId" for a signed-in person, or else "anonymousId".'
     )::track.problem
   when fields.user_id is not null
     and jsonb_typeof(fields.message -> 'userId') not in ('string', 'number', 'null')
@@ -61,5 +61,5 @@ return case
 end;
 
 comment on function track._person_problem(track.message_fields, track.message_sender) is $$
-Returns the problem with the person of a message: missing, invalid, or not allowed for its sender; null without one.
+Returns the error of the identity of a message: missing, invalid, or not permitted for the sender; null when valid.
 $$;
