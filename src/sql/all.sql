@@ -326,6 +326,7 @@
 --!include recommend/train/_held_out_ranks.sql
 --!include recommend/train/_hold_out.sql
 --!include recommend/train/_measure.sql
+--!include recommend/train/_delete_old_weights.sql
 --!include recommend/train/train.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/policies.sql

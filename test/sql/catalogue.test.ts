@@ -11,7 +11,7 @@ import { type Queries, testDatabase } from "../support/database.ts";
  */
 const database = await testDatabase();
 
-/** What breaks a rule: the column `offender` of its query. */
+/** The violations of a rule: the column `offender` of its query. */
 async function offenders(sql: string, db: Queries = database): Promise<string[]> {
   const rows = await db.rows<{ offender: string }>(`
     with room as (${rooms}),
@@ -125,7 +125,7 @@ describe("functions", () => {
       `);
   });
 
-  test("no body is more volatile than its function says, or the planner never puts it in place of the call", async () => {
+  test("no body is more volatile than its function is declared, which would keep the planner from inlining it", async () => {
     const moreVolatile = `
       , called as (
         select function.oid, match[1]::oid as called

@@ -126,7 +126,7 @@ comment on column ml.ease_row.inverse is $$Row of P, which `ml.rank_one_update` 
 create type ml.ease_sums as (items text[], gram vector[]);
 
 comment on type ml.ease_sums is $$
-What EASE is trained from: `ml.ease_gram`.
+Sums that EASE is trained from, returned by `ml.ease_gram`.
 $$;
 comment on column ml.ease_sums.items is $$The items, as text, in the order of the rows and columns.$$;
 comment on column ml.ease_sums.gram is $$Rows of XᵀX.$$;
@@ -348,7 +348,7 @@ comment on column ml.training.duration is $$Elapsed time.$$;
 create type ml.contribution as (feature text, feature_value text, contribution float8);
 
 comment on type ml.contribution is $$
-What a feature added to a raw score, compared with the mean of the training rows.
+Contribution of a feature to a raw score, compared with the mean of the training rows.
 The contributions of a prediction, `(base)` included, sum to its raw score.
 $$;
 comment on column ml.contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
@@ -358,7 +358,7 @@ comment on column ml.contribution.contribution is $$In the unit of the raw score
 create type ml.row_contribution as (row_no int, feature text, feature_value text, contribution float8);
 
 comment on type ml.row_contribution is $$
-What a feature added to the raw score of one of several rows, as in `ml.contribution`.
+Contribution of a feature to the raw score of one of several rows, as in `ml.contribution`.
 $$;
 comment on column ml.row_contribution.row_no is $$Place of the row, from 1.$$;
 comment on column ml.row_contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;

@@ -535,21 +535,23 @@ $$;
 create type track.problem as (code text, message text, hint text);
 
 comment on type track.problem is $$
-Why a message is rejected.
+Error of a message: the reason why it is rejected.
 $$;
 comment on column track.problem.code is $$SQLSTATE of the class `CF`.$$;
-comment on column track.problem.message is $$What is wrong, with the value.$$;
-comment on column track.problem.hint is $$What is valid.$$;
+comment on column track.problem.message is $$Message of the error, with the invalid value.$$;
+comment on column track.problem.hint is $$Hint: the valid values.$$;
 
 create type track.message_batch as (messages jsonb, sent_at text, context jsonb);
 
 comment on type track.message_batch is $$
-A batch in its one form, whatever the client sent: a list of messages, and what the batch says of all of them.
+A batch in a uniform format: a list of messages, and the fields that apply to all of them.
 $$;
-comment on column track.message_batch.messages is $$The list of messages.$$;
-comment on column track.message_batch.sent_at is $$The `sentAt` of the batch, for messages without one.$$;
+comment on column track.message_batch.messages is $$List of messages.$$;
+comment on column track.message_batch.sent_at is $$
+`sentAt` of the batch, for messages without one; null when not given.
+$$;
 comment on column track.message_batch.context is $$
-Consent, page and time zone in the `context` of the batch; null when it has none.
+Consent, page and time zone of the `context` of the batch; null when not given.
 $$;
 
 create type track.message_sender as (
@@ -561,15 +563,15 @@ create type track.message_sender as (
 );
 
 comment on type track.message_sender is $$
-What the sender of a batch may say.
+Permissions and limits of the sender of a batch.
 $$;
 comment on column track.message_sender.is_trusted is $$
-Whether it is a server, which may speak for anybody and describe items.
+Whether the sender is a server, which may send events of any person and describe items.
 $$;
-comment on column track.message_sender.person is $$The `userId` that a learner may use; null for anybody else.$$;
-comment on column track.message_sender.oldest is $$Events before are refused.$$;
-comment on column track.message_sender.newest is $$Events after are refused.$$;
-comment on column track.message_sender.longest_message is $$Most bytes of a message as JSON text.$$;
+comment on column track.message_sender.person is $$The `userId` that a learner may send; null for other senders.$$;
+comment on column track.message_sender.oldest is $$Time of the oldest event that is accepted.$$;
+comment on column track.message_sender.newest is $$Time of the newest event that is accepted.$$;
+comment on column track.message_sender.longest_message is $$Maximum size of a message, in bytes of JSON text.$$;
 
 create type track.message_fields as (
   position int,
@@ -594,31 +596,31 @@ create type track.message_fields as (
 );
 
 comment on type track.message_fields is $$
-The fields of a message as they were sent, before any rule of validation. JSON null is null.
+The fields of a message as they were sent, before validation. JSON null is null.
 $$;
-comment on column track.message_fields.position is $$Place in the batch, from 0.$$;
-comment on column track.message_fields.message is $$The whole message, which need not be an object.$$;
+comment on column track.message_fields.position is $$Position in the batch, from 0.$$;
+comment on column track.message_fields.message is $$The message, of any JSON type.$$;
 comment on column track.message_fields.is_extreme is $$
-Whether it holds a number beyond double precision, and was not read.
+Whether the message contains a number beyond double precision; its fields are then not read.
 $$;
 comment on column track.message_fields.type is $$Type of the message.$$;
-comment on column track.message_fields.message_id is $$The client's id of the message.$$;
+comment on column track.message_fields.message_id is $$Id of the message, as sent by the client.$$;
 comment on column track.message_fields.user_id is $$The `userId`; null when empty.$$;
 comment on column track.message_fields.anonymous_id is $$The `anonymousId`; null when empty.$$;
 comment on column track.message_fields.previous_id is $$The `previousId`; null when empty.$$;
 comment on column track.message_fields.event is $$Name of the event.$$;
 comment on column track.message_fields.name is $$Name of the page or screen, of any JSON type.$$;
-comment on column track.message_fields.properties is $$The properties, of any JSON type.$$;
-comment on column track.message_fields.traits is $$The traits, of any JSON type.$$;
-comment on column track.message_fields.context is $$The context, with that of the batch.$$;
+comment on column track.message_fields.properties is $$Properties, of any JSON type.$$;
+comment on column track.message_fields.traits is $$Traits, of any JSON type.$$;
+comment on column track.message_fields.context is $$Context, with that of the batch.$$;
 comment on column track.message_fields.original_timestamp is $$`originalTimestamp`, or else `timestamp`.$$;
-comment on column track.message_fields.sent_at_text is $$`sentAt`, or else that of the batch.$$;
-comment on column track.message_fields.original_at is $$
-The time in `original_timestamp`; null when it is not ISO 8601.
+comment on column track.message_fields.sent_at_text is $$`sentAt` of the message, or else of the batch.$$;
+comment on column track.message_fields.original_at is $$Time in `original_timestamp`; null when it is not ISO 8601.$$;
+comment on column track.message_fields.sent_at is $$Time in `sent_at_text`; null when it is not ISO 8601.$$;
+comment on column track.message_fields.received_at is $$
+Time of arrival of the batch, or the one that a trusted sender gives.
 $$;
-comment on column track.message_fields.sent_at is $$The time in `sent_at_text`; null when it is not ISO 8601.$$;
-comment on column track.message_fields.received_at is $$Time of arrival: of the batch, unless a server says another.$$;
-comment on column track.message_fields.occurred_at is $$Time of the event by the corrected clock.$$;
+comment on column track.message_fields.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 
 create type track.parsed_message as (
   position int,
@@ -649,40 +651,46 @@ A message of a batch during its processing by `track.ingest`.
 $$;
 comment on column track.parsed_message.position is $$Position in the batch, from 0.$$;
 comment on column track.parsed_message.type is $$`track`, `page`, `screen`, `identify`, `alias` or `group`.$$;
-comment on column track.parsed_message.message_id is $$The client's id of the message.$$;
+comment on column track.parsed_message.message_id is $$Id of the message, as sent by the client.$$;
 comment on column track.parsed_message.message_hash is $$
-First 128 bits of its SHA-256; null for a message with a problem.
+First 128 bits of the SHA-256 hash of the id; null for a message with a problem.
 $$;
 comment on column track.parsed_message.identity_kind is $$
-`user`, `anonymous`, or `none` when it is kept without its person.
+`user`, `anonymous`, or `none` for a message that is anonymized.
 $$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
-comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
-comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
-comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are no events.$$;
-comment on column track.parsed_message.item is $$External id of the item that it is about.$$;
-comment on column track.parsed_message.item_kind is $$Kind of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_title is $$Title of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_parent is $$External id of the parent, where the sender may say.$$;
-comment on column track.parsed_message.item_url is $$Address of the item, where the sender may say.$$;
-comment on column track.parsed_message.occurred_at is $$Time by the corrected clock.$$;
+comment on column track.parsed_message.anonymous_id is $$
+The `anonymousId`, also when there is a `userId`; null when there is none.
+$$;
+comment on column track.parsed_message.previous_id is $$
+Name that an `alias` message replaces; null for other messages.
+$$;
+comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are not events.$$;
+comment on column track.parsed_message.item is $$External id of the item; null when there is none.$$;
+comment on column track.parsed_message.item_kind is $$Kind of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_title is $$Title of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_parent is $$
+External id of the parent of the item; null unless the sender may describe items.
+$$;
+comment on column track.parsed_message.item_url is $$URL of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 comment on column track.parsed_message.received_at is $$Time of arrival.$$;
 comment on column track.parsed_message.properties is $$Properties of the event; null when there are none.$$;
-comment on column track.parsed_message.traits is $$What it says about the person.$$;
+comment on column track.parsed_message.traits is $$Traits of the person; null when there are none.$$;
 comment on column track.parsed_message.preferences is $$
-Purposes with true or false, as the message says for itself; of any JSON type.
+Purposes with true or false, as given in the message; of any JSON type.
 $$;
-comment on column track.parsed_message.opts_out is $$Whether it carries a Global Privacy Control signal.$$;
-comment on column track.parsed_message.problem is $$Why it is rejected; null when it is not.$$;
+comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
+comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
 comment on type track.withheld_message is $$
 A message that may not be stored with its person.
 $$;
-comment on column track.withheld_message.position is $$Place in the batch, from 0.$$;
-comment on column track.withheld_message.purpose is $$What its event type is processed for.$$;
-comment on column track.withheld_message.is_refused is $$True: it is rejected. False: it is kept without its person.$$;
+comment on column track.withheld_message.position is $$Position in the batch, from 0.$$;
+comment on column track.withheld_message.purpose is $$Purpose of the event type.$$;
+comment on column track.withheld_message.is_refused is $$True: the message is rejected. False: it is anonymized.$$;
 
 create type track.refresh_result as (people int, sessions int, page_views int);
 

@@ -9,7 +9,7 @@ const learner = <T>(name: string, work: (db: Queries) => Promise<T>): Promise<T>
   database.as("insights_learner", { "insights.person": name }, work);
 const visitor = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("insights_visitor", {}, work);
 
-/** What is stored, by any role: back to the owner within the transaction. */
+/** The stored rows, by any role: back to the owner within the transaction. */
 async function stored<T extends object>(db: Queries, sql: string, values?: readonly unknown[]): Promise<T[]> {
   const role = await db.value<string>("select current_setting('role')");
   await db.query("reset role");
@@ -50,7 +50,7 @@ describe("shapes of a batch", () => {
     await worker(async (db) => expect(await ingestText(db, JSON.stringify(shape))).toEqual(counts));
   });
 
-  test("no messages are no error", async () => {
+  test("an empty batch is not an error", async () => {
     const nothing = { accepted: 0, duplicates: 0, rejected: 0, errors: [] };
     await worker(async (db) => {
       expect(await ingest(db, [])).toEqual(nothing);
@@ -63,7 +63,7 @@ describe("shapes of a batch", () => {
     ["null", null],
     ["a number", 5],
     ["an object without messages", { messages: [] }],
-    ["a batch that is no list", { batch: "x" }],
+    ["a batch that is not a list", { batch: "x" }],
     ["a string in a string", '"[]"'],
   ])("%s is CF009", async (_, batch) => {
     const error = await database.rejects("select track.ingest($1::jsonb)", [JSON.stringify(batch)]);
@@ -152,7 +152,7 @@ describe("clocks", () => {
       return event?.occurred_at.toISOString() ?? "nothing";
     });
 
-  test("timestamp = receivedAt - (sentAt - timestamp), whatever the client's clock says", async () => {
+  test("timestamp = receivedAt - (sentAt - timestamp), whatever the client's clock", async () => {
     const skewed = {
       timestamp: "2031-01-01T00:00:00Z",
       sentAt: "2031-01-01T00:05:00Z",
@@ -228,7 +228,7 @@ describe("clocks", () => {
     });
   });
 
-  test("clocks that are thousands of years apart spoil their message, not the batch", async () => {
+  test("clocks that are thousands of years apart invalidate their message, not the batch", async () => {
     const apart = { timestamp: "1990-01-01T00:00:00Z", sentAt: "9999-12-31T00:00:00Z" };
     await visitor(async (db) => {
       const browser = { userId: undefined, anonymousId: "b" };
@@ -246,7 +246,7 @@ describe("clocks", () => {
     });
   });
 
-  test("a bad sentAt spoils its messages, not the batch", async () => {
+  test("an invalid sentAt invalidates its messages, not the batch", async () => {
     await worker(async (db) => {
       expect(await ingest(db, [message({ sentAt: "soon" }), message()])).toMatchObject({ accepted: 1, rejected: 1 });
       const timestamp = "2026-03-01T00:00:00Z";
@@ -259,7 +259,7 @@ describe("clocks", () => {
     });
   });
 
-  test("learners and visitors can't write history, importers can", async () => {
+  test("learners and visitors cannot write history, importers can", async () => {
     const old = { timestamp: "2020-01-01T00:00:00Z" };
     await learner("ada", async (db) =>
       expect(await ingest(db, [message(old)])).toMatchObject({ accepted: 0, errors: [{ code: "CF001" }] }),
@@ -305,7 +305,7 @@ describe("duplicates", () => {
     });
   });
 
-  test("what was rejected may come again, mended", async () => {
+  test("a rejected message may be sent again, corrected", async () => {
     await worker(async (db) => {
       const bad = message({ event: "" });
       expect(await ingest(db, [bad])).toMatchObject({ rejected: 1 });
@@ -402,7 +402,7 @@ describe("a bad message has its own error, and the others are kept", () => {
       const [error] = result.errors;
       expect(error?.message).toContain(text);
       expect(error?.hint).not.toBe("");
-      // What is wrong is said, not sent back whole.
+      // The error describes the value, and does not return it whole.
       expect(JSON.stringify(error).length).toBeLessThan(1000);
     });
   });
@@ -420,7 +420,7 @@ describe("a bad message has its own error, and the others are kept", () => {
 
   test.each([
     ["a null byte", '"a\\u0000b"'],
-    ["half a surrogate pair", '"\\ud800"'],
+    ["an unpaired surrogate", '"\\ud800"'],
     ["the other half", '"\\udc00x"'],
     ["a number beyond numeric", "1e999999"],
   ])("%s in a text", async (_, value) => {
@@ -432,7 +432,7 @@ describe("a bad message has its own error, and the others are kept", () => {
     });
   });
 
-  test("beside a message that can't be read, the others keep each escape as it was sent", async () => {
+  test("next to an unreadable message, the others keep each escape as it was sent", async () => {
     await worker(async (db) => {
       const value = String.raw`{"literal": "\\u0000 \\\\ud800", "accent": "\u00e9", "pair": "\ud83d\ude00", "slash": "a\\b\/\"", "k\u0065y": 1}`;
       const text = String.raw`{"sentAt": "2026-03-01T00:00:0\u0030Z", "batch": ["\u0000", {"type": "track", "messageId": "escapes", "userId": "u", "event": "E", "timestamp": "2026-03-01T00:00:00Z", "properties": ${value}}]}`;
@@ -460,7 +460,7 @@ describe("a bad message has its own error, and the others are kept", () => {
     });
   });
 
-  test("what a batch says of all its messages is little, and no number in it is vast", async () => {
+  test("the common context of a batch is bounded, and so are its numbers", async () => {
     const send = (context: unknown) =>
       database.rejects("select track.ingest($1::jsonb)", [JSON.stringify({ context, batch: [message()] })]);
     const many = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`purpose ${index}`, true]));
@@ -469,7 +469,7 @@ describe("a bad message has its own error, and the others are kept", () => {
       await database.rejects(`select track.ingest('{"context": {"gpc": 1e131000}, "batch": [{"type": "track"}]}')`),
     ).toMatchObject({ code: "CF001" });
     await worker(async (db) => {
-      // What nobody reads may be long.
+      // A field that is not read may be long.
       expect(await ingest(db, { context: many, batch: [message()] })).toMatchObject({ accepted: 1 });
       const long = `2026-03-01T00:00:00Z${"z".repeat(100_000)}`;
       const result = await ingest(db, { sentAt: long, batch: [message({ timestamp: "2026-03-01T00:00:00Z" })] });
@@ -520,7 +520,7 @@ describe("a bad message has its own error, and the others are kept", () => {
     });
   });
 
-  // The embedded database does not survive JSON of 10,000 levels: whoever stands before it bounds the depth.
+  // The embedded database does not survive JSON of 10,000 levels: the API in front of it bounds the depth.
   test.skipIf(!database.native)(
     "JSON deeper than the parser's stack is refused whole (needs a real server)",
     async () => {
@@ -583,7 +583,7 @@ describe("a bad message has its own error, and the others are kept", () => {
 });
 
 describe("trust", () => {
-  test("visitors speak for a browser, learners for themselves, workers for anybody", async () => {
+  test("visitors send messages of a browser, learners of themselves, workers of any person", async () => {
     const asUser = message({ userId: "ada" });
     const asBrowser = message({ userId: undefined, anonymousId: "browser" });
     const refused = { accepted: 1, rejected: 1, errors: [{ index: 0, code: "CF005" }] };
@@ -591,7 +591,7 @@ describe("trust", () => {
     await learner("ben", async (db) => expect(await ingest(db, [asUser, asBrowser])).toMatchObject(refused));
     await learner("ada", async (db) => expect(await ingest(db, [asUser, asBrowser])).toMatchObject({ accepted: 2 }));
     await worker(async (db) => expect(await ingest(db, [asUser, asBrowser])).toMatchObject({ accepted: 2 }));
-    // A visitor stays one, whatever the setting says; a learner without a name is nobody.
+    // A visitor stays a visitor, whatever the setting; a learner without a name is not signed in.
     await database.as("insights_visitor", { "insights.person": "ada" }, async (db) =>
       expect(await ingest(db, [asUser, asBrowser])).toMatchObject(refused),
     );
@@ -682,7 +682,7 @@ describe("items", () => {
       ]);
       const full = [{ kind: "task", title: "Limits", url: "https://x.example/t", parent: "m" }];
       expect(await stored(db, item)).toEqual(full);
-      // What is known stays.
+      // Known values stay.
       await ingest(db, [message({ properties: { item: "t", itemKind: "video", itemTitle: "Other", parent: "n" } })]);
       expect(await stored(db, item)).toEqual(full);
     });
@@ -735,7 +735,7 @@ describe("items", () => {
         { kind: "module", title: null },
         { kind: "unknown", title: "C" },
       ]);
-      // Later messages can't close it either.
+      // Later messages cannot close it either.
       expect(await ingest(db, [message({ properties: { item: "c", parent: "a" } }), message()])).toMatchObject({
         accepted: 2,
       });

@@ -125,7 +125,6 @@ comment on function ml.bootstrap_interval(text, text, int, float8, text, int) is
 @behavior -*
 Returns the standard error and percentile interval of an aggregate by the bootstrap.
 The aggregate is any, such as `avg(score)` or `corr(x, y)`; rows are drawn with replacement.
-The aggregate is any, such as `avg(score)` or `corr(x, y)`; rows are drawn with replacement.
 With `cluster_col` whole clusters are drawn (all rows of a person, all persons of a course), which is right where rows
 of a cluster resemble each other.
 The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do

@@ -208,7 +208,6 @@ $$;
 comment on function ml._cross_validation_call(text, text[], text[], text, text[], text, text, text) is $$
 Returns the call of one function of a cross-validation.
 Its placeholders are filled in and every argument is a quoted literal of its type.
-Its placeholders are filled in and every argument is a quoted literal of its type.
 $$;
 
 grant execute on function

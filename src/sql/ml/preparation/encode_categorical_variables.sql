@@ -148,9 +148,8 @@ begin
     perform common.refuse('CF004', 'no value is left to encode',
       'The columns are null, or their only values are dropped.');
   end if;
-  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary maps them to
-  -- what they
-  -- mean.
+  -- Names that PostgreSQL would cut, or that two values share, are replaced by numbers; the dictionary has
+  -- their meaning.
   v_keep_names := not output_dictionary
     and not exists (select from unnest(v_names) as name where octet_length(name) > 63)
     and (select count(distinct name) = count(*) from unnest(v_names) as name);
@@ -190,7 +189,6 @@ comment on function ml.encode_categorical_variables(
 ) is $$
 @behavior -*
 Encodes categories as columns of 0 and 1, in MADlib's arguments.
-There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
 There is one column per value (one-hot), or one for all values but one (`value_to_drop`, such as `sex=M, rings=10`).
 `categorical_cols`: a list, or `*` for all of text, boolean and integer. `row_id`: the columns to keep (null: all that
 are not encoded). `top`: encode the most frequent values only (a number, or a share of the rows below 1; one for all

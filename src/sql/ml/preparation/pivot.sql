@@ -136,7 +136,7 @@ comment on function ml.pivot(text, text, text, text, text, text, text, boolean, 
 Values of columns as columns:
 one row per `index`, one column per combination of `pivot_cols`, filled by an aggregate of `pivot_values`; in one scan.
 `aggregate_func`: `avg`, a list for every value (`avg, sum`), or by value (`price=[avg, sum], size=max`). `fill_value`
-stands where a combination has no row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot
+is used where a combination has no row; `keep_null` makes columns for null. Columns are `<value>_<aggregate>_<pivot
 column>_<its value>`; where one is too long, or with `output_col_dictionary`, they are numbered and
 `<output_table>_dictionary` explains the names. `output_type` `array` gives one array `pivoted`.
 Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF004 (no rows), CF005, CF008 (over 1,500

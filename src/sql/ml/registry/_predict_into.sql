@@ -27,7 +27,6 @@ $$;
 comment on function ml._predict_into(ml.model, regclass, text, text, text, text) is $$
 Writes the predictions for the rows that are `kept` into a table, in one statement.
 The table has an expression over the relation, under a name, and `prediction`. Returns the number of rows.
-The table has an expression over the relation, under a name, and `prediction`. Returns the number of rows.
 All texts are SQL that the caller has checked.
 $$;
 

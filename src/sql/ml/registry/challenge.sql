@@ -44,7 +44,6 @@ comment on function ml.challenge(text, int, text, text, text) is $$
 @behavior -*
 Compares a version of a project with the deployed version on the same rows.
 Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
-Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
 For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is
 true, or all) should be known to neither model. The distribution of the features is kept as what later inputs are
 compared with, where the version has none yet.

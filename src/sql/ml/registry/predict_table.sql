@@ -28,7 +28,6 @@ comment on function ml.predict_table(text, text, text, text, int) is $$
 @behavior -*
 Predicts every row of a table with a version of a project, in one statement.
 Without `version` it is the deployed one. Returns the number of rows.
-Without `version` it is the deployed one. Returns the number of rows.
 The table has a column for each feature of the model. Writes `output_table`: the id column and `prediction`.
 Errors: CF001 (not a number), CF002 (no such project, version, table or column), CF003 (`output_table` exists), CF005,
 CF006 (none is deployed).

@@ -327,7 +327,6 @@ comment on function ml.train(
 @behavior -*
 Trains a version of a project on a table or view and deploys it if it is better.
 It is measured on rows held out, and compared with the deployed version on the same rows.
-It is measured on rows held out, and compared with the deployed version on the same rows.
 `task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and
 categories), elastic_net, linregr or logregr; `parameters` are those of ml.gbm_train and so on, by name. `features`
 are columns, `*` all others.

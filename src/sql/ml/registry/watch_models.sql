@@ -110,7 +110,6 @@ $$;
 comment on function ml._watched() is $$
 Returns the deployed models with the table or view of their training.
 ml.watch_models reads that source with the caller's rights.
-ml.watch_models reads that source with the caller's rights.
 `left_out` is the reason why a model is left out, and null for the others; `hint` is the way out.
 `label` is the column of the label, null where it was an expression.
 $$;

@@ -348,7 +348,6 @@ comment on function ml._forest_train(
 ) is $$
 Trains one tree, or a forest of bagged trees, into a model table.
 `sample_ratio` is null for one tree. See ml.tree_train and ml.forest_train.
-`sample_ratio` is null for one tree. See ml.tree_train and ml.forest_train.
 $$;
 
 grant execute on function ml._forest_train(text, text, text, text, text, text, text, text, text, int, int, float8, int,

@@ -39,7 +39,6 @@ $$;
 comment on function ml._tree_case(text) is $$
 Returns the tree in `_ml_tree_node` as nested CASE over the codes f1, f2, ….
 `leaf` is SQL over the node that gives the text of a leaf.
-`leaf` is SQL over the node that gives the text of a leaf.
 $$;
 
 grant execute on function ml._tree_case(text) to insights_analyst, insights_admin, insights_worker;

@@ -60,7 +60,6 @@ $$;
 comment on function ml._tree_expression(text, int, jsonb, jsonb, text) is $$
 Returns one tree of a model as nested CASE over the columns x1, x2, ….
 `nodes` is the model's table, or a query in its place; `leaf` is SQL over the node that gives the text of a leaf.
-`nodes` is the model's table, or a query in its place; `leaf` is SQL over the node that gives the text of a leaf.
 $$;
 
 grant execute on function ml._tree_expression(text, int, jsonb, jsonb, text)

@@ -40,7 +40,6 @@ $$;
 comment on function ml._tree_features(regclass, text, text, text[]) is $$
 Returns the features of a list.
 With `*` these are all columns that are not excluded and not among `others` (id, dependent variable, groups).
-With `*` these are all columns that are not excluded and not among `others` (id, dependent variable, groups).
 $$;
 
 grant execute on function ml._tree_features(regclass, text, text, text[])

@@ -226,7 +226,6 @@ $$;
 comment on function ml._tree_grow(int[], int, text, float8, float8, int, int, int, float8, int, bigint) is $$
 Grows one tree on `_ml_tree_work` into the temporary table `_ml_tree_node`.
 `_ml_tree_work` has used, s1…, h and one code per feature. Returns the CASE that finds a row's leaf.
-`_ml_tree_work` has used, s1…, h and one code per feature. Returns the CASE that finds a row's leaf.
 `criterion` squares (with s = gradients and h = second derivatives: the gain of gradient boosting; with s = y, h =
 weight: least squares; with s = indicators of classes: Gini), `entropy` or `misclassification`. Missing values try
 both sides; categories are ordered by their mean.

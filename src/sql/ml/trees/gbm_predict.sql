@@ -42,7 +42,6 @@ $$;
 comment on function ml._gbm_expression(regclass, jsonb, text) is $$
 Returns the prediction of a boosted model as one SQL expression over x1, x2, … (see ml._tree_inputs).
 `type` is `response`, `prob` or `raw`.
-`type` is `response`, `prob` or `raw`.
 $$;
 
 create or replace function ml.gbm_predict(

@@ -135,8 +135,6 @@ comment on function ml._kmeans_run(int, text, text, int, float8, float8, bigint)
 Runs k-means on the points in `_ml_point`.
 The assignment of the points is left in `_ml_assigned` (point, cluster, distance to the nearest and second nearest
 centroid).
-The assignment of the points is left in `_ml_assigned` (point, cluster, distance to the nearest and second nearest
-centroid).
 $$;
 
 grant execute on function ml._kmeans_run(int, text, text, int, float8, float8, bigint)

@@ -1,33 +1,27 @@
-create or replace function recommend._rank_by_model(
+create or replace function recommend._best_items(
   kind text,
   items bigint[],
   strengths real[],
   left_out bigint[],
   top int,
   model_id bigint,
-  version int,
-  secret recommend.secret,
-  asked_at text
+  out item_numbers int[],
+  out item_ids bigint[],
+  out external_ids text[],
+  out titles text[]
 )
-returns setof recommend.recommendation
 language plpgsql
 stable
 parallel safe
 set search_path from current
 set jit to off
 as $$
-declare
-  v_most_reasons constant int := (select most_reasons from recommend.setting);
-  v_numbers int[];
-  v_items bigint[];
-  v_external_ids text[];
-  v_titles text[];
 begin
   with part as (
     select taken.strength, sum(item_weight.weights) as weights
-    from unnest(_rank_by_model.items, _rank_by_model.strengths) as taken (item_id, strength)
+    from unnest(_best_items.items, _best_items.strengths) as taken (item_id, strength)
     join recommend.item_weight
-      on item_weight.model_id = _rank_by_model.model_id
+      on item_weight.model_id = _best_items.model_id
       and item_weight.item_id = taken.item_id
     group by taken.strength
   ),
@@ -55,20 +49,60 @@ begin
     select scored.item_no, item.item_id, item.external_id, item.title
     from scored
     join recommend.item_weight
-      on item_weight.model_id = _rank_by_model.model_id
+      on item_weight.model_id = _best_items.model_id
       and item_weight.item_no = scored.item_no
     join track.item on item.item_id = item_weight.item_id
-    where item.kind = _rank_by_model.kind
-      and item.item_id <> all (_rank_by_model.left_out)
+    where item.kind = _best_items.kind
+      and item.item_id <> all (_best_items.left_out)
       and (item.available_from is null or item.available_from <= now())
       and (item.available_until is null or item.available_until > now())
     order by scored.score desc, scored.item_no
-    limit _rank_by_model.top
+    limit _best_items.top
   )
 
   select array_agg(best.item_no), array_agg(best.item_id), array_agg(best.external_id), array_agg(best.title)
-  into v_numbers, v_items, v_external_ids, v_titles
+  into item_numbers, item_ids, external_ids, titles
   from best;
+end;
+$$;
+
+comment on function recommend._best_items(text, bigint[], real[], bigint[], int, bigint) is $$
+@behavior -*
+Returns the items of a kind with the highest scores of an EASE model, for a person with the given items.
+The arrays have one element per item, best first.
+$$;
+
+create or replace function recommend._rank_by_model(
+  kind text,
+  items bigint[],
+  strengths real[],
+  left_out bigint[],
+  top int,
+  model_id bigint,
+  version int,
+  secret recommend.secret,
+  asked_at text
+)
+returns setof recommend.recommendation
+language plpgsql
+stable
+parallel safe
+set search_path from current
+set jit to off
+as $$
+declare
+  v_most_reasons constant int := (select most_reasons from recommend.setting);
+  v_numbers int[];
+  v_items bigint[];
+  v_external_ids text[];
+  v_titles text[];
+begin
+  select best.item_numbers, best.item_ids, best.external_ids, best.titles
+  into v_numbers, v_items, v_external_ids, v_titles
+  from recommend._best_items(
+    _rank_by_model.kind, _rank_by_model.items, _rank_by_model.strengths, _rank_by_model.left_out, _rank_by_model.top,
+    _rank_by_model.model_id
+  ) as best;
 
   return query
   /*

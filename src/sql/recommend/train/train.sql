@@ -179,12 +179,7 @@ begin
     else 'newest'
   end;
 
-  delete from recommend.item_weight
-  using ml.model
-  where item_weight.model_id = model.model_id
-    and model.project_id = (select project_id from ml.project where project.name = v_challenged.project)
-    and model.version <= v_result.version - v_setting.versions_kept
-    and model.version <> ml.deployed_version(v_challenged.project);
+  perform recommend._delete_old_weights(v_challenged.project, v_result.version - v_setting.versions_kept);
   return v_result;
 end;
 $$;

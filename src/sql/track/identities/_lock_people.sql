@@ -4,8 +4,8 @@
  * their keys. Adding a link does not have to follow the existing links; only `track.unlink_identities` does.
  *
  * To avoid deadlocks, locks are taken in this order, all of one kind in one statement: rows of `track.person` for
- * update, by transactions that link or unlink; rows of `track.identity`, for update by transactions that move them, and
- * for key share by transactions that store data for them.
+ * update, by transactions that link or unlink; rows of `track.identity`, for update by transactions that move them,
+ * and for key share by transactions that store data for them.
  */
 create or replace function track._lock_people(identity_ids bigint[])
 returns void

@@ -36,6 +36,7 @@ end;
 $$;
 
 comment on function track._ask_consent(track.parsed_message[]) is $$
-The messages, without the persons who have not agreed to their purpose.
-As `privacy.purpose` says, such a message has a problem (CF005), or is kept without its person.
+Returns the messages after the check of consent.
+A message whose person has not agreed to its purpose is rejected (CF005) or anonymized, as `privacy.purpose`
+specifies.
 $$;

@@ -74,5 +74,5 @@ return case
 end;
 
 comment on function track._content_problem(track.message_fields, track.message_sender) is $$
-Why the content of a message is invalid: event, properties, traits, size; null when it is valid.
+Returns the error of the content of a message (event, properties, traits, size); null when it is valid.
 $$;

@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- Events fill gaps only: what the application's tables say stays.
+  -- Events set only columns without a value, so that values of the application's tables are kept.
   with said as (
     select
       message.item,
@@ -41,7 +41,7 @@ end;
 $$;
 
 comment on function track._describe_items(track.parsed_message[]) is $$
-Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
+Stores attributes of items that messages contain, for columns without a value. Raises CF010 for a cycle of parents.
 $$;
 
 create or replace function track._describe_items_one_by_one(messages track.parsed_message[])
@@ -72,5 +72,5 @@ end;
 $$;
 
 comment on function track._describe_items_one_by_one(track.parsed_message[]) is $$
-The same where the parents form a circle: those that would close it are left out.
+Does the same as `track._describe_items`, without the parents that would form a cycle.
 $$;

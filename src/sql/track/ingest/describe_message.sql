@@ -3,7 +3,7 @@ returns text
 language sql
 immutable
 parallel safe
--- A page is an item even where the client does not say which: by its path, as web analytics do.
+-- A page without an item is an item by its path, as in web analytics.
 return coalesce(
   nullif(properties ->> 'item', ''),
   case type
@@ -13,7 +13,7 @@ return coalesce(
 );
 
 comment on function track._item(text, jsonb, jsonb, jsonb) is $$
-External id of the item that a message is about; null when it is about none.
+Returns the external id of the item of a message; null when there is none.
 $$;
 
 create or replace function track._item_kind(type text, properties jsonb, context jsonb, is_trusted boolean)
@@ -32,7 +32,7 @@ return case
 end;
 
 comment on function track._item_kind(text, jsonb, jsonb, boolean) is $$
-Kind of the item that a message is about, where its sender may say; null otherwise.
+Returns the kind of the item of a message; null unless the sender may describe items.
 $$;
 
 create or replace function track._traits(type text, traits jsonb, context jsonb)
@@ -50,5 +50,5 @@ return case
 end;
 
 comment on function track._traits(text, jsonb, jsonb) is $$
-What a message says about its person: the traits of `identify`, and the client's time zone.
+Returns the traits of the person of a message: those of `identify`, and the time zone of the client.
 $$;

@@ -21,5 +21,5 @@ end;
 $$;
 
 comment on function track._enter_event_types(track.parsed_message[]) is $$
-Enters the names of events that are new.
+Inserts event types with new names.
 $$;

@@ -33,7 +33,7 @@ begin
   order by external_id
   on conflict (external_id) do nothing;
 
-  -- In one order, so that two batches wait for each other, but never in a circle.
+  -- Sorted, so that concurrent batches do not cause a deadlock.
   perform item.item_id
   from track.item
   where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
@@ -50,5 +50,5 @@ end;
 $$;
 
 comment on function track._enter_items(track.parsed_message[]) is $$
-Enters the items that messages name for the first time, and what they say of items that is not known yet.
+Inserts the items that messages name for the first time, and stores their missing attributes.
 $$;

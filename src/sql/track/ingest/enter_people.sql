@@ -39,7 +39,7 @@ end;
 $$;
 
 comment on function track._enter_people(text[], text[]) is $$
-Enters the identities that are new, each with a person of its own.
+Inserts new identities, each with a person of its own.
 $$;
 
 create or replace function track._enter_people_of(messages track.parsed_message[])
@@ -72,5 +72,5 @@ end;
 $$;
 
 comment on function track._enter_people_of(track.parsed_message[]) is $$
-Enters the identities that messages name for the first time.
+Inserts the identities that messages name for the first time.
 $$;

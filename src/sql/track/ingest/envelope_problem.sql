@@ -18,7 +18,7 @@ return case
     then row(
       'CF009',
       left(fields.message ->> 'unreadable', 100),
-      'Send well-formed JSON without null bytes and half surrogate pairs.'
+      'Send well-formed JSON without null bytes and unpaired surrogates.'
     )::track.problem
   when fields.is_extreme
     then row(
@@ -51,5 +51,5 @@ return case
 end;
 
 comment on function track._envelope_problem(track.message_fields, track.message_sender) is $$
-Why a message cannot be read or told from others; null when it can.
+Returns the error of the type or id of a message, or of its format; null when they are valid.
 $$;

@@ -3,7 +3,7 @@ returns uuid
 language sql
 immutable
 parallel safe
--- At UTC, for the epoch of a timestamptz is stable only, and an immutable function over it would never be inlined.
+-- At UTC, because the epoch of a timestamptz is only stable, and an immutable function over it is never inlined.
 return encode(
   int8send(
     (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
@@ -15,6 +15,6 @@ return encode(
 )::uuid;
 
 comment on function track._event_id(timestamptz, uuid, smallint) is $$
-Version 7 UUID (RFC 9562): milliseconds, 48 bits of the message's hash, the source.
-It depends on the message alone, so that no order of arrival changes it.
+Returns a version 7 UUID (RFC 9562): milliseconds, 48 bits of the hash of the message, and the source.
+It depends on the message only, and not on the order of arrival.
 $$;

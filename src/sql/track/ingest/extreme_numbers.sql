@@ -9,8 +9,8 @@ return jsonb_path_exists(
 );
 
 comment on function track._holds_extreme_number(jsonb) is $$
-Whether a number beyond double precision is anywhere in a value.
-Ten bytes such as 1e131000 become 131,000 wherever they are written out.
+Returns whether a value contains a number beyond double precision, at any depth.
+The ten bytes of 1e131000 would become 131,000 bytes when converted to text.
 $$;
 
 create or replace function track._mark_extreme_numbers(messages jsonb)
@@ -35,6 +35,6 @@ begin atomic
 end;
 
 comment on function track._mark_extreme_numbers(jsonb) is $$
-A list of messages, where those that hold a number beyond double precision are `{"extreme": true, "messageId": …}`.
-Nothing else of such a message is read, so that nothing of it is written out, neither in later steps nor in an error.
+Replaces messages with a number beyond double precision by `{"extreme": true, "messageId": …}`.
+No other field of such a message is read, so that its numbers are not converted to text, also not in an error.
 $$;

@@ -50,5 +50,5 @@ end;
 $$;
 
 comment on function track._link_people_of(track.parsed_message[], bigint[]) is $$
-Makes the links that `identify` and `alias` messages ask for; `also_locked` as in `track._link_people`.
+Creates the links of `identify` and `alias` messages; `also_locked` as for `track._link_people`.
 $$;

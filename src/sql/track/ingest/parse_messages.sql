@@ -6,7 +6,7 @@ parallel safe
 return encode(substr(sha256(convert_to(message_id, 'UTF8')), 1, 16), 'hex')::uuid;
 
 comment on function track._message_hash(text) is $$
-First 128 bits of the SHA-256 of a message's id.
+Returns the first 128 bits of the SHA-256 hash of the id of a message.
 $$;
 
 create or replace function track._parse_messages(
@@ -53,7 +53,7 @@ begin
         end as event_name,
         track._item(judged.type, judged.name, judged.properties, judged.context) as item,
         track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
-        -- What an item is, only servers may say: anybody can send a page view.
+        -- Only servers may describe items, because any client can send a page view.
         case
           when sender.is_trusted
             then coalesce(
@@ -89,7 +89,7 @@ begin
   );
 exception
   when data_exception then
-    -- Some time of the batch is invalid: once more, one by one.
+    -- A time in the batch is invalid: parse the times again, one by one.
     if doubtful then
       raise;
     end if;
@@ -98,6 +98,6 @@ end;
 $$;
 
 comment on function track._parse_messages(track.message_batch, timestamptz, track.message_sender, boolean) is $$
-The messages of a batch in order: what each says, or its problem.
-`doubtful`: some time in the batch is known to be invalid.
+Returns the messages of a batch in order, each with its contents or its error.
+`doubtful`: a time in the batch is known to be invalid.
 $$;

@@ -12,7 +12,7 @@ return case
     then row(
       'CF001',
       'neither "userId" nor "anonymousId" is given',
-      'Say who it was: "userId" for somebody signed in, or else "anonymousId".'
+      'Send "userId" for a signed-in person, or else "anonymousId".'
     )::track.problem
   when fields.user_id is not null
     and jsonb_typeof(fields.message -> 'userId') not in ('string', 'number', 'null')
@@ -61,5 +61,5 @@ return case
 end;
 
 comment on function track._person_problem(track.message_fields, track.message_sender) is $$
-Why a message does not say who it is about, or says what its sender may not; null when it does.
+Returns the error of the identity of a message: missing, invalid, or not permitted for the sender; null when valid.
 $$;

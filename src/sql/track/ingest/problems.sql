@@ -26,5 +26,5 @@ end;
 $$;
 
 comment on function track._problems(track.parsed_message[]) is $$
-The errors of a batch, as `track.ingest` returns them: one for each rejected message.
+Returns the errors of a batch as `track.ingest` does, one per rejected message.
 $$;

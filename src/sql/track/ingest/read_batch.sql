@@ -54,7 +54,7 @@ end;
 $$;
 
 comment on function track._read_context(jsonb) is $$
-What the `context` of a batch says of all its messages; null when it says nothing.
+Returns the fields of the `context` of a batch that apply to all messages; null when there are none.
 Errors: CF008 above 4096 bytes, CF001 for a number beyond double precision.
 $$;
 
@@ -90,6 +90,7 @@ end;
 $$;
 
 comment on function track._read_batch(jsonb) is $$
-A batch in its one form: from a list, one message, `{batch, sentAt, context}`, or a string that holds any of these.
-Errors: CF009 for anything else, CF008 for too many messages, or a context that is too long.
+Returns a batch in a uniform format.
+The argument is a list, one message, `{batch, sentAt, context}`, or a string with any of these. Errors: CF009 for
+anything else, CF008 for too many messages or a context that is too long.
 $$;

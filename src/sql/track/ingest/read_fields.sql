@@ -30,7 +30,7 @@ begin
   return query
   with read as (
     select entry.*
-    -- Side by side: each message, and its fields, all of them in one pass.
+    -- Each message with its fields, all of them read in one pass.
     from rows from (
       jsonb_array_elements(v_messages),
       jsonb_to_recordset(v_objects) as (
@@ -91,6 +91,6 @@ end;
 $$;
 
 comment on function track._read_fields(track.message_batch, timestamptz, boolean, boolean) is $$
-The fields of each message, with the context of the batch and corrected times.
-`doubtful`: some time in the batch is known to be invalid, which is an error otherwise.
+Returns the fields of each message, with the context of the batch and corrected times.
+`doubtful`: a time in the batch is known to be invalid; otherwise an invalid time raises an error.
 $$;

@@ -6,7 +6,7 @@ parallel safe
 return replace(replace(part, escape, '\u'), backslash, '\\')::jsonb;
 
 comment on function track._restore_escapes(text, text, text) is $$
-A part of a body, whose backslashes and Unicode escapes were replaced, as jsonb.
+Returns a part of a body as jsonb, with its backslashes and Unicode escapes restored.
 $$;
 
 create or replace function track._read_one_by_one(document json, list json, backslash text, escape text)
@@ -29,7 +29,7 @@ begin
     exception
       when untranslatable_character or invalid_text_representation then
         v_messages := v_messages
-          || jsonb_build_object('unreadable', 'the message holds a null byte or half a surrogate pair');
+          || jsonb_build_object('unreadable', 'the message holds a null byte or an unpaired surrogate');
       when others then
         v_messages := v_messages || jsonb_build_object('unreadable', left(sqlerrm, 100));
     end;
@@ -52,5 +52,6 @@ end;
 $$;
 
 comment on function track._read_one_by_one(json, json, text, text) is $$
-A batch, of which each message is read by itself: one that cannot be stored as jsonb becomes `{"unreadable": why}`.
+Returns a batch whose messages are read one by one.
+A message that cannot be stored as jsonb becomes `{"unreadable": reason}`.
 $$;

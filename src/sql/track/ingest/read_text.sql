@@ -49,7 +49,7 @@ begin
   if v_list is null or json_typeof(v_list) <> 'array' then
     return 'null'::jsonb;
   end if;
-  -- Counted here already: reading so many as jsonb takes ten times as long.
+  -- Counted before the conversion to jsonb, which takes ten times as long.
   perform track._check_message_count(json_array_length(v_list), v_largest_batch);
   if v_may_be_too_many then
     begin
@@ -64,8 +64,8 @@ end;
 $$;
 
 comment on function track._read_text(text) is $$
-A batch that came as text.
-A message that cannot be stored as jsonb (a null byte, half a surrogate pair) becomes `{"unreadable": why}`; the others
-stay as they are.
+Returns a batch that was sent as text.
+A message that cannot be stored as jsonb (a null byte, an unpaired surrogate) becomes `{"unreadable": reason}`; the
+others are not changed.
 Errors: CF008 for too many messages or bytes, CF009 for text that is not JSON.
 $$;

@@ -13,7 +13,7 @@ end;
 $$;
 
 comment on function track._parse_time(text) is $$
-A time as PostgreSQL reads it; null for an invalid one.
+Returns a time as PostgreSQL parses it; null for an invalid one.
 $$;
 
 create or replace function track._read_time(value text, doubtful boolean)
@@ -21,14 +21,14 @@ returns timestamptz
 language sql
 stable
 parallel restricted
--- Words such as "now" and "infinity" are times to PostgreSQL, but not to anybody else.
+-- PostgreSQL also accepts words such as "now" and "infinity", which are not ISO 8601.
 return case
   when value like '____-__-__%' then case when doubtful then track._parse_time(value) else value::timestamptz end
 end;
 
 comment on function track._read_time(text, boolean) is $$
-An ISO 8601 time; null for anything else.
-An invalid time raises an error, unless `doubtful`: catching errors one by one is slow.
+Returns an ISO 8601 time; null for any other text.
+An invalid time raises an error unless `doubtful`, because catching an error per value is slow.
 $$;
 
 create or replace function track._correct_clock(
@@ -47,11 +47,11 @@ return case
   when sent_at_text is null then original_at
   when not isfinite(original_at) or not isfinite(sent_at) then original_at
   when not isfinite(received_at) then received_at
-  -- Clocks that are thousands of years apart would lead to a time that does not exist, which is an error of the batch.
+  -- With clocks that are thousands of years apart, the time is out of range, which is an error of the batch.
   when sent_at - original_at > received_at - timestamptz '0001-01-01 00:00:00Z' then '0001-01-01 00:00:00Z'
   else received_at - (sent_at - original_at)
 end;
 
 comment on function track._correct_clock(timestamptz, text, timestamptz, text, timestamptz) is $$
-When an event occurred: at its arrival, or before by as long as it waited on the client.
+Returns the time of an event: its arrival, less the time for which it was queued on the client.
 $$;

@@ -5,7 +5,7 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- A login that has not switched to a role is judged by its own memberships.
+  -- For a login that has not set a role, its own memberships apply.
   v_caller constant text := case current_setting('role') when 'none' then session_user else current_setting('role') end;
   v_sender track.message_sender;
 begin
@@ -29,5 +29,5 @@ end;
 $$;
 
 comment on function track._sender(timestamptz) is $$
-Who calls, and what that caller may send.
+Returns the permissions and limits of the caller.
 $$;

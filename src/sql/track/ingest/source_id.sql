@@ -17,5 +17,5 @@ end;
 $$;
 
 comment on function track._source_id() is $$
-The source that the caller named in the setting `insights.source`, entered when new; `default` otherwise.
+Returns the source of the setting `insights.source`, which is added when new; `default` without a setting.
 $$;

@@ -22,5 +22,5 @@ end;
 $$;
 
 comment on function track._store_consent(track.parsed_message[]) is $$
-Records the decisions that messages report, with the properties of the message as evidence.
+Stores the decisions of messages, with the properties of the message as evidence.
 $$;

@@ -40,5 +40,5 @@ end;
 $$;
 
 comment on function track._store_events(track.parsed_message[], smallint) is $$
-Stores the events among some messages, and enqueues their people for the refresh of sessions.
+Stores the events of messages, and queues their people for the refresh of sessions.
 $$;

@@ -7,7 +7,7 @@ as $$
 declare
   v_new uuid[];
 begin
-  -- Each message once, for ever. Sorted, so that two batches wait for each other, but never in a circle.
+  -- Each message is stored once. Sorted, so that concurrent batches do not cause a deadlock.
   with stored as (
     insert into track.message (source_id, message_hash)
     select _store_messages.source, message.message_hash
@@ -40,5 +40,5 @@ end;
 $$;
 
 comment on function track._store_messages(track.parsed_message[], smallint) is $$
-The messages that are valid and were never stored before, each once: a retry is a duplicate, today and in a year.
+Stores the hashes of the valid messages, and returns the messages that were never stored before, each once.
 $$;

@@ -21,5 +21,5 @@ end;
 $$;
 
 comment on function track._store_traits(track.parsed_message[]) is $$
-Stores what messages say about people, each trait as last said by the time of the message.
+Stores the traits of messages; the latest value by the time of the message applies.
 $$;

@@ -42,5 +42,5 @@ return case
 end;
 
 comment on function track._time_problem(track.message_fields, track.message_sender) is $$
-Why the time of a message is invalid; null when it is valid.
+Returns the error of the times of a message; null when they are valid.
 $$;

@@ -15,7 +15,7 @@ begin
     where message.problem is null
   ),
 
-  -- What each person of the batch last decided about each purpose, in this batch or before.
+  -- The latest decision of each person of the batch about each purpose, in this batch or earlier.
   decision as materialized (
     select distinct on (said.external_id, said.identity_kind, said.purpose)
       said.external_id, said.identity_kind, said.purpose, said.granted
@@ -44,8 +44,8 @@ begin
     order by said.external_id, said.identity_kind, said.purpose, said.decided_at desc, said.recorded_at desc
   )
 
-  -- Consent is asked for the purpose of the event type: what the message says, then Global Privacy Control, then what
-  -- the person decided, then the lawful basis. A decision itself needs no consent.
+  -- Consent to the purpose of the event type, in this order: the preference in the message, Global Privacy Control, the
+  -- latest decision of the person, the lawful basis. A decision itself needs no consent.
   select valid.position, purpose.purpose, purpose.without_basis = 'refuse'
   from valid
   left join track.event_type on event_type.name = valid.event_name
@@ -76,5 +76,5 @@ end;
 $$;
 
 comment on function track._withheld_messages(track.parsed_message[]) is $$
-The valid messages that may not be stored with their person, because the person has not agreed to their purpose.
+Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 $$;
