@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:a686888f5877f88333614f57501b7f6873a9d928
+--! Hash: sha1:b652760391942e134648002dca38700ede20ed79
 --! Message: first release
 
 --! Included install.sql
@@ -1103,21 +1103,23 @@ $$;
 create type track.problem as (code text, message text, hint text);
 
 comment on type track.problem is $$
-Why a message is rejected.
+Error of a message: the reason why it is rejected.
 $$;
 comment on column track.problem.code is $$SQLSTATE of the class `CF`.$$;
-comment on column track.problem.message is $$What is wrong, with the value.$$;
-comment on column track.problem.hint is $$What is valid.$$;
+comment on column track.problem.message is $$Message of the error, with the invalid value.$$;
+comment on column track.problem.hint is $$Hint: the valid values.$$;
 
 create type track.message_batch as (messages jsonb, sent_at text, context jsonb);
 
 comment on type track.message_batch is $$
-A batch in one form, whatever the client sent: a list of messages, and the fields that apply to all of them.
+A batch in a uniform format: a list of messages, and the fields that apply to all of them.
 $$;
-comment on column track.message_batch.messages is $$The list of messages.$$;
-comment on column track.message_batch.sent_at is $$The `sentAt` of the batch, for messages without one.$$;
+comment on column track.message_batch.messages is $$List of messages.$$;
+comment on column track.message_batch.sent_at is $$
+`sentAt` of the batch, for messages without one; null when not given.
+$$;
 comment on column track.message_batch.context is $$
-Consent, page and time zone in the `context` of the batch; null when it has none.
+Consent, page and time zone of the `context` of the batch; null when not given.
 $$;
 
 create type track.message_sender as (
@@ -1129,15 +1131,15 @@ create type track.message_sender as (
 );
 
 comment on type track.message_sender is $$
-Permissions of the sender of a batch.
+Permissions and limits of the sender of a batch.
 $$;
 comment on column track.message_sender.is_trusted is $$
-Whether it is a server, which may send messages about any person and describe items.
+Whether the sender is a server, which may send events of any person and describe items.
 $$;
-comment on column track.message_sender.person is $$The `userId` that a learner may use; null for other roles.$$;
-comment on column track.message_sender.oldest is $$Events before are refused.$$;
-comment on column track.message_sender.newest is $$Events after are refused.$$;
-comment on column track.message_sender.longest_message is $$Most bytes of a message as JSON text.$$;
+comment on column track.message_sender.person is $$The `userId` that a learner may send; null for other senders.$$;
+comment on column track.message_sender.oldest is $$Time of the oldest event that is accepted.$$;
+comment on column track.message_sender.newest is $$Time of the newest event that is accepted.$$;
+comment on column track.message_sender.longest_message is $$Maximum size of a message, in bytes of JSON text.$$;
 
 create type track.message_fields as (
   position int,
@@ -1162,31 +1164,31 @@ create type track.message_fields as (
 );
 
 comment on type track.message_fields is $$
-The fields of a message as they were sent, before any rule of validation. JSON null is null.
+The fields of a message as they were sent, before validation. JSON null is null.
 $$;
-comment on column track.message_fields.position is $$Place in the batch, from 0.$$;
-comment on column track.message_fields.message is $$The whole message, which need not be an object.$$;
+comment on column track.message_fields.position is $$Position in the batch, from 0.$$;
+comment on column track.message_fields.message is $$The message, of any JSON type.$$;
 comment on column track.message_fields.is_extreme is $$
-Whether it holds a number beyond double precision, and was not read.
+Whether the message contains a number beyond double precision; its fields are then not read.
 $$;
 comment on column track.message_fields.type is $$Type of the message.$$;
-comment on column track.message_fields.message_id is $$The client's id of the message.$$;
+comment on column track.message_fields.message_id is $$Id of the message, as sent by the client.$$;
 comment on column track.message_fields.user_id is $$The `userId`; null when empty.$$;
 comment on column track.message_fields.anonymous_id is $$The `anonymousId`; null when empty.$$;
 comment on column track.message_fields.previous_id is $$The `previousId`; null when empty.$$;
 comment on column track.message_fields.event is $$Name of the event.$$;
 comment on column track.message_fields.name is $$Name of the page or screen, of any JSON type.$$;
-comment on column track.message_fields.properties is $$The properties, of any JSON type.$$;
-comment on column track.message_fields.traits is $$The traits, of any JSON type.$$;
-comment on column track.message_fields.context is $$The context, with that of the batch.$$;
+comment on column track.message_fields.properties is $$Properties, of any JSON type.$$;
+comment on column track.message_fields.traits is $$Traits, of any JSON type.$$;
+comment on column track.message_fields.context is $$Context, with that of the batch.$$;
 comment on column track.message_fields.original_timestamp is $$`originalTimestamp`, or else `timestamp`.$$;
-comment on column track.message_fields.sent_at_text is $$`sentAt`, or else that of the batch.$$;
-comment on column track.message_fields.original_at is $$
-The time in `original_timestamp`; null when it is not ISO 8601.
+comment on column track.message_fields.sent_at_text is $$`sentAt` of the message, or else of the batch.$$;
+comment on column track.message_fields.original_at is $$Time in `original_timestamp`; null when it is not ISO 8601.$$;
+comment on column track.message_fields.sent_at is $$Time in `sent_at_text`; null when it is not ISO 8601.$$;
+comment on column track.message_fields.received_at is $$
+Time of arrival of the batch, or the one that a trusted sender gives.
 $$;
-comment on column track.message_fields.sent_at is $$The time in `sent_at_text`; null when it is not ISO 8601.$$;
-comment on column track.message_fields.received_at is $$Time of arrival of the batch, or the one that a server gives.$$;
-comment on column track.message_fields.occurred_at is $$Time of the event by the corrected clock.$$;
+comment on column track.message_fields.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 
 create type track.parsed_message as (
   position int,
@@ -1217,40 +1219,46 @@ A message of a batch during its processing by `track.ingest`.
 $$;
 comment on column track.parsed_message.position is $$Position in the batch, from 0.$$;
 comment on column track.parsed_message.type is $$`track`, `page`, `screen`, `identify`, `alias` or `group`.$$;
-comment on column track.parsed_message.message_id is $$The client's id of the message.$$;
+comment on column track.parsed_message.message_id is $$Id of the message, as sent by the client.$$;
 comment on column track.parsed_message.message_hash is $$
-First 128 bits of its SHA-256; null for a message with a problem.
+First 128 bits of the SHA-256 hash of the id; null for a message with a problem.
 $$;
 comment on column track.parsed_message.identity_kind is $$
-`user`, `anonymous`, or `none` when it is kept without its person.
+`user`, `anonymous`, or `none` for a message that is anonymized.
 $$;
 comment on column track.parsed_message.external_id is $$Name of the person: `userId`, or else `anonymousId`.$$;
-comment on column track.parsed_message.anonymous_id is $$The `anonymousId`, also beside a `userId`.$$;
-comment on column track.parsed_message.previous_id is $$The name that an `alias` replaces.$$;
+comment on column track.parsed_message.anonymous_id is $$
+The `anonymousId`, also when there is a `userId`; null when there is none.
+$$;
+comment on column track.parsed_message.previous_id is $$
+Name that an `alias` message replaces; null for other messages.
+$$;
 comment on column track.parsed_message.event_name is $$Name of the event type; null for messages that are not events.$$;
-comment on column track.parsed_message.item is $$External id of the item that it is about.$$;
-comment on column track.parsed_message.item_kind is $$Kind of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_title is $$Title of the item, where the sender may say.$$;
-comment on column track.parsed_message.item_parent is $$External id of the parent, where the sender may say.$$;
-comment on column track.parsed_message.item_url is $$Address of the item, where the sender may say.$$;
-comment on column track.parsed_message.occurred_at is $$Time by the corrected clock.$$;
+comment on column track.parsed_message.item is $$External id of the item; null when there is none.$$;
+comment on column track.parsed_message.item_kind is $$Kind of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_title is $$Title of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.item_parent is $$
+External id of the parent of the item; null unless the sender may describe items.
+$$;
+comment on column track.parsed_message.item_url is $$URL of the item; null unless the sender may describe items.$$;
+comment on column track.parsed_message.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
 comment on column track.parsed_message.received_at is $$Time of arrival.$$;
 comment on column track.parsed_message.properties is $$Properties of the event; null when there are none.$$;
-comment on column track.parsed_message.traits is $$Traits of the person that it contains.$$;
+comment on column track.parsed_message.traits is $$Traits of the person; null when there are none.$$;
 comment on column track.parsed_message.preferences is $$
-Purposes with true or false that the message gives for itself; of any JSON type.
+Purposes with true or false, as given in the message; of any JSON type.
 $$;
-comment on column track.parsed_message.opts_out is $$Whether it carries a Global Privacy Control signal.$$;
-comment on column track.parsed_message.problem is $$Why it is rejected; null when it is not.$$;
+comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
+comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
 comment on type track.withheld_message is $$
 A message that may not be stored with its person.
 $$;
-comment on column track.withheld_message.position is $$Place in the batch, from 0.$$;
-comment on column track.withheld_message.purpose is $$What its event type is processed for.$$;
-comment on column track.withheld_message.is_refused is $$True: it is rejected. False: it is kept without its person.$$;
+comment on column track.withheld_message.position is $$Position in the batch, from 0.$$;
+comment on column track.withheld_message.purpose is $$Purpose of the event type.$$;
+comment on column track.withheld_message.is_refused is $$True: the message is rejected. False: it is anonymized.$$;
 
 create type track.refresh_result as (people int, sessions int, page_views int);
 
@@ -2346,6 +2354,8 @@ as $$
 declare
   v_relation regclass;
   v_kind "char";
+  v_parts text[];
+  v_candidates oid[];
   v_nearest text;
 begin
   if source_table is null or btrim(source_table) = '' then
@@ -2360,15 +2370,26 @@ begin
       'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.');
   end;
   if v_relation is null then
+    v_parts := parse_ident(source_table);
+    v_candidates := array(
+      select class.oid
+      from pg_catalog.pg_class as class
+      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+      where class.relkind in ('r', 'v', 'm', 'p', 'f')
+        and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+    );
     v_nearest := common.nearest_name(
-      (parse_ident(source_table))[array_upper(parse_ident(source_table), 1)],
-      (
-        select array_agg(class.relname::text)
-        from pg_catalog.pg_class as class
-        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-        where class.relkind in ('r', 'v', 'm', 'p', 'f')
-          and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-      )
+      v_parts[cardinality(v_parts)],
+      (select array_agg(class.relname::text) from pg_catalog.pg_class as class where class.oid = any (v_candidates))
+    );
+    -- regclass adds the schema where the caller needs it; the schema that the caller gave comes first.
+    v_nearest := (
+      select class.oid::regclass::text
+      from pg_catalog.pg_class as class
+      where class.oid = any (v_candidates)
+        and class.relname = v_nearest
+      order by class.relnamespace::regnamespace::text = v_parts[cardinality(v_parts) - 1] desc nulls last, class.oid
+      limit 1
     );
     perform common.refuse('CF002', format('there is no table "%s"', left(source_table, 100)),
       coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.'));
@@ -3152,12 +3173,12 @@ begin
             'the matrix is %s: pivot %s of row %s',
             case
               when v_sum < -1e-6 then 'not positive definite'
-              else 'singular, or too near to it for single precision'
+              else 'singular, or nearly singular in single precision'
             end,
             v_sum::real,
             first_row + v_i - 1
           ),
-          'The row depends on the rows before it. Take it out, or add a positive number to the diagonal (a ridge).'
+          'The row depends on the rows before it. Remove it, or add a positive number to the diagonal (a ridge).'
         );
       else
         v_lower[(v_i - 1) * v_size + v_i] := sqrt(v_sum);
@@ -3379,7 +3400,7 @@ begin
   if v_error > 1e-2 then
     perform common.refuse(
       'CF007',
-      format('the matrix is too near to a singular one for single precision: M⁻¹ M x is off x by %s', v_error::real),
+      format('the matrix is nearly singular in single precision: M⁻¹ M x is off x by %s', v_error::real),
       'Add a positive number to the diagonal (a ridge), or use double precision.'
     );
   end if;
@@ -4400,8 +4421,8 @@ language sql
 stable
 parallel safe
 begin atomic
-  -- real and double precision are cast to numeric through their shortest text of up to 17 digits: a direct cast keeps
-  -- 15
+  -- real and double precision are cast to numeric through their shortest text, which has up to 17 digits; a direct cast
+  -- keeps only 15
   select format(
     case
       when from_type = 'boolean' then '(%s)::int::%s'
@@ -4664,8 +4685,7 @@ begin
   end if;
   perform common.numeric_expression(dependent_varname, v_relation, 'dependent variable');
   -- array[a, b + c] is split into its elements, so that the sums are over plain expressions and no array is built per
-  -- row.
-  -- array[a] || array[b] matches the pattern, too: its unbalanced brackets make split_expressions fail.
+  -- row. array[a] || array[b] matches the pattern, too, but its unbalanced brackets make split_expressions fail.
   begin
     v_elements := common.split_expressions(v_inside);
   exception when sqlstate 'CF001' then
@@ -6484,8 +6504,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds keep exp
-  -- from overflow
+  -- mu and the rest 1 - mu (binomial only), null outside the range of the link; slope d mu / d eta; bounds prevent
+  -- an overflow of exp
   mu := case link
     when 'identity' then case when family = 'gaussian' then 'eta' else 'case when eta > 0 then eta end' end
     when 'log' then 'exp(least(greatest(eta, -200), 200))'
@@ -7146,11 +7166,10 @@ as $$
 declare
   v_eta constant float8 := ml.linregr_predict(coef, ind_var);
 begin
-  -- bounds prevent an overflow or underflow of exp, which are errors in SQL; beyond 700 the probability rounds to 0 or
-  -- 1
+  -- Bounds prevent an overflow or underflow of exp, which are errors in SQL; beyond 700 the probability is rounded to
+  -- 0 or 1. Since greatest() and least() ignore a null, a null must match no branch.
   return case
     when v_eta >= 0 then 1 / (1 + exp(-least(v_eta, 700)))
-    -- greatest() ignores a null, so a null needs its own way: no branch at all.
     when v_eta < 0 then exp(greatest(v_eta, -700)) / (1 + exp(greatest(v_eta, -700)))
   end;
 end;
@@ -7159,7 +7178,7 @@ $$;
 comment on function ml.logregr_predict_prob(float8[], float8[]) is $$
 Returns the probability of class 1 (true) by a logistic model: 1 / (1 + exp(-coef . ind_var)).
 `ind_var` is the array of the training, with the 1 of the intercept.
-Null when either is null or holds a null. Error CF001 when their lengths differ.
+Null when either is null or contains a null. Error CF001 when their lengths differ.
 $$;
 
 grant execute on function ml.logregr_predict_prob(float8[], float8[])
@@ -10105,6 +10124,115 @@ Its result: number of events, log likelihood, score, and the upper triangle of t
 design's groups). Ties by Breslow's or Efron's method.
 $$;
 
+create or replace function ml._cox_fit(
+  settled jsonb,
+  efron boolean,
+  max_iter integer,
+  tolerance float8,
+  out beta float8[],
+  out information float8[],
+  out covariance float8[],
+  out likelihood float8,
+  out event_count bigint,
+  out iterations integer,
+  out converged boolean
+)
+language plpgsql
+as $$
+declare
+  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
+  v_active constant integer[] := array(select jsonb_array_elements_text(settled -> 'active')::int);
+  v_spread constant float8[] := array(select jsonb_array_elements_text(settled -> 'spread')::float8);
+  v_size constant integer := cardinality(v_active);
+  v_before float8[];
+  v_part record;
+  v_halvings integer := 0;
+  v_solved record;
+  v_gain float8;
+  v_value float8;
+  v_farthest float8;
+  v_column integer;
+begin
+  beta := array_fill(0::float8, array[v_size]);
+  likelihood := '-Infinity';
+  iterations := 0;
+  converged := false;
+  v_before := beta;
+  for iteration in 1..max_iter loop
+    select part.row_count, part.sums
+    into v_part
+    from ml._sums(
+      ml._cox_statement(settled, beta, efron),
+      (settled ->> 'relation')::regclass
+    ) as part;
+    if coalesce(v_part.row_count, 0) = 0 then
+      perform ml._fit_failed(
+        'no row without a null has an event: it holds one class only, censored',
+        settled ->> 'relation'
+      );
+    end if;
+    iterations := iteration;
+    event_count := v_part.row_count;
+    if v_part.sums[1] < likelihood - 1e-10 * abs(likelihood) then
+      v_halvings := v_halvings + 1;
+      exit when v_halvings > 30;
+      for j in 1..v_size loop
+        beta[j] := (beta[j] + v_before[j]) / 2;
+      end loop;
+      continue;
+    end if;
+    likelihood := v_part.sums[1];
+    v_halvings := 0;
+    information := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
+    v_solved := ml._scaled_inverse(information, case when iteration = 1 then 1e-11 else 1e-14 end);
+    if v_solved.dependent is not null then
+      perform ml._fit_failed(
+        format(
+          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
+          ml._label(settled, v_active[v_solved.dependent])
+        ),
+        settled ->> 'relation'
+      );
+    end if;
+    covariance := v_solved.inverse;
+    v_gain := 0;
+    v_farthest := 0;
+    v_before := beta;
+    for i in 1..v_size loop
+      v_value := 0;
+      for j in 1..v_size loop
+        v_value := v_value + covariance[i][j] * v_part.sums[1 + j];
+      end loop;
+      beta[i] := beta[i] + v_value;
+      v_gain := v_gain + v_value * v_part.sums[1 + i];
+      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
+        v_farthest := abs(v_value) * v_spread[v_active[i]];
+        v_column := v_active[i];
+      end if;
+    end loop;
+    -- the likelihood does not increase while a coefficient still changes: it would grow without bound
+    if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
+      perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
+    elsif v_gain <= greatest(tolerance * tolerance, 1e-20) or v_gain <= 1e-24 * abs(likelihood) then
+      converged := true;
+      exit;
+    end if;
+  end loop;
+  if not converged and v_farthest > 0.3 and iterations >= 15 then
+    perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
+  elsif not converged then
+    raise warning 'ml.coxph_train: no convergence after % iterations', max_iter
+      using hint = 'Give a larger max_iter in optimizer_params.';
+  end if;
+end;
+$$;
+
+comment on function ml._cox_fit(jsonb, boolean, integer, float8) is $$
+Returns the maximum of Cox's partial likelihood for a settled design, by Newton's method.
+`beta`, `information` and `covariance` are for the columns as they are summed. Errors: CF004 (no events), CF007
+(collinear columns, a column that orders the events perfectly).
+$$;
+
 create or replace function ml.coxph_train(
   source_table text,
   output_table text,
@@ -10130,29 +10258,15 @@ declare
   );
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
-  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
   v_ties constant text := lower(coalesce(v_options ->> 'ties', 'breslow'));
   v_status text := coalesce(nullif(btrim(right_censoring_status), ''), 'true');
   v_design jsonb;
   v_first record;
+  v_fit record;
   v_active integer[];
   v_scale float8[];
-  v_spread float8[];
   v_size integer;
-  v_beta float8[];
-  v_before float8[];
-  v_part record;
-  v_likelihood float8 := '-Infinity';
-  v_halvings integer := 0;
-  v_iterations integer := 0;
-  v_converged boolean := false;
-  v_matrix float8[];
   v_covariance float8[];
-  v_solved record;
-  v_gain float8;
-  v_value float8;
-  v_farthest float8;
-  v_column integer;
   v_coef float8[];
   v_hessian float8[];
   v_means float8[];
@@ -10180,84 +10294,16 @@ begin
   end if;
   v_active := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
   v_scale := array(select jsonb_array_elements_text(v_first.settled -> 'scale')::float8);
-  v_spread := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
   v_size := cardinality(v_active);
-  v_beta := array_fill(0::float8, array[v_size]);
-  v_before := v_beta;
-
-  for iteration in 1..v_max_iter loop
-    select part.row_count, part.sums
-    into v_part
-    from ml._sums(
-      ml._cox_statement(v_first.settled, v_beta, v_ties = 'efron'),
-      (v_design ->> 'relation')::regclass
-    ) as part;
-    if coalesce(v_part.row_count, 0) = 0 then
-      perform ml._fit_failed(
-        'no row without a null has an event: it holds one class only, censored',
-        v_design ->> 'relation'
-      );
-    end if;
-    v_iterations := iteration;
-    if v_part.sums[1] < v_likelihood - 1e-10 * abs(v_likelihood) then
-      v_halvings := v_halvings + 1;
-      exit when v_halvings > 30;
-      for j in 1..v_size loop
-        v_beta[j] := (v_beta[j] + v_before[j]) / 2;
-      end loop;
-      continue;
-    end if;
-    v_likelihood := v_part.sums[1];
-    v_halvings := 0;
-    v_matrix := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
-    v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
-    if v_solved.dependent is not null then
-      perform ml._fit_failed(
-        format(
-          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
-          ml._label(v_design, v_active[v_solved.dependent])
-        ),
-        v_design ->> 'relation'
-      );
-    end if;
-    v_covariance := v_solved.inverse;
-    v_gain := 0;
-    v_farthest := 0;
-    v_before := v_beta;
-    for i in 1..v_size loop
-      v_value := 0;
-      for j in 1..v_size loop
-        v_value := v_value + v_covariance[i][j] * v_part.sums[1 + j];
-      end loop;
-      v_beta[i] := v_beta[i] + v_value;
-      v_gain := v_gain + v_value * v_part.sums[1 + i];
-      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
-        v_farthest := abs(v_value) * v_spread[v_active[i]];
-        v_column := v_active[i];
-      end if;
-    end loop;
-    -- the likelihood does not increase while a coefficient still changes: it would grow without bound
-    if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
-      perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
-    elsif v_gain <= greatest(v_tolerance * v_tolerance, 1e-20) or v_gain <= 1e-24 * abs(v_likelihood) then
-      v_converged := true;
-      exit;
-    end if;
-  end loop;
-  if not v_converged and v_farthest > 0.3 and v_iterations >= 15 then
-    perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
-  elsif not v_converged then
-    raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter
-      using hint = 'Give a larger max_iter in optimizer_params.';
-  end if;
-
-  v_coef := v_beta;
-  v_hessian := v_matrix;
+  v_fit := ml._cox_fit(v_first.settled, v_ties = 'efron', v_max_iter, v_tolerance);
+  v_coef := v_fit.beta;
+  v_hessian := v_fit.information;
+  v_covariance := v_fit.covariance;
   for i in 1..v_size loop
-    v_coef[i] := v_beta[i] * v_scale[v_active[i]];
+    v_coef[i] := v_fit.beta[i] * v_scale[v_active[i]];
     for j in 1..v_size loop
-      v_hessian[i][j] := v_matrix[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
-      v_covariance[i][j] := v_covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
+      v_hessian[i][j] := v_fit.information[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
+      v_covariance[i][j] := v_fit.covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
     end loop;
   end loop;
   v_wald := ml._wald(v_coef, v_covariance, null);
@@ -10283,14 +10329,14 @@ begin
       || 'num_iterations integer, num_events bigint, converged boolean',
     jsonb_build_array(jsonb_build_object(
       'coef', v_coef,
-      'loglikelihood', v_likelihood,
+      'loglikelihood', v_fit.likelihood,
       'std_err', to_jsonb(v_wald.std_err),
       'z_stats', to_jsonb(v_wald.stats),
       'p_values', to_jsonb(v_wald.p_values),
       'hessian', v_hessian,
-      'num_iterations', v_iterations,
-      'num_events', v_part.row_count,
-      'converged', v_converged
+      'num_iterations', v_fit.iterations,
+      'num_events', v_fit.event_count,
+      'converged', v_fit.converged
     )),
     jsonb_build_object(
       'source_table', source_table,
@@ -10326,6 +10372,7 @@ $$;
 
 grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
+  ml._cox_fit(jsonb, boolean, integer, float8),
   ml.coxph_train(text, text, text, text, text, text, text)
 to insights_admin, insights_worker;
 --! EndIncluded ml/regression/coxph_train.sql
@@ -21127,8 +21174,8 @@ for each statement execute function track._keep_item_ancestors();
  * their keys. Adding a link does not have to follow the existing links; only `track.unlink_identities` does.
  *
  * To avoid deadlocks, locks are taken in this order, all of one kind in one statement: rows of `track.person` for
- * update, by transactions that link or unlink; rows of `track.identity`, for update by transactions that move them, and
- * for key share by transactions that store data for them.
+ * update, by transactions that link or unlink; rows of `track.identity`, for update by transactions that move them,
+ * and for key share by transactions that store data for them.
  */
 create or replace function track._lock_people(identity_ids bigint[])
 returns void
@@ -21649,7 +21696,7 @@ end;
 $$;
 
 comment on function track._source_id() is $$
-The source that the caller named in the setting `insights.source`, entered when new; `default` otherwise.
+Returns the source of the setting `insights.source`, which is added when new; `default` without a setting.
 $$;
 --! EndIncluded track/ingest/source_id.sql
 --! Included track/ingest/sender.sql
@@ -21660,7 +21707,7 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- A login that has not switched to a role is judged by its own memberships.
+  -- For a login that has not set a role, its own memberships apply.
   v_caller constant text := case current_setting('role') when 'none' then session_user else current_setting('role') end;
   v_sender track.message_sender;
 begin
@@ -21684,7 +21731,7 @@ end;
 $$;
 
 comment on function track._sender(timestamptz) is $$
-Returns the sender of a batch, by role, and the limits of its messages.
+Returns the permissions and limits of the caller.
 $$;
 --! EndIncluded track/ingest/sender.sql
 --! Included track/ingest/read_one_by_one.sql
@@ -21696,7 +21743,7 @@ parallel safe
 return replace(replace(part, escape, '\u'), backslash, '\\')::jsonb;
 
 comment on function track._restore_escapes(text, text, text) is $$
-A part of a body, whose backslashes and Unicode escapes were replaced, as jsonb.
+Returns a part of a body as jsonb, with its backslashes and Unicode escapes restored.
 $$;
 
 create or replace function track._read_one_by_one(document json, list json, backslash text, escape text)
@@ -21742,7 +21789,8 @@ end;
 $$;
 
 comment on function track._read_one_by_one(json, json, text, text) is $$
-A batch, of which each message is read by itself: one that cannot be stored as jsonb becomes `{"unreadable": why}`.
+Returns a batch whose messages are read one by one.
+A message that cannot be stored as jsonb becomes `{"unreadable": reason}`.
 $$;
 --! EndIncluded track/ingest/read_one_by_one.sql
 --! Included track/ingest/read_text.sql
@@ -21797,7 +21845,7 @@ begin
   if v_list is null or json_typeof(v_list) <> 'array' then
     return 'null'::jsonb;
   end if;
-  -- Counted before they are read as jsonb, which would take ten times as long.
+  -- Counted before the conversion to jsonb, which takes ten times as long.
   perform track._check_message_count(json_array_length(v_list), v_largest_batch);
   if v_may_be_too_many then
     begin
@@ -21812,9 +21860,9 @@ end;
 $$;
 
 comment on function track._read_text(text) is $$
-A batch that came as text.
-A message that cannot be stored as jsonb (a null byte, an unpaired surrogate) becomes `{"unreadable": why}`; the others
-stay as they are.
+Returns a batch that was sent as text.
+A message that cannot be stored as jsonb (a null byte, an unpaired surrogate) becomes `{"unreadable": reason}`; the
+others are not changed.
 Errors: CF008 for too many messages or bytes, CF009 for text that is not JSON.
 $$;
 --! EndIncluded track/ingest/read_text.sql
@@ -21830,8 +21878,8 @@ return jsonb_path_exists(
 );
 
 comment on function track._holds_extreme_number(jsonb) is $$
-Whether a number beyond double precision is anywhere in a value.
-Ten bytes such as 1e131000 become 131,000 wherever they are written out.
+Returns whether a value contains a number beyond double precision, at any depth.
+The ten bytes of 1e131000 would become 131,000 bytes when converted to text.
 $$;
 
 create or replace function track._mark_extreme_numbers(messages jsonb)
@@ -21856,8 +21904,8 @@ begin atomic
 end;
 
 comment on function track._mark_extreme_numbers(jsonb) is $$
-A list of messages, where those that hold a number beyond double precision are `{"extreme": true, "messageId": …}`.
-Nothing else of such a message is read, so that nothing of it is written out, neither in later steps nor in an error.
+Replaces messages with a number beyond double precision by `{"extreme": true, "messageId": …}`.
+No other field of such a message is read, so that its numbers are not converted to text, also not in an error.
 $$;
 --! EndIncluded track/ingest/extreme_numbers.sql
 --! Included track/ingest/read_batch.sql
@@ -21917,7 +21965,7 @@ end;
 $$;
 
 comment on function track._read_context(jsonb) is $$
-Returns the part of the `context` of a batch that applies to all its messages; null when there is none.
+Returns the fields of the `context` of a batch that apply to all messages; null when there are none.
 Errors: CF008 above 4096 bytes, CF001 for a number beyond double precision.
 $$;
 
@@ -21953,8 +22001,9 @@ end;
 $$;
 
 comment on function track._read_batch(jsonb) is $$
-A batch in its one form: from a list, one message, `{batch, sentAt, context}`, or a string that holds any of these.
-Errors: CF009 for anything else, CF008 for too many messages, or a context that is too long.
+Returns a batch in a uniform format.
+The argument is a list, one message, `{batch, sentAt, context}`, or a string with any of these. Errors: CF009 for
+anything else, CF008 for too many messages or a context that is too long.
 $$;
 --! EndIncluded track/ingest/read_batch.sql
 --! Included track/ingest/read_times.sql
@@ -21973,7 +22022,7 @@ end;
 $$;
 
 comment on function track._parse_time(text) is $$
-A time as PostgreSQL reads it; null for an invalid one.
+Returns a time as PostgreSQL parses it; null for an invalid one.
 $$;
 
 create or replace function track._read_time(value text, doubtful boolean)
@@ -21981,14 +22030,14 @@ returns timestamptz
 language sql
 stable
 parallel restricted
--- Words such as "now" and "infinity" are times in PostgreSQL only.
+-- PostgreSQL also accepts words such as "now" and "infinity", which are not ISO 8601.
 return case
   when value like '____-__-__%' then case when doubtful then track._parse_time(value) else value::timestamptz end
 end;
 
 comment on function track._read_time(text, boolean) is $$
-An ISO 8601 time; null for anything else.
-An invalid time raises an error, unless `doubtful`: catching errors one by one is slow.
+Returns an ISO 8601 time; null for any other text.
+An invalid time raises an error unless `doubtful`, because catching an error per value is slow.
 $$;
 
 create or replace function track._correct_clock(
@@ -22007,13 +22056,13 @@ return case
   when sent_at_text is null then original_at
   when not isfinite(original_at) or not isfinite(sent_at) then original_at
   when not isfinite(received_at) then received_at
-  -- Clocks that are thousands of years apart would lead to a time that does not exist, which is an error of the batch.
+  -- With clocks that are thousands of years apart, the time is out of range, which is an error of the batch.
   when sent_at - original_at > received_at - timestamptz '0001-01-01 00:00:00Z' then '0001-01-01 00:00:00Z'
   else received_at - (sent_at - original_at)
 end;
 
 comment on function track._correct_clock(timestamptz, text, timestamptz, text, timestamptz) is $$
-When an event occurred: at its arrival, or before by as long as it waited on the client.
+Returns the time of an event: its arrival, less the time for which it was queued on the client.
 $$;
 --! EndIncluded track/ingest/read_times.sql
 --! Included track/ingest/read_fields.sql
@@ -22049,7 +22098,7 @@ begin
   return query
   with read as (
     select entry.*
-    -- Side by side: each message, and its fields, all of them in one pass.
+    -- Each message with its fields, all of them read in one pass.
     from rows from (
       jsonb_array_elements(v_messages),
       jsonb_to_recordset(v_objects) as (
@@ -22110,8 +22159,8 @@ end;
 $$;
 
 comment on function track._read_fields(track.message_batch, timestamptz, boolean, boolean) is $$
-The fields of each message, with the context of the batch and corrected times.
-`doubtful`: some time in the batch is known to be invalid, which is an error otherwise.
+Returns the fields of each message, with the context of the batch and corrected times.
+`doubtful`: a time in the batch is known to be invalid; otherwise an invalid time raises an error.
 $$;
 --! EndIncluded track/ingest/read_fields.sql
 --! Included track/ingest/envelope_problem.sql
@@ -22135,7 +22184,7 @@ return case
     then row(
       'CF009',
       left(fields.message ->> 'unreadable', 100),
-      'Send well-formed JSON without null bytes and half surrogate pairs.'
+      'Send well-formed JSON without null bytes and unpaired surrogates.'
     )::track.problem
   when fields.is_extreme
     then row(
@@ -22168,7 +22217,7 @@ return case
 end;
 
 comment on function track._envelope_problem(track.message_fields, track.message_sender) is $$
-Why a message cannot be read or told from others; null when it can.
+Returns the error of the type or id of a message, or of its format; null when they are valid.
 $$;
 --! EndIncluded track/ingest/envelope_problem.sql
 --! Included track/ingest/person_problem.sql
@@ -22186,7 +22235,7 @@ return case
     then row(
       'CF001',
       'neither "userId" nor "anonymousId" is given',
-      'Give "userId" for a signed-in person, or else "anonymousId".'
+      'Send "userId" for a signed-in person, or else "anonymousId".'
     )::track.problem
   when fields.user_id is not null
     and jsonb_typeof(fields.message -> 'userId') not in ('string', 'number', 'null')
@@ -22235,7 +22284,7 @@ return case
 end;
 
 comment on function track._person_problem(track.message_fields, track.message_sender) is $$
-Returns the problem with the person of a message: missing, invalid, or not allowed for its sender; null without one.
+Returns the error of the identity of a message: missing, invalid, or not permitted for the sender; null when valid.
 $$;
 --! EndIncluded track/ingest/person_problem.sql
 --! Included track/ingest/content_problem.sql
@@ -22315,7 +22364,7 @@ return case
 end;
 
 comment on function track._content_problem(track.message_fields, track.message_sender) is $$
-Why the content of a message is invalid: event, properties, traits, size; null when it is valid.
+Returns the error of the content of a message (event, properties, traits, size); null when it is valid.
 $$;
 --! EndIncluded track/ingest/content_problem.sql
 --! Included track/ingest/time_problem.sql
@@ -22363,7 +22412,7 @@ return case
 end;
 
 comment on function track._time_problem(track.message_fields, track.message_sender) is $$
-Why the time of a message is invalid; null when it is valid.
+Returns the error of the times of a message; null when they are valid.
 $$;
 --! EndIncluded track/ingest/time_problem.sql
 --! Included track/ingest/describe_message.sql
@@ -22372,7 +22421,7 @@ returns text
 language sql
 immutable
 parallel safe
--- A page is an item even where the client does not say which: by its path, as web analytics do.
+-- A page without an item is an item by its path, as in web analytics.
 return coalesce(
   nullif(properties ->> 'item', ''),
   case type
@@ -22382,7 +22431,7 @@ return coalesce(
 );
 
 comment on function track._item(text, jsonb, jsonb, jsonb) is $$
-External id of the item that a message is about; null when it is about none.
+Returns the external id of the item of a message; null when there is none.
 $$;
 
 create or replace function track._item_kind(type text, properties jsonb, context jsonb, is_trusted boolean)
@@ -22401,7 +22450,7 @@ return case
 end;
 
 comment on function track._item_kind(text, jsonb, jsonb, boolean) is $$
-Kind of the item that a message is about, where its sender may say; null otherwise.
+Returns the kind of the item of a message; null unless the sender may describe items.
 $$;
 
 create or replace function track._traits(type text, traits jsonb, context jsonb)
@@ -22419,10 +22468,10 @@ return case
 end;
 
 comment on function track._traits(text, jsonb, jsonb) is $$
-Returns the traits in a message: those of `identify`, and the client's time zone.
+Returns the traits of the person of a message: those of `identify`, and the time zone of the client.
 $$;
 --! EndIncluded track/ingest/describe_message.sql
---! Included track/ingest/parse_messages.sql
+--! Included track/ingest/message_keys.sql
 create or replace function track._message_hash(message_id text)
 returns uuid
 language sql
@@ -22434,6 +22483,28 @@ comment on function track._message_hash(text) is $$
 First 128 bits of the SHA-256 of a message's id.
 $$;
 
+create or replace function track._event_id(occurred_at timestamptz, message_hash uuid, source_id smallint)
+returns uuid
+language sql
+immutable
+parallel safe
+-- At UTC, because the epoch of a timestamptz is only stable, and an immutable function over it is never inlined.
+return encode(
+  int8send(
+    (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
+    | 28672
+    | (get_byte(uuid_send(message_hash), 0) << 4)
+  )
+  || '\x80'::bytea || substr(uuid_send(message_hash), 2, 5) || int2send(source_id),
+  'hex'
+)::uuid;
+
+comment on function track._event_id(timestamptz, uuid, smallint) is $$
+Returns a version 7 UUID (RFC 9562): milliseconds, 48 bits of the hash of the message, and the source.
+It depends on the message only, and not on the order of arrival.
+$$;
+--! EndIncluded track/ingest/message_keys.sql
+--! Included track/ingest/parse_messages.sql
 create or replace function track._parse_messages(
   batch track.message_batch,
   received_at timestamptz,
@@ -22446,6 +22517,8 @@ stable
 parallel restricted
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
+-- Planned once: what is planned here reads no table, so that no other plan would be better.
+set plan_cache_mode to force_generic_plan
 as $$
 begin
   return (
@@ -22478,7 +22551,7 @@ begin
         end as event_name,
         track._item(judged.type, judged.name, judged.properties, judged.context) as item,
         track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
-        -- Only servers may describe items: any client can send a page view.
+        -- Only servers may describe items, because any client can send a page view.
         case
           when sender.is_trusted
             then coalesce(
@@ -22514,7 +22587,7 @@ begin
   );
 exception
   when data_exception then
-    -- Some time of the batch is invalid: once more, one by one.
+    -- A time in the batch is invalid: parse the times again, one by one.
     if doubtful then
       raise;
     end if;
@@ -22523,8 +22596,8 @@ end;
 $$;
 
 comment on function track._parse_messages(track.message_batch, timestamptz, track.message_sender, boolean) is $$
-Returns the messages of a batch in order: the fields of each, or its problem.
-`doubtful`: some time in the batch is known to be invalid.
+Returns the messages of a batch in order, each with its contents or its error.
+`doubtful`: a time in the batch is known to be invalid.
 $$;
 --! EndIncluded track/ingest/parse_messages.sql
 --! Included track/ingest/withheld_messages.sql
@@ -22545,7 +22618,7 @@ begin
     where message.problem is null
   ),
 
-  -- The last decision of each person of the batch about each purpose, in this batch or before.
+  -- The latest decision of each person of the batch about each purpose, in this batch or earlier.
   decision as materialized (
     select distinct on (said.external_id, said.identity_kind, said.purpose)
       said.external_id, said.identity_kind, said.purpose, said.granted
@@ -22574,8 +22647,8 @@ begin
     order by said.external_id, said.identity_kind, said.purpose, said.decided_at desc, said.recorded_at desc
   )
 
-  -- Consent is checked for the purpose of the event type: by the message, then Global Privacy Control, then what
-  -- the person decided, then the lawful basis. A decision itself needs no consent.
+  -- Consent to the purpose of the event type, in this order: the preference in the message, Global Privacy Control, the
+  -- latest decision of the person, the lawful basis. A decision itself needs no consent.
   select valid.position, purpose.purpose, purpose.without_basis = 'refuse'
   from valid
   left join track.event_type on event_type.name = valid.event_name
@@ -22606,7 +22679,7 @@ end;
 $$;
 
 comment on function track._withheld_messages(track.parsed_message[]) is $$
-The valid messages that may not be stored with their person, because the person has not agreed to their purpose.
+Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 $$;
 --! EndIncluded track/ingest/withheld_messages.sql
 --! Included track/ingest/ask_consent.sql
@@ -22648,8 +22721,9 @@ end;
 $$;
 
 comment on function track._ask_consent(track.parsed_message[]) is $$
-The messages, without the persons who have not agreed to their purpose.
-Depending on `privacy.purpose`, such a message has a problem (CF005), or is kept without its person.
+Returns the messages after the check of consent.
+A message whose person has not agreed to its purpose is rejected (CF005) or anonymized, as `privacy.purpose`
+specifies.
 $$;
 --! EndIncluded track/ingest/ask_consent.sql
 --! Included track/ingest/problems.sql
@@ -22681,7 +22755,7 @@ end;
 $$;
 
 comment on function track._problems(track.parsed_message[]) is $$
-The errors of a batch, as `track.ingest` returns them: one for each rejected message.
+Returns the errors of a batch as `track.ingest` does, one per rejected message.
 $$;
 --! EndIncluded track/ingest/problems.sql
 --! Included track/ingest/store_messages.sql
@@ -22694,7 +22768,7 @@ as $$
 declare
   v_new uuid[];
 begin
-  -- Each message once, permanently. Sorted, so that two batches wait for each other without a deadlock.
+  -- Each message is stored once. Sorted, so that concurrent batches do not cause a deadlock.
   with stored as (
     insert into track.message (source_id, message_hash)
     select _store_messages.source, message.message_hash
@@ -22727,7 +22801,7 @@ end;
 $$;
 
 comment on function track._store_messages(track.parsed_message[], smallint) is $$
-The messages that are valid and were never stored before, each once: a retry is a duplicate, today and in a year.
+Stores the hashes of the valid messages, and returns the messages that were never stored before, each once.
 $$;
 --! EndIncluded track/ingest/store_messages.sql
 --! Included track/ingest/enter_months.sql
@@ -22762,7 +22836,7 @@ end;
 $$;
 
 comment on function track._enter_months(track.parsed_message[]) is $$
-Makes the partitions of `track.event` for months that have none yet.
+Creates the missing partitions of `track.event` for the months of the messages.
 $$;
 --! EndIncluded track/ingest/enter_months.sql
 --! Included track/ingest/enter_people.sql
@@ -22807,7 +22881,7 @@ end;
 $$;
 
 comment on function track._enter_people(text[], text[]) is $$
-Enters the identities that are new, each with a person of its own.
+Inserts new identities, each with a person of its own.
 $$;
 
 create or replace function track._enter_people_of(messages track.parsed_message[])
@@ -22840,7 +22914,7 @@ end;
 $$;
 
 comment on function track._enter_people_of(track.parsed_message[]) is $$
-Enters the identities that messages name for the first time.
+Inserts the identities that messages name for the first time.
 $$;
 --! EndIncluded track/ingest/enter_people.sql
 --! Included track/ingest/enter_event_types.sql
@@ -22867,7 +22941,7 @@ end;
 $$;
 
 comment on function track._enter_event_types(track.parsed_message[]) is $$
-Enters the names of events that are new.
+Inserts event types with new names.
 $$;
 --! EndIncluded track/ingest/enter_event_types.sql
 --! Included track/ingest/describe_items.sql
@@ -22878,7 +22952,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- Events fill gaps only: what the application's tables say stays.
+  -- Events set only columns without a value, so that values of the application's tables are kept.
   with said as (
     select
       message.item,
@@ -22914,7 +22988,7 @@ end;
 $$;
 
 comment on function track._describe_items(track.parsed_message[]) is $$
-Fills what is not known yet of the items that messages name. Raises CF010 for a circle of parents.
+Stores attributes of items that messages contain, for columns without a value. Raises CF010 for a cycle of parents.
 $$;
 
 create or replace function track._describe_items_one_by_one(messages track.parsed_message[])
@@ -22945,7 +23019,7 @@ end;
 $$;
 
 comment on function track._describe_items_one_by_one(track.parsed_message[]) is $$
-The same where the parents form a circle: those that would close it are left out.
+Does the same as `track._describe_items`, without the parents that would form a cycle.
 $$;
 --! EndIncluded track/ingest/describe_items.sql
 --! Included track/ingest/enter_items.sql
@@ -22984,7 +23058,7 @@ begin
   order by external_id
   on conflict (external_id) do nothing;
 
-  -- In one order, so that two batches wait for each other, but never in a circle.
+  -- Sorted, so that concurrent batches do not cause a deadlock.
   perform item.item_id
   from track.item
   where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
@@ -23001,7 +23075,7 @@ end;
 $$;
 
 comment on function track._enter_items(track.parsed_message[]) is $$
-Enters the items that messages name for the first time, and what they say of items that is not known yet.
+Inserts the items that messages name for the first time, and stores their missing attributes.
 $$;
 --! EndIncluded track/ingest/enter_items.sql
 --! Included track/ingest/link_people.sql
@@ -23057,31 +23131,9 @@ end;
 $$;
 
 comment on function track._link_people_of(track.parsed_message[], bigint[]) is $$
-Makes the links that `identify` and `alias` messages ask for; `also_locked` as in `track._link_people`.
+Creates the links of `identify` and `alias` messages; `also_locked` as for `track._link_people`.
 $$;
 --! EndIncluded track/ingest/link_people.sql
---! Included track/ingest/event_id.sql
-create or replace function track._event_id(occurred_at timestamptz, message_hash uuid, source_id smallint)
-returns uuid
-language sql
-immutable
-parallel safe
--- At UTC, for the epoch of a timestamptz is stable only, and an immutable function over it would never be inlined.
-return encode(
-  int8send(
-    (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
-    | 28672
-    | (get_byte(uuid_send(message_hash), 0) << 4)
-  )
-  || '\x80'::bytea || substr(uuid_send(message_hash), 2, 5) || int2send(source_id),
-  'hex'
-)::uuid;
-
-comment on function track._event_id(timestamptz, uuid, smallint) is $$
-Version 7 UUID (RFC 9562): milliseconds, 48 bits of the message's hash, the source.
-It depends on the message alone, so that no order of arrival changes it.
-$$;
---! EndIncluded track/ingest/event_id.sql
 --! Included track/ingest/store_events.sql
 create or replace function track._store_events(messages track.parsed_message[], source smallint)
 returns void
@@ -23125,7 +23177,7 @@ end;
 $$;
 
 comment on function track._store_events(track.parsed_message[], smallint) is $$
-Stores the events among some messages, and enqueues their people for the refresh of sessions.
+Stores the events of messages, and queues their people for the refresh of sessions.
 $$;
 --! EndIncluded track/ingest/store_events.sql
 --! Included track/ingest/store_traits.sql
@@ -23152,7 +23204,7 @@ end;
 $$;
 
 comment on function track._store_traits(track.parsed_message[]) is $$
-Stores what messages say about people, each trait as last said by the time of the message.
+Stores the traits of messages; the latest value by the time of the message applies.
 $$;
 --! EndIncluded track/ingest/store_traits.sql
 --! Included track/ingest/store_consent.sql
@@ -23180,16 +23232,13 @@ end;
 $$;
 
 comment on function track._store_consent(track.parsed_message[]) is $$
-Records the decisions that messages report, with the properties of the message as evidence.
+Stores the decisions of messages, with the properties of the message as evidence.
 $$;
 --! EndIncluded track/ingest/store_consent.sql
 --! Included track/ingest/ingest.sql
 /*
- * A definer: this is the only function through which callers may write events, and it checks each message.
+ * A definer: callers may write events only through this function, which checks each message.
  * Without just-in-time compilation, which would take seconds for statements that run for milliseconds.
- * With generic plans in all steps: planning again for each batch takes a tenth of the time, and gains nothing, since
- * the
- * joins look up each name in an index.
  */
 create or replace function track.ingest(batch jsonb)
 returns track.ingest_result
@@ -23199,7 +23248,6 @@ security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
-set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_batch constant track.message_batch := track._read_batch(ingest.batch);
@@ -23225,8 +23273,8 @@ begin
     return v_result;
   end if;
 
-  -- Months first: creating a partition waits for transactions that have entered items or event types, so this one
-  -- must not have entered any.
+  -- Months first: creating a partition waits for transactions that have inserted items or event types, so that this
+  -- transaction must not have inserted any before.
   perform track._enter_months(v_messages);
   perform track._enter_people_of(v_messages);
   perform track._enter_event_types(v_messages);
@@ -23247,8 +23295,8 @@ begin
   if v_links then
     perform track._link_people_of(v_messages, v_identities);
   end if;
-  -- The person of an identity must not change from here to the end of the transaction, or what is stored below would
-  -- go to a former person.
+  -- The persons of the identities must not change from here to the end of the transaction, or the rows below would be
+  -- stored for a former person.
   perform identity.identity_id
   from track.identity
   where identity.identity_id = any (v_identities)
@@ -23267,16 +23315,17 @@ end;
 $$;
 
 comment on function track.ingest(jsonb) is $$
-Takes Segment-shaped messages (`track`, `page`, `screen`, `identify`, `alias`, `group`).
-A batch is a list, one message, or `{batch, sentAt, context}`; a JSON string that holds any of these is parsed.
-Each `messageId` of a source is stored once, permanently and under concurrency.
-A message that breaks a rule of validation gets an error of its own, the others are stored.
-Items are made when first named. What `properties` say of one (`itemKind`, `itemTitle`, `parent`, `url`) fills gaps,
-from servers only; a parent that would close a circle is left out.
-Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`.
-Learners may send messages about themselves only, visitors only with an `anonymousId`.
+Stores messages in Segment's format (`track`, `page`, `screen`, `identify`, `alias`, `group`).
+A batch is a list, one message, or `{batch, sentAt, context}`; a JSON string with any of these is parsed.
+Each `messageId` of a source is stored once, also by concurrent calls and at any later time. An invalid message is
+rejected with an error of its own; the others are stored.
+Items are created when first named. `properties` of trusted senders (`itemKind`, `itemTitle`, `parent`, `url`) are
+stored where the item has no value yet; a parent that would form a cycle is ignored.
+Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`. Learners may send their own
+events only, visitors only with an `anonymousId`.
 Errors of the whole batch: CF009 when it is not a list of messages, CF008 when it has more than
-`track.setting.largest_batch`, or a `context` that is too long, CF001 for a number beyond double precision in it.
+`track.setting.largest_batch` messages or its `context` is too long, CF001 when its `context` contains a number beyond
+double precision.
 $$;
 
 grant execute on function track.ingest(jsonb) to insights_visitor, insights_learner, insights_admin, insights_worker;
@@ -27408,6 +27457,29 @@ comment on function recommend._measure(float8[]) is $$
 Selects the ridge with one half of the held-out rows, and measures the model and popularity with the other half.
 $$;
 --! EndIncluded recommend/train/_measure.sql
+--! Included recommend/train/_delete_old_weights.sql
+create or replace function recommend._delete_old_weights(project text, until_version int)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  delete from recommend.item_weight
+  using ml.model, ml.project as known
+  where item_weight.model_id = model.model_id
+    and model.project_id = known.project_id
+    and known.name = _delete_old_weights.project
+    and model.version <= _delete_old_weights.until_version
+    and model.version <> ml.deployed_version(_delete_old_weights.project);
+end;
+$$;
+
+comment on function recommend._delete_old_weights(text, int) is $$
+@behavior -*
+Deletes the weights of the versions of a recommender up to the given one, except those of the deployed version.
+$$;
+--! EndIncluded recommend/train/_delete_old_weights.sql
 --! Included recommend/train/train.sql
 create or replace function recommend._store_version(
   trained recommend.training,
@@ -27590,12 +27662,7 @@ begin
     else 'newest'
   end;
 
-  delete from recommend.item_weight
-  using ml.model
-  where item_weight.model_id = model.model_id
-    and model.project_id = (select project_id from ml.project where project.name = v_challenged.project)
-    and model.version <= v_result.version - v_setting.versions_kept
-    and model.version <> ml.deployed_version(v_challenged.project);
+  perform recommend._delete_old_weights(v_challenged.project, v_result.version - v_setting.versions_kept);
   return v_result;
 end;
 $$;

@@ -249,6 +249,7 @@
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
 --!include track/ingest/describe_message.sql
+--!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
@@ -260,7 +261,6 @@
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
 --!include track/ingest/link_people.sql
---!include track/ingest/event_id.sql
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql

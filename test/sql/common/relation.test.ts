@@ -34,7 +34,7 @@ test.each([
   ['lab."house', "CF001", /quotes/],
   ["lab.house_id", "CF001", /rows/],
   ["lab.counter", "CF001", /rows/],
-  ["lab.hose", "CF002", /"house"/],
+  ["lab.hose", "CF002", /"lab.house"/],
   ["elsewhere.qqq", "CF002", /schema/],
 ])("%s is refused", async (name, code, hint) => {
   const error = await database.rejects("select common.relation($1)", [name]);

@@ -7,6 +7,8 @@ as $$
 declare
   v_relation regclass;
   v_kind "char";
+  v_parts text[];
+  v_candidates oid[];
   v_nearest text;
 begin
   if source_table is null or btrim(source_table) = '' then
@@ -21,15 +23,26 @@ begin
       'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.');
   end;
   if v_relation is null then
+    v_parts := parse_ident(source_table);
+    v_candidates := array(
+      select class.oid
+      from pg_catalog.pg_class as class
+      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+      where class.relkind in ('r', 'v', 'm', 'p', 'f')
+        and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+    );
     v_nearest := common.nearest_name(
-      (parse_ident(source_table))[array_upper(parse_ident(source_table), 1)],
-      (
-        select array_agg(class.relname::text)
-        from pg_catalog.pg_class as class
-        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-        where class.relkind in ('r', 'v', 'm', 'p', 'f')
-          and namespace.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-      )
+      v_parts[cardinality(v_parts)],
+      (select array_agg(class.relname::text) from pg_catalog.pg_class as class where class.oid = any (v_candidates))
+    );
+    -- regclass adds the schema where the caller needs it; the schema that the caller gave comes first.
+    v_nearest := (
+      select class.oid::regclass::text
+      from pg_catalog.pg_class as class
+      where class.oid = any (v_candidates)
+        and class.relname = v_nearest
+      order by class.relnamespace::regnamespace::text = v_parts[cardinality(v_parts) - 1] desc nulls last, class.oid
+      limit 1
     );
     perform common.refuse('CF002', format('there is no table "%s"', left(source_table, 100)),
       coalesce('Did you mean "' || v_nearest || '"?', 'Name a table, view or materialized view, with its schema.'));

@@ -139,6 +139,115 @@ Its result: number of events, log likelihood, score, and the upper triangle of t
 design's groups). Ties by Breslow's or Efron's method.
 $$;
 
+create or replace function ml._cox_fit(
+  settled jsonb,
+  efron boolean,
+  max_iter integer,
+  tolerance float8,
+  out beta float8[],
+  out information float8[],
+  out covariance float8[],
+  out likelihood float8,
+  out event_count bigint,
+  out iterations integer,
+  out converged boolean
+)
+language plpgsql
+as $$
+declare
+  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
+  v_active constant integer[] := array(select jsonb_array_elements_text(settled -> 'active')::int);
+  v_spread constant float8[] := array(select jsonb_array_elements_text(settled -> 'spread')::float8);
+  v_size constant integer := cardinality(v_active);
+  v_before float8[];
+  v_part record;
+  v_halvings integer := 0;
+  v_solved record;
+  v_gain float8;
+  v_value float8;
+  v_farthest float8;
+  v_column integer;
+begin
+  beta := array_fill(0::float8, array[v_size]);
+  likelihood := '-Infinity';
+  iterations := 0;
+  converged := false;
+  v_before := beta;
+  for iteration in 1..max_iter loop
+    select part.row_count, part.sums
+    into v_part
+    from ml._sums(
+      ml._cox_statement(settled, beta, efron),
+      (settled ->> 'relation')::regclass
+    ) as part;
+    if coalesce(v_part.row_count, 0) = 0 then
+      perform ml._fit_failed(
+        'no row without a null has an event: it holds one class only, censored',
+        settled ->> 'relation'
+      );
+    end if;
+    iterations := iteration;
+    event_count := v_part.row_count;
+    if v_part.sums[1] < likelihood - 1e-10 * abs(likelihood) then
+      v_halvings := v_halvings + 1;
+      exit when v_halvings > 30;
+      for j in 1..v_size loop
+        beta[j] := (beta[j] + v_before[j]) / 2;
+      end loop;
+      continue;
+    end if;
+    likelihood := v_part.sums[1];
+    v_halvings := 0;
+    information := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
+    v_solved := ml._scaled_inverse(information, case when iteration = 1 then 1e-11 else 1e-14 end);
+    if v_solved.dependent is not null then
+      perform ml._fit_failed(
+        format(
+          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
+          ml._label(settled, v_active[v_solved.dependent])
+        ),
+        settled ->> 'relation'
+      );
+    end if;
+    covariance := v_solved.inverse;
+    v_gain := 0;
+    v_farthest := 0;
+    v_before := beta;
+    for i in 1..v_size loop
+      v_value := 0;
+      for j in 1..v_size loop
+        v_value := v_value + covariance[i][j] * v_part.sums[1 + j];
+      end loop;
+      beta[i] := beta[i] + v_value;
+      v_gain := v_gain + v_value * v_part.sums[1 + i];
+      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
+        v_farthest := abs(v_value) * v_spread[v_active[i]];
+        v_column := v_active[i];
+      end if;
+    end loop;
+    -- the likelihood does not increase while a coefficient still changes: it would grow without bound
+    if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
+      perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
+    elsif v_gain <= greatest(tolerance * tolerance, 1e-20) or v_gain <= 1e-24 * abs(likelihood) then
+      converged := true;
+      exit;
+    end if;
+  end loop;
+  if not converged and v_farthest > 0.3 and iterations >= 15 then
+    perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
+  elsif not converged then
+    raise warning 'ml.coxph_train: no convergence after % iterations', max_iter
+      using hint = 'Give a larger max_iter in optimizer_params.';
+  end if;
+end;
+$$;
+
+comment on function ml._cox_fit(jsonb, boolean, integer, float8) is $$
+Returns the maximum of Cox's partial likelihood for a settled design, by Newton's method.
+`beta`, `information` and `covariance` are for the columns as they are summed. Errors: CF004 (no events), CF007
+(collinear columns, a column that orders the events perfectly).
+$$;
+
 create or replace function ml.coxph_train(
   source_table text,
   output_table text,
@@ -164,29 +273,15 @@ declare
   );
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
-  v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
   v_ties constant text := lower(coalesce(v_options ->> 'ties', 'breslow'));
   v_status text := coalesce(nullif(btrim(right_censoring_status), ''), 'true');
   v_design jsonb;
   v_first record;
+  v_fit record;
   v_active integer[];
   v_scale float8[];
-  v_spread float8[];
   v_size integer;
-  v_beta float8[];
-  v_before float8[];
-  v_part record;
-  v_likelihood float8 := '-Infinity';
-  v_halvings integer := 0;
-  v_iterations integer := 0;
-  v_converged boolean := false;
-  v_matrix float8[];
   v_covariance float8[];
-  v_solved record;
-  v_gain float8;
-  v_value float8;
-  v_farthest float8;
-  v_column integer;
   v_coef float8[];
   v_hessian float8[];
   v_means float8[];
@@ -214,84 +309,16 @@ begin
   end if;
   v_active := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
   v_scale := array(select jsonb_array_elements_text(v_first.settled -> 'scale')::float8);
-  v_spread := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
   v_size := cardinality(v_active);
-  v_beta := array_fill(0::float8, array[v_size]);
-  v_before := v_beta;
-
-  for iteration in 1..v_max_iter loop
-    select part.row_count, part.sums
-    into v_part
-    from ml._sums(
-      ml._cox_statement(v_first.settled, v_beta, v_ties = 'efron'),
-      (v_design ->> 'relation')::regclass
-    ) as part;
-    if coalesce(v_part.row_count, 0) = 0 then
-      perform ml._fit_failed(
-        'no row without a null has an event: it holds one class only, censored',
-        v_design ->> 'relation'
-      );
-    end if;
-    v_iterations := iteration;
-    if v_part.sums[1] < v_likelihood - 1e-10 * abs(v_likelihood) then
-      v_halvings := v_halvings + 1;
-      exit when v_halvings > 30;
-      for j in 1..v_size loop
-        v_beta[j] := (v_beta[j] + v_before[j]) / 2;
-      end loop;
-      continue;
-    end if;
-    v_likelihood := v_part.sums[1];
-    v_halvings := 0;
-    v_matrix := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
-    v_solved := ml._scaled_inverse(v_matrix, case when iteration = 1 then 1e-11 else 1e-14 end);
-    if v_solved.dependent is not null then
-      perform ml._fit_failed(
-        format(
-          case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
-          ml._label(v_design, v_active[v_solved.dependent])
-        ),
-        v_design ->> 'relation'
-      );
-    end if;
-    v_covariance := v_solved.inverse;
-    v_gain := 0;
-    v_farthest := 0;
-    v_before := v_beta;
-    for i in 1..v_size loop
-      v_value := 0;
-      for j in 1..v_size loop
-        v_value := v_value + v_covariance[i][j] * v_part.sums[1 + j];
-      end loop;
-      v_beta[i] := v_beta[i] + v_value;
-      v_gain := v_gain + v_value * v_part.sums[1 + i];
-      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
-        v_farthest := abs(v_value) * v_spread[v_active[i]];
-        v_column := v_active[i];
-      end if;
-    end loop;
-    -- the likelihood does not increase while a coefficient still changes: it would grow without bound
-    if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
-      perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
-    elsif v_gain <= greatest(v_tolerance * v_tolerance, 1e-20) or v_gain <= 1e-24 * abs(v_likelihood) then
-      v_converged := true;
-      exit;
-    end if;
-  end loop;
-  if not v_converged and v_farthest > 0.3 and v_iterations >= 15 then
-    perform ml._fit_failed(format(v_monotone, ml._label(v_design, v_column)), v_design ->> 'relation');
-  elsif not v_converged then
-    raise warning 'ml.coxph_train: no convergence after % iterations', v_max_iter
-      using hint = 'Give a larger max_iter in optimizer_params.';
-  end if;
-
-  v_coef := v_beta;
-  v_hessian := v_matrix;
+  v_fit := ml._cox_fit(v_first.settled, v_ties = 'efron', v_max_iter, v_tolerance);
+  v_coef := v_fit.beta;
+  v_hessian := v_fit.information;
+  v_covariance := v_fit.covariance;
   for i in 1..v_size loop
-    v_coef[i] := v_beta[i] * v_scale[v_active[i]];
+    v_coef[i] := v_fit.beta[i] * v_scale[v_active[i]];
     for j in 1..v_size loop
-      v_hessian[i][j] := v_matrix[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
-      v_covariance[i][j] := v_covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
+      v_hessian[i][j] := v_fit.information[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
+      v_covariance[i][j] := v_fit.covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
     end loop;
   end loop;
   v_wald := ml._wald(v_coef, v_covariance, null);
@@ -317,14 +344,14 @@ begin
       || 'num_iterations integer, num_events bigint, converged boolean',
     jsonb_build_array(jsonb_build_object(
       'coef', v_coef,
-      'loglikelihood', v_likelihood,
+      'loglikelihood', v_fit.likelihood,
       'std_err', to_jsonb(v_wald.std_err),
       'z_stats', to_jsonb(v_wald.stats),
       'p_values', to_jsonb(v_wald.p_values),
       'hessian', v_hessian,
-      'num_iterations', v_iterations,
-      'num_events', v_part.row_count,
-      'converged', v_converged
+      'num_iterations', v_fit.iterations,
+      'num_events', v_fit.event_count,
+      'converged', v_fit.converged
     )),
     jsonb_build_object(
       'source_table', source_table,
@@ -360,5 +387,6 @@ $$;
 
 grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
+  ml._cox_fit(jsonb, boolean, integer, float8),
   ml.coxph_train(text, text, text, text, text, text, text)
 to insights_admin, insights_worker;

@@ -26,7 +26,7 @@ describe("invalid input is refused by name", () => {
     await load([{ prediction: 0.5, observed: 1 }]);
     expect(await database.rejects(call("log_loss", "", "prediction", "lab.pears"))).toMatchObject({
       code: "CF002",
-      hint: 'Did you mean "pairs"?',
+      hint: 'Did you mean "lab.pairs"?',
     });
     expect(await database.rejects(call("log_loss", "", "predicted"))).toMatchObject({
       code: "CF002",

@@ -62,7 +62,10 @@ describe("summary", () => {
 
   test("refuses what it cannot summarize, by name", async () => {
     await load(database, "lab.things", "size float8, name text", [{ size: 1, name: "oak" }]);
-    expect(await refuse("summary('lab.thing', 'lab.made')")).toEqual({ code: "CF002", hint: 'Did you mean "things"?' });
+    expect(await refuse("summary('lab.thing', 'lab.made')")).toEqual({
+      code: "CF002",
+      hint: 'Did you mean "lab.things"?',
+    });
     expect(await refuse("summary('lab.things', 'lab.made', 'sise')")).toEqual({
       code: "CF002",
       hint: 'Did you mean "size"?',

@@ -209,7 +209,7 @@ describe("invalid input is refused by name, and leaves nothing behind", () => {
     ]) {
       expect((await refused(`, ${bad}`)).code, bad).toBe("CF001");
     }
-    expect(await refused("", "lab.row")).toEqual({ code: "CF002", hint: 'Did you mean "rows"?' });
+    expect(await refused("", "lab.row")).toEqual({ code: "CF002", hint: 'Did you mean "lab.rows"?' });
     expect(await refused("", "lab.rows", "weigth")).toEqual({ code: "CF002", hint: 'Did you mean "weight"?' });
     expect((await refused("", "lab.rows", "c")).code).toBe("CF001");
     expect((await refused("", "lab.rows", "y", "a, d")).code).toBe("CF002");
