@@ -113,12 +113,23 @@ await latencies("recommend.for_me, under row security", people, async (person) =
   return client.query({ name: "for_me", text: "select to_json(r) from recommend.for_me() as r" });
 });
 await client.query("rollback");
-await latencies("recommend.similar_items", [...titles.keys()].slice(0, 900).map(String), (movie) =>
-  client.query({
-    name: "similar",
-    text: "select to_json(r) from recommend.similar_items($1) as r",
-    values: [`film-${movie}`],
-  }),
+// Items with fewer people than the floor have no similar items.
+const { rows: served } = await client.query<{ item: string }>(`
+  select item.external_id as item
+  from recommend.item_weight
+  join track.item using (item_id)
+  where item_weight.person_count >= (select smallest_group from analytics.setting)
+  order by item.item_id
+  limit 900`);
+await latencies(
+  "recommend.similar_items",
+  served.map(({ item }) => item),
+  (item) =>
+    client.query({
+      name: "similar",
+      text: "select to_json(r) from recommend.similar_items($1) as r",
+      values: [item],
+    }),
 );
 
 // Events that were just ingested: the interactions are computed from the person's events in the call.

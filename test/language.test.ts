@@ -37,6 +37,10 @@ const words: [pattern: string, instead: string][] = [
   ["(?:a|the|each|one|two|their|latest|weekly|many|fewest) looks?", "snapshot, check"],
   ["\\w+_looks?|looks?_\\w+", "snapshot, in names too"],
 
+  // Rates, and comments on columns.
+  ["one (?:row|column|file|line) an?", "one row per …"],
+  ["is \\$\\$(?:What|Who|Whose|Whom|Which)", "begin with the noun that is described"],
+
   // Wrong or private English.
   ["mend(?:s|ed|ing)?", "fix, suggestion"],
   ["can not|ca?n''?t", "cannot"],

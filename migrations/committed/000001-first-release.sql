@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:b652760391942e134648002dca38700ede20ed79
+--! Hash: sha1:0ab99b446a5788e4837f547cce03fff1733a06a9
 --! Message: first release
 
 --! Included install.sql
@@ -78,7 +78,7 @@ $$;
 comment on column ml.project.metric is $$Key in `ml.model.metrics` by which versions are compared.$$;
 comment on column ml.project.higher_is_better is $$Whether a larger metric is a better model.$$;
 comment on column ml.project.created_at is $$When the project was made.$$;
-comment on column ml.project.description is $$What the project predicts.$$;
+comment on column ml.project.description is $$Description of the prediction; null when none was given.$$;
 
 create table ml.model (
   model_id bigint generated always as identity primary key,
@@ -148,7 +148,7 @@ create type ml.kmeans_result as (
 comment on type ml.kmeans_result is $$
 Clusters that k-means found.
 $$;
-comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row per cluster (k × dimension).$$;
 comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
 comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
 comment on column ml.kmeans_result.frac_reassigned is $$
@@ -203,7 +203,7 @@ create table ml.tree_node (
 
 comment on table ml.tree_node is $$
 @behavior -*
-The trees of registered models, one row a node, as `ml.gbm_train` writes them.
+The trees of registered models, one row per node, as `ml.gbm_train` writes them.
 $$;
 comment on column ml.tree_node.model_id is $$Version that it belongs to.$$;
 comment on column ml.tree_node.tree is $$1, 2, 3, … in the order of training.$$;
@@ -215,8 +215,8 @@ comment on column ml.tree_node.categories is $$Categories that go left.$$;
 comment on column ml.tree_node.missing_left is $$Whether missing values go left.$$;
 comment on column ml.tree_node.left_node is $$Node to the left.$$;
 comment on column ml.tree_node.right_node is $$Node to the right.$$;
-comment on column ml.tree_node.value is $$What a leaf adds to the score.$$;
-comment on column ml.tree_node.gain is $$What the split improved in training.$$;
+comment on column ml.tree_node.value is $$Contribution of a leaf to the score.$$;
+comment on column ml.tree_node.gain is $$Improvement of the loss by the split in training.$$;
 comment on column ml.tree_node.cover is $$Weight of the training rows that came by: for explanations.$$;
 
 create table ml.embedding (
@@ -341,7 +341,7 @@ deviations.
 $$;
 comment on column ml.drift.feature is $$The input, for its stability index.$$;
 comment on column ml.drift.value is $$The statistic.$$;
-comment on column ml.drift.reference is $$What it was in training; null where that is 0 by definition.$$;
+comment on column ml.drift.reference is $$Value in training; null where it is 0 by definition.$$;
 comment on column ml.drift.verdict is $$
 `stable`, `shifting` or `drifted`; for the index below 0.1, below 0.25, above.
 $$;
@@ -526,7 +526,7 @@ They are called in the same transaction. Every room registers its own. Each take
 decisions changed; null: all people. `insights doctor` checks that the functions exist.
 $$;
 comment on column privacy.listener.function_name is $$Name of the function, with its schema.$$;
-comment on column privacy.listener.description is $$What the function does.$$;
+comment on column privacy.listener.description is $$Purpose of the function.$$;
 
 create table privacy.data_map (
   schema_name text not null,
@@ -11044,7 +11044,7 @@ begin
     perform common.refuse(
       'CF002',
       format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
-      format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100))
+      format('A model is the output table of a training, with its table "%s".', left(v_summary, 100))
     );
   end if;
   return v_row;
@@ -11445,7 +11445,7 @@ quantiles, text is categorical, missing values and categories never seen go the 
 `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or the
 latest weeks there. `row_sample` and `feature_sample` are shares drawn for each tree, by a hash of the id and the
 seed.
-Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
+Writes `output_table`, one row per node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
 value < threshold) or `categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves:
 what is added to the score), `gain`, `cover` (sum of second derivatives), `num_rows`; and `<output_table>_summary`,
 one row: method, objective, names and kinds of features, `base_score`, `num_trees`, numbers of rows, the loss after
@@ -12358,7 +12358,7 @@ classes for a boolean, integer or text dependent variable, numbers for the other
 branches that lower the root's impurity by less than this share a split are cut, weakest first. Features: see
 ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must
 be null.
-Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
+Writes `output_table_name`, one row per node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
 the order of `dependent_var_levels`), and `<output_table_name>_summary`.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
 classes).
@@ -15646,7 +15646,7 @@ comment on function ml.binary_classifier(text, text, text, text, text) is $$
 @behavior -*
 Returns the classification measures at each value of a score as the threshold:
 a row counts as predicted positive when its score is the threshold or more.
-Writes `table_out`, one row a distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn`
+Writes `table_out`, one row per distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn`
 (bigint) and rates `tpr` (recall), `tnr`, `ppv` (precision), `npv`, `fpr`, `fdr`, `fnr`, `acc`, `f1` (float8; null
 where nothing is divided by nothing).
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
@@ -16499,7 +16499,7 @@ comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, f
 k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
 `k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances
 to the nearest and second nearest centroid), `elbow` (where the objective bends most) or `both`.
-Writes `output_table`, one row a k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends),
+Writes `output_table`, one row per k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends),
 `selection_algorithm` (at the chosen k: what chose it); and `<output_table>_summary` with the chosen row
 (silhouette's, when both are asked for). Errors: those of ml.kmeanspp, CF003 (a table exists).
 $$;
@@ -16543,7 +16543,7 @@ declare
 begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
     perform common.refuse('CF001', 'centroids are not a matrix',
-      'Give the centroids that ml.kmeanspp returns: one row a cluster.');
+      'Give the centroids that ml.kmeanspp returns: one row per cluster.');
   end if;
   -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
   v_mean := array(
@@ -16614,7 +16614,7 @@ declare
   v_row record;
   v_numbers text[];
 begin
-  -- MADlib's two dense forms: one column of arrays (or vectors), or one column a dimension.
+  -- MADlib's two dense forms: one column of arrays (or vectors), or one column per dimension.
   select attribute.attname, attribute.atttypid::regtype as type
   into v_row
   from pg_catalog.pg_attribute as attribute
@@ -16642,7 +16642,7 @@ begin
   );
   if v_numbers = '{}' then
     perform common.refuse('CF001', format('"%s" has no column of arrays, vectors or numbers', relation),
-      'Give row_id and row_vec, or row_id and one column a dimension.');
+      'Give row_id and row_vec, or row_id and one column per dimension.');
   end if;
   return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
 end;
@@ -16793,7 +16793,7 @@ $$;
 comment on function ml.pca_train(text, text, text, float8, boolean) is $$
 @behavior -*
 Principal components of rows, in MADlib's columns.
-The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension.
+The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column per dimension.
 `components_param` is a number of components, or below 1 the share of the variance that they reach. With
 `use_correlation` dimensions are scaled to unit variance.
 Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`,
@@ -16842,7 +16842,7 @@ begin
   where class.oid = v_model;
   if to_regclass(v_mean_table) is null or not 'principal_components' = any (common.columns(v_model)) then
     perform common.refuse('CF002', format('"%s" is not a table of principal components', left(pc_table, 100)),
-      'Give the output table of ml.pca_train, beside its table of means.');
+      'Give the output table of ml.pca_train, which has a table of means.');
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
   execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)]))
@@ -18592,7 +18592,8 @@ $$;
 comment on function ml.register_model(
   text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text
 ) is $$
-Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
+Adds a version to a project, creates the project if necessary, and returns the number of the version.
+Does not deploy the version.
 `document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings,
 scores); ml.train and ml.import_model write it for you. `task` is regression, classification or recommendation;
 `metric` judges the versions of a new project.

@@ -30,7 +30,7 @@ $$;
 comment on column ml.project.metric is $$Key in `ml.model.metrics` by which versions are compared.$$;
 comment on column ml.project.higher_is_better is $$Whether a larger metric is a better model.$$;
 comment on column ml.project.created_at is $$When the project was made.$$;
-comment on column ml.project.description is $$What the project predicts.$$;
+comment on column ml.project.description is $$Description of the prediction; null when none was given.$$;
 
 create table ml.model (
   model_id bigint generated always as identity primary key,
@@ -100,7 +100,7 @@ create type ml.kmeans_result as (
 comment on type ml.kmeans_result is $$
 Clusters that k-means found.
 $$;
-comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row a cluster (k × dimension).$$;
+comment on column ml.kmeans_result.centroids is $$Means of the clusters, one row per cluster (k × dimension).$$;
 comment on column ml.kmeans_result.cluster_variance is $$Sum of the distances to the centroid, for each cluster.$$;
 comment on column ml.kmeans_result.objective_fn is $$Sum of the distances of all points to their centroids.$$;
 comment on column ml.kmeans_result.frac_reassigned is $$
@@ -155,7 +155,7 @@ create table ml.tree_node (
 
 comment on table ml.tree_node is $$
 @behavior -*
-The trees of registered models, one row a node, as `ml.gbm_train` writes them.
+The trees of registered models, one row per node, as `ml.gbm_train` writes them.
 $$;
 comment on column ml.tree_node.model_id is $$Version that it belongs to.$$;
 comment on column ml.tree_node.tree is $$1, 2, 3, … in the order of training.$$;
@@ -167,8 +167,8 @@ comment on column ml.tree_node.categories is $$Categories that go left.$$;
 comment on column ml.tree_node.missing_left is $$Whether missing values go left.$$;
 comment on column ml.tree_node.left_node is $$Node to the left.$$;
 comment on column ml.tree_node.right_node is $$Node to the right.$$;
-comment on column ml.tree_node.value is $$What a leaf adds to the score.$$;
-comment on column ml.tree_node.gain is $$What the split improved in training.$$;
+comment on column ml.tree_node.value is $$Contribution of a leaf to the score.$$;
+comment on column ml.tree_node.gain is $$Improvement of the loss by the split in training.$$;
 comment on column ml.tree_node.cover is $$Weight of the training rows that came by: for explanations.$$;
 
 create table ml.embedding (
@@ -293,7 +293,7 @@ deviations.
 $$;
 comment on column ml.drift.feature is $$The input, for its stability index.$$;
 comment on column ml.drift.value is $$The statistic.$$;
-comment on column ml.drift.reference is $$What it was in training; null where that is 0 by definition.$$;
+comment on column ml.drift.reference is $$Value in training; null where it is 0 by definition.$$;
 comment on column ml.drift.verdict is $$
 `stable`, `shifting` or `drifted`; for the index below 0.1, below 0.25, above.
 $$;

@@ -101,7 +101,7 @@ They are called in the same transaction. Every room registers its own. Each take
 decisions changed; null: all people. `insights doctor` checks that the functions exist.
 $$;
 comment on column privacy.listener.function_name is $$Name of the function, with its schema.$$;
-comment on column privacy.listener.description is $$What the function does.$$;
+comment on column privacy.listener.description is $$Purpose of the function.$$;
 
 create table privacy.data_map (
   schema_name text not null,

@@ -52,7 +52,7 @@ comment on function ml.binary_classifier(text, text, text, text, text) is $$
 @behavior -*
 Returns the classification measures at each value of a score as the threshold:
 a row counts as predicted positive when its score is the threshold or more.
-Writes `table_out`, one row a distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn`
+Writes `table_out`, one row per distinct score: the grouping columns, `threshold`, counts `tp`, `fp`, `fn`, `tn`
 (bigint) and rates `tpr` (recall), `tnr`, `ppv` (precision), `npv`, `fpr`, `fdr`, `fnr`, `acc`, `f1` (float8; null
 where nothing is divided by nothing).
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).

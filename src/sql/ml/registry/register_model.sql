@@ -304,7 +304,8 @@ $$;
 comment on function ml.register_model(
   text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint, interval, text
 ) is $$
-Adds a version to a project, which it makes where there is none, and returns its number. Nothing is deployed by that.
+Adds a version to a project, creates the project if necessary, and returns the number of the version.
+Does not deploy the version.
 `document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings,
 scores); ml.train and ml.import_model write it for you. `task` is regression, classification or recommendation;
 `metric` judges the versions of a new project.

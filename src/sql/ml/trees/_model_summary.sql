@@ -23,7 +23,7 @@ begin
     perform common.refuse(
       'CF002',
       format('"%s" is not a model of %s', left(model_table, 100), array_to_string(methods, ' or ')),
-      format('A model is the output table of a training, beside its table "%s".', left(v_summary, 100))
+      format('A model is the output table of a training, with its table "%s".', left(v_summary, 100))
     );
   end if;
   return v_row;

@@ -317,7 +317,7 @@ quantiles, text is categorical, missing values and categories never seen go the 
 `early_stopping_rounds` trees after its best, and the model keeps the trees up to the best; name whole courses or the
 latest weeks there. `row_sample` and `feature_sample` are shares drawn for each tree, by a hash of the id and the
 seed.
-Writes `output_table`, one row a node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
+Writes `output_table`, one row per node: `tree`, `node` (0 = root), `parent`, `depth`, `feature` with `threshold` (left:
 value < threshold) or `categories` (left: one of them), `missing_left`, `left_node`, `right_node`, `value` (leaves:
 what is added to the score), `gain`, `cover` (sum of second derivatives), `num_rows`; and `<output_table>_summary`,
 one row: method, objective, names and kinds of features, `base_score`, `num_trees`, numbers of rows, the loss after

@@ -52,7 +52,7 @@ classes for a boolean, integer or text dependent variable, numbers for the other
 branches that lower the root's impurity by less than this share a split are cut, weakest first. Features: see
 ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits. `grouping_cols` must
 be null.
-Writes `output_table_name`, one row a node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
+Writes `output_table_name`, one row per node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
 the order of `dependent_var_levels`), and `<output_table_name>_summary`.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
 classes).

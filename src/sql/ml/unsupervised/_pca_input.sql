@@ -16,7 +16,7 @@ declare
   v_row record;
   v_numbers text[];
 begin
-  -- MADlib's two dense forms: one column of arrays (or vectors), or one column a dimension.
+  -- MADlib's two dense forms: one column of arrays (or vectors), or one column per dimension.
   select attribute.attname, attribute.atttypid::regtype as type
   into v_row
   from pg_catalog.pg_attribute as attribute
@@ -44,7 +44,7 @@ begin
   );
   if v_numbers = '{}' then
     perform common.refuse('CF001', format('"%s" has no column of arrays, vectors or numbers', relation),
-      'Give row_id and row_vec, or row_id and one column a dimension.');
+      'Give row_id and row_vec, or row_id and one column per dimension.');
   end if;
   return format('case when num_nulls(%1$s) = 0 then array[%1$s] end', array_to_string(v_numbers, ', '));
 end;

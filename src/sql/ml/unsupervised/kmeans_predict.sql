@@ -33,7 +33,7 @@ declare
 begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
     perform common.refuse('CF001', 'centroids are not a matrix',
-      'Give the centroids that ml.kmeanspp returns: one row a cluster.');
+      'Give the centroids that ml.kmeanspp returns: one row per cluster.');
   end if;
   -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
   v_mean := array(

@@ -90,7 +90,7 @@ comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, f
 k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
 `k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances
 to the nearest and second nearest centroid), `elbow` (where the objective bends most) or `both`.
-Writes `output_table`, one row a k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends),
+Writes `output_table`, one row per k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends),
 `selection_algorithm` (at the chosen k: what chose it); and `<output_table>_summary` with the chosen row
 (silhouette's, when both are asked for). Errors: those of ml.kmeanspp, CF003 (a table exists).
 $$;

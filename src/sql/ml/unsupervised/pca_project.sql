@@ -33,7 +33,7 @@ begin
   where class.oid = v_model;
   if to_regclass(v_mean_table) is null or not 'principal_components' = any (common.columns(v_model)) then
     perform common.refuse('CF002', format('"%s" is not a table of principal components', left(pc_table, 100)),
-      'Give the output table of ml.pca_train, beside its table of means.');
+      'Give the output table of ml.pca_train, which has a table of means.');
   end if;
   execute format('select array_agg(principal_components order by row_id) from %s', v_model) into v_components;
   execute format('select column_mean, coalesce(column_scale, array_fill(1::float8, array[cardinality(column_mean)]))

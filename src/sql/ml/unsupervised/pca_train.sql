@@ -135,7 +135,7 @@ $$;
 comment on function ml.pca_train(text, text, text, float8, boolean) is $$
 @behavior -*
 Principal components of rows, in MADlib's columns.
-The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column a dimension.
+The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column per dimension.
 `components_param` is a number of components, or below 1 the share of the variance that they reach. With
 `use_correlation` dimensions are scaled to unit variance.
 Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`,
