@@ -1,3 +1,134 @@
+create or replace function ml._check_forest_arguments(
+  num_trees int,
+  num_random_features int,
+  sample_ratio float8,
+  max_depth int,
+  min_split int,
+  min_bucket int,
+  cp float8
+)
+returns void
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if num_trees is null or num_trees not between 1 and 10000 then
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
+  elsif max_depth is null or max_depth not between 1 and 30 then
+    perform common.refuse('CF001', format('depth %s', coalesce(max_depth::text, 'null')), 'Choose 1 to 30.');
+  elsif min_split is null or min_split < 1 or min_bucket < 1 then
+    perform common.refuse(
+      'CF001',
+      format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')),
+      'Both are 1 or more.'
+    );
+  elsif cp is null or not (cp >= 0 and cp <= 1) then
+    perform common.refuse('CF001', format('cp %s', coalesce(cp::text, 'null')),
+      'The complexity parameter is in 0..1; 0 prunes nothing.');
+  elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
+    perform common.refuse('CF001', format('sample_ratio %s', sample_ratio), 'Choose a share above 0, at most 1.');
+  elsif num_random_features < 1 then
+    perform common.refuse('CF001', format('num_random_features %s', num_random_features),
+      'Choose 1 or more, or null for the usual number.');
+  end if;
+end;
+$$;
+
+comment on function ml._check_forest_arguments(int, int, float8, int, int, int, float8) is $$
+Raises CF001 unless the arguments of a tree or forest are in their ranges.
+$$;
+
+create or replace function ml._copies_expression(sample_ratio float8)
+returns text
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_cases text := '';
+  v_chance float8 := exp(-sample_ratio);
+  v_below float8 := v_chance;
+begin
+  for v_copies in 0..7 loop
+    v_cases := v_cases || format(' when lot < %s then %s', (v_below * 1073741824)::bigint, v_copies);
+    v_chance := v_chance * sample_ratio / (v_copies + 1);
+    v_below := v_below + v_chance;
+  end loop;
+  return 'case' || v_cases || ' else 8 end';
+end;
+$$;
+
+comment on function ml._copies_expression(float8) is $$
+Returns the number of copies of a row in a bootstrap sample, as SQL over `lot`, a hash of its id in 0..1073741823.
+Drawing with replacement gives each row a number of copies with a Poisson distribution; the hash selects its quantile.
+$$;
+
+create or replace function ml._prune_tree(least_gain float8)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_pruned int;
+begin
+  -- The weakest link goes first: the branch whose splits gain least a leaf.
+  loop
+    execute format(
+      $query$
+      with recursive below as (
+        select node as top, node, feature, gain, left_node, right_node
+        from pg_temp._ml_tree_node
+        where feature is not null
+        union all
+        select below.top, child.node, child.feature, child.gain, child.left_node, child.right_node
+        from below
+        join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
+      )
+      select top
+      from below
+      group by top
+      having sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null) < %L::float8
+      order by sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null), top desc
+      limit 1
+      $query$,
+      least_gain
+    ) into v_pruned;
+    exit when v_pruned is null;
+    execute format(
+      $query$
+      with recursive below as (
+        select left_node, right_node from pg_temp._ml_tree_node where node = %1$s
+        union all
+        select child.left_node, child.right_node
+        from below
+        join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
+      )
+      delete from pg_temp._ml_tree_node as node
+      using below
+      where node.node in (below.left_node, below.right_node)
+      $query$,
+      v_pruned
+    );
+    execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null,
+        left_node = null, right_node = null, gain = null where node = %s', v_pruned);
+  end loop;
+end;
+$$;
+
+comment on function ml._prune_tree(float8) is $$
+Prunes the tree in `_ml_tree_node` by minimal cost complexity: branches with less gain per split than `least_gain` go.
+The weakest branch is removed first. Source: Breiman and others, Classification and Regression Trees, 1984, chapter 3.
+$$;
+
+grant execute on function
+  ml._check_forest_arguments(int, int, float8, int, int, int, float8),
+  ml._copies_expression(float8),
+  ml._prune_tree(float8)
+to insights_admin, insights_worker;
+
 /*
  * A decision tree is a forest of one tree that sees every row and feature. Classes are learned as one indicator each,
  * whose sums of squares are Gini's index, so classification and regression share the kernel of the boosted trees.
@@ -46,34 +177,14 @@ declare
   v_codes text;
   v_sums text;
   v_bag text := '1';
-  v_chance float8;
-  v_left float8;
   v_risk float8;
-  v_pruned int;
   v_leaf text;
   v_out_of_bag float8;
   v_ks int[];
 begin
-  if num_trees is null or num_trees not between 1 and 10000 then
-    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
-      'Choose 1 to 10000 trees.');
-  elsif max_depth is null or max_depth not between 1 and 30 then
-    perform common.refuse('CF001', format('depth %s', coalesce(max_depth::text, 'null')), 'Choose 1 to 30.');
-  elsif min_split is null or min_split < 1 or min_bucket < 1 then
-    perform common.refuse(
-      'CF001',
-      format('min_split %s, min_bucket %s', coalesce(min_split::text, 'null'), coalesce(min_bucket::text, 'null')),
-      'Both are 1 or more.'
-    );
-  elsif cp is null or not (cp >= 0 and cp <= 1) then
-    perform common.refuse('CF001', format('cp %s', coalesce(cp::text, 'null')),
-      'The complexity parameter is in 0..1; 0 prunes nothing.');
-  elsif sample_ratio is not null and not (sample_ratio > 0 and sample_ratio <= 1) then
-    perform common.refuse('CF001', format('sample_ratio %s', sample_ratio), 'Choose a share above 0, at most 1.');
-  elsif num_random_features < 1 then
-    perform common.refuse('CF001', format('num_random_features %s', num_random_features),
-      'Choose 1 or more, or null for the usual number.');
-  end if;
+  perform ml._check_forest_arguments(
+    num_trees, num_random_features, sample_ratio, max_depth, min_split, min_bucket, cp
+  );
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_type := common.expression_type(dependent_variable, v_relation, 'dependent variable');
   v_classifies := v_type not in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
@@ -178,17 +289,7 @@ begin
   end if;
   for v_tree in 1..num_trees loop
     if sample_ratio is not null then
-      -- Drawing with replacement gives each row a number of copies that is Poisson's: the number of chances below a
-      -- hash of its id.
-      v_bag := '';
-      v_chance := exp(-sample_ratio);
-      v_left := v_chance;
-      for v_copies in 0..7 loop
-        v_bag := v_bag || format(' when lot < %s then %s', (v_left * 1073741824)::bigint, v_copies);
-        v_chance := v_chance * sample_ratio / (v_copies + 1);
-        v_left := v_left + v_chance;
-      end loop;
-      v_bag := 'case' || v_bag || ' else 8 end';
+      v_bag := ml._copies_expression(sample_ratio);
     end if;
     execute format(
       'create temp table _ml_tree_work on commit drop as
@@ -219,47 +320,7 @@ begin
             else 'h - (' || (select string_agg(format('s%1$s * s%1$s', k), ' + ') from unnest(v_ks) as k) || ') / h' end
         ) into v_risk;
       end if;
-      -- The weakest link goes first: the branch whose splits gain least a leaf.
-      loop
-        execute format(
-          $query$
-          with recursive below as (
-            select node as top, node, feature, gain, left_node, right_node
-            from pg_temp._ml_tree_node
-            where feature is not null
-            union all
-            select below.top, child.node, child.feature, child.gain, child.left_node, child.right_node
-            from below
-            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
-          )
-          select top
-          from below
-          group by top
-          having sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null) < %L::float8
-          order by sum(gain) filter (where feature is not null) / count(*) filter (where feature is not null), top desc
-          limit 1
-          $query$,
-          cp * v_risk
-        ) into v_pruned;
-        exit when v_pruned is null;
-        execute format(
-          $query$
-          with recursive below as (
-            select left_node, right_node from pg_temp._ml_tree_node where node = %1$s
-            union all
-            select child.left_node, child.right_node
-            from below
-            join pg_temp._ml_tree_node as child on child.node in (below.left_node, below.right_node)
-          )
-          delete from pg_temp._ml_tree_node as node
-          using below
-          where node.node in (below.left_node, below.right_node)
-          $query$,
-          v_pruned
-        );
-        execute format('update pg_temp._ml_tree_node set feature = null, cut = null, codes = null, missing_left = null,
-            left_node = null, right_node = null, gain = null where node = %s', v_pruned);
-      end loop;
+      perform ml._prune_tree(cp * v_risk);
     end if;
     execute format(
       $query$

@@ -1,3 +1,78 @@
+create or replace function ml._check_gbm_arguments(
+  num_trees int,
+  learning_rate float8,
+  max_depth int,
+  min_rows int,
+  min_child_weight float8,
+  lambda float8,
+  gamma float8,
+  row_sample float8,
+  feature_sample float8,
+  early_stopping_rounds int,
+  seed bigint
+)
+returns void
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if num_trees is null or num_trees not between 1 and 10000 then
+    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
+      'Choose 1 to 10000 trees.');
+  elsif learning_rate is null or not (learning_rate > 0 and learning_rate <= 1) then
+    perform common.refuse('CF001', format('learning_rate %s', coalesce(learning_rate::text, 'null')),
+      'Choose a number above 0, at most 1; 0.1 is usual.');
+  elsif max_depth is null or max_depth not between 1 and 16 then
+    perform common.refuse('CF001', format('max_depth %s', coalesce(max_depth::text, 'null')),
+      'Choose 1 to 16; boosting does well with 3 to 8.');
+  elsif min_rows is null or min_rows < 1 then
+    perform common.refuse('CF001', format('min_rows %s', coalesce(min_rows::text, 'null')),
+      'A leaf needs at least one row.');
+  elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
+    perform common.refuse('CF001', format('lambda %s', coalesce(lambda::text, 'null')),
+      'The penalty is a finite number, 0 or more.');
+  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null
+    or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
+    perform common.refuse(
+      'CF001',
+      format(
+        'gamma %s, min_child_weight %s',
+        coalesce(gamma::text, 'null'),
+        coalesce(min_child_weight::text, 'null')
+      ),
+      'Both are finite and 0 or more.'
+    );
+  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null
+    or not (feature_sample > 0 and feature_sample <= 1) then
+    perform common.refuse(
+      'CF001',
+      format(
+        'row_sample %s, feature_sample %s',
+        coalesce(row_sample::text, 'null'),
+        coalesce(feature_sample::text, 'null')
+      ),
+      'Shares are above 0 and at most 1.'
+    );
+  elsif early_stopping_rounds is not null and early_stopping_rounds < 1 then
+    perform common.refuse('CF001', format('early_stopping_rounds %s', early_stopping_rounds),
+      'Choose 1 or more, or null for no early stopping.');
+  elsif seed is null then
+    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
+  end if;
+end;
+$$;
+
+comment on function ml._check_gbm_arguments(
+  int, float8, int, int, float8, float8, float8, float8, float8, int, bigint
+) is $$
+Raises CF001 unless the arguments of ml.gbm_train are in their ranges.
+$$;
+
+grant execute on function ml._check_gbm_arguments(int, float8, int, int, float8, float8, float8, float8, float8, int,
+  bigint)
+  to insights_admin, insights_worker;
+
 create or replace function ml.gbm_train(
   source_table text,
   output_table text,
@@ -58,49 +133,10 @@ declare
   v_nodes bigint;
 begin
   v_summary := common.companion_table(v_output, '_summary');
-  if num_trees is null or num_trees not between 1 and 10000 then
-    perform common.refuse('CF001', format('num_trees %s', coalesce(num_trees::text, 'null')),
-      'Choose 1 to 10000 trees.');
-  elsif learning_rate is null or not (learning_rate > 0 and learning_rate <= 1) then
-    perform common.refuse('CF001', format('learning_rate %s', coalesce(learning_rate::text, 'null')),
-      'Choose a number above 0, at most 1; 0.1 is usual.');
-  elsif max_depth is null or max_depth not between 1 and 16 then
-    perform common.refuse('CF001', format('max_depth %s', coalesce(max_depth::text, 'null')),
-      'Choose 1 to 16; boosting does well with 3 to 8.');
-  elsif min_rows is null or min_rows < 1 then
-    perform common.refuse('CF001', format('min_rows %s', coalesce(min_rows::text, 'null')),
-      'A leaf needs at least one row.');
-  elsif lambda is null or lambda < 0 or lambda = 'Infinity' or lambda = 'NaN' then
-    perform common.refuse('CF001', format('lambda %s', coalesce(lambda::text, 'null')),
-      'The penalty is a finite number, 0 or more.');
-  elsif gamma is null or not (gamma >= 0 and gamma < 'Infinity') or min_child_weight is null
-    or not (min_child_weight >= 0 and min_child_weight < 'Infinity') then
-    perform common.refuse(
-      'CF001',
-      format(
-        'gamma %s, min_child_weight %s',
-        coalesce(gamma::text, 'null'),
-        coalesce(min_child_weight::text, 'null')
-      ),
-      'Both are finite and 0 or more.'
-    );
-  elsif row_sample is null or not (row_sample > 0 and row_sample <= 1) or feature_sample is null
-    or not (feature_sample > 0 and feature_sample <= 1) then
-    perform common.refuse(
-      'CF001',
-      format(
-        'row_sample %s, feature_sample %s',
-        coalesce(row_sample::text, 'null'),
-        coalesce(feature_sample::text, 'null')
-      ),
-      'Shares are above 0 and at most 1.'
-    );
-  elsif early_stopping_rounds is not null and early_stopping_rounds < 1 then
-    perform common.refuse('CF001', format('early_stopping_rounds %s', early_stopping_rounds),
-      'Choose 1 or more, or null for no early stopping.');
-  elsif seed is null then
-    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
-  end if;
+  perform ml._check_gbm_arguments(
+    num_trees, learning_rate, max_depth, min_rows, min_child_weight, lambda, gamma, row_sample, feature_sample,
+    early_stopping_rounds, seed
+  );
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_dependent := common.numeric_expression(dependent_variable, v_relation, 'dependent variable');
   if v_objective is null then
