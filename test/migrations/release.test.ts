@@ -30,8 +30,7 @@ describe.skipIf(!template.native)("releases (need a real server)", async () => {
   if (!template.native) return;
   const copy = await checkout();
   const server = template.url();
-  // The first release is generated again from the source, even if the repository's own is outdated.
-  await copy.commit(server, "--first");
+  await copy.firstRelease(server);
   const database = await testDatabase({ empty: true });
   const call = async (...parameters: string[]): Promise<string> => {
     const run = copy.insights(parameters, database.url());

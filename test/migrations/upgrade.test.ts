@@ -122,7 +122,7 @@ grant execute on function monitor.notes() to insights_admin;
     "src/sql/all.sql",
     `${(await copy.read("src/sql/all.sql")).trimEnd()}\n--!include monitor/functions/notes.sql\n`,
   );
-  await copy.commit(server, "--first");
+  await copy.firstRelease(server);
 
   const database = await testDatabase({ empty: true });
   const migrate = (environment: Record<string, string> = {}) => copy.insights(["migrate"], database.url(), environment);

@@ -16,6 +16,8 @@ export interface Checkout {
   releases(): Promise<string[]>;
   /** The command line of the copy, on a database. */
   insights(parameters: string[], url: string, environment?: Record<string, string>): Insights;
+  /** Replaces all releases by a first one that is generated from the source. */
+  firstRelease(url: string): Promise<string>;
   /** `npm run db:commit -- …`; throws its output if it fails. */
   commit(url: string, ...parameters: string[]): Promise<string>;
 }
@@ -30,6 +32,13 @@ export async function checkout(): Promise<Checkout> {
   await symlink(join(packageRoot, "node_modules"), join(root, "node_modules"));
   const read = (path: string): Promise<string> => readFile(join(root, path), "utf8");
   const write = (path: string, text: string): Promise<void> => writeFile(join(root, path), text);
+  const releases = async (): Promise<string[]> =>
+    (await readdir(join(root, "migrations", "committed"))).filter((name) => name.endsWith(".sql")).sort();
+  const commit = async (url: string, ...parameters: string[]): Promise<string> => {
+    const call = script(join(root, "src", "database", "develop.ts"), ["commit", ...parameters], { DATABASE_URL: url });
+    if ((await call.exitCode()) !== 0) throw new Error(call.output());
+    return call.output();
+  };
   return {
     root,
     read,
@@ -43,17 +52,15 @@ export async function checkout(): Promise<Checkout> {
       );
     },
     remove: (path) => rm(join(root, path)),
-    async releases() {
-      return (await readdir(join(root, "migrations", "committed"))).filter((name) => name.endsWith(".sql")).sort();
-    },
+    releases,
     insights: (parameters, url, environment = {}) =>
       script(join(root, "src", "cli.ts"), parameters, { DATABASE_URL: url, ...environment }),
-    async commit(url, ...parameters) {
-      const call = script(join(root, "src", "database", "develop.ts"), ["commit", ...parameters], {
-        DATABASE_URL: url,
-      });
-      if ((await call.exitCode()) !== 0) throw new Error(call.output());
-      return call.output();
+    commit,
+    async firstRelease(url) {
+      for (const name of await releases()) await rm(join(root, "migrations", "committed", name));
+      await rm(join(root, "migrations", "committed", "manifest.json"));
+      await write("current.sql", "-- Changes since the last release.\n");
+      return await commit(url, "--first");
     },
   };
 }
