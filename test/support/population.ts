@@ -4,8 +4,8 @@ import type { TestDatabase } from "./database.ts";
 import { refresh } from "./world.ts";
 
 /**
- * Puts a simulated population into the database, its enrolments too, and computes the data that the workers would compute. Its truth is in the schema
- * `canvas_flow_truth`. Models are not trained: that takes far longer.
+ * Puts a simulated population with its enrolments into the database, and refreshes the data that is derived from it. Its
+ * truth is in the schema `canvas_flow_truth`. Models are not trained: that takes far longer.
  */
 export async function makePopulation(database: TestDatabase, options: Partial<OptionsInput> = {}): Promise<void> {
   const client = await database.pool.connect();
@@ -17,6 +17,6 @@ export async function makePopulation(database: TestDatabase, options: Partial<Op
   } finally {
     client.release();
   }
-  await refresh(database);
   await database.query("select track.sync_enrolments('canvas_flow.enrolment_states')");
+  await refresh(database);
 }
