@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { withoutComments } from "../support/sql.ts";
 
 /*
  * The borders between the rooms, read from the sources in the catalogue. SQL that a function writes as text counts as well;
@@ -17,8 +18,6 @@ interface Source {
   room: string;
   text: string;
 }
-
-const withoutComments = (sql: string): string => sql.replace(/\/\*[\s\S]*?\*\//g, " ").replace(/--.*$/gm, " ");
 
 async function sources(db: Queries): Promise<Source[]> {
   const rows = await db.rows<Source>(

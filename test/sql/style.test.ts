@@ -2,24 +2,19 @@ import { readFileSync } from "node:fs";
 import { glob } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../src/paths.ts";
+import { sqlRoot as sql, statementsOf } from "../support/sql.ts";
 
 /*
  * The house rules that are about files, not about the catalogue.
  */
-const sql = join(packageRoot, "src/sql");
 const paths = (await Array.fromAsync(glob("**/*.sql", { cwd: sql }))).sort();
 const text = new Map(paths.map((path) => [path, readFileSync(join(sql, path), "utf8")]));
 
 /** Files of functions, which can be run again. */
 const sources = paths.filter((path) => path.includes("/") && !/(^|\/)(tables|policies|views)\.sql$/.test(path));
 
-/** The statements of a file, without its comments and those on objects. */
-const statements = (path: string): string =>
-  (text.get(path) ?? "")
-    .replace(/\/\*.*?\*\//gs, "")
-    .replace(/--.*$/gm, "")
-    .replace(/^(comment on|grant|alter function) .*?;$/gms, "");
+/** The statements of a file that define or call functions. */
+const statements = (path: string): string => statementsOf(path).replace(/^(grant|alter function) .*?;$/gms, "");
 
 interface Definition {
   name: string;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { glob } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../../src/paths.ts";
+import { sqlRoot as sql, statementsOf } from "../../support/sql.ts";
 
 /** The floors of the room, from the ground up. A part calls itself and the floors below it. */
 const floors = [
@@ -12,23 +12,13 @@ const floors = [
 ];
 const floorOf = new Map(floors.flatMap((parts, floor) => parts.map((part) => [part, floor] as const)));
 
-const sql = join(packageRoot, "src/sql");
-
-/** The statements of a file, without its comments and those on objects. */
-function statements(path: string): string {
-  return readFileSync(join(sql, path), "utf8")
-    .replace(/\/\*.*?\*\//gs, "")
-    .replace(/--.*$/gm, "")
-    .replace(/^comment on .*?;$/gms, "");
-}
-
 const files = (await Array.fromAsync(glob("ml/*/*.sql", { cwd: sql }))).sort();
 const partOf = (path: string): string => path.split("/")[1] ?? "";
 
 /** Each function of the room and the part where it is defined. */
 const definedIn = new Map<string, string>();
 for (const path of files) {
-  for (const [, name] of statements(path).matchAll(/^create or replace function (ml\.\w+)/gm)) {
+  for (const [, name] of statementsOf(path).matchAll(/^create or replace function (ml\.\w+)/gm)) {
     definedIn.set(name ?? "", partOf(path));
   }
 }
@@ -42,7 +32,7 @@ test("each file is in a part, and each part has its README", async () => {
 
 test("no call runs upwards, or to another part on the same floor", () => {
   const calls = files.flatMap((path) =>
-    [...statements(path).matchAll(/\b(ml\.\w+)\s*\(/g)].map(([, name]) => ({ path, name: name ?? "" })),
+    [...statementsOf(path).matchAll(/\b(ml\.\w+)\s*\(/g)].map(([, name]) => ({ path, name: name ?? "" })),
   );
   const crossing = calls.filter(({ path, name }) => (definedIn.get(name) ?? partOf(path)) !== partOf(path));
   // That the calls are found at all.

@@ -16,6 +16,8 @@ export interface Assessing {
   measure(name: string, more?: string): Promise<Record<string, unknown>[]>;
   /** The first value of that table. */
   single(name: string, more?: string): Promise<number>;
+  /** Checks a measure of random pairs and of the same pairs times a factor. */
+  scaled(name: string, check: (plain: number, scaled: number, factor: number) => void): Promise<void>;
   /** The code of the error of a measure over lab.pairs. */
   refused(name: string, more?: string): Promise<string | undefined>;
 }
@@ -26,20 +28,43 @@ export function assessing(database: TestDatabase): Assessing {
     await database.query(`select ml.${name}('lab.pairs', 'lab.measured', 'prediction', 'observed'${more})`);
     return database.rows("select * from lab.measured");
   };
+  const load: Assessing["load"] = async (pairs) => {
+    await database.query("drop table if exists lab.pairs");
+    await database.query("create table lab.pairs (prediction float8, observed float8, course text)");
+    await database.query("insert into lab.pairs select * from unnest($1::float8[], $2::float8[], $3::text[])", [
+      pairs.map((pair) => pair.prediction),
+      pairs.map((pair) => pair.observed),
+      pairs.map((pair) => pair.course ?? null),
+    ]);
+  };
+  const single: Assessing["single"] = async (name, more) => {
+    const [row] = await measure(name, more);
+    return Object.values(row ?? {})[0] as number;
+  };
   return {
-    async load(pairs) {
-      await database.query("drop table if exists lab.pairs");
-      await database.query("create table lab.pairs (prediction float8, observed float8, course text)");
-      await database.query("insert into lab.pairs select * from unnest($1::float8[], $2::float8[], $3::text[])", [
-        pairs.map((pair) => pair.prediction),
-        pairs.map((pair) => pair.observed),
-        pairs.map((pair) => pair.course ?? null),
-      ]);
-    },
+    load,
     measure,
-    async single(name, more) {
-      const [row] = await measure(name, more);
-      return Object.values(row ?? {})[0] as number;
+    single,
+    async scaled(name, check) {
+      const whole = fc.integer({ min: -99, max: 99 });
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.record({ prediction: whole, observed: whole }), { minLength: 2 }),
+          fc.constantFrom(0.5, 3, 1000),
+          async (pairs, factor) => {
+            await load(pairs);
+            const plain = await single(name);
+            await load(
+              pairs.map(({ prediction, observed }) => ({
+                prediction: prediction * factor,
+                observed: observed * factor,
+              })),
+            );
+            check(plain, await single(name), factor);
+          },
+        ),
+        { numRuns: 15 },
+      );
     },
     async refused(name, more = "") {
       const call = `select ml.${name}('lab.pairs', 'lab.refused', 'prediction', 'observed'${more})`;

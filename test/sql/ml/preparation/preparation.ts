@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect } from "vitest";
 import type { TestDatabase } from "../../../support/database.ts";
 
@@ -31,3 +32,26 @@ export const making = (database: TestDatabase): Making => ({
     return { code, hint };
   },
 });
+
+type Three = [number, number, number];
+type Column = 0 | 1 | 2;
+
+const whole = fc.integer({ min: -50, max: 50 });
+
+/** Checks random rows of three columns of which none is constant, with the sums of products of their centred columns. */
+export async function threeColumns(
+  check: (rows: readonly Three[], product: (i: Column, j: Column) => number) => Promise<void>,
+  numRuns: number,
+): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(whole, whole, whole), { minLength: 3, maxLength: 30 }), async (rows) => {
+      const center = (k: Column): number[] =>
+        rows.map((row) => row[k] - rows.reduce((sum, other) => sum + other[k], 0) / rows.length);
+      const product = (i: Column, j: Column): number =>
+        center(i).reduce((sum, x, n) => sum + x * (center(j)[n] ?? 0), 0);
+      fc.pre(product(0, 0) > 0 && product(1, 1) > 0 && product(2, 2) > 0);
+      await check(rows, product);
+    }),
+    { numRuns },
+  );
+}
