@@ -22,6 +22,14 @@ grant select on
   track.page_view
 to insights_reader, insights_learner, insights_admin;
 
+grant select (
+  key_id, source_id, preview, scopes, origins, requests_per_minute, created_at, expires_at, revoked_at, used_on
+)
+on track.write_key to insights_admin;
+grant select on track.write_key_log, track.refusal_sample to insights_admin;
+grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
+grant update (description) on track.source to insights_admin;
+
 grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
 
 drop policy if exists all_rows on track.item;
@@ -40,6 +48,16 @@ drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
 drop policy if exists all_rows on track.source;
 create policy all_rows on track.source for select using (true);
+drop policy if exists admins_change on track.source;
+create policy admins_change on track.source for update to insights_admin using (true);
+drop policy if exists all_rows on track.write_key;
+create policy all_rows on track.write_key for select using (true);
+drop policy if exists all_rows on track.write_key_log;
+create policy all_rows on track.write_key_log for select using (true);
+drop policy if exists all_rows on track.refusal;
+create policy all_rows on track.refusal for select using (true);
+drop policy if exists all_rows on track.refusal_sample;
+create policy all_rows on track.refusal_sample for select using (true);
 drop policy if exists all_rows on track.consumer;
 create policy all_rows on track.consumer for select using (true);
 

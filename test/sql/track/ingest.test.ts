@@ -598,7 +598,13 @@ describe("trust", () => {
     await database.as("insights_learner", {}, async (db) =>
       expect(await ingest(db, [asUser, asBrowser])).toMatchObject(refused),
     );
+    await database.as("insights_analyst", { "insights.person": "ada" }, async (db) =>
+      expect(await ingest(db, [asUser, asBrowser])).toMatchObject({ accepted: 2 }),
+    );
     await database.as("insights_analyst", {}, async (db) =>
+      expect(await ingest(db, [asUser, asBrowser])).toMatchObject(refused),
+    );
+    await database.as("insights_reader", {}, async (db) =>
       expect(await db.rejects("select track.ingest('[]')")).toMatchObject({ code: "42501" }),
     );
   });

@@ -1,0 +1,32 @@
+create or replace function track.count_refused(source text, level text, code text, messages bigint)
+returns void
+language plpgsql
+volatile
+-- A definer: no role may write track.refusal.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  if count_refused.messages is null or count_refused.messages < 1 then
+    perform common.refuse(
+      'CF001', format('messages is %s', coalesce(count_refused.messages::text, 'null')), 'Give 1 or more.'
+    );
+  end if;
+  insert into track.refusal (source_id, code, day, backend, messages)
+  values (
+    track._source_id(count_refused.source, count_refused.level), count_refused.code, (now() at time zone 'UTC')::date,
+    pg_backend_pid(), count_refused.messages
+  )
+  on conflict on constraint refusal_pkey do update
+  set messages = refusal.messages + excluded.messages;
+end;
+$$;
+
+comment on function track.count_refused(text, text, text, bigint) is $$
+@behavior -mutationField
+Counts messages that were refused before they reached `track.ingest`, such as requests above a rate limit.
+The API calls it from time to time. Errors: CF001 for fewer than one message.
+$$;
+
+grant execute on function track.count_refused(text, text, text, bigint) to insights_worker;
