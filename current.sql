@@ -236,3 +236,107 @@ Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); e
 $$;
 
 drop function if exists track._source_id();
+
+-- Identities: browsers of several people, proof of a browser --------------------------------------------------------------
+
+alter table track.identity add column if not exists user_identity_id bigint;
+alter table track.identity add column if not exists branch bigint not null default 0;
+alter table track.identity add column if not exists browser uuid;
+do $do$
+begin
+  if exists (
+    select from pg_catalog.pg_constraint
+    where conrelid = 'track.identity'::regclass and conname = 'identity_external_id_kind_key'
+  ) then
+    alter table track.identity drop constraint identity_external_id_kind_key;
+    alter table track.identity add unique (external_id, kind, branch);
+    alter table track.identity drop constraint identity_kind_check;
+    alter table track.identity
+      add constraint identity_kind_check check (kind in ('user', 'anonymous', 'unverified', 'none')) not valid;
+    alter table track.identity validate constraint identity_kind_check;
+
+    alter table track.identity_link drop constraint identity_link_pkey;
+    alter table track.identity_link add primary key (identity_id, linked_identity_id, linked_at);
+    alter table track.identity_link drop constraint identity_link_kind_check;
+    alter table track.identity_link
+      add constraint identity_link_kind_check check (kind in ('identify', 'alias', 'claim')) not valid;
+    alter table track.identity_link validate constraint identity_link_kind_check;
+
+    -- Until now a browser had one user at most.
+    update track.identity as browser
+    set user_identity_id = link.linked_identity_id
+    from track.identity_link as link
+    join track.identity as person on person.identity_id = link.linked_identity_id and person.kind = 'user'
+    where browser.kind = 'anonymous'
+      and link.identity_id = browser.identity_id
+      and link.unlinked_at is null
+      and not exists (
+        select
+        from track.identity_link as earlier
+        join track.identity as other on other.identity_id = earlier.linked_identity_id and other.kind = 'user'
+        where earlier.identity_id = link.identity_id
+          and earlier.unlinked_at is null
+          and (earlier.linked_at, earlier.linked_identity_id) < (link.linked_at, link.linked_identity_id)
+      );
+  end if;
+end;
+$do$;
+comment on table track.identity is $$
+Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
+The person of an identity follows from the active links between identities. A browser that several people have used
+has one identity per user; `track.identity_link` tells from when on each of them used it.
+$$;
+comment on column track.identity.kind is $$
+`user` (a `userId`), `anonymous` (an `anonymousId`), `unverified` (an `anonymousId` of somebody, sent by a client that
+did not prove it; never linked) or `none` (identity 0, of anonymized events).
+$$;
+comment on column track.identity.user_identity_id is $$
+Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
+$$;
+comment on column track.identity.branch is $$
+0 for the first identity of a name; `user_identity_id` for the further identities of a browser.
+$$;
+comment on column track.identity.browser is $$
+Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.
+A client that has this cookie may send messages for the identity after it was linked, and link it with its past.
+$$;
+comment on table track.identity_link is $$
+Links between identities, one row per message. People are the connected components of the active links, except
+claims; removing a link splits them.
+A browser belongs to the user of the latest link before an event, and before the first link to the user of the first.
+$$;
+comment on column track.identity_link.kind is $$
+`identify` (a user identified on a browser), `alias` (the two are the same) or `claim` (a signed-in person sent the
+`anonymousId` of a browser without proof; it counts for messages that this person sends herself, and for nothing else).
+$$;
+comment on column track.identity_link.linked_at is $$
+Time of the message that linked the identities: from then on a browser belongs to the user.
+$$;
+
+alter table track.setting
+  add column if not exists most_identities int not null default 2500 check (most_identities > 0);
+comment on column track.setting.most_identities is $$
+Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
+$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.')
+on conflict do nothing;
+
+drop function if exists privacy.move_decisions(bigint[], bigint[], bigint[]);
+drop function if exists track._store_events(track.parsed_message[], smallint);
+drop function if exists track._store_traits(track.parsed_message[]);
+drop function if exists track._store_consent(track.parsed_message[]);
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.parsed_message'::regclass and attname = 'is_claim'
+  ) then
+    alter type track.parsed_message add attribute is_claim boolean;
+  end if;
+end;
+$do$;
+comment on column track.parsed_message.is_claim is $$
+Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;

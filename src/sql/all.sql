@@ -230,8 +230,12 @@
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
 --!include track/functions/item_ancestors.sql
+--!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_identities.sql
+--!include track/identities/_browser_identity.sql
+--!include track/identities/_browser_spans.sql
+--!include track/identities/_move_spans.sql
 --!include track/identities/_is_linked.sql
 --!include track/identities/_link_people.sql
 --!include track/identities/link_identities.sql
@@ -274,6 +278,7 @@
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
 --!include track/ingest/link_people.sql
+--!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql

@@ -11,7 +11,7 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch
+  longest_properties, largest_batch, most_identities
 )
 on track.setting to insights_admin;
 

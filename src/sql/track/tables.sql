@@ -19,7 +19,8 @@ create table track.setting (
   oldest_client_event interval not null default '400 days' check (oldest_client_event > '0'),
   newest_event interval not null default '1 hour' check (newest_event >= '0'),
   longest_properties int not null default 32768 check (longest_properties > 0),
-  largest_batch int not null default 10000 check (largest_batch > 0)
+  largest_batch int not null default 10000 check (largest_batch > 0),
+  most_identities int not null default 2500 check (most_identities > 0)
 );
 
 comment on table track.setting is $$
@@ -46,6 +47,9 @@ comment on column track.setting.longest_properties is $$
 Maximum size of the properties of an event, in bytes of JSON text.
 $$;
 comment on column track.setting.largest_batch is $$Maximum number of messages in a batch.$$;
+comment on column track.setting.most_identities is $$
+Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
+$$;
 
 insert into track.setting default values;
 
@@ -192,24 +196,39 @@ create index refusal_sample_source on track.refusal_sample (source_id, code, day
 
 create table track.identity (
   identity_id bigint generated always as identity primary key,
-  kind text not null check (kind in ('user', 'anonymous', 'none')),
+  kind text not null check (kind in ('user', 'anonymous', 'unverified', 'none')),
   external_id text not null check (length(external_id) between 1 and 256),
   person_id bigint not null,
   created_at timestamptz not null default now(),
-  unique (external_id, kind)
+  user_identity_id bigint,
+  branch bigint not null default 0,
+  browser uuid,
+  unique (external_id, kind, branch)
 );
 
 comment on table track.identity is $$
 Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
-The person of an identity follows from the active links between identities.
+The person of an identity follows from the active links between identities. A browser that several people have used
+has one identity per user; `track.identity_link` tells from when on each of them used it.
 $$;
 comment on column track.identity.identity_id is $$Key of the identity. 0 is the identity of anonymized events.$$;
 comment on column track.identity.kind is $$
-`user` (a `userId`), `anonymous` (an `anonymousId`) or `none` (identity 0, of anonymized events).
+`user` (a `userId`), `anonymous` (an `anonymousId`), `unverified` (an `anonymousId` of somebody, sent by a client that
+did not prove it; never linked) or `none` (identity 0, of anonymized events).
 $$;
 comment on column track.identity.external_id is $$Name that the client sent.$$;
 comment on column track.identity.person_id is $$Person that the identity belongs to now.$$;
 comment on column track.identity.created_at is $$Time at which the identity was first seen.$$;
+comment on column track.identity.user_identity_id is $$
+Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
+$$;
+comment on column track.identity.branch is $$
+0 for the first identity of a name; `user_identity_id` for the further identities of a browser.
+$$;
+comment on column track.identity.browser is $$
+Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.
+A client that has this cookie may send messages for the identity after it was linked, and link it with its past.
+$$;
 
 create index identity_person on track.identity (person_id);
 
@@ -235,24 +254,29 @@ insert into track.person (person_id, created_at) values (0, '-infinity');
 create table track.identity_link (
   identity_id bigint not null references track.identity,
   linked_identity_id bigint not null references track.identity,
-  kind text not null check (kind in ('identify', 'alias')),
+  kind text not null check (kind in ('identify', 'alias', 'claim')),
   linked_at timestamptz not null,
   unlinked_at timestamptz,
-  primary key (identity_id, linked_identity_id),
+  primary key (identity_id, linked_identity_id, linked_at),
   check (identity_id <> linked_identity_id)
 );
 
 comment on table track.identity_link is $$
-Links between identities. People are the connected components of the active links; removing a link splits them.
+Links between identities, one row per message. People are the connected components of the active links, except
+claims; removing a link splits them.
+A browser belongs to the user of the latest link before an event, and before the first link to the user of the first.
 $$;
 comment on column track.identity_link.identity_id is $$
 Identity that `identify` or `alias` linked, often an anonymous one.
 $$;
 comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
 comment on column track.identity_link.kind is $$
-`identify` (never joins two users, because a browser may be shared) or `alias` (joins any two identities).
+`identify` (a user identified on a browser), `alias` (the two are the same) or `claim` (a signed-in person sent the
+`anonymousId` of a browser without proof; it counts for messages that this person sends herself, and for nothing else).
 $$;
-comment on column track.identity_link.linked_at is $$Time of the message that linked the identities.$$;
+comment on column track.identity_link.linked_at is $$
+Time of the message that linked the identities: from then on a browser belongs to the user.
+$$;
 comment on column track.identity_link.unlinked_at is $$Time at which the link was removed; null while it is active.$$;
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
@@ -814,7 +838,8 @@ create type track.parsed_message as (
   traits jsonb,
   preferences jsonb,
   opts_out boolean,
-  problem track.problem
+  problem track.problem,
+  is_claim boolean
 );
 
 comment on type track.parsed_message is $$
@@ -853,6 +878,9 @@ Purposes with true or false, as given in the message; of any JSON type.
 $$;
 comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
+comment on column track.parsed_message.is_claim is $$
+Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
@@ -975,6 +1003,7 @@ values
   ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
   ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
+  ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),

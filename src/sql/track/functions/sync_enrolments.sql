@@ -54,7 +54,7 @@ begin
     select identity_id, 'user', person, identity_id
     from numbered
     order by person
-    on conflict (external_id, kind) do nothing
+    on conflict (external_id, kind, branch) do nothing
     returning person_id
   )
   insert into track.person (person_id)

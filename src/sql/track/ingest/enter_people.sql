@@ -28,7 +28,7 @@ begin
     select identity_id, kind, external_id, identity_id
     from numbered
     order by external_id, kind
-    on conflict (external_id, kind) do nothing
+    on conflict (external_id, kind, branch) do nothing
     returning person_id
   )
 

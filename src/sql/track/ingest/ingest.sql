@@ -16,7 +16,8 @@ declare
   v_received_at constant timestamptz := clock_timestamp();
   v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
-  v_identities bigint[];
+  v_locked bigint[];
+  v_placed record;
   v_links boolean;
   v_traits boolean;
   v_decisions boolean;
@@ -45,10 +46,12 @@ begin
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  v_identities := array(
+  v_locked := array(
     select distinct identity.identity_id
     from unnest(v_messages) as message
-    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+    join track.identity
+      on identity.external_id = message.external_id
+      and identity.kind = message.identity_kind
   );
   select
     bool_or(message.type in ('identify', 'alias')),
@@ -57,23 +60,25 @@ begin
   into v_links, v_traits, v_decisions
   from unnest(v_messages) as message;
 
-  if v_links then
-    perform track._link_people_of(v_messages, v_identities);
-  end if;
   -- The persons of the identities must not change from here to the end of the transaction, or the rows below would be
   -- stored for a former person.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (v_identities)
-  order by identity.identity_id
-  for key share;
+  if v_links then
+    perform track._link_people_of(v_messages, v_locked);
+  else
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_locked)
+    order by identity.identity_id
+    for key share;
+  end if;
+  v_placed := track._place_messages(v_messages);
 
-  perform track._store_events(v_messages, v_sender.source_id);
+  perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
   if v_traits then
-    perform track._store_traits(v_messages);
+    perform track._store_traits(v_messages, v_placed.identities, v_placed.people);
   end if;
   if v_decisions then
-    perform track._store_consent(v_messages);
+    perform track._store_consent(v_messages, v_placed.identities, v_placed.people);
   end if;
   return v_result;
 end;

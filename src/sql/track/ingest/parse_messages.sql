@@ -71,7 +71,8 @@ begin
           end
         ) as preferences,
         judged.context ->> 'gpc' in ('true', '1') as opts_out,
-        judged.problem
+        judged.problem,
+        null::boolean as is_claim
       from judged
     )
 

@@ -1,4 +1,4 @@
-create or replace function track._store_consent(messages track.parsed_message[])
+create or replace function track._store_consent(messages track.parsed_message[], identities bigint[], people bigint[])
 returns void
 language plpgsql
 volatile
@@ -6,11 +6,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   perform privacy.record_decisions(
-    array_agg(identity.person_id), array_agg(identity.identity_id), array_agg(purpose.purpose),
+    array_agg(people[message.ordinality]), array_agg(identities[message.ordinality]), array_agg(purpose.purpose),
     array_agg(preference.value::boolean), array_agg(message.occurred_at), 'event', array_agg(message.properties)
   )
-  from unnest(messages) as message
-  join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+  from unnest(messages) with ordinality as message
   cross join lateral jsonb_each(
     case jsonb_typeof(message.preferences) when 'object' then message.preferences end
   ) as preference
@@ -21,6 +20,6 @@ begin
 end;
 $$;
 
-comment on function track._store_consent(track.parsed_message[]) is $$
+comment on function track._store_consent(track.parsed_message[], bigint[], bigint[]) is $$
 Stores the decisions of messages, with the properties of the message as evidence.
 $$;

@@ -1,0 +1,40 @@
+create or replace function track._place_messages(
+  messages track.parsed_message[],
+  out identities bigint[],
+  out people bigint[]
+)
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  -- Browsers that several people have used. The others have one identity, whatever the time of the message.
+  v_shared constant text[] := array(
+    select identity.external_id
+    from (
+      select distinct message.external_id
+      from unnest(messages) as message
+      where message.identity_kind = 'anonymous'
+    ) as named
+    join track.identity on identity.external_id = named.external_id and identity.kind = 'anonymous'
+    where identity.branch <> 0
+  );
+begin
+  select
+    array_agg(identity.identity_id order by message.ordinality),
+    array_agg(identity.person_id order by message.ordinality)
+  into _place_messages.identities, _place_messages.people
+  from unnest(messages) with ordinality as message
+  join track.identity
+    on identity.external_id = message.external_id
+    and identity.kind = message.identity_kind
+  where v_shared = '{}'
+    or message.identity_kind <> 'anonymous'
+    or message.external_id <> all (v_shared)
+    or identity.identity_id = track._browser_identity(message.external_id, message.occurred_at);
+end;
+$$;
+
+comment on function track._place_messages(track.parsed_message[]) is $$
+Returns the identity and the person of each message, in the order of the messages. All names are entered and locked.
+$$;
