@@ -46,13 +46,7 @@ begin
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  v_locked := array(
-    select distinct identity.identity_id
-    from unnest(v_messages) as message
-    join track.identity
-      on identity.external_id = message.external_id
-      and identity.kind = message.identity_kind
-  );
+  v_locked := track._named_identities(v_messages);
   select
     bool_or(message.type in ('identify', 'alias')),
     bool_or(message.traits is not null),

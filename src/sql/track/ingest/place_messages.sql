@@ -1,3 +1,31 @@
+create or replace function track._named_identities(messages track.parsed_message[])
+returns bigint[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select identity.identity_id
+    from (
+      select message.external_id, message.identity_kind
+      from unnest(messages) as message
+
+      union
+
+      select coalesce(message.previous_id, message.anonymous_id), 'anonymous'
+      from unnest(messages) as message
+      where message.type in ('identify', 'alias')
+    ) as named (external_id, kind)
+    join track.identity on identity.external_id = named.external_id and identity.kind = named.kind
+  );
+end;
+$$;
+
+comment on function track._named_identities(track.parsed_message[]) is $$
+Returns the identities for which messages store data or links.
+$$;
+
 create or replace function track._place_messages(
   messages track.parsed_message[],
   out identities bigint[],
