@@ -230,6 +230,7 @@
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
 --!include track/functions/item_ancestors.sql
+--!include track/identities/_names_nobody.sql
 --!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_identities.sql

@@ -15,6 +15,9 @@ grant update (
 )
 on track.setting to insights_admin;
 
+grant select on track.placeholder_id to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant insert, delete on track.placeholder_id to insights_admin;
+
 grant update (purpose, opens_view, is_heartbeat, description) on track.event_type to insights_admin;
 
 grant select on
@@ -46,6 +49,12 @@ drop policy if exists all_rows on track.setting;
 create policy all_rows on track.setting for select using (true);
 drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
+drop policy if exists all_rows on track.placeholder_id;
+create policy all_rows on track.placeholder_id for select using (true);
+drop policy if exists admins_insert on track.placeholder_id;
+create policy admins_insert on track.placeholder_id for insert to insights_admin with check (true);
+drop policy if exists admins_delete on track.placeholder_id;
+create policy admins_delete on track.placeholder_id for delete to insights_admin using (true);
 drop policy if exists all_rows on track.source;
 create policy all_rows on track.source for select using (true);
 drop policy if exists admins_change on track.source;

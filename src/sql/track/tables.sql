@@ -281,6 +281,57 @@ comment on column track.identity_link.unlinked_at is $$Time at which the link wa
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
 
+create table track.placeholder_id (
+  external_id text primary key check (external_id = lower(external_id) and external_id <> ''),
+  description text
+);
+
+comment on table track.placeholder_id is $$
+Ids that name nobody: what broken clients send as `userId` or `anonymousId`, such as "undefined".
+Messages with such an id are rejected. Ids are compared in lower case, without blanks and quotation marks around them;
+blanks alone also name nobody. Administrators may add and delete rows.
+$$;
+comment on column track.placeholder_id.external_id is $$The id, in lower case.$$;
+comment on column track.placeholder_id.description is $$Meaning of the id; null when none was given.$$;
+
+insert into track.placeholder_id (external_id, description)
+values
+  ('undefined', 'A missing value in JavaScript.'),
+  ('null', 'A missing value in JavaScript, JSON and SQL.'),
+  ('nil', 'A missing value in Ruby, Go and Swift.'),
+  ('none', 'A missing value in Python.'),
+  ('nan', 'A missing number in JavaScript.'),
+  ('[object object]', 'A JavaScript object instead of its id.'),
+  ('object object', 'A JavaScript object instead of its id.'),
+  ('{}', 'An empty object.'),
+  ('[]', 'An empty list.'),
+  ('true', 'A truth value instead of an id.'),
+  ('false', 'A truth value instead of an id.'),
+  ('0', 'A user who is not signed in, in Moodle, WordPress and Drupal.'),
+  ('-1', 'A user who is not signed in.'),
+  ('-', 'No value, in logs.'),
+  ('--', 'No value, in logs.'),
+  ('anonymous', 'A user who is not signed in.'),
+  ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
+  ('guest', 'A user who is not signed in.'),
+  ('not_authenticated', 'A user who is not signed in.'),
+  ('unauthenticated', 'A user who is not signed in.'),
+  ('id', 'The name of a field instead of its value.'),
+  ('user_id', 'The name of a field instead of its value.'),
+  ('userid', 'The name of a field instead of its value.'),
+  ('anonymous_id', 'The name of a field instead of its value.'),
+  ('anonymousid', 'The name of a field instead of its value.'),
+  ('distinct_id', 'The name of a field instead of its value.'),
+  ('distinctid', 'The name of a field instead of its value.'),
+  ('email', 'The name of a field instead of its value.'),
+  ('unknown', 'No value.'),
+  ('not set', 'No value.'),
+  ('(not set)', 'No value, in Google Analytics.'),
+  ('not_set', 'No value.'),
+  ('n/a', 'No value.'),
+  ('#n/a', 'No value, in spreadsheets.'),
+  ('00000000-0000-0000-0000-000000000000', 'The nil UUID.');
+
 create table track.trait (
   person_id bigint not null,
   identity_id bigint not null references track.identity,
@@ -1022,6 +1073,7 @@ alter table track.refusal_sample enable row level security;
 alter table track.person enable row level security;
 alter table track.identity enable row level security;
 alter table track.identity_link enable row level security;
+alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
 alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;

@@ -10,7 +10,7 @@ stable
 parallel restricted
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
--- Planned once: what is planned here reads no table, so that no other plan would be better.
+-- Planned once: the only table is hashed as a whole, so that no other plan would be better.
 set plan_cache_mode to force_generic_plan
 as $$
 begin
@@ -22,7 +22,19 @@ begin
           track._envelope_problem(fields, sender),
           track._person_problem(fields, sender),
           track._content_problem(fields, sender),
-          track._time_problem(fields, sender)
+          track._time_problem(fields, sender),
+          -- Here and not in a function: a function with a sub-query is not put in place of its call.
+          case
+            when track._bare_id(fields.user_id) = ''
+              or track._bare_id(fields.user_id) in (select external_id from track.placeholder_id)
+              then track._placeholder_problem('userId', fields.user_id)
+            when track._bare_id(fields.anonymous_id) = ''
+              or track._bare_id(fields.anonymous_id) in (select external_id from track.placeholder_id)
+              then track._placeholder_problem('anonymousId', fields.anonymous_id)
+            when track._bare_id(fields.previous_id) = ''
+              or track._bare_id(fields.previous_id) in (select external_id from track.placeholder_id)
+              then track._placeholder_problem('previousId', fields.previous_id)
+          end
         ) as problem
       from track._read_fields(batch, received_at, sender.is_trusted, doubtful) as fields
     ),
