@@ -394,3 +394,40 @@ values
 on conflict do nothing;
 
 alter table track.placeholder_id enable row level security;
+
+drop function if exists track._enter_people(text[], text[]);
+drop function if exists track._enter_people_of(track.parsed_message[]);
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'privacy.purpose'::regclass and attname = 'opted_out_by_dnt'
+  ) then
+    alter table privacy.purpose add column opted_out_by_dnt boolean not null default false;
+    update privacy.purpose
+    set opted_out_by_dnt = true
+    where purpose in ('analytics', 'personalization', 'advertising');
+    alter table privacy.consent drop constraint consent_source_check;
+    alter table privacy.consent
+      add constraint consent_source_check check (source in ('api', 'event', 'gpc', 'import', 'dnt')) not valid;
+    alter table privacy.consent validate constraint consent_source_check;
+  end if;
+end;
+$do$;
+comment on column privacy.purpose.opted_out_by_dnt is $$
+Whether a Do Not Track signal counts as an opt-out.
+$$;
+comment on column privacy.consent.source is $$
+Origin of the decision: `api`, `event` (a tracking message), `gpc` (Global Privacy Control), `dnt` (Do Not Track) or
+`import`.
+$$;
+
+insert into track.event_type (name, description)
+values (
+  'Other Event',
+  'An event of a person who opted out, whose name no other event has: it is kept without the name.'
+)
+on conflict (name) do nothing;
+
+drop function if exists track._ask_consent(track.parsed_message[]);
+drop function if exists track._withheld_messages(track.parsed_message[]);

@@ -269,6 +269,8 @@
 --!include track/ingest/describe_message.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
+--!include track/ingest/verify_browsers.sql
+--!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
 --!include track/ingest/problems.sql
@@ -283,6 +285,7 @@
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
+--!include track/ingest/store_signals.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql

@@ -499,6 +499,10 @@ values
   (
     'Segment Consent Preference Updated', 'service', false, false,
     'The person decided about purposes; stored in privacy.consent.'
+  ),
+  (
+    'Other Event', 'analytics', false, false,
+    'An event of a person who opted out, whose name no other event has: it is kept without the name.'
   );
 
 create table track.message (

@@ -545,7 +545,6 @@ describe("a bad message has its own error, and the others are kept", () => {
       "%s%n",
       '"',
       "\\",
-      "\t",
     ];
     await worker(async (db) => {
       const result = await ingest(

@@ -16,6 +16,8 @@ declare
   v_received_at constant timestamptz := clock_timestamp();
   v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
+  -- The messages with their people, when the request has an opt-out signal.
+  v_signalled track.parsed_message[];
   v_locked bigint[];
   v_placed record;
   v_links boolean;
@@ -24,7 +26,11 @@ declare
   v_result track.ingest_result;
 begin
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
-  v_messages := track._ask_consent(v_messages);
+  v_messages := track._limit_identities(track._verify_browsers(v_messages, v_sender));
+  if v_sender.opt_out <> '{}' then
+    v_signalled := v_messages;
+  end if;
+  v_messages := track._ask_consent(v_messages, v_sender.opt_out);
   v_result.errors := track._problems(v_messages);
   v_result.rejected := jsonb_array_length(v_result.errors);
   if v_result.rejected > 0 then
@@ -35,18 +41,24 @@ begin
   v_messages := track._store_messages(v_messages, v_sender.source_id);
   v_result.accepted := cardinality(v_messages);
   v_result.duplicates := v_result.duplicates - v_result.accepted;
-  if v_result.accepted = 0 then
+  if v_result.accepted = 0 and v_signalled is null then
     return v_result;
   end if;
 
   -- Months first: creating a partition waits for transactions that have inserted items or event types, so that this
   -- transaction must not have inserted any before.
   perform track._enter_months(v_messages);
-  perform track._enter_people_of(v_messages);
+  perform track._enter_people_of(v_messages, v_sender.browser);
+  if v_signalled is not null then
+    perform track._enter_people(array_agg('user'::text), array_agg(message.external_id))
+    from unnest(v_signalled) as message
+    where message.identity_kind = 'user'
+      and message.problem is null;
+  end if;
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  v_locked := track._named_identities(v_messages);
+  v_locked := track._named_identities(v_messages || v_signalled);
   select
     bool_or(message.type in ('identify', 'alias')),
     bool_or(message.traits is not null),
@@ -73,6 +85,9 @@ begin
   end if;
   if v_decisions then
     perform track._store_consent(v_messages, v_placed.identities, v_placed.people);
+  end if;
+  if v_signalled is not null then
+    perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);
   end if;
   return v_result;
 end;

@@ -25,13 +25,13 @@ begin
           track._time_problem(fields, sender),
           -- Here and not in a function: a function with a sub-query is not put in place of its call.
           case
-            when track._bare_id(fields.user_id) = ''
+            when track._is_blank_id(fields.user_id)
               or track._bare_id(fields.user_id) in (select external_id from track.placeholder_id)
               then track._placeholder_problem('userId', fields.user_id)
-            when track._bare_id(fields.anonymous_id) = ''
+            when track._is_blank_id(fields.anonymous_id)
               or track._bare_id(fields.anonymous_id) in (select external_id from track.placeholder_id)
               then track._placeholder_problem('anonymousId', fields.anonymous_id)
-            when track._bare_id(fields.previous_id) = ''
+            when track._is_blank_id(fields.previous_id)
               or track._bare_id(fields.previous_id) in (select external_id from track.placeholder_id)
               then track._placeholder_problem('previousId', fields.previous_id)
           end

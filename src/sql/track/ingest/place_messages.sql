@@ -16,6 +16,12 @@ begin
       select coalesce(message.previous_id, message.anonymous_id), 'anonymous'
       from unnest(messages) as message
       where message.type in ('identify', 'alias')
+
+      union
+
+      select message.external_id, 'anonymous'
+      from unnest(messages) as message
+      where message.identity_kind = 'unverified'
     ) as named (external_id, kind)
     join track.identity on identity.external_id = named.external_id and identity.kind = named.kind
   );
@@ -24,6 +30,30 @@ $$;
 
 comment on function track._named_identities(track.parsed_message[]) is $$
 Returns the identities for which messages store data or links.
+$$;
+
+create or replace function track._shared_browsers(messages track.parsed_message[])
+returns text[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select distinct identity.external_id
+    from (
+      select distinct message.external_id
+      from unnest(messages) as message
+      where message.identity_kind = 'anonymous'
+    ) as named
+    join track.identity on identity.external_id = named.external_id and identity.kind = 'anonymous'
+    where identity.branch <> 0
+  );
+end;
+$$;
+
+comment on function track._shared_browsers(track.parsed_message[]) is $$
+Returns the browsers of messages that several people have used. The others have one identity, whatever the time.
 $$;
 
 create or replace function track._place_messages(
@@ -36,17 +66,7 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- Browsers that several people have used. The others have one identity, whatever the time of the message.
-  v_shared constant text[] := array(
-    select identity.external_id
-    from (
-      select distinct message.external_id
-      from unnest(messages) as message
-      where message.identity_kind = 'anonymous'
-    ) as named
-    join track.identity on identity.external_id = named.external_id and identity.kind = 'anonymous'
-    where identity.branch <> 0
-  );
+  v_shared constant text[] := track._shared_browsers(messages);
 begin
   select
     array_agg(identity.identity_id order by message.ordinality),
