@@ -25,7 +25,7 @@ begin
       v_people := array(
         select distinct identity.person_id
         from track.identity
-        where identity.identity_id = any (track._with_siblings(_lock_people.identity_ids))
+        where identity.identity_id = any ((select track._with_siblings(_lock_people.identity_ids))::bigint[])
         order by identity.person_id
       );
       perform person.person_id
@@ -38,7 +38,7 @@ begin
       if v_locked = cardinality(v_people) and v_people = array(
         select distinct identity.person_id
         from track.identity
-        where identity.identity_id = any (track._with_siblings(_lock_people.identity_ids))
+        where identity.identity_id = any ((select track._with_siblings(_lock_people.identity_ids))::bigint[])
         order by identity.person_id
       ) then
         return;

@@ -200,7 +200,7 @@ begin
     select identity.identity_id
     from track.identity
     where identity.person_id in (
-      select named.person_id from track.identity as named where named.identity_id = any (track._with_siblings(v_names))
+      select named.person_id from track.identity as named where named.identity_id = any ((select track._with_siblings(v_names))::bigint[])
     )
   ));
   perform identity.identity_id
