@@ -431,3 +431,7 @@ on conflict (name) do nothing;
 
 drop function if exists track._ask_consent(track.parsed_message[]);
 drop function if exists track._withheld_messages(track.parsed_message[]);
+
+create index if not exists identity_link_removed
+on track.identity_link (linked_identity_id)
+where unlinked_at is not null;

@@ -280,6 +280,7 @@ $$;
 comment on column track.identity_link.unlinked_at is $$Time at which the link was removed; null while it is active.$$;
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
+create index identity_link_removed on track.identity_link (linked_identity_id) where unlinked_at is not null;
 
 create table track.placeholder_id (
   external_id text primary key check (external_id = lower(external_id) and external_id <> ''),

@@ -1,8 +1,10 @@
 create or replace function track._enter_browsers(browsers text[], users bigint[], linked_at timestamptz[])
-returns table (browser text, user_identity_id bigint, identity_id bigint, is_new boolean)
+returns table (browser text, user_identity_id bigint, identity_id bigint)
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 begin
   return query
@@ -25,61 +27,59 @@ begin
       and own.user_identity_id = pair.user_id
   ),
 
-  -- The identity of a browser without a user becomes that of its first one, unless it belongs to another person by a
-  -- link to another browser.
-  free as materialized (
-    select found.external_id, found.user_id, browser.identity_id
-    from found
-    join track.identity as browser
-      on browser.external_id = found.external_id
-      and browser.kind = 'anonymous'
-      and browser.user_identity_id is null
-    join track.identity as key on key.identity_id = browser.person_id
-    join track.identity as person on person.identity_id = found.user_id
-    where found.own_id is null
-      and found.place = 1
-      and (key.kind <> 'user' or browser.person_id = person.person_id)
-  ),
-
-  numbered as materialized (
-    select found.external_id, found.user_id, nextval('track.identity_identity_id_seq') as identity_id
-    from found
-    left join free using (external_id, user_id)
-    where found.own_id is null
-      and free.identity_id is null
+  placed as materialized (
+    select
+      free.external_id, free.user_id, free.identity_id is null as is_new,
+      coalesce(free.identity_id, nextval('track.identity_identity_id_seq')) as identity_id
+    from (
+      select
+        found.external_id, found.user_id,
+        case
+          when found.own_id is not null then found.own_id
+          -- The identity of a browser without a user becomes that of its first one, unless it belongs to another person
+          -- by a link to another browser.
+          when found.place = 1 then (
+            select browser.identity_id
+            from track.identity as browser
+            where browser.external_id = found.external_id
+              and browser.kind = 'anonymous'
+              and browser.user_identity_id is null
+              and (
+                (select key.kind from track.identity as key where key.identity_id = browser.person_id) <> 'user'
+                or browser.person_id = (
+                  select person.person_id from track.identity as person where person.identity_id = found.user_id
+                )
+              )
+          )
+        end as identity_id
+      from found
+    ) as free
   ),
 
   entered as (
     insert into track.identity (identity_id, kind, external_id, person_id, user_identity_id, branch, browser)
     overriding system value
     select
-      numbered.identity_id, 'anonymous', numbered.external_id, numbered.identity_id, numbered.user_id,
-      numbered.user_id,
+      placed.identity_id, 'anonymous', placed.external_id, placed.identity_id, placed.user_id, placed.user_id,
       (
         select other.browser
         from track.identity as other
-        where other.external_id = numbered.external_id and other.kind = 'anonymous'
+        where other.external_id = placed.external_id and other.kind = 'anonymous'
         limit 1
       )
-    from numbered
+    from placed
+    where placed.is_new
     returning track.identity.person_id
   ),
 
-  placed as (
+  people as (
     insert into track.person (person_id)
     select entered.person_id
     from entered
   )
 
-  select found.external_id, found.user_id, found.own_id, false
-  from found
-  where found.own_id is not null
-  union all
-  select free.external_id, free.user_id, free.identity_id, false
-  from free
-  union all
-  select numbered.external_id, numbered.user_id, numbered.identity_id, true
-  from numbered;
+  select placed.external_id, placed.user_id, placed.identity_id
+  from placed;
 end;
 $$;
 
@@ -92,27 +92,37 @@ returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 declare
+  -- Browsers that several people have used.
+  v_shared text[];
   v_froms bigint[];
   v_tos bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
 begin
+  v_shared := array(
+    select distinct sibling.external_id
+    from track.identity
+    join track.identity as sibling on sibling.external_id = identity.external_id and sibling.kind = 'anonymous'
+    where identity.identity_id = any (_move_to_users.identity_ids)
+      and identity.kind = 'anonymous'
+      and sibling.branch <> 0
+  );
+  if v_shared = '{}' then
+    return;
+  end if;
+
   -- A new link changes the user from its time to the next link; the first one also before.
-  with said as (
-    select distinct browser.external_id
-    from track.identity as browser
-    where browser.identity_id = any (_move_to_users.identity_ids)
+  with span as materialized (
+    select shared.external_id, browser.*
+    from unnest(v_shared) as shared (external_id)
+    cross join lateral track._browser_spans(shared.external_id) as browser
   ),
 
-  span as (
-    select said.external_id, browser.*
-    from said
-    cross join lateral track._browser_spans(said.external_id) as browser
-  ),
-
-  changed as (
+  changed as materialized (
     select distinct span.external_id, span.identity_id, span.since, span.until
     from unnest(_move_to_users.identity_ids, _move_to_users.linked_at) as link (identity_id, linked_at)
     join span on span.identity_id = link.identity_id and span.linked_at = link.linked_at
@@ -151,6 +161,8 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 declare
   -- For each new link, in order: its ends, kind and time. For a browser, the first end is its identity for the user.

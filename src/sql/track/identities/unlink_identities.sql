@@ -186,11 +186,11 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_names constant bigint[] := array(
+  v_names constant bigint[] := track._with_siblings(array(
     select identity_id
     from track.identity
     where external_id in (unlink_identities.person, unlink_identities.other)
-  );
+  ));
   v_all bigint[];
   v_ends bigint[];
 begin
@@ -200,7 +200,7 @@ begin
     select identity.identity_id
     from track.identity
     where identity.person_id in (
-      select named.person_id from track.identity as named where named.identity_id = any ((select track._with_siblings(v_names))::bigint[])
+      select named.person_id from track.identity as named where named.identity_id = any (v_names)
     )
   ));
   perform identity.identity_id
