@@ -230,12 +230,15 @@
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
 --!include track/functions/item_ancestors.sql
+--!include track/identities/_bare_id.sql
+--!include track/identities/_is_blank_id.sql
 --!include track/identities/_names_nobody.sql
 --!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/_browser_spans.sql
+--!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql
 --!include track/identities/_is_linked.sql
 --!include track/identities/_link_people.sql

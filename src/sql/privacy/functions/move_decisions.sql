@@ -34,8 +34,8 @@ begin
       person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
     )
     select
-      new_person_id, coalesce(new_identity_id, identity_id), consent_id, purpose, granted, decided_at, recorded_at, source, document_version,
-      evidence
+      new_person_id, coalesce(new_identity_id, identity_id), consent_id, purpose, granted, decided_at, recorded_at,
+      source, document_version, evidence
     from deleted
   )
 
@@ -52,7 +52,7 @@ comment on function privacy.move_decisions(
   bigint[], bigint[], bigint[], bigint[], timestamptz[], timestamptz[]
 ) is $$
 Moves the decisions of identities, each from its old person to its new one. Returns the number of moved decisions.
-The lists have the same length. `new_identities`, `since` and `until`: moves the decisions of a period (`until` exclusive)
-to another identity, too. Called by `track` when people are merged or split: the decisions of an identity
+The lists have the same length. `new_identities`, `since` and `until`: moves the decisions of a period (`until`
+exclusive) to another identity, too. Called by `track` when people are merged or split: the decisions of an identity
 always belong to its person.
 $$;

@@ -35,8 +35,9 @@ begin
 
   -- A person by its key, and a name that is new by its text.
   link as materialized (
-    select said.ordinality, 'browser ' || said.name || ' of ' || said.external_id as from_name, said.external_id as to_name,
-      own.person_id as from_person
+    select
+      said.ordinality, 'browser ' || said.name || ' of ' || said.external_id as from_name,
+      said.external_id as to_name, own.person_id as from_person
     from said
     left join track.identity as person on person.external_id = said.external_id and person.kind = 'user'
     left join track.identity as own

@@ -1,4 +1,6 @@
-create or replace function track._store_signals(messages track.parsed_message[], opt_out text[], received_at timestamptz)
+create or replace function track._store_signals(
+  messages track.parsed_message[], opt_out text[], received_at timestamptz
+)
 returns void
 language plpgsql
 volatile
