@@ -33,7 +33,7 @@ comment on column track.source.description is $$Description of the source; null 
 comment on column track.source.level is $$
 Level of trust of its messages.
 `server`: may name any person, describe items and set times of arrival. `signed_in`: may name the person of its token.
-`anonymous`: may name browsers (`anonymousId`) only, which anybody can invent.
+`anonymous`: may name browsers (`anonymousId`) only, which any client can invent.
 $$;
 
 create table if not exists track.write_key (
@@ -91,7 +91,7 @@ comment on column track.write_key_log.key_id is $$Write key that changed.$$;
 comment on column track.write_key_log.logged_at is $$Time of the change.$$;
 comment on column track.write_key_log.action is $$`created`, `rotated`, `changed` or `revoked`.$$;
 comment on column track.write_key_log.actor is $$
-Who made the change: the signed-in administrator, or else the login of the database.
+Administrator who made the change: the signed-in person, or else the login of the database.
 $$;
 comment on column track.write_key_log.details is $$New values, without the key.$$;
 
