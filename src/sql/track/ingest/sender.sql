@@ -29,7 +29,7 @@ begin
   if v_key_hash is not null then
     v_key := track.open_write_key(v_key_hash, 'events', nullif(current_setting('insights.origin', true), ''));
     v_name := v_key.source;
-    -- Only servers have a key of the level `server`. Other keys can be read by every visitor of a page: they add nothing
+    -- Only servers have a key of the level `server`. Other keys can be read by each visitor of a page: they add nothing
     -- to the rights of the sender.
     v_sender.level := case v_key.level
       when 'server' then 'server'
