@@ -53,8 +53,8 @@ Sources of messages, such as an application or an importer. Message ids are uniq
 $$;
 comment on column track.source.name is $$Name of the source. Clients give it as the setting `insights.source`.$$;
 comment on column track.source.heartbeat is $$
-Interval of the heartbeats of this source; null: that of `track.setting`. After a change, run
-`select track.rebuild()`.
+Interval of the heartbeats of this source; null: that of `track.setting`.
+After a change, run `select track.rebuild()`.
 $$;
 comment on column track.source.is_automatic is $$
 Whether a program sends these events without an action of their person, such as a nightly import of grades.
@@ -72,14 +72,15 @@ Derived from the events; the rows are always the same as those of a computation 
 type or source are in no session.
 $$;
 comment on column track.session.started_at is $$
-Time of the first event. When it is a heartbeat, `track.setting.minimum_visit` before it (at most the time-out).
+Time of the first event.
+When it is a heartbeat, `track.setting.minimum_visit` before it, which is the time that it confirms.
 $$;
 comment on column track.session.view_count is $$
 Number of page views that were opened in the session; continued ones are not counted.
 $$;
 comment on column track.session.engaged is $$
-Engaged time: the sum over the page views. Each moment counts for one page view only, so that the sum is never longer
-than the session.
+Engaged time: the sum over the page views.
+Each moment counts for one page view only, so that the sum is never longer than the session.
 $$;
 comment on column track.session.engaged_by is $$
 Method of measuring the engaged time.
@@ -106,8 +107,9 @@ comment on column track.page_view.view_number is $$
 Number of the page view within the session, from 1, in order of time; continued ones included.
 $$;
 comment on column track.page_view.item_id is $$
-Item that was viewed; null when the event names none. For a continued page view, the item of the view that was opened
-earlier; when it is unknown, the item that the first heartbeat names.
+Item that was viewed; null when the event names none.
+For a continued page view, the item of the view that was opened earlier; when that is unknown, the item that the first
+heartbeat names.
 $$;
 comment on column track.page_view.started_at is $$
 Time at which the page was opened; for a continued page view, the start of its engaged time.
@@ -145,8 +147,8 @@ values
   ('Grade Changed', true, 'A teacher or a program changed a grade of the person.'),
   ('Badge Awarded', true, 'The person was awarded a badge.'),
   ('Certificate Issued', true, 'A certificate was issued to the person.'),
-  ('Course Assigned', true, 'Somebody else enrolled the person in a course.'),
-  ('Enrolment Changed', true, 'Somebody else changed an enrolment of the person.'),
+  ('Course Assigned', true, 'A teacher or a program enrolled the person in a course.'),
+  ('Enrolment Changed', true, 'A teacher or a program changed an enrolment of the person.'),
   ('Reminder Sent', true, 'A reminder was sent to the person.'),
   ('Deadline Passed', true, 'A deadline of the person passed.')
 on conflict (name) do nothing;

@@ -6,7 +6,7 @@ export interface Happened {
   item: string | null;
   name: string;
   viewId: string | null;
-  /** What distinguishes the clients of a person: the source and the name. */
+  /** Source and name, which distinguish the clients of a person. */
   client: string;
   /** Milliseconds between the heartbeats of the client. */
   interval: number;

@@ -117,7 +117,10 @@ const scenario = events.chain((groups) => {
   const order = fc.shuffledSubarray([...sent.keys()], { minLength: count, maxLength: count });
   return fc.record({
     sent: fc.constant(sent),
-    order: fc.oneof(fc.constant([...sent.keys()]), order),
+    order: fc.oneof(
+      fc.constant([...sent.keys()]),
+      order.map((places) => [...places]),
+    ),
     chunk: fc.integer({ min: 1, max: count }),
     link: fc.nat({ max: count }),
     settings,
@@ -188,7 +191,7 @@ async function prepare(db: Queries, { timeout, minimumVisit, longestGap, longest
 
 /** Sends the messages in chunks with a refresh after each; the browser is linked to the user after some of them. */
 async function play(db: Queries, { sent, order, chunk, link }: Scenario): Promise<void> {
-  const messages = order.map((index) => sent[index]).filter((one) => one !== undefined);
+  const messages: Sent[] = order.flatMap((index) => sent[index] ?? []);
   for (let place = 0; place <= messages.length; place++) {
     if (place === link)
       await ingest(db, { type: "identify", messageId: "link", anonymousId: "browser", userId: "ada" });

@@ -27,7 +27,8 @@ grant select on
   track.page_view
 to insights_reader, insights_learner, insights_admin;
 
-grant select on track.stale, track.changed, track.automatic_period to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on track.stale, track.changed, track.automatic_period
+to insights_reader, insights_learner, insights_admin, insights_worker;
 
 drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);

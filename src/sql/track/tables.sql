@@ -72,8 +72,8 @@ comment on column track.source.source_id is $$Key of the source.$$;
 comment on column track.source.name is $$Name of the source. Clients give it as the setting `insights.source`.$$;
 comment on column track.source.description is $$Description of the source; null when none was given.$$;
 comment on column track.source.heartbeat is $$
-Interval of the heartbeats of this source; null: that of `track.setting`. After a change, run
-`select track.rebuild()`.
+Interval of the heartbeats of this source; null: that of `track.setting`.
+After a change, run `select track.rebuild()`.
 $$;
 comment on column track.source.is_automatic is $$
 Whether a program sends these events without an action of their person, such as a nightly import of grades.
@@ -331,8 +331,8 @@ values
   ('Grade Changed', true, 'A teacher or a program changed a grade of the person.'),
   ('Badge Awarded', true, 'The person was awarded a badge.'),
   ('Certificate Issued', true, 'A certificate was issued to the person.'),
-  ('Course Assigned', true, 'Somebody else enrolled the person in a course.'),
-  ('Enrolment Changed', true, 'Somebody else changed an enrolment of the person.'),
+  ('Course Assigned', true, 'A teacher or a program enrolled the person in a course.'),
+  ('Enrolment Changed', true, 'A teacher or a program changed an enrolment of the person.'),
   ('Reminder Sent', true, 'A reminder was sent to the person.'),
   ('Deadline Passed', true, 'A deadline of the person passed.');
 
@@ -415,7 +415,8 @@ $$;
 comment on column track.session.person_id is $$Person.$$;
 comment on column track.session.session_id is $$Key of the session: the `event_id` of its first event.$$;
 comment on column track.session.started_at is $$
-Time of the first event. When it is a heartbeat, `track.setting.minimum_visit` before it (at most the time-out).
+Time of the first event.
+When it is a heartbeat, `track.setting.minimum_visit` before it, which is the time that it confirms.
 $$;
 comment on column track.session.ended_at is $$Time of the last event.$$;
 comment on column track.session.event_count is $$Number of events.$$;
@@ -423,8 +424,8 @@ comment on column track.session.view_count is $$
 Number of page views that were opened in the session; continued ones are not counted.
 $$;
 comment on column track.session.engaged is $$
-Engaged time: the sum over the page views. Each moment counts for one page view only, so that the sum is never longer
-than the session.
+Engaged time: the sum over the page views.
+Each moment counts for one page view only, so that the sum is never longer than the session.
 $$;
 comment on column track.session.engaged_by is $$
 Method of measuring the engaged time.
@@ -477,8 +478,9 @@ comment on column track.page_view.view_number is $$
 Number of the page view within the session, from 1, in order of time; continued ones included.
 $$;
 comment on column track.page_view.item_id is $$
-Item that was viewed; null when the event names none. For a continued page view, the item of the view that was opened
-earlier; when it is unknown, the item that the first heartbeat names.
+Item that was viewed; null when the event names none.
+For a continued page view, the item of the view that was opened earlier; when that is unknown, the item that the first
+heartbeat names.
 $$;
 comment on column track.page_view.started_at is $$
 Time at which the page was opened; for a continued page view, the start of its engaged time.

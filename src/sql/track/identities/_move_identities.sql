@@ -23,8 +23,8 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for the
-  -- refresh. For most browsers these are a few days; a new one has none.
+  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
+  -- the refresh. For most browsers these are a few days; a new one has none.
   select min(period.since), max(period.until)
   into v_since, v_until
   from (
