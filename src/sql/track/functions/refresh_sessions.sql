@@ -36,6 +36,13 @@ begin
   where automatic_period.person_id = period.person_id
     and automatic_period.since >= period.since
     and automatic_period.until <= period.until;
+  -- Those of people that were merged into others. A merge deletes none, so that it never waits for a refresh.
+  delete from track.automatic_period
+  where automatic_period.person_id = any (array(
+    select merged.person_id
+    from unnest(people) as merged (person_id)
+    where not exists (select from track.person where person.person_id = merged.person_id)
+  ));
 
   -- Events of automatic types and sources pass through the steps as sessions of their own, with negative numbers, so
   -- that the events are read once.
