@@ -94,7 +94,7 @@ const features = (moment: string): string => `
   where identity.kind = 'user'
   order by 1, course_id`;
 
-test("automatic events are no activity of the learner, since midnight and before, and in outcomes", async () => {
+test("automatic events are not activity of the learner, since midnight and before, and in outcomes", async () => {
   await database.as("postgres", {}, async (db) => {
     const read = async () => [
       await db.rows(features("2025-03-15 00:00Z")),

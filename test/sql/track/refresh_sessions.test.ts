@@ -261,7 +261,7 @@ describe("intervals of heartbeats", () => {
     });
   });
 
-  test("that are no positive numbers are ignored, and a long one adds no time that has not passed", async () => {
+  test("other than positive numbers are ignored, and a long one adds no time that has not passed", async () => {
     await database.as("postgres", {}, async (db) => {
       for (const [index, interval] of [0, -5, "60", null, [60], 1e300, 1e-300].entries()) {
         const minute = index * 60;
@@ -295,7 +295,7 @@ describe("several clients in one session", () => {
     });
   });
 
-  test("of one source are told apart by the name of their views", async () => {
+  test("of one source differ by the name of their views", async () => {
     await database.as("postgres", {}, async (db) => {
       await ingest(db, [view(0, "a"), opened(4, "b", "v1"), ...beats(4, 6, "v1"), view(8, "c"), view(10, "d")]);
       await refresh(db);
