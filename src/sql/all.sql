@@ -261,6 +261,7 @@
 --!include track/ingest/person_problem.sql
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
+--!include track/ingest/path_item.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql

@@ -152,7 +152,7 @@ describe("clocks", () => {
       return event?.occurred_at.toISOString() ?? "nothing";
     });
 
-  test("timestamp = receivedAt - (sentAt - timestamp), whatever the client's clock", async () => {
+  test("timestamp = receivedAt - (sentAt - timestamp), for a clock that is wrong", async () => {
     const skewed = {
       timestamp: "2031-01-01T00:00:00Z",
       sentAt: "2031-01-01T00:05:00Z",
@@ -201,7 +201,7 @@ describe("clocks", () => {
     ["9999-12-31T23:59:59Z", "in the future"],
     ["1989-12-31T23:59:59Z", "too long ago"],
     ["0001-01-01T00:00:00Z", "too long ago"],
-    ["2026-02-28 BC", "too long ago"],
+    ["2026-02-28 BC", '"timestamp" is "2026-02-28 BC"'],
     ["2026-02-30T00:00:00Z", '"timestamp" is "2026-02-30T00:00:00Z"'],
     ["2026-13-01T00:00:00Z", '"timestamp" is'],
     ["2026-03-01T25:00:00Z", '"timestamp" is'],
@@ -237,8 +237,8 @@ describe("clocks", () => {
       expect(result.errors[0]?.message).toContain("too long ago");
     });
     await worker(async (db) => {
-      const backwards = { timestamp: "9999-12-31T00:00:00Z", sentAt: "4713-01-01 BC" };
-      const atTheEnd = { ...apart, receivedAt: "4713-01-01 BC" };
+      const backwards = { timestamp: "9999-12-31T00:00:00Z", sentAt: "9999-01-01T00:00:00Z" };
+      const atTheEnd = { ...apart, receivedAt: "0001-01-01T00:00:00Z" };
       expect(await ingest(db, [message(backwards), message(atTheEnd), message()])).toMatchObject({
         accepted: 1,
         errors: [{ message: expect.stringContaining("in the future") }, { message: expect.stringContaining("ago") }],
