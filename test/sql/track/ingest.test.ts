@@ -360,6 +360,18 @@ describe("a bad message has its own error, and the others are kept", () => {
     ["properties that are a list", message({ properties: [1] }), "CF001", '"properties" is a JSON array'],
     ["properties that are a string", message({ properties: "x" }), "CF001", '"properties" is a JSON string'],
     ["traits that are a string", message({ type: "identify", traits: "x" }), "CF001", '"traits" is a JSON string'],
+    [
+      "traits in the context that are a list",
+      message({ type: "identify", context: { traits: [1] } }),
+      "CF001",
+      '"context.traits" is a JSON array',
+    ],
+    [
+      "large traits in the context",
+      message({ type: "identify", context: { traits: { essay: "x".repeat(40_000) } } }),
+      "CF008",
+      "the message has 40",
+    ],
     ["a 5 MB property", message({ properties: { essay: "x".repeat(5_000_000) } }), "CF008", "the message has 5000"],
     ["an item that is an object", message({ properties: { item: {} } }), "CF001", '"properties.item" is a JSON object'],
     [
@@ -764,6 +776,46 @@ describe("traits", () => {
         expect(await stored(db, "select value from track.trait where name = 'plan'")).toEqual([{ value: "team" }]);
       });
     }
+  });
+
+  test("of identify may be in its context, where a trait of the message itself has precedence", async () => {
+    await worker(async (db) => {
+      const identify = (fields: Message) => message({ type: "identify", event: undefined, ...fields });
+      expect(
+        await ingest(db, [
+          identify({
+            userId: "both",
+            context: { traits: { plan: "pro", country: "IN", timezone: "Asia/Tokyo" }, timezone: "Asia/Kolkata" },
+            traits: { plan: "basic", n: 1 },
+          }),
+          identify({ userId: "context", anonymousId: "b", context: { traits: { plan: "pro", country: "IN" } } }),
+          identify({ userId: "null", traits: null, context: { traits: null } }),
+          // Later events repeat the traits of the last identify, which says nothing new.
+          message({ userId: "repeated", context: { traits: { plan: "old" } } }),
+          message({ type: "page", event: undefined, userId: "repeated", context: { traits: "x" } }),
+          message({
+            type: "group",
+            event: undefined,
+            userId: "repeated",
+            groupId: "g",
+            context: { traits: { size: 3 } },
+          }),
+        ]),
+      ).toMatchObject({ accepted: 6, rejected: 0 });
+      expect(
+        await stored(
+          db,
+          "select external_id, name, value from track.trait join track.identity using (identity_id) order by 1, 2",
+        ),
+      ).toEqual([
+        { external_id: "both", name: "country", value: "IN" },
+        { external_id: "both", name: "n", value: 1 },
+        { external_id: "both", name: "plan", value: "basic" },
+        { external_id: "both", name: "timezone", value: "Asia/Kolkata" },
+        { external_id: "context", name: "country", value: "IN" },
+        { external_id: "context", name: "plan", value: "pro" },
+      ]);
+    });
   });
 
   test("a time zone is a word, or it is left out", async () => {

@@ -8,7 +8,7 @@ begin
   with placed as materialized (
     select
       identity.person_id, message.occurred_at, message.message_hash, identity.identity_id, event_type.event_type_id,
-      item.item_id, message.received_at, message.properties,
+      coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
       message.client_at
     from unnest(messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
