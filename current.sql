@@ -317,6 +317,10 @@ $$;
 comment on column track.item.merged_item_id is $$
 Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
 $$;
+comment on column track.item.kind is $$
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
+$$;
 
 drop function if exists track._read_fields(track.message_batch, timestamptz, boolean, boolean);
 drop function if exists track._correct_clock(timestamptz, text, timestamptz, text, timestamptz);

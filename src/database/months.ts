@@ -10,7 +10,7 @@ import { inTurn, type LockWait, withLockRetries } from "./release.ts";
  */
 
 export interface WrongBoundary {
-  /** The boundary as it should be: the begin of a month. */
+  /** The boundary as it should be: the start of a month. */
   at: string;
   /** The partition of the month before, and that of the month that begins here; null where there is none. */
   before: string | null;
@@ -189,7 +189,7 @@ export async function repairMonths(url: string, client: pg.ClientBase, lockWait:
         throw new InsightsError(
           `the months of track.event cannot be repaired: ${failure instanceof Error ? failure.message : failure}`,
           {
-            hint: "A partition covers another month than its name says. Detach it, and insert its rows into track.event.",
+            hint: "A partition covers another month than that of its name. Detach it, and insert its rows into track.event.",
             cause: failure,
           },
         );

@@ -331,8 +331,8 @@ $$;
 comment on column track.item.item_id is $$Key of the item.$$;
 comment on column track.item.external_id is $$Identifier of the item in the application.$$;
 comment on column track.item.kind is $$
-`course`, `module`, `task`, `page`, `video` and others; `unknown` until a message or table states the kind, `merged`
-for a further name of another item.
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
 $$;
 comment on column track.item.title is $$Title; null when unknown.$$;
 comment on column track.item.parent_item_id is $$

@@ -148,7 +148,7 @@ describe("the time of an event", () => {
           events.push(clock);
         }
         clock += Math.floor(random.uniform() * 5_000);
-        // What is sent later arrives later, by at most this delay.
+        // A batch that is sent later arrives later, by at most this delay.
         arrived = Math.max(arrived + 1, clock + Math.floor(random.uniform() * (skew > 0 ? 290_000 : 290_000 + skew)));
         const receivedAt = new Date(arrived);
         batches.push(

@@ -178,7 +178,7 @@ test("errors name the items", async () => {
   });
 });
 
-test.skipIf(!database.native)("a batch that is under way is moved too (needs parallel sessions)", async () => {
+test.skipIf(!database.native)("a batch that is in progress is moved too (needs parallel sessions)", async () => {
   const send = (names: string[]) =>
     JSON.stringify(names.map((name, n) => message({ messageId: `race-${name}-${n}`, properties: { item: name } })));
   await database.query("select track.ingest($1::jsonb)", [send(["race-old", "race-new"])]);

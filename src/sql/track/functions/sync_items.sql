@@ -85,7 +85,8 @@ begin
       and (
         item.kind <> given.kind
         or item.title is distinct from coalesce(given.title, item.title)
-        or item.parent_item_id is distinct from coalesce(nullif(given.parent_item_id, item.item_id), item.parent_item_id)
+        or item.parent_item_id is distinct from
+          coalesce(nullif(given.parent_item_id, item.item_id), item.parent_item_id)
         or item.url is distinct from coalesce(given.url, item.url)
         or item.language is distinct from coalesce(given.language, item.language)
         or item.attributes is distinct from coalesce(given.attributes, item.attributes)

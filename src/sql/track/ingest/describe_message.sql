@@ -63,8 +63,8 @@ returns jsonb
 language sql
 stable
 parallel safe
--- Clients such as RudderStack's send the traits of `identify` in its context. They also repeat them in the context of
--- each later event, which says nothing new.
+-- Clients such as RudderStack's send the traits of `identify` in its context. The context of each later event repeats
+-- them.
 return case
   when type = 'identify'
     then nullif(

@@ -49,7 +49,7 @@ parallel safe
 return case
   when original_timestamp is null then received_at
   when sent_at_text is null then least(original_at, received_at)
-  -- The clock was set back between the event and its sending: neither time says when the event was.
+  -- The clock was set back between the event and its sending: neither of the times is that of the event.
   when original_at - sent_at > tolerance then received_at
   -- The difference is the delay of the delivery as much as the error of the clock. The delay varies, so that a
   -- correction by it would change the order of the events of a device.

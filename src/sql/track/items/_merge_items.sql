@@ -94,8 +94,9 @@ end;
 $$;
 
 comment on function track._merge_item(bigint, bigint) is $$
-Makes an item a further name of another one: moves its parts, prerequisites and enrolments, and fills the columns of the
-other item that have no value. An enrolment of the same identity in the other item is kept.
+Makes an item a further name of another one.
+Moves its parts, prerequisites and enrolments, and fills the columns of the other item that have no value. An enrolment
+of the same identity in the other item is kept.
 $$;
 
 create or replace function track._merge_items(item_ids bigint[], target_ids bigint[])

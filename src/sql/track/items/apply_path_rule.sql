@@ -43,7 +43,7 @@ begin
     return 0;
   end if;
 
-  -- Their sources. Items that an event names by "properties.item" are no pages by their path.
+  -- Their sources. Items that an event names by "properties.item" were not named by a path.
   with used as materialized (
     select event.item_id, event.source_id, bool_or(event.properties ? 'item') as is_named
     from track.event
@@ -118,8 +118,9 @@ end;
 $$;
 
 comment on function track.apply_path_rule(int) is $$
-Applies the path rules of `track.setting` and `track.source` to the pages that are stored: renames their items, and
-merges those that become the same (as `track.merge_items` does). Returns the number of items; 0: all are done.
+Applies the path rules of `track.setting` and `track.source` to the pages that are stored.
+Items are renamed, and those that get the same name are merged, as by `track.merge_items`. Returns the number of items;
+0: all are done.
 At most `most_items` items are changed by a call. All events are read, and messages wait meanwhile. Items that an event
 names explicitly (`properties.item`), described ones (of another kind than `page` and `unknown`), and those on which the
 rules of their sources disagree are not changed. It cannot be undone.
