@@ -284,9 +284,6 @@ comment on column track.setting.longest_view is $$
 Maximum time from the opening of a page to the first heartbeat of a later session that names its `viewId`.
 The item of views that were opened earlier is unknown.
 $$;
-comment on table track.source is $$
-Sources of messages, such as an application or an importer. Message ids are unique within a source.
-$$;
 comment on column track.source.heartbeat is $$
 Interval of the heartbeats of this source; null: that of `track.setting`.
 After a change, run `select track.rebuild()`.
@@ -393,3 +390,94 @@ on conflict do nothing;
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.')
 on conflict do nothing;
+
+-- Times of events, names of pages -------------------------------------------------------------------------------------
+
+alter table track.setting
+  add column if not exists clock_tolerance interval not null default '5 minutes' check (clock_tolerance >= '0'),
+  add column if not exists path_rule text[] not null
+    default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  add column if not exists kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100);
+alter table track.source
+  add column if not exists path_rule text[]
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  add column if not exists kept_parameters text[] check (cardinality(kept_parameters) <= 100);
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.item'::regclass and attname = 'merged_item_id'
+  ) then
+    alter table track.item add column merged_item_id bigint references track.item;
+    alter table track.item add check (merged_item_id <> item_id);
+  end if;
+end;
+$do$;
+create index if not exists item_merged on track.item (merged_item_id);
+alter table track.event add column if not exists client_at timestamptz;
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'path_rule'
+  ) then
+    alter type track.message_sender
+      add attribute clock_tolerance interval, add attribute path_rule text[], add attribute kept_parameters text[];
+  end if;
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.parsed_message'::regclass and attname = 'client_at'
+  ) then
+    alter type track.parsed_message add attribute client_at timestamptz;
+  end if;
+end;
+$do$;
+
+comment on column track.setting.clock_tolerance is $$
+Difference between the clocks of client and server up to which the time of the client applies.
+A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
+$$;
+comment on column track.setting.path_rule is $$
+Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
+`host` removes scheme and host of a URL (without it, they are in lower case), `query` the query string except
+`kept_parameters`, `fragment` the fragment (not `#/…` and `#!…`). `encoding` normalises percent-encoding, `slashes`
+repeated slashes, `dots` the segments `.` and `..`. `index` replaces `index.html`, `default.aspx` and such by their
+folder, `trailing_slash` removes the slash at the end. After a change, run `select track.apply_path_rule()`.
+$$;
+comment on column track.setting.kept_parameters is $$
+Parameters of the query string that belong to the name of a page, such as the `id` of `/course/view.php?id=7`.
+$$;
+comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
+comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
+comment on column track.message_sender.clock_tolerance is $$
+Difference of clocks up to which the time of the client applies.
+$$;
+comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
+comment on column track.message_sender.kept_parameters is $$
+Kept parameters of the source: see `track.setting.kept_parameters`.
+$$;
+comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
+comment on column track.event.occurred_at is $$
+Time of the event, never later than its arrival.
+The time of the client, or, if its clock differs by more than `track.setting.clock_tolerance`, `receivedAt - (sentAt -
+timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
+$$;
+comment on column track.event.event_id is $$
+Version 7 UUID of the time and the hash of the message; orders events of the same time.
+Events whose time is that of their arrival are in the order of the times of their client.
+$$;
+comment on column track.event.client_at is $$
+Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
+$$;
+comment on column track.item.merged_item_id is $$
+Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+$$;
+comment on column track.item.kind is $$
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
+$$;
+
+drop function if exists track._read_fields(track.message_batch, timestamptz, boolean, boolean);
+drop function if exists track._correct_clock(timestamptz, text, timestamptz, text, timestamptz);
+drop function if exists track._event_id(timestamptz, uuid, smallint);
+drop function if exists track._item(text, jsonb, jsonb, jsonb);
+drop function if exists track._item_kind(text, jsonb, jsonb, boolean);

@@ -14,7 +14,7 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch, longest_view
+  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters
 )
 on track.setting to insights_admin;
 
@@ -33,7 +33,7 @@ grant select (
 on track.write_key to insights_admin;
 grant select on track.write_key_log, track.refusal_sample to insights_admin;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
-grant update (description) on track.source to insights_admin;
+grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
 grant select on track.stale, track.changed, track.automatic_period
 to insights_reader, insights_learner, insights_admin, insights_worker;

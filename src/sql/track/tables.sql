@@ -20,7 +20,12 @@ create table track.setting (
   newest_event interval not null default '1 hour' check (newest_event >= '0'),
   longest_properties int not null default 32768 check (longest_properties > 0),
   largest_batch int not null default 10000 check (largest_batch > 0),
-  longest_view interval not null default '30 days' check (longest_view >= '0')
+  longest_view interval not null default '30 days' check (longest_view >= '0'),
+  clock_tolerance interval not null default '5 minutes' check (clock_tolerance >= '0'),
+  path_rule text[] not null
+    default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100)
 );
 
 comment on table track.setting is $$
@@ -54,6 +59,20 @@ comment on column track.setting.longest_view is $$
 Maximum time from the opening of a page to the first heartbeat of a later session that names its `viewId`.
 The item of views that were opened earlier is unknown.
 $$;
+comment on column track.setting.clock_tolerance is $$
+Difference between the clocks of client and server up to which the time of the client applies.
+A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
+$$;
+comment on column track.setting.path_rule is $$
+Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
+`host` removes scheme and host of a URL (without it, they are in lower case), `query` the query string except
+`kept_parameters`, `fragment` the fragment (not `#/…` and `#!…`). `encoding` normalises percent-encoding, `slashes`
+repeated slashes, `dots` the segments `.` and `..`. `index` replaces `index.html`, `default.aspx` and such by their
+folder, `trailing_slash` removes the slash at the end. After a change, run `select track.apply_path_rule()`.
+$$;
+comment on column track.setting.kept_parameters is $$
+Parameters of the query string that belong to the name of a page, such as the `id` of `/course/view.php?id=7`.
+$$;
 
 insert into track.setting default values;
 
@@ -64,6 +83,8 @@ create table track.source (
   level text not null default 'server' check (level in ('server', 'signed_in', 'anonymous')),
   heartbeat interval check (heartbeat > '0'),
   is_automatic boolean not null default false,
+  path_rule text[] check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  kept_parameters text[] check (cardinality(kept_parameters) <= 100),
   unique (name, level)
 );
 
@@ -89,6 +110,8 @@ comment on column track.source.is_automatic is $$
 Whether a program sends these events without an action of their person, such as a nightly import of grades.
 Such events are in no session. After a change, run `select track.rebuild()`.
 $$;
+comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
+comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
 
 insert into track.source (name, level, description)
 values
@@ -314,7 +337,9 @@ create table track.item (
   due_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  check (parent_item_id <> item_id)
+  merged_item_id bigint references track.item,
+  check (parent_item_id <> item_id),
+  check (merged_item_id <> item_id)
 );
 
 comment on table track.item is $$
@@ -324,7 +349,8 @@ $$;
 comment on column track.item.item_id is $$Key of the item.$$;
 comment on column track.item.external_id is $$Identifier of the item in the application.$$;
 comment on column track.item.kind is $$
-`course`, `module`, `task`, `page`, `video` and others; `unknown` until a message or table states the kind.
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
 $$;
 comment on column track.item.title is $$Title; null when unknown.$$;
 comment on column track.item.parent_item_id is $$
@@ -338,7 +364,11 @@ comment on column track.item.available_until is $$Time until which the item is a
 comment on column track.item.due_at is $$Deadline; null when there is none.$$;
 comment on column track.item.created_at is $$Time at which the item was first seen.$$;
 comment on column track.item.updated_at is $$Time of the last change.$$;
+comment on column track.item.merged_item_id is $$
+Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+$$;
 
+create index item_merged on track.item (merged_item_id);
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -482,6 +512,7 @@ create table track.event (
   received_at timestamptz not null,
   source_id smallint not null,
   properties jsonb,
+  client_at timestamptz,
   primary key (person_id, occurred_at, event_id)
 )
 partition by range (occurred_at);
@@ -495,11 +526,13 @@ declared: they would take about a third of the time of an insert.
 $$;
 comment on column track.event.person_id is $$Person that the identity belongs to now; 0 for an anonymized event.$$;
 comment on column track.event.occurred_at is $$
-Time of the event, corrected for the clock of the client: `receivedAt - (sentAt - timestamp)`.
+Time of the event, never later than its arrival.
+The time of the client, or, if its clock differs by more than `track.setting.clock_tolerance`, `receivedAt - (sentAt -
+timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
 $$;
 comment on column track.event.event_id is $$
-Version 7 UUID of the time and the hash of the message.
-The same message always gets the same key. Orders events of the same time.
+Version 7 UUID of the time and the hash of the message; orders events of the same time.
+Events whose time is that of their arrival are in the order of the times of their client.
 $$;
 comment on column track.event.identity_id is $$
 Identity with which the event was sent. It never changes, so that a merge of people can be undone.
@@ -509,6 +542,9 @@ comment on column track.event.item_id is $$Item that the event is about; null wh
 comment on column track.event.received_at is $$Time at which the message arrived.$$;
 comment on column track.event.source_id is $$Source of the message.$$;
 comment on column track.event.properties is $$Further properties of the message; null when there are none.$$;
+comment on column track.event.client_at is $$
+Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
+$$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
@@ -808,7 +844,10 @@ create type track.message_sender as (
   level text,
   source_id smallint,
   browser uuid,
-  opt_out text[]
+  opt_out text[],
+  clock_tolerance interval,
+  path_rule text[],
+  kept_parameters text[]
 );
 
 comment on type track.message_sender is $$
@@ -827,6 +866,13 @@ comment on column track.message_sender.level is $$Level of trust: see `track.sou
 comment on column track.message_sender.source_id is $$Source of the messages.$$;
 comment on column track.message_sender.browser is $$
 Hash of the signed cookie of the calling browser; null without one.
+$$;
+comment on column track.message_sender.clock_tolerance is $$
+Difference of clocks up to which the time of the client applies.
+$$;
+comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
+comment on column track.message_sender.kept_parameters is $$
+Kept parameters of the source: see `track.setting.kept_parameters`.
 $$;
 comment on column track.message_sender.opt_out is $$
 Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); empty without one.
@@ -902,7 +948,8 @@ create type track.parsed_message as (
   traits jsonb,
   preferences jsonb,
   opts_out boolean,
-  problem track.problem
+  problem track.problem,
+  client_at timestamptz
 );
 
 comment on type track.parsed_message is $$
@@ -941,6 +988,7 @@ Purposes with true or false, as given in the message; of any JSON type.
 $$;
 comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
+comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
