@@ -81,8 +81,8 @@ comment on column privacy.consent.recorded_at is $$
 Time at which the decision was stored. Orders decisions that have the same `decided_at`.
 $$;
 comment on column privacy.consent.source is $$
-Origin of the decision: `api`, `event` (a tracking message), `gpc` (Global Privacy Control), `dnt` (Do Not Track) or
-`import`.
+Origin of the decision.
+`api`, `event` (a tracking message), `gpc` (Global Privacy Control), `dnt` (Do Not Track) or `import`.
 $$;
 comment on column privacy.consent.document_version is $$
 Version of the text that was shown to the person; null when unknown.

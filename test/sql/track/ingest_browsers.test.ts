@@ -54,7 +54,7 @@ const grant = (anonymousId: string, granted: boolean) =>
 const allowed = (db: Queries, purpose: string) =>
   db.value("select privacy.allowed(track.find_person('ada'), $1)", [purpose]);
 
-describe("an anonymousId that belongs to somebody", () => {
+describe("an anonymousId that belongs to a person", () => {
   test("without proof: events, traits and a grant bind nobody else, a refusal counts", async () => {
     await scene(async ({ db, server, visitor }) => {
       await visitor(hers)((as) => ingest(as, [own("b")]));
@@ -133,18 +133,18 @@ describe("an anonymousId that belongs to somebody", () => {
 });
 
 describe("identify by a signed-in person", () => {
-  test("with the id of a stranger reads nothing of the stranger, neither past nor future", async () => {
+  test("with the id of another person's browser reads nothing of it, neither past nor future", async () => {
     for (const [cookie, early] of [
       ["", false],
       [other, false],
       ["", true],
     ] as const) {
       await scene(async ({ db, visitor, learner }) => {
-        // The stranger has the cookie or none; the other learner may be first.
-        const stranger = early ? visitor() : visitor(hers);
-        if (!early) await stranger((as) => ingest(as, [own("b")]));
+        // The owner has the cookie or none; the other learner may be first.
+        const owner = early ? visitor() : visitor(hers);
+        if (!early) await owner((as) => ingest(as, [own("b")]));
         await learner("mallory", cookie)((as) => ingest(as, [identify("b", "mallory")]));
-        await stranger((as) => ingest(as, [own("b"), own("b")]));
+        await owner((as) => ingest(as, [own("b"), own("b")]));
         expect(await belongings(db, "mallory")).toEqual([]);
         if (early) return;
         // And does not hinder the owner, with the past.

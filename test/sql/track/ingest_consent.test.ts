@@ -117,7 +117,7 @@ describe("before anything is stored", () => {
     });
   });
 
-  test("what a person refused beats what a message says; a preference in the message beats what she granted", async () => {
+  test("a refusal of the person takes precedence over the message, and the preference in the message over a grant", async () => {
     await inside(async (db) => {
       await advertise(db);
       await ingest(db, [decide({ analytics: false, advertising: true })]);

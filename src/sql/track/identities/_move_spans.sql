@@ -27,7 +27,8 @@ begin
   join track.identity on identity.identity_id = span.identity_id
   join track.identity as new_identity on new_identity.identity_id = span.new_identity_id;
 
-  -- Each event of a person is in a session or in a period that is queued for the refresh.
+  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
+  -- the refresh.
   select min(greatest(period.since, span.since)), max(least(period.until, span.until))
   into v_since, v_until
   from unnest(v_old, _move_spans.since, _move_spans.until) as span (person_id, since, until)
@@ -39,6 +40,10 @@ begin
     select session.person_id, session.started_at, session.ended_at
     from track.session
     where session.person_id = any (v_old)
+    union all
+    select automatic_period.person_id, automatic_period.since, automatic_period.until
+    from track.automatic_period
+    where automatic_period.person_id = any (v_old)
   ) as period
     on period.person_id = span.person_id
     and period.since < span.until
@@ -62,23 +67,22 @@ begin
 
       placed as (
         insert into track.event (
-          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+          client_at
         )
         select
           new_person_id, occurred_at, event_id, new_identity_id, event_type_id, item_id, received_at, source_id,
-          properties
+          properties, client_at
         from deleted
       )
 
       insert into track.stale (person_id, since, until)
       select old_person_id, min(occurred_at), max(occurred_at)
       from deleted
-      where old_person_id <> new_person_id
       group by old_person_id
       union all
       select new_person_id, min(occurred_at), max(occurred_at)
       from deleted
-      where old_person_id <> new_person_id
       group by new_person_id
     $statement$
     using

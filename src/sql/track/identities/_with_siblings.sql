@@ -20,5 +20,5 @@ end;
 
 comment on function track._with_siblings(bigint[]) is $$
 Returns the given identities, and the other identities of the same browsers.
-Whoever moves one of them locks all of them, so that one lock is enough for a transaction that stores data for one.
+A transaction that moves one of them locks all of them, so that a transaction that stores data for one locks only it.
 $$;

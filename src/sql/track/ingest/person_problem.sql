@@ -67,7 +67,7 @@ $$;
 create or replace function track._placeholder_problem(field text, external_id text)
 returns track.problem
 language sql
-immutable
+stable
 parallel safe
 return row(
   'CF001',

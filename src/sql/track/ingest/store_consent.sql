@@ -7,7 +7,7 @@ as $$
 declare
   v_named text[];
 begin
-  -- What a browser grants after it was linked does not bind the person.
+  -- A grant of a browser that was linked before does not bind the person.
   v_named := array(
     select distinct message.external_id
     from unnest(messages) with ordinality as message
@@ -63,5 +63,5 @@ $$;
 
 comment on function track._store_consent(track.parsed_message[], bigint[], bigint[]) is $$
 Stores the decisions of messages, with the properties of the message as evidence.
-A grant under the `anonymousId` of somebody is stored for the identity of kind `unverified`; a refusal for both.
+A grant under the `anonymousId` of a person is stored for the identity of kind `unverified`; a refusal for both.
 $$;

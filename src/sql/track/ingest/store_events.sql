@@ -13,8 +13,9 @@ begin
   with placed as materialized (
     select
       people[message.ordinality] as person_id, message.occurred_at, message.message_hash,
-      identities[message.ordinality] as identity_id, event_type.event_type_id, item.item_id, message.received_at,
-      message.properties
+      identities[message.ordinality] as identity_id, event_type.event_type_id,
+      coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
+      message.client_at
     from unnest(messages) with ordinality as message
     join track.event_type on event_type.name = message.event_name
     left join track.item on item.external_id = message.item
@@ -22,18 +23,22 @@ begin
 
   stored as (
     insert into track.event (
-      person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+      person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+      client_at
     )
     select
       placed.person_id,
       placed.occurred_at,
-      track._event_id(placed.occurred_at, placed.message_hash, _store_events.source),
+      track._event_id(
+        placed.occurred_at, placed.message_hash, _store_events.source, placed.received_at, placed.client_at
+      ),
       placed.identity_id,
       placed.event_type_id,
       placed.item_id,
       placed.received_at,
       _store_events.source,
-      placed.properties
+      placed.properties,
+      placed.client_at
     from placed
   )
 

@@ -51,6 +51,6 @@ end;
 $$;
 
 comment on function track._store_signals(track.parsed_message[], text[], timestamptz) is $$
-Records the opt-out signals of a request (`gpc`, `dnt`) as refusals of the people of its messages, once per person and
-purpose: a later grant of the person applies, although the browser still sends the signal.
+Records the opt-out signals of a request (`gpc`, `dnt`) as refusals of the people of its messages.
+Once per person and purpose: a later grant of the person applies, although the browser still sends the signal.
 $$;

@@ -94,8 +94,8 @@ end;
 $$;
 
 comment on function track._verify_browsers(track.parsed_message[], track.message_sender) is $$
-Returns the messages after the check of each `anonymousId` that a client sent, which anybody may know.
-The proof is the cookie with which the browser sent the id first. Without it, a message for a browser that belongs to
-somebody is stored as `unverified`, and `identify` is a claim: it counts for messages that its sender sends herself.
+Returns the messages after the check of each `anonymousId` that a client sent: an id is a name, and not a proof.
+The proof is the cookie with which the browser sent the id first. Without it, a message for a browser that belongs to a
+person is stored as `unverified`, and `identify` is a claim: it counts for messages that its sender sends herself.
 It is decided at arrival, because clients choose the times of their messages.
 $$;

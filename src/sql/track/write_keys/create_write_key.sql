@@ -57,7 +57,7 @@ $$;
 comment on function track.create_write_key(text, text, text[], text[], int, timestamptz) is $$
 Creates a write key for a source, which is added when new, and returns the key: the only time that it can be read.
 `level`: `server` for servers that keep the key secret; `signed_in` and `anonymous` for browsers and apps, whose keys
-anybody can read. With a key of level `signed_in`, a request still needs the token of a person to name her.
+any user can read. With a key of level `signed_in`, a request still needs the token of a person to name her.
 `scopes`: `events` (send messages), `features`. `origins`: the web origins that may use it; empty: any.
 `requests_per_minute`: limit of each process of the API. Errors: CF001 and CF008 for invalid arguments.
 $$;
