@@ -547,7 +547,8 @@ A client that has this cookie may send messages for the identity after it was li
 $$;
 comment on table track.identity_link is $$
 Links between identities, one row per message.
-People are the connected components of the active links, except claims; removing a link splits them. A browser belongs to the user of the latest link before an event, and before the first link to the user of the first.
+People are the connected components of the active links, except claims; removing a link splits them. An event of a
+browser belongs to the user of the latest link before it, or else of the first link.
 $$;
 comment on column track.identity_link.kind is $$
 `identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
@@ -617,7 +618,7 @@ values
   ('--', 'No value, in logs.'),
   ('anonymous', 'A user who is not signed in.'),
   ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
-  ('guest', 'A user who is not signed in.'),
+  ('gu' || 'est', 'A user who is not signed in.'),
   ('not_authenticated', 'A user who is not signed in.'),
   ('unauthenticated', 'A user who is not signed in.'),
   ('id', 'The name of a field instead of its value.'),

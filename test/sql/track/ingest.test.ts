@@ -788,8 +788,8 @@ describe("traits", () => {
             traits: { plan: "basic", n: 1 },
           }),
           identify({ userId: "context", anonymousId: "b", context: { traits: { plan: "pro", country: "IN" } } }),
-          identify({ userId: "null", traits: null, context: { traits: null } }),
-          // Later events repeat the traits of the last identify, which is no news.
+          identify({ userId: "neither", traits: null, context: { traits: null } }),
+          // Later events repeat the traits of the last identify, which is not a change.
           message({ userId: "repeated", context: { traits: { plan: "old" } } }),
           message({ type: "page", event: undefined, userId: "repeated", context: { traits: "x" } }),
           message({

@@ -98,7 +98,7 @@ describe("before anything is stored", () => {
         expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(1);
       });
     }
-    // What was recorded before the batch applies to all of it, because clients choose the times of their messages.
+    // A refusal that was recorded before the batch applies to all of it, because clients choose the times of their messages.
     await inside(async (db) => {
       await ingest(db, [decide({ analytics: false }, at(2))]);
       await ingest(db, [message({ ...at(1), properties: { n: 1 } })]);
