@@ -144,26 +144,38 @@ begin
       )
   );
 
-  -- Removed links are kept, so that an older message does not link again.
-  with deleted as (
-    delete from track.identity_link
-    where identity_link.identity_id = any (v_empty)
-    returning identity_link.*
+  -- Removed links are kept, so that an older message does not link again. Not by delete and insert, which would lock
+  -- the other ends.
+  with moved as (
+    select
+      link.identity_id, link.linked_identity_id, link.linked_at,
+      (
+        select sibling.identity_id
+        from track.identity as sibling
+        where sibling.external_id = identity.external_id
+          and sibling.kind = 'anonymous'
+          and sibling.identity_id <> all (v_empty)
+        order by sibling.identity_id
+        limit 1
+      ) as new_identity_id
+    from track.identity_link as link
+    join track.identity on identity.identity_id = link.identity_id
+    where link.identity_id = any (v_empty)
   )
-  insert into track.identity_link (identity_id, linked_identity_id, kind, linked_at, unlinked_at)
-  select
-    (
-      select sibling.identity_id
-      from track.identity
-      join track.identity as sibling on sibling.external_id = identity.external_id and sibling.kind = 'anonymous'
-      where identity.identity_id = deleted.identity_id
-        and sibling.identity_id <> all (v_empty)
-      order by sibling.identity_id
-      limit 1
-    ),
-    deleted.linked_identity_id, deleted.kind, deleted.linked_at, deleted.unlinked_at
-  from deleted
-  on conflict (identity_id, linked_identity_id, linked_at) do nothing;
+  update track.identity_link
+  set identity_id = moved.new_identity_id
+  from moved
+  where (identity_link.identity_id, identity_link.linked_identity_id, identity_link.linked_at)
+      = (moved.identity_id, moved.linked_identity_id, moved.linked_at)
+    and not exists (
+      select
+      from track.identity_link as other
+      where (other.identity_id, other.linked_identity_id, other.linked_at)
+        = (moved.new_identity_id, moved.linked_identity_id, moved.linked_at)
+    );
+  delete from track.identity_link
+  where identity_link.identity_id = any (v_empty)
+    or identity_link.linked_identity_id = any (v_empty);
 
   delete from track.identity
   where identity.identity_id = any (v_empty);

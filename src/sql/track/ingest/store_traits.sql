@@ -20,8 +20,10 @@ begin
   if exists (
     select
     from track.identity
+    join track.identity as sibling on sibling.external_id = identity.external_id and sibling.kind = 'anonymous'
     where identity.identity_id = any (identities)
-      and identity.branch <> 0
+      and identity.kind = 'anonymous'
+      and sibling.branch <> 0
   ) then
     perform track._keep_latest_traits(identities);
   end if;
