@@ -355,7 +355,7 @@ values
   ('--', 'No value, in logs.'),
   ('anonymous', 'A user who is not signed in.'),
   ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
-  ('gu' || 'est', 'A user who is not signed in.'),
+  ('guest', 'A user who is not signed in.'),
   ('not_authenticated', 'A user who is not signed in.'),
   ('unauthenticated', 'A user who is not signed in.'),
   ('id', 'The name of a field instead of its value.'),

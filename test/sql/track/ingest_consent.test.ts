@@ -239,3 +239,109 @@ describe("before anything is stored", () => {
     });
   });
 });
+
+describe("opt-out signals of a request", () => {
+  /** A request of a learner or visitor, with its headers. */
+  const request = async (
+    db: Queries,
+    { person = "", optOut = "", role = person === "" ? "insights_visitor" : "insights_learner" },
+    batch: unknown,
+  ) => {
+    await db.query("select set_config('insights.person', $1, true), set_config('insights.opt_out', $2, true)", [
+      person,
+      optOut,
+    ]);
+    await db.query(`set local role ${role}`);
+    try {
+      return await ingest(db, batch);
+    } finally {
+      await db.query("reset role");
+      await db.query("select set_config('insights.opt_out', '', true), set_config('insights.person', '', true)");
+    }
+  };
+  const decisions = (db: Queries) =>
+    db.rows("select purpose, granted, source from privacy.consent order by recorded_at, purpose");
+
+  test("Global Privacy Control is recorded once, and applies without the signal too", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      await ingest(db, [decide({ advertising: true })]);
+      for (const _ of [1, 2]) {
+        expect(
+          await request(db, { person: "ada", optOut: "gpc" }, [message(), message({ event: "Ad Clicked" })]),
+        ).toMatchObject({ accepted: 1, rejected: 1 });
+      }
+      expect(await decisions(db)).toEqual([
+        { purpose: "advertising", granted: true, source: "event" },
+        { purpose: "advertising", granted: false, source: "gpc" },
+      ]);
+      expect(await ingest(db, [message({ event: "Ad Clicked" })])).toMatchObject({ rejected: 1 });
+    });
+  });
+
+  test("it is recorded when all messages of the request are rejected", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      expect(
+        await request(db, { person: "new", optOut: "gpc" }, [message({ userId: "new", event: "Ad Clicked" })]),
+      ).toMatchObject({ accepted: 0, rejected: 1 });
+      expect(await decisions(db)).toEqual([{ purpose: "advertising", granted: false, source: "gpc" }]);
+    });
+  });
+
+  test("a later grant applies, although the browser still sends the signal", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      const ad = () => [message({ event: "Ad Clicked" })];
+      await request(db, { person: "ada", optOut: "gpc" }, ad());
+      // The recorded refusal is of the start of the transaction.
+      await db.query("update privacy.consent set decided_at = decided_at - interval '1 hour'");
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', true)");
+      expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ accepted: 1 });
+      expect(await decisions(db)).toHaveLength(2);
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', false)");
+      expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ rejected: 1 });
+    });
+  });
+
+  test("Do Not Track opts out of the purposes that administrators choose", async () => {
+    await inside(async (db) => {
+      const one = () => [message({ properties: { secret: 1 } })];
+      await request(db, { person: "ada", optOut: "dnt" }, one());
+      expect(await decisions(db)).toEqual(
+        ["advertising", "analytics", "personalization"].map((purpose) => ({ purpose, granted: false, source: "dnt" })),
+      );
+      await db.query("update privacy.purpose set opted_out_by_dnt = false");
+      await request(db, { person: "ben", optOut: "dnt" }, [message({ userId: "ben", properties: { secret: 1 } })]);
+      expect(await db.value("select count(*)::int from track.event where properties ? 'secret'")).toBe(1);
+      expect(await decisions(db)).toHaveLength(3);
+    });
+  });
+
+  test("a new browser with Do Not Track gets no identity", async () => {
+    await inside(async (db) => {
+      const own = (anonymousId: string) => [message({ userId: undefined, anonymousId })];
+      await request(db, { optOut: "dnt,gpc" }, own("b"));
+      expect(await db.value("select count(*)::int from track.identity where external_id = 'b'")).toBe(0);
+      expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(1);
+      // A known one is opted out.
+      await request(db, {}, own("b"));
+      await request(db, { optOut: "dnt,gpc" }, own("b"));
+      await request(db, {}, own("b"));
+      expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(3);
+      expect(await db.rows("select purpose, source from privacy.consent order by purpose")).toEqual([
+        { purpose: "advertising", source: "gpc" },
+        { purpose: "analytics", source: "dnt" },
+        { purpose: "personalization", source: "dnt" },
+      ]);
+    });
+  });
+
+  test("of a server say nothing about the people whose messages it sends", async () => {
+    await inside(async (db) => {
+      await request(db, { optOut: "dnt,gpc", role: "insights_worker" }, [message()]);
+      expect(await decisions(db)).toEqual([]);
+      expect(await db.value("select person_id <> 0 from track.event")).toBe(true);
+    });
+  });
+});
