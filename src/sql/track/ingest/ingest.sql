@@ -23,10 +23,22 @@ declare
   v_links boolean;
   v_traits boolean;
   v_decisions boolean;
+  v_browsers boolean;
   v_result track.ingest_result;
 begin
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
-  v_messages := track._limit_identities(track._verify_browsers(v_messages, v_sender));
+  v_messages := track._verify_browsers(v_messages, v_sender);
+  select
+    bool_or(message.type in ('identify', 'alias')),
+    bool_or(message.traits is not null),
+    bool_or(message.event_name = 'Segment Consent Preference Updated'),
+    bool_or(message.identity_kind = 'anonymous')
+  into v_links, v_traits, v_decisions, v_browsers
+  from unnest(v_messages) as message
+  where message.problem is null;
+  if v_links then
+    v_messages := track._limit_identities(v_messages);
+  end if;
   if v_sender.opt_out <> '{}' then
     v_signalled := v_messages;
   end if;
@@ -59,13 +71,6 @@ begin
   perform track._enter_items(v_messages);
 
   v_locked := track._named_identities(v_messages || v_signalled);
-  select
-    bool_or(message.type in ('identify', 'alias')),
-    bool_or(message.traits is not null),
-    bool_or(message.event_name = 'Segment Consent Preference Updated')
-  into v_links, v_traits, v_decisions
-  from unnest(v_messages) as message;
-
   -- The persons of the identities must not change from here to the end of the transaction, or the rows below would be
   -- stored for a former person.
   if v_links then
@@ -77,7 +82,7 @@ begin
     order by identity.identity_id
     for key share;
   end if;
-  v_placed := track._place_messages(v_messages);
+  v_placed := track._place_messages(v_messages, v_browsers);
 
   perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
   if v_traits then

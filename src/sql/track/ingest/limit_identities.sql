@@ -17,12 +17,6 @@ declare
   v_from int;
   v_to int;
 begin
-  if not exists (
-    select from unnest(messages) as message where message.type in ('identify', 'alias') and message.problem is null
-  ) then
-    return messages;
-  end if;
-
   with said as materialized (
     select
       message.ordinality, message.type, message.external_id,

@@ -32,32 +32,9 @@ comment on function track._named_identities(track.parsed_message[]) is $$
 Returns the identities for which messages store data or links.
 $$;
 
-create or replace function track._shared_browsers(messages track.parsed_message[])
-returns text[]
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select distinct identity.external_id
-    from (
-      select distinct message.external_id
-      from unnest(messages) as message
-      where message.identity_kind = 'anonymous'
-    ) as named
-    join track.identity on identity.external_id = named.external_id and identity.kind = 'anonymous'
-    where identity.branch <> 0
-  );
-end;
-$$;
-
-comment on function track._shared_browsers(track.parsed_message[]) is $$
-Returns the browsers of messages that several people have used. The others have one identity, whatever the time.
-$$;
-
 create or replace function track._place_messages(
   messages track.parsed_message[],
+  has_browsers boolean,
   out identities bigint[],
   out people bigint[]
 )
@@ -66,8 +43,21 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_shared constant text[] := track._shared_browsers(messages);
+  -- Browsers that several people have used. The others have one identity, whatever the time of the message.
+  v_shared text[] := '{}';
 begin
+  if has_browsers then
+    v_shared := array(
+      select distinct identity.external_id
+      from (
+        select distinct message.external_id
+        from unnest(messages) as message
+        where message.identity_kind = 'anonymous'
+      ) as named
+      join track.identity on identity.external_id = named.external_id and identity.kind = 'anonymous'
+      where identity.branch <> 0
+    );
+  end if;
   select
     array_agg(identity.identity_id order by message.ordinality),
     array_agg(identity.person_id order by message.ordinality)
@@ -83,6 +73,7 @@ begin
 end;
 $$;
 
-comment on function track._place_messages(track.parsed_message[]) is $$
+comment on function track._place_messages(track.parsed_message[], boolean) is $$
 Returns the identity and the person of each message, in the order of the messages. All names are entered and locked.
+`has_browsers`: whether a message may have an `anonymousId` only.
 $$;

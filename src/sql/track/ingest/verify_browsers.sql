@@ -8,69 +8,66 @@ declare
   v_messages track.parsed_message[] := messages;
   v_message track.parsed_message;
   v_found record;
+  -- Browsers that are known, that have the cookie of the caller, that belong to a user, that the caller has claimed.
+  v_known text[];
+  v_proved text[];
+  v_linked text[];
+  v_claimed constant text[] := array(
+    select browser.external_id
+    from track.identity as person
+    join track.identity_link as link on link.linked_identity_id = person.identity_id
+    join track.identity as browser on browser.identity_id = link.identity_id
+    where person.external_id = sender.person
+      and person.kind = 'user'
+      and link.kind = 'claim'
+      and link.unlinked_at is null
+  );
 begin
   if sender.is_trusted then
     return v_messages;
   end if;
+
+  select
+    coalesce(array_agg(name.anonymous_id), '{}'),
+    coalesce(array_agg(name.anonymous_id) filter (where browser.browser = sender.browser), '{}'),
+    coalesce(array_agg(name.anonymous_id) filter (where person.identity_id is not null), '{}')
+  into v_known, v_proved, v_linked
+  from (
+    select distinct message.anonymous_id
+    from unnest(messages) as message
+    where message.anonymous_id is not null
+  ) as name
+  join track.identity as browser on browser.external_id = name.anonymous_id and browser.kind = 'anonymous'
+  left join track.identity as person on person.identity_id = browser.person_id and person.kind = 'user';
+
+  -- Browsers of visitors, as a rule.
+  if sender.person is null and v_linked = '{}' then
+    return v_messages;
+  end if;
   for v_found in
-    with said as materialized (
-      select
-        message.ordinality, message.external_id, message.identity_kind, message.anonymous_id, message.occurred_at
-      from unnest(messages) with ordinality as message
-      where message.problem is null
-        and message.anonymous_id is not null
-        and (message.identity_kind = 'anonymous' or message.type = 'identify')
-    ),
-
-    known as materialized (
-      select
-        name.anonymous_id,
-        coalesce(bool_or(browser.identity_id is not null), false) as is_known,
-        coalesce(bool_or(key.kind = 'user'), false) as is_linked,
-        coalesce(bool_or(browser.browser = sender.browser), false) as is_proved,
-        coalesce(
-          bool_or(
-            exists (
-              select
-              from track.identity_link as link
-              join track.identity as person on person.identity_id = link.linked_identity_id
-              where link.identity_id = browser.identity_id
-                and link.kind = 'claim'
-                and link.unlinked_at is null
-                and person.external_id = sender.person
-                and person.kind = 'user'
-            )
-          ),
-          false
-        ) as is_claimed
-      from (select distinct said.anonymous_id from said) as name
-      left join track.identity as browser on browser.external_id = name.anonymous_id and browser.kind = 'anonymous'
-      left join track.identity as key on key.identity_id = browser.person_id
-      group by name.anonymous_id
-    )
-
     select
-      said.ordinality,
+      message.ordinality,
       case
-        when said.identity_kind = 'user' then 'claim'
+        when message.identity_kind = 'user' then 'claim'
         when sender.person is not null and exists (
           select
           from track.identity as browser
           join track.identity as own on own.person_id = browser.person_id
-          where browser.identity_id = track._browser_identity(said.external_id, said.occurred_at)
+          where browser.identity_id = track._browser_identity(message.external_id, message.occurred_at)
             and own.external_id = sender.person
             and own.kind = 'user'
         ) then 'own'
-        when known.is_claimed then 'claimed'
+        when message.anonymous_id = any (v_claimed) then 'claimed'
         else 'unverified'
       end as verdict
-    from said
-    join known using (anonymous_id)
-    where not known.is_proved
-      and case
+    from unnest(messages) with ordinality as message
+    where message.problem is null
+      and message.anonymous_id is not null
+      and message.anonymous_id <> all (v_proved)
+      and case message.identity_kind
+        when 'anonymous' then message.anonymous_id = any (v_linked || v_claimed)
         -- A browser that is new to us is that of the caller when the caller has the cookie.
-        when said.identity_kind = 'user' then known.is_known or sender.browser is null
-        else known.is_linked or known.is_claimed
+        else message.type = 'identify' and (sender.browser is null or message.anonymous_id = any (v_known))
       end
   loop
     v_message := v_messages[v_found.ordinality];

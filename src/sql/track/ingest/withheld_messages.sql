@@ -4,46 +4,45 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  -- Browsers that several people have used: the person depends on the time of the message.
-  v_shared constant text[] := track._shared_browsers(messages);
 begin
   return query
   with valid as materialized (
     select
       message.position, message.identity_kind, message.external_id, message.event_name, message.occurred_at,
       message.preferences, message.opts_out,
-      message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision,
-      case
-        when v_shared <> '{}' and message.identity_kind = 'anonymous' and message.external_id = any (v_shared)
-          then track._browser_identity(message.external_id, message.occurred_at)
-      end as browser_id
+      message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision
     from unnest(messages) as message
     where message.problem is null
   ),
 
-  -- People by name: `is_own` is false for the people of a browser whose id was sent without proof. What they refused
-  -- counts, and a refusal that is sent so counts for them; a grant does not.
+  -- People by name: `is_own` is false for the people of a browser whose id was sent without proof. Their refusals
+  -- count, and a refusal in such a message counts for them; a grant does not. `browser_id` is set where the person
+  -- depends on the time of the message.
   named as materialized (
     select
-      name.external_id, name.identity_kind, name.browser_id, identity.person_id,
-      identity.kind = name.identity_kind as is_own, key.kind = 'user' as is_linked
-    from (select distinct valid.external_id, valid.identity_kind, valid.browser_id from valid) as name
+      name.external_id, name.identity_kind, identity.person_id, identity.kind = name.identity_kind as is_own,
+      case
+        when name.identity_kind = 'anonymous'
+          and count(*) over (partition by name.external_id, name.identity_kind) > 1
+          then identity.identity_id
+      end as browser_id
+    from (select distinct valid.external_id, valid.identity_kind from valid) as name
     join track.identity
       on identity.external_id = name.external_id
       and (
         identity.kind = name.identity_kind
         or identity.kind = 'anonymous' and name.identity_kind = 'unverified'
       )
-      and (name.browser_id is null or identity.identity_id = name.browser_id)
-    join track.identity as key on key.identity_id = identity.person_id
   ),
 
   -- Decisions of the batch, which apply from their time on, and the latest earlier one of each person.
   said as materialized (
     select
-      valid.external_id, valid.identity_kind, valid.browser_id, preference.key as purpose,
-      preference.value::boolean as granted, valid.occurred_at as decided_at, valid.position
+      valid.external_id, valid.identity_kind, preference.key as purpose, preference.value::boolean as granted,
+      valid.occurred_at as decided_at, valid.position,
+      case
+        when valid.identity_kind = 'anonymous' then track._browser_identity(valid.external_id, valid.occurred_at)
+      end as browser_id
     from valid
     cross join lateral jsonb_each(
       case jsonb_typeof(valid.preferences) when 'object' then valid.preferences end
@@ -72,34 +71,42 @@ begin
 
     union all
 
-    -- Of the name itself, and of the other names of its person.
+    -- Of a name that is new.
     select
-      said.external_id, said.identity_kind, said.browser_id, said.purpose, said.granted,
-      said.decided_at, null, said.decided_at, said.position
+      said.external_id, said.identity_kind, null, said.purpose, said.granted, said.decided_at, null, said.decided_at,
+      said.position
     from said
+    where not exists (
+      select
+      from named
+      where named.external_id = said.external_id
+        and named.identity_kind = said.identity_kind
+        and named.is_own
+    )
 
     union all
 
+    -- Of a person, for all of her names.
     select
-      other.external_id, other.identity_kind, other.browser_id, said.purpose, said.granted,
-      said.decided_at, null, said.decided_at, said.position
+      other.external_id, other.identity_kind, other.browser_id, said.purpose, said.granted, said.decided_at, null,
+      said.decided_at, said.position
     from said
     join named
       on named.external_id = said.external_id
       and named.identity_kind = said.identity_kind
-      and named.browser_id is not distinct from said.browser_id
+      and (named.browser_id is null or named.browser_id = said.browser_id)
     join named as other on other.person_id = named.person_id
-    where (other.external_id, other.identity_kind) <> (said.external_id, said.identity_kind)
-      and (
-        not said.granted
-        or named.is_own and other.is_own and not (said.identity_kind = 'anonymous' and named.is_linked)
+    where not said.granted
+      or named.is_own and other.is_own and not (
+        said.identity_kind = 'anonymous'
+        and (select key.kind from track.identity as key where key.identity_id = named.person_id) = 'user'
       )
   ),
 
   asked as materialized (
     select
-      valid.position, valid.external_id, valid.identity_kind, valid.browser_id, valid.occurred_at, purpose.purpose,
-      purpose.basis, purpose.without_basis,
+      valid.position, valid.external_id, valid.identity_kind, valid.occurred_at, purpose.purpose, purpose.basis,
+      purpose.without_basis,
       case jsonb_typeof(valid.preferences -> purpose.purpose)
         when 'boolean' then (valid.preferences ->> purpose.purpose)::boolean
       end as preference,
@@ -118,26 +125,33 @@ begin
     where not valid.is_decision
   )
 
-  -- In this order: what the person refused, a signal of the browser, the preference in the message, what the person
-  -- granted, the lawful basis.
+  -- In this order: a refusal of the person, a signal of the browser, the preference in the message, a grant of the
+  -- person, the lawful basis.
   select asked.position, asked.purpose, asked.without_basis = 'refuse'
   from asked
-  left join lateral (
-    select
-      (array_agg(decision.granted order by decision.decided_at desc, decision.position desc))[1] as granted,
-      max(decision.decided_at) > max(decision.signalled_at) as is_after_signal
-    from decision
-    where asked.is_decided
-      and decision.external_id = asked.external_id
-      and decision.identity_kind = asked.identity_kind
-      and decision.browser_id is not distinct from asked.browser_id
-      and decision.purpose = asked.purpose
-      and (decision.since is null or (decision.since, decision.position) <= (asked.occurred_at, asked.position))
-  ) as latest on asked.is_decided
   where case
-    when not latest.granted then true
-    when asked.is_signalled then not coalesce(latest.granted and latest.is_after_signal, false)
-    else not coalesce(asked.preference, latest.granted, asked.basis <> 'consent')
+    when asked.is_decided then (
+      select case
+        when not latest.granted then true
+        when asked.is_signalled then not coalesce(latest.granted and latest.is_after_signal, false)
+        else not coalesce(asked.preference, latest.granted, asked.basis <> 'consent')
+      end
+      from (
+        select
+          (array_agg(decision.granted order by decision.decided_at desc, decision.position desc))[1] as granted,
+          max(decision.decided_at) > max(decision.signalled_at) as is_after_signal
+        from decision
+        where decision.external_id = asked.external_id
+          and decision.identity_kind = asked.identity_kind
+          and decision.purpose = asked.purpose
+          and (decision.since is null or (decision.since, decision.position) <= (asked.occurred_at, asked.position))
+          and (
+            decision.browser_id is null
+            or decision.browser_id = (select track._browser_identity(asked.external_id, asked.occurred_at))
+          )
+      ) as latest
+    )
+    else asked.is_signalled or not coalesce(asked.preference, asked.basis <> 'consent')
   end;
 end;
 $$;
