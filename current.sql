@@ -236,3 +236,26 @@ Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); e
 $$;
 
 drop function if exists track._source_id();
+
+-- Trends -------------------------------------------------------------------------------------------------------------
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass and attname = 'is_complete' and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute is_complete boolean;
+  end if;
+end;
+$do$;
+comment on column analytics.trend_point.running_average is $$
+Average number of events over the latest complete buckets of the window.
+$$;
+comment on column analytics.trend_point.slope is $$
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
+$$;

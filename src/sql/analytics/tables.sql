@@ -92,7 +92,8 @@ create type analytics.trend_point as (
   event_count bigint,
   person_count bigint,
   running_average float8,
-  slope float8
+  slope float8,
+  is_complete boolean
 );
 
 comment on type analytics.trend_point is $$
@@ -102,10 +103,13 @@ comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$
 comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
 comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
 comment on column analytics.trend_point.running_average is $$
-Average number of events over the latest buckets of the window.
+Average number of events over the latest complete buckets of the window.
 $$;
 comment on column analytics.trend_point.slope is $$
-Slope of the least-squares line through the latest buckets of the window, in events per bucket.
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
