@@ -218,7 +218,8 @@ create type analytics.learner_features as (
 
 comment on type analytics.learner_features is $$
 Features of a learner in a course as of a time, computed from earlier events only.
-The features begin with `days_enrolled`. Weeks count back from the time: week 1 is the last 7 days. Days are in UTC.
+The features begin with `days_enrolled`. Days are in UTC. Weeks consist of complete days, so that they are comparable at
+any time of the day: week 1 is the 7 days before the last midnight. The hours since then count in the other features.
 $$;
 comment on column analytics.learner_features.person_id is $$Person.$$;
 comment on column analytics.learner_features.course_id is $$Course: key of an item.$$;
@@ -232,7 +233,7 @@ Recency: days since the last activity in the course, or since the enrolment when
 $$;
 comment on column analytics.learner_features.active_days is $$Number of days with activity in the course.$$;
 comment on column analytics.learner_features.active_days_week_1 is $$
-Number of days with activity in the course in the last 7 days.
+Number of days with activity in the course in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.active_days_week_2 is $$
 Number of days with activity in the course from 14 to 8 days ago.
@@ -244,11 +245,13 @@ comment on column analytics.learner_features.active_days_week_4 is $$
 Number of days with activity in the course from 28 to 22 days ago.
 $$;
 comment on column analytics.learner_features.events is $$Number of events in the course.$$;
-comment on column analytics.learner_features.events_week_1 is $$Number of events in the course in the last 7 days.$$;
+comment on column analytics.learner_features.events_week_1 is $$
+Number of events in the course in the last 7 complete days.
+$$;
 comment on column analytics.learner_features.events_week_2 is $$Number of events in the course from 14 to 8 days ago.$$;
 comment on column analytics.learner_features.engaged_minutes is $$Engaged time in the course, in minutes.$$;
 comment on column analytics.learner_features.engaged_minutes_week_1 is $$
-Engaged time in the course in the last 7 days, in minutes.
+Engaged time in the course in the last 7 complete days, in minutes.
 $$;
 comment on column analytics.learner_features.mean_gap is $$
 Regularity: mean number of days between active days; null for fewer than two active days.
@@ -273,10 +276,10 @@ Lateness: mean number of days from the deadline to the submission, negative when
 Null when no task with a deadline was submitted.
 $$;
 comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
-Number of days with activity on the platform in the last 7 days.
+Number of days with activity on the platform in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.course_active_share is $$
-Share of the learners of the course with activity in it in the last 7 days.
+Share of the learners of the course with activity in it in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.days_to_end is $$
 Days until the end of the course; null when no end is set.

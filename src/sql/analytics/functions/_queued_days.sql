@@ -1,5 +1,10 @@
 create or replace function analytics._queued_days(
-  first_day date, end_day date, out people bigint[], out first_days date[], out end_days date[]
+  first_day date,
+  end_day date,
+  of_people bigint[] default null,
+  out people bigint[],
+  out first_days date[],
+  out end_days date[]
 )
 language plpgsql
 stable
@@ -21,6 +26,7 @@ begin
     from track.stale
     where stale.since < v_until
       and stale.until >= v_since
+      and (_queued_days.of_people is null or stale.person_id = any (_queued_days.of_people))
 
     union all
 
@@ -29,6 +35,7 @@ begin
     where changed.consumer = 'analytics.activity'
       and changed.since < v_until
       and changed.until >= v_since
+      and (_queued_days.of_people is null or changed.person_id = any (_queued_days.of_people))
   ),
 
   merged as (
@@ -48,11 +55,12 @@ begin
 end;
 $$;
 
-comment on function analytics._queued_days(date, date) is $$
+comment on function analytics._queued_days(date, date, bigint[]) is $$
 Returns the days between two (`end_day` exclusive) for which `analytics.activity` is not refreshed yet.
 They are ranges of days, one per position: the person, the first day, and the day after the last one. Null when there
-are none. A reader of the rollup leaves these rows out, and reads `analytics._days_of_people` instead, so that its result is the
+are none. `of_people`: only these people; null: all.
+A reader of the rollup leaves these rows out, and reads `analytics._days_of_people` instead, so that its result is the
 same before and after a refresh.
 $$;
 
-grant execute on function analytics._queued_days(date, date) to insights_reader, insights_admin;
+grant execute on function analytics._queued_days(date, date, bigint[]) to insights_reader, insights_admin;
