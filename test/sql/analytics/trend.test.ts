@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
-import { ingest, message } from "../track/messages.ts";
+import { ingest, message, refresh } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, periods, start, withFloor } from "./doings.ts";
 
 const database = await testDatabase();
@@ -122,6 +122,38 @@ describe("trend", () => {
         { bucket_start: month(2), events: 155, average: 147.5, slope: 15, complete: true },
         { bucket_start: month(3), events: 70, average: 147.5, slope: 15, complete: false },
       ]);
+    });
+  });
+
+  test("by hour, by day and by item are the same before a refresh", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const sent = Array.from({ length: 24 }, (_, index) =>
+        message({
+          userId: `early-${index % 6}`,
+          event: "Early",
+          timestamp: new Date(Date.now() - Math.floor(index / 6) * DAY - 1000).toISOString(),
+          properties: { item: "early", itemKind: "course" },
+        }),
+      );
+      await ingest(db, sent);
+      const counts = async () => [
+        ...(
+          await db.rows<{ events: number }>(
+            `select sum(event_count)::int as events
+             from unnest('{hour,day,week,month}'::text[]) as bucket
+             cross join analytics.trend('Early', bucket, now() - interval '5 days', now() + interval '1 minute')
+             group by bucket`,
+          )
+        ).map(({ events }) => events),
+        await db.value(
+          `select event_count::int
+           from analytics.popular_items('course', now() - interval '5 days', now() + interval '1 minute')
+           where item = 'early'`,
+        ),
+      ];
+      expect(await counts()).toEqual([24, 24, 24, 24, 24]);
+      await refresh(db);
+      expect(await counts()).toEqual([24, 24, 24, 24, 24]);
     });
   });
 
