@@ -80,6 +80,60 @@ test("weeks are complete days, so that they do not grow in the course of a day",
   expect(await weeks("2025-03-13 00:00Z")).toEqual([1, 2, 1, 2]);
 });
 
+test("features, outcomes and times of snapshots are the same in every zone, also when its clocks change", async () => {
+  const results = [];
+  // The clocks of New York changed on the 9th of March 2025, those of Lord Howe by half an hour on the 6th of April.
+  for (const zone of ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Kiritimati", "Australia/Lord_Howe"]) {
+    results.push(
+      await database.as("postgres", { timezone: zone }, async (db) => {
+        // A session in progress at the time, from before midnight to after it.
+        await ingest(
+          db,
+          ["12T23:50", "12T23:58", "13T00:06"].map((at) =>
+            message({
+              userId: "ann",
+              event: "Page Viewed",
+              timestamp: `2025-03-${at}:00Z`,
+              properties: { item: "page" },
+            }),
+          ),
+        );
+        for (const at of ["06T00:20", "06T00:25"]) {
+          await ingest(db, [
+            message({
+              userId: "bob",
+              event: "Page Viewed",
+              timestamp: `2025-03-${at}:00Z`,
+              properties: { item: "page" },
+            }),
+          ]);
+        }
+        await refresh(db);
+        return [
+          await db.rows(
+            `select feature.*
+             from analytics._learner_features(
+               array['2025-03-13 00:00Z', '2025-03-13 00:05Z', '2025-03-13 00:22Z']::timestamptz[], null
+             ) as feature
+             order by person_id, course_id, as_of`,
+          ),
+          await db.rows(
+            `select outcome.*
+             from unnest('{dropout,activity,completion}'::text[]) as target
+             cross join analytics._learner_outcomes(target, array['2025-03-04 00:00Z']::timestamptz[], '12 days') as outcome
+             order by target, person_id, course_id`,
+          ),
+          await db.rows(
+            "select analytics._snapshot_times(entry, 60) from analytics.prediction_target as entry order by entry.target",
+          ),
+        ];
+      }),
+    );
+  }
+  expect(results[0]?.[0]).toHaveLength(6);
+  for (const result of results) expect(result).toEqual(results[0]);
+});
+
 test("features and outcomes are the same before and after a refresh", async () => {
   await database.as("postgres", {}, async (db) => {
     const at = (userId: string, timestamp: string, event: string, item: string) =>

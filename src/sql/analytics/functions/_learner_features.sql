@@ -201,7 +201,7 @@ begin
     from taker
     join track.session
       on session.person_id = taker.person_id
-      and session.started_at >= taker.as_of - interval '7 days'
+      and session.started_at >= taker.as_of - interval '168 hours'
       and session.started_at < taker.midnight
       and session.ended_at >= taker.as_of
     join track.page_view

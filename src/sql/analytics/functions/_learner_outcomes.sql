@@ -19,7 +19,7 @@ begin
   from analytics._queued_days(
     (select (min(entry) at time zone 'UTC')::date from unnest(_learner_outcomes.moments) as entry),
     (
-      select ((max(entry) + _learner_outcomes.horizon) at time zone 'UTC')::date
+      select (max(entry) at time zone 'UTC' + _learner_outcomes.horizon)::date
       from unnest(_learner_outcomes.moments) as entry
     )
   ) as queued;
@@ -29,7 +29,8 @@ begin
     select distinct
       entry.as_of,
       (entry.as_of at time zone 'UTC')::date as since,
-      ((entry.as_of + _learner_outcomes.horizon) at time zone 'UTC')::date as until
+      (entry.as_of at time zone 'UTC' + _learner_outcomes.horizon)::date as until,
+      (entry.as_of at time zone 'UTC' + _learner_outcomes.horizon) at time zone 'UTC' as ends_at
     from unnest(_learner_outcomes.moments) as entry (as_of)
   ),
 
@@ -74,7 +75,7 @@ begin
     from moment
     join track.enrolment on enrolment.enrolled_at < moment.as_of
     cross join lateral (
-      select enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon
+      select enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.ends_at
     ) as ending (is_within)
     where _learner_outcomes.courses is null
       or enrolment.item_id = any (_learner_outcomes.courses)
