@@ -261,6 +261,7 @@
 --!include track/ingest/person_problem.sql
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
+--!include track/ingest/path_item.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
@@ -280,6 +281,9 @@
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql
+--!include track/items/_merge_items.sql
+--!include track/items/merge_items.sql
+--!include track/items/apply_path_rule.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql

@@ -38,21 +38,24 @@ begin
     select activity.person_id, activity.item_id, activity.day, moment.as_of
     from moment
     join analytics.activity on activity.day >= moment.since and activity.day < moment.until
-    where not exists (
-      select
-      from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
-      where queued.person_id = activity.person_id
-        and activity.day >= queued.first_day
-        and activity.day < queued.end_day
-    )
+    -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+    where (activity.event_count > activity.automatic_count or activity.engaged > '0')
+      and not exists (
+        select
+        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
 
     union all
 
     select computed.person_id, computed.item_id, computed.day, moment.as_of
     from moment
-    join analytics._days_of_people(v_people, v_first_days, v_end_days, null, false) as computed
+    join analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
       on computed.day >= moment.since
       and computed.day < moment.until
+    where computed.event_count > computed.automatic_count or computed.engaged > '0'
   ),
 
   active as (

@@ -33,9 +33,10 @@ begin
     and activity.day >= period.first_day
     and activity.day < period.end_day;
 
-  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged)
+  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged, automatic_count)
   select
-    computed.person_id, computed.day, computed.event_type_id, computed.item_id, computed.event_count, computed.engaged
+    computed.person_id, computed.day, computed.event_type_id, computed.item_id, computed.event_count, computed.engaged,
+    computed.automatic_count
   from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed;
 end;
 $$;

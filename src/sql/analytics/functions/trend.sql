@@ -38,6 +38,8 @@ begin
     where activity.event_type_id = _trend.event_type_id
       and activity.day >= v_first_day
       and activity.day < v_end_day
+      -- Not the rows of continued page views, which have no event.
+      and activity.event_count > 0
       and not v_by_hour
       and not exists (
         select

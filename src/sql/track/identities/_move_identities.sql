@@ -22,9 +22,10 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person is in a session or in a period that is queued for the refresh. For most browsers these are a
-  -- few days; a new one has none. The periods are rounded to months. The months between them are not read, since they
-  -- contain no event. Infinite periods are left out: `track.rebuild` queues them, and adds no event.
+  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
+  -- the refresh. For most browsers these are a few days; a new one has none. The periods are rounded to months. The
+  -- months between them are not read, since they contain no event. Infinite periods are left out: `track.rebuild`
+  -- queues them, and adds no event.
   for v_period in
     select unnest(range_agg(tstzrange(
       date_trunc('month', period.since at time zone 'UTC') at time zone 'UTC',
@@ -40,6 +41,10 @@ begin
       select session.started_at, session.ended_at
       from track.session
       where session.person_id = any (_move_identities.old_people)
+      union all
+      select automatic_period.since, automatic_period.until
+      from track.automatic_period
+      where automatic_period.person_id = any (_move_identities.old_people)
     ) as period
   loop
     -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
@@ -57,10 +62,12 @@ begin
 
       placed as (
         insert into track.event (
-          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+          client_at
         )
         select
-          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+          client_at
         from deleted
       )
 
