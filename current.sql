@@ -1,5 +1,241 @@
 -- Changes of structure since the last release: see migrations/README.md.
 
+-- Sources, write keys, refused messages ------------------------------------------------------------------------------
+
+do $do$
+begin
+  if not exists (select from pg_catalog.pg_attribute where attrelid = 'track.source'::regclass and attname = 'level') then
+    alter table track.source
+      add column level text not null default 'server' check (level in ('server', 'signed_in', 'anonymous'));
+    alter table track.source drop constraint source_name_key;
+    alter table track.source add unique (name, level);
+  end if;
+end;
+$do$;
+update track.source
+set description = 'Messages of servers and database logins without a source.'
+where name = 'default' and level = 'server' and description = 'Messages without a source.';
+insert into track.source (name, level, description)
+values
+  ('default', 'signed_in', 'Messages of signed-in people without a source.'),
+  ('default', 'anonymous', 'Messages of visitors without a source.')
+on conflict (name, level) do nothing;
+
+comment on table track.source is $$
+Sources of messages, such as an application or an importer, one row per level of trust.
+Message ids are unique within a row, so that a client cannot use up the ids of a server.
+$$;
+comment on column track.source.source_id is $$Key of the source.$$;
+comment on column track.source.name is $$
+Name of the source: that of the write key, or else the setting `insights.source`, or else `default`.
+$$;
+comment on column track.source.description is $$Description of the source; null when none was given.$$;
+comment on column track.source.level is $$
+Level of trust of its messages.
+`server`: may name any person, describe items and set times of arrival. `signed_in`: may name the person of its token.
+`anonymous`: may name browsers (`anonymousId`) only, which any client can invent.
+$$;
+
+create table if not exists track.write_key (
+  key_id int generated always as identity primary key,
+  source_id smallint not null references track.source,
+  key_hash bytea not null unique check (octet_length(key_hash) = 32),
+  preview text not null,
+  scopes text[] not null default '{events}' check (scopes <> '{}' and scopes <@ '{events,features}'),
+  origins text[] not null default '{}',
+  requests_per_minute int not null default 6000 check (requests_per_minute between 1 and 1000000),
+  created_at timestamptz not null default now(),
+  expires_at timestamptz,
+  revoked_at timestamptz,
+  used_on date
+);
+
+comment on table track.write_key is $$
+Write keys: a client that sends one writes to the source of the key, at the level of the source.
+The key itself is returned once, by `track.create_write_key`, and not stored.
+$$;
+comment on column track.write_key.key_id is $$Key of the row, for `track.rotate_write_key` and others.$$;
+comment on column track.write_key.source_id is $$Source to which messages with the key belong.$$;
+comment on column track.write_key.key_hash is $$SHA-256 hash of the key.$$;
+comment on column track.write_key.preview is $$First characters of the key, to recognize it by.$$;
+comment on column track.write_key.scopes is $$
+Permissions of the key: `events` (send messages), `features` (read the experiments' payload).
+$$;
+comment on column track.write_key.origins is $$
+Origins of web pages that may use the key, such as `https://campus.example`; empty: any.
+$$;
+comment on column track.write_key.requests_per_minute is $$
+Maximum rate of requests with the key, in each process of the API.
+$$;
+comment on column track.write_key.created_at is $$Time at which the key was created.$$;
+comment on column track.write_key.expires_at is $$Time from which the key is refused; null: no limit.$$;
+comment on column track.write_key.revoked_at is $$Time at which the key was revoked; null while it is valid.$$;
+comment on column track.write_key.used_on is $$Date (UTC) of the last batch; null when it was never used.$$;
+
+create index if not exists write_key_source on track.write_key (source_id);
+
+create table if not exists track.write_key_log (
+  log_id uuid primary key default gen_random_uuid(),
+  key_id int not null references track.write_key,
+  logged_at timestamptz not null default clock_timestamp(),
+  action text not null check (action in ('created', 'rotated', 'changed', 'revoked')),
+  actor text not null,
+  details jsonb not null default '{}'
+);
+
+comment on table track.write_key_log is $$
+Log of the changes of write keys, append-only.
+$$;
+comment on column track.write_key_log.log_id is $$Key of the entry.$$;
+comment on column track.write_key_log.key_id is $$Write key that changed.$$;
+comment on column track.write_key_log.logged_at is $$Time of the change.$$;
+comment on column track.write_key_log.action is $$`created`, `rotated`, `changed` or `revoked`.$$;
+comment on column track.write_key_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+comment on column track.write_key_log.details is $$New values, without the key.$$;
+
+create index if not exists write_key_log_key on track.write_key_log (key_id, logged_at);
+
+create table if not exists track.refusal (
+  source_id smallint not null references track.source,
+  code text not null check (length(code) between 1 and 20),
+  day date not null,
+  backend int not null,
+  messages bigint not null check (messages > 0),
+  primary key (source_id, day, code, backend)
+);
+
+comment on table track.refusal is $$
+Numbers of refused messages by source, error code and day; `track.refused_messages` returns the sums.
+One row per backend process, so that concurrent batches do not wait for each other. Contains no content.
+$$;
+comment on column track.refusal.source_id is $$Source of the messages.$$;
+comment on column track.refusal.code is $$Code of the error, such as `CF001`.$$;
+comment on column track.refusal.day is $$Day of arrival (UTC).$$;
+comment on column track.refusal.backend is $$
+Process that counted: its process id; 0 for days that `track.delete_old_refusals` has summed.
+$$;
+comment on column track.refusal.messages is $$Number of messages.$$;
+
+create table if not exists track.refusal_sample (
+  sample_id uuid primary key default gen_random_uuid(),
+  source_id smallint not null references track.source,
+  code text not null,
+  day date not null,
+  refused_at timestamptz not null default clock_timestamp(),
+  hint text,
+  fields jsonb not null
+);
+
+comment on table track.refusal_sample is $$
+Samples of refused messages, without values: some per source, error code and day, kept for 7 days.
+They show which fields a broken client sends, and what the rule expects.
+$$;
+comment on column track.refusal_sample.sample_id is $$Key of the sample.$$;
+comment on column track.refusal_sample.source_id is $$Source of the message.$$;
+comment on column track.refusal_sample.code is $$Code of the error.$$;
+comment on column track.refusal_sample.day is $$Day of arrival (UTC).$$;
+comment on column track.refusal_sample.refused_at is $$Time of arrival.$$;
+comment on column track.refusal_sample.hint is $$Hint of the error, which states the rule.$$;
+comment on column track.refusal_sample.fields is $$
+JSON types of the known fields of the message, such as `{"userId": "string of 5"}`; no values.
+$$;
+
+create index if not exists refusal_sample_source on track.refusal_sample (source_id, code, day);
+
+alter table track.write_key enable row level security;
+alter table track.write_key_log enable row level security;
+alter table track.refusal enable row level security;
+alter table track.refusal_sample enable row level security;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.')
+on conflict do nothing;
+
+do $do$
+begin
+  if to_regtype('track.new_write_key') is null then
+    create type track.new_write_key as (key_id int, write_key text, source text, level text);
+  end if;
+end;
+$do$;
+
+comment on type track.new_write_key is $$
+A write key at its creation, the only time that it is returned.
+$$;
+comment on column track.new_write_key.key_id is $$Key of the row in `track.write_key`.$$;
+comment on column track.new_write_key.write_key is $$The key, which clients send.$$;
+comment on column track.new_write_key.source is $$Name of the source.$$;
+comment on column track.new_write_key.level is $$Level of the source.$$;
+
+do $do$
+begin
+  if to_regtype('track.open_write_key') is null then
+    create type track.open_write_key as (key_id int, source text, level text, requests_per_minute int);
+  end if;
+end;
+$do$;
+
+comment on type track.open_write_key is $$
+A write key that may be used, with the source of its messages.
+$$;
+comment on column track.open_write_key.key_id is $$Key of the row in `track.write_key`.$$;
+comment on column track.open_write_key.source is $$Name of the source.$$;
+comment on column track.open_write_key.level is $$Level of the source.$$;
+comment on column track.open_write_key.requests_per_minute is $$
+Maximum rate of requests, in each process of the API.
+$$;
+
+do $do$
+begin
+  if to_regtype('track.refused_messages') is null then
+    create type track.refused_messages as (day date, source text, level text, code text, messages bigint);
+  end if;
+end;
+$do$;
+
+comment on type track.refused_messages is $$
+Number of refused messages of a source, with an error code, on a day.
+$$;
+comment on column track.refused_messages.day is $$Day of arrival (UTC).$$;
+comment on column track.refused_messages.source is $$Name of the source.$$;
+comment on column track.refused_messages.level is $$Level of the source.$$;
+comment on column track.refused_messages.code is $$Code of the error, such as `CF001`.$$;
+comment on column track.refused_messages.messages is $$Number of messages.$$;
+
+do $do$
+begin
+  if not exists (select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'level') then
+    alter type track.message_sender add attribute level text;
+  end if;
+  if not exists (select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'source_id') then
+    alter type track.message_sender add attribute source_id smallint;
+  end if;
+  if not exists (select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'browser') then
+    alter type track.message_sender add attribute browser uuid;
+  end if;
+  if not exists (select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'opt_out') then
+    alter type track.message_sender add attribute opt_out text[];
+  end if;
+end;
+$do$;
+comment on column track.message_sender.person is $$
+The `userId` that a signed-in person may send; null for other senders.
+$$;
+comment on column track.message_sender.oldest is $$Time of the oldest event that is accepted.$$;
+comment on column track.message_sender.newest is $$Time of the newest event that is accepted.$$;
+comment on column track.message_sender.longest_message is $$Maximum size of a message, in bytes of JSON text.$$;
+comment on column track.message_sender.level is $$Level of trust: see `track.source.level`.$$;
+comment on column track.message_sender.source_id is $$Source of the messages.$$;
+comment on column track.message_sender.browser is $$
+Hash of the signed cookie of the calling browser; null without one.
+$$;
+comment on column track.message_sender.opt_out is $$
+Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); empty without one.
+$$;
+
+drop function if exists track._source_id();
 -- Sessions: views of earlier sessions, intervals of heartbeats, automatic events.
 alter table track.setting
   add column if not exists longest_view interval not null default '30 days' check (longest_view >= '0');
@@ -48,10 +284,6 @@ comment on column track.setting.longest_view is $$
 Maximum time from the opening of a page to the first heartbeat of a later session that names its `viewId`.
 The item of views that were opened earlier is unknown.
 $$;
-comment on table track.source is $$
-Sources of messages, such as an application or an importer. Message ids are unique within a source.
-$$;
-comment on column track.source.name is $$Name of the source. Clients give it as the setting `insights.source`.$$;
 comment on column track.source.heartbeat is $$
 Interval of the heartbeats of this source; null: that of `track.setting`.
 After a change, run `select track.rebuild()`.
@@ -121,7 +353,6 @@ comment on column track.page_view.view_key is $$
 @behavior -*
 64-bit hash of the `viewId`; null when the client sent none.
 $$;
-comment on column track.message_sender.person is $$The `userId` that a learner may send; null for other senders.$$;
 comment on column track.action.session_id is $$
 Session; null until the next refresh of the sessions, and for events of an automatic type or source.
 $$;
@@ -159,3 +390,94 @@ on conflict do nothing;
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.')
 on conflict do nothing;
+
+-- Times of events, names of pages -------------------------------------------------------------------------------------
+
+alter table track.setting
+  add column if not exists clock_tolerance interval not null default '5 minutes' check (clock_tolerance >= '0'),
+  add column if not exists path_rule text[] not null
+    default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  add column if not exists kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100);
+alter table track.source
+  add column if not exists path_rule text[]
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  add column if not exists kept_parameters text[] check (cardinality(kept_parameters) <= 100);
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.item'::regclass and attname = 'merged_item_id'
+  ) then
+    alter table track.item add column merged_item_id bigint references track.item;
+    alter table track.item add check (merged_item_id <> item_id);
+  end if;
+end;
+$do$;
+create index if not exists item_merged on track.item (merged_item_id);
+alter table track.event add column if not exists client_at timestamptz;
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'path_rule'
+  ) then
+    alter type track.message_sender
+      add attribute clock_tolerance interval, add attribute path_rule text[], add attribute kept_parameters text[];
+  end if;
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.parsed_message'::regclass and attname = 'client_at'
+  ) then
+    alter type track.parsed_message add attribute client_at timestamptz;
+  end if;
+end;
+$do$;
+
+comment on column track.setting.clock_tolerance is $$
+Difference between the clocks of client and server up to which the time of the client applies.
+A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
+$$;
+comment on column track.setting.path_rule is $$
+Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
+`host` removes scheme and host of a URL (without it, they are in lower case), `query` the query string except
+`kept_parameters`, `fragment` the fragment (not `#/…` and `#!…`). `encoding` normalises percent-encoding, `slashes`
+repeated slashes, `dots` the segments `.` and `..`. `index` replaces `index.html`, `default.aspx` and such by their
+folder, `trailing_slash` removes the slash at the end. After a change, run `select track.apply_path_rule()`.
+$$;
+comment on column track.setting.kept_parameters is $$
+Parameters of the query string that belong to the name of a page, such as the `id` of `/course/view.php?id=7`.
+$$;
+comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
+comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
+comment on column track.message_sender.clock_tolerance is $$
+Difference of clocks up to which the time of the client applies.
+$$;
+comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
+comment on column track.message_sender.kept_parameters is $$
+Kept parameters of the source: see `track.setting.kept_parameters`.
+$$;
+comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
+comment on column track.event.occurred_at is $$
+Time of the event, never later than its arrival.
+The time of the client, or, if its clock differs by more than `track.setting.clock_tolerance`, `receivedAt - (sentAt -
+timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
+$$;
+comment on column track.event.event_id is $$
+Version 7 UUID of the time and the hash of the message; orders events of the same time.
+Events whose time is that of their arrival are in the order of the times of their client.
+$$;
+comment on column track.event.client_at is $$
+Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
+$$;
+comment on column track.item.merged_item_id is $$
+Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+$$;
+comment on column track.item.kind is $$
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
+$$;
+
+drop function if exists track._read_fields(track.message_batch, timestamptz, boolean, boolean);
+drop function if exists track._correct_clock(timestamptz, text, timestamptz, text, timestamptz);
+drop function if exists track._event_id(timestamptz, uuid, smallint);
+drop function if exists track._item(text, jsonb, jsonb, jsonb);
+drop function if exists track._item_kind(text, jsonb, jsonb, boolean);

@@ -7,7 +7,7 @@
  * Without DATABASE_URL it runs on the embedded database. The events are those of a simulated population. The bare table
  * has the columns of track.event and the message's hash, jsonb included, and the same two unique keys, but no other
  * index, no look-up of names, no validation, no consent. The two alternate batch by batch, each batch in a transaction
- * of its own.
+ * of its own. Every second batch of track.ingest is sent with a write key.
  */
 import { createHash } from "node:crypto";
 import type { Message } from "../src/importer/message.ts";
@@ -113,9 +113,17 @@ const ways = {
     client.query({ name: "ingest", text: "select * from track.ingest($1)", values: [json] }),
 };
 
+const { rows: keys } = await client.query(
+  "select encode(sha256(convert_to(write_key, 'UTF8')), 'hex') as hash from track.create_write_key('bench', 'server')",
+);
+const keyHash: string = keys[0].hash;
+const withKey = async (hash: string): Promise<unknown> =>
+  await client.query({ name: "key", text: "select set_config('insights.write_key', $1, false)", values: [hash] });
+
 const spent: Record<string, number[]> = {
   "insert … select from unnest": [],
   "track.ingest": [],
+  "track.ingest with a write key": [],
   "track.ingest, all duplicates": [],
 };
 const timed = async (label: string, work: Promise<unknown>): Promise<void> => {
@@ -123,10 +131,16 @@ const timed = async (label: string, work: Promise<unknown>): Promise<void> => {
   await work;
   spent[label]?.push(performance.now() - started);
 };
-for (const batch of batches) {
-  for (const [label, run] of Object.entries(ways)) await timed(label, run(batch));
+for (const [index, batch] of batches.entries()) {
+  const keyed = index % 2 === 1;
+  await timed("insert … select from unnest", ways["insert … select from unnest"](batch));
+  await withKey(keyed ? keyHash : "");
+  await timed(keyed ? "track.ingest with a write key" : "track.ingest", ways["track.ingest"](batch));
 }
-for (const batch of batches) await timed("track.ingest, all duplicates", ways["track.ingest"](batch));
+for (const [index, batch] of batches.entries()) {
+  await withKey(index % 2 === 1 ? keyHash : "");
+  await timed("track.ingest, all duplicates", ways["track.ingest"](batch));
+}
 
 const { rows } = await client.query(
   "select (select count(*)::int from track.event) as events, (select count(*)::int from public.bare) as bare",

@@ -7,6 +7,7 @@ import { type Database, openDatabase, withClient } from "../database/connect.ts"
 import { findMissingParts } from "../database/indexes.ts";
 import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector } from "../database/migrate.ts";
+import { describeBoundary, findDetachedMonths, findWrongBoundaries } from "../database/months.ts";
 import { isPooled } from "../database/pooler.ts";
 import { readReleases, releaseState } from "../database/release.ts";
 import { pendingCurrent } from "../database/source.ts";
@@ -242,6 +243,30 @@ const checks: Record<string, Check> = {
     return (await pendingCurrent(context.client))
       ? { status: "warning", text: "the source has changed since it was applied", fix: "Run: insights migrate" }
       : ok(`all ${releases.length} applied`);
+  },
+
+  async months(context) {
+    if (!(await exists(context, "track.event"))) {
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    }
+    const [wrong, ...others] = await findWrongBoundaries(context.client);
+    if (wrong !== undefined) {
+      const more = others.length > 0 ? `, and ${others.length} more` : "";
+      return {
+        status: "failure",
+        text: `${describeBoundary(wrong)}${more}: events between these times are refused or stored in the wrong month`,
+        fix: "Run: insights migrate",
+      };
+    }
+    const detached = await findDetachedMonths(context.client);
+    if (detached.length > 0) {
+      return {
+        status: "warning",
+        text: `not attached to track.event: ${detached.slice(0, 10).join(", ")}; events of these months are refused`,
+        fix: "Attach the tables, or give them other names, which lets track.ingest create the months again",
+      };
+    }
+    return ok("each month of track.event begins at 00:00 UTC");
   },
 
   async queue(context) {

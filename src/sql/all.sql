@@ -237,6 +237,19 @@
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql
 --!include track/ingest/source_id.sql
+--!include track/write_keys/_log_write_key.sql
+--!include track/write_keys/_check_write_key.sql
+--!include track/write_keys/_new_write_key.sql
+--!include track/write_keys/_valid_write_key.sql
+--!include track/write_keys/create_write_key.sql
+--!include track/write_keys/change_write_key.sql
+--!include track/write_keys/rotate_write_key.sql
+--!include track/write_keys/revoke_write_key.sql
+--!include track/write_keys/open_write_key.sql
+--!include track/refusals/_count_refused.sql
+--!include track/refusals/count_refused.sql
+--!include track/refusals/refused_messages.sql
+--!include track/refusals/delete_old_refusals.sql
 --!include track/ingest/sender.sql
 --!include track/ingest/read_one_by_one.sql
 --!include track/ingest/read_text.sql
@@ -248,6 +261,7 @@
 --!include track/ingest/person_problem.sql
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
+--!include track/ingest/path_item.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
@@ -267,6 +281,9 @@
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql
+--!include track/items/_merge_items.sql
+--!include track/items/merge_items.sql
+--!include track/items/apply_path_rule.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import refresh from "../../tasks/refresh.ts";
@@ -13,6 +14,7 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
+  delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,
   make_partitions: makePartitions,
   refresh,

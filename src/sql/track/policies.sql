@@ -14,7 +14,7 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch, longest_view
+  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters
 )
 on track.setting to insights_admin;
 
@@ -26,6 +26,14 @@ grant select on
   track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
   track.page_view
 to insights_reader, insights_learner, insights_admin;
+
+grant select (
+  key_id, source_id, preview, scopes, origins, requests_per_minute, created_at, expires_at, revoked_at, used_on
+)
+on track.write_key to insights_admin;
+grant select on track.write_key_log, track.refusal_sample to insights_admin;
+grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
+grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
 grant select on track.stale, track.changed, track.automatic_period
 to insights_reader, insights_learner, insights_admin, insights_worker;
@@ -48,6 +56,14 @@ drop policy if exists all_rows on track.source;
 create policy all_rows on track.source for select using (true);
 drop policy if exists admins_change on track.source;
 create policy admins_change on track.source for update to insights_admin using (true);
+drop policy if exists all_rows on track.write_key;
+create policy all_rows on track.write_key for select using (true);
+drop policy if exists all_rows on track.write_key_log;
+create policy all_rows on track.write_key_log for select using (true);
+drop policy if exists all_rows on track.refusal;
+create policy all_rows on track.refusal for select using (true);
+drop policy if exists all_rows on track.refusal_sample;
+create policy all_rows on track.refusal_sample for select using (true);
 drop policy if exists all_rows on track.consumer;
 create policy all_rows on track.consumer for select using (true);
 

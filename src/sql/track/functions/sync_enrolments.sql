@@ -80,15 +80,16 @@ begin
 
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
-    select distinct on (identity.identity_id, item.item_id)
-      identity.person_id, item.item_id, identity.identity_id,
+    select distinct on (identity.identity_id, coalesce(item.merged_item_id, item.item_id))
+      identity.person_id, coalesce(item.merged_item_id, item.item_id), identity.identity_id,
       coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
     from jsonb_to_recordset(enrolments) as enrolment (
       person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
     )
     join track.identity on identity.external_id = enrolment.person and identity.kind = 'user'
     join track.item on item.external_id = enrolment.item
-    order by identity.identity_id, item.item_id, enrolment.enrolled_at desc
+    order by
+      identity.identity_id, coalesce(item.merged_item_id, item.item_id), enrolment.enrolled_at desc
     on conflict (person_id, item_id, identity_id) do update
     set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
     where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)

@@ -56,10 +56,12 @@ begin
 
       placed as (
         insert into track.event (
-          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+          client_at
         )
         select
-          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+          client_at
         from deleted
       )
 

@@ -26,6 +26,7 @@ begin
       v_message.anonymous_id := null;
       v_message.previous_id := null;
       v_message.properties := null;
+      v_message.client_at := null;
       v_message.traits := null;
       v_message.preferences := null;
     end if;

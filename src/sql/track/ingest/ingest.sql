@@ -13,8 +13,8 @@ set jit to off
 as $$
 declare
   v_batch constant track.message_batch := track._read_batch(ingest.batch);
-  v_source_id constant smallint := track._source_id();
   v_received_at constant timestamptz := clock_timestamp();
+  v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
   v_identities bigint[];
   v_links boolean;
@@ -22,13 +22,16 @@ declare
   v_decisions boolean;
   v_result track.ingest_result;
 begin
-  v_messages := track._parse_messages(v_batch, v_received_at, track._sender(v_received_at));
+  v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
   v_messages := track._ask_consent(v_messages);
   v_result.errors := track._problems(v_messages);
   v_result.rejected := jsonb_array_length(v_result.errors);
+  if v_result.rejected > 0 then
+    perform track._count_refused(v_messages, v_batch.messages, v_sender.source_id, v_received_at);
+  end if;
 
   v_result.duplicates := coalesce(cardinality(v_messages), 0) - v_result.rejected;
-  v_messages := track._store_messages(v_messages, v_source_id);
+  v_messages := track._store_messages(v_messages, v_sender.source_id);
   v_result.accepted := cardinality(v_messages);
   v_result.duplicates := v_result.duplicates - v_result.accepted;
   if v_result.accepted = 0 then
@@ -65,7 +68,7 @@ begin
   order by identity.identity_id
   for key share;
 
-  perform track._store_events(v_messages, v_source_id);
+  perform track._store_events(v_messages, v_sender.source_id);
   if v_traits then
     perform track._store_traits(v_messages);
   end if;
@@ -84,10 +87,12 @@ rejected with an error of its own; the others are stored.
 Items are created when first named. `properties` of trusted senders (`itemKind`, `itemTitle`, `parent`, `url`) are
 stored where the item has no value yet; a parent that would form a cycle is ignored.
 Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`. Learners may send their own
-events only, visitors only with an `anonymousId`.
-Errors of the whole batch: CF009 when it is not a list of messages, CF008 when it has more than
-`track.setting.largest_batch` messages or its `context` is too long, CF001 when its `context` contains a number beyond
-double precision.
+events only, visitors only with an `anonymousId`. A write key (setting `insights.write_key`: its SHA-256 hash) decides
+the source and its level. Refused messages are counted: see `track.refused_messages`.
+Errors of the whole batch: CF005 when the write key may not be used, CF009 when it is not a list of messages, CF008
+when it has more than `track.setting.largest_batch` messages or its `context` is too long, CF001 when its `context`
+contains a number beyond double precision.
 $$;
 
-grant execute on function track.ingest(jsonb) to insights_visitor, insights_learner, insights_admin, insights_worker;
+grant execute on function track.ingest(jsonb)
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;

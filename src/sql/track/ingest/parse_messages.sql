@@ -18,13 +18,14 @@ begin
     with judged as materialized (
       select
         fields.*,
+        track._path(fields.type, fields.properties, fields.context) as path,
         coalesce(
           track._envelope_problem(fields, sender),
           track._person_problem(fields, sender),
           track._content_problem(fields, sender),
           track._time_problem(fields, sender)
         ) as problem
-      from track._read_fields(batch, received_at, sender.is_trusted, doubtful) as fields
+      from track._read_fields(batch, received_at, sender, doubtful) as fields
     ),
 
     parsed as (
@@ -42,8 +43,10 @@ begin
           when 'page' then 'Page Viewed'
           when 'screen' then 'Screen Viewed'
         end as event_name,
-        track._item(judged.type, judged.name, judged.properties, judged.context) as item,
-        track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
+        track._item(
+          judged.type, judged.name, judged.properties, judged.path, sender.path_rule, sender.kept_parameters
+        ) as item,
+        track._item_kind(judged.type, judged.properties, judged.path, sender.is_trusted) as item_kind,
         -- Only servers may describe items, because any client can send a page view.
         case
           when sender.is_trusted
@@ -71,7 +74,8 @@ begin
           end
         ) as preferences,
         judged.context ->> 'gpc' in ('true', '1') as opts_out,
-        judged.problem
+        judged.problem,
+        case when judged.occurred_at <> judged.original_at then judged.original_at end as client_at
       from judged
     )
 

@@ -1,21 +1,30 @@
-create or replace function track._source_id()
+create or replace function track._source_id(name text, level text)
 returns smallint
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_name constant text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
-  v_source_id smallint := (select source.source_id from track.source where source.name = v_name);
+  v_source_id smallint := (
+    select source.source_id
+    from track.source
+    where source.name = _source_id.name and source.level = _source_id.level
+  );
 begin
   if v_source_id is null then
-    insert into track.source (name) values (v_name) on conflict (name) do nothing;
-    v_source_id := (select source.source_id from track.source where source.name = v_name);
+    insert into track.source (name, level)
+    values (_source_id.name, _source_id.level)
+    on conflict on constraint source_name_level_key do nothing;
+    v_source_id := (
+      select source.source_id
+      from track.source
+      where source.name = _source_id.name and source.level = _source_id.level
+    );
   end if;
   return v_source_id;
 end;
 $$;
 
-comment on function track._source_id() is $$
-Returns the source of the setting `insights.source`, which is added when new; `default` without a setting.
+comment on function track._source_id(text, text) is $$
+Returns the row of a source with a level, which is added when new.
 $$;

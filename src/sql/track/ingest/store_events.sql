@@ -8,7 +8,8 @@ begin
   with placed as materialized (
     select
       identity.person_id, message.occurred_at, message.message_hash, identity.identity_id, event_type.event_type_id,
-      item.item_id, message.received_at, message.properties
+      coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
+      message.client_at
     from unnest(messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
     join track.event_type on event_type.name = message.event_name
@@ -17,18 +18,22 @@ begin
 
   stored as (
     insert into track.event (
-      person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties
+      person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
+      client_at
     )
     select
       placed.person_id,
       placed.occurred_at,
-      track._event_id(placed.occurred_at, placed.message_hash, _store_events.source),
+      track._event_id(
+        placed.occurred_at, placed.message_hash, _store_events.source, placed.received_at, placed.client_at
+      ),
       placed.identity_id,
       placed.event_type_id,
       placed.item_id,
       placed.received_at,
       _store_events.source,
-      placed.properties
+      placed.properties,
+      placed.client_at
     from placed
   )
 

@@ -1,0 +1,38 @@
+create or replace function track._valid_write_key(key_id int)
+returns track.write_key
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_key track.write_key;
+begin
+  select *
+  into v_key
+  from track.write_key
+  where write_key.key_id = _valid_write_key.key_id
+  for update;
+  if v_key.key_id is null then
+    perform common.refuse(
+      'CF002', format('there is no write key %s', coalesce(_valid_write_key.key_id::text, 'null')),
+      'The keys are the rows of track.write_key.'
+    );
+  end if;
+  if v_key.revoked_at is not null or v_key.expires_at <= now() then
+    perform common.refuse(
+      'CF001',
+      format(
+        'the write key %s (%s…) %s', v_key.key_id, v_key.preview,
+        case when v_key.revoked_at is null then 'has expired' else 'is revoked' end
+      ),
+      'Create a new one: track.create_write_key.'
+    );
+  end if;
+  return v_key;
+end;
+$$;
+
+comment on function track._valid_write_key(int) is $$
+Returns a write key, locked until the end of the transaction.
+Raises CF002 for an unknown key, CF001 for one that is revoked or has expired.
+$$;
