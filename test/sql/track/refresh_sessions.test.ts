@@ -302,6 +302,22 @@ describe("intervals of heartbeats", () => {
     });
   });
 
+  test("of a source are those of a level of it that is new, too", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("insert into track.source (name, heartbeat, is_automatic) values ('slow', '30 s', true)");
+      await db.query("select track._source_id('slow', 'anonymous'), track._source_id('fast', 'anonymous')");
+      expect(
+        await db.rows(
+          "select name, level, heartbeat::text, is_automatic from track.source where name <> 'default' order by source_id",
+        ),
+      ).toEqual([
+        { name: "slow", level: "server", heartbeat: "00:00:30", is_automatic: true },
+        { name: "slow", level: "anonymous", heartbeat: "00:00:30", is_automatic: false },
+        { name: "fast", level: "anonymous", heartbeat: null, is_automatic: false },
+      ]);
+    });
+  });
+
   test("other than positive numbers are ignored, and a long one adds no time that has not passed", async () => {
     await database.as("postgres", {}, async (db) => {
       for (const [index, interval] of [0, -5, "60", null, [60], 1e300, 1e-300].entries()) {
