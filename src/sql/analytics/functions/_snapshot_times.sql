@@ -3,6 +3,7 @@ returns timestamptz[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
 as $$
 declare
   v_newest timestamptz;
