@@ -20,7 +20,10 @@ const styles = ["ISO, MDY", "SQL, DMY", "German, DMY"];
 const intervals = ["postgres", "sql_standard", "postgres_verbose", "iso_8601"];
 
 const course = "(select external_id from track.item where kind = 'course' order by item_id limit 1)";
-const learner = `(select external_id from track.identity where kind = 'user' and external_id ~ 'learner' order by identity_id limit 1)`;
+const learner = `(
+  select identity.external_id from track.session join track.identity using (person_id)
+  where identity.kind = 'user' and session.started_at between '2025-03-21Z' and '2025-05-01Z' order by person_id limit 1
+)`;
 // The clocks of Newfoundland, Ireland and Chatham change within these periods.
 const spring = "'2025-03-20 00:00Z', '2025-05-01 12:00Z'";
 
