@@ -9,6 +9,9 @@ const user = fc.constantFrom("ada", "ben", "eve");
 const browser = fc.constantFrom("b1", "b2", "b3", "b4");
 /** Long ago, or later than any `unlink_identities` of this run. */
 const time = fc.constantFrom("2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z", "later");
+/** Automatic events are in no session; some are far from all sessions. */
+const event = fc.constantFrom("Task Submitted", "Task Graded");
+const eventTime = fc.oneof(time, fc.constantFrom("2025-11-01T10:00:00Z", "2026-01-31T23:59:59Z"));
 
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant("identify"), userId: user, anonymousId: browser, time }) },
@@ -16,8 +19,8 @@ const step = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ type: fc.constant("alias"), userId: user, previousId: fc.oneof(user, browser), time }),
   },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant("track"), userId: user, time }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant("track"), anonymousId: browser, time }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("track"), userId: user, event, time: eventTime }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("track"), anonymousId: browser, event, time: eventTime }) },
 );
 
 const unlink = fc.tuple(fc.oneof(user, browser), fc.oneof(user, browser));
@@ -26,7 +29,6 @@ function toMessage({ time: at, ...fields }: { type: string; time: string }, inde
   return {
     ...fields,
     messageId: `m${index}`,
-    event: fields.type === "track" ? "Task Submitted" : undefined,
     traits: fields.type === "identify" ? { step: index } : undefined,
     timestamp: at === "later" ? new Date(Date.now() + 30 * 60_000).toISOString().slice(0, 15).concat("0:00Z") : at,
   };
@@ -79,12 +81,16 @@ const broken = {
     "select count(*) from track.trait join track.identity using (identity_id) where trait.person_id <> identity.person_id",
   "decisions are with the person of their identity":
     "select count(*) from privacy.consent join track.identity using (identity_id) where consent.person_id <> identity.person_id",
-  "each event is in a session or queued for a refresh": `
+  "each event is in a session, in the period of the automatic ones, or queued for a refresh": `
     select count(*) from track.event
     where person_id <> 0
       and not exists (select from track.stale where stale.person_id = event.person_id and occurred_at between since and until)
       and not exists (
         select from track.session where session.person_id = event.person_id and occurred_at between started_at and ended_at
+      )
+      and not exists (
+        select from track.automatic_period as period
+        where period.person_id = event.person_id and occurred_at between since and until
       )`,
 };
 
@@ -128,6 +134,22 @@ describe("links of a batch", () => {
                 const state = await read(db);
                 await db.query("select track.refresh_sessions()");
                 await expectSound(db);
+                expect(
+                  await db.rows(
+                    "select from track.automatic_period where person_id not in (select person_id from track.person)",
+                  ),
+                ).toEqual([]);
+                // The periods cover those of a computation from scratch; after an unlink they may be longer.
+                await db.query("create temp table kept as select * from track.automatic_period");
+                await db.query("select track.rebuild()");
+                await db.query("select track.refresh_sessions()");
+                expect(
+                  await db.rows(
+                    `select from track.automatic_period as scratch left join kept using (person_id)
+                     where (kept.since <= scratch.since and kept.until >= scratch.until) is not true`,
+                  ),
+                ).toEqual([]);
+                await db.query("drop table kept");
                 return state;
               }),
             );

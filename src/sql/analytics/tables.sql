@@ -29,6 +29,7 @@ create table analytics.activity (
   item_id bigint references track.item,
   event_count int not null,
   engaged interval not null,
+  automatic_count int not null default 0,
   unique nulls not distinct (person_id, day, event_type_id, item_id)
 );
 
@@ -44,8 +45,15 @@ comment on column analytics.activity.person_id is $$Person; 0 for anonymized eve
 comment on column analytics.activity.day is $$Day, UTC.$$;
 comment on column analytics.activity.event_type_id is $$Event type.$$;
 comment on column analytics.activity.item_id is $$Item; null for events that name none.$$;
-comment on column analytics.activity.event_count is $$Number of events.$$;
-comment on column analytics.activity.engaged is $$Engaged time of the page views that these events opened.$$;
+comment on column analytics.activity.event_count is $$
+Number of events. 0 for the engaged time of a continued page view, if no heartbeat names its item.
+$$;
+comment on column analytics.activity.engaged is $$
+Engaged time of the page views that these events opened or continued.
+$$;
+comment on column analytics.activity.automatic_count is $$
+Number of these events that are of an automatic type or source: not an activity of the person.
+$$;
 
 create index activity_day on analytics.activity (day, event_type_id);
 create index activity_item on analytics.activity (item_id, day);

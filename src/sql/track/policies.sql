@@ -6,16 +6,21 @@
 grant select on track.item, track.item_ancestor, track.prerequisite, track.event_type
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
 
+-- Whether an event is automatic, for journeys.
+grant select (source_id, is_automatic) on track.source to insights_learner;
+
 grant select on track.setting, track.source, track.consumer
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch, clock_tolerance, path_rule, kept_parameters
+  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters
 )
 on track.setting to insights_admin;
 
-grant update (purpose, opens_view, is_heartbeat, description) on track.event_type to insights_admin;
+grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on track.event_type to insights_admin;
+
+grant update (heartbeat, is_automatic) on track.source to insights_admin;
 
 grant select on
   track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
@@ -30,7 +35,8 @@ grant select on track.write_key_log, track.refusal_sample to insights_admin;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
 grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
-grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on track.stale, track.changed, track.automatic_period
+to insights_reader, insights_learner, insights_admin, insights_worker;
 
 drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);
@@ -70,7 +76,7 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'stale', 'changed'
+    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'automatic_period', 'stale', 'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

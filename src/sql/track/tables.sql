@@ -20,6 +20,7 @@ create table track.setting (
   newest_event interval not null default '1 hour' check (newest_event >= '0'),
   longest_properties int not null default 32768 check (longest_properties > 0),
   largest_batch int not null default 10000 check (largest_batch > 0),
+  longest_view interval not null default '30 days' check (longest_view >= '0'),
   clock_tolerance interval not null default '5 minutes' check (clock_tolerance >= '0'),
   path_rule text[] not null
     default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
@@ -29,15 +30,18 @@ create table track.setting (
 
 comment on table track.setting is $$
 Settings of the collection: one row.
-After a change of `session_timeout`, `heartbeat`, `minimum_visit` or `longest_gap`, `select track.rebuild()` applies
-it to the stored events.
+After a change of `session_timeout`, `heartbeat`, `minimum_visit`, `longest_gap` or `longest_view`,
+`select track.rebuild()` applies it to the stored events.
 $$;
 comment on column track.setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column track.setting.session_timeout is $$Inactivity after which a session ends.$$;
-comment on column track.setting.heartbeat is $$Interval at which clients send heartbeats while a page is in use.$$;
-comment on column track.setting.minimum_visit is $$Time from the opening of a page to its first heartbeat.$$;
+comment on column track.setting.heartbeat is $$
+Interval at which clients send heartbeats while a page is in use.
+A source may have another (`track.source.heartbeat`), and so may a message (`properties.interval`, in seconds).
+$$;
+comment on column track.setting.minimum_visit is $$Engaged time that the first heartbeat of a page view confirms.$$;
 comment on column track.setting.longest_gap is $$
-Maximum engaged time that is counted for the gap to the next event, for sessions without heartbeats.
+Maximum engaged time that is counted for the gap after an event, for clients without heartbeats.
 $$;
 comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
 comment on column track.setting.oldest_client_event is $$
@@ -51,6 +55,10 @@ comment on column track.setting.longest_properties is $$
 Maximum size of the properties of an event, in bytes of JSON text.
 $$;
 comment on column track.setting.largest_batch is $$Maximum number of messages in a batch.$$;
+comment on column track.setting.longest_view is $$
+Maximum time from the opening of a page to the first heartbeat of a later session that names its `viewId`.
+The item of views that were opened earlier is unknown.
+$$;
 comment on column track.setting.clock_tolerance is $$
 Difference between the clocks of client and server up to which the time of the client applies.
 A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
@@ -73,6 +81,8 @@ create table track.source (
   name text not null check (name <> '' and length(name) <= 100),
   description text,
   level text not null default 'server' check (level in ('server', 'signed_in', 'anonymous')),
+  heartbeat interval check (heartbeat > '0'),
+  is_automatic boolean not null default false,
   path_rule text[] check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
   kept_parameters text[] check (cardinality(kept_parameters) <= 100),
   unique (name, level)
@@ -91,6 +101,14 @@ comment on column track.source.level is $$
 Level of trust of its messages.
 `server`: may name any person, describe items and set times of arrival. `signed_in`: may name the person of its token.
 `anonymous`: may name browsers (`anonymousId`) only, which any client can invent.
+$$;
+comment on column track.source.heartbeat is $$
+Interval of the heartbeats of this source; null: that of `track.setting`.
+After a change, run `select track.rebuild()`.
+$$;
+comment on column track.source.is_automatic is $$
+Whether a program sends these events without an action of their person, such as a nightly import of grades.
+Such events are in no session. After a change, run `select track.rebuild()`.
 $$;
 comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
 comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
@@ -423,6 +441,7 @@ create table track.event_type (
   is_heartbeat boolean not null default false,
   description text,
   created_at timestamptz not null default now(),
+  is_automatic boolean not null default false,
   check (not (opens_view and is_heartbeat))
 );
 
@@ -442,6 +461,10 @@ Whether the event means that the open page is still in use. After a change, run 
 $$;
 comment on column track.event_type.description is $$Description of the event; null when none was given.$$;
 comment on column track.event_type.created_at is $$Time at which the event type was added.$$;
+comment on column track.event_type.is_automatic is $$
+Whether such an event happens without an action of its person, such as a grade by a teacher.
+It is then in no session, opens no page view and adds no engaged time. After a change, run `select track.rebuild()`.
+$$;
 
 create index event_type_purpose on track.event_type (purpose);
 
@@ -455,6 +478,17 @@ values
     'Segment Consent Preference Updated', 'service', false, false,
     'The person decided about purposes; stored in privacy.consent.'
   );
+
+insert into track.event_type (name, is_automatic, description)
+values
+  ('Task Graded', true, 'A teacher or a program graded a submission of the person.'),
+  ('Grade Changed', true, 'A teacher or a program changed a grade of the person.'),
+  ('Badge Awarded', true, 'The person was awarded a badge.'),
+  ('Certificate Issued', true, 'A certificate was issued to the person.'),
+  ('Course Assigned', true, 'A teacher or a program enrolled the person in a course.'),
+  ('Enrolment Changed', true, 'A teacher or a program changed an enrolment of the person.'),
+  ('Reminder Sent', true, 'A reminder was sent to the person.'),
+  ('Deadline Passed', true, 'A deadline of the person passed.');
 
 create table track.message (
   source_id smallint not null,
@@ -535,18 +569,27 @@ comment on table track.session is $$
 @foreignKey (entry_item_id) references track.item (item_id)
 @foreignKey (exit_item_id) references track.item (item_id)
 Sessions: events of a person without a pause longer than `track.setting.session_timeout`.
-Derived from the events; the rows are always the same as those of a computation from scratch.
+Derived from the events; the rows are always the same as those of a computation from scratch. Events of an automatic
+type or source are in no session.
 $$;
 comment on column track.session.person_id is $$Person.$$;
 comment on column track.session.session_id is $$Key of the session: the `event_id` of its first event.$$;
-comment on column track.session.started_at is $$Time of the first event.$$;
+comment on column track.session.started_at is $$
+Time of the first event.
+When it is a heartbeat, `track.setting.minimum_visit` before it, which is the time that it confirms.
+$$;
 comment on column track.session.ended_at is $$Time of the last event.$$;
 comment on column track.session.event_count is $$Number of events.$$;
-comment on column track.session.view_count is $$Number of page views.$$;
-comment on column track.session.engaged is $$Engaged time: the sum over the page views.$$;
+comment on column track.session.view_count is $$
+Number of page views that were opened in the session; continued ones are not counted.
+$$;
+comment on column track.session.engaged is $$
+Engaged time: the sum over the page views.
+Each moment counts for one page view only, so that the sum is never longer than the session.
+$$;
 comment on column track.session.engaged_by is $$
 Method of measuring the engaged time.
-`heartbeats`, `gaps` (to the next event) or `nothing` (no page view).
+`heartbeats` (for at least one page view), `gaps` (to the next event) or `nothing` (no page view).
 $$;
 comment on column track.session.entry_item_id is $$First item of the session; null when no event names an item.$$;
 comment on column track.session.exit_item_id is $$Last item of the session; null when no event names an item.$$;
@@ -567,23 +610,41 @@ create table track.page_view (
   engaged interval not null,
   engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
   heartbeat_count int not null,
+  is_continued boolean not null default false,
+  view_key bigint,
   primary key (person_id, event_id)
 );
 
 comment on table track.page_view is $$
 @foreignKey (item_id) references track.item (item_id)
 Page views with their engaged time.
-Derived from the events; the rows are always the same as those of a computation from scratch. With heartbeats, engaged
-time follows Snowplow's formula, heartbeat * (distinct heartbeats - 1) + minimum visit. In a session without
-heartbeats it is the sum of the gaps between the events up to the next view, each capped at
-`track.setting.longest_gap`.
+Derived from the events; the rows are always the same as those of a computation from scratch.
+A page view belongs to one session. Heartbeats that name a view (`properties.viewId`) that was not opened in their
+session continue it: they form a page view of their own, of the item of that view.
+With heartbeats: each heartbeat confirms the time since the previous heartbeat of the session or the opening of its
+page view, at most one interval (at most `track.setting.minimum_visit` for the first heartbeat of the page view). For
+one page at a regular interval this is Snowplow's formula, interval * (distinct heartbeats - 1) + minimum visit.
+Without heartbeats: the sum of the gaps between the events up to the next view, each capped at
+`track.setting.longest_gap`, without the time that heartbeats of other page views confirm. A page view without
+heartbeats has no engaged time when its client (source, identity, with or without `viewId`) sent heartbeats for
+another page view of the session: it was left before the first one.
 $$;
 comment on column track.page_view.person_id is $$Person.$$;
-comment on column track.page_view.event_id is $$Event that opened the page view.$$;
+comment on column track.page_view.event_id is $$
+Event that opened the page view; for a continued one, its first heartbeat.
+$$;
 comment on column track.page_view.session_id is $$Session that contains the page view.$$;
-comment on column track.page_view.view_number is $$Number of the page view within the session, from 1.$$;
-comment on column track.page_view.item_id is $$Item that was viewed; null when the event names none.$$;
-comment on column track.page_view.started_at is $$Time at which the page was opened.$$;
+comment on column track.page_view.view_number is $$
+Number of the page view within the session, from 1, in order of time; continued ones included.
+$$;
+comment on column track.page_view.item_id is $$
+Item that was viewed; null when the event names none.
+For a continued page view, the item of the view that was opened earlier; when that is unknown, the item that the first
+heartbeat names.
+$$;
+comment on column track.page_view.started_at is $$
+Time at which the page was opened; for a continued page view, the start of its engaged time.
+$$;
 comment on column track.page_view.ended_at is $$
 Time of the last heartbeat or other event of the page view, or of the next view.
 $$;
@@ -594,10 +655,37 @@ Method of measuring the engaged time.
 counted as zero.
 $$;
 comment on column track.page_view.heartbeat_count is $$Number of heartbeats received, including duplicates.$$;
+comment on column track.page_view.is_continued is $$
+Whether the page was opened in an earlier session, or its opening is unknown. Not a further visit of the page.
+$$;
+comment on column track.page_view.view_key is $$
+@behavior -*
+64-bit hash of the `viewId`; null when the client sent none.
+$$;
 
 create index page_view_session on track.page_view (person_id, session_id);
 create index page_view_started on track.page_view (started_at);
 create index page_view_item on track.page_view (item_id, started_at);
+create index page_view_opened on track.page_view (person_id, view_key, started_at)
+where view_key is not null and not is_continued;
+create index page_view_continued on track.page_view (person_id, started_at) where is_continued;
+
+create table track.automatic_period (
+  person_id bigint primary key,
+  since timestamptz not null,
+  until timestamptz not null,
+  check (since <= until)
+);
+
+comment on table track.automatic_period is $$
+@behavior -*
+People with events in no session (of an automatic event type or source), and the period of these events.
+Together with the sessions and `track.stale`, it bounds the time of all events of a person, so that a merge reads no
+other months. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.automatic_period.person_id is $$Person.$$;
+comment on column track.automatic_period.since is $$Time of the earliest such event, or earlier.$$;
+comment on column track.automatic_period.until is $$Time of the latest such event, or later.$$;
 
 /* ----------------------------------------------------------------------------------------- queues of the refresh -- */
 
@@ -954,15 +1042,19 @@ create type track.action as (
 comment on type track.action is $$
 An event in the journey of a person, with its session and the time since the previous event.
 $$;
-comment on column track.action.session_id is $$Session; null until the next refresh of the sessions.$$;
-comment on column track.action.action_number is $$Number of the action within the session, from 1.$$;
+comment on column track.action.session_id is $$
+Session; null until the next refresh of the sessions, and for events of an automatic type or source.
+$$;
+comment on column track.action.action_number is $$
+Number of the action within the session, from 1; null for events of an automatic type or source.
+$$;
 comment on column track.action.occurred_at is $$Time of the event.$$;
 comment on column track.action.event is $$Name of the event.$$;
 comment on column track.action.item is $$External id of the item; null when there is none.$$;
 comment on column track.action.item_kind is $$Kind of the item; null when there is none.$$;
 comment on column track.action.item_title is $$Title of the item; null when there is none.$$;
 comment on column track.action.since_previous is $$
-Time since the previous action of the session; null for the first one.
+Time since the previous action of the session; null for the first one, and for events of an automatic type or source.
 $$;
 comment on column track.action.properties is $$Further properties of the message; null when there are none.$$;
 
@@ -1003,6 +1095,7 @@ values
   ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
@@ -1029,6 +1122,7 @@ values
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
   ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
   ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
   ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.');
 
@@ -1051,6 +1145,7 @@ alter table track.message enable row level security;
 alter table track.event enable row level security;
 alter table track.session enable row level security;
 alter table track.page_view enable row level security;
+alter table track.automatic_period enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { ingest, type Message, message, refresh } from "../track/messages.ts";
 import { makeKnownCourse } from "./known-course.ts";
 
 const database = await testDatabase();
@@ -84,4 +85,62 @@ test("the outcomes", async () => {
   expect(await of("dropout", "14 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 0 });
   expect(await of("completion", "7 days")).toEqual({ ann: 0, bob: 0, cat: 0, dan: 1 });
   expect(await of("activity", "14 days")).toEqual({ ann: 3, bob: 1, cat: 1, dan: 0 });
+});
+
+const features = (moment: string): string => `
+  select identity.external_id as person, feature.*
+  from analytics._learner_features(array['${moment}'::timestamptz]) as feature
+  join track.identity using (person_id)
+  where identity.kind = 'user'
+  order by 1, course_id`;
+
+test("automatic events are not activity of the learner, since midnight and before, and in outcomes", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const read = async () => [
+      await db.rows(features("2025-03-15 00:00Z")),
+      await db.rows(features("2025-03-15 12:00Z")),
+      await db.rows(
+        "select * from analytics._learner_outcomes('dropout', array['2025-03-04 00:00Z'::timestamptz], '7 days') order by 1, 2",
+      ),
+    ];
+    const before = await read();
+    const automatic = (at: string, fields: Message): Message =>
+      message({ userId: "bob", timestamp: `2025-03-${at}Z`, properties: { item: "essay" }, ...fields });
+    const graded = { event: "Task Graded" };
+    await ingest(db, [automatic("05 10:00", graded), automatic("14 10:00", graded), automatic("15 10:00", graded)]);
+    await db.query("insert into track.source (name, is_automatic) values ('job', true)");
+    await db.query("select set_config('insights.source', 'job', true)");
+    await ingest(
+      db,
+      ["06 11:00", "14 11:00", "15 11:00"].map((at) => automatic(at, { event: "Page Viewed" })),
+    );
+    await refresh(db);
+    expect(await db.value("select sum(automatic_count)::int from analytics.activity")).toBe(6);
+    expect(await read()).toEqual(before);
+  });
+});
+
+test("a page that stays open is activity on the day on which it is used again", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const beat = (second: string): Message =>
+      message({
+        userId: "bob",
+        event: "Heartbeat",
+        timestamp: `2025-03-14T10:00:${second}Z`,
+        properties: { viewId: "v" },
+      });
+    const view = { userId: "bob", event: "Page Viewed", timestamp: "2025-03-09T10:00Z" };
+    await ingest(db, [message({ ...view, properties: { item: "page", viewId: "v" } }), beat("05"), beat("15")]);
+    await refresh(db);
+    const known = { events: 1, active_days: 2, engaged_minutes: 0.25 };
+    for (const [moment, idle] of [
+      ["2025-03-15 00:00Z", 1],
+      ["2025-03-14 12:00Z", 0],
+    ] as const) {
+      expect((await db.rows<Features>(features(moment))).find(({ person }) => person === "bob")).toMatchObject({
+        days_idle: idle,
+        ...known,
+      });
+    }
+  });
 });

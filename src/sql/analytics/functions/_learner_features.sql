@@ -84,9 +84,11 @@ begin
   day_of_item as materialized (
     select
       part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at,
-      sum(activity.event_count)::float8 as events,
+      sum(activity.event_count - activity.automatic_count)::float8 as events,
       sum(extract(epoch from activity.engaged)) as seconds,
-      bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted
+      bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted,
+      -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+      bool_or(activity.event_count > activity.automatic_count or activity.engaged > '0') as is_active
     from part
     join analytics.activity on activity.item_id = part.item_id
     join person on person.person_id = activity.person_id
@@ -100,7 +102,53 @@ begin
       sum(day_of_item.events) as events,
       sum(day_of_item.seconds) as seconds
     from day_of_item
+    where day_of_item.is_active
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
+  ),
+
+  -- Since the last midnight: events of the learner, and page views of earlier sessions that were continued.
+  today as (
+    select
+      taker.person_id, taker.course_id, taker.as_of, taker.today,
+      1 as events,
+      extract(epoch from page_view.engaged) as seconds,
+      event.occurred_at as known_at
+    from taker
+    join track.event
+      on event.person_id = taker.person_id
+      and event.occurred_at >= taker.midnight
+      and event.occurred_at < taker.as_of
+    join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+    join track.source on source.source_id = event.source_id and not source.is_automatic
+    join part on part.item_id = event.item_id and part.course_id = taker.course_id
+    left join (
+      track.page_view
+      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
+    )
+      on page_view.person_id = event.person_id
+      and page_view.event_id = event.event_id
+      and not page_view.is_continued
+      and session.ended_at < taker.as_of
+    where taker.midnight < taker.as_of
+
+    union all
+
+    select
+      taker.person_id, taker.course_id, taker.as_of, taker.today,
+      0,
+      extract(epoch from page_view.engaged),
+      page_view.ended_at
+    from taker
+    join track.page_view
+      on page_view.is_continued
+      and page_view.person_id = taker.person_id
+      and page_view.started_at >= taker.midnight
+      and page_view.started_at < taker.as_of
+    join track.session
+      on session.person_id = page_view.person_id
+      and session.session_id = page_view.session_id
+      and session.ended_at < taker.as_of
+    join part on part.item_id = page_view.item_id and part.course_id = taker.course_id
   ),
 
   active_day as (
@@ -119,29 +167,15 @@ begin
 
     union all
 
-    -- Since the last midnight.
     select
-      taker.person_id, taker.course_id, taker.as_of,
+      today.person_id, today.course_id, today.as_of,
       0,
-      taker.today,
-      count(*)::float8,
-      coalesce(sum(extract(epoch from page_view.engaged)), 0),
-      max(event.occurred_at)
-    from taker
-    join track.event
-      on event.person_id = taker.person_id
-      and event.occurred_at >= taker.midnight
-      and event.occurred_at < taker.as_of
-    join part on part.item_id = event.item_id and part.course_id = taker.course_id
-    left join (
-      track.page_view
-      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
-    )
-      on page_view.person_id = event.person_id
-      and page_view.event_id = event.event_id
-      and session.ended_at < taker.as_of
-    where taker.midnight < taker.as_of
-    group by taker.person_id, taker.course_id, taker.as_of, taker.today
+      today.today,
+      sum(today.events)::float8,
+      coalesce(sum(today.seconds), 0),
+      max(today.known_at)
+    from today
+    group by today.person_id, today.course_id, today.as_of, today.today
   ),
 
   -- The engaged time of a session is known at its end. The rollup already contains that of sessions in progress at the
@@ -199,6 +233,7 @@ begin
       min(day_of_item.day) filter (where day_of_item.submitted) as submitted_day
     from day_of_item
     where day_of_item.kind not in ('course', 'module')
+      and (day_of_item.is_active or day_of_item.submitted)
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.item_id, day_of_item.kind, day_of_item.due_at
   ),
 
@@ -234,6 +269,7 @@ begin
       on activity.person_id = learner.person_id
       and activity.day >= learner.today - 7
       and activity.day < learner.today
+      and (activity.event_count > activity.automatic_count or activity.engaged > '0')
     group by learner.person_id, learner.as_of
   )
 

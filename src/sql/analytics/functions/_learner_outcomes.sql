@@ -29,6 +29,8 @@ begin
     join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
     join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
     where activity.person_id <> 0
+      -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+      and (activity.event_count > activity.automatic_count or activity.engaged > '0')
       and (_learner_outcomes.courses is null or ancestor.ancestor_item_id = any (_learner_outcomes.courses))
     group by activity.person_id, ancestor.ancestor_item_id, moment.as_of
   ),

@@ -41,6 +41,7 @@ begin
           from track.page_view
           where page_view.person_id = event.person_id
             and page_view.event_id = event.event_id
+            and not page_view.is_continued
         ),
         '0'
       )
@@ -49,6 +50,22 @@ begin
       and (
         event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
         or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
+      )
+
+    union all
+
+    select
+      page_view.person_id,
+      (page_view.started_at at time zone 'UTC')::date,
+      page_view.item_id,
+      0,
+      page_view.engaged
+    from track.page_view
+    where page_view.is_continued
+      and page_view.item_id is not null
+      and (
+        page_view.started_at >= _popular_items.since and page_view.started_at < v_head_until
+        or page_view.started_at >= v_tail_since and page_view.started_at < _popular_items.until
       )
   ),
 

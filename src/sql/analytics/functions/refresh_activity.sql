@@ -37,29 +37,61 @@ begin
     and activity.day >= (period.since at time zone 'UTC')::date
     and activity.day < (period.until at time zone 'UTC')::date;
 
-  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged)
-  select
-    event.person_id,
-    (event.occurred_at at time zone 'UTC')::date,
-    event.event_type_id,
-    event.item_id,
-    count(*),
-    -- An index lookup per event, not a join, which might read all page views.
-    coalesce(
-      sum((
-        select page_view.engaged
-        from track.page_view
-        where page_view.person_id = event.person_id
-          and page_view.event_id = event.event_id
-      )),
-      '0'
-    )
-  from unnest(v_people, v_since, v_until) as period (person_id, since, until)
-  join track.event
-    on event.person_id = period.person_id
-    and event.occurred_at >= period.since
-    and event.occurred_at < period.until
-  group by 1, 2, 3, 4;
+  with counted as (
+    select
+      event.person_id,
+      (event.occurred_at at time zone 'UTC')::date as day,
+      event.event_type_id,
+      event.item_id,
+      count(*) as event_count,
+      -- An index lookup per event, not a join, which might read all page views.
+      coalesce(
+        sum((
+          select page_view.engaged
+          from track.page_view
+          where page_view.person_id = event.person_id
+            and page_view.event_id = event.event_id
+            and not page_view.is_continued
+        )),
+        '0'
+      ) as engaged,
+      count(*) filter (where event_type.is_automatic or source.is_automatic) as automatic_count
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    join track.event
+      on event.person_id = period.person_id
+      and event.occurred_at >= period.since
+      and event.occurred_at < period.until
+    join track.event_type using (event_type_id)
+    join track.source using (source_id)
+    group by 1, 2, 3, 4
+
+    union all
+
+    -- The item of a continued page view is often not that of its first heartbeat.
+    select
+      page_view.person_id,
+      (page_view.started_at at time zone 'UTC')::date,
+      event.event_type_id,
+      page_view.item_id,
+      0,
+      page_view.engaged,
+      0
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    join track.page_view
+      on page_view.is_continued
+      and page_view.person_id = period.person_id
+      and page_view.started_at >= period.since
+      and page_view.started_at < period.until
+    join track.event
+      on event.person_id = page_view.person_id
+      and event.occurred_at between page_view.started_at and page_view.ended_at
+      and event.event_id = page_view.event_id
+  )
+
+  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged, automatic_count)
+  select person_id, day, event_type_id, item_id, sum(event_count), sum(engaged), sum(automatic_count)
+  from counted
+  group by person_id, day, event_type_id, item_id;
 end;
 $$;
 

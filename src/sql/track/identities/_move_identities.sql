@@ -23,8 +23,8 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person is in a session or in a period that is queued for the refresh. For most browsers these are a
-  -- few days; a new one has none.
+  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
+  -- the refresh. For most browsers these are a few days; a new one has none.
   select min(period.since), max(period.until)
   into v_since, v_until
   from (
@@ -35,6 +35,10 @@ begin
     select session.started_at, session.ended_at
     from track.session
     where session.person_id = any (_move_identities.old_people)
+    union all
+    select automatic_period.since, automatic_period.until
+    from track.automatic_period
+    where automatic_period.person_id = any (_move_identities.old_people)
   ) as period;
 
   -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
