@@ -60,10 +60,10 @@ const steps: Record<string, string> = {
   "trend by week": `select * from analytics.trend('Page Viewed', 'week', ${spring}, 3)`,
   "trend by month": `select * from analytics.trend('Page Viewed', 'month', ${spring}, 3)`,
   risk: `select * from analytics.dropout_risk(${course}, '2025-04-03 05:30Z')`,
-  "risk after a change of clocks": `select * from analytics.dropout_risk(${course}, '2025-04-05 02:00Z')`,
-  completion: `select * from analytics.completion_probability(${course}, '2025-05-20 00:00Z')`,
-  "next week": `select * from analytics.expected_next_week_activity(${course}, '2025-05-20 23:30Z')`,
-  outlook: "select * from analytics.course_outlook('dropout', '2025-05-20 00:00Z')",
+  "risk after a change of clocks": `select * from analytics.dropout_risk(${course}, '2025-04-08 02:00Z')`,
+  completion: `select * from analytics.completion_probability(${course}, '2025-04-20 00:00Z')`,
+  "next week": `select * from analytics.expected_next_week_activity(${course}, '2025-04-10 23:30Z')`,
+  outlook: "select * from analytics.course_outlook('dropout', '2025-04-20 00:00Z')",
   due: "select * from analytics.due_predictions() as due",
   "due recommenders": "select * from recommend.due_trainings() as due",
   decision: `
@@ -92,7 +92,7 @@ const steps: Record<string, string> = {
     select ml.register_model('lab.times', 'regression', 'linear', (select coefficients from ml.model order by model_id desc limit 1), data_watermark => '2025-03-30 01:30Z') as version`,
   watermarks: "select data_watermark from ml.model order by model_id",
   split: "select ml.time_split('lab.row', 'lab.by_time', 'at', 'at', 'at', '2025-03-31 01:30Z')",
-  drift: "select statistic, feature from ml.watch_models()",
+  "due drifts": "select statistic, feature from ml.watch_models()",
 
   "error: months": "select track.make_partitions('2041-04-01 00:00Z', '2041-03-01 05:30Z')",
   "error: months of a null": "select track.make_partitions('2041-04-01 00:00Z', null)",
@@ -117,7 +117,7 @@ const steps: Record<string, string> = {
 };
 
 beforeAll(async () => {
-  await makePopulation(database);
+  await makePopulation(database, { until: new Date("2025-05-05") });
   await database.query(`
     update analytics.prediction_target set fewest_rows = 100, weeks = 4, horizon = least(horizon, '14 days');
     select track.ingest('{"type": "identify", "userId": "t"}');
