@@ -790,7 +790,7 @@ describe("traits", () => {
           }),
           identify({ userId: "context", anonymousId: "b", context: { traits: { plan: "pro", country: "IN" } } }),
           identify({ userId: "null", traits: null, context: { traits: null } }),
-          // Later events repeat the traits of the last identify, which is no news.
+          // Later events repeat the traits of the last identify.
           message({ userId: "repeated", context: { traits: { plan: "old" } } }),
           message({ type: "page", event: undefined, userId: "repeated", context: { traits: "x" } }),
           message({

@@ -3,6 +3,7 @@ returns timestamptz[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
 as $$
 declare
   -- In UTC without a zone, so that a week has 168 hours in every zone of the session.

@@ -166,7 +166,7 @@ to insights_reader;
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics.popular_items(
   kind text default 'course',
-  since timestamptz default now() - interval '28 days',
+  since timestamptz default (now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
   half_life interval default null,
   top int default 10,

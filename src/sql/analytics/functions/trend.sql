@@ -124,7 +124,7 @@ grant execute on function analytics._trend(int, text, timestamptz, timestamptz, 
 create or replace function analytics.trend(
   event_name text,
   bucket text default 'day',
-  since timestamptz default date_trunc('day', now(), 'UTC') - interval '28 days',
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
   window_size int default 7
 )
