@@ -433,8 +433,8 @@ end;
 $do$;
 
 comment on column track.setting.clock_tolerance is $$
-Difference between the clocks of client and server up to which the time of the client applies.
-A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
+Time by which `sentAt` may be before the arrival without a correction of the clock of the client.
+It may be the delay of the delivery, which varies: a correction by it could change the order of the events of a device.
 $$;
 comment on column track.setting.path_rule is $$
 Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
@@ -449,7 +449,7 @@ $$;
 comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
 comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
 comment on column track.message_sender.clock_tolerance is $$
-Difference of clocks up to which the time of the client applies.
+Time by which `sentAt` may be before the arrival without a correction.
 $$;
 comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
 comment on column track.message_sender.kept_parameters is $$
@@ -458,8 +458,8 @@ $$;
 comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
 comment on column track.event.occurred_at is $$
 Time of the event, never later than its arrival.
-The time of the client, or, if its clock differs by more than `track.setting.clock_tolerance`, `receivedAt - (sentAt -
-timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
+The time of the client, or, if its clock is behind by more than `track.setting.clock_tolerance` or ahead by more than 5
+seconds, `receivedAt - (sentAt - timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
 $$;
 comment on column track.event.event_id is $$
 Version 7 UUID of the time and the hash of the message; orders events of the same time.
@@ -481,6 +481,49 @@ drop function if exists track._correct_clock(timestamptz, text, timestamptz, tex
 drop function if exists track._event_id(timestamptz, uuid, smallint);
 drop function if exists track._item(text, jsonb, jsonb, jsonb);
 drop function if exists track._item_kind(text, jsonb, jsonb, boolean);
+
+-- Trends -------------------------------------------------------------------------------------------------------------
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass and attname = 'is_complete' and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute is_complete boolean;
+  end if;
+end;
+$do$;
+comment on column analytics.trend_point.running_average is $$
+Average number of events over the latest complete buckets of the window.
+$$;
+comment on column analytics.trend_point.slope is $$
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
+$$;
+comment on type analytics.learner_features is $$
+Features of a learner in a course as of a time, computed from earlier events only.
+The features begin with `days_enrolled`. Days are in UTC. Weeks consist of complete days, so that they are comparable at
+any time of the day: week 1 is the 7 days before the last midnight. The hours since then count in the other features.
+$$;
+comment on column analytics.learner_features.active_days_week_1 is $$
+Number of days with activity in the course in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.events_week_1 is $$
+Number of events in the course in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.engaged_minutes_week_1 is $$
+Engaged time in the course in the last 7 complete days, in minutes.
+$$;
+comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
+Number of days with activity on the platform in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.course_active_share is $$
+Share of the learners of the course with activity in it in the last 7 complete days.
+$$;
 
 -- Identities: browsers of several people, proof of a browser --------------------------------------------------------------
 

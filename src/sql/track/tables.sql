@@ -61,8 +61,8 @@ Maximum time from the opening of a page to the first heartbeat of a later sessio
 The item of views that were opened earlier is unknown.
 $$;
 comment on column track.setting.clock_tolerance is $$
-Difference between the clocks of client and server up to which the time of the client applies.
-A correction contains the delay of the delivery, which varies and could change the order of the events of a device.
+Time by which `sentAt` may be before the arrival without a correction of the clock of the client.
+It may be the delay of the delivery, which varies: a correction by it could change the order of the events of a device.
 $$;
 comment on column track.setting.path_rule is $$
 Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
@@ -607,8 +607,8 @@ $$;
 comment on column track.event.person_id is $$Person that the identity belongs to now; 0 for an anonymized event.$$;
 comment on column track.event.occurred_at is $$
 Time of the event, never later than its arrival.
-The time of the client, or, if its clock differs by more than `track.setting.clock_tolerance`, `receivedAt - (sentAt -
-timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
+The time of the client, or, if its clock is behind by more than `track.setting.clock_tolerance` or ahead by more than 5
+seconds, `receivedAt - (sentAt - timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
 $$;
 comment on column track.event.event_id is $$
 Version 7 UUID of the time and the hash of the message; orders events of the same time.
@@ -948,7 +948,7 @@ comment on column track.message_sender.browser is $$
 Hash of the signed cookie of the calling browser; null without one.
 $$;
 comment on column track.message_sender.clock_tolerance is $$
-Difference of clocks up to which the time of the client applies.
+Time by which `sentAt` may be before the arrival without a correction.
 $$;
 comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
 comment on column track.message_sender.kept_parameters is $$

@@ -789,7 +789,7 @@ describe("traits", () => {
           }),
           identify({ userId: "context", anonymousId: "b", context: { traits: { plan: "pro", country: "IN" } } }),
           identify({ userId: "neither", traits: null, context: { traits: null } }),
-          // Later events repeat the traits of the last identify, which is not a change.
+          // Later events repeat the traits of the last identify.
           message({ userId: "repeated", context: { traits: { plan: "old" } } }),
           message({ type: "page", event: undefined, userId: "repeated", context: { traits: "x" } }),
           message({

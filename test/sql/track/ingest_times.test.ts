@@ -54,11 +54,11 @@ describe("the time of an event", () => {
       occurred: "2026-03-01T10:05:00Z 001",
       client: "2026-03-01T10:00:00Z",
     });
-    expect(await at({ ...slow, sentAt: "2026-03-01T10:04:00Z", receivedAt: "2026-03-01T10:00:00.500Z" })).toMatchObject(
-      {
-        occurred: "2026-03-01T10:00:00Z 000",
-      },
-    );
+    // A clock that is ahead by five seconds at most.
+    expect(await at({ ...slow, sentAt: "2026-03-01T10:00:06Z", receivedAt: "2026-03-01T10:00:01Z" })).toMatchObject({
+      occurred: "2026-03-01T10:00:00Z 000",
+      client: null,
+    });
   });
 
   test("is corrected for a clock that is wrong, and the client's own time is kept", async () => {
@@ -69,6 +69,13 @@ describe("the time of an event", () => {
         receivedAt: "2026-03-01T10:00:00Z",
       }),
     ).toMatchObject({ occurred: "2026-03-01T09:58:00Z 000", client: "2027-03-01T10:00:00Z" });
+    expect(
+      await at({
+        timestamp: "2026-03-01T10:01:00Z",
+        sentAt: "2026-03-01T10:02:00Z",
+        receivedAt: "2026-03-01T10:00:00Z",
+      }),
+    ).toMatchObject({ occurred: "2026-03-01T09:59:00Z 000", client: "2026-03-01T10:01:00Z" });
     expect(
       await at({
         timestamp: "2020-03-01T10:00:00Z",
@@ -97,7 +104,11 @@ describe("the time of an event", () => {
     const ahead = { timestamp: "2026-03-01T10:02:00Z", receivedAt: "2026-03-01T10:00:00Z" };
     const expected = { occurred: "2026-03-01T10:00:00Z 000", client: "2026-03-01T10:02:00Z" };
     expect(await at(ahead)).toMatchObject(expected);
-    expect(await at({ ...ahead, sentAt: "2026-03-01T10:02:01Z" })).toMatchObject(expected);
+    const little = { timestamp: "2026-03-01T10:00:03Z", sentAt: "2026-03-01T10:00:03.100Z" };
+    expect(await at({ ...little, receivedAt: ahead.receivedAt })).toMatchObject({
+      ...expected,
+      client: "2026-03-01T10:00:03Z",
+    });
     // A "sentAt" without fractions of a second.
     expect(
       await at({
@@ -132,49 +143,70 @@ describe("the time of an event", () => {
     expect(await problem({ timestamp: ahead, sentAt: new Date(ahead.getTime() + 1000) })).toBeUndefined();
   });
 
+  /** Batches of a device whose clock is ahead by `skew`; what is sent later arrives later. */
+  function deliveries(random: Random, device: number, skew: number, delay: () => number): Message[][] {
+    let clock = Date.parse("2026-03-01T10:00:00Z");
+    let arrived = clock;
+    let n = 0;
+    return Array.from({ length: 6 }, () => {
+      const events = Array.from({ length: 4 }, () => {
+        clock += 1 + Math.floor(random.uniform() * 20_000);
+        return clock;
+      });
+      clock += Math.floor(random.uniform() * 5_000);
+      arrived = Math.max(arrived + 1, clock + delay());
+      return events.map((event) =>
+        message({
+          messageId: `${device}-${n}`,
+          timestamp: new Date(event + skew),
+          sentAt: new Date(clock + skew),
+          receivedAt: new Date(arrived),
+          properties: { n: n++, true: event },
+        }),
+      );
+    });
+  }
+
+  interface Placed {
+    n: number;
+    early: boolean;
+    late: number;
+  }
+
+  /** The stored events, sent in one call or in several, in any order. */
+  const placed = (batches: Message[][]): Promise<Placed[]> =>
+    worker(async (db) => {
+      for (const batch of batches.length % 2 === 0 ? batches.toReversed() : [batches.flat()]) {
+        expect(await ingest(db, batch)).toMatchObject({ rejected: 0, accepted: batch.length });
+      }
+      await db.query("reset role");
+      return await db.rows<Placed>(`
+        select (properties ->> 'n')::int as n, occurred_at <= received_at as early,
+          (extract(epoch from occurred_at) * 1000 - (properties ->> 'true')::numeric)::float8 as late
+        from track.event order by occurred_at, event_id`);
+    });
+
   test("the order of the events of a device does not depend on the delays of their deliveries", async () => {
     const random = new Random("delays");
-    const first = Date.parse("2026-03-01T10:00:00Z");
     for (let device = 0; device < 12; device++) {
-      const skew = Math.round((random.uniform() * 2 - 1) * 290_000);
-      const batches: Message[][] = [];
-      let arrived = first;
-      let clock = first;
-      let n = 0;
-      for (let batch = 0; batch < 6; batch++) {
-        const events: number[] = [];
-        for (let event = 0; event < 4; event++) {
-          clock += 1 + Math.floor(random.uniform() * 20_000);
-          events.push(clock);
-        }
-        clock += Math.floor(random.uniform() * 5_000);
-        // A batch that is sent later arrives later, by at most this delay.
-        arrived = Math.max(arrived + 1, clock + Math.floor(random.uniform() * (skew > 0 ? 290_000 : 290_000 + skew)));
-        const receivedAt = new Date(arrived);
-        batches.push(
-          events.map((event) =>
-            message({
-              messageId: `${device}-${n}`,
-              timestamp: new Date(event + skew),
-              sentAt: new Date(clock + skew),
-              receivedAt,
-              properties: { n: n++ },
-            }),
-          ),
-        );
-      }
-      await worker(async (db) => {
-        // In one call or several, and in any order of the calls.
-        for (const batch of device % 2 === 0 ? batches.toReversed() : [batches.flat()]) {
-          expect(await ingest(db, batch)).toMatchObject({ rejected: 0, accepted: batch.length });
-        }
-        await db.query("reset role");
-        const rows = await db.rows<{ n: number; early: boolean }>(
-          "select (properties ->> 'n')::int as n, occurred_at <= received_at as early from track.event order by occurred_at, event_id",
-        );
-        expect(rows.map(({ n }) => n)).toEqual(rows.map((_, place) => place));
-        expect(rows.every(({ early }) => early)).toBe(true);
-      });
+      const skew = Math.round(random.uniform() * 295_000 - 290_000);
+      const batches = deliveries(random, device, skew, () =>
+        Math.floor(random.uniform() * Math.min(290_000, 290_000 + skew)),
+      );
+      const rows = await placed(device % 2 === 0 ? batches : [batches.flat()]);
+      expect(rows.map(({ n }) => n)).toEqual(rows.map((_, place) => place));
+      expect(rows.every(({ early }) => early)).toBe(true);
+    }
+  });
+
+  test("a clock that is ahead moves all events of a device by the delay of the delivery", async () => {
+    const random = new Random("ahead");
+    for (let device = 0; device < 6; device++) {
+      const skew = 6_000 + Math.round(random.uniform() * 10 ** (3 + device));
+      const batches = deliveries(random, device, skew, () => 150);
+      const rows = await placed(device % 2 === 0 ? batches : [batches.flat()]);
+      expect(rows.map(({ n }) => n)).toEqual(rows.map((_, place) => place));
+      expect(rows.every(({ early, late }) => early && late === 150)).toBe(true);
     }
   });
 

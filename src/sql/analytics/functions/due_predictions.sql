@@ -7,6 +7,7 @@ parallel safe
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set timezone to 'UTC'
 as $$
 declare
   v_first_day_at timestamptz;

@@ -6,6 +6,8 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 as $$
 declare
   v_deleted bigint;

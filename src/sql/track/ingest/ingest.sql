@@ -105,10 +105,12 @@ Each `messageId` of a source is stored once, also by concurrent calls and at any
 rejected with an error of its own; the others are stored.
 Items are created when first named. `properties` of trusted senders (`itemKind`, `itemTitle`, `parent`, `url`) are
 stored where the item has no value yet; a parent that would form a cycle is ignored.
-Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`. Learners may send their own
-events only, visitors only with an `anonymousId`, which is checked: see `track.identity.browser`. A browser belongs to
-the user who identified on it last before the event, and before the first `identify` to the first user. A write key
-(setting `insights.write_key`: its SHA-256 hash) decides the source and its level. Refused messages are counted: see
+An event is never later than its arrival. The time of the client applies, unless its clock is behind by more than
+`track.setting.clock_tolerance` or ahead: then the event is at `receivedAt - (sentAt - timestamp)`.
+Learners may send their own events only, visitors only with an `anonymousId`, which is checked: see
+`track.identity.browser`. A browser belongs to the user who identified on it last before the event, and before the
+first `identify` to the first user. A write key (setting `insights.write_key`: its SHA-256 hash) decides the source and
+its level. Refused messages are counted: see
 `track.refused_messages`.
 Errors of the whole batch: CF005 when the write key may not be used, CF009 when it is not a list of messages, CF008
 when it has more than `track.setting.largest_batch` messages or its `context` is too long, CF001 when its `context`

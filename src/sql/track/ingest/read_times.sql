@@ -51,9 +51,10 @@ return case
   when sent_at_text is null then least(original_at, received_at)
   -- The clock was set back between the event and its sending: neither of the times is that of the event.
   when original_at - sent_at > tolerance then received_at
-  -- The difference is the delay of the delivery as much as the error of the clock. The delay varies, so that a
-  -- correction by it would change the order of the events of a device.
-  when sent_at - received_at between -tolerance and tolerance then least(original_at, received_at)
+  -- A `sentAt` before the arrival may be due to the delay of the delivery. The delay varies, so that a correction by it
+  -- would change the order of the events of a device. A `sentAt` after the arrival is an error of the clock, which is
+  -- corrected from 5 seconds on: without a correction, all events of a batch would have the time of its arrival.
+  when sent_at - received_at between -tolerance and least(tolerance, '5 seconds') then least(original_at, received_at)
   -- With clocks that are thousands of years apart, the time is out of range, which is an error of the batch.
   when sent_at - original_at > received_at - timestamptz '0001-01-01 00:00:00Z' then '0001-01-01 00:00:00Z'
   else least(received_at, received_at - (sent_at - original_at))
@@ -61,8 +62,9 @@ end;
 
 comment on function track._correct_clock(timestamptz, text, timestamptz, text, timestamptz, interval) is $$
 Returns the time of an event, never later than its arrival.
-It is the time of the client if the clock of the client differs from that of the server by at most `tolerance`, or if
-the time of sending is unknown. Otherwise it is the arrival, less the time for which the event was queued on the client.
+It is the time of the client if the clock of the client is behind that of the server by at most `tolerance`, or ahead of
+it by at most 5 seconds, or if the time of sending is unknown. Otherwise it is the arrival, less the time for which the
+event was queued on the client.
 An event with a time later than its sending (by more than `tolerance`) has the time of its arrival.
 $$;
 
