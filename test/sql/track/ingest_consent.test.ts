@@ -242,11 +242,9 @@ describe("before anything is stored", () => {
 
 describe("opt-out signals of a request", () => {
   /** A request of a learner or visitor, with its headers. */
-  const request = async (
-    db: Queries,
-    { person = "", optOut = "", role = person === "" ? "insights_visitor" : "insights_learner" },
-    batch: unknown,
-  ) => {
+  const request = async (db: Queries, sender: { person?: string; optOut?: string; role?: string }, batch: unknown) => {
+    const { person = "", optOut = "" } = sender;
+    const role = sender.role ?? (person === "" ? "insights_visitor" : "insights_learner");
     await db.query("select set_config('insights.person', $1, true), set_config('insights.opt_out', $2, true)", [
       person,
       optOut,

@@ -4,24 +4,41 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_people bigint[];
+  v_identities bigint[];
+  v_names text[];
 begin
-  delete from track.trait
-  using (
-    select distinct
-      sibling.person_id, sibling.identity_id, other.person_id as other_person_id, other.identity_id as other_identity_id
+  -- Two statements, because the identities of a browser may be on several servers.
+  with sibling as materialized (
+    select distinct sibling.external_id, sibling.person_id, sibling.identity_id
     from track.identity
     join track.identity as sibling on sibling.external_id = identity.external_id and sibling.kind = 'anonymous'
-    join track.identity as other on other.external_id = identity.external_id and other.kind = 'anonymous'
     where identity.identity_id = any (_keep_latest_traits.identity_ids)
       and identity.kind = 'anonymous'
-      and other.identity_id <> sibling.identity_id
-  ) as pair, track.trait as newer
-  where trait.person_id = pair.person_id
-    and trait.identity_id = pair.identity_id
-    and newer.person_id = pair.other_person_id
-    and newer.identity_id = pair.other_identity_id
-    and newer.name = trait.name
-    and (newer.set_at, newer.value) > (trait.set_at, trait.value);
+  ),
+
+  ranked as (
+    select
+      trait.person_id, trait.identity_id, trait.name,
+      row_number() over (
+        partition by sibling.external_id, trait.name
+        order by trait.set_at desc, trait.value desc, trait.identity_id
+      ) as place
+    from sibling
+    join track.trait on trait.person_id = sibling.person_id and trait.identity_id = sibling.identity_id
+  )
+
+  select array_agg(person_id), array_agg(identity_id), array_agg(name)
+  into v_people, v_identities, v_names
+  from ranked
+  where place > 1;
+
+  delete from track.trait
+  using unnest(v_people, v_identities, v_names) as older (person_id, identity_id, name)
+  where trait.person_id = older.person_id
+    and trait.identity_id = older.identity_id
+    and trait.name = older.name;
 end;
 $$;
 
