@@ -97,6 +97,16 @@ test("administrators extend and shorten the list; others do not", async () => {
   }
 });
 
+test("a server may keep ids of the list for a batch, a client may not", async () => {
+  const batch = [message({ userId: "0" }), message({ userId: "null" })];
+  await database.as("insights_worker", { "insights.kept_ids": "0,-1" }, async (db) => {
+    expect(await ingest(db, batch)).toMatchObject({ accepted: 1, errors: [{ index: 1 }] });
+  });
+  await database.as("insights_learner", { "insights.kept_ids": "0", "insights.person": "0" }, async (db) => {
+    expect(await ingest(db, batch)).toMatchObject({ rejected: 2 });
+  });
+});
+
 test("enrolments and decisions under such an id are refused, too", async () => {
   await inside(async (db) => {
     await db.query("create temp table enrolled as select 'null' as person, 'course' as item, now() as enrolled_at");

@@ -15,7 +15,16 @@ set plan_cache_mode to force_generic_plan
 as $$
 begin
   return (
-    with judged as materialized (
+    with placeholder as materialized (
+      select placeholder_id.external_id
+      from track.placeholder_id
+      where not sender.is_trusted
+        or placeholder_id.external_id <> all (
+          string_to_array(coalesce(current_setting('insights.kept_ids', true), ''), ',')
+        )
+    ),
+
+    judged as materialized (
       select
         fields.*,
         track._path(fields.type, fields.properties, fields.context) as path,
@@ -27,13 +36,13 @@ begin
           -- Here and not in a function: a function with a sub-query is not put in place of its call.
           case
             when track._is_blank_id(fields.user_id)
-              or track._bare_id(fields.user_id) in (select external_id from track.placeholder_id)
+              or track._bare_id(fields.user_id) in (select placeholder.external_id from placeholder)
               then track._placeholder_problem('userId', fields.user_id)
             when track._is_blank_id(fields.anonymous_id)
-              or track._bare_id(fields.anonymous_id) in (select external_id from track.placeholder_id)
+              or track._bare_id(fields.anonymous_id) in (select placeholder.external_id from placeholder)
               then track._placeholder_problem('anonymousId', fields.anonymous_id)
             when track._is_blank_id(fields.previous_id)
-              or track._bare_id(fields.previous_id) in (select external_id from track.placeholder_id)
+              or track._bare_id(fields.previous_id) in (select placeholder.external_id from placeholder)
               then track._placeholder_problem('previousId', fields.previous_id)
           end
         ) as problem
