@@ -582,7 +582,7 @@ comment on column track.identity.user_identity_id is $$
 Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
 $$;
 comment on column track.identity.branch is $$
-0 for the first identity of a name; `user_identity_id` for the further identities of a browser.
+0 for the first identity of a name; `identity_id` for the further identities of a browser.
 $$;
 comment on column track.identity.browser is $$
 Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.

@@ -213,6 +213,33 @@ describe("identify by a signed-in person", () => {
   });
 });
 
+test("links and claims of a browser that are removed leave nothing behind", async () => {
+  await scene(async ({ db, server, visitor, learner }) => {
+    const at = (minute: number) => ({ timestamp: new Date(Date.now() - (60 - minute) * 60_000).toISOString() });
+    await visitor()((as) => ingest(as, [own("b", at(5))]));
+    await learner("mallory")((as) => ingest(as, [identify("b", "mallory", at(6))]));
+    await server((as) =>
+      ingest(as, [identify("b", "ada", at(10)), own("b", at(15)), identify("b", "ben", at(20)), own("b", at(25))]),
+    );
+    expect([await belongings(db, "ada"), await belongings(db, "ben")]).toEqual([["b", "b"], ["b"]]);
+    await db.query("select track.unlink_identities('b', 'ada')");
+    expect([await belongings(db, "ada"), await belongings(db, "ben")]).toEqual([[], ["b", "b", "b"]]);
+    await db.query("select track.unlink_identities('b', 'ben')");
+    expect(await belongings(db, "b")).toEqual(["b", "b", "b"]);
+    expect(await db.value("select count(*)::int from track.identity where external_id = 'b'")).toBe(1);
+    // A link that was removed is not made again by an older message; a newer one is.
+    await server((as) => ingest(as, [identify("b", "ada", at(12))]));
+    expect(await belongings(db, "ada")).toEqual([]);
+    await db.query(
+      "update track.identity_link set unlinked_at = now() - interval '1 hour' where unlinked_at is not null",
+    );
+    await server((as) => ingest(as, [identify("b", "ada", at(30))]));
+    expect(await belongings(db, "ada")).toEqual(["b", "b", "b"]);
+    await learner("mallory")((as) => ingest(as, [own("b")]));
+    expect(await belongings(db, "mallory")).toEqual(["mallory"]);
+  });
+});
+
 describe("identities of a person", () => {
   const many = (count: number, from = 0) =>
     Array.from({ length: count }, (_, index) => identify(`many-${from + index}`, "ada"));

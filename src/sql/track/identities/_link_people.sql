@@ -60,7 +60,7 @@ begin
     insert into track.identity (identity_id, kind, external_id, person_id, user_identity_id, branch, browser)
     overriding system value
     select
-      placed.identity_id, 'anonymous', placed.external_id, placed.identity_id, placed.user_id, placed.user_id,
+      placed.identity_id, 'anonymous', placed.external_id, placed.identity_id, placed.user_id, placed.identity_id,
       (
         select other.browser
         from track.identity as other

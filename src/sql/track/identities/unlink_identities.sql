@@ -129,6 +129,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_empty bigint[];
+  v_names text[];
 begin
   v_empty := array(
     select identity.identity_id
@@ -140,6 +141,7 @@ begin
         select
         from track.identity_link as link
         where identity.identity_id in (link.identity_id, link.linked_identity_id)
+          and link.kind <> 'claim'
           and link.unlinked_at is null
       )
   );
@@ -177,8 +179,24 @@ begin
   where identity_link.identity_id = any (v_empty)
     or identity_link.linked_identity_id = any (v_empty);
 
-  delete from track.identity
-  where identity.identity_id = any (v_empty);
+  with deleted as (
+    delete from track.identity
+    where identity.identity_id = any (v_empty)
+    returning identity.external_id, identity.branch
+  )
+  select array_agg(deleted.external_id) into v_names
+  from deleted
+  where deleted.branch = 0;
+  -- Each name has a first identity.
+  update track.identity
+  set branch = 0
+  where identity.identity_id in (
+    select min(sibling.identity_id)
+    from track.identity as sibling
+    where sibling.external_id = any (v_names)
+      and sibling.kind = 'anonymous'
+    group by sibling.external_id
+  );
   delete from track.person
   where person.person_id = any (v_empty);
 end;
