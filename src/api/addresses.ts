@@ -9,11 +9,11 @@ import { BlockList, isIP, SocketAddress } from "node:net";
  */
 
 /** Names of networks in INSIGHTS_TRUSTED_PROXIES. */
-const networks: Readonly<Record<string, readonly string[]>> = {
-  loopback: ["127.0.0.0/8", "::1"],
-  linklocal: ["169.254.0.0/16", "fe80::/10"],
-  private: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
-};
+const networks: ReadonlyMap<string, readonly string[]> = new Map([
+  ["loopback", ["127.0.0.0/8", "::1"]],
+  ["linklocal", ["169.254.0.0/16", "fe80::/10"]],
+  ["private", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]],
+]);
 
 /**
  * Parses a list such as `loopback, 10.1.0.0/16, 2001:db8::7`. Returns the first entry that is invalid instead of a list.
@@ -22,7 +22,7 @@ const networks: Readonly<Record<string, readonly string[]>> = {
 export function parseProxies(text: string): BlockList | string {
   const list = new BlockList();
   for (const entry of text.split(",").map((part) => part.trim())) {
-    for (const network of networks[entry] ?? [entry]) {
+    for (const network of networks.get(entry) ?? [entry]) {
       const [, address = "", bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(network) ?? [];
       const version = isIP(address);
       const longest = version === 4 ? 32 : 128;

@@ -92,15 +92,20 @@ export function createAdmission(
       if (seconds > 0) throw new RateError(`of "${person.slice(0, 100)}"`, personRate, seconds);
       counted = true;
     }
-    // Looking up a key costs a query. Keys that were valid before are looked up also when the address is at its limit:
-    // a client that invents keys does not keep out others of the same address.
-    if (!counted && (writeKey === undefined || !keys.known(writeKey, origin))) {
+    // Looking up a key costs a query. A key that was valid before is looked up also when the address is at its limit: a
+    // client that invents keys does not keep out others of the same address.
+    if (!counted && (writeKey === undefined || keys.isNew(writeKey, origin))) {
       limitAddress(address);
       counted = true;
     }
     let key: OpenKey | undefined;
     if (writeKey !== undefined) {
-      key = await keys.open(writeKey, origin);
+      try {
+        key = await keys.open(writeKey, origin);
+      } catch (error) {
+        if (!counted && error instanceof AuthenticationError) limitAddress(address);
+        throw error;
+      }
       known.set(request, { identity, key });
       if (!counted && key.level !== "server") limitAddress(address);
       const perMinute = key.requests_per_minute;

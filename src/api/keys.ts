@@ -25,8 +25,8 @@ export interface OpenKey {
 }
 
 export interface Keys {
-  /** Whether this key was valid when it was last looked up. */
-  known(hash: string, origin: string | undefined): boolean;
+  /** Whether `open` would look up a key of which nothing is known. */
+  isNew(hash: string, origin: string | undefined): boolean;
   /** Rejects with an `AuthenticationError` (401, or 403 for an origin or a scope) or a `BusyError`. */
   open(hash: string, origin: string | undefined): Promise<OpenKey>;
   /** Whether a valid key lists the origin. */
@@ -96,7 +96,10 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
   }
 
   return {
-    known: (hash, origin) => valid.has(`${hash} ${origin ?? ""}`),
+    isNew(hash, origin) {
+      const name = `${hash} ${origin ?? ""}`;
+      return !valid.has(name) && !running.has(name) && !isFresh(invalid.get(name));
+    },
 
     async open(hash, origin) {
       const name = `${hash} ${origin ?? ""}`;
