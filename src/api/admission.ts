@@ -34,8 +34,7 @@ export class RateError extends Error {
 }
 
 export interface Admitted {
-  sender: Sender;
-  address: string;
+  sender: Sender & { address: string };
   key: OpenKey | undefined;
 }
 
@@ -112,7 +111,7 @@ export function createAdmission(
       const seconds = privileged ? 0 : rates.key.take(String(key.key_id), perMinute);
       if (seconds > 0) throw new RateError("with this write key", perMinute, seconds);
     }
-    return { sender: { ...identity, ...stated.client }, address, key };
+    return { sender: { ...identity, ...stated.client, address }, key };
   }
 
   return {

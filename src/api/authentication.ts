@@ -24,6 +24,8 @@ export interface Client {
   browser?: string | undefined;
   /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
   optOut?: string | undefined;
+  /** The address by which visitors take turns; the database is not told. */
+  address?: string | undefined;
 }
 
 /** Who sends a request, and by which client. */

@@ -8,7 +8,7 @@ import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
 import { type Authenticate, AuthenticationError, requestSettings, type Sender, visitor } from "./authentication.ts";
-import { createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
+import { callers, createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
@@ -294,7 +294,9 @@ export const preset: GraphileConfig.Preset = {
     context(requestContext, args) {
       const request = requestContext.http;
       const given = (args.contextValue as { pgSettings?: Record<string, string> } | undefined)?.pgSettings;
-      const pgSettings = { ...requestSettings((request && identities.get(request)) ?? visitor), ...given };
+      const sender: Sender = (request && identities.get(request)) ?? visitor;
+      const pgSettings = { ...requestSettings(sender), ...given };
+      if (sender.address !== undefined) callers.set(pgSettings, sender.address);
       if (request) settings.set(request, pgSettings);
       const response = request?.requestContext.node?.res;
       if (response !== undefined) {

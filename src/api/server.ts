@@ -261,12 +261,12 @@ export async function startApi(config: Config, database: Database, listener?: Li
       const posted = request.method === "POST";
       const who = await identify(request, response, { limited: true, counted: posted });
       if (who === undefined) return;
-      const { sender, address, key } = who;
+      const { sender, key } = who;
       if (allowed && posted) recognize(who, request, response);
       identified.set(request, sender);
       if (posted) {
         try {
-          const { role, person } = sender;
+          const { role, person, address } = sender;
           read.set(
             request,
             await bodies.read(request, response, { role, person, address, server: key?.level === "server" }),
