@@ -67,9 +67,24 @@ export interface Addresses {
   target(request: IncomingMessage): { secure: boolean; host: string };
 }
 
+const contains = (list: BlockList | string, address: string): boolean =>
+  typeof list !== "string" && list.check(address, address.includes(":") ? "ipv6" : "ipv4");
+
+/** Peers that are more likely a proxy of one's own than a client. */
+const nearby = parseProxies("loopback, private");
+
 export function createAddresses(proxies: BlockList): Addresses {
-  const trusted = (address: string | undefined): boolean =>
-    address !== undefined && proxies.check(address, address.includes(":") ? "ipv6" : "ipv4");
+  let warned = false;
+  /** Without the setting, all clients behind a proxy count as one, which is easily overlooked. */
+  const warn = (peer: string): void => {
+    warned = true;
+    console.error(
+      `requests of ${peer} contain X-Forwarded-For, which is ignored: if it is your reverse proxy, ` +
+        `set INSIGHTS_TRUSTED_PROXIES=${peer}, or all clients behind it are limited as one address`,
+    );
+  };
+
+  const trusted = (address: string | undefined): boolean => address !== undefined && contains(proxies, address);
   const peerOf = (request: IncomingMessage): string | undefined => parse(request.socket.remoteAddress ?? "");
   const first = (header: string | string[] | undefined): string | undefined =>
     String(header ?? "")
@@ -82,6 +97,7 @@ export function createAddresses(proxies: BlockList): Addresses {
       if (nearest === undefined) return "";
       const header = request.headers["x-forwarded-for"];
       let rest = trusted(nearest) ? String(header ?? "") : "";
+      if (!warned && rest === "" && header !== undefined && contains(nearby, nearest)) warn(nearest);
       while (rest !== "") {
         const comma = rest.lastIndexOf(",");
         const address = parse(rest.slice(comma + 1));

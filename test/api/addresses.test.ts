@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { BlockList } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { createAddresses, parseProxies } from "../../src/api/addresses.ts";
 import { readConfig } from "../../src/config.ts";
 
@@ -53,6 +53,15 @@ describe("the address of a client", () => {
     ["1:2:3:4:5:6:1.2.3.4", "1:2:3:4::/64"],
   ])("of IPv6 is its /64 network: %s", (address, network) => {
     expect(createAddresses(new BlockList()).of(request(address))).toBe(network);
+  });
+
+  test("behind a proxy that is not trusted: a warning names the setting, once", () => {
+    const said = vi.spyOn(console, "error").mockImplementation(() => {});
+    const addresses = createAddresses(new BlockList());
+    for (const peer of ["203.0.113.5", "::ffff:10.0.0.7", "10.0.0.8"]) addresses.of(forwarded(peer, "192.0.2.1"));
+    addresses.of(request("10.0.0.9"));
+    expect(said.mock.calls).toEqual([[expect.stringContaining("set INSIGHTS_TRUSTED_PROXIES=10.0.0.7, or all")]]);
+    said.mockRestore();
   });
 
   test("that is unknown is empty", () => {
