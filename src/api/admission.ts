@@ -19,15 +19,21 @@ import type { Source } from "./refusals.ts";
 
 /** Above the limit of a rate: 429. 53400 is PostgreSQL's code configuration_limit_exceeded. */
 export class RateError extends Error {
-  readonly statusCode = 429;
-  readonly code = "53400";
+  readonly statusCode: number;
+  readonly code: string;
   readonly hint: string;
   /** Seconds. */
   readonly retryAfter: number;
 
   constructor(what: string, perMinute: number, retryAfter: number) {
+    // A flood consists of these: no time for stack traces.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`too many requests ${what}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "RateError";
+    this.statusCode = 429;
+    this.code = "53400";
     this.hint = `Send at most ${perMinute} per minute; try again in ${retryAfter} s. Send several messages in one request.`;
     this.retryAfter = retryAfter;
   }
