@@ -10,10 +10,10 @@ declare
 begin
   -- From a week after the first activity up to the end of the last complete day.
   select
-    least(max(activity.day) + 1, (now() at time zone 'UTC')::date)::timestamp at time zone 'UTC',
-    (min(activity.day) + 7)::timestamp at time zone 'UTC'
+    least(active.last_day + 1, (now() at time zone 'UTC')::date)::timestamp at time zone 'UTC',
+    (active.first_day + 7)::timestamp at time zone 'UTC'
   into v_newest, v_oldest
-  from analytics.activity;
+  from analytics._active_days() as active;
   return array(
     select moment
     from generate_series(0, weeks - 1) as week
@@ -25,5 +25,5 @@ end;
 $$;
 
 comment on function analytics._snapshot_times(analytics.prediction_target, int) is $$
-Returns the latest weekly times, at most `weeks`, whose outcomes are known.
+Returns the latest weekly times, at most `weeks`, whose outcomes are known. They depend on counted people only.
 $$;

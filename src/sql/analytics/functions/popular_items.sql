@@ -20,9 +20,18 @@ declare
   v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
 begin
   return query
-  with happened as (
+  with counted as materialized (
+    select person_set_block.block, person_set_block.people
+    from track.person_set_block
+    where person_set_block.name = 'counted'
+  ),
+
+  happened as (
     select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
     from analytics.activity
+    join counted
+      on counted.block = activity.person_id / 4096
+      and get_bit(counted.people, (activity.person_id % 4096)::int) = 1
     where activity.day >= v_first_day
       and activity.day < v_end_day
       and activity.item_id is not null
@@ -45,6 +54,9 @@ begin
         '0'
       )
     from track.event
+    join counted
+      on counted.block = event.person_id / 4096
+      and get_bit(counted.people, (event.person_id % 4096)::int) = 1
     where event.item_id is not null
       and (
         event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
@@ -84,14 +96,14 @@ begin
       item.title,
       item.kind,
       sum(by_person.event_count)::bigint as event_count,
-      count(*) filter (where by_person.person_id <> 0) as person_count,
+      count(*) as person_count,
       sum(by_person.engaged) as engaged,
       -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
       round(
         case _popular_items.measure
           when 'events' then sum(by_person.decayed_event_count)
           when 'engaged' then sum(by_person.decayed_engaged)::float8
-          else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
+          else sum(by_person.weight)
         end::numeric,
         9
       )::float8 as score
@@ -188,6 +200,8 @@ Returns the most used items of a kind between two times (`until` exclusive), inc
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
 contain.
+Only people in the set `counted` count, in all figures: those who have signed in, without excluded ones
+(`track.exclude_person`); anonymized events and anonymous browsers do not.
 Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup as
 of its last refresh.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
