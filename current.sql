@@ -8,8 +8,8 @@ add constraint consumer_inputs_check check (
   inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity}'
 );
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity` (identities
-that are new, moved to another person, excluded or included).
+Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
+`identity`: identities that are new, moved to another person, excluded or included.
 $$;
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
@@ -37,8 +37,8 @@ $$;
 comment on column track.person_set.name is $$Name, such as `counted` or `segment.power_users`.$$;
 comment on column track.person_set.description is $$Description of the set: who belongs to it.$$;
 comment on column track.person_set.members is $$
-Name of the function that returns the members, with its schema; null when they are listed in
-`track.person_set_member`.
+Name of the function that returns the members, with its schema.
+Null when the members are listed in `track.person_set_member`.
 $$;
 comment on column track.person_set.consumer is $$
 Consumer whose refresh recomputes the set: it must come after the data that the function reads.

@@ -483,8 +483,8 @@ comment on column track.consumer.consumer is $$Name of the consumer, such as `an
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity` (identities
-that are new, moved to another person, excluded or included).
+Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
+`identity`: identities that are new, moved to another person, excluded or included.
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
 
@@ -536,8 +536,8 @@ $$;
 comment on column track.person_set.name is $$Name, such as `counted` or `segment.power_users`.$$;
 comment on column track.person_set.description is $$Description of the set: who belongs to it.$$;
 comment on column track.person_set.members is $$
-Name of the function that returns the members, with its schema; null when they are listed in
-`track.person_set_member`.
+Name of the function that returns the members, with its schema.
+Null when the members are listed in `track.person_set_member`.
 $$;
 comment on column track.person_set.consumer is $$
 Consumer whose refresh recomputes the set: it must come after the data that the function reads.

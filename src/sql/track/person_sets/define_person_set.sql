@@ -11,6 +11,7 @@ declare
 begin
   perform track._check_set_name(define_person_set.name);
   if define_person_set.members is null
+    or define_person_set.members !~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'
     or to_regprocedure(define_person_set.members || '(text, bigint[])') is null
   then
     perform common.refuse(

@@ -14,6 +14,7 @@ begin
       from track.person_set_block
       where person_set_block.name = v_set.name
         and person_set_block.block = is_in_person_set.person_id / 4096
+        and is_in_person_set.person_id > 0
     ),
     false
   );
