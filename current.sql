@@ -196,3 +196,7 @@ $$;
 
 create unique index if not exists item_popularity_item on analytics.item_popularity (item_id);
 grant select on analytics.item_popularity to insights_reader;
+
+comment on column analytics.learner_features.course_active_share is $$
+Share of the counted learners of the course with activity in it in the last 7 days.
+$$;

@@ -282,7 +282,7 @@ comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
 Number of days with activity on the platform in the last 7 days.
 $$;
 comment on column analytics.learner_features.course_active_share is $$
-Share of the learners of the course with activity in it in the last 7 days.
+Share of the counted learners of the course with activity in it in the last 7 days.
 $$;
 comment on column analytics.learner_features.days_to_end is $$
 Days until the end of the course; null when no end is set.

@@ -186,8 +186,7 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Trains the recommender of a kind of items (EASE) on the interactions and enrolments of the people in the set
-`counted`, and measures it.
+Trains the recommender of a kind of items (EASE) on all interactions and enrolments of counted people, and measures it.
 Refreshes the interactions first. Registers the model as a new version of `recommend.<kind>` in `ml.model`, and
 deploys it unless it is significantly worse than the deployed version (`ml.challenge_by_metrics`, with popularity as
 the baseline).
