@@ -13,8 +13,7 @@ Data that it is derived from: `event` (also sessions and page views), `enrolment
 $$;
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Periods in which events, sessions, page views, enrolments, decisions or identities of a person changed, one row per
-consumer.
+Periods in which data of a person changed, one row per consumer (see `track.consumer.inputs`).
 `track.refresh` deletes the rows of a consumer and recomputes the periods in a later statement of the same
 transaction. Changes that are committed between the two statements have rows of their own, so that no change is
 missed. Repeating a refresh gives the same result.

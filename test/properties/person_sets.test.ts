@@ -37,7 +37,7 @@ async function take(db: Queries, { what, one, other }: Step, index: number): Pro
   const say = (fields: Record<string, unknown>) => ingest(db, [{ messageId: `m${index}`, type: what, ...fields }]);
   const people = "array(select distinct person_id from track.identity where external_id = any ($1))";
   const named = (sql: string) => db.query(sql, [[one, other]]);
-  // What refers to an unknown name is an error, and changes nothing.
+  // A call with an unknown name is an error, and changes nothing.
   const attempt = async (sql: string, values: unknown[]): Promise<void> => {
     await db.query("savepoint attempt");
     try {
