@@ -5,7 +5,7 @@ import * as algebra from "../support/matrix.ts";
 import { ingest, type Recommendation, refresh, twoTastes } from "../support/recommend.ts";
 
 /*
- * Anybody can invent browsers. A thousand of them, in two requests, change nothing of what others are shown: popular
+ * Any client can invent browsers. A thousand of them, in two requests, change nothing of what others are shown: popular
  * items, the list of a newcomer, and models.
  */
 

@@ -569,8 +569,9 @@ create table track.person_set_block (
 
 comment on table track.person_set_block is $$
 @behavior -*
-The people of each set, as of the last refresh: one bit per person, one row per 4,096 people of whom at least one
-belongs. A person belongs when `get_bit(people, (person_id % 4096)::int)` of the block `person_id / 4096` is 1.
+The people of each set, as of the last refresh: one bit per person.
+A person belongs when `get_bit(people, (person_id % 4096)::int)` of the block `person_id / 4096` is 1. A block in which
+no person belongs has no row.
 Sets are combined by `&`, `|` and `& ~`, and counted by `bit_count`.
 $$;
 comment on column track.person_set_block.name is $$Set.$$;
