@@ -33,7 +33,7 @@ const invent = async (message: (n: number) => object): Promise<void> => {
   await refresh(database);
 };
 
-/** What people are shown, and what models are trained on. */
+/** The lists that people are shown, and the data that models are trained on. */
 async function shown(db: Queries): Promise<Record<string, unknown>> {
   const read = async (sql: string) => await db.rows(sql);
   return {
