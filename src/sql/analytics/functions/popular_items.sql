@@ -31,7 +31,7 @@ begin
     from analytics.activity
     join counted
       on counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
     where activity.day >= v_first_day
       and activity.day < v_end_day
       and activity.item_id is not null
@@ -56,7 +56,7 @@ begin
     from track.event
     join counted
       on counted.block = event.person_id / 4096
-      and get_bit(counted.people, (event.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (event.person_id % 4096)::int) <> 0
     where event.item_id is not null
       and (
         event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
