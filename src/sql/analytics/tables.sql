@@ -127,7 +127,7 @@ with counted as (
   join track.person_set_block
     on person_set_block.name = 'counted'
     and person_set_block.block = activity.person_id / 4096
-    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) = 1
+    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) <> 0
 )
 select
   ancestor.ancestor_item_id as item_id,

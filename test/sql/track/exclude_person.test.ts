@@ -14,7 +14,7 @@ await refresh(database);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 describe("exclude_person", () => {
-  test("takes effect at the next refresh, and tells who excluded whom and why", async () => {
+  test("takes effect at the next refresh, and records who excluded whom and why", async () => {
     await database.as("insights_admin", { "insights.person": "root" }, async (db) => {
       expect(await db.value("select track.exclude_person('ada', 'test', 'A test account.')")).toBe(true);
       expect(await members(db, "counted")).toEqual(["ada", "ben", "cleo"]);

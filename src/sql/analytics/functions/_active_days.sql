@@ -12,7 +12,7 @@ begin
     join track.person_set_block as counted
       on counted.name = 'counted'
       and counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
     order by activity.day
     limit 1
   );
@@ -22,7 +22,7 @@ begin
     join track.person_set_block as counted
       on counted.name = 'counted'
       and counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
     order by activity.day desc
     limit 1
   );

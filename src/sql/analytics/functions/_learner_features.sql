@@ -376,7 +376,7 @@ begin
     coalesce(anywhere.active_days, 0)::float8,
     coalesce(
       avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8)
-        filter (where get_bit(counted.people, (taker.person_id % 4096)::int) = 1)
+        filter (where get_bit(counted.people, (taker.person_id % 4096)::int) <> 0)
         over (partition by taker.course_id, taker.as_of),
       0
     ),

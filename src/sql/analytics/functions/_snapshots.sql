@@ -18,7 +18,7 @@ begin
   join track.person_set_block as counted
     on counted.name = 'counted'
     and counted.block = person_id / 4096
-    and get_bit(counted.people, (person_id % 4096)::int) = 1
+    and get_bit(counted.people, (person_id % 4096)::int) <> 0
   where feature.days_idle <= extract(epoch from (settings).longest_idle) / 86400;
 end;
 $$;

@@ -18,7 +18,7 @@ declare
     join track.person_set_block as counted
       on counted.name = 'counted'
       and counted.block = enrolment.person_id / 4096
-      and get_bit(counted.people, (enrolment.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (enrolment.person_id % 4096)::int) <> 0
   );
 begin
   select

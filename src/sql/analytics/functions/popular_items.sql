@@ -107,7 +107,7 @@ begin
     from happened
     join counted
       on counted.block = happened.person_id / 4096
-      and get_bit(counted.people, (happened.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (happened.person_id % 4096)::int) <> 0
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8

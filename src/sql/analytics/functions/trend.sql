@@ -77,7 +77,7 @@ begin
       count(distinct nullif(happened.person_id, 0)) as person_count,
       -- Anonymous browsers, which any client can invent, do not lift a bucket above the floor.
       count(distinct happened.person_id)
-        filter (where get_bit(trusted.people, (happened.person_id % 4096)::int) = 1) as trusted_count
+        filter (where get_bit(trusted.people, (happened.person_id % 4096)::int) <> 0) as trusted_count
     from happened
     left join trusted on trusted.block = happened.person_id / 4096
     group by happened.bucket_start

@@ -35,7 +35,7 @@ begin
     join track.person_set_block as block
       on block.name = 'counted'
       and block.block = interaction.person_id / 4096
-      and get_bit(block.people, (interaction.person_id % 4096)::int) = 1
+      and get_bit(block.people, (interaction.person_id % 4096)::int) <> 0
     join track.item_ancestor as ancestor using (item_id)
     join track.item on item.item_id = ancestor.ancestor_item_id
     where item.kind = _popularity.kind

@@ -43,7 +43,7 @@ begin
       join track.person_set_block as counted
         on counted.name = 'counted'
         and counted.block = interaction.person_id / 4096
-        and get_bit(counted.people, (interaction.person_id % 4096)::int) = 1
+        and get_bit(counted.people, (interaction.person_id % 4096)::int) <> 0
       join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where item.kind = v_known.kind

@@ -30,7 +30,7 @@ begin
     join track.person_set_block as counted
       on counted.name = 'counted'
       and counted.block = leaf.person_id / 4096
-      and get_bit(counted.people, (leaf.person_id % 4096)::int) = 1
+      and get_bit(counted.people, (leaf.person_id % 4096)::int) <> 0
     -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
     where v_by_default <> (
       leaf.person_id in (

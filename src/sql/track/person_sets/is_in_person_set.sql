@@ -10,7 +10,7 @@ declare
 begin
   return coalesce(
     (
-      select get_bit(person_set_block.people, (is_in_person_set.person_id % 4096)::int) = 1
+      select get_bit(person_set_block.people, (is_in_person_set.person_id % 4096)::int) <> 0
       from track.person_set_block
       where person_set_block.name = v_set.name
         and person_set_block.block = is_in_person_set.person_id / 4096
