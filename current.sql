@@ -481,3 +481,46 @@ drop function if exists track._correct_clock(timestamptz, text, timestamptz, tex
 drop function if exists track._event_id(timestamptz, uuid, smallint);
 drop function if exists track._item(text, jsonb, jsonb, jsonb);
 drop function if exists track._item_kind(text, jsonb, jsonb, boolean);
+
+-- Trends -------------------------------------------------------------------------------------------------------------
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass and attname = 'is_complete' and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute is_complete boolean;
+  end if;
+end;
+$do$;
+comment on column analytics.trend_point.running_average is $$
+Average number of events over the latest complete buckets of the window.
+$$;
+comment on column analytics.trend_point.slope is $$
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
+$$;
+comment on type analytics.learner_features is $$
+Features of a learner in a course as of a time, computed from earlier events only.
+The features begin with `days_enrolled`. Days are in UTC. Weeks consist of complete days, so that they are comparable at
+any time of the day: week 1 is the 7 days before the last midnight. The hours since then count in the other features.
+$$;
+comment on column analytics.learner_features.active_days_week_1 is $$
+Number of days with activity in the course in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.events_week_1 is $$
+Number of events in the course in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.engaged_minutes_week_1 is $$
+Engaged time in the course in the last 7 complete days, in minutes.
+$$;
+comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
+Number of days with activity on the platform in the last 7 complete days.
+$$;
+comment on column analytics.learner_features.course_active_share is $$
+Share of the learners of the course with activity in it in the last 7 complete days.
+$$;

@@ -299,6 +299,8 @@
 -- experiment
 
 -- analytics
+--!include analytics/functions/_queued_days.sql
+--!include analytics/functions/_days_of_people.sql
 --!include analytics/functions/refresh_activity.sql
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/popular_items.sql

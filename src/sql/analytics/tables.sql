@@ -100,7 +100,8 @@ create type analytics.trend_point as (
   event_count bigint,
   person_count bigint,
   running_average float8,
-  slope float8
+  slope float8,
+  is_complete boolean
 );
 
 comment on type analytics.trend_point is $$
@@ -110,10 +111,13 @@ comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$
 comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
 comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
 comment on column analytics.trend_point.running_average is $$
-Average number of events over the latest buckets of the window.
+Average number of events over the latest complete buckets of the window.
 $$;
 comment on column analytics.trend_point.slope is $$
-Slope of the least-squares line through the latest buckets of the window, in events per bucket.
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
@@ -222,7 +226,8 @@ create type analytics.learner_features as (
 
 comment on type analytics.learner_features is $$
 Features of a learner in a course as of a time, computed from earlier events only.
-The features begin with `days_enrolled`. Weeks count back from the time: week 1 is the last 7 days. Days are in UTC.
+The features begin with `days_enrolled`. Days are in UTC. Weeks consist of complete days, so that they are comparable at
+any time of the day: week 1 is the 7 days before the last midnight. The hours since then count in the other features.
 $$;
 comment on column analytics.learner_features.person_id is $$Person.$$;
 comment on column analytics.learner_features.course_id is $$Course: key of an item.$$;
@@ -236,7 +241,7 @@ Recency: days since the last activity in the course, or since the enrolment when
 $$;
 comment on column analytics.learner_features.active_days is $$Number of days with activity in the course.$$;
 comment on column analytics.learner_features.active_days_week_1 is $$
-Number of days with activity in the course in the last 7 days.
+Number of days with activity in the course in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.active_days_week_2 is $$
 Number of days with activity in the course from 14 to 8 days ago.
@@ -248,11 +253,13 @@ comment on column analytics.learner_features.active_days_week_4 is $$
 Number of days with activity in the course from 28 to 22 days ago.
 $$;
 comment on column analytics.learner_features.events is $$Number of events in the course.$$;
-comment on column analytics.learner_features.events_week_1 is $$Number of events in the course in the last 7 days.$$;
+comment on column analytics.learner_features.events_week_1 is $$
+Number of events in the course in the last 7 complete days.
+$$;
 comment on column analytics.learner_features.events_week_2 is $$Number of events in the course from 14 to 8 days ago.$$;
 comment on column analytics.learner_features.engaged_minutes is $$Engaged time in the course, in minutes.$$;
 comment on column analytics.learner_features.engaged_minutes_week_1 is $$
-Engaged time in the course in the last 7 days, in minutes.
+Engaged time in the course in the last 7 complete days, in minutes.
 $$;
 comment on column analytics.learner_features.mean_gap is $$
 Regularity: mean number of days between active days; null for fewer than two active days.
@@ -277,10 +284,10 @@ Lateness: mean number of days from the deadline to the submission, negative when
 Null when no task with a deadline was submitted.
 $$;
 comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
-Number of days with activity on the platform in the last 7 days.
+Number of days with activity on the platform in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.course_active_share is $$
-Share of the learners of the course with activity in it in the last 7 days.
+Share of the learners of the course with activity in it in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.days_to_end is $$
 Days until the end of the course; null when no end is set.

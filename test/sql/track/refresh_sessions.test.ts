@@ -241,6 +241,47 @@ describe("a page that stays open", () => {
   });
 });
 
+test("a viewId may be any text, of any length; one that every view shares means the last view of that name", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const names: unknown[] = [
+      "x".repeat(30_000),
+      "",
+      "\u{1F4DA}",
+      7,
+      true,
+      { a: [1] },
+      "'; drop table track.event; --",
+    ];
+    for (const [index, viewId] of names.entries()) {
+      const named = { properties: { viewId } };
+      const item = `lesson-${index}`;
+      expect(
+        await ingest(db, [
+          view(index * 60, item, { properties: { item, viewId } }),
+          ...beats(index * 60, 2, undefined, named),
+          ...beats(night + index * 60, 2, undefined, named),
+        ]),
+      ).toMatchObject({ accepted: 5 });
+    }
+    await refresh(db);
+    expect(await db.rows(views)).toEqual(
+      names.map((_, index) => ({ item: `lesson-${index}`, engaged: 30, by: "heartbeats", opened: 1, continued: 1 })),
+    );
+  });
+  await database.as("postgres", {}, async (db) => {
+    await ingest(db, [
+      ...[0, 60, 2 * night].map((minute) => opened(minute, `lesson-${minute}`, "1")),
+      ...[0, night].flatMap((minute) => beats(minute, 2, "1")),
+    ]);
+    await refresh(db);
+    expect(await db.rows(views)).toMatchObject([
+      { item: "lesson-0", engaged: 15, continued: 0 },
+      { item: `lesson-${2 * night}`, engaged: 0, continued: 0 },
+      { item: "lesson-60", engaged: 15, continued: 1 },
+    ]);
+  });
+});
+
 describe("intervals of heartbeats", () => {
   test("may be those of the source or of the message; each counts for its own", async () => {
     await database.as("postgres", {}, async (db) => {
@@ -257,6 +298,22 @@ describe("intervals of heartbeats", () => {
         { item: "lesson", engaged: 275 },
         { item: "quiz", engaged: 95 },
         { item: "video", engaged: 545 },
+      ]);
+    });
+  });
+
+  test("of a source are those of a level of it that is new, too", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("insert into track.source (name, heartbeat, is_automatic) values ('slow', '30 s', true)");
+      await db.query("select track._source_id('slow', 'anonymous'), track._source_id('fast', 'anonymous')");
+      expect(
+        await db.rows(
+          "select name, level, heartbeat::text, is_automatic from track.source where name <> 'default' order by source_id",
+        ),
+      ).toEqual([
+        { name: "slow", level: "server", heartbeat: "00:00:30", is_automatic: true },
+        { name: "slow", level: "anonymous", heartbeat: "00:00:30", is_automatic: false },
+        { name: "fast", level: "anonymous", heartbeat: null, is_automatic: false },
       ]);
     });
   });

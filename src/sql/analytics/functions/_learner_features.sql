@@ -1,8 +1,8 @@
 /*
  * The single definition of the features of a learner as of a time, used by training and prediction. Whole days are read
- * from the rollup, and the hours since the last midnight from the events. Each part is limited to rows before the time;
- * `known_at` is the time of the latest row used. Seconds and gaps are summed as numeric and int, so that the result
- * does not depend on the order of the rows.
+ * from the rollup, or from the events where they are queued for a refresh, and the hours since the last midnight from
+ * the events. Each part is limited to rows before the time; `known_at` is the time of the latest row used. Seconds and
+ * gaps are summed as numeric and int, so that the result does not depend on the order of the rows.
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
@@ -20,7 +20,25 @@ declare
     from privacy.purpose
     where purpose.purpose = 'analytics'
   );
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  select queued.people, queued.first_days, queued.end_days
+  into v_people, v_first_days, v_end_days
+  from analytics._queued_days(
+    '-infinity',
+    (select (max(entry.as_of) at time zone 'UTC')::date from unnest(_learner_features.moments) as entry (as_of)),
+    case
+      when _learner_features.courses is not null
+        then array(
+          select distinct enrolment.person_id
+          from track.enrolment
+          where enrolment.item_id = any (_learner_features.courses)
+        )
+    end
+  ) as queued;
+
   return query
   with moment as materialized (
     select distinct
@@ -81,19 +99,52 @@ begin
     select distinct taker.person_id from taker
   ),
 
+  queued as materialized (
+    select day_queued.person_id, day_queued.first_day, day_queued.end_day
+    from unnest(v_people, v_first_days, v_end_days) as day_queued (person_id, first_day, end_day)
+  ),
+
+  computed as materialized (
+    select * from analytics._days_of_people(v_people, v_first_days, v_end_days)
+  ),
+
   day_of_item as materialized (
     select
-      part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at,
-      sum(activity.event_count - activity.automatic_count)::float8 as events,
-      sum(extract(epoch from activity.engaged)) as seconds,
+      happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at,
+      sum(happened.event_count - happened.automatic_count)::float8 as events,
+      sum(extract(epoch from happened.engaged)) as seconds,
       bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted,
       -- A grade by a teacher, or another automatic event, is not an activity of the learner.
-      bool_or(activity.event_count > activity.automatic_count or activity.engaged > '0') as is_active
-    from part
-    join analytics.activity on activity.item_id = part.item_id
-    join person on person.person_id = activity.person_id
-    join track.event_type on event_type.event_type_id = activity.event_type_id
-    group by part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at
+      bool_or(happened.event_count > happened.automatic_count or happened.engaged > '0') as is_active
+    from (
+      select
+        part.course_id, part.kind, part.due_at,
+        activity.person_id, activity.item_id, activity.day, activity.event_type_id, activity.event_count,
+        activity.engaged, activity.automatic_count
+      from part
+      join analytics.activity on activity.item_id = part.item_id
+      join person on person.person_id = activity.person_id
+      where not exists (
+        select
+        from queued
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+      union all
+
+      select
+        part.course_id, part.kind, part.due_at,
+        computed.person_id, computed.item_id, computed.day, computed.event_type_id, computed.event_count,
+        computed.engaged, computed.automatic_count
+      from part
+      join computed on computed.item_id = part.item_id
+      join person on person.person_id = computed.person_id
+    ) as happened
+    join track.event_type on event_type.event_type_id = happened.event_type_id
+    group by
+      happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at
   ),
 
   day_of_course as materialized (
@@ -185,7 +236,7 @@ begin
     from taker
     join track.session
       on session.person_id = taker.person_id
-      and session.started_at >= taker.as_of - interval '7 days'
+      and session.started_at >= taker.as_of - interval '168 hours'
       and session.started_at < taker.midnight
       and session.ended_at >= taker.as_of
     join track.page_view
@@ -202,15 +253,15 @@ begin
       max(stepped.known_at) as known_at,
       min(stepped.age) as days_idle,
       count(*) as active_days,
-      count(*) filter (where stepped.age <= 7) as active_days_week_1,
+      count(*) filter (where stepped.age between 1 and 7) as active_days_week_1,
       count(*) filter (where stepped.age between 8 and 14) as active_days_week_2,
       count(*) filter (where stepped.age between 15 and 21) as active_days_week_3,
       count(*) filter (where stepped.age between 22 and 28) as active_days_week_4,
       sum(stepped.events) as events,
-      coalesce(sum(stepped.events) filter (where stepped.age <= 7), 0) as events_week_1,
+      coalesce(sum(stepped.events) filter (where stepped.age between 1 and 7), 0) as events_week_1,
       coalesce(sum(stepped.events) filter (where stepped.age between 8 and 14), 0) as events_week_2,
       sum(stepped.seconds) as seconds,
-      coalesce(sum(stepped.seconds) filter (where stepped.age <= 7), 0) as seconds_week_1,
+      coalesce(sum(stepped.seconds) filter (where stepped.age between 1 and 7), 0) as seconds_week_1,
       avg(stepped.gap) as mean_gap,
       stddev_pop(stepped.gap) as gap_deviation,
       max(stepped.gap) as longest_gap
@@ -262,15 +313,40 @@ begin
     group by part.course_id, moment.as_of
   ),
 
+  learner as materialized (
+    select distinct taker.person_id, taker.as_of, taker.today
+    from taker
+  ),
+
   anywhere as (
-    select learner.person_id, learner.as_of, count(distinct activity.day) as active_days
-    from (select distinct taker.person_id, taker.as_of, taker.today from taker) as learner
-    join analytics.activity
-      on activity.person_id = learner.person_id
-      and activity.day >= learner.today - 7
-      and activity.day < learner.today
-      and (activity.event_count > activity.automatic_count or activity.engaged > '0')
-    group by learner.person_id, learner.as_of
+    select happened.person_id, happened.as_of, count(distinct happened.day) as active_days
+    from (
+      select learner.person_id, learner.as_of, activity.day
+      from learner
+      join analytics.activity
+        on activity.person_id = learner.person_id
+        and activity.day >= learner.today - 7
+        and activity.day < learner.today
+        and (activity.event_count > activity.automatic_count or activity.engaged > '0')
+      where not exists (
+        select
+        from queued
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+      union all
+
+      select learner.person_id, learner.as_of, computed.day
+      from learner
+      join computed
+        on computed.person_id = learner.person_id
+        and computed.day >= learner.today - 7
+        and computed.day < learner.today
+        and (computed.event_count > computed.automatic_count or computed.engaged > '0')
+    ) as happened
+    group by happened.person_id, happened.as_of
   )
 
   select
@@ -322,7 +398,7 @@ $$;
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
 Returns the learners who take a course at each of the given times, with their features.
 One row per learner, course and time. Events after the time are not used. `courses` null: all courses. People who have
-opted out of the purpose `analytics` are excluded. Rollups are as of their last refresh.
+opted out of the purpose `analytics` are excluded. Engaged times are as of the last refresh of the sessions.
 $$;
 
 grant execute on function analytics._learner_features(timestamptz[], bigint[]) to insights_reader, insights_admin;

@@ -10,7 +10,8 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days are read from the rollup, the hours before the first and after the last of them from the events.
+  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
+  -- events, and so are the days that are queued for a refresh.
   v_first_day constant date := (
     _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
   )::date;
@@ -18,7 +19,14 @@ declare
   v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
   v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
   v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  select queued.people, queued.first_days, queued.end_days
+  into v_people, v_first_days, v_end_days
+  from analytics._queued_days(v_first_day, v_end_day) as queued;
+
   return query
   with happened as (
     select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
@@ -26,6 +34,19 @@ begin
     where activity.day >= v_first_day
       and activity.day < v_end_day
       and activity.item_id is not null
+      and not exists (
+        select
+        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+    union all
+
+    select computed.person_id, computed.day, computed.item_id, computed.event_count, computed.engaged
+    from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
+    where computed.item_id is not null
 
     union all
 
@@ -205,8 +226,9 @@ Returns the most used items of a kind between two times (`until` exclusive), inc
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
 contain.
-Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup as
-of its last refresh.
+Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
+those that are queued for a refresh from the events: the result includes every event that was stored when the function
+was called. Engaged times are as of the last refresh of the sessions.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

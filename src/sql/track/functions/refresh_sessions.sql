@@ -359,14 +359,17 @@ begin
 
   with continued as (
     select distinct
-      page_view.person_id, page_view.event_id, page_view.session_id, page_view.view_key, page_view.started_at,
-      page_view.ended_at
+      page_view.person_id, page_view.event_id, page_view.view_key, page_view.started_at, page_view.ended_at,
+      session.ended_at as session_ended_at
     from unnest(people, since, until) as period (person_id, since, until)
     join track.page_view
       on page_view.is_continued
       and page_view.person_id = period.person_id
       and page_view.started_at >= period.since
       and page_view.started_at <= period.until + v_setting.longest_view
+    join track.session
+      on session.person_id = page_view.person_id
+      and session.session_id = page_view.session_id
     where page_view.view_key is not null
   ),
 
@@ -380,8 +383,8 @@ begin
           where opened.person_id = continued.person_id
             and opened.view_key = continued.view_key
             and not opened.is_continued
-            and (opened.started_at <= continued.started_at or opened.session_id = continued.session_id)
             and opened.started_at >= continued.started_at - v_setting.longest_view
+            and opened.started_at <= continued.session_ended_at
           order by opened.started_at desc, opened.event_id desc
           limit 1
         ),

@@ -37,10 +37,11 @@ begin
     from placed
   )
 
+  -- By month, so that an old and a new event of a batch do not queue the months between them.
   insert into track.stale (person_id, since, until)
   select placed.person_id, min(placed.occurred_at), max(placed.occurred_at)
   from placed
-  group by placed.person_id;
+  group by placed.person_id, date_trunc('month', placed.occurred_at, 'UTC');
 end;
 $$;
 

@@ -132,7 +132,7 @@ begin
       insert into track.stale (person_id, since, until)
       select person_id, min(occurred_at), max(occurred_at)
       from moved
-      group by person_id
+      group by person_id, date_trunc('month', occurred_at, 'UTC')
     )
 
     select count(*)
