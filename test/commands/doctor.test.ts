@@ -33,13 +33,13 @@ test("a database that was never migrated has one fix, and it works", async () =>
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "queue", "runs", "refresh", "models"]) {
+  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "refresh", "models"]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs", "refresh"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "refresh"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });

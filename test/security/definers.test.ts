@@ -225,6 +225,9 @@ const samples: Record<string, Record<string, string>> = {
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
   "monitor.start_run": { task: "'refresh'" },
+  "track.merge_items": {
+    target: "(select external_id from track.item where external_id <> course order by item_id limit 1)",
+  },
   "*": {
     algorithm: "'linear'",
     as_of: "'2025-05-20 00:00Z'",
@@ -258,6 +261,7 @@ const samples: Record<string, Record<string, string>> = {
       'model_id', model_id, 'statistic', 'metric', 'value', 1, 'verdict', 'stable', 'row_count', 10))`,
     metrics: `'{"root_mean_squared_error": 0.5}'`,
     model_id: "model_id",
+    most_items: "10",
     most_people: "100",
     newest_known: "0",
     older_than: "'90 days'",
