@@ -57,11 +57,7 @@ describe("person_set_members", () => {
     await inside(async (db) => {
       await ingest(db, [
         { type: "identify", messageId: "i1", userId: "nova", anonymousId: "nova-browser", traits: { plan: "pro" } },
-<<<<<<< HEAD
-        message({ userId: undefined, anonymousId: "other" }),
-=======
         message({ userId: undefined, anonymousId: "b1" }),
->>>>>>> wt1
       ]);
       await refresh(db);
       for (const set of ["signed_in", "counted"])
