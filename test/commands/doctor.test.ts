@@ -122,18 +122,20 @@ test("problems are named: failed runs, jobs, stale models", async () => {
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
   await database.query(`
     alter function recommend.refresh_interactions rename to refresh_interaction;
-    insert into privacy.listener values ('track.rebuild', 'Takes something else.')`);
+    insert into privacy.listener values ('track.rebuild', 'Takes something else.');
+    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["refresh"]).toMatchObject({
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.rebuild(bigint[])",
+      "track.lost_people(text, bigint[]), track.rebuild(bigint[])",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
+    delete from track.person_set where name = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

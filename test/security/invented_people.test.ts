@@ -54,11 +54,12 @@ async function shown(db: Queries): Promise<Record<string, unknown>> {
   };
 }
 
-/** The weights of a new model, which is not kept. */
+/** The weights of a new model, which is not kept, and whether another training is due after it. */
 const model = (): Promise<unknown> =>
   database.as("postgres", {}, async (db) => [
     await db.value("select to_jsonb(recommend.train()) - 'duration' - 'version'"),
     await db.rows("select item_id, person_count, diagonal, weights::text from recommend.item_weight order by item_id"),
+    await db.rows("select recommend.due_trainings(0)"),
   ]);
 
 for (const populated of [false, true]) {

@@ -61,6 +61,48 @@ describe("set_person_set", () => {
     ]);
   });
 
+  test.skipIf(!database.native)(
+    "lists that change at the same time as people are refreshed and merged lose nothing (needs parallel sessions)",
+    async () => {
+      const busy = await testDatabase();
+      const people = Array.from({ length: 40 }, (_, number) => `busy-${number}`);
+      await ingest(
+        busy,
+        people.map((userId) => message({ userId })),
+      );
+      const all = await keys(busy, ...people);
+      await busy.query("select track.set_person_set('mine', '{}')");
+      let adding = true;
+      const others = [
+        (async () => {
+          while (adding) await busy.query("select track.refresh(5)");
+        })(),
+        (async () => {
+          for (let number = 0; number < 20; number += 2)
+            await busy.query("select track.link_identities($1, $2)", [people[number], people[number + 1]]);
+        })(),
+      ];
+      try {
+        // A person who was merged in the meantime is no person any more.
+        const added = await Promise.allSettled(
+          all.map((person) => busy.query("select track.add_to_person_set('mine', $1)", [[person]])),
+        );
+        for (const { reason } of added.filter((one) => one.status === "rejected"))
+          expect(reason).toMatchObject({ code: "CF002" });
+      } finally {
+        adding = false;
+        await Promise.all(others);
+      }
+      await refresh(busy);
+      const listed = await members(busy, "mine");
+      expect(listed.length).toBeGreaterThanOrEqual(30);
+      await busy.query("delete from track.person_set_block; select track.rebuild('track.person_set')");
+      await refresh(busy);
+      expect(await members(busy, "mine")).toEqual(listed);
+      expect(await members(busy, "signed_in")).toHaveLength(30);
+    },
+  );
+
   test("is for admins, and analysts read no members", async () => {
     expect(await rolesThatMay(database, "select track.set_person_set('mine', '{}')")).toEqual(["admin"]);
     for (const table of ["person_set_member", "person_set_block", "exclusion"])
