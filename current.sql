@@ -413,7 +413,7 @@ begin
   end if;
 end;
 $do$;
-create index if not exists item_merged on track.item (merged_item_id);
+create index if not exists item_merged on track.item (merged_item_id) where merged_item_id is not null;
 alter table track.event add column if not exists client_at timestamptz;
 
 do $do$

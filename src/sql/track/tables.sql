@@ -368,7 +368,7 @@ comment on column track.item.merged_item_id is $$
 Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
 $$;
 
-create index item_merged on track.item (merged_item_id);
+create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 

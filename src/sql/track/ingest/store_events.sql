@@ -9,7 +9,10 @@ begin
     select
       identity.person_id, message.occurred_at, message.message_hash, identity.identity_id, event_type.event_type_id,
       coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
-      message.client_at
+      message.client_at,
+      case
+        when message.client_at is not null then track._milliseconds_ahead(message.client_at, message.received_at)
+      end as ahead
     from unnest(messages) as message
     join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
     join track.event_type on event_type.name = message.event_name
@@ -24,9 +27,7 @@ begin
     select
       placed.person_id,
       placed.occurred_at,
-      track._event_id(
-        placed.occurred_at, placed.message_hash, _store_events.source, placed.received_at, placed.client_at
-      ),
+      track._event_id(placed.occurred_at, placed.message_hash, _store_events.source, placed.ahead),
       placed.identity_id,
       placed.event_type_id,
       placed.item_id,
