@@ -722,3 +722,202 @@ grant select on analytics.item_popularity to insights_reader;
 comment on column analytics.learner_features.course_active_share is $$
 Share of the counted learners of the course with activity in it in the last 7 complete days.
 $$;
+
+-- Identities: browsers of several people, proof of a browser --------------------------------------------------------------
+
+alter table track.identity add column if not exists user_identity_id bigint;
+alter table track.identity add column if not exists branch bigint not null default 0;
+alter table track.identity add column if not exists browser uuid;
+do $do$
+begin
+  if exists (
+    select from pg_catalog.pg_constraint
+    where conrelid = 'track.identity'::regclass and conname = 'identity_external_id_kind_key'
+  ) then
+    alter table track.identity drop constraint identity_external_id_kind_key;
+    alter table track.identity add unique (external_id, kind, branch);
+    alter table track.identity drop constraint identity_kind_check;
+    alter table track.identity
+      add constraint identity_kind_check check (kind in ('user', 'anonymous', 'unverified', 'none')) not valid;
+    alter table track.identity validate constraint identity_kind_check;
+
+    alter table track.identity_link drop constraint identity_link_pkey;
+    alter table track.identity_link add primary key (identity_id, linked_identity_id, linked_at);
+    alter table track.identity_link drop constraint identity_link_kind_check;
+    alter table track.identity_link
+      add constraint identity_link_kind_check check (kind in ('identify', 'alias', 'claim')) not valid;
+    alter table track.identity_link validate constraint identity_link_kind_check;
+
+    -- Until now a browser had one user at most.
+    update track.identity as browser
+    set user_identity_id = link.linked_identity_id
+    from track.identity_link as link
+    join track.identity as person on person.identity_id = link.linked_identity_id and person.kind = 'user'
+    where browser.kind = 'anonymous'
+      and link.identity_id = browser.identity_id
+      and link.unlinked_at is null
+      and not exists (
+        select
+        from track.identity_link as earlier
+        join track.identity as other on other.identity_id = earlier.linked_identity_id and other.kind = 'user'
+        where earlier.identity_id = link.identity_id
+          and earlier.unlinked_at is null
+          and (earlier.linked_at, earlier.linked_identity_id) < (link.linked_at, link.linked_identity_id)
+      );
+  end if;
+end;
+$do$;
+comment on table track.identity is $$
+Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
+The person of an identity follows from the active links between identities. A browser that several people have used
+has one identity per user; `track.identity_link` shows from when on each of them used it.
+$$;
+comment on column track.identity.kind is $$
+`user` (a `userId`), `anonymous` (an `anonymousId`), `unverified` or `none` (identity 0, of anonymized events).
+`unverified` is an `anonymousId` of a person that a client sent without proof; it is never linked.
+$$;
+comment on column track.identity.user_identity_id is $$
+Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
+$$;
+comment on column track.identity.branch is $$
+0 for the first identity of a name; `identity_id` for the further identities of a browser.
+$$;
+comment on column track.identity.browser is $$
+Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.
+A client that has this cookie may send messages for the identity after it was linked, and link it with its past.
+$$;
+comment on table track.identity_link is $$
+Links between identities, one row per message.
+People are the connected components of the active links, except claims; removing a link splits them. An event of a
+browser belongs to the user of the latest link before it, or else of the first link.
+$$;
+comment on column track.identity_link.kind is $$
+`identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
+$$;
+comment on column track.identity_link.linked_at is $$
+Time of the message that linked the identities: from then on a browser belongs to the user.
+$$;
+
+alter table track.setting
+  add column if not exists most_identities int not null default 2500 check (most_identities > 0);
+comment on column track.setting.most_identities is $$
+Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
+$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.')
+on conflict do nothing;
+
+drop function if exists privacy.move_decisions(bigint[], bigint[], bigint[]);
+drop function if exists track._store_events(track.parsed_message[], smallint);
+drop function if exists track._store_traits(track.parsed_message[]);
+drop function if exists track._store_consent(track.parsed_message[]);
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'track.parsed_message'::regclass and attname = 'is_claim'
+  ) then
+    alter type track.parsed_message add attribute is_claim boolean;
+  end if;
+end;
+$do$;
+comment on column track.parsed_message.is_claim is $$
+Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
+
+create table if not exists track.placeholder_id (
+  external_id text primary key check (external_id = lower(external_id) and external_id <> ''),
+  description text
+);
+
+comment on table track.placeholder_id is $$
+Ids that name nobody: what broken clients send as `userId` or `anonymousId`, such as "undefined".
+Messages with such an id are rejected. Ids are compared in lower case, without blanks and quotation marks around them;
+blanks alone also name nobody. Administrators may add and delete rows.
+$$;
+comment on column track.placeholder_id.external_id is $$The id, in lower case.$$;
+comment on column track.placeholder_id.description is $$Meaning of the id; null when none was given.$$;
+
+insert into track.placeholder_id (external_id, description)
+values
+  ('undefined', 'A missing value in JavaScript.'),
+  ('null', 'A missing value in JavaScript, JSON and SQL.'),
+  ('nil', 'A missing value in Ruby, Go and Swift.'),
+  ('none', 'A missing value in Python.'),
+  ('nan', 'A missing number in JavaScript.'),
+  ('[object object]', 'A JavaScript object instead of its id.'),
+  ('object object', 'A JavaScript object instead of its id.'),
+  ('{}', 'An empty object.'),
+  ('[]', 'An empty list.'),
+  ('true', 'A truth value instead of an id.'),
+  ('false', 'A truth value instead of an id.'),
+  ('0', 'A user who is not signed in, in Moodle, WordPress and Drupal.'),
+  ('-1', 'A user who is not signed in.'),
+  ('-', 'No value, in logs.'),
+  ('--', 'No value, in logs.'),
+  ('anonymous', 'A user who is not signed in.'),
+  ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
+  ('guest', 'A user who is not signed in.'),
+  ('not_authenticated', 'A user who is not signed in.'),
+  ('unauthenticated', 'A user who is not signed in.'),
+  ('id', 'The name of a field instead of its value.'),
+  ('user_id', 'The name of a field instead of its value.'),
+  ('userid', 'The name of a field instead of its value.'),
+  ('anonymous_id', 'The name of a field instead of its value.'),
+  ('anonymousid', 'The name of a field instead of its value.'),
+  ('distinct_id', 'The name of a field instead of its value.'),
+  ('distinctid', 'The name of a field instead of its value.'),
+  ('email', 'The name of a field instead of its value.'),
+  ('unknown', 'No value.'),
+  ('not set', 'No value.'),
+  ('(not set)', 'No value, in Google Analytics.'),
+  ('not_set', 'No value.'),
+  ('n/a', 'No value.'),
+  ('#n/a', 'No value, in spreadsheets.'),
+  ('00000000-0000-0000-0000-000000000000', 'The nil UUID.')
+on conflict do nothing;
+
+alter table track.placeholder_id enable row level security;
+
+drop function if exists track._enter_people(text[], text[]);
+drop function if exists track._enter_people_of(track.parsed_message[]);
+
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute where attrelid = 'privacy.purpose'::regclass and attname = 'opted_out_by_dnt'
+  ) then
+    alter table privacy.purpose add column opted_out_by_dnt boolean not null default false;
+    update privacy.purpose
+    set opted_out_by_dnt = true
+    where purpose in ('analytics', 'personalization', 'advertising');
+    alter table privacy.consent drop constraint consent_source_check;
+    alter table privacy.consent
+      add constraint consent_source_check check (source in ('api', 'event', 'gpc', 'import', 'dnt')) not valid;
+    alter table privacy.consent validate constraint consent_source_check;
+  end if;
+end;
+$do$;
+comment on column privacy.purpose.opted_out_by_dnt is $$
+Whether a Do Not Track signal counts as an opt-out.
+$$;
+comment on column privacy.consent.source is $$
+Origin of the decision.
+`api`, `event` (a tracking message), `gpc` (Global Privacy Control), `dnt` (Do Not Track) or `import`.
+$$;
+
+insert into track.event_type (name, description)
+values (
+  'Other Event',
+  'An event of a person who opted out, whose name no other event has: it is kept without the name.'
+)
+on conflict (name) do nothing;
+
+drop function if exists track._ask_consent(track.parsed_message[]);
+drop function if exists track._withheld_messages(track.parsed_message[]);
+
+create index if not exists identity_link_removed
+on track.identity_link (linked_identity_id)
+where unlinked_at is not null;

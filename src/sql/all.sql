@@ -230,8 +230,16 @@
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
 --!include track/functions/item_ancestors.sql
+--!include track/identities/_bare_id.sql
+--!include track/identities/_is_blank_id.sql
+--!include track/identities/_names_nobody.sql
+--!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_identities.sql
+--!include track/identities/_browser_identity.sql
+--!include track/identities/_browser_spans.sql
+--!include track/identities/_keep_latest_traits.sql
+--!include track/identities/_move_spans.sql
 --!include track/identities/_is_linked.sql
 --!include track/identities/_link_people.sql
 --!include track/identities/link_identities.sql
@@ -265,6 +273,8 @@
 --!include track/ingest/describe_message.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
+--!include track/ingest/verify_browsers.sql
+--!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
 --!include track/ingest/problems.sql
@@ -275,9 +285,11 @@
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
 --!include track/ingest/link_people.sql
+--!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
+--!include track/ingest/store_signals.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql

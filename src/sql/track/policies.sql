@@ -14,9 +14,13 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters
+  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters,
+  most_identities
 )
 on track.setting to insights_admin;
+
+grant select on track.placeholder_id to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant insert, delete on track.placeholder_id to insights_admin;
 
 grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on track.event_type to insights_admin;
 
@@ -56,6 +60,12 @@ drop policy if exists all_rows on track.setting;
 create policy all_rows on track.setting for select using (true);
 drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
+drop policy if exists all_rows on track.placeholder_id;
+create policy all_rows on track.placeholder_id for select using (true);
+drop policy if exists admins_insert on track.placeholder_id;
+create policy admins_insert on track.placeholder_id for insert to insights_admin with check (true);
+drop policy if exists admins_delete on track.placeholder_id;
+create policy admins_delete on track.placeholder_id for delete to insights_admin using (true);
 drop policy if exists all_rows on track.source;
 create policy all_rows on track.source for select using (true);
 drop policy if exists admins_change on track.source;

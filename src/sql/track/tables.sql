@@ -25,7 +25,8 @@ create table track.setting (
   path_rule text[] not null
     default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
     check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
-  kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100)
+  kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100),
+  most_identities int not null default 2500 check (most_identities > 0)
 );
 
 comment on table track.setting is $$
@@ -72,6 +73,9 @@ folder, `trailing_slash` removes the slash at the end. After a change, run `sele
 $$;
 comment on column track.setting.kept_parameters is $$
 Parameters of the query string that belong to the name of a page, such as the `id` of `/course/view.php?id=7`.
+$$;
+comment on column track.setting.most_identities is $$
+Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
 $$;
 
 insert into track.setting default values;
@@ -233,24 +237,39 @@ create index refusal_sample_source on track.refusal_sample (source_id, code, day
 
 create table track.identity (
   identity_id bigint generated always as identity primary key,
-  kind text not null check (kind in ('user', 'anonymous', 'none')),
+  kind text not null check (kind in ('user', 'anonymous', 'unverified', 'none')),
   external_id text not null check (length(external_id) between 1 and 256),
   person_id bigint not null,
   created_at timestamptz not null default now(),
-  unique (external_id, kind)
+  user_identity_id bigint,
+  branch bigint not null default 0,
+  browser uuid,
+  unique (external_id, kind, branch)
 );
 
 comment on table track.identity is $$
 Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
-The person of an identity follows from the active links between identities.
+The person of an identity follows from the active links between identities. A browser that several people have used
+has one identity per user; `track.identity_link` shows from when on each of them used it.
 $$;
 comment on column track.identity.identity_id is $$Key of the identity. 0 is the identity of anonymized events.$$;
 comment on column track.identity.kind is $$
-`user` (a `userId`), `anonymous` (an `anonymousId`) or `none` (identity 0, of anonymized events).
+`user` (a `userId`), `anonymous` (an `anonymousId`), `unverified` or `none` (identity 0, of anonymized events).
+`unverified` is an `anonymousId` of a person that a client sent without proof; it is never linked.
 $$;
 comment on column track.identity.external_id is $$Name that the client sent.$$;
 comment on column track.identity.person_id is $$Person that the identity belongs to now.$$;
 comment on column track.identity.created_at is $$Time at which the identity was first seen.$$;
+comment on column track.identity.user_identity_id is $$
+Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
+$$;
+comment on column track.identity.branch is $$
+0 for the first identity of a name; `identity_id` for the further identities of a browser.
+$$;
+comment on column track.identity.browser is $$
+Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.
+A client that has this cookie may send messages for the identity after it was linked, and link it with its past.
+$$;
 
 create index identity_person on track.identity (person_id);
 
@@ -276,27 +295,84 @@ insert into track.person (person_id, created_at) values (0, '-infinity');
 create table track.identity_link (
   identity_id bigint not null references track.identity,
   linked_identity_id bigint not null references track.identity,
-  kind text not null check (kind in ('identify', 'alias')),
+  kind text not null check (kind in ('identify', 'alias', 'claim')),
   linked_at timestamptz not null,
   unlinked_at timestamptz,
-  primary key (identity_id, linked_identity_id),
+  primary key (identity_id, linked_identity_id, linked_at),
   check (identity_id <> linked_identity_id)
 );
 
 comment on table track.identity_link is $$
-Links between identities. People are the connected components of the active links; removing a link splits them.
+Links between identities, one row per message.
+People are the connected components of the active links, except claims; removing a link splits them. An event of a
+browser belongs to the user of the latest link before it, or else of the first link.
 $$;
 comment on column track.identity_link.identity_id is $$
 Identity that `identify` or `alias` linked, often an anonymous one.
 $$;
 comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
 comment on column track.identity_link.kind is $$
-`identify` (never joins two users, because a browser may be shared) or `alias` (joins any two identities).
+`identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
 $$;
-comment on column track.identity_link.linked_at is $$Time of the message that linked the identities.$$;
+comment on column track.identity_link.linked_at is $$
+Time of the message that linked the identities: from then on a browser belongs to the user.
+$$;
 comment on column track.identity_link.unlinked_at is $$Time at which the link was removed; null while it is active.$$;
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
+create index identity_link_removed on track.identity_link (linked_identity_id) where unlinked_at is not null;
+
+create table track.placeholder_id (
+  external_id text primary key check (external_id = lower(external_id) and external_id <> ''),
+  description text
+);
+
+comment on table track.placeholder_id is $$
+Ids that name nobody: what broken clients send as `userId` or `anonymousId`, such as "undefined".
+Messages with such an id are rejected. Ids are compared in lower case, without blanks and quotation marks around them;
+blanks alone also name nobody. Administrators may add and delete rows.
+$$;
+comment on column track.placeholder_id.external_id is $$The id, in lower case.$$;
+comment on column track.placeholder_id.description is $$Meaning of the id; null when none was given.$$;
+
+insert into track.placeholder_id (external_id, description)
+values
+  ('undefined', 'A missing value in JavaScript.'),
+  ('null', 'A missing value in JavaScript, JSON and SQL.'),
+  ('nil', 'A missing value in Ruby, Go and Swift.'),
+  ('none', 'A missing value in Python.'),
+  ('nan', 'A missing number in JavaScript.'),
+  ('[object object]', 'A JavaScript object instead of its id.'),
+  ('object object', 'A JavaScript object instead of its id.'),
+  ('{}', 'An empty object.'),
+  ('[]', 'An empty list.'),
+  ('true', 'A truth value instead of an id.'),
+  ('false', 'A truth value instead of an id.'),
+  ('0', 'A user who is not signed in, in Moodle, WordPress and Drupal.'),
+  ('-1', 'A user who is not signed in.'),
+  ('-', 'No value, in logs.'),
+  ('--', 'No value, in logs.'),
+  ('anonymous', 'A user who is not signed in.'),
+  ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
+  ('guest', 'A user who is not signed in.'),
+  ('not_authenticated', 'A user who is not signed in.'),
+  ('unauthenticated', 'A user who is not signed in.'),
+  ('id', 'The name of a field instead of its value.'),
+  ('user_id', 'The name of a field instead of its value.'),
+  ('userid', 'The name of a field instead of its value.'),
+  ('anonymous_id', 'The name of a field instead of its value.'),
+  ('anonymousid', 'The name of a field instead of its value.'),
+  ('distinct_id', 'The name of a field instead of its value.'),
+  ('distinctid', 'The name of a field instead of its value.'),
+  ('email', 'The name of a field instead of its value.'),
+  ('unknown', 'No value.'),
+  ('not set', 'No value.'),
+  ('(not set)', 'No value, in Google Analytics.'),
+  ('not_set', 'No value.'),
+  ('n/a', 'No value.'),
+  ('#n/a', 'No value, in spreadsheets.'),
+  ('00000000-0000-0000-0000-000000000000', 'The nil UUID.');
 
 create table track.trait (
   person_id bigint not null,
@@ -477,6 +553,10 @@ values
   (
     'Segment Consent Preference Updated', 'service', false, false,
     'The person decided about purposes; stored in privacy.consent.'
+  ),
+  (
+    'Other Event', 'analytics', false, false,
+    'An event of a person who opted out, whose name no other event has: it is kept without the name.'
   );
 
 insert into track.event_type (name, is_automatic, description)
@@ -1048,7 +1128,8 @@ create type track.parsed_message as (
   preferences jsonb,
   opts_out boolean,
   problem track.problem,
-  client_at timestamptz
+  client_at timestamptz,
+  is_claim boolean
 );
 
 comment on type track.parsed_message is $$
@@ -1088,6 +1169,9 @@ $$;
 comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
 comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
+comment on column track.parsed_message.is_claim is $$
+Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
@@ -1215,6 +1299,7 @@ values
   ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
   ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
+  ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
@@ -1238,6 +1323,7 @@ alter table track.refusal_sample enable row level security;
 alter table track.person enable row level security;
 alter table track.identity enable row level security;
 alter table track.identity_link enable row level security;
+alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
 alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;

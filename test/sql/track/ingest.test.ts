@@ -557,7 +557,6 @@ describe("a bad message has its own error, and the others are kept", () => {
       "%s%n",
       '"',
       "\\",
-      "\t",
     ];
     await worker(async (db) => {
       const result = await ingest(
@@ -789,7 +788,7 @@ describe("traits", () => {
             traits: { plan: "basic", n: 1 },
           }),
           identify({ userId: "context", anonymousId: "b", context: { traits: { plan: "pro", country: "IN" } } }),
-          identify({ userId: "null", traits: null, context: { traits: null } }),
+          identify({ userId: "neither", traits: null, context: { traits: null } }),
           // Later events repeat the traits of the last identify.
           message({ userId: "repeated", context: { traits: { plan: "old" } } }),
           message({ type: "page", event: undefined, userId: "repeated", context: { traits: "x" } }),

@@ -39,6 +39,16 @@ begin
     );
   end if;
 
+  select enrolment.person into v_bad
+  from jsonb_to_recordset(enrolments) as enrolment (person text)
+  where track._names_nobody(enrolment.person)
+  limit 1;
+
+  if found then
+    perform common.refuse('CF001', format('the enrolment of "%s", which names nobody', left(v_bad.person, 100)),
+      'Leave out rows without a person. Administrators keep the list track.placeholder_id.');
+  end if;
+
   perform track._enter_people(array_agg('user'::text), array_agg(named.person))
   from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named;
 

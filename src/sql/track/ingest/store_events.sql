@@ -1,4 +1,9 @@
-create or replace function track._store_events(messages track.parsed_message[], source smallint)
+create or replace function track._store_events(
+  messages track.parsed_message[],
+  identities bigint[],
+  people bigint[],
+  source smallint
+)
 returns void
 language plpgsql
 volatile
@@ -7,14 +12,14 @@ as $$
 begin
   with placed as materialized (
     select
-      identity.person_id, message.occurred_at, message.message_hash, identity.identity_id, event_type.event_type_id,
+      people[message.ordinality] as person_id, message.occurred_at, message.message_hash,
+      identities[message.ordinality] as identity_id, event_type.event_type_id,
       coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
       message.client_at,
       case
         when message.client_at is not null then track._milliseconds_ahead(message.client_at, message.received_at)
       end as ahead
-    from unnest(messages) as message
-    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
+    from unnest(messages) with ordinality as message
     join track.event_type on event_type.name = message.event_name
     left join track.item on item.external_id = message.item
   ),
@@ -46,6 +51,6 @@ begin
 end;
 $$;
 
-comment on function track._store_events(track.parsed_message[], smallint) is $$
-Stores the events of messages, and queues their people for the refresh of sessions.
+comment on function track._store_events(track.parsed_message[], bigint[], bigint[], smallint) is $$
+Stores the events of messages with their identities and people, and queues their people for the refresh of sessions.
 $$;
