@@ -54,7 +54,7 @@ async function shown(db: Queries): Promise<Record<string, unknown>> {
   };
 }
 
-/** The weights of a new model, which is not kept, and whether another training is due after it. */
+/** The weights of a new model, which is not kept, and whether another training is expected after it. */
 const model = (): Promise<unknown> =>
   database.as("postgres", {}, async (db) => [
     await db.value("select to_jsonb(recommend.train()) - 'duration' - 'version'"),

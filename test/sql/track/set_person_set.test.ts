@@ -83,7 +83,7 @@ describe("set_person_set", () => {
         })(),
       ];
       try {
-        // A person who was merged in the meantime is no person any more.
+        // A person who was merged in the meantime does not exist any more.
         const added = await Promise.allSettled(
           all.map((person) => busy.query("select track.add_to_person_set('mine', $1)", [[person]])),
         );
