@@ -111,7 +111,8 @@ const words: [pattern: string, instead: string][] = [
   ["dies|died|of ?the ?dead|(?:the|a) dead", "end, terminated, crashed"],
   ["gets? wind", "is notified"],
   ["(?:one|only|front|back|the|this|same) doors?", "entry point, the only function that"],
-  ["guests?", "client, other application"],
+  // Not in quotation marks: an id that clients send.
+  ["(?<!['\"])guests?", "client, other application"],
 
   // A comment names its object: "Rows that …", "The time at which …".
   ["(?:/\\*\\*?|//|--|\\$\\$) ?(?:What|Who|Whose|Whom|Which|Of whom|To whom)", "begin with the noun that is described"],

@@ -52,7 +52,7 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
 
   async function ask(hash: string, scope: string, origin: string | undefined): Promise<OpenKey | Error> {
     try {
-      const [key] = await run<OpenKey>("visitor", "select * from track.open_write_key($1, $2, $3)", [
+      const [key] = await run<OpenKey>("worker", "select * from track.open_write_key($1, $2, $3)", [
         hash,
         scope,
         origin ?? null,

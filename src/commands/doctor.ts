@@ -7,6 +7,7 @@ import { type Database, openDatabase, withClient } from "../database/connect.ts"
 import { findMissingParts } from "../database/indexes.ts";
 import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector } from "../database/migrate.ts";
+import { describeBoundary, findDetachedMonths, findWrongBoundaries } from "../database/months.ts";
 import { isPooled } from "../database/pooler.ts";
 import { readReleases, releaseState } from "../database/release.ts";
 import { pendingCurrent } from "../database/source.ts";
@@ -244,6 +245,30 @@ const checks: Record<string, Check> = {
       : ok(`all ${releases.length} applied`);
   },
 
+  async months(context) {
+    if (!(await exists(context, "track.event"))) {
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    }
+    const [wrong, ...others] = await findWrongBoundaries(context.client);
+    if (wrong !== undefined) {
+      const more = others.length > 0 ? `, and ${others.length} more` : "";
+      return {
+        status: "failure",
+        text: `${describeBoundary(wrong)}${more}: events between these times are refused or stored in the wrong month`,
+        fix: "Run: insights migrate",
+      };
+    }
+    const detached = await findDetachedMonths(context.client);
+    if (detached.length > 0) {
+      return {
+        status: "warning",
+        text: `not attached to track.event: ${detached.slice(0, 10).join(", ")}; events of these months are refused`,
+        fix: "Attach the tables, or give them other names, which lets track.ingest create the months again",
+      };
+    }
+    return ok("each month of track.event begins at 00:00 UTC");
+  },
+
   async queue(context) {
     if (!(await exists(context, `${queueSchema}.jobs`))) {
       return { status: "failure", text: "the job queue is not installed", fix: "Run: insights migrate" };
@@ -294,7 +319,8 @@ const checks: Record<string, Check> = {
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { readable } = await one<{ readable: boolean }>(
       context,
-      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('privacy.listener', 'select') as readable`,
+      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('track.person_set', 'select')
+         and has_table_privilege('privacy.listener', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
     // By the catalogue: the login may not have the right to use each schema.
@@ -302,6 +328,8 @@ const checks: Record<string, Check> = {
       context,
       `with named as (
          select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
+         union all
+         select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener
        ),
@@ -322,7 +350,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer or privacy.listener that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set or privacy.listener that names it",
         };
   },
 

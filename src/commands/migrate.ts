@@ -44,7 +44,8 @@ export default new Command()
 Each release runs in one transaction. A statement that waits for a lock makes other sessions wait behind it, so it gives up
 after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES times (10,
 over two and a half minutes), and each time the session that holds the lock is printed. Indexes on partitioned tables are
-built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.`,
+built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.
+Months of events that do not begin at 00:00 UTC are repaired one by one in the same way, while reads and writes of events wait.`,
   )
   .action(async (options: Options) => {
     const config = readConfig();
@@ -74,14 +75,15 @@ built concurrently, partition by partition, after the releases; if that is inter
         }
         return;
       }
-      const { applied, current, indexed, ahead, temporaryRevoked } = await migrate(url, lockWait);
+      const { applied, current, indexed, months, ahead, temporaryRevoked } = await migrate(url, lockWait);
       for (const name of applied) console.log(`applied ${name}`);
       if (temporaryRevoked)
         console.log("revoked temporary on this database from public: it contains no other application");
       if (current) console.log("applied the changes of this checkout");
+      if (months > 0) console.log(`moved ${months} boundaries between months of events to 00:00 UTC`);
       if (indexed > 0) console.log(`built or attached the indexes of ${indexed} partitions`);
       if (ahead.length > 0) console.log(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
-      else if (applied.length === 0 && !current && indexed === 0) console.log("up to date");
+      else if (applied.length === 0 && !current && indexed === 0 && months === 0) console.log("up to date");
     } finally {
       await database.close();
     }

@@ -76,9 +76,9 @@ function because(reasons) {
 function chart(points) {
   const most = Math.max(1, ...points.map(({ eventCount }) => Number(eventCount ?? 0)));
   const step = 600 / Math.max(1, points.length - 1);
-  const path = (key) =>
+  const path = (key, isDrawn = () => true) =>
     points
-      .map((point, index) => [index * step, point[key]])
+      .map((point, index) => [index * step, isDrawn(index) ? point[key] : null])
       .filter(([, value]) => value !== null)
       .map(
         ([x, value], index) =>
@@ -86,6 +86,7 @@ function chart(points) {
       )
       .join("");
   const line = path("eventCount");
+  const isCut = (index) => points[index]?.isComplete === false;
   const drawing = make(
     "svg",
     {
@@ -97,7 +98,8 @@ function chart(points) {
     },
     make("path", { class: "area", d: line === "" ? "" : `${line}L600,140L0,140Z` }),
     make("path", { class: "mean", d: path("runningAverage") }),
-    make("path", { class: "line", d: line }),
+    make("path", { class: "line", d: path("eventCount", (index) => !isCut(index)) }),
+    make("path", { class: "line cut", d: path("eventCount", (index) => isCut(index) || isCut(index + 1)) }),
   );
   const label = (point) => (point === undefined ? "" : day.format(new Date(point.bucketStart)));
   return make(
@@ -108,7 +110,7 @@ function chart(points) {
       "div",
       { class: "axis" },
       make("span", {}, label(points[0])),
-      make("span", {}, `most: ${figures.format(most)} a day; dashed: average of 7 days`),
+      make("span", {}, `most: ${figures.format(most)} a day; dashed: average of 7 days; dotted: today so far`),
       make("span", {}, label(points.at(-1))),
     ),
   );

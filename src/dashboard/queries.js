@@ -25,7 +25,7 @@ const parts = {
   learner: `recommendForMe(top: 5) { nodes { rank item title score basis reasons { kind item title contribution } } }`,
   analyst: `
     analyticsPopularItems(top: 8) { nodes { rank item title eventCount personCount engaged { days hours minutes } } }
-    analyticsTrend(eventName: "Page Viewed") { nodes { bucketStart eventCount runningAverage } }
+    analyticsTrend(eventName: "Page Viewed") { nodes { bucketStart eventCount runningAverage isComplete } }
     monitorRuns(orderBy: STARTED_AT_DESC, first: 8) { nodes { task startedAt outcome rowCount duration { minutes seconds } } }`,
 };
 parts.admin = parts.analyst;
@@ -79,7 +79,7 @@ export const examples = {
 }`,
     "A trend": `{
   analyticsTrend(eventName: "Page Viewed", bucket: "week", windowSize: 4) {
-    nodes { bucketStart eventCount personCount runningAverage slope }
+    nodes { bucketStart eventCount personCount runningAverage slope isComplete }
   }
 }`,
     Models: `{

@@ -8,6 +8,7 @@ import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
 import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
+import { repairMonths } from "./months.ts";
 import { isEmbedded, refusePooler } from "./pooler.ts";
 import {
   applyReleases,
@@ -330,6 +331,8 @@ export interface MigrateResult {
   temporaryRevoked: boolean;
   /** Number of indexes of partitions that were built or attached. */
   indexed: number;
+  /** Number of boundaries between months of events that were moved to 00:00 UTC. */
+  months: number;
   /** Releases that the database has and this version does not contain. */
   ahead: string[];
 }
@@ -358,7 +361,8 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     await runAsOwner(client, historyGrants);
     // A newer version has migrated the database: its functions must not be replaced by older ones.
     const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, lockWait));
+    const months = await repairMonths(url, client, lockWait);
     const indexed = await completeIndexes(url, client, lockWait);
-    return { applied, current, indexed, ahead, temporaryRevoked };
+    return { applied, current, indexed, months, ahead, temporaryRevoked };
   });
 }

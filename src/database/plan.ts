@@ -3,6 +3,7 @@ import { findMissingParts } from "./indexes.ts";
 import { describe, effectOf, type Lock, type LockMode, lockModes, locksIn } from "./locks.ts";
 import { queueSchema } from "./logins.ts";
 import { bootstrap, mayRevokeTemporary } from "./migrate.ts";
+import { describeBoundary, findWrongBoundaries } from "./months.ts";
 import {
   ensureHistory,
   inTurn,
@@ -119,6 +120,11 @@ export async function plan(client: pg.ClientBase): Promise<string[]> {
   }
   const current = migrated && ahead.length === 0 ? await pendingCurrent(client) : undefined;
   if (current !== undefined) lines.push(...(await planScript(client, "changes of this checkout", current.sql)));
+  for (const boundary of migrated ? await findWrongBoundaries(client) : []) {
+    lines.push(
+      `${describeBoundary(boundary)}: to be moved, with ACCESS EXCLUSIVE on track.event (${size(boundary.bytes)}): reads and writes wait`,
+    );
+  }
   const missing = migrated ? await findMissingParts(client) : [];
   for (const { index, partition, bytes, ready } of missing) {
     lines.push(

@@ -25,7 +25,7 @@ const RESERVED = new Set(["item", "itemKind", "itemTitle", "parent", "viewId"]);
 
 /** Any table of events: a row is one event of one person at one time, usually about one item. */
 export function columnReader(mapping: ColumnMapping): Reader {
-  return (lines) =>
+  const reader: Reader = (lines) =>
     readTable(lines, mapping.delimiter, (header) => {
       const person = header.position(mapping.person);
       const at = header.position(mapping.at);
@@ -70,6 +70,9 @@ export function columnReader(mapping: ColumnMapping): Reader {
         };
       };
     });
+  // Many data sets number their people from 0.
+  reader.keptIds = ["0"];
+  return reader;
 }
 
 const NUMBER = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?$/;

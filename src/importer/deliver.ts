@@ -27,12 +27,12 @@ export async function requireIngest(database: Queryable): Promise<void> {
 }
 
 /*
- * The setting holds for the transaction, which is this statement: nothing is left in a session that a pooler shares.
- * The argument of ingest depends on it, so that it is set before ingest runs.
+ * The settings hold for the transaction, which is this statement: nothing is left in a session that a pooler shares.
+ * The argument of ingest depends on them, so that they are set before ingest runs.
  */
 const INGEST = `
   with source as materialized (
-    select set_config('insights.source', $2, true) as name
+    select set_config('insights.source', $2, true) || set_config('insights.kept_ids', $3, true) as name
   )
   select accepted, duplicates, rejected, errors
   from source
@@ -40,15 +40,21 @@ const INGEST = `
 `;
 
 /**
- * Sends messages to `track.ingest` under the name of their source.
+ * Sends messages to `track.ingest` under the name of their source. `keptIds` name people, although they are on the list
+ * `track.placeholder_id`.
  *
  * An invalid message is rejected alone. If one nevertheless makes its whole batch fail, the batch is halved until the
  * message is isolated. Errors that no message causes, such as a lost connection, are thrown.
  */
-export async function ingest(database: Queryable, source: string, messages: readonly Message[]): Promise<IngestResult> {
+export async function ingest(
+  database: Queryable,
+  source: string,
+  messages: readonly Message[],
+  keptIds: readonly string[] = [],
+): Promise<IngestResult> {
   if (messages.length === 0) return { accepted: 0, duplicates: 0, rejected: 0, errors: [] };
   try {
-    const { rows } = await database.query(INGEST, [JSON.stringify(messages), source]);
+    const { rows } = await database.query(INGEST, [JSON.stringify(messages), source, keptIds.join(",")]);
     return Result.parse(rows[0]);
   } catch (error) {
     if (!isAboutData(error)) throw error;
@@ -57,8 +63,8 @@ export async function ingest(database: Queryable, source: string, messages: read
       return { accepted: 0, duplicates: 0, rejected: 1, errors: [{ index: 0, code, message, hint: hint ?? null }] };
     }
     const middle = messages.length >> 1;
-    const before = await ingest(database, source, messages.slice(0, middle));
-    const after = await ingest(database, source, messages.slice(middle));
+    const before = await ingest(database, source, messages.slice(0, middle), keptIds);
+    const after = await ingest(database, source, messages.slice(middle), keptIds);
     return {
       accepted: before.accepted + after.accepted,
       duplicates: before.duplicates + after.duplicates,

@@ -48,7 +48,7 @@ export async function importFile(database: Queryable, options: ImportOptions): P
 
   let underWay: Promise<void> = Promise.resolve();
   const send = async (messages: Message[], lines: number[]): Promise<void> => {
-    const result = await ingest(database, source, messages);
+    const result = await ingest(database, source, messages, reader.keptIds);
     counts.accepted += result.accepted;
     counts.duplicates += result.duplicates;
     for (const error of result.errors) reject(lines[error.index] ?? 0, problemOf(error, messages[error.index]));

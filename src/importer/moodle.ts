@@ -35,7 +35,8 @@ export function moodleReader(options: { timeZone: string }): Reader {
       return (cells) => {
         const row = positions.map((position) => cells[position] ?? "");
         const [person = "", at = "", action = "", component = "", event = "", context = ""] = row;
-        if (person === "") return { what: "no user_id" };
+        // 0 is a visitor, "-" an event of no user.
+        if (person === "" || person === "0" || person === "-") return { what: "no user_id" };
         if (event === "") return { what: "no event_name" };
         const time = parseTime(at, options.timeZone);
         if (typeof time !== "number") return { ...time, what: `event_time: ${time.what}` };

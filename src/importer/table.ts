@@ -7,7 +7,11 @@ import { ImportError, nearest, type Problem, shown } from "./problem.ts";
 export type Reading = { line: number; message: Message } | { line: number; problem: Problem };
 
 /** Reads a file format. */
-export type Reader = (lines: AsyncIterable<Line[]>) => AsyncGenerator<Reading[], void, undefined>;
+export interface Reader {
+  (lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined>;
+  /** Ids of `track.placeholder_id` that name people in this format. */
+  keptIds?: readonly string[];
+}
 
 /** The header of a CSV file: finds columns by their names. */
 export class Header {

@@ -122,7 +122,7 @@ async function read(db: Queries): Promise<State> {
     ),
     views: await db.rows<View & { who: string }>(
       `select called.name as who, event_id, session_id, view_number, item.external_id as item, ${milliseconds("started_at")} as started,
-         ${milliseconds("ended_at")} as ended, ${milliseconds("engaged")} as engaged, engaged_by, heartbeat_count
+         ${milliseconds("ended_at")} as ended, ${milliseconds("engaged")} as engaged, engaged_by, heartbeat_count, is_continued
        from track.page_view join called using (person_id) left join track.item using (item_id)
        order by event_id`,
     ),
@@ -185,17 +185,25 @@ describe("whatever the order of arrival, the batches and the refreshes in betwee
               item: event["item"] as string | null,
               name: event["event"] as string,
               viewId: ((event["properties"] as Message | null)?.["viewId"] as string | undefined) ?? null,
+              client: `${event["kind"]} ${event["external_id"]}`,
+              interval: 10_000,
+              isAutomatic: false,
             }),
           );
           const expected = recompute(happened);
           sessions.push(...expected.sessions.map((session) => ({ who, ...session })));
           views.push(...expected.views.map((view) => ({ who, ...view })));
-          for (const event of happened) {
-            const key = JSON.stringify([who, new Date(event.at).toISOString().slice(0, 10), event.name, event.item]);
+          const add = (at: number, name: string, item: string | null, count: number, engaged: number): void => {
+            const key = JSON.stringify([who, new Date(at).toISOString().slice(0, 10), name, item]);
             const sum = activity.get(key) ?? { event_count: 0, engaged: 0 };
-            sum.event_count += 1;
-            sum.engaged += expected.views.find((view) => view.event_id === event.eventId)?.engaged ?? 0;
+            sum.event_count += count;
+            sum.engaged += engaged;
             activity.set(key, sum);
+          };
+          for (const event of happened) {
+            const view = expected.views.find(({ event_id }) => event_id === event.eventId);
+            add(event.at, event.name, event.item, 1, view?.is_continued === false ? view.engaged : 0);
+            if (view?.is_continued === true) add(view.started, event.name, view.item, 0, view.engaged);
           }
         }
         const byKey = <T extends object>(rows: T[], key: keyof T): T[] =>

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ingest, type Message } from "../sql/track/messages.ts";
+import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
 
 const database = await testDatabase();
@@ -9,6 +9,9 @@ const user = fc.constantFrom("ada", "ben", "eve");
 const browser = fc.constantFrom("b1", "b2", "b3", "b4");
 /** Long ago, or later than any `unlink_identities` of this run. */
 const time = fc.constantFrom("2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z", "later");
+/** Automatic events are in no session; some are far from all sessions. */
+const event = fc.constantFrom("Task Submitted", "Task Graded");
+const eventTime = fc.oneof(time, fc.constantFrom("2025-11-01T10:00:00Z", "2026-01-31T23:59:59Z"));
 
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant("identify"), userId: user, anonymousId: browser, time }) },
@@ -16,19 +19,23 @@ const step = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ type: fc.constant("alias"), userId: user, previousId: fc.oneof(user, browser), time }),
   },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant("track"), userId: user, time }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant("track"), anonymousId: browser, time }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("track"), userId: user, event, time: eventTime }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("track"), anonymousId: browser, event, time: eventTime }) },
 );
 
 const unlink = fc.tuple(fc.oneof(user, browser), fc.oneof(user, browser));
+
+/** Ahead of the clock: messages of such a time also give it as that of their arrival, or it would be corrected. */
+let later = "";
 
 function toMessage({ time: at, ...fields }: { type: string; time: string }, index: number): Message {
   return {
     ...fields,
     messageId: `m${index}`,
-    event: fields.type === "track" ? "Task Submitted" : undefined,
+    properties: fields.type === "track" ? { message: `m${index}` } : undefined,
     traits: fields.type === "identify" ? { step: index } : undefined,
-    timestamp: at === "later" ? new Date(Date.now() + 30 * 60_000).toISOString().slice(0, 15).concat("0:00Z") : at,
+    timestamp: at === "later" ? later : at,
+    receivedAt: at === "later" ? later : undefined,
   };
 }
 
@@ -42,16 +49,25 @@ const read = async (db: Queries): Promise<object> => ({
     .map(({ names }) => names.toSorted().join(", "))
     .toSorted(),
   links: await db.rows(
-    `select one.kind as from_kind, one.external_id as from_name, other.external_id as to_name, link.kind, link.linked_at, link.unlinked_at is null as holds
+    // A time that is ahead of the clock becomes the time of arrival, which differs between the two ways.
+    `select one.kind as from_kind, one.external_id as from_name, other.external_id as to_name, link.kind,
+       case when link.linked_at < '2026-04-01' then link.linked_at end as linked_at, link.unlinked_at is null as holds
      from track.identity_link as link
      join track.identity as one using (identity_id)
      join track.identity as other on other.identity_id = linked_identity_id
-     order by 1, 2, 3`,
+     order by 1, 2, 3, 5, 4`,
   ),
   traits: await db.rows(
     "select kind, external_id, name, value from track.trait join track.identity using (identity_id) order by 1, 2, 3",
   ),
-  events: await db.value("select count(*) from track.event"),
+  events: await db.rows(
+    `select message, kind, external_id,
+       (select external_id from track.identity as person where person.identity_id = identity.user_identity_id) as used_by
+     from track.event
+     join track.identity using (identity_id)
+     cross join lateral (select properties ->> 'message' as message) as sent
+     order by 1`,
+  ),
 });
 
 /** Invariants, each as a query for its violations. */
@@ -63,7 +79,7 @@ const broken = {
       select start_id, case reached.identity_id when link.identity_id then link.linked_identity_id else link.identity_id end
       from reached
       join track.identity_link as link
-        on reached.identity_id in (link.identity_id, link.linked_identity_id) and link.unlinked_at is null
+        on reached.identity_id in (link.identity_id, link.linked_identity_id) and link.kind <> 'claim' and link.unlinked_at is null
     ), named as (
       select distinct on (start_id) start_id as identity_id, identity.identity_id as person_id
       from reached join track.identity using (identity_id)
@@ -79,12 +95,16 @@ const broken = {
     "select count(*) from track.trait join track.identity using (identity_id) where trait.person_id <> identity.person_id",
   "decisions are with the person of their identity":
     "select count(*) from privacy.consent join track.identity using (identity_id) where consent.person_id <> identity.person_id",
-  "each event is in a session or queued for a refresh": `
+  "each event is in a session, in the period of the automatic ones, or queued for a refresh": `
     select count(*) from track.event
     where person_id <> 0
       and not exists (select from track.stale where stale.person_id = event.person_id and occurred_at between since and until)
       and not exists (
         select from track.session where session.person_id = event.person_id and occurred_at between started_at and ended_at
+      )
+      and not exists (
+        select from track.automatic_period as period
+        where period.person_id = event.person_id and occurred_at between since and until
       )`,
 };
 
@@ -101,6 +121,7 @@ describe("links of a batch", () => {
         fc.boolean(),
         fc.array(step, { minLength: 1, maxLength: 14 }),
         async (before, unlinks, refreshed, steps) => {
+          later = new Date(Date.now() + 4 * 60_000).toISOString();
           const messages = steps.map(toMessage);
           const ways = [[messages], messages.map((one) => [one])];
           const states = [];
@@ -128,6 +149,22 @@ describe("links of a batch", () => {
                 const state = await read(db);
                 await db.query("select track.refresh_sessions()");
                 await expectSound(db);
+                expect(
+                  await db.rows(
+                    "select from track.automatic_period where person_id not in (select person_id from track.person)",
+                  ),
+                ).toEqual([]);
+                // The periods cover those of a computation from scratch; after an unlink they may be longer.
+                await db.query("create temp table kept as select * from track.automatic_period");
+                await db.query("select track.rebuild()");
+                await db.query("select track.refresh_sessions()");
+                expect(
+                  await db.rows(
+                    `select from track.automatic_period as scratch left join kept using (person_id)
+                     where (kept.since <= scratch.since and kept.until >= scratch.until) is not true`,
+                  ),
+                ).toEqual([]);
+                await db.query("drop table kept");
                 return state;
               }),
             );
@@ -160,3 +197,141 @@ describe("links of a batch", () => {
     });
   });
 });
+
+/** Messages of a browser of several people, in three days. */
+const kioskStep = fc.record({
+  type: fc.constantFrom("identify", "alias", "track", "track", "decide", "say"),
+  browser: fc.constantFrom("k1", "k2"),
+  userId: fc.constantFrom("ada", "ben", "eve"),
+  hour: fc.integer({ min: 0, max: 71 }),
+  granted: fc.boolean(),
+});
+type KioskStep = typeof kioskStep extends fc.Arbitrary<infer T> ? T : never;
+
+const hourOf = (hour: number): string => new Date(Date.parse("2026-03-01T00:00:00Z") + hour * 3_600_000).toISOString();
+
+function kioskMessage({ type, browser: name, userId, hour, granted }: KioskStep, index: number): Message {
+  const common = { messageId: `k${index}`, timestamp: hourOf(hour) };
+  if (type === "identify") return { ...common, type, anonymousId: name, userId };
+  if (type === "alias") return { ...common, type, previousId: name, userId };
+  if (type === "track") return { ...common, type, anonymousId: name, event: "Task Submitted", properties: { index } };
+  if (type === "say")
+    return { ...common, type: "identify", anonymousId: name, traits: { said: index, always: granted } };
+  return {
+    ...common,
+    type: "track",
+    event: "Segment Consent Preference Updated",
+    anonymousId: name,
+    context: { consent: { categoryPreferences: { personalization: false } } },
+  };
+}
+
+/** The user of a browser at an hour: the latest one who identified until then, or else the first one. */
+function userAt(steps: readonly KioskStep[], name: string, hour: number): string | null {
+  const links = steps
+    .filter(({ type, browser }) => browser === name && (type === "identify" || type === "alias"))
+    .toSorted((a, b) => a.hour - b.hour || (a.userId < b.userId ? -1 : 1));
+  return (links.findLast((link) => link.hour <= hour) ?? links[0])?.userId ?? null;
+}
+
+describe("browsers of several people", () => {
+  test("whatever the order of arrival and the batches, what each sent belongs to the user of that time", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc
+          .array(kioskStep, { minLength: 1, maxLength: 25 })
+          .chain((steps) =>
+            fc.tuple(
+              fc.constant(steps),
+              fc.shuffledSubarray([...steps.keys()], { minLength: steps.length, maxLength: steps.length }),
+              fc.array(fc.nat({ max: steps.length }), { maxLength: 4 }),
+              fc.boolean(),
+            ),
+          ),
+        async ([steps, order, cuts, refreshed]) => {
+          await database.as("postgres", {}, async (db) => {
+            const places = [0, ...cuts.toSorted((a, b) => a - b), steps.length];
+            for (const [index, start] of places.slice(0, -1).entries()) {
+              const part = order.slice(start, places[index + 1]);
+              await ingest(
+                db,
+                part.map((place) => kioskMessage(steps[place] as KioskStep, place)),
+              );
+              if (refreshed) await refresh(db, 2);
+            }
+            await expectSound(db);
+
+            const owner = (table: string) =>
+              `join track.identity as own on own.identity_id = ${table}.identity_id
+               left join track.identity as person on person.identity_id = own.user_identity_id`;
+            const events = await db.rows<{ place: number; person: string | null }>(
+              `select (properties ->> 'index')::int as place, person.external_id as person
+               from track.event ${owner("event")} where properties ? 'index' order by 1`,
+            );
+            expect(events).toEqual(
+              [...steps.entries()]
+                .filter(([, { type }]) => type === "track")
+                .map(([place, { browser: name, hour }]) => ({ place, person: userAt(steps, name, hour) })),
+            );
+
+            const traits = await db.rows(
+              `select own.external_id as browser, trait.name, trait.value, person.external_id as person
+               from track.trait ${owner("trait")} where own.kind = 'anonymous' order by 1, 2`,
+            );
+            const said = ["k1", "k2"].flatMap((name) => {
+              const own = [...steps.entries()].filter(([, step]) => step.type === "say" && step.browser === name);
+              const latest = (
+                value: (place: number, step: KioskStep) => unknown,
+                compare: (a: never, b: never) => number,
+              ) =>
+                own
+                  .map(([place, step]) => ({ value: value(place, step), hour: step.hour }))
+                  .toSorted((a, b) => a.hour - b.hour || compare(a.value as never, b.value as never))
+                  .at(-1);
+              const always = latest(
+                (_, { granted }) => granted,
+                (a: boolean, b: boolean) => Number(a) - Number(b),
+              );
+              const index = latest(
+                (place) => place,
+                (a: number, b: number) => a - b,
+              );
+              if (always === undefined || index === undefined) return [];
+              return [
+                { browser: name, name: "always", value: always.value, person: userAt(steps, name, always.hour) },
+                { browser: name, name: "said", value: index.value, person: userAt(steps, name, index.hour) },
+              ];
+            });
+            expect(traits).toEqual(said);
+
+            const decisions = await db.rows(
+              `select own.external_id as browser, to_char(decided_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at,
+                 person.external_id as person
+               from privacy.consent ${owner("consent")} order by 1, 2, 3`,
+            );
+            expect(decisions).toEqual(
+              steps
+                .filter(({ type }) => type === "decide")
+                .map(({ browser: name, hour }) => ({
+                  browser: name,
+                  at: hourOf(hour),
+                  person: userAt(steps, name, hour),
+                }))
+                .toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
+            );
+
+            const incremental = await sessionsOf(db);
+            await db.query("select track.rebuild()");
+            expect(await sessionsOf(db)).toEqual(incremental);
+          });
+        },
+      ),
+      { numRuns: database.native ? 100 : 40 },
+    );
+  });
+});
+
+async function sessionsOf(db: Queries): Promise<object[]> {
+  await refresh(db);
+  return db.rows("select * from track.session order by person_id, session_id");
+}

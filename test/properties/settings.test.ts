@@ -1,6 +1,7 @@
 import { beforeAll, expect, test } from "vitest";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
+import { computeUnder, usual } from "./under.ts";
 
 /*
  * Session settings for the format of dates, times, intervals and numbers change no result: everything below is computed
@@ -8,8 +9,6 @@ import { makePopulation } from "../support/population.ts";
  */
 
 const database = await testDatabase();
-
-const usual = { datestyle: "ISO, MDY", timezone: "UTC", intervalstyle: "postgres", extra_float_digits: "1" };
 
 const others = {
   German: {
@@ -94,65 +93,6 @@ const steps: Record<string, string> = {
     "select analytics.popular_items('course', '2025-04-01', '2025-06-01', make_interval(days => -1, hours => 2))",
 };
 
-/** Columns that differ from run to run. */
-const volatile_ = ["duration", "exec_time", "created_at", "received_at"];
-
-/** Sums depend on the order of rows in their last digits, whatever the settings. */
-function rounded(value: unknown): unknown {
-  if (typeof value === "number") return Number(value.toPrecision(9));
-  if (Array.isArray(value)) return value.map(rounded);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, rounded(entry)]));
-}
-
-async function computeUnder(settings: Record<string, string>): Promise<Record<string, unknown>> {
-  const client = await database.pool.connect();
-  const set = async (values: Record<string, string>): Promise<void> => {
-    await client.query("select set_config(name, value, true) from json_each_text($1) as setting (name, value)", [
-      JSON.stringify(values),
-    ]);
-  };
-  const results: Record<string, unknown> = {};
-  const read = async (name: string, relation: string): Promise<void> => {
-    const { rows } = await client.query<{ row: unknown }>(
-      `select to_jsonb(given) - $1::text[] as row from ${relation} as given`,
-      [volatile_],
-    );
-    results[name] = rows.map(({ row }) => JSON.stringify(rounded(row))).sort();
-  };
-  try {
-    await client.query("begin");
-    let count = 0;
-    for (const [name, sql] of Object.entries(steps)) {
-      await client.query("savepoint before");
-      try {
-        await set(settings);
-        await client.query(
-          `create table lab.answer_${++count} as ${sql.replace(/^\s*select (\w+\.\w+\([\s\S]*\))\s*$/, "select $1 as answer").replace(/ as answer$/, "::text as answer")}`,
-        );
-      } catch (error) {
-        await client.query("rollback to savepoint before");
-        await set(usual);
-        results[name] = error instanceof Error ? error.message : error;
-        continue;
-      }
-      await set(usual);
-      await read(name, `lab.answer_${count}`);
-    }
-    const { rows } = await client.query<{ name: string }>(
-      "select relname as name from pg_class where relnamespace = 'lab'::regnamespace and relkind = 'r' and relname !~ '^answer_' order by 1",
-    );
-    for (const { name } of rows) await read(`table ${name}`, `lab.${name}`);
-    const { rows: months } = await client.query<{ bounds: string }>(
-      "select pg_get_expr(relpartbound, oid) as bounds from pg_class where relname ~ '^event_203' and relkind = 'r' order by relname",
-    );
-    results["months made"] = months.map(({ bounds }) => bounds);
-    return results;
-  } finally {
-    await client.query("rollback").finally(() => client.release());
-  }
-}
-
 let expected: Record<string, unknown> = {};
 
 beforeAll(async () => {
@@ -180,7 +120,7 @@ beforeAll(async () => {
     create table lab.wide as select line, array[x, y, x * y] as row_vec from lab.row;
     create table lab.series as
     select timestamptz '2025-03-01 00:00Z' + n * interval '1 day' as at, sin(n * 0.9) / 3 + n / 50.0::float8 as y from generate_series(0, 59) as n`);
-  expected = await computeUnder(usual);
+  expected = await computeUnder(database, steps, usual);
 });
 
 test("the usual settings compute everything except the statements that must fail", () => {
@@ -196,7 +136,7 @@ test("the usual settings compute everything except the statements that must fail
 });
 
 test.each(Object.entries(others))("settings %s change no result", async (_, settings) => {
-  const results = await computeUnder(settings);
+  const results = await computeUnder(database, steps, settings);
   expect(Object.keys(results)).toEqual(Object.keys(expected));
   for (const [name, result] of Object.entries(results)) expect(result, name).toEqual(expected[name]);
 });

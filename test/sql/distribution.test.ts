@@ -340,6 +340,7 @@ describe("the list", () => {
       "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
+      "track.automatic_period by person_id beside track.event",
       "track.changed by person_id beside track.event",
       "track.enrolment by person_id beside track.event",
       "track.event by person_id beside nothing",

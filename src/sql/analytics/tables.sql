@@ -29,6 +29,7 @@ create table analytics.activity (
   item_id bigint references track.item,
   event_count int not null,
   engaged interval not null,
+  automatic_count int not null default 0,
   unique nulls not distinct (person_id, day, event_type_id, item_id)
 );
 
@@ -44,8 +45,15 @@ comment on column analytics.activity.person_id is $$Person; 0 for anonymized eve
 comment on column analytics.activity.day is $$Day, UTC.$$;
 comment on column analytics.activity.event_type_id is $$Event type.$$;
 comment on column analytics.activity.item_id is $$Item; null for events that name none.$$;
-comment on column analytics.activity.event_count is $$Number of events.$$;
-comment on column analytics.activity.engaged is $$Engaged time of the page views that these events opened.$$;
+comment on column analytics.activity.event_count is $$
+Number of events. 0 for the engaged time of a continued page view, if no heartbeat names its item.
+$$;
+comment on column analytics.activity.engaged is $$
+Engaged time of the page views that these events opened or continued.
+$$;
+comment on column analytics.activity.automatic_count is $$
+Number of these events that are of an automatic type or source: not an activity of the person.
+$$;
 
 create index activity_day on analytics.activity (day, event_type_id);
 create index activity_item on analytics.activity (item_id, day);
@@ -92,7 +100,8 @@ create type analytics.trend_point as (
   event_count bigint,
   person_count bigint,
   running_average float8,
-  slope float8
+  slope float8,
+  is_complete boolean
 );
 
 comment on type analytics.trend_point is $$
@@ -102,35 +111,48 @@ comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$
 comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
 comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
 comment on column analytics.trend_point.running_average is $$
-Average number of events over the latest buckets of the window.
+Average number of events over the latest complete buckets of the window.
 $$;
 comment on column analytics.trend_point.slope is $$
-Slope of the least-squares line through the latest buckets of the window, in events per bucket.
+Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
+$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the period contains the whole bucket. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
+with counted as (
+  select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
+  from analytics.activity
+  join track.person_set_block
+    on person_set_block.name = 'counted'
+    and person_set_block.block = activity.person_id / 4096
+    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) <> 0
+)
 select
   ancestor.ancestor_item_id as item_id,
   sum(activity.event_count) as event_count,
-  count(distinct nullif(activity.person_id, 0)) as person_count,
+  count(distinct activity.person_id) as person_count,
   sum(activity.engaged) as engaged,
   max(activity.day) as last_day,
   -- Halved per 30 days of age, as of the latest day with activity.
   sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
-from analytics.activity
-cross join (select max(day) as day from analytics.activity) as newest
+from counted as activity
+cross join (select max(day) as day from counted) as newest
 join track.item_ancestor as ancestor using (item_id)
 group by ancestor.ancestor_item_id
 with no data;
 
 comment on materialized view analytics.item_popularity is $$
 @behavior -*
-Use of each item and the items it contains, over all time. Refreshed concurrently by a worker.
+Use of each item and the items it contains by counted people, over all time. Refreshed concurrently by a worker.
 Recommendations for unknown people are ranked by it.
 $$;
 comment on column analytics.item_popularity.item_id is $$Item.$$;
-comment on column analytics.item_popularity.event_count is $$Number of events of the item and of those it contains.$$;
-comment on column analytics.item_popularity.person_count is $$Number of distinct people.$$;
+comment on column analytics.item_popularity.event_count is $$
+Number of events of counted people, of the item and of those it contains.
+$$;
+comment on column analytics.item_popularity.person_count is $$Number of distinct counted people.$$;
 comment on column analytics.item_popularity.engaged is $$Engaged time.$$;
 comment on column analytics.item_popularity.last_day is $$Latest day of use, UTC.$$;
 comment on column analytics.item_popularity.decayed_event_count is $$
@@ -214,7 +236,8 @@ create type analytics.learner_features as (
 
 comment on type analytics.learner_features is $$
 Features of a learner in a course as of a time, computed from earlier events only.
-The features begin with `days_enrolled`. Weeks count back from the time: week 1 is the last 7 days. Days are in UTC.
+The features begin with `days_enrolled`. Days are in UTC. Weeks consist of complete days, so that they are comparable at
+any time of the day: week 1 is the 7 days before the last midnight. The hours since then count in the other features.
 $$;
 comment on column analytics.learner_features.person_id is $$Person.$$;
 comment on column analytics.learner_features.course_id is $$Course: key of an item.$$;
@@ -228,7 +251,7 @@ Recency: days since the last activity in the course, or since the enrolment when
 $$;
 comment on column analytics.learner_features.active_days is $$Number of days with activity in the course.$$;
 comment on column analytics.learner_features.active_days_week_1 is $$
-Number of days with activity in the course in the last 7 days.
+Number of days with activity in the course in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.active_days_week_2 is $$
 Number of days with activity in the course from 14 to 8 days ago.
@@ -240,11 +263,13 @@ comment on column analytics.learner_features.active_days_week_4 is $$
 Number of days with activity in the course from 28 to 22 days ago.
 $$;
 comment on column analytics.learner_features.events is $$Number of events in the course.$$;
-comment on column analytics.learner_features.events_week_1 is $$Number of events in the course in the last 7 days.$$;
+comment on column analytics.learner_features.events_week_1 is $$
+Number of events in the course in the last 7 complete days.
+$$;
 comment on column analytics.learner_features.events_week_2 is $$Number of events in the course from 14 to 8 days ago.$$;
 comment on column analytics.learner_features.engaged_minutes is $$Engaged time in the course, in minutes.$$;
 comment on column analytics.learner_features.engaged_minutes_week_1 is $$
-Engaged time in the course in the last 7 days, in minutes.
+Engaged time in the course in the last 7 complete days, in minutes.
 $$;
 comment on column analytics.learner_features.mean_gap is $$
 Regularity: mean number of days between active days; null for fewer than two active days.
@@ -269,10 +294,10 @@ Lateness: mean number of days from the deadline to the submission, negative when
 Null when no task with a deadline was submitted.
 $$;
 comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
-Number of days with activity on the platform in the last 7 days.
+Number of days with activity on the platform in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.course_active_share is $$
-Share of the learners of the course with activity in it in the last 7 days.
+Share of the counted learners of the course with activity in it in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.days_to_end is $$
 Days until the end of the course; null when no end is set.

@@ -15,7 +15,8 @@ create table privacy.purpose (
     )),
   without_basis text not null default 'refuse' check (without_basis in ('refuse', 'anonymize')),
   opted_out_by_gpc boolean not null default false,
-  description text not null
+  description text not null,
+  opted_out_by_dnt boolean not null default false
 );
 
 comment on table privacy.purpose is $$
@@ -35,16 +36,19 @@ comment on column privacy.purpose.opted_out_by_gpc is $$
 Whether a Global Privacy Control signal counts as an opt-out, as CCPA requires for sale and sharing.
 $$;
 comment on column privacy.purpose.description is $$Description of the purpose, as shown to the person.$$;
+comment on column privacy.purpose.opted_out_by_dnt is $$
+Whether a Do Not Track signal counts as an opt-out.
+$$;
 
-insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, description)
+insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, opted_out_by_dnt, description)
 values
-  ('service', 'contract', 'refuse', false, 'Running the learning platform that the person signed up for.'),
+  ('service', 'contract', 'refuse', false, false, 'Running the learning platform that the person signed up for.'),
   (
-    'analytics', 'legitimate_interests', 'anonymize', false,
+    'analytics', 'legitimate_interests', 'anonymize', false, true,
     'Understanding how courses and features are used, to improve them.'
   ),
-  ('personalization', 'legitimate_interests', 'anonymize', false, 'Recommending courses that suit the person.'),
-  ('advertising', 'consent', 'refuse', true, 'Measuring and targeting advertising.');
+  ('personalization', 'legitimate_interests', 'anonymize', false, true, 'Recommending courses that suit the person.'),
+  ('advertising', 'consent', 'refuse', true, true, 'Measuring and targeting advertising.');
 
 create table privacy.consent (
   person_id bigint not null,
@@ -54,7 +58,7 @@ create table privacy.consent (
   granted boolean not null,
   decided_at timestamptz not null default now(),
   recorded_at timestamptz not null default clock_timestamp(),
-  source text not null default 'api' check (source in ('api', 'event', 'gpc', 'import')),
+  source text not null default 'api' check (source in ('api', 'event', 'gpc', 'import', 'dnt')),
   document_version text,
   evidence jsonb,
   primary key (person_id, consent_id)
@@ -77,7 +81,8 @@ comment on column privacy.consent.recorded_at is $$
 Time at which the decision was stored. Orders decisions that have the same `decided_at`.
 $$;
 comment on column privacy.consent.source is $$
-Origin of the decision: `api`, `event` (a tracking message), `gpc` (Global Privacy Control) or `import`.
+Origin of the decision.
+`api`, `event` (a tracking message), `gpc` (Global Privacy Control), `dnt` (Do Not Track) or `import`.
 $$;
 comment on column privacy.consent.document_version is $$
 Version of the text that was shown to the person; null when unknown.

@@ -13,7 +13,9 @@ comment on column privacy.current_consent.person_id is $$Person that the decisio
 comment on column privacy.current_consent.purpose is $$Purpose that the decision is about.$$;
 comment on column privacy.current_consent.granted is $$True: granted. False: refused, withdrawn or opted out.$$;
 comment on column privacy.current_consent.decided_at is $$Time of the decision.$$;
-comment on column privacy.current_consent.source is $$Origin of the decision: `api`, `event`, `gpc` or `import`.$$;
+comment on column privacy.current_consent.source is $$
+Origin of the decision: `api`, `event`, `gpc`, `dnt` or `import`.
+$$;
 comment on column privacy.current_consent.document_version is $$
 Version of the text that was shown to the person; null when unknown.
 $$;

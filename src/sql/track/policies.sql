@@ -6,16 +6,25 @@
 grant select on track.item, track.item_ancestor, track.prerequisite, track.event_type
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
 
+-- Whether an event is automatic, for journeys.
+grant select (source_id, is_automatic) on track.source to insights_learner;
+
 grant select on track.setting, track.source, track.consumer
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
-  longest_properties, largest_batch
+  longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters,
+  most_identities
 )
 on track.setting to insights_admin;
 
-grant update (purpose, opens_view, is_heartbeat, description) on track.event_type to insights_admin;
+grant select on track.placeholder_id to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant insert, delete on track.placeholder_id to insights_admin;
+
+grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on track.event_type to insights_admin;
+
+grant update (heartbeat, is_automatic) on track.source to insights_admin;
 
 grant select on
   track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
@@ -28,9 +37,14 @@ grant select (
 on track.write_key to insights_admin;
 grant select on track.write_key_log, track.refusal_sample to insights_admin;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
-grant update (description) on track.source to insights_admin;
+grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
-grant select on track.stale, track.changed to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on track.stale, track.changed, track.automatic_period
+to insights_reader, insights_learner, insights_admin, insights_worker;
+
+grant select on track.person_set to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on track.person_set_member, track.person_set_block, track.exclusion
+to insights_reader, insights_admin, insights_worker;
 
 drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);
@@ -46,6 +60,12 @@ drop policy if exists all_rows on track.setting;
 create policy all_rows on track.setting for select using (true);
 drop policy if exists admins_change on track.setting;
 create policy admins_change on track.setting for update to insights_admin using (true);
+drop policy if exists all_rows on track.placeholder_id;
+create policy all_rows on track.placeholder_id for select using (true);
+drop policy if exists admins_insert on track.placeholder_id;
+create policy admins_insert on track.placeholder_id for insert to insights_admin with check (true);
+drop policy if exists admins_delete on track.placeholder_id;
+create policy admins_delete on track.placeholder_id for delete to insights_admin using (true);
 drop policy if exists all_rows on track.source;
 create policy all_rows on track.source for select using (true);
 drop policy if exists admins_change on track.source;
@@ -60,6 +80,17 @@ drop policy if exists all_rows on track.refusal_sample;
 create policy all_rows on track.refusal_sample for select using (true);
 drop policy if exists all_rows on track.consumer;
 create policy all_rows on track.consumer for select using (true);
+drop policy if exists all_rows on track.person_set;
+create policy all_rows on track.person_set for select using (true);
+drop policy if exists all_people on track.person_set_member;
+create policy all_people on track.person_set_member for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_people on track.person_set_block;
+create policy all_people on track.person_set_block for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_people on track.exclusion;
+create policy all_people on track.exclusion for select to insights_reader, insights_admin, insights_worker
+using (true);
 
 /*
  * The person is a setting of the transaction, which track.sign_in() makes, and not a lookup in a table, because
@@ -70,7 +101,7 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'stale', 'changed'
+    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'automatic_period', 'stale', 'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

@@ -19,20 +19,30 @@ create table track.setting (
   oldest_client_event interval not null default '400 days' check (oldest_client_event > '0'),
   newest_event interval not null default '1 hour' check (newest_event >= '0'),
   longest_properties int not null default 32768 check (longest_properties > 0),
-  largest_batch int not null default 10000 check (largest_batch > 0)
+  largest_batch int not null default 10000 check (largest_batch > 0),
+  longest_view interval not null default '30 days' check (longest_view >= '0'),
+  clock_tolerance interval not null default '5 minutes' check (clock_tolerance >= '0'),
+  path_rule text[] not null
+    default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
+    check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100),
+  most_identities int not null default 2500 check (most_identities > 0)
 );
 
 comment on table track.setting is $$
 Settings of the collection: one row.
-After a change of `session_timeout`, `heartbeat`, `minimum_visit` or `longest_gap`, `select track.rebuild()` applies
-it to the stored events.
+After a change of `session_timeout`, `heartbeat`, `minimum_visit`, `longest_gap` or `longest_view`,
+`select track.rebuild()` applies it to the stored events.
 $$;
 comment on column track.setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column track.setting.session_timeout is $$Inactivity after which a session ends.$$;
-comment on column track.setting.heartbeat is $$Interval at which clients send heartbeats while a page is in use.$$;
-comment on column track.setting.minimum_visit is $$Time from the opening of a page to its first heartbeat.$$;
+comment on column track.setting.heartbeat is $$
+Interval at which clients send heartbeats while a page is in use.
+A source may have another (`track.source.heartbeat`), and so may a message (`properties.interval`, in seconds).
+$$;
+comment on column track.setting.minimum_visit is $$Engaged time that the first heartbeat of a page view confirms.$$;
 comment on column track.setting.longest_gap is $$
-Maximum engaged time that is counted for the gap to the next event, for sessions without heartbeats.
+Maximum engaged time that is counted for the gap after an event, for clients without heartbeats.
 $$;
 comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
 comment on column track.setting.oldest_client_event is $$
@@ -46,6 +56,27 @@ comment on column track.setting.longest_properties is $$
 Maximum size of the properties of an event, in bytes of JSON text.
 $$;
 comment on column track.setting.largest_batch is $$Maximum number of messages in a batch.$$;
+comment on column track.setting.longest_view is $$
+Maximum time from the opening of a page to the first heartbeat of a later session that names its `viewId`.
+The item of views that were opened earlier is unknown.
+$$;
+comment on column track.setting.clock_tolerance is $$
+Time by which `sentAt` may be before the arrival without a correction of the clock of the client.
+It may be the delay of the delivery, which varies: a correction by it could change the order of the events of a device.
+$$;
+comment on column track.setting.path_rule is $$
+Steps by which the path or URL of a page becomes the name of its item; `{}`: paths are stored as they were sent.
+`host` removes scheme and host of a URL (without it, they are in lower case), `query` the query string except
+`kept_parameters`, `fragment` the fragment (not `#/…` and `#!…`). `encoding` normalises percent-encoding, `slashes`
+repeated slashes, `dots` the segments `.` and `..`. `index` replaces `index.html`, `default.aspx` and such by their
+folder, `trailing_slash` removes the slash at the end. After a change, run `select track.apply_path_rule()`.
+$$;
+comment on column track.setting.kept_parameters is $$
+Parameters of the query string that belong to the name of a page, such as the `id` of `/course/view.php?id=7`.
+$$;
+comment on column track.setting.most_identities is $$
+Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
+$$;
 
 insert into track.setting default values;
 
@@ -54,6 +85,10 @@ create table track.source (
   name text not null check (name <> '' and length(name) <= 100),
   description text,
   level text not null default 'server' check (level in ('server', 'signed_in', 'anonymous')),
+  heartbeat interval check (heartbeat > '0'),
+  is_automatic boolean not null default false,
+  path_rule text[] check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
+  kept_parameters text[] check (cardinality(kept_parameters) <= 100),
   unique (name, level)
 );
 
@@ -71,6 +106,16 @@ Level of trust of its messages.
 `server`: may name any person, describe items and set times of arrival. `signed_in`: may name the person of its token.
 `anonymous`: may name browsers (`anonymousId`) only, which any client can invent.
 $$;
+comment on column track.source.heartbeat is $$
+Interval of the heartbeats of this source; null: that of `track.setting`.
+After a change, run `select track.rebuild()`.
+$$;
+comment on column track.source.is_automatic is $$
+Whether a program sends these events without an action of their person, such as a nightly import of grades.
+Such events are in no session. After a change, run `select track.rebuild()`.
+$$;
+comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
+comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
 
 insert into track.source (name, level, description)
 values
@@ -192,24 +237,39 @@ create index refusal_sample_source on track.refusal_sample (source_id, code, day
 
 create table track.identity (
   identity_id bigint generated always as identity primary key,
-  kind text not null check (kind in ('user', 'anonymous', 'none')),
+  kind text not null check (kind in ('user', 'anonymous', 'unverified', 'none')),
   external_id text not null check (length(external_id) between 1 and 256),
   person_id bigint not null,
   created_at timestamptz not null default now(),
-  unique (external_id, kind)
+  user_identity_id bigint,
+  branch bigint not null default 0,
+  browser uuid,
+  unique (external_id, kind, branch)
 );
 
 comment on table track.identity is $$
 Names by which clients identify a person: the `userId` of the application, or the `anonymousId` of a browser.
-The person of an identity follows from the active links between identities.
+The person of an identity follows from the active links between identities. A browser that several people have used
+has one identity per user; `track.identity_link` shows from when on each of them used it.
 $$;
 comment on column track.identity.identity_id is $$Key of the identity. 0 is the identity of anonymized events.$$;
 comment on column track.identity.kind is $$
-`user` (a `userId`), `anonymous` (an `anonymousId`) or `none` (identity 0, of anonymized events).
+`user` (a `userId`), `anonymous` (an `anonymousId`), `unverified` or `none` (identity 0, of anonymized events).
+`unverified` is an `anonymousId` of a person that a client sent without proof; it is never linked.
 $$;
 comment on column track.identity.external_id is $$Name that the client sent.$$;
 comment on column track.identity.person_id is $$Person that the identity belongs to now.$$;
 comment on column track.identity.created_at is $$Time at which the identity was first seen.$$;
+comment on column track.identity.user_identity_id is $$
+Of a browser: identity of the user who identified on it; null when nobody did, and for other kinds.
+$$;
+comment on column track.identity.branch is $$
+0 for the first identity of a name; `identity_id` for the further identities of a browser.
+$$;
+comment on column track.identity.browser is $$
+Hash of the signed cookie with which a browser sent the `anonymousId` first; null when it had none.
+A client that has this cookie may send messages for the identity after it was linked, and link it with its past.
+$$;
 
 create index identity_person on track.identity (person_id);
 
@@ -235,27 +295,84 @@ insert into track.person (person_id, created_at) values (0, '-infinity');
 create table track.identity_link (
   identity_id bigint not null references track.identity,
   linked_identity_id bigint not null references track.identity,
-  kind text not null check (kind in ('identify', 'alias')),
+  kind text not null check (kind in ('identify', 'alias', 'claim')),
   linked_at timestamptz not null,
   unlinked_at timestamptz,
-  primary key (identity_id, linked_identity_id),
+  primary key (identity_id, linked_identity_id, linked_at),
   check (identity_id <> linked_identity_id)
 );
 
 comment on table track.identity_link is $$
-Links between identities. People are the connected components of the active links; removing a link splits them.
+Links between identities, one row per message.
+People are the connected components of the active links, except claims; removing a link splits them. An event of a
+browser belongs to the user of the latest link before it, or else of the first link.
 $$;
 comment on column track.identity_link.identity_id is $$
 Identity that `identify` or `alias` linked, often an anonymous one.
 $$;
 comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
 comment on column track.identity_link.kind is $$
-`identify` (never joins two users, because a browser may be shared) or `alias` (joins any two identities).
+`identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
 $$;
-comment on column track.identity_link.linked_at is $$Time of the message that linked the identities.$$;
+comment on column track.identity_link.linked_at is $$
+Time of the message that linked the identities: from then on a browser belongs to the user.
+$$;
 comment on column track.identity_link.unlinked_at is $$Time at which the link was removed; null while it is active.$$;
 
 create index identity_link_linked on track.identity_link (linked_identity_id);
+create index identity_link_removed on track.identity_link (linked_identity_id) where unlinked_at is not null;
+
+create table track.placeholder_id (
+  external_id text primary key check (external_id = lower(external_id) and external_id <> ''),
+  description text
+);
+
+comment on table track.placeholder_id is $$
+Ids that name nobody: what broken clients send as `userId` or `anonymousId`, such as "undefined".
+Messages with such an id are rejected. Ids are compared in lower case, without blanks and quotation marks around them;
+blanks alone also name nobody. Administrators may add and delete rows.
+$$;
+comment on column track.placeholder_id.external_id is $$The id, in lower case.$$;
+comment on column track.placeholder_id.description is $$Meaning of the id; null when none was given.$$;
+
+insert into track.placeholder_id (external_id, description)
+values
+  ('undefined', 'A missing value in JavaScript.'),
+  ('null', 'A missing value in JavaScript, JSON and SQL.'),
+  ('nil', 'A missing value in Ruby, Go and Swift.'),
+  ('none', 'A missing value in Python.'),
+  ('nan', 'A missing number in JavaScript.'),
+  ('[object object]', 'A JavaScript object instead of its id.'),
+  ('object object', 'A JavaScript object instead of its id.'),
+  ('{}', 'An empty object.'),
+  ('[]', 'An empty list.'),
+  ('true', 'A truth value instead of an id.'),
+  ('false', 'A truth value instead of an id.'),
+  ('0', 'A user who is not signed in, in Moodle, WordPress and Drupal.'),
+  ('-1', 'A user who is not signed in.'),
+  ('-', 'No value, in logs.'),
+  ('--', 'No value, in logs.'),
+  ('anonymous', 'A user who is not signed in.'),
+  ('anonymoususer', 'A user who is not signed in, in Spring and Django.'),
+  ('guest', 'A user who is not signed in.'),
+  ('not_authenticated', 'A user who is not signed in.'),
+  ('unauthenticated', 'A user who is not signed in.'),
+  ('id', 'The name of a field instead of its value.'),
+  ('user_id', 'The name of a field instead of its value.'),
+  ('userid', 'The name of a field instead of its value.'),
+  ('anonymous_id', 'The name of a field instead of its value.'),
+  ('anonymousid', 'The name of a field instead of its value.'),
+  ('distinct_id', 'The name of a field instead of its value.'),
+  ('distinctid', 'The name of a field instead of its value.'),
+  ('email', 'The name of a field instead of its value.'),
+  ('unknown', 'No value.'),
+  ('not set', 'No value.'),
+  ('(not set)', 'No value, in Google Analytics.'),
+  ('not_set', 'No value.'),
+  ('n/a', 'No value.'),
+  ('#n/a', 'No value, in spreadsheets.'),
+  ('00000000-0000-0000-0000-000000000000', 'The nil UUID.');
 
 create table track.trait (
   person_id bigint not null,
@@ -296,7 +413,9 @@ create table track.item (
   due_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  check (parent_item_id <> item_id)
+  merged_item_id bigint references track.item,
+  check (parent_item_id <> item_id),
+  check (merged_item_id <> item_id)
 );
 
 comment on table track.item is $$
@@ -306,7 +425,8 @@ $$;
 comment on column track.item.item_id is $$Key of the item.$$;
 comment on column track.item.external_id is $$Identifier of the item in the application.$$;
 comment on column track.item.kind is $$
-`course`, `module`, `task`, `page`, `video` and others; `unknown` until a message or table states the kind.
+`course`, `module`, `task`, `page`, `video` and others.
+`unknown` until a message or table states the kind; `merged` for a further name of another item.
 $$;
 comment on column track.item.title is $$Title; null when unknown.$$;
 comment on column track.item.parent_item_id is $$
@@ -320,7 +440,11 @@ comment on column track.item.available_until is $$Time until which the item is a
 comment on column track.item.due_at is $$Deadline; null when there is none.$$;
 comment on column track.item.created_at is $$Time at which the item was first seen.$$;
 comment on column track.item.updated_at is $$Time of the last change.$$;
+comment on column track.item.merged_item_id is $$
+Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+$$;
 
+create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -393,6 +517,7 @@ create table track.event_type (
   is_heartbeat boolean not null default false,
   description text,
   created_at timestamptz not null default now(),
+  is_automatic boolean not null default false,
   check (not (opens_view and is_heartbeat))
 );
 
@@ -412,6 +537,10 @@ Whether the event means that the open page is still in use. After a change, run 
 $$;
 comment on column track.event_type.description is $$Description of the event; null when none was given.$$;
 comment on column track.event_type.created_at is $$Time at which the event type was added.$$;
+comment on column track.event_type.is_automatic is $$
+Whether such an event happens without an action of its person, such as a grade by a teacher.
+It is then in no session, opens no page view and adds no engaged time. After a change, run `select track.rebuild()`.
+$$;
 
 create index event_type_purpose on track.event_type (purpose);
 
@@ -424,7 +553,22 @@ values
   (
     'Segment Consent Preference Updated', 'service', false, false,
     'The person decided about purposes; stored in privacy.consent.'
+  ),
+  (
+    'Other Event', 'analytics', false, false,
+    'An event of a person who opted out, whose name no other event has: it is kept without the name.'
   );
+
+insert into track.event_type (name, is_automatic, description)
+values
+  ('Task Graded', true, 'A teacher or a program graded a submission of the person.'),
+  ('Grade Changed', true, 'A teacher or a program changed a grade of the person.'),
+  ('Badge Awarded', true, 'The person was awarded a badge.'),
+  ('Certificate Issued', true, 'A certificate was issued to the person.'),
+  ('Course Assigned', true, 'A teacher or a program enrolled the person in a course.'),
+  ('Enrolment Changed', true, 'A teacher or a program changed an enrolment of the person.'),
+  ('Reminder Sent', true, 'A reminder was sent to the person.'),
+  ('Deadline Passed', true, 'A deadline of the person passed.');
 
 create table track.message (
   source_id smallint not null,
@@ -448,6 +592,7 @@ create table track.event (
   received_at timestamptz not null,
   source_id smallint not null,
   properties jsonb,
+  client_at timestamptz,
   primary key (person_id, occurred_at, event_id)
 )
 partition by range (occurred_at);
@@ -461,11 +606,13 @@ declared: they would take about a third of the time of an insert.
 $$;
 comment on column track.event.person_id is $$Person that the identity belongs to now; 0 for an anonymized event.$$;
 comment on column track.event.occurred_at is $$
-Time of the event, corrected for the clock of the client: `receivedAt - (sentAt - timestamp)`.
+Time of the event, never later than its arrival.
+The time of the client, or, if its clock is behind by more than `track.setting.clock_tolerance` or ahead by more than 5
+seconds, `receivedAt - (sentAt - timestamp)`. The arrival when the client sent no time, or one later than `sentAt`.
 $$;
 comment on column track.event.event_id is $$
-Version 7 UUID of the time and the hash of the message.
-The same message always gets the same key. Orders events of the same time.
+Version 7 UUID of the time and the hash of the message; orders events of the same time.
+Events whose time is that of their arrival are in the order of the times of their client.
 $$;
 comment on column track.event.identity_id is $$
 Identity with which the event was sent. It never changes, so that a merge of people can be undone.
@@ -475,6 +622,9 @@ comment on column track.event.item_id is $$Item that the event is about; null wh
 comment on column track.event.received_at is $$Time at which the message arrived.$$;
 comment on column track.event.source_id is $$Source of the message.$$;
 comment on column track.event.properties is $$Further properties of the message; null when there are none.$$;
+comment on column track.event.client_at is $$
+Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
+$$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
@@ -499,18 +649,27 @@ comment on table track.session is $$
 @foreignKey (entry_item_id) references track.item (item_id)
 @foreignKey (exit_item_id) references track.item (item_id)
 Sessions: events of a person without a pause longer than `track.setting.session_timeout`.
-Derived from the events; the rows are always the same as those of a computation from scratch.
+Derived from the events; the rows are always the same as those of a computation from scratch. Events of an automatic
+type or source are in no session.
 $$;
 comment on column track.session.person_id is $$Person.$$;
 comment on column track.session.session_id is $$Key of the session: the `event_id` of its first event.$$;
-comment on column track.session.started_at is $$Time of the first event.$$;
+comment on column track.session.started_at is $$
+Time of the first event.
+When it is a heartbeat, `track.setting.minimum_visit` before it, which is the time that it confirms.
+$$;
 comment on column track.session.ended_at is $$Time of the last event.$$;
 comment on column track.session.event_count is $$Number of events.$$;
-comment on column track.session.view_count is $$Number of page views.$$;
-comment on column track.session.engaged is $$Engaged time: the sum over the page views.$$;
+comment on column track.session.view_count is $$
+Number of page views that were opened in the session; continued ones are not counted.
+$$;
+comment on column track.session.engaged is $$
+Engaged time: the sum over the page views.
+Each moment counts for one page view only, so that the sum is never longer than the session.
+$$;
 comment on column track.session.engaged_by is $$
 Method of measuring the engaged time.
-`heartbeats`, `gaps` (to the next event) or `nothing` (no page view).
+`heartbeats` (for at least one page view), `gaps` (to the next event) or `nothing` (no page view).
 $$;
 comment on column track.session.entry_item_id is $$First item of the session; null when no event names an item.$$;
 comment on column track.session.exit_item_id is $$Last item of the session; null when no event names an item.$$;
@@ -531,23 +690,41 @@ create table track.page_view (
   engaged interval not null,
   engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
   heartbeat_count int not null,
+  is_continued boolean not null default false,
+  view_key bigint,
   primary key (person_id, event_id)
 );
 
 comment on table track.page_view is $$
 @foreignKey (item_id) references track.item (item_id)
 Page views with their engaged time.
-Derived from the events; the rows are always the same as those of a computation from scratch. With heartbeats, engaged
-time follows Snowplow's formula, heartbeat * (distinct heartbeats - 1) + minimum visit. In a session without
-heartbeats it is the sum of the gaps between the events up to the next view, each capped at
-`track.setting.longest_gap`.
+Derived from the events; the rows are always the same as those of a computation from scratch.
+A page view belongs to one session. Heartbeats that name a view (`properties.viewId`) that was not opened in their
+session continue it: they form a page view of their own, of the item of that view.
+With heartbeats: each heartbeat confirms the time since the previous heartbeat of the session or the opening of its
+page view, at most one interval (at most `track.setting.minimum_visit` for the first heartbeat of the page view). For
+one page at a regular interval this is Snowplow's formula, interval * (distinct heartbeats - 1) + minimum visit.
+Without heartbeats: the sum of the gaps between the events up to the next view, each capped at
+`track.setting.longest_gap`, without the time that heartbeats of other page views confirm. A page view without
+heartbeats has no engaged time when its client (source, identity, with or without `viewId`) sent heartbeats for
+another page view of the session: it was left before the first one.
 $$;
 comment on column track.page_view.person_id is $$Person.$$;
-comment on column track.page_view.event_id is $$Event that opened the page view.$$;
+comment on column track.page_view.event_id is $$
+Event that opened the page view; for a continued one, its first heartbeat.
+$$;
 comment on column track.page_view.session_id is $$Session that contains the page view.$$;
-comment on column track.page_view.view_number is $$Number of the page view within the session, from 1.$$;
-comment on column track.page_view.item_id is $$Item that was viewed; null when the event names none.$$;
-comment on column track.page_view.started_at is $$Time at which the page was opened.$$;
+comment on column track.page_view.view_number is $$
+Number of the page view within the session, from 1, in order of time; continued ones included.
+$$;
+comment on column track.page_view.item_id is $$
+Item that was viewed; null when the event names none.
+For a continued page view, the item of the view that was opened earlier; when that is unknown, the item that the first
+heartbeat names.
+$$;
+comment on column track.page_view.started_at is $$
+Time at which the page was opened; for a continued page view, the start of its engaged time.
+$$;
 comment on column track.page_view.ended_at is $$
 Time of the last heartbeat or other event of the page view, or of the next view.
 $$;
@@ -558,10 +735,37 @@ Method of measuring the engaged time.
 counted as zero.
 $$;
 comment on column track.page_view.heartbeat_count is $$Number of heartbeats received, including duplicates.$$;
+comment on column track.page_view.is_continued is $$
+Whether the page was opened in an earlier session, or its opening is unknown. Not a further visit of the page.
+$$;
+comment on column track.page_view.view_key is $$
+@behavior -*
+64-bit hash of the `viewId`; null when the client sent none.
+$$;
 
 create index page_view_session on track.page_view (person_id, session_id);
 create index page_view_started on track.page_view (started_at);
 create index page_view_item on track.page_view (item_id, started_at);
+create index page_view_opened on track.page_view (person_id, view_key, started_at)
+where view_key is not null and not is_continued;
+create index page_view_continued on track.page_view (person_id, started_at) where is_continued;
+
+create table track.automatic_period (
+  person_id bigint primary key,
+  since timestamptz not null,
+  until timestamptz not null,
+  check (since <= until)
+);
+
+comment on table track.automatic_period is $$
+@behavior -*
+People with events in no session (of an automatic event type or source), and the period of these events.
+Together with the sessions and `track.stale`, it bounds the time of all events of a person, so that a merge reads no
+other months. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.automatic_period.person_id is $$Person.$$;
+comment on column track.automatic_period.since is $$Time of the earliest such event, or earlier.$$;
+comment on column track.automatic_period.until is $$Time of the latest such event, or later.$$;
 
 /* ----------------------------------------------------------------------------------------- queues of the refresh -- */
 
@@ -592,7 +796,7 @@ create table track.consumer (
   consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
   position smallint not null unique,
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
-  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision}'),
+  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity}'),
   description text not null
 );
 
@@ -607,7 +811,8 @@ comment on column track.consumer.consumer is $$Name of the consumer, such as `an
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment` or `decision`.
+Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
+`identity`: identities that are new, moved to another person, excluded or included.
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
 
@@ -623,7 +828,7 @@ create table track.changed (
 
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Periods in which events, sessions, page views, enrolments or decisions of a person changed, one row per consumer.
+Periods in which data of a person changed, one row per consumer (see `track.consumer.inputs`).
 `track.refresh` deletes the rows of a consumer and recomputes the periods in a later statement of the same
 transaction. Changes that are committed between the two statements have rows of their own, so that no change is
 missed. Repeating a refresh gives the same result.
@@ -639,6 +844,104 @@ Time of the latest change; `infinity` when any data of the person may have chang
 $$;
 
 create index changed_consumer on track.changed (consumer, person_id);
+
+/* --------------------------------------------------------------------------------------------- sets of people -- */
+
+create table track.person_set (
+  name text primary key check (name ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$' and length(name) <= 100),
+  description text not null,
+  members text check (members ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  consumer text not null default 'track.person_set' references track.consumer
+);
+
+comment on table track.person_set is $$
+Named sets of people, by which analyses filter: `counted`, segments, groups of an experiment.
+Every room registers its own. A set is kept by a function of `set_name text, people bigint[]` that returns those of the
+given people who belong; `track.refresh` calls it for people whose data changed. `insights doctor` checks that the
+functions exist.
+$$;
+comment on column track.person_set.name is $$Name, such as `counted` or `segment.power_users`.$$;
+comment on column track.person_set.description is $$Description of the set: who belongs to it.$$;
+comment on column track.person_set.members is $$
+Name of the function that returns the members, with its schema.
+Null when the members are listed in `track.person_set_member`.
+$$;
+comment on column track.person_set.consumer is $$
+Consumer whose refresh recomputes the set: it must come after the data that the function reads.
+$$;
+
+create index person_set_consumer on track.person_set (consumer);
+
+create table track.person_set_member (
+  name text not null references track.person_set on delete cascade,
+  identity_id bigint not null references track.identity,
+  primary key (name, identity_id)
+);
+
+comment on table track.person_set_member is $$
+@behavior -*
+Members of the sets whose members are listed. The person of a listed identity belongs to the set.
+By identity, so that a set is the same after a merge of people that is reversed.
+$$;
+comment on column track.person_set_member.name is $$Set.$$;
+comment on column track.person_set_member.identity_id is $$Identity of a member.$$;
+
+create index person_set_member_identity on track.person_set_member (identity_id);
+
+create table track.person_set_block (
+  name text not null references track.person_set on delete cascade,
+  block int not null check (block >= 0),
+  people bit(4096) not null check (bit_count(people) > 0),
+  primary key (name, block)
+);
+
+comment on table track.person_set_block is $$
+@behavior -*
+The people of each set, as of the last refresh: one bit per person.
+A person belongs when `get_bit(people, (person_id % 4096)::int)` of the block `person_id / 4096` is 1. A block in which
+no person belongs has no row.
+Sets are combined by `&`, `|` and `& ~`, and counted by `bit_count`.
+$$;
+comment on column track.person_set_block.name is $$Set.$$;
+comment on column track.person_set_block.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.person_set_block.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`.
+$$;
+
+create table track.exclusion (
+  identity_id bigint primary key references track.identity,
+  reason text not null check (reason in ('staff', 'test', 'bot', 'service_account')),
+  note text check (length(note) <= 1000),
+  excluded_at timestamptz not null default now(),
+  excluded_by text not null
+);
+
+comment on table track.exclusion is $$
+Identities whose people are not counted: in popularity, in training and in the smallest group of figures.
+See `track.exclude_person` and `track.include_person`.
+$$;
+comment on column track.exclusion.identity_id is $$Identity that is excluded, with the person that it belongs to.$$;
+comment on column track.exclusion.reason is $$`staff`, `test`, `bot` or `service_account`.$$;
+comment on column track.exclusion.note is $$Note of the administrator; null when none was given.$$;
+comment on column track.exclusion.excluded_at is $$Time at which the identity was excluded.$$;
+comment on column track.exclusion.excluded_by is $$
+Person who excluded it: the signed-in administrator, or the login of the database.
+$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'track.person_set', 0, 'track.refresh_person_sets', '{event,enrolment,decision,identity}',
+  'The sets of people, before the data that is filtered by them.'
+);
+
+insert into track.person_set (name, description, members)
+values
+  ('signed_in', 'People who have signed in at some time.', 'track.signed_in_people'),
+  (
+    'counted',
+    'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
+    'track.counted_people'
+  );
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
@@ -720,7 +1023,10 @@ create type track.message_sender as (
   level text,
   source_id smallint,
   browser uuid,
-  opt_out text[]
+  opt_out text[],
+  clock_tolerance interval,
+  path_rule text[],
+  kept_parameters text[]
 );
 
 comment on type track.message_sender is $$
@@ -739,6 +1045,13 @@ comment on column track.message_sender.level is $$Level of trust: see `track.sou
 comment on column track.message_sender.source_id is $$Source of the messages.$$;
 comment on column track.message_sender.browser is $$
 Hash of the signed cookie of the calling browser; null without one.
+$$;
+comment on column track.message_sender.clock_tolerance is $$
+Time by which `sentAt` may be before the arrival without a correction.
+$$;
+comment on column track.message_sender.path_rule is $$Path rule of the source: see `track.setting.path_rule`.$$;
+comment on column track.message_sender.kept_parameters is $$
+Kept parameters of the source: see `track.setting.kept_parameters`.
 $$;
 comment on column track.message_sender.opt_out is $$
 Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); empty without one.
@@ -814,7 +1127,9 @@ create type track.parsed_message as (
   traits jsonb,
   preferences jsonb,
   opts_out boolean,
-  problem track.problem
+  problem track.problem,
+  client_at timestamptz,
+  is_claim boolean
 );
 
 comment on type track.parsed_message is $$
@@ -853,6 +1168,10 @@ Purposes with true or false, as given in the message; of any JSON type.
 $$;
 comment on column track.parsed_message.opts_out is $$Whether the message has a Global Privacy Control signal.$$;
 comment on column track.parsed_message.problem is $$Error of the message; null when it is valid.$$;
+comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
+comment on column track.parsed_message.is_claim is $$
+Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
@@ -906,15 +1225,19 @@ create type track.action as (
 comment on type track.action is $$
 An event in the journey of a person, with its session and the time since the previous event.
 $$;
-comment on column track.action.session_id is $$Session; null until the next refresh of the sessions.$$;
-comment on column track.action.action_number is $$Number of the action within the session, from 1.$$;
+comment on column track.action.session_id is $$
+Session; null until the next refresh of the sessions, and for events of an automatic type or source.
+$$;
+comment on column track.action.action_number is $$
+Number of the action within the session, from 1; null for events of an automatic type or source.
+$$;
 comment on column track.action.occurred_at is $$Time of the event.$$;
 comment on column track.action.event is $$Name of the event.$$;
 comment on column track.action.item is $$External id of the item; null when there is none.$$;
 comment on column track.action.item_kind is $$Kind of the item; null when there is none.$$;
 comment on column track.action.item_title is $$Title of the item; null when there is none.$$;
 comment on column track.action.since_previous is $$
-Time since the previous action of the session; null for the first one.
+Time since the previous action of the session; null for the first one, and for events of an automatic type or source.
 $$;
 comment on column track.action.properties is $$Further properties of the message; null when there are none.$$;
 
@@ -955,6 +1278,7 @@ values
   ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
@@ -975,14 +1299,20 @@ values
   ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
   ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
+  ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
   ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
   ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.');
+  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
+  ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
+  ('track', 'person_set_block', 'people', 'derived', 'analytics', 'People of a set, one bit per person.'),
+  ('track', 'exclusion', 'identity_id', 'identity', 'service', 'Identity of a person who is not counted.'),
+  ('track', 'exclusion', 'note', 'traits', 'service', 'Note about the person, by an administrator.');
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
@@ -993,6 +1323,7 @@ alter table track.refusal_sample enable row level security;
 alter table track.person enable row level security;
 alter table track.identity enable row level security;
 alter table track.identity_link enable row level security;
+alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
 alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;
@@ -1003,7 +1334,12 @@ alter table track.message enable row level security;
 alter table track.event enable row level security;
 alter table track.session enable row level security;
 alter table track.page_view enable row level security;
+alter table track.automatic_period enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;
 alter table track.distribution enable row level security;
+alter table track.person_set enable row level security;
+alter table track.person_set_member enable row level security;
+alter table track.person_set_block enable row level security;
+alter table track.exclusion enable row level security;

@@ -159,6 +159,34 @@ describe("popular_items", () => {
     });
   });
 
+  test("a page that stayed open over night is used on the next day, by whole days and by hours, without a visit", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const people = ["n1", "n2", "n3", "n4", "n5"];
+      const at = (hour: number, second = 0): string => iso(start + 60 * DAY + (hour * 3600 + second) * 1000);
+      await ingest(
+        db,
+        people.flatMap((userId) => [
+          message({ userId, type: "page", timestamp: at(20), properties: { item: "night", viewId: "v" } }),
+          ...[5, 15].map((second) =>
+            message({ userId, event: "Heartbeat", timestamp: at(32, second), properties: { viewId: "v" } }),
+          ),
+        ]),
+      );
+      await refresh(db);
+      const popular = (since: string, until: string) =>
+        db.rows(
+          `select item, event_count::int, person_count::int, extract(epoch from engaged)::int as engaged
+           from analytics.popular_items(null, $1, $2, null, 10, 'engaged')`,
+          [since, until],
+        );
+      const used = [{ item: "night", event_count: 0, person_count: 5, engaged: 75 }];
+      expect(await popular(at(24), at(48))).toEqual(used);
+      expect(await popular(at(31), at(33))).toEqual(used);
+      expect(await popular(at(0), at(24))).toEqual([{ ...used[0], event_count: 5, engaged: 0 }]);
+      expect(await popular(at(33), at(47))).toEqual([]);
+    });
+  });
+
   test.each([
     ["'course', '2026-01-02', '2026-01-01'", "CF001"],
     ["'course', '2026-01-01', '2026-01-01'", "CF001"],

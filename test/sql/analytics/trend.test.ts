@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
+import { ingest, message, refresh } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, periods, start, withFloor } from "./doings.ts";
 
 const database = await testDatabase();
@@ -35,11 +36,17 @@ describe("trend", () => {
       events,
       people: people.size,
     }));
+    const complete = points.map(({ at }, index) => {
+      const end = points[index + 1]?.at ?? truncate(at + (bucket === "month" ? 32 : bucket === "week" ? 7 : 1) * DAY);
+      return at >= since && (bucket === "hour" ? at + 3_600_000 : end) <= until;
+    });
+    const lastComplete = complete.lastIndexOf(true);
     return points.map(({ at, met, events, people }, index) => {
+      // After the last complete bucket, average and slope stay as they are.
+      const last = lastComplete < 0 ? index : Math.min(index, lastComplete);
       const seen = points
-        .slice(Math.max(0, index - windowSize + 1), index + 1)
-        .map((point, offset) => ({ ...point, x: offset }))
-        .filter((point) => point.met);
+        .map((point, place) => ({ ...point, x: place }))
+        .filter(({ x, met: isMet }) => x > last - windowSize && x <= last && complete[x] && isMet);
       const mean = seen.reduce((sum, point) => sum + point.events, 0) / seen.length;
       const meanX = seen.reduce((sum, point) => sum + point.x, 0) / seen.length;
       const spread = seen.reduce((sum, point) => sum + (point.x - meanX) ** 2, 0);
@@ -50,12 +57,18 @@ describe("trend", () => {
         person_count: met ? String(people) : null,
         running_average: seen.length === 0 ? null : expect.closeTo(mean, 9),
         slope: spread === 0 || seen.length === 0 ? null : expect.closeTo(slope, 9),
+        is_complete: complete[index],
       };
     });
   };
 
+  const parts: [string, number, number][] = [
+    ...periods.slice(0, 4),
+    ["from the middle of a month to that of another", start - 10 * DAY, start + 38 * DAY],
+    ["whole months", Date.UTC(2026, 0), Date.UTC(2026, 2)],
+  ];
   for (const bucket of ["hour", "day", "week", "month"]) {
-    for (const [name, since, until] of periods.slice(0, 4)) {
+    for (const [name, since, until] of parts) {
       for (const [windowSize, floor] of [
         [7, 1],
         [3, 4],
@@ -86,6 +99,81 @@ describe("trend", () => {
     ["'Task Submitted', 'month', '-infinity', 'infinity'", "CF008"],
   ])("trend(%s) is %s", async (values, code) => {
     expect(await database.rejects(`select * from analytics.trend(${values})`)).toMatchObject({ code });
+  });
+
+  test("parts of months are marked and do not bend the slope", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const daily = Array.from({ length: 120 * 5 }, (_, index) =>
+        message({
+          userId: `daily-${index % 5}`,
+          event: "Daily",
+          timestamp: iso(Date.UTC(2026, 0, 1 + Math.floor(index / 5), 12)),
+        }),
+      );
+      await ingest(db, daily);
+      const months = await db.rows(
+        `select bucket_start, event_count::int as events, running_average as average, slope, is_complete as complete
+         from analytics.trend('Daily', 'month', '2026-01-15', '2026-04-15')`,
+      );
+      const month = (number: number) => new Date(Date.UTC(2026, number));
+      expect(months).toEqual([
+        { bucket_start: month(0), events: 85, average: null, slope: null, complete: false },
+        { bucket_start: month(1), events: 140, average: 140, slope: null, complete: true },
+        { bucket_start: month(2), events: 155, average: 147.5, slope: 15, complete: true },
+        { bucket_start: month(3), events: 70, average: 147.5, slope: 15, complete: false },
+      ]);
+    });
+  });
+
+  test("by hour, by day and by item are the same before a refresh", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const sent = Array.from({ length: 24 }, (_, index) =>
+        message({
+          userId: `early-${index % 6}`,
+          event: "Early",
+          timestamp: new Date(Date.now() - Math.floor(index / 6) * DAY - 1000).toISOString(),
+          properties: { item: "early", itemKind: "course" },
+        }),
+      );
+      await ingest(db, sent);
+      const counts = async () => [
+        ...(
+          await db.rows<{ events: number }>(
+            `select sum(event_count)::int as events
+             from unnest('{hour,day,week,month}'::text[]) as bucket
+             cross join analytics.trend('Early', bucket, now() - interval '5 days', now() + interval '1 minute')
+             group by bucket`,
+          )
+        ).map(({ events }) => events),
+        await db.value(
+          `select event_count::int
+           from analytics.popular_items('course', now() - interval '5 days', now() + interval '1 minute')
+           where item = 'early'`,
+        ),
+      ];
+      expect(await counts()).toEqual([24, 24, 24, 24, 24]);
+      await refresh(db);
+      expect(await counts()).toEqual([24, 24, 24, 24, 24]);
+    });
+  });
+
+  test("the current bucket and later ones are not complete", async () => {
+    for (const [bucket, until] of [
+      ["hour", "now()"],
+      ["day", "now()"],
+      ["week", "now()"],
+      ["month", "now() + interval '70 days'"],
+    ] as const) {
+      const rows = await database.rows(
+        `select is_complete, bucket_start + $1::interval <= now() as has_ended, running_average, slope
+         from analytics.trend('Screen Viewed', $2, date_trunc($2, now()) - 3 * $1::interval, ${until}, 2)`,
+        [`1 ${bucket}`, bucket],
+      );
+      expect([rows.length, rows.filter((row) => row["is_complete"] === row["has_ended"]).length]).toEqual(
+        bucket === "month" ? [expect.any(Number), rows.length] : [4, 4],
+      );
+      expect(rows.at(-1)).toMatchObject({ is_complete: false, running_average: 0, slope: 0 });
+    }
   });
 
   test("a misspelt event is refused with the nearest name", async () => {

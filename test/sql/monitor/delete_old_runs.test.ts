@@ -35,12 +35,15 @@ test("less than a day is refused", async () => {
   });
 });
 
-test.each(["null", "'23:59:59'", "'-90 days'"])("older_than %s is refused with a hint", async (value) => {
-  expect(await database.rejects(`select monitor.delete_old_runs(${value})`)).toMatchObject({
-    code: "CF001",
-    hint: "Give an interval of a day or more.",
-  });
-});
+test.each(["null", "'23:59:59'", "'-90 days'", "'100000000 years'"])(
+  "older_than %s is refused with a hint",
+  async (value) => {
+    expect(await database.rejects(`select monitor.delete_old_runs(${value})`)).toMatchObject({
+      code: "CF001",
+      hint: "Give an interval from a day to 1000 years.",
+    });
+  },
+);
 
 test("is for workers", async () => {
   expect(await rolesThatMay(database, "select monitor.delete_old_runs()")).toEqual(["worker"]);

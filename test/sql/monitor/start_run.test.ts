@@ -29,7 +29,10 @@ test("each call notes a run of its own, which is running until it is said to hav
 });
 
 test("a run needs the name of a task", async () => {
-  expect(await database.rejects("select monitor.start_run(null)")).toMatchObject({ code: "23502", column: "task" });
+  expect(await database.rejects("select monitor.start_run(null)")).toMatchObject({
+    code: "CF001",
+    message: "task is null",
+  });
 });
 
 test("only workers write, analysts and admins read", async () => {

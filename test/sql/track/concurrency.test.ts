@@ -145,6 +145,62 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     ).toBe("1");
   });
 
+  test("a second person identifies on a browser while the first one identifies again, in both orders", async () => {
+    const identify = (anonymousId: string, userId: string, minute: number) =>
+      message({ type: "identify", userId, anonymousId, timestamp: `2026-03-01T10:${minute}:00Z` });
+    const did = (userId: string, browser: string) =>
+      database.rows(
+        `select extract(minute from occurred_at)::int as minute from track.event join track.identity using (identity_id)
+         where external_id = $2 and event.person_id = track.find_person($1) order by 1`,
+        [userId, browser],
+      );
+    for (const [browser, repeatsFirst] of [
+      ["kiosk-1", true],
+      ["kiosk-2", false],
+    ] as const) {
+      const events = [11, 21, 31].map((minute) =>
+        message({ userId: undefined, anonymousId: browser, timestamp: `2026-03-01T10:${minute}:00Z` }),
+      );
+      await ingest(database, [identify(browser, "first", 10), ...events]);
+      const one = await session();
+      const two = await session();
+      const batches = [[identify(browser, "first", 30)], [identify(browser, "second", 20)]];
+      if (!repeatsFirst) batches.reverse();
+      await one.send(batches[0]);
+      const waiting = two.send(batches[1]);
+      expect(await waits(two, waiting)).toBe(true);
+      await one.end();
+      await waiting;
+      await two.end();
+      expect(await did("first", browser)).toEqual([{ minute: 11 }, { minute: 31 }]);
+      expect(await did("second", browser)).toEqual([{ minute: 21 }]);
+    }
+  });
+
+  test("an event of a browser that arrives while it gets a second user goes to the user of its time", async () => {
+    const at = (minute: number) => ({ timestamp: `2026-03-01T10:${minute}:00Z` });
+    const own = (minute: number) => message({ userId: undefined, anonymousId: "kiosk-3", ...at(minute) });
+    const identify = (userId: string, minute: number) =>
+      message({ type: "identify", userId, anonymousId: "kiosk-3", ...at(minute) });
+    await ingest(database, [identify("third", 10)]);
+    const writer = await session();
+    await writer.send([own(25)]);
+    const linker = await session();
+    const linking = linker.send([identify("fourth", 20)]);
+    expect(await waits(linker, linking)).toBe(true);
+    await writer.end();
+    await linking;
+    const late = await session();
+    const sending = late.send([own(15), own(35)]);
+    expect(await waits(late, sending)).toBe(true);
+    await linker.end();
+    await sending;
+    await late.end();
+    const did = (userId: string) =>
+      database.value("select count(*)::int from track.event where person_id = track.find_person($1)", [userId]);
+    expect([await did("third"), await did("fourth")]).toEqual([1, 2]);
+  });
+
   test("many who link and unlink the same people while others store events for them: nobody waits in a circle", async () => {
     const at = (index: number) => new Date(Date.now() + 1_000 * index).toISOString();
     const pick = (seed: number, count: number) => (seed * 7_919 + 13) % count;

@@ -24,3 +24,13 @@ test.each(["0", "-1", "null"])("count_refused of %s messages is CF001", async (m
     code: "CF001",
   });
 });
+
+test.each([
+  "'', 'anonymous', '53400'",
+  "repeat('x', 101), 'anonymous', '53400'",
+  "'web', 'root', '53400'",
+  "'web', 'anonymous', 'a code'",
+  "null, null, null",
+])("count_refused(%s, 1) is CF001", async (values) => {
+  expect(await database.rejects(`select track.count_refused(${values}, 1)`)).toMatchObject({ code: "CF001" });
+});

@@ -36,7 +36,7 @@ test("deletes old rows, and keeps the sums of former days", async () => {
   expect(await rolesThatMay(database, "select track.delete_old_refusals()")).toEqual(["worker"]);
 });
 
-test.each(["'1 hour'", "null", "'7 days', '1 hour'", "'7 days', null"])(
+test.each(["'1 hour'", "null", "'7 days', '1 hour'", "'7 days', null", "'100000000 years'"])(
   "delete_old_refusals(%s) is CF001",
   async (values) => {
     expect(await database.rejects(`select track.delete_old_refusals(${values})`)).toMatchObject({ code: "CF001" });

@@ -52,9 +52,20 @@ describe("before anything is stored", () => {
           }),
         ]),
       ).toMatchObject({ accepted: 2 });
-      expect(await kept(db)).toEqual([{ person_id: "0", name: "Task Submitted", properties: null }]);
-      expect(await db.value("select item_id is not null from track.event")).toBe(true);
-      expect(await db.value("select count(*) from track.identity where kind <> 'none'")).toBe("0");
+      // Neither an item nor an event type is made of it, because a name may identify the person.
+      expect(await kept(db)).toEqual([{ person_id: "0", name: "Other Event", properties: null }]);
+      expect(await db.value("select item_id is null from track.event")).toBe(true);
+      await ingest(db, [message({ userId: "ben", properties: { item: "course-1" } })]);
+      await ingest(db, [message({ userId: "secretive", properties, ...prefer({ analytics: false }) })]);
+      expect(
+        await db.rows(
+          "select name, item_id is null as itemless from track.event join track.event_type using (event_type_id) where person_id = 0 order by 1",
+        ),
+      ).toEqual([
+        { name: "Other Event", itemless: true },
+        { name: "Task Submitted", itemless: false },
+      ]);
+      expect(await db.value("select count(*) from track.identity where external_id in ('secretive', 'b')")).toBe("0");
       expect(await db.value("select count(*) from track.trait")).toBe("0");
     });
   });
@@ -64,6 +75,100 @@ describe("before anything is stored", () => {
       await ingest(db, [message()]);
       await ingest(db, [decide({ analytics: false }), message({ properties: { n: 1 } })]);
       expect(await db.value("select count(*) from track.event where person_id = 0 and properties is null")).toBe("1");
+    });
+  });
+
+  test("a decision between two messages of a batch applies from its time on, wherever it is in the batch", async () => {
+    const at = (minute: number) => ({ timestamp: `2026-03-01T10:0${minute}:00Z` });
+    const batch = [
+      message({ ...at(1), properties: { n: 1 } }),
+      decide({ analytics: false }, at(2)),
+      message({ ...at(3), properties: { n: 3 } }),
+      decide({ analytics: true }, at(4)),
+      message({ ...at(5), properties: { n: 5 } }),
+    ];
+    for (const order of [batch, batch.toReversed()]) {
+      await inside(async (db) => {
+        await ingest(db, order);
+        expect(
+          await db.rows(
+            "select properties -> 'n' as n from track.event where person_id <> 0 and properties ? 'n' order by occurred_at",
+          ),
+        ).toEqual([{ n: 1 }, { n: 5 }]);
+        expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(1);
+      });
+    }
+    // A refusal that was recorded before the batch applies to all of it, because clients choose the times of their messages.
+    await inside(async (db) => {
+      await ingest(db, [decide({ analytics: false }, at(2))]);
+      await ingest(db, [message({ ...at(1), properties: { n: 1 } })]);
+      expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+    });
+  });
+
+  test("a decision of the batch applies to all names of the person", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ type: "identify", anonymousId: "b" })]);
+      await ingest(db, [
+        decide({ analytics: false }, { timestamp: "2026-03-01T10:00:00Z" }),
+        message({ userId: undefined, anonymousId: "b", properties: { n: 1 }, timestamp: "2026-03-01T10:01:00Z" }),
+      ]);
+      expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+    });
+  });
+
+  test("a refusal of the person takes precedence over the message, and the preference in the message over a grant", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      await ingest(db, [decide({ analytics: false, advertising: true })]);
+      expect(
+        await ingest(db, [
+          message({ properties: { secret: 1 }, ...prefer({ analytics: true }) }),
+          message({ event: "Ad Clicked", ...prefer({ advertising: false }) }),
+          message({ event: "Ad Clicked" }),
+        ]),
+      ).toMatchObject({ accepted: 2, rejected: 1 });
+      expect(await db.value("select count(*)::int from track.event where properties ? 'secret'")).toBe(0);
+    });
+  });
+
+  test("nothing of a person who opted out is stored anywhere: no item, no event type, no name", async () => {
+    await inside(async (db) => {
+      await ingest(db, [decide({ analytics: false }, { userId: "opted-out" })]);
+      const secret = "medical-of-kim";
+      const page = {
+        path: `/users/kim/${secret}?email=${secret}@x.example`,
+        title: secret,
+        url: `https://x.example/${secret}`,
+      };
+      await ingest(db, [
+        message({
+          type: "page",
+          userId: "opted-out",
+          name: secret,
+          properties: page,
+          context: { page, timezone: `Zone/${secret}` },
+        }),
+        message({ type: "screen", userId: "opted-out", name: secret }),
+        message({
+          userId: "opted-out",
+          event: `Opened ${secret}`,
+          properties: { item: secret, parent: secret, itemTitle: secret },
+        }),
+        message({ type: "identify", userId: "opted-out", anonymousId: secret, traits: { email: secret } }),
+        message({ type: "group", userId: "opted-out", groupId: secret, traits: { email: secret } }),
+      ]);
+      const tables = await db.rows<{ name: string }>(
+        `select format('%I.%I', nspname, relname) as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+         where relkind in ('r', 'p') and nspname in ('track', 'privacy', 'analytics', 'recommend', 'monitor', 'ml', 'common')`,
+      );
+      expect(tables.length).toBeGreaterThan(30);
+      for (const { name } of tables) {
+        const found = await db.value(
+          `select count(*)::int from ${name} as stored where stored::text like '%${secret}%'`,
+        );
+        expect([name, found]).toEqual([name, 0]);
+      }
     });
   });
 
@@ -131,6 +236,110 @@ describe("before anything is stored", () => {
         expect(await ingest(db, [decide(preferences), message(prefer(preferences))])).toMatchObject({ accepted: 2 });
       }
       expect(await db.value("select count(*) from privacy.consent")).toBe("0");
+    });
+  });
+});
+
+describe("opt-out signals of a request", () => {
+  /** A request of a learner or visitor, with its headers. */
+  const request = async (db: Queries, sender: { person?: string; optOut?: string; role?: string }, batch: unknown) => {
+    const { person = "", optOut = "" } = sender;
+    const role = sender.role ?? (person === "" ? "insights_visitor" : "insights_learner");
+    await db.query("select set_config('insights.person', $1, true), set_config('insights.opt_out', $2, true)", [
+      person,
+      optOut,
+    ]);
+    await db.query(`set local role ${role}`);
+    try {
+      return await ingest(db, batch);
+    } finally {
+      await db.query("reset role");
+      await db.query("select set_config('insights.opt_out', '', true), set_config('insights.person', '', true)");
+    }
+  };
+  const decisions = (db: Queries) =>
+    db.rows("select purpose, granted, source from privacy.consent order by recorded_at, purpose");
+
+  test("Global Privacy Control is recorded once, and applies without the signal too", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      await ingest(db, [decide({ advertising: true })]);
+      for (const _ of [1, 2]) {
+        expect(
+          await request(db, { person: "ada", optOut: "gpc" }, [message(), message({ event: "Ad Clicked" })]),
+        ).toMatchObject({ accepted: 1, rejected: 1 });
+      }
+      expect(await decisions(db)).toEqual([
+        { purpose: "advertising", granted: true, source: "event" },
+        { purpose: "advertising", granted: false, source: "gpc" },
+      ]);
+      expect(await ingest(db, [message({ event: "Ad Clicked" })])).toMatchObject({ rejected: 1 });
+    });
+  });
+
+  test("it is recorded when all messages of the request are rejected", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      expect(
+        await request(db, { person: "new", optOut: "gpc" }, [message({ userId: "new", event: "Ad Clicked" })]),
+      ).toMatchObject({ accepted: 0, rejected: 1 });
+      expect(await decisions(db)).toEqual([{ purpose: "advertising", granted: false, source: "gpc" }]);
+    });
+  });
+
+  test("a later grant applies, although the browser still sends the signal", async () => {
+    await inside(async (db) => {
+      await advertise(db);
+      const ad = () => [message({ event: "Ad Clicked" })];
+      await request(db, { person: "ada", optOut: "gpc" }, ad());
+      // The recorded refusal is of the start of the transaction.
+      await db.query("update privacy.consent set decided_at = decided_at - interval '1 hour'");
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', true)");
+      expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ accepted: 1 });
+      expect(await decisions(db)).toHaveLength(2);
+      await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', false)");
+      expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ rejected: 1 });
+    });
+  });
+
+  test("Do Not Track opts out of the purposes that administrators choose", async () => {
+    await inside(async (db) => {
+      const one = () => [message({ properties: { secret: 1 } })];
+      await request(db, { person: "ada", optOut: "dnt" }, one());
+      expect(await decisions(db)).toEqual(
+        ["advertising", "analytics", "personalization"].map((purpose) => ({ purpose, granted: false, source: "dnt" })),
+      );
+      await db.query("update privacy.purpose set opted_out_by_dnt = false");
+      await request(db, { person: "ben", optOut: "dnt" }, [message({ userId: "ben", properties: { secret: 1 } })]);
+      expect(await db.value("select count(*)::int from track.event where properties ? 'secret'")).toBe(1);
+      expect(await decisions(db)).toHaveLength(3);
+    });
+  });
+
+  test("a new browser with Do Not Track gets no identity", async () => {
+    await inside(async (db) => {
+      const own = (anonymousId: string) => [message({ userId: undefined, anonymousId })];
+      await request(db, { optOut: "dnt,gpc" }, own("b"));
+      expect(await db.value("select count(*)::int from track.identity where external_id = 'b'")).toBe(0);
+      expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(1);
+      // A known one is opted out.
+      await request(db, {}, own("b"));
+      await request(db, { optOut: "dnt,gpc" }, own("b"));
+      await request(db, {}, own("b"));
+      expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(3);
+      expect(await db.rows("select purpose, source from privacy.consent order by purpose")).toEqual([
+        { purpose: "advertising", source: "gpc" },
+        { purpose: "analytics", source: "dnt" },
+        { purpose: "personalization", source: "dnt" },
+      ]);
+    });
+  });
+
+  test("of a server say nothing about the people whose messages it sends", async () => {
+    await inside(async (db) => {
+      await request(db, { optOut: "dnt,gpc", role: "insights_worker" }, [message()]);
+      expect(await decisions(db)).toEqual([]);
+      expect(await db.value("select person_id <> 0 from track.event")).toBe(true);
     });
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
-import { ingest, message } from "./messages.ts";
+import { ingest, message, refresh } from "./messages.ts";
 import { alias, belongings, browse, identify } from "./names.ts";
 
 const database = await testDatabase();
@@ -29,7 +29,7 @@ describe("identify", () => {
     }
   });
 
-  test("never joins two users: a shared browser stays with the first", async () => {
+  test("never joins two users: a browser belongs to each from when on she identified", async () => {
     await inside(async (db) => {
       await ingest(db, [
         browse("shared"),
@@ -38,9 +38,43 @@ describe("identify", () => {
         message({ userId: "ben" }),
       ]);
       await ingest(db, [identify("shared", "ben")]);
-      expect(await belongings(db, "ada")).toEqual(["shared"]);
-      expect(await belongings(db, "ben")).toEqual(["ben"]);
+      await ingest(db, [browse("shared")]);
+      expect(await belongings(db, "ben")).toEqual(["ben", "shared", "shared"]);
+      expect(await belongings(db, "ada")).toEqual([]);
     });
+  });
+
+  test("what two people did after each other on one computer is not mixed, in any order of arrival", async () => {
+    const at = (time: string) => ({ timestamp: `2026-03-02T${time}:00Z` });
+    const batch = [
+      identify("kiosk", "ada", at("08:00")),
+      browse("kiosk", at("07:55")),
+      browse("kiosk", at("08:05")),
+      identify("kiosk", "ben", at("09:00")),
+      browse("kiosk", at("09:05")),
+      identify("kiosk", "ada", at("10:00")),
+      browse("kiosk", at("10:05")),
+    ];
+    for (const order of [[batch], batch.map((one) => [one]), batch.toReversed().map((one) => [one])]) {
+      await inside(async (db) => {
+        for (const part of order) await ingest(db, part);
+        const did = async (name: string) =>
+          (
+            await db.rows<{ at: string }>(
+              "select to_char(occurred_at at time zone 'UTC', 'HH24:MI') as at from track.journey($1, '2026-03-01')",
+              [name],
+            )
+          ).map((row) => row.at);
+        expect(await did("ada")).toEqual(["07:55", "08:05", "10:05"]);
+        expect(await did("ben")).toEqual(["09:05"]);
+        // The name of the browser is that of its present user.
+        expect(await db.value("select track.find_person('kiosk') = track.find_person('ada')")).toBe(true);
+        await refresh(db);
+        expect(
+          await db.value("select count(*)::int from track.session where person_id = track.find_person('ada')"),
+        ).toBe(2);
+      });
+    }
   });
 
   test("the same name as a user and as a browser are two identities", async () => {

@@ -80,7 +80,7 @@ describe("row security", () => {
           "track._lock_people('{1}')",
           "track._enter_people('{user}', '{mallory}')",
           "track._enter_items('{}')",
-          "track._store_events('{}', 1::smallint)",
+          "track._store_events('{}', '{}', '{}', 1::smallint)",
           "track._describe_items('{}')",
         ]) {
           expect(await db.rejects(`select ${call}`)).toMatchObject({ code: "42501" });

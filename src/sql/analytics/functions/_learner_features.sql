@@ -1,8 +1,8 @@
 /*
  * The single definition of the features of a learner as of a time, used by training and prediction. Whole days are read
- * from the rollup, and the hours since the last midnight from the events. Each part is limited to rows before the time;
- * `known_at` is the time of the latest row used. Seconds and gaps are summed as numeric and int, so that the result
- * does not depend on the order of the rows.
+ * from the rollup, or from the events where they are queued for a refresh, and the hours since the last midnight from
+ * the events. Each part is limited to rows before the time; `known_at` is the time of the latest row used. Seconds and
+ * gaps are summed as numeric and int, so that the result does not depend on the order of the rows.
  */
 create or replace function analytics._learner_features(moments timestamptz[], courses bigint[] default null)
 returns setof analytics.learner_features
@@ -10,6 +10,7 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
@@ -19,7 +20,25 @@ declare
     from privacy.purpose
     where purpose.purpose = 'analytics'
   );
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  select queued.people, queued.first_days, queued.end_days
+  into v_people, v_first_days, v_end_days
+  from analytics._queued_days(
+    '-infinity',
+    (select (max(entry.as_of) at time zone 'UTC')::date from unnest(_learner_features.moments) as entry (as_of)),
+    case
+      when _learner_features.courses is not null
+        then array(
+          select distinct enrolment.person_id
+          from track.enrolment
+          where enrolment.item_id = any (_learner_features.courses)
+        )
+    end
+  ) as queued;
+
   return query
   with moment as materialized (
     select distinct
@@ -80,17 +99,52 @@ begin
     select distinct taker.person_id from taker
   ),
 
+  queued as materialized (
+    select day_queued.person_id, day_queued.first_day, day_queued.end_day
+    from unnest(v_people, v_first_days, v_end_days) as day_queued (person_id, first_day, end_day)
+  ),
+
+  computed as materialized (
+    select * from analytics._days_of_people(v_people, v_first_days, v_end_days)
+  ),
+
   day_of_item as materialized (
     select
-      part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at,
-      sum(activity.event_count)::float8 as events,
-      sum(extract(epoch from activity.engaged)) as seconds,
-      bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted
-    from part
-    join analytics.activity on activity.item_id = part.item_id
-    join person on person.person_id = activity.person_id
-    join track.event_type on event_type.event_type_id = activity.event_type_id
-    group by part.course_id, activity.person_id, activity.item_id, activity.day, part.kind, part.due_at
+      happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at,
+      sum(happened.event_count - happened.automatic_count)::float8 as events,
+      sum(extract(epoch from happened.engaged)) as seconds,
+      bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted,
+      -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+      bool_or(happened.event_count > happened.automatic_count or happened.engaged > '0') as is_active
+    from (
+      select
+        part.course_id, part.kind, part.due_at,
+        activity.person_id, activity.item_id, activity.day, activity.event_type_id, activity.event_count,
+        activity.engaged, activity.automatic_count
+      from part
+      join analytics.activity on activity.item_id = part.item_id
+      join person on person.person_id = activity.person_id
+      where not exists (
+        select
+        from queued
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+      union all
+
+      select
+        part.course_id, part.kind, part.due_at,
+        computed.person_id, computed.item_id, computed.day, computed.event_type_id, computed.event_count,
+        computed.engaged, computed.automatic_count
+      from part
+      join computed on computed.item_id = part.item_id
+      join person on person.person_id = computed.person_id
+    ) as happened
+    join track.event_type on event_type.event_type_id = happened.event_type_id
+    group by
+      happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at
   ),
 
   day_of_course as materialized (
@@ -99,7 +153,53 @@ begin
       sum(day_of_item.events) as events,
       sum(day_of_item.seconds) as seconds
     from day_of_item
+    where day_of_item.is_active
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
+  ),
+
+  -- Since the last midnight: events of the learner, and page views of earlier sessions that were continued.
+  today as (
+    select
+      taker.person_id, taker.course_id, taker.as_of, taker.today,
+      1 as events,
+      extract(epoch from page_view.engaged) as seconds,
+      event.occurred_at as known_at
+    from taker
+    join track.event
+      on event.person_id = taker.person_id
+      and event.occurred_at >= taker.midnight
+      and event.occurred_at < taker.as_of
+    join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+    join track.source on source.source_id = event.source_id and not source.is_automatic
+    join part on part.item_id = event.item_id and part.course_id = taker.course_id
+    left join (
+      track.page_view
+      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
+    )
+      on page_view.person_id = event.person_id
+      and page_view.event_id = event.event_id
+      and not page_view.is_continued
+      and session.ended_at < taker.as_of
+    where taker.midnight < taker.as_of
+
+    union all
+
+    select
+      taker.person_id, taker.course_id, taker.as_of, taker.today,
+      0,
+      extract(epoch from page_view.engaged),
+      page_view.ended_at
+    from taker
+    join track.page_view
+      on page_view.is_continued
+      and page_view.person_id = taker.person_id
+      and page_view.started_at >= taker.midnight
+      and page_view.started_at < taker.as_of
+    join track.session
+      on session.person_id = page_view.person_id
+      and session.session_id = page_view.session_id
+      and session.ended_at < taker.as_of
+    join part on part.item_id = page_view.item_id and part.course_id = taker.course_id
   ),
 
   active_day as (
@@ -118,29 +218,15 @@ begin
 
     union all
 
-    -- Since the last midnight.
     select
-      taker.person_id, taker.course_id, taker.as_of,
+      today.person_id, today.course_id, today.as_of,
       0,
-      taker.today,
-      count(*)::float8,
-      coalesce(sum(extract(epoch from page_view.engaged)), 0),
-      max(event.occurred_at)
-    from taker
-    join track.event
-      on event.person_id = taker.person_id
-      and event.occurred_at >= taker.midnight
-      and event.occurred_at < taker.as_of
-    join part on part.item_id = event.item_id and part.course_id = taker.course_id
-    left join (
-      track.page_view
-      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
-    )
-      on page_view.person_id = event.person_id
-      and page_view.event_id = event.event_id
-      and session.ended_at < taker.as_of
-    where taker.midnight < taker.as_of
-    group by taker.person_id, taker.course_id, taker.as_of, taker.today
+      today.today,
+      sum(today.events)::float8,
+      coalesce(sum(today.seconds), 0),
+      max(today.known_at)
+    from today
+    group by today.person_id, today.course_id, today.as_of, today.today
   ),
 
   -- The engaged time of a session is known at its end. The rollup already contains that of sessions in progress at the
@@ -150,7 +236,7 @@ begin
     from taker
     join track.session
       on session.person_id = taker.person_id
-      and session.started_at >= taker.as_of - interval '7 days'
+      and session.started_at >= taker.as_of - interval '168 hours'
       and session.started_at < taker.midnight
       and session.ended_at >= taker.as_of
     join track.page_view
@@ -167,15 +253,15 @@ begin
       max(stepped.known_at) as known_at,
       min(stepped.age) as days_idle,
       count(*) as active_days,
-      count(*) filter (where stepped.age <= 7) as active_days_week_1,
+      count(*) filter (where stepped.age between 1 and 7) as active_days_week_1,
       count(*) filter (where stepped.age between 8 and 14) as active_days_week_2,
       count(*) filter (where stepped.age between 15 and 21) as active_days_week_3,
       count(*) filter (where stepped.age between 22 and 28) as active_days_week_4,
       sum(stepped.events) as events,
-      coalesce(sum(stepped.events) filter (where stepped.age <= 7), 0) as events_week_1,
+      coalesce(sum(stepped.events) filter (where stepped.age between 1 and 7), 0) as events_week_1,
       coalesce(sum(stepped.events) filter (where stepped.age between 8 and 14), 0) as events_week_2,
       sum(stepped.seconds) as seconds,
-      coalesce(sum(stepped.seconds) filter (where stepped.age <= 7), 0) as seconds_week_1,
+      coalesce(sum(stepped.seconds) filter (where stepped.age between 1 and 7), 0) as seconds_week_1,
       avg(stepped.gap) as mean_gap,
       stddev_pop(stepped.gap) as gap_deviation,
       max(stepped.gap) as longest_gap
@@ -198,6 +284,7 @@ begin
       min(day_of_item.day) filter (where day_of_item.submitted) as submitted_day
     from day_of_item
     where day_of_item.kind not in ('course', 'module')
+      and (day_of_item.is_active or day_of_item.submitted)
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.item_id, day_of_item.kind, day_of_item.due_at
   ),
 
@@ -226,14 +313,40 @@ begin
     group by part.course_id, moment.as_of
   ),
 
+  learner as materialized (
+    select distinct taker.person_id, taker.as_of, taker.today
+    from taker
+  ),
+
   anywhere as (
-    select learner.person_id, learner.as_of, count(distinct activity.day) as active_days
-    from (select distinct taker.person_id, taker.as_of, taker.today from taker) as learner
-    join analytics.activity
-      on activity.person_id = learner.person_id
-      and activity.day >= learner.today - 7
-      and activity.day < learner.today
-    group by learner.person_id, learner.as_of
+    select happened.person_id, happened.as_of, count(distinct happened.day) as active_days
+    from (
+      select learner.person_id, learner.as_of, activity.day
+      from learner
+      join analytics.activity
+        on activity.person_id = learner.person_id
+        and activity.day >= learner.today - 7
+        and activity.day < learner.today
+        and (activity.event_count > activity.automatic_count or activity.engaged > '0')
+      where not exists (
+        select
+        from queued
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+      union all
+
+      select learner.person_id, learner.as_of, computed.day
+      from learner
+      join computed
+        on computed.person_id = learner.person_id
+        and computed.day >= learner.today - 7
+        and computed.day < learner.today
+        and (computed.event_count > computed.automatic_count or computed.engaged > '0')
+    ) as happened
+    group by happened.person_id, happened.as_of
   )
 
   select
@@ -261,7 +374,12 @@ begin
     greatest(coalesce(due.tasks, 0) - coalesce(breadth.due_tasks, 0), 0),
     breadth.days_late::float8,
     coalesce(anywhere.active_days, 0)::float8,
-    avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8) over (partition by taker.course_id, taker.as_of),
+    coalesce(
+      avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8)
+        filter (where get_bit(counted.people, (taker.person_id % 4096)::int) <> 0)
+        over (partition by taker.course_id, taker.as_of),
+      0
+    ),
     extract(epoch from size.available_until - taker.as_of)::float8 / 86400
   from taker
   join size on size.course_id = taker.course_id
@@ -278,14 +396,15 @@ begin
     and breadth.course_id = taker.course_id
     and breadth.as_of = taker.as_of
   left join due on due.course_id = taker.course_id and due.as_of = taker.as_of
-  left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of;
+  left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of
+  left join track.person_set_block as counted on counted.name = 'counted' and counted.block = taker.person_id / 4096;
 end;
 $$;
 
 comment on function analytics._learner_features(timestamptz[], bigint[]) is $$
 Returns the learners who take a course at each of the given times, with their features.
 One row per learner, course and time. Events after the time are not used. `courses` null: all courses. People who have
-opted out of the purpose `analytics` are excluded. Rollups are as of their last refresh.
+opted out of the purpose `analytics` are excluded. Engaged times are as of the last refresh of the sessions.
 $$;
 
 grant execute on function analytics._learner_features(timestamptz[], bigint[]) to insights_reader, insights_admin;

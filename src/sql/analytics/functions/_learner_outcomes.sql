@@ -6,30 +6,69 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
+declare
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  select queued.people, queued.first_days, queued.end_days
+  into v_people, v_first_days, v_end_days
+  from analytics._queued_days(
+    (select (min(entry) at time zone 'UTC')::date from unnest(_learner_outcomes.moments) as entry),
+    (
+      select (max(entry) at time zone 'UTC' + _learner_outcomes.horizon)::date
+      from unnest(_learner_outcomes.moments) as entry
+    )
+  ) as queued;
+
   return query
   with moment as materialized (
     select distinct
       entry.as_of,
       (entry.as_of at time zone 'UTC')::date as since,
-      ((entry.as_of + _learner_outcomes.horizon) at time zone 'UTC')::date as until
+      (entry.as_of at time zone 'UTC' + _learner_outcomes.horizon)::date as until,
+      (entry.as_of at time zone 'UTC' + _learner_outcomes.horizon) at time zone 'UTC' as ends_at
     from unnest(_learner_outcomes.moments) as entry (as_of)
+  ),
+
+  happened as (
+    select activity.person_id, activity.item_id, activity.day, moment.as_of
+    from moment
+    join analytics.activity on activity.day >= moment.since and activity.day < moment.until
+    -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+    where (activity.event_count > activity.automatic_count or activity.engaged > '0')
+      and not exists (
+        select
+        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+    union all
+
+    select computed.person_id, computed.item_id, computed.day, moment.as_of
+    from moment
+    join analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
+      on computed.day >= moment.since
+      and computed.day < moment.until
+    where computed.event_count > computed.automatic_count or computed.engaged > '0'
   ),
 
   active as (
     select
-      activity.person_id, ancestor.ancestor_item_id as course_id, moment.as_of,
-      count(distinct activity.day)::float8 as days
-    from moment
-    join analytics.activity on activity.day >= moment.since and activity.day < moment.until
-    join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
+      happened.person_id, ancestor.ancestor_item_id as course_id, happened.as_of,
+      count(distinct happened.day)::float8 as days
+    from happened
+    join track.item_ancestor as ancestor on ancestor.item_id = happened.item_id
     join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
-    where activity.person_id <> 0
+    where happened.person_id <> 0
       and (_learner_outcomes.courses is null or ancestor.ancestor_item_id = any (_learner_outcomes.courses))
-    group by activity.person_id, ancestor.ancestor_item_id, moment.as_of
+    group by happened.person_id, ancestor.ancestor_item_id, happened.as_of
   ),
 
   taken as (
@@ -40,7 +79,7 @@ begin
     from moment
     join track.enrolment on enrolment.enrolled_at < moment.as_of
     cross join lateral (
-      select enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.as_of + _learner_outcomes.horizon
+      select enrolment.ended_at >= moment.as_of and enrolment.ended_at < moment.ends_at
     ) as ending (is_within)
     where _learner_outcomes.courses is null
       or enrolment.item_id = any (_learner_outcomes.courses)

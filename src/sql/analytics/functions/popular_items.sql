@@ -10,7 +10,8 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days are read from the rollup, the hours before the first and after the last of them from the events.
+  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
+  -- events, and so are the days that are queued for a refresh.
   v_first_day constant date := (
     _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
   )::date;
@@ -18,14 +19,39 @@ declare
   v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
   v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
   v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  select queued.people, queued.first_days, queued.end_days
+  into v_people, v_first_days, v_end_days
+  from analytics._queued_days(v_first_day, v_end_day) as queued;
+
   return query
-  with happened as (
+  with counted as materialized (
+    select counted_block.block, counted_block.people
+    from track.person_set_blocks('counted') as counted_block
+  ),
+
+  happened as (
     select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
     from analytics.activity
     where activity.day >= v_first_day
       and activity.day < v_end_day
       and activity.item_id is not null
+      and not exists (
+        select
+        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+    union all
+
+    select computed.person_id, computed.day, computed.item_id, computed.event_count, computed.engaged
+    from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
+    where computed.item_id is not null
 
     union all
 
@@ -41,6 +67,7 @@ begin
           from track.page_view
           where page_view.person_id = event.person_id
             and page_view.event_id = event.event_id
+            and not page_view.is_continued
         ),
         '0'
       )
@@ -49,6 +76,22 @@ begin
       and (
         event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
         or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
+      )
+
+    union all
+
+    select
+      page_view.person_id,
+      (page_view.started_at at time zone 'UTC')::date,
+      page_view.item_id,
+      0,
+      page_view.engaged
+    from track.page_view
+    where page_view.is_continued
+      and page_view.item_id is not null
+      and (
+        page_view.started_at >= _popular_items.since and page_view.started_at < v_head_until
+        or page_view.started_at >= v_tail_since and page_view.started_at < _popular_items.until
       )
   ),
 
@@ -62,6 +105,9 @@ begin
       sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
       max(aged.weight) as weight
     from happened
+    join counted
+      on counted.block = happened.person_id / 4096
+      and get_bit(counted.people, (happened.person_id % 4096)::int) <> 0
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
@@ -84,14 +130,14 @@ begin
       item.title,
       item.kind,
       sum(by_person.event_count)::bigint as event_count,
-      count(*) filter (where by_person.person_id <> 0) as person_count,
+      count(*) as person_count,
       sum(by_person.engaged) as engaged,
       -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
       round(
         case _popular_items.measure
           when 'events' then sum(by_person.decayed_event_count)
           when 'engaged' then sum(by_person.decayed_engaged)::float8
-          else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
+          else sum(by_person.weight)
         end::numeric,
         9
       )::float8 as score
@@ -128,7 +174,7 @@ to insights_reader;
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics.popular_items(
   kind text default 'course',
-  since timestamptz default now() - interval '28 days',
+  since timestamptz default (now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
   half_life interval default null,
   top int default 10,
@@ -188,8 +234,11 @@ Returns the most used items of a kind between two times (`until` exclusive), inc
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
 contain.
-Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup as
-of its last refresh.
+Only people in the set `counted` count, in all figures: those who have signed in, without excluded ones
+(`track.exclude_person`); anonymized events and anonymous browsers do not.
+Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
+those that are queued for a refresh from the events: the result includes every event that was stored when the function
+was called. Engaged times, and who is counted, are as of the last refresh.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

@@ -6,60 +6,38 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_people bigint[];
-  v_since timestamptz[];
-  v_until timestamptz[];
+  v_first_days date[];
+  v_end_days date[];
 begin
-  -- Whole days, as half-open ranges.
   with widened as (
     select
       changed.person_id,
-      tstzrange(
-        date_trunc('day', changed.since at time zone 'UTC') at time zone 'UTC',
-        (date_trunc('day', changed.until at time zone 'UTC') + interval '1 day') at time zone 'UTC'
-      ) as period
+      daterange((changed.since at time zone 'UTC')::date, (changed.until at time zone 'UTC')::date + 1) as days
     from unnest(refresh_activity.people, refresh_activity.since, refresh_activity.until)
       as changed (person_id, since, until)
   ),
 
   merged as (
-    select person_id, unnest(range_agg(period)) as period
+    select person_id, unnest(range_agg(days)) as days
     from widened
     group by person_id
   )
 
-  select array_agg(person_id), array_agg(lower(period)), array_agg(upper(period))
-  into v_people, v_since, v_until
+  select array_agg(person_id), array_agg(lower(days)), array_agg(upper(days))
+  into v_people, v_first_days, v_end_days
   from merged;
 
   delete from analytics.activity
-  using unnest(v_people, v_since, v_until) as period (person_id, since, until)
+  using unnest(v_people, v_first_days, v_end_days) as period (person_id, first_day, end_day)
   where activity.person_id = period.person_id
-    and activity.day >= (period.since at time zone 'UTC')::date
-    and activity.day < (period.until at time zone 'UTC')::date;
+    and activity.day >= period.first_day
+    and activity.day < period.end_day;
 
-  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged)
+  insert into analytics.activity (person_id, day, event_type_id, item_id, event_count, engaged, automatic_count)
   select
-    event.person_id,
-    (event.occurred_at at time zone 'UTC')::date,
-    event.event_type_id,
-    event.item_id,
-    count(*),
-    -- An index lookup per event, not a join, which might read all page views.
-    coalesce(
-      sum((
-        select page_view.engaged
-        from track.page_view
-        where page_view.person_id = event.person_id
-          and page_view.event_id = event.event_id
-      )),
-      '0'
-    )
-  from unnest(v_people, v_since, v_until) as period (person_id, since, until)
-  join track.event
-    on event.person_id = period.person_id
-    and event.occurred_at >= period.since
-    and event.occurred_at < period.until
-  group by 1, 2, 3, 4;
+    computed.person_id, computed.day, computed.event_type_id, computed.item_id, computed.event_count, computed.engaged,
+    computed.automatic_count
+  from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed;
 end;
 $$;
 

@@ -11,8 +11,9 @@ set plan_cache_mode to force_custom_plan
 as $$
 declare
   -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
-  -- events, and so is a trend by hour.
+  -- events, and so are a trend by hour and the days that are queued for a refresh.
   v_by_hour constant boolean := _trend.bucket = 'hour';
+  v_length constant interval := ('1 ' || _trend.bucket)::interval;
   v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
   v_end_day constant date := (_trend.until at time zone 'UTC')::date;
   v_head_until constant timestamptz := case
@@ -20,7 +21,16 @@ declare
     else least(_trend.until, v_first_day::timestamp at time zone 'UTC')
   end;
   v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
+  v_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
 begin
+  if not v_by_hour then
+    select queued.people, queued.first_days, queued.end_days
+    into v_people, v_first_days, v_end_days
+    from analytics._queued_days(v_first_day, v_end_day) as queued;
+  end if;
+
   return query
   with happened as (
     select date_trunc(_trend.bucket, activity.day::timestamp) as bucket_start, activity.person_id, activity.event_count
@@ -28,7 +38,21 @@ begin
     where activity.event_type_id = _trend.event_type_id
       and activity.day >= v_first_day
       and activity.day < v_end_day
+      -- Not the rows of continued page views, which have no event.
+      and activity.event_count > 0
       and not v_by_hour
+      and not exists (
+        select
+        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
+        where queued.person_id = activity.person_id
+          and activity.day >= queued.first_day
+          and activity.day < queued.end_day
+      )
+
+    union all
+
+    select date_trunc(_trend.bucket, computed.day::timestamp), computed.person_id, computed.event_count
+    from analytics._days_of_people(v_people, v_first_days, v_end_days, _trend.event_type_id, false) as computed
 
     union all
 
@@ -41,12 +65,21 @@ begin
       )
   ),
 
+  trusted as materialized (
+    select trusted_block.block, trusted_block.people
+    from track.person_set_blocks('counted') as trusted_block
+  ),
+
   counted as (
     select
       happened.bucket_start,
       sum(happened.event_count) as event_count,
-      count(distinct nullif(happened.person_id, 0)) as person_count
+      count(distinct nullif(happened.person_id, 0)) as person_count,
+      -- Anonymous browsers, which any client can invent, do not lift a bucket above the floor.
+      count(distinct happened.person_id)
+        filter (where get_bit(trusted.people, (happened.person_id % 4096)::int) <> 0) as trusted_count
     from happened
+    left join trusted on trusted.block = happened.person_id / 4096
     group by happened.bucket_start
   ),
 
@@ -54,27 +87,38 @@ begin
     select
       bucket.bucket_start,
       bucket.ordinality as bucket_number,
+      bucket.bucket_start >= _trend.since at time zone 'UTC'
+        and bucket.bucket_start + v_length <= least(_trend.until, now()) at time zone 'UTC' as is_complete,
       case when floor.is_met then coalesce(counted.event_count, 0) end as event_count,
       case when floor.is_met then coalesce(counted.person_count, 0) end as person_count
     from generate_series(
       date_trunc(_trend.bucket, _trend.since at time zone 'UTC'),
       _trend.until at time zone 'UTC' - interval '1 microsecond',
-      ('1 ' || _trend.bucket)::interval
+      v_length
     ) with ordinality as bucket (bucket_start, ordinality)
     left join counted using (bucket_start)
     cross join lateral (
-      select counted.event_count is null or counted.person_count >= _trend.smallest_group as is_met
+      select counted.event_count is null or counted.trusted_count >= _trend.smallest_group as is_met
     ) as floor
   )
 
+  -- The rows after the last complete bucket have its number, and so its average and slope.
   select
     filled.bucket_start at time zone 'UTC',
     filled.event_count::bigint,
     filled.person_count::bigint,
-    (avg(filled.event_count) over last_buckets)::float8,
-    regr_slope(filled.event_count::float8, filled.bucket_number::float8) over last_buckets
+    (avg(filled.event_count) filter (where filled.is_complete) over last_buckets)::float8,
+    regr_slope(filled.event_count::float8, filled.bucket_number::float8)
+      filter (where filled.is_complete) over last_buckets,
+    filled.is_complete
   from filled
-  window last_buckets as (order by filled.bucket_number rows between (_trend.window_size - 1) preceding and current row)
+  cross join (
+    select max(complete.bucket_number) as bucket_number from filled as complete where complete.is_complete
+  ) as last_complete
+  window last_buckets as (
+    order by least(filled.bucket_number, last_complete.bucket_number)
+    range between (_trend.window_size - 1)::bigint preceding and current row
+  )
   order by filled.bucket_number;
 end;
 $$;
@@ -89,7 +133,7 @@ grant execute on function analytics._trend(int, text, timestamptz, timestamptz, 
 create or replace function analytics.trend(
   event_name text,
   bucket text default 'day',
-  since timestamptz default date_trunc('day', now()) - interval '28 days',
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
   window_size int default 7
 )
@@ -180,10 +224,17 @@ alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner 
 comment on function analytics.trend(text, text, timestamptz, timestamptz, int) is $$
 Returns the number of events of a type per time bucket, between two times (`until` exclusive).
 Buckets are in UTC, weeks start on Monday, and empty buckets are zero. Each bucket has the numbers of events and
-distinct people, the running average over the last `window_size` buckets, and the slope of the least-squares line
-through them, in events per bucket.
-Buckets with fewer people than `analytics.setting.smallest_group` are null, and excluded from average and slope. Whole
-days are read from the rollup as of its last refresh.
+distinct people, the running average over the last `window_size` complete buckets, and the slope of the least-squares
+line through them, in events per bucket.
+A bucket that begins before `since`, or ends after `until` or now, is not complete (`is_complete`). Its numbers are
+those of the part in the period, and are excluded from average and slope, because they differ by the length of the
+bucket.
+The average and slope in its own row are those of the last complete bucket before it; null when there is none. With
+the default arguments the last bucket is the current day, which is not complete.
+Events of anonymous browsers are included. Buckets with fewer counted people (`track.exclude_person`) than
+`analytics.setting.smallest_group` are null, and excluded from average and slope. Whole days are read from the rollup,
+and those that are queued for a refresh from the events: the result includes every event that was stored when the
+function was called.
 Errors: CF002 for an unknown event (with the most similar names), CF001 for an invalid argument, CF008 for more than
 10,000 buckets.
 $$;

@@ -4,6 +4,8 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
 as $$
 begin
   if check_period.since is null or check_period.until is null or check_period.since >= check_period.until then

@@ -10,6 +10,10 @@ declare
   v_x float8 := x;
   v_product float8 := 1;
 begin
+  if not x > 0 then
+    perform common.refuse('CF001', format('a parameter of the distribution is %s', 2 * x),
+      'Degrees of freedom are above 0.');
+  end if;
   -- x gamma(x) = gamma(x + 1), applied until Stirling's series is accurate to the last digit
   while v_x < 16 loop
     v_product := v_product * v_x;
@@ -19,6 +23,8 @@ begin
 end
 $$;
 
-comment on function ml._log_gamma(float8) is $$Returns the natural logarithm of the gamma function for x > 0.$$;
+comment on function ml._log_gamma(float8) is $$
+Returns the natural logarithm of the gamma function for x > 0; CF001 for any other number.
+$$;
 
 grant execute on function ml._log_gamma(float8) to insights_reader, insights_analyst, insights_admin, insights_worker;

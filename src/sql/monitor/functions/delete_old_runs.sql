@@ -6,13 +6,15 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 as $$
 declare
   v_deleted bigint;
 begin
-  if delete_old_runs.older_than is null or delete_old_runs.older_than < '1 day' then
+  if delete_old_runs.older_than between '1 day' and '1000 years' is not true then
     perform common.refuse('CF001', format('older_than is %s', coalesce(delete_old_runs.older_than::text, 'null')),
-      'Give an interval of a day or more.');
+      'Give an interval from a day to 1000 years.');
   end if;
 
   -- The latest run of each task is kept at any age: it shows when the task last ran.

@@ -1,7 +1,10 @@
 create or replace function privacy.move_decisions(
   identities bigint[],
   old_people bigint[],
-  new_people bigint[]
+  new_people bigint[],
+  new_identities bigint[] default null,
+  since timestamptz[] default null,
+  until timestamptz[] default null
 )
 returns bigint
 language plpgsql
@@ -15,11 +18,15 @@ begin
   -- Rows are moved by delete and insert, because the person is the distribution column.
   with deleted as (
     delete from privacy.consent
-    using unnest(move_decisions.identities, move_decisions.old_people, move_decisions.new_people)
-      as moved (identity_id, old_person_id, new_person_id)
+    using unnest(
+      move_decisions.identities, move_decisions.old_people, move_decisions.new_people, move_decisions.new_identities,
+      move_decisions.since, move_decisions.until
+    ) as moved (identity_id, old_person_id, new_person_id, new_identity_id, since, until)
     where consent.person_id = moved.old_person_id
       and consent.identity_id = moved.identity_id
-    returning moved.old_person_id, moved.new_person_id, consent.*
+      and consent.decided_at >= coalesce(moved.since, '-infinity')
+      and (moved.until is null or consent.decided_at < moved.until)
+    returning moved.old_person_id, moved.new_person_id, moved.new_identity_id, consent.*
   ),
 
   placed as (
@@ -27,8 +34,8 @@ begin
       person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
     )
     select
-      new_person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version,
-      evidence
+      new_person_id, coalesce(new_identity_id, identity_id), consent_id, purpose, granted, decided_at, recorded_at,
+      source, document_version, evidence
     from deleted
   )
 
@@ -41,8 +48,11 @@ begin
 end;
 $$;
 
-comment on function privacy.move_decisions(bigint[], bigint[], bigint[]) is $$
+comment on function privacy.move_decisions(
+  bigint[], bigint[], bigint[], bigint[], timestamptz[], timestamptz[]
+) is $$
 Moves the decisions of identities, each from its old person to its new one. Returns the number of moved decisions.
-The three lists have the same length. Called by `track` when people are merged or split: the decisions of an identity
+The lists have the same length. `new_identities`, `since` and `until`: moves the decisions of a period (`until`
+exclusive) to another identity, too. Called by `track` when people are merged or split: the decisions of an identity
 always belong to its person.
 $$;

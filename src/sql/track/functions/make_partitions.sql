@@ -1,6 +1,6 @@
 create or replace function track.make_partitions(
   since timestamptz default now(),
-  until timestamptz default now() + interval '3 months'
+  until timestamptz default (now() at time zone 'UTC' + interval '3 months') at time zone 'UTC'
 )
 returns int
 language plpgsql

@@ -1,5 +1,5 @@
 create or replace function track.my_journey(
-  since timestamptz default now() - interval '30 days',
+  since timestamptz default (now() at time zone 'UTC' - interval '30 days') at time zone 'UTC',
   until timestamptz default 'infinity'
 )
 returns setof track.action

@@ -14,6 +14,10 @@ begin
   if v_name is null then
     perform common.refuse('CF005', 'no person is signed in', 'Sign in first: a decision belongs to a person.');
   end if;
+  if track._names_nobody(v_name) then
+    perform common.refuse('CF005', format('"%s" is signed in, which names nobody', left(v_name, 100)),
+      'Sign in with the userId of a person.');
+  end if;
   -- The decision may be the first request of a person.
   if v_person_id is null then
     perform track._enter_people(array['user'], array[v_name]);

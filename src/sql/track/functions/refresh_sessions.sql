@@ -1,3 +1,9 @@
+/*
+ * The time of a session is divided among its page views so that each moment counts once. A heartbeat confirms the time
+ * before it, back to the previous heartbeat of the session or the opening of its page view, at most one interval. An
+ * event is followed by a gap, up to the next event or the time that the next heartbeat confirms. Page views of clients
+ * with heartbeats have the time that their heartbeats confirm, those of other clients their gaps.
+ */
 create or replace function track._compute_sessions(
   people bigint[],
   since timestamptz[],
@@ -25,128 +31,257 @@ begin
   where page_view.person_id = deleted.person_id
     and page_view.session_id = deleted.session_id;
 
+  delete from track.automatic_period
+  using unnest(people, _compute_sessions.since, _compute_sessions.until) as period (person_id, since, until)
+  where automatic_period.person_id = period.person_id
+    and automatic_period.since >= period.since
+    and automatic_period.until <= period.until;
+  -- Those of people that were merged into others. A merge deletes none, so that it never waits for a refresh.
+  delete from track.automatic_period
+  where automatic_period.person_id = any (array(
+    select merged.person_id
+    from unnest(people) as merged (person_id)
+    where not exists (select from track.person where person.person_id = merged.person_id)
+  ));
+
+  -- Events of automatic types and sources pass through the steps as sessions of their own, with negative numbers, so
+  -- that the events are read once.
   with happened as (
     select
       event.person_id,
       event.occurred_at,
       event.event_id,
       event.item_id,
+      event.source_id,
+      event.identity_id,
       event_type.opens_view,
       event_type.is_heartbeat,
-      case when event_type.opens_view or event_type.is_heartbeat then event.properties ->> 'viewId' end as view_key,
-      lag(event.occurred_at) over person_in_order as previous_at
+      event_type.is_automatic or source.is_automatic as is_automatic,
+      case
+        when event_type.opens_view or event_type.is_heartbeat
+          then hashtextextended(event.properties ->> 'viewId', 0)
+      end as view_key,
+      case
+        when not event_type.is_heartbeat then null
+        when jsonb_typeof(event.properties -> 'interval') = 'number'
+          and (event.properties ->> 'interval')::numeric > 0
+          then least((event.properties ->> 'interval')::numeric, 86400)::float8 * interval '1 second'
+        else coalesce(source.heartbeat, v_setting.heartbeat)
+      end as heartbeat
     from unnest(people, since, until) as period (person_id, since, until)
     join track.event
       on event.person_id = period.person_id
       and event.occurred_at between period.since and period.until
     join track.event_type using (event_type_id)
+    join track.source using (source_id)
     -- Person 0 (anonymized events) has no sessions.
     where period.person_id <> 0
-    window person_in_order as (partition by event.person_id order by event.occurred_at, event.event_id)
+  ),
+
+  followed as (
+    select
+      happened.*,
+      lag(occurred_at) over earlier as previous_at,
+      max(occurred_at) filter (where is_heartbeat) over earlier as previous_heartbeat_at
+    from happened
+    window earlier as (
+      partition by person_id, is_automatic
+      order by occurred_at, event_id
+      rows between unbounded preceding and 1 preceding
+    )
   ),
 
   numbered as (
     select
-      happened.*,
-      count(*) filter (where previous_at is null or occurred_at - previous_at > v_setting.session_timeout)
-        over (partition by person_id order by occurred_at, event_id) as session_number
-    from happened
+      followed.*,
+      case when is_automatic then -1 else 1 end
+        * count(*) filter (where previous_at is null or occurred_at - previous_at > v_setting.session_timeout)
+        over (partition by person_id, is_automatic order by occurred_at, event_id) as session_number
+    from followed
   ),
 
   placed as (
     select
       numbered.*,
       first_value(event_id) over session_in_order as session_id,
+      first_value(occurred_at) over session_in_order
+        - case
+          when first_value(is_heartbeat) over session_in_order
+            then least(v_setting.minimum_visit, v_setting.session_timeout)
+          else interval '0'
+        end as session_started_at,
       count(*) filter (where opens_view) over session_in_order as view_number,
-      -- The time to the next event of the session, up to the cap; null for the last event (least() ignores nulls).
-      case
-        when lead(occurred_at) over session_in_order is not null
-          then least(lead(occurred_at) over session_in_order - occurred_at, v_setting.longest_gap)
-      end as gap
+      max(occurred_at) filter (where opens_view) over session_in_order as view_opened_at,
+      max(occurred_at) filter (where not is_heartbeat) over session_in_order as last_action_at,
+      count(item_id) over session_in_order as item_number
     from numbered
     window session_in_order as (partition by person_id, session_number order by occurred_at, event_id)
   ),
 
-  named as materialized (
+  -- A heartbeat belongs to the view of its name that was opened before it. One without a name belongs to the last view.
+  -- Others continue a view that was not opened in the session: that of their name, or else that of their item.
+  keyed as (
     select
       placed.*,
-      -- A heartbeat belongs to the view that it names, or else to the one before it.
-      case
-        when is_heartbeat and view_key is not null
-          then coalesce(
-            max(view_number) filter (where opens_view) over (partition by person_id, session_number, view_key),
-            view_number
-          )
-        when is_heartbeat then view_number
-      end as beating_number
+      case when is_heartbeat and view_key is null and view_number = 0 then item_id end as continued_item_id
     from placed
   ),
 
-  -- From here on, rows are grouped and not joined, so that the cost is linear regardless of the statistics.
-  spread as (
+  named as (
     select
-      person_id, session_id, view_number, occurred_at, event_id, item_id, opens_view, gap,
-      null::timestamptz as beat_at
-    from named
-
-    union all
-
-    select person_id, session_id, beating_number, null, null, null, false, null, occurred_at
-    from named
-    where beating_number > 0
+      keyed.*,
+      max(view_number) filter (where opens_view) over earlier_of_key as named_number,
+      max(occurred_at) filter (where opens_view) over earlier_of_key as named_opened_at,
+      max(occurred_at) filter (where is_heartbeat) over earlier_of_key as named_heartbeat_at
+    from keyed
+    window earlier_of_key as (
+      partition by person_id, session_number, view_key, continued_item_id
+      order by occurred_at, event_id
+      rows between unbounded preceding and 1 preceding
+    )
   ),
 
+  targeted as (
+    select
+      named.*,
+      case when is_heartbeat and view_key is not null then coalesce(named_number, 0) else view_number end
+        as target_number,
+      case when view_key is null then view_opened_at else named_opened_at end as opened_at
+    from named
+  ),
+
+  confirmed as (
+    select
+      targeted.*,
+      is_heartbeat and target_number = 0 as is_continued,
+      is_heartbeat and (named_heartbeat_at is null or named_heartbeat_at < opened_at) as is_first_heartbeat,
+      case
+        when is_heartbeat
+          then greatest(
+            occurred_at - case
+              when named_heartbeat_at is null or named_heartbeat_at < opened_at then v_setting.minimum_visit
+              else heartbeat
+            end,
+            previous_heartbeat_at,
+            opened_at,
+            session_started_at
+          )
+      end as confirmed_since
+    from targeted
+  ),
+
+  spent as (
+    select
+      confirmed.*,
+      opens_view or is_continued and is_first_heartbeat as is_first_of_view,
+      case when is_continued then coalesce(view_key, continued_item_id, 0) end as continued_key,
+      -- Null for the last event of a session. The next heartbeat is the later one that confirms the earliest time.
+      case
+        when lag(occurred_at) over later_in_session is not null
+          then greatest(
+            least(
+              lag(occurred_at) over later_in_session,
+              min(confirmed_since) over later_in_session,
+              last_action_at + v_setting.longest_gap
+            ) - occurred_at,
+            interval '0'
+          )
+      end as gap
+    from confirmed
+    window later_in_session as (
+      partition by person_id, session_number
+      order by occurred_at desc, event_id desc
+      rows between unbounded preceding and 1 preceding
+    )
+  ),
+
+  -- The time after a heartbeat of another view than the last one is a gap of the last one: a row for each of the two.
+  spread as (
+    select
+      spent.*,
+      unnest(
+        case when is_heartbeat and target_number <> view_number then '{t,f}'::boolean[] else '{t}' end
+      ) as is_event
+    from spent
+  ),
+
+  attributed as (
+    select
+      spread.*,
+      case when is_event then target_number else view_number end as attributed_number,
+      case when is_event then continued_key end as attributed_key,
+      case when not is_event or target_number = view_number then gap end as view_gap
+    from spread
+  ),
+
+  -- From here on, rows are grouped and not joined, so that the cost is linear regardless of the statistics.
   viewed as (
     select
       person_id,
+      session_number,
+      attributed_number,
+      attributed_key,
       session_id,
-      view_number::int as view_number,
-      (array_agg(event_id) filter (where opens_view))[1] as event_id,
-      (array_agg(item_id) filter (where opens_view))[1] as item_id,
-      min(occurred_at) as started_at,
+      session_started_at,
+      (array_agg(event_id) filter (where is_event and is_first_of_view))[1] as event_id,
+      min(item_id) filter (where is_event and is_first_of_view) as item_id,
+      min(source_id) filter (where is_event and is_first_of_view) as source_id,
+      min(identity_id) filter (where is_event and is_first_of_view) as identity_id,
+      min(view_key) filter (where is_event and is_first_of_view) as view_key,
+      min(coalesce(confirmed_since, occurred_at)) filter (where is_event and is_first_of_view) as started_at,
       max(occurred_at) as last_event_at,
-      max(occurred_at + coalesce(gap, '0')) as last_sign_at,
-      count(occurred_at)::int as event_count,
-      sum(gap) as gaps,
-      count(beat_at)::int as heartbeat_count,
-      max(beat_at) as last_beat_at,
-      count(distinct floor(date_part('epoch', beat_at) / date_part('epoch', v_setting.heartbeat))) as beats,
-      (array_agg(item_id order by occurred_at, event_id) filter (where item_id is not null))[1] as entry_item_id,
-      (array_agg(item_id order by occurred_at desc, event_id desc) filter (where item_id is not null))[1]
-        as exit_item_id
-    from spread
-    group by person_id, session_id, view_number
+      max(occurred_at + coalesce(view_gap, '0')) as last_sign_at,
+      count(*) filter (where is_event) as event_count,
+      sum(view_gap) as gaps,
+      count(*) filter (where is_event and is_heartbeat) as heartbeat_count,
+      max(occurred_at) filter (where is_event and is_heartbeat) as last_heartbeat_at,
+      sum(occurred_at - confirmed_since) filter (where is_event) as confirmed,
+      min(item_id) filter (where item_number = 1) as entry_item_id,
+      max(array[item_number, item_id]) filter (where item_id is not null) as exit_item
+    from attributed
+    group by person_id, session_number, attributed_number, attributed_key, session_id, session_started_at
+  ),
+
+  judged as (
+    select
+      viewed.*,
+      event_id is not null as is_view,
+      row_number() over (partition by person_id, session_number order by event_id is null, started_at, event_id)
+        as view_number,
+      -- In a session in which its client sent heartbeats, a view without heartbeats was left before the first one.
+      bool_or(heartbeat_count > 0) over (
+        partition by person_id, session_number, source_id, identity_id, view_key is not null
+      ) as has_heartbeats
+    from viewed
   ),
 
   measured as materialized (
     select
-      viewed.*,
-      -- In a session with heartbeats, a view without heartbeats was left immediately.
+      judged.*,
       case
-        when view_number = 0 then null
-        when beats > 0 then (beats - 1) * v_setting.heartbeat + v_setting.minimum_visit
-        when bool_or(beats > 0) over whole_session then interval '0'
-        else coalesce(gaps, '0')
+        when is_view then coalesce(case when has_heartbeats then confirmed else gaps end, '0')
       end as engaged,
       case
-        when view_number = 0 then null
-        when bool_or(beats > 0) over whole_session then 'heartbeats'
+        when not is_view then null
+        when has_heartbeats then 'heartbeats'
         when gaps is not null then 'gaps'
         else 'nothing'
       end as engaged_by
-    from viewed
-    window whole_session as (partition by person_id, session_id)
+    from judged
   ),
 
   stored_view as (
     insert into track.page_view (
-      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by, heartbeat_count
+      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by,
+      heartbeat_count, is_continued, view_key
     )
     select
-      person_id, event_id, session_id, view_number, item_id, started_at, coalesce(last_beat_at, last_sign_at),
-      engaged, engaged_by, heartbeat_count
+      person_id, event_id, session_id, view_number, item_id, started_at,
+      greatest(started_at, coalesce(last_heartbeat_at, last_sign_at)), engaged, engaged_by,
+      heartbeat_count, attributed_key is not null, view_key
     from measured
-    where view_number > 0
+    where is_view
+      and session_number > 0
     returning 1
   ),
 
@@ -158,21 +293,32 @@ begin
     select
       person_id,
       session_id,
-      min(started_at),
+      min(session_started_at),
       max(last_event_at),
       sum(event_count),
-      max(view_number),
+      count(*) filter (where is_view and attributed_key is null),
       coalesce(sum(engaged), '0'),
       case
         when bool_or(engaged_by = 'heartbeats') then 'heartbeats'
         when bool_or(engaged_by = 'gaps') then 'gaps'
         else 'nothing'
       end,
-      (array_agg(entry_item_id order by view_number) filter (where entry_item_id is not null))[1],
-      (array_agg(exit_item_id order by view_number desc) filter (where exit_item_id is not null))[1]
+      min(entry_item_id),
+      (max(exit_item))[2]
     from measured
-    group by person_id, session_id
+    where session_number > 0
+    group by person_id, session_number, session_id
     returning 1
+  ),
+
+  stored_period as (
+    insert into track.automatic_period as stored (person_id, since, until)
+    select person_id, min(session_started_at), max(last_event_at)
+    from measured
+    where session_number < 0
+    group by person_id
+    on conflict (person_id) do update
+    set since = least(stored.since, excluded.since), until = greatest(stored.until, excluded.until)
   )
 
   select (select count(*) from stored_session), (select count(*) from stored_view)
@@ -184,7 +330,100 @@ $$;
 
 comment on function track._compute_sessions(bigint[], timestamptz[], timestamptz[], track.setting) is $$
 Deletes the sessions and page views in the given periods of people, and recomputes them from the events.
-The periods of a person must not overlap, and must not divide a session. Returns the numbers of rows.
+The periods of a person must not overlap, and must not divide a session. Returns the numbers of rows. Continued page
+views have the item of their first heartbeat: see `track._continue_views`.
+$$;
+
+/* A late event, a merge or a deletion can change the view that later sessions continue: the earlier one of its name. */
+create or replace function track._continue_views(
+  inout people bigint[],
+  inout since timestamptz[],
+  inout until timestamptz[],
+  setting track.setting
+)
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant track.setting := setting;
+begin
+  if not exists (
+    select
+    from track.page_view
+    where page_view.is_continued
+      and page_view.person_id = any (people)
+  ) then
+    return;
+  end if;
+
+  with continued as (
+    select distinct
+      page_view.person_id, page_view.event_id, page_view.view_key, page_view.started_at, page_view.ended_at,
+      session.ended_at as session_ended_at
+    from unnest(people, since, until) as period (person_id, since, until)
+    join track.page_view
+      on page_view.is_continued
+      and page_view.person_id = period.person_id
+      and page_view.started_at >= period.since
+      and page_view.started_at <= period.until + v_setting.longest_view
+    join track.session
+      on session.person_id = page_view.person_id
+      and session.session_id = page_view.session_id
+    where page_view.view_key is not null
+  ),
+
+  resolved as (
+    select
+      continued.*,
+      coalesce(
+        (
+          select opened.item_id
+          from track.page_view as opened
+          where opened.person_id = continued.person_id
+            and opened.view_key = continued.view_key
+            and not opened.is_continued
+            and opened.started_at >= continued.started_at - v_setting.longest_view
+            and opened.started_at <= continued.session_ended_at
+          order by opened.started_at desc, opened.event_id desc
+          limit 1
+        ),
+        (
+          select event.item_id
+          from track.event
+          where event.person_id = continued.person_id
+            and event.occurred_at between continued.started_at and continued.ended_at
+            and event.event_id = continued.event_id
+        )
+      ) as item_id
+    from continued
+  ),
+
+  changed as (
+    update track.page_view
+    set item_id = resolved.item_id
+    from resolved
+    where page_view.person_id = resolved.person_id
+      and page_view.event_id = resolved.event_id
+      and page_view.item_id is distinct from resolved.item_id
+    returning page_view.person_id, page_view.started_at, page_view.ended_at
+  )
+
+  select
+    _continue_views.people || array_agg(changed.person_id),
+    _continue_views.since || array_agg(changed.started_at),
+    _continue_views.until || array_agg(changed.ended_at)
+  into people, since, until
+  from changed;
+end;
+$$;
+
+comment on function track._continue_views(bigint[], timestamptz[], timestamptz[], track.setting) is $$
+Sets the items of continued page views after a change of the sessions in the given periods of people.
+Each has the item of the last page view of the same `viewId` that was opened before it, at most
+`track.setting.longest_view`, or later in the same session (the clocks of messages may differ), or else of its first
+heartbeat. Reads only the continued page views within this time
+after a period. Returns the periods, with those of the changed page views.
 $$;
 
 /*
@@ -268,6 +507,9 @@ begin
   end if;
 
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
+  select continued.people, continued.since, continued.until
+  into v_people, v_since, v_until
+  from track._continue_views(v_people, v_since, v_until, v_setting) as continued;
   perform track._enqueue('event', v_people, v_since, v_until);
   return v_result;
 end;

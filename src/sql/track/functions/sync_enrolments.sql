@@ -39,27 +39,18 @@ begin
     );
   end if;
 
-  with numbered as materialized (
-    select person, nextval('track.identity_identity_id_seq') as identity_id
-    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named
-    where not exists (
-      select from track.identity
-      where identity.external_id = named.person and identity.kind = 'user'
-    )
-    order by person
-  ),
-  entered as (
-    insert into track.identity (identity_id, kind, external_id, person_id)
-    overriding system value
-    select identity_id, 'user', person, identity_id
-    from numbered
-    order by person
-    on conflict (external_id, kind) do nothing
-    returning person_id
-  )
-  insert into track.person (person_id)
-  select person_id
-  from entered;
+  select enrolment.person into v_bad
+  from jsonb_to_recordset(enrolments) as enrolment (person text)
+  where track._names_nobody(enrolment.person)
+  limit 1;
+
+  if found then
+    perform common.refuse('CF001', format('the enrolment of "%s", which names nobody', left(v_bad.person, 100)),
+      'Leave out rows without a person. Administrators keep the list track.placeholder_id.');
+  end if;
+
+  perform track._enter_people(array_agg('user'::text), array_agg(named.person))
+  from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named;
 
   insert into track.item (external_id, kind)
   select distinct enrolment.item, 'course'
@@ -80,15 +71,16 @@ begin
 
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
-    select distinct on (identity.identity_id, item.item_id)
-      identity.person_id, item.item_id, identity.identity_id,
+    select distinct on (identity.identity_id, coalesce(item.merged_item_id, item.item_id))
+      identity.person_id, coalesce(item.merged_item_id, item.item_id), identity.identity_id,
       coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
     from jsonb_to_recordset(enrolments) as enrolment (
       person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
     )
     join track.identity on identity.external_id = enrolment.person and identity.kind = 'user'
     join track.item on item.external_id = enrolment.item
-    order by identity.identity_id, item.item_id, enrolment.enrolled_at desc
+    order by
+      identity.identity_id, coalesce(item.merged_item_id, item.item_id), enrolment.enrolled_at desc
     on conflict (person_id, item_id, identity_id) do update
     set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
     where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)

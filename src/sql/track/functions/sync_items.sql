@@ -59,7 +59,7 @@ begin
   for no key update;
 
   with given as materialized (
-    select item.*, parent.item_id as parent_item_id
+    select item.*, coalesce(parent.merged_item_id, parent.item_id) as parent_item_id
     from jsonb_to_recordset(items) as item (
       external_id text, kind text, title text, parent text, url text, language text, attributes jsonb,
       available_from timestamptz, available_until timestamptz, due_at timestamptz
@@ -71,7 +71,7 @@ begin
     set
       kind = given.kind,
       title = coalesce(given.title, item.title),
-      parent_item_id = coalesce(given.parent_item_id, item.parent_item_id),
+      parent_item_id = coalesce(nullif(given.parent_item_id, item.item_id), item.parent_item_id),
       url = coalesce(given.url, item.url),
       language = coalesce(given.language, item.language),
       attributes = coalesce(given.attributes, item.attributes),
@@ -81,10 +81,13 @@ begin
       updated_at = now()
     from given
     where item.external_id = given.external_id
+      -- Not "is null": without statistics, the planner would expect few rows, and compare each pair.
+      and num_nulls(item.merged_item_id) > 0
       and (
         item.kind <> given.kind
         or item.title is distinct from coalesce(given.title, item.title)
-        or item.parent_item_id is distinct from coalesce(given.parent_item_id, item.parent_item_id)
+        or item.parent_item_id is distinct from
+          coalesce(nullif(given.parent_item_id, item.item_id), item.parent_item_id)
         or item.url is distinct from coalesce(given.url, item.url)
         or item.language is distinct from coalesce(given.language, item.language)
         or item.attributes is distinct from coalesce(given.attributes, item.attributes)

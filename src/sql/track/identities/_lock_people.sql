@@ -15,6 +15,8 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 declare
   v_people bigint[];
@@ -25,7 +27,7 @@ begin
       v_people := array(
         select distinct identity.person_id
         from track.identity
-        where identity.identity_id = any (_lock_people.identity_ids)
+        where identity.identity_id = any ((select track._with_siblings(_lock_people.identity_ids))::bigint[])
         order by identity.person_id
       );
       perform person.person_id
@@ -38,7 +40,7 @@ begin
       if v_locked = cardinality(v_people) and v_people = array(
         select distinct identity.person_id
         from track.identity
-        where identity.identity_id = any (_lock_people.identity_ids)
+        where identity.identity_id = any ((select track._with_siblings(_lock_people.identity_ids))::bigint[])
         order by identity.person_id
       ) then
         return;
@@ -56,6 +58,6 @@ end;
 $$;
 
 comment on function track._lock_people(bigint[]) is $$
-Locks the people of the given identities.
+Locks the people of the given identities, and those of the other identities of the same browsers.
 Until the transaction ends, no other transaction links or unlinks an identity of these people.
 $$;

@@ -1,3 +1,24 @@
+create or replace function track._named_identity(name text, at timestamptz)
+returns bigint
+language sql
+stable
+parallel safe
+begin atomic
+  select coalesce(
+    (
+      select identity.identity_id
+      from track.identity
+      where identity.external_id = _named_identity.name
+        and identity.kind = 'user'
+    ),
+    track._browser_identity(_named_identity.name, _named_identity.at)
+  );
+end;
+
+comment on function track._named_identity(text, timestamptz) is $$
+Returns the identity of a `userId`, or else the one that a browser has at a time; null for an unknown name.
+$$;
+
 create or replace function track.link_identities(person text, other text)
 returns boolean
 language plpgsql
@@ -8,20 +29,10 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_person_id constant bigint := (
-    select identity_id
-    from track.identity
-    where external_id = link_identities.person and kind <> 'none'
-    order by kind = 'user' desc
-    limit 1
-  );
-  v_other_id constant bigint := (
-    select identity_id
-    from track.identity
-    where external_id = link_identities.other and kind <> 'none'
-    order by kind = 'user' desc
-    limit 1
-  );
+  v_now constant timestamptz := clock_timestamp();
+  v_person_id constant bigint := track._named_identity(link_identities.person, v_now);
+  v_other_id constant bigint := track._named_identity(link_identities.other, v_now);
+  v_ids bigint[] := array[v_other_id, v_person_id];
 begin
   if v_person_id is null or v_other_id is null then
     perform common.refuse(
@@ -37,12 +48,20 @@ begin
     perform common.refuse('CF001', format('"%s" would be linked to itself', left(link_identities.person, 100)),
       'Give two different names.');
   end if;
-  return track._link_people(array[v_other_id], array[v_person_id], array['alias'], array[clock_timestamp()]) > 0;
+  -- A browser is linked to its user, whichever of the two is named first.
+  if (select kind from track.identity where identity_id = v_person_id) = 'anonymous' then
+    v_ids := array[v_person_id, v_other_id];
+  end if;
+  if (select user_identity_id from track.identity where identity_id = v_ids[1]) = v_ids[2] then
+    return false;
+  end if;
+  return track._link_people(v_ids[1:1], v_ids[2:2], array['alias'], array[v_now]) > 0;
 end;
 $$;
 
 comment on function track.link_identities(text, text) is $$
 Links two names to one person: the past and future events of `other` belong to `person`. False when already linked.
+A browser that another user has used is linked from now on: its past stays with that user.
 `track.unlink_identities` removes the link. Errors: CF002 for an unknown name, CF001 when both names are the same.
 $$;
 

@@ -24,11 +24,13 @@ begin
       select linked_identity_id
       from track.identity_link
       where identity_link.identity_id = reached.identity_id
+        and kind <> 'claim'
         and unlinked_at is null
       union all
       select identity_link.identity_id
       from track.identity_link
       where linked_identity_id = reached.identity_id
+        and kind <> 'claim'
         and unlinked_at is null
     ) as other (identity_id)
   ),
@@ -52,11 +54,6 @@ begin
   where old_person_id <> new_person_id;
 
   if v_moved is not null then
-    perform identity.identity_id
-    from track.identity
-    where identity.identity_id = any (v_moved)
-    order by identity.identity_id
-    for update;
     perform track._move_identities(v_moved, v_old, v_new);
   end if;
 end;
@@ -64,7 +61,149 @@ $$;
 
 comment on function track._resolve_people(bigint[]) is $$
 Follows the links of the given identities, and moves each identity that belongs to another person now.
-The caller has called `track._lock_people`.
+The caller has locked the people and the identities.
+$$;
+
+create or replace function track._give_back_browsers(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_froms bigint[];
+  v_tos bigint[];
+  v_since timestamptz[];
+  v_until timestamptz[];
+begin
+  with gone as (
+    select distinct identity.identity_id, identity.external_id
+    from track.identity
+    where identity.identity_id = any (_give_back_browsers.identity_ids)
+      and identity.kind = 'anonymous'
+      and identity.user_identity_id is not null
+      and not exists (
+        select
+        from track.identity_link as link
+        where link.identity_id = identity.identity_id
+          and link.linked_identity_id = identity.user_identity_id
+          and link.kind <> 'claim'
+          and link.unlinked_at is null
+      )
+  ),
+
+  span as materialized (
+    select gone.identity_id as old_identity_id, browser.*
+    from gone
+    left join lateral track._browser_spans(gone.external_id) as browser on true
+  ),
+
+  freed as (
+    update track.identity
+    set user_identity_id = null
+    from span
+    where identity.identity_id = span.old_identity_id
+      and span.identity_id is null
+  )
+
+  select array_agg(old_identity_id), array_agg(identity_id), array_agg(since), array_agg(until)
+  into v_froms, v_tos, v_since, v_until
+  from span
+  where identity_id is not null;
+
+  if v_froms is not null then
+    perform track._move_spans(v_froms, v_tos, v_since, v_until);
+  end if;
+end;
+$$;
+
+comment on function track._give_back_browsers(bigint[]) is $$
+After links of browsers to users were removed: what they sent belongs to the other users of the browser, or to none.
+$$;
+
+create or replace function track._delete_empty_browsers(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_empty bigint[];
+  v_names text[];
+begin
+  v_empty := array(
+    select identity.identity_id
+    from track.identity
+    where identity.identity_id = any (_delete_empty_browsers.identity_ids)
+      and identity.kind = 'anonymous'
+      and identity.user_identity_id is not null
+      and not exists (
+        select
+        from track.identity_link as link
+        where identity.identity_id in (link.identity_id, link.linked_identity_id)
+          and link.kind <> 'claim'
+          and link.unlinked_at is null
+      )
+  );
+
+  -- Removed links are kept, so that an older message does not link again. Not by delete and insert, which would lock
+  -- the other ends.
+  with moved as (
+    select
+      link.identity_id, link.linked_identity_id, link.linked_at,
+      (
+        select sibling.identity_id
+        from track.identity as sibling
+        where sibling.external_id = identity.external_id
+          and sibling.kind = 'anonymous'
+          and sibling.identity_id <> all (v_empty)
+        order by sibling.identity_id
+        limit 1
+      ) as new_identity_id
+    from track.identity_link as link
+    join track.identity on identity.identity_id = link.identity_id
+    where link.identity_id = any (v_empty)
+  )
+  update track.identity_link
+  set identity_id = moved.new_identity_id
+  from moved
+  where (identity_link.identity_id, identity_link.linked_identity_id, identity_link.linked_at)
+      = (moved.identity_id, moved.linked_identity_id, moved.linked_at)
+    and not exists (
+      select
+      from track.identity_link as other
+      where (other.identity_id, other.linked_identity_id, other.linked_at)
+        = (moved.new_identity_id, moved.linked_identity_id, moved.linked_at)
+    );
+  delete from track.identity_link
+  where identity_link.identity_id = any (v_empty)
+    or identity_link.linked_identity_id = any (v_empty);
+
+  with deleted as (
+    delete from track.identity
+    where identity.identity_id = any (v_empty)
+    returning identity.external_id, identity.branch
+  )
+  select array_agg(deleted.external_id) into v_names
+  from deleted
+  where deleted.branch = 0;
+  -- Each name has a first identity.
+  update track.identity
+  set branch = 0
+  where identity.identity_id in (
+    select min(sibling.identity_id)
+    from track.identity as sibling
+    where sibling.external_id = any (v_names)
+      and sibling.kind = 'anonymous'
+    group by sibling.external_id
+  );
+  delete from track.person
+  where person.person_id = any (v_empty);
+end;
+$$;
+
+comment on function track._delete_empty_browsers(bigint[]) is $$
+Deletes identities of browsers for users without an active link. `track._give_back_browsers` has moved their data.
 $$;
 
 create or replace function track.unlink_identities(person text, other text)
@@ -77,13 +216,28 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_ends bigint[];
-begin
-  perform track._lock_people(array(
+  v_names constant bigint[] := track._with_siblings(array(
     select identity_id
     from track.identity
     where external_id in (unlink_identities.person, unlink_identities.other)
   ));
+  v_all bigint[];
+  v_ends bigint[];
+begin
+  perform track._lock_people(v_names);
+  -- Blocks transactions that store data for these people.
+  v_all := track._with_siblings(array(
+    select identity.identity_id
+    from track.identity
+    where identity.person_id in (
+      select named.person_id from track.identity as named where named.identity_id = any (v_names)
+    )
+  ));
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (v_all)
+  order by identity.identity_id
+  for update;
 
   with taken as (
     update track.identity_link
@@ -109,7 +263,9 @@ begin
     );
   end if;
 
+  perform track._give_back_browsers(v_ends);
   perform track._resolve_people(v_ends);
+  perform track._delete_empty_browsers(v_ends);
   return true;
 end;
 $$;

@@ -1,4 +1,4 @@
-create or replace function track._ask_consent(messages track.parsed_message[])
+create or replace function track._ask_consent(messages track.parsed_message[], opt_out text[])
 returns track.parsed_message[]
 language plpgsql
 stable
@@ -11,7 +11,7 @@ declare
 begin
   -- Few or none, as a rule, so that the others are not copied.
   for v_withheld in
-    select withheld.* from track._withheld_messages(messages) as withheld
+    select withheld.* from track._withheld_messages(messages, opt_out) as withheld
   loop
     v_message := v_messages[v_withheld.position + 1];
     if v_withheld.is_refused then
@@ -26,8 +26,20 @@ begin
       v_message.anonymous_id := null;
       v_message.previous_id := null;
       v_message.properties := null;
+      v_message.client_at := null;
       v_message.traits := null;
       v_message.preferences := null;
+      -- A name that is new may identify the person, such as the path of a page.
+      if not exists (select from track.item where item.external_id = v_message.item) then
+        v_message.item := null;
+      end if;
+      if not exists (select from track.event_type where event_type.name = v_message.event_name) then
+        v_message.event_name := case when v_message.event_name is not null then 'Other Event' end;
+      end if;
+      v_message.item_kind := null;
+      v_message.item_title := null;
+      v_message.item_parent := null;
+      v_message.item_url := null;
     end if;
     v_messages[v_withheld.position + 1] := v_message;
   end loop;
@@ -35,8 +47,8 @@ begin
 end;
 $$;
 
-comment on function track._ask_consent(track.parsed_message[]) is $$
+comment on function track._ask_consent(track.parsed_message[], text[]) is $$
 Returns the messages after the check of consent.
 A message whose person has not agreed to its purpose is rejected (CF005) or anonymized, as `privacy.purpose`
-specifies.
+specifies. An anonymized message creates no identity, item or event type.
 $$;

@@ -27,6 +27,10 @@ return case
     then row(
       'CF001', format('"traits" is a JSON %s', jsonb_typeof(fields.traits)), 'Send an object.'
     )::track.problem
+  when fields.type = 'identify' and jsonb_typeof(fields.context -> 'traits') not in ('object', 'null')
+    then row(
+      'CF001', format('"context.traits" is a JSON %s', jsonb_typeof(fields.context -> 'traits')), 'Send an object.'
+    )::track.problem
   when pg_column_size(fields.message) > sender.longest_message / 2
     and octet_length(fields.message::text) > sender.longest_message
     then row(

@@ -13,8 +13,10 @@ begin
       (array_agg(message.item_title order by message.position) filter (where message.item_title is not null))[1]
         as title,
       (array_agg(message.item_url order by message.position) filter (where message.item_url is not null))[1] as url,
-      (array_agg(parent.item_id order by message.position) filter (where parent.item_id is not null))[1]
-        as parent_item_id
+      (
+        array_agg(coalesce(parent.merged_item_id, parent.item_id) order by message.position)
+        filter (where parent.item_id is not null)
+      )[1] as parent_item_id
     from unnest(messages) as message
     left join track.item as parent
       on parent.external_id = message.item_parent
@@ -27,15 +29,17 @@ begin
     kind = case when item.kind = 'unknown' then coalesce(said.kind, item.kind) else item.kind end,
     title = coalesce(item.title, said.title),
     url = coalesce(item.url, said.url),
-    parent_item_id = coalesce(item.parent_item_id, said.parent_item_id),
+    parent_item_id = coalesce(item.parent_item_id, nullif(said.parent_item_id, item.item_id)),
     updated_at = now()
   from said
   where item.external_id = said.item
+    -- Not "is null": without statistics, the planner would expect few rows, and compare each pair.
+    and num_nulls(item.merged_item_id) > 0
     and (
       item.kind = 'unknown' and said.kind is not null
       or item.title is null and said.title is not null
       or item.url is null and said.url is not null
-      or item.parent_item_id is null and said.parent_item_id is not null
+      or item.parent_item_id is null and said.parent_item_id <> item.item_id
     );
 end;
 $$;

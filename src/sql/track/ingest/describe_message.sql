@@ -1,22 +1,48 @@
-create or replace function track._item(type text, name jsonb, properties jsonb, context jsonb)
+create or replace function track._path(type text, properties jsonb, context jsonb)
 returns text
 language sql
 immutable
 parallel safe
 -- A page without an item is an item by its path, as in web analytics.
+return case
+  when type = 'page'
+    then coalesce(
+      nullif(properties ->> 'path', ''),
+      nullif(context #>> '{page,path}', ''),
+      nullif(properties ->> 'url', ''),
+      nullif(context #>> '{page,url}', '')
+    )
+end;
+
+comment on function track._path(text, jsonb, jsonb) is $$
+Returns the path, or else the URL, of a page; null for other messages.
+$$;
+
+create or replace function track._item(
+  type text,
+  name jsonb,
+  properties jsonb,
+  path text,
+  path_rule text[],
+  kept_parameters text[]
+)
+returns text
+language sql
+stable
+parallel safe
 return coalesce(
   nullif(properties ->> 'item', ''),
   case type
-    when 'page' then left(coalesce(nullif(properties ->> 'path', ''), nullif(context #>> '{page,path}', '')), 512)
+    when 'page' then track._path_item(path, path_rule, kept_parameters)
     when 'screen' then left(nullif(name #>> '{}', ''), 512)
   end
 );
 
-comment on function track._item(text, jsonb, jsonb, jsonb) is $$
+comment on function track._item(text, jsonb, jsonb, text, text[], text[]) is $$
 Returns the external id of the item of a message; null when there is none.
 $$;
 
-create or replace function track._item_kind(type text, properties jsonb, context jsonb, is_trusted boolean)
+create or replace function track._item_kind(type text, properties jsonb, path text, is_trusted boolean)
 returns text
 language sql
 immutable
@@ -24,14 +50,11 @@ parallel safe
 return case
   when is_trusted and properties ? 'itemKind' then properties ->> 'itemKind'
   when type in ('page', 'screen') and nullif(properties ->> 'item', '') is null
-    and (
-      is_trusted
-      or type = 'page' and starts_with(coalesce(nullif(properties ->> 'path', ''), context #>> '{page,path}'), '/')
-    )
+    and (is_trusted or path ~* '^(/|https?://)')
     then 'page'
 end;
 
-comment on function track._item_kind(text, jsonb, jsonb, boolean) is $$
+comment on function track._item_kind(text, jsonb, text, boolean) is $$
 Returns the kind of the item of a message; null unless the sender may describe items.
 $$;
 
@@ -40,15 +63,23 @@ returns jsonb
 language sql
 stable
 parallel safe
+-- Clients such as RudderStack's send the traits of `identify` in its context. The context of each later event repeats
+-- them.
 return case
-  when type = 'identify' and jsonb_typeof(traits) = 'object'
-    then traits || case jsonb_typeof(context -> 'timezone')
-      when 'string' then jsonb_build_object('timezone', context -> 'timezone')
-      else '{}'
-    end
+  when type = 'identify'
+    then nullif(
+      case jsonb_typeof(context -> 'traits') when 'object' then context -> 'traits' else '{}' end
+        || case jsonb_typeof(traits) when 'object' then traits else '{}' end
+        || case jsonb_typeof(context -> 'timezone')
+          when 'string' then jsonb_build_object('timezone', context -> 'timezone')
+          else '{}'
+        end,
+      '{}'
+    )
   when jsonb_typeof(context -> 'timezone') = 'string' then jsonb_build_object('timezone', context -> 'timezone')
 end;
 
 comment on function track._traits(text, jsonb, jsonb) is $$
 Returns the traits of the person of a message: those of `identify`, and the time zone of the client.
+For a trait in both places, `traits` has precedence over `context.traits`.
 $$;

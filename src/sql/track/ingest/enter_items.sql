@@ -12,10 +12,13 @@ begin
     where message.item is not null
       and (
         item.item_id is null
-        or item.kind = 'unknown' and message.item_kind is not null
-        or item.title is null and message.item_title is not null
-        or item.url is null and message.item_url is not null
-        or item.parent_item_id is null and message.item_parent is not null
+        or item.merged_item_id is null
+        and (
+          item.kind = 'unknown' and message.item_kind is not null
+          or item.title is null and message.item_title is not null
+          or item.url is null and message.item_url is not null
+          or item.parent_item_id is null and message.item_parent is not null
+        )
       )
   ) then
     return;

@@ -1,9 +1,11 @@
-create or replace function track._enter_people(kinds text[], external_ids text[])
+create or replace function track._enter_people(kinds text[], external_ids text[], browser uuid default null)
 returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_entered bigint[];
 begin
   with named as (
     select distinct name.kind, name.external_id
@@ -23,33 +25,43 @@ begin
   ),
 
   entered as (
-    insert into track.identity (identity_id, kind, external_id, person_id)
+    insert into track.identity (identity_id, kind, external_id, person_id, browser)
     overriding system value
-    select identity_id, kind, external_id, identity_id
+    select
+      identity_id, kind, external_id, identity_id, case kind when 'anonymous' then _enter_people.browser end
     from numbered
     order by external_id, kind
-    on conflict (external_id, kind) do nothing
+    on conflict (external_id, kind, branch) do nothing
     returning person_id
+  ),
+
+  stored as (
+    insert into track.person (person_id)
+    select person_id
+    from entered
   )
 
-  insert into track.person (person_id)
-  select person_id
+  select array_agg(person_id) into v_entered
   from entered;
+  if v_entered is not null then
+    perform track._enqueue('identity', v_entered);
+  end if;
 end;
 $$;
 
-comment on function track._enter_people(text[], text[]) is $$
-Inserts new identities, each with a person of its own.
+comment on function track._enter_people(text[], text[], uuid) is $$
+Inserts new identities, each with a person of its own, and queues these people for the refresh.
+`browser`: hash of the cookie of the calling browser, or null.
 $$;
 
-create or replace function track._enter_people_of(messages track.parsed_message[])
+create or replace function track._enter_people_of(messages track.parsed_message[], browser uuid)
 returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  perform track._enter_people(array_agg(named.kind), array_agg(named.external_id))
+  perform track._enter_people(array_agg(named.kind), array_agg(named.external_id), _enter_people_of.browser)
   from (
     select message.identity_kind as kind, message.external_id
     from unnest(messages) as message
@@ -71,6 +83,6 @@ begin
 end;
 $$;
 
-comment on function track._enter_people_of(track.parsed_message[]) is $$
-Inserts the identities that messages name for the first time.
+comment on function track._enter_people_of(track.parsed_message[], uuid) is $$
+Inserts the identities that messages name for the first time; `browser` as for `track._enter_people`.
 $$;

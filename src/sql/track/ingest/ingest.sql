@@ -16,14 +16,33 @@ declare
   v_received_at constant timestamptz := clock_timestamp();
   v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
-  v_identities bigint[];
+  -- The messages with their people, when the request has an opt-out signal.
+  v_signalled track.parsed_message[];
+  v_locked bigint[];
+  v_placed record;
   v_links boolean;
   v_traits boolean;
   v_decisions boolean;
+  v_browsers boolean;
   v_result track.ingest_result;
 begin
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
-  v_messages := track._ask_consent(v_messages);
+  v_messages := track._verify_browsers(v_messages, v_sender);
+  select
+    bool_or(message.type in ('identify', 'alias')),
+    bool_or(message.traits is not null),
+    bool_or(message.event_name = 'Segment Consent Preference Updated'),
+    bool_or(message.identity_kind = 'anonymous')
+  into v_links, v_traits, v_decisions, v_browsers
+  from unnest(v_messages) as message
+  where message.problem is null;
+  if v_links then
+    v_messages := track._limit_identities(v_messages);
+  end if;
+  if v_sender.opt_out <> '{}' then
+    v_signalled := v_messages;
+  end if;
+  v_messages := track._ask_consent(v_messages, v_sender.opt_out);
   v_result.errors := track._problems(v_messages);
   v_result.rejected := jsonb_array_length(v_result.errors);
   if v_result.rejected > 0 then
@@ -34,46 +53,46 @@ begin
   v_messages := track._store_messages(v_messages, v_sender.source_id);
   v_result.accepted := cardinality(v_messages);
   v_result.duplicates := v_result.duplicates - v_result.accepted;
-  if v_result.accepted = 0 then
+  if v_result.accepted = 0 and v_signalled is null then
     return v_result;
   end if;
 
   -- Months first: creating a partition waits for transactions that have inserted items or event types, so that this
   -- transaction must not have inserted any before.
   perform track._enter_months(v_messages);
-  perform track._enter_people_of(v_messages);
+  perform track._enter_people_of(v_messages, v_sender.browser);
+  if v_signalled is not null then
+    perform track._enter_people(array_agg('user'::text), array_agg(message.external_id))
+    from unnest(v_signalled) as message
+    where message.identity_kind = 'user'
+      and message.problem is null;
+  end if;
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  v_identities := array(
-    select distinct identity.identity_id
-    from unnest(v_messages) as message
-    join track.identity on identity.external_id = message.external_id and identity.kind = message.identity_kind
-  );
-  select
-    bool_or(message.type in ('identify', 'alias')),
-    bool_or(message.traits is not null),
-    bool_or(message.event_name = 'Segment Consent Preference Updated')
-  into v_links, v_traits, v_decisions
-  from unnest(v_messages) as message;
-
-  if v_links then
-    perform track._link_people_of(v_messages, v_identities);
-  end if;
+  v_locked := track._named_identities(v_messages || v_signalled);
   -- The persons of the identities must not change from here to the end of the transaction, or the rows below would be
   -- stored for a former person.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (v_identities)
-  order by identity.identity_id
-  for key share;
+  if v_links then
+    perform track._link_people_of(v_messages, v_locked);
+  else
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_locked)
+    order by identity.identity_id
+    for key share;
+  end if;
+  v_placed := track._place_messages(v_messages, v_browsers);
 
-  perform track._store_events(v_messages, v_sender.source_id);
+  perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
   if v_traits then
-    perform track._store_traits(v_messages);
+    perform track._store_traits(v_messages, v_placed.identities, v_placed.people);
   end if;
   if v_decisions then
-    perform track._store_consent(v_messages);
+    perform track._store_consent(v_messages, v_placed.identities, v_placed.people);
+  end if;
+  if v_signalled is not null then
+    perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);
   end if;
   return v_result;
 end;
@@ -86,9 +105,13 @@ Each `messageId` of a source is stored once, also by concurrent calls and at any
 rejected with an error of its own; the others are stored.
 Items are created when first named. `properties` of trusted senders (`itemKind`, `itemTitle`, `parent`, `url`) are
 stored where the item has no value yet; a parent that would form a cycle is ignored.
-Clocks are corrected as Segment does: `timestamp = receivedAt - (sentAt - timestamp)`. Learners may send their own
-events only, visitors only with an `anonymousId`. A write key (setting `insights.write_key`: its SHA-256 hash) decides
-the source and its level. Refused messages are counted: see `track.refused_messages`.
+An event is never later than its arrival. The time of the client applies, unless its clock is behind by more than
+`track.setting.clock_tolerance` or ahead: then the event is at `receivedAt - (sentAt - timestamp)`.
+Learners may send their own events only, visitors only with an `anonymousId`, which is checked: see
+`track.identity.browser`. A browser belongs to the user who identified on it last before the event, and before the
+first `identify` to the first user. A write key (setting `insights.write_key`: its SHA-256 hash) decides the source and
+its level. Refused messages are counted: see
+`track.refused_messages`.
 Errors of the whole batch: CF005 when the write key may not be used, CF009 when it is not a list of messages, CF008
 when it has more than `track.setting.largest_batch` messages or its `context` is too long, CF001 when its `context`
 contains a number beyond double precision.

@@ -10,21 +10,43 @@ stable
 parallel restricted
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
--- Planned once: what is planned here reads no table, so that no other plan would be better.
+-- Planned once: the only table is hashed as a whole, so that no other plan would be better.
 set plan_cache_mode to force_generic_plan
 as $$
 begin
   return (
-    with judged as materialized (
+    with placeholder as materialized (
+      select placeholder_id.external_id
+      from track.placeholder_id
+      where not sender.is_trusted
+        or placeholder_id.external_id <> all (
+          string_to_array(coalesce(current_setting('insights.kept_ids', true), ''), ',')
+        )
+    ),
+
+    judged as materialized (
       select
         fields.*,
+        track._path(fields.type, fields.properties, fields.context) as path,
         coalesce(
           track._envelope_problem(fields, sender),
           track._person_problem(fields, sender),
           track._content_problem(fields, sender),
-          track._time_problem(fields, sender)
+          track._time_problem(fields, sender),
+          -- Here and not in a function: a function with a sub-query is not put in place of its call.
+          case
+            when track._is_blank_id(fields.user_id)
+              or track._bare_id(fields.user_id) in (select placeholder.external_id from placeholder)
+              then track._placeholder_problem('userId', fields.user_id)
+            when track._is_blank_id(fields.anonymous_id)
+              or track._bare_id(fields.anonymous_id) in (select placeholder.external_id from placeholder)
+              then track._placeholder_problem('anonymousId', fields.anonymous_id)
+            when track._is_blank_id(fields.previous_id)
+              or track._bare_id(fields.previous_id) in (select placeholder.external_id from placeholder)
+              then track._placeholder_problem('previousId', fields.previous_id)
+          end
         ) as problem
-      from track._read_fields(batch, received_at, sender.is_trusted, doubtful) as fields
+      from track._read_fields(batch, received_at, sender, doubtful) as fields
     ),
 
     parsed as (
@@ -42,8 +64,10 @@ begin
           when 'page' then 'Page Viewed'
           when 'screen' then 'Screen Viewed'
         end as event_name,
-        track._item(judged.type, judged.name, judged.properties, judged.context) as item,
-        track._item_kind(judged.type, judged.properties, judged.context, sender.is_trusted) as item_kind,
+        track._item(
+          judged.type, judged.name, judged.properties, judged.path, sender.path_rule, sender.kept_parameters
+        ) as item,
+        track._item_kind(judged.type, judged.properties, judged.path, sender.is_trusted) as item_kind,
         -- Only servers may describe items, because any client can send a page view.
         case
           when sender.is_trusted
@@ -71,7 +95,9 @@ begin
           end
         ) as preferences,
         judged.context ->> 'gpc' in ('true', '1') as opts_out,
-        judged.problem
+        judged.problem,
+        case when judged.occurred_at <> judged.original_at then judged.original_at end as client_at,
+        null::boolean as is_claim
       from judged
     )
 

@@ -63,3 +63,18 @@ end;
 comment on function track._person_problem(track.message_fields, track.message_sender) is $$
 Returns the error of the identity of a message: missing, invalid, or not permitted for the sender; null when valid.
 $$;
+
+create or replace function track._placeholder_problem(field text, external_id text)
+returns track.problem
+language sql
+stable
+parallel safe
+return row(
+  'CF001',
+  format('"%s" is "%s", which names nobody', field, left(external_id, 100)),
+  'Send the id of a person or browser, or leave the field out. Administrators keep the list track.placeholder_id.'
+)::track.problem;
+
+comment on function track._placeholder_problem(text, text) is $$
+Returns the error of an id that names nobody.
+$$;

@@ -1,7 +1,7 @@
 create or replace function track._read_fields(
   batch track.message_batch,
   received_at timestamptz,
-  is_trusted boolean,
+  sender track.message_sender,
   doubtful boolean
 )
 returns setof track.message_fields
@@ -49,7 +49,7 @@ begin
       read.*,
       coalesce(read.original_timestamp, read.stated_timestamp) as original_text,
       coalesce(read.sent_at, batch.sent_at) as sent_text,
-      case when is_trusted then read.received_at end as received_text,
+      case when sender.is_trusted then read.received_at end as received_text,
       case
         when batch.context is null then read.context
         else batch.context || case jsonb_typeof(read.context) when 'object' then read.context else '{}' end
@@ -85,12 +85,14 @@ begin
     original_at,
     parsed_sent_at,
     arrived_at,
-    track._correct_clock(arrived_at, sent_text, parsed_sent_at, original_text, original_at)
+    track._correct_clock(
+      arrived_at, sent_text, parsed_sent_at, original_text, original_at, sender.clock_tolerance
+    )
   from timed;
 end;
 $$;
 
-comment on function track._read_fields(track.message_batch, timestamptz, boolean, boolean) is $$
+comment on function track._read_fields(track.message_batch, timestamptz, track.message_sender, boolean) is $$
 Returns the fields of each message, with the context of the batch and corrected times.
 `doubtful`: a time in the batch is known to be invalid; otherwise an invalid time raises an error.
 $$;

@@ -69,9 +69,15 @@ begin
       else greatest(setting.oldest_event, _sender.received_at - setting.oldest_client_event)
     end,
     _sender.received_at + setting.newest_event,
-    setting.longest_properties
-  into v_sender.oldest, v_sender.newest, v_sender.longest_message
-  from track.setting;
+    setting.longest_properties,
+    setting.clock_tolerance,
+    coalesce(source.path_rule, setting.path_rule),
+    coalesce(source.kept_parameters, setting.kept_parameters)
+  into
+    v_sender.oldest, v_sender.newest, v_sender.longest_message, v_sender.clock_tolerance, v_sender.path_rule,
+    v_sender.kept_parameters
+  from track.setting
+  join track.source on source.source_id = v_sender.source_id;
   return v_sender;
 end;
 $$;

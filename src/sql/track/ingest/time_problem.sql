@@ -8,36 +8,41 @@ language sql
 stable
 parallel safe
 return case
-  when fields.original_timestamp is not null
-    and (fields.original_at is null or not isfinite(fields.original_at))
+  when fields.original_timestamp is not null and fields.original_at is null
     then row(
       'CF001',
       format('"timestamp" is "%s"', left(fields.original_timestamp, 100)),
       'Send an ISO 8601 time such as 2026-02-28T09:30:00.000Z.'
     )::track.problem
-  when fields.sent_at_text is not null and (fields.sent_at is null or not isfinite(fields.sent_at))
+  when fields.sent_at_text is not null and fields.sent_at is null
     then row(
       'CF001',
       format('"sentAt" is "%s"', left(fields.sent_at_text, 100)),
       'Send an ISO 8601 time such as 2026-02-28T09:30:00.000Z.'
     )::track.problem
+  when fields.original_at > sender.newest and fields.sent_at_text is null
+    then row(
+      'CF001',
+      format('the event''s time is %s, in the future', track._iso_time(fields.original_at)),
+      'Check the client''s clock, or send "sentAt" so that it can be corrected.'
+    )::track.problem
+  when fields.original_at - fields.sent_at > sender.clock_tolerance and fields.sent_at > sender.newest
+    then row(
+      'CF001',
+      format('the event''s time is %s, in the future', track._iso_time(fields.original_at)),
+      'Check the client''s clock: it was set back after the event and is still ahead, so that it cannot be corrected.'
+    )::track.problem
   when fields.occurred_at > sender.newest
     then row(
       'CF001',
-      format(
-        'the event''s time is %s, in the future',
-        to_char(fields.occurred_at at time zone 'UTC', 'FMYYYY-MM-DD"T"HH24:MI:SS"Z"')
-      ),
-      'Check the client''s clock, or send "sentAt" so that it can be corrected.'
+      format('the time of arrival is %s, in the future', track._iso_time(fields.received_at)),
+      'Check "receivedAt" and the clock of the server that sent it.'
     )::track.problem
   when fields.occurred_at < sender.oldest
     then row(
       'CF001',
-      format(
-        'the event''s time is %s, too long ago',
-        to_char(fields.occurred_at at time zone 'UTC', 'FMYYYY-MM-DD"T"HH24:MI:SS"Z"')
-      ),
-      format('The earliest accepted is %s.', to_char(sender.oldest at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+      format('the event''s time is %s, too long ago', track._iso_time(fields.occurred_at)),
+      format('The earliest accepted is %s.', track._iso_time(sender.oldest))
     )::track.problem
 end;
 

@@ -1,4 +1,4 @@
-create or replace function track._withheld_messages(messages track.parsed_message[])
+create or replace function track._withheld_messages(messages track.parsed_message[], opt_out text[])
 returns setof track.withheld_message
 language plpgsql
 stable
@@ -15,66 +15,149 @@ begin
     where message.problem is null
   ),
 
-  -- The latest decision of each person of the batch about each purpose, in this batch or earlier.
+  -- People by name: `is_own` is false for the people of a browser whose id was sent without proof. Their refusals
+  -- count, and a refusal in such a message counts for them; a grant does not. `browser_id` is set where the person
+  -- depends on the time of the message.
+  named as materialized (
+    select
+      name.external_id, name.identity_kind, identity.person_id, identity.kind = name.identity_kind as is_own,
+      case
+        when name.identity_kind = 'anonymous'
+          and count(*) over (partition by name.external_id, name.identity_kind) > 1
+          then identity.identity_id
+      end as browser_id
+    from (select distinct valid.external_id, valid.identity_kind from valid) as name
+    join track.identity
+      on identity.external_id = name.external_id
+      and (
+        identity.kind = name.identity_kind
+        or identity.kind = 'anonymous' and name.identity_kind = 'unverified'
+      )
+  ),
+
+  -- Decisions of the batch, which apply from their time on, and the latest earlier one of each person.
+  said as materialized (
+    select
+      valid.external_id, valid.identity_kind, preference.key as purpose, preference.value::boolean as granted,
+      valid.occurred_at as decided_at, valid.position,
+      case
+        when valid.identity_kind = 'anonymous' then track._browser_identity(valid.external_id, valid.occurred_at)
+      end as browser_id
+    from valid
+    cross join lateral jsonb_each(
+      case jsonb_typeof(valid.preferences) when 'object' then valid.preferences end
+    ) as preference
+    where valid.is_decision
+      and jsonb_typeof(preference.value) = 'boolean'
+  ),
+
+  recorded as materialized (
+    select distinct on (consent.person_id, consent.purpose)
+      consent.person_id, consent.purpose, consent.granted, consent.decided_at,
+      max(consent.decided_at) filter (where consent.source in ('gpc', 'dnt'))
+        over (partition by consent.person_id, consent.purpose) as signalled_at
+    from (select distinct named.person_id from named) as person
+    join privacy.consent on consent.person_id = person.person_id
+    order by consent.person_id, consent.purpose, consent.decided_at desc, consent.recorded_at desc
+  ),
+
   decision as materialized (
-    select distinct on (said.external_id, said.identity_kind, said.purpose)
-      said.external_id, said.identity_kind, said.purpose, said.granted
-    from (
+    select
+      named.external_id, named.identity_kind, named.browser_id, recorded.purpose, recorded.granted,
+      recorded.decided_at, recorded.signalled_at, null::timestamptz as since, -1 as position
+    from named
+    join recorded using (person_id)
+    where named.is_own or not recorded.granted
+
+    union all
+
+    -- Of a name that is new.
+    select
+      said.external_id, said.identity_kind, null, said.purpose, said.granted, said.decided_at, null, said.decided_at,
+      said.position
+    from said
+    where not exists (
       select
-        identity.external_id, identity.kind as identity_kind, consent.purpose, consent.granted,
-        consent.decided_at, consent.recorded_at
-      from (select distinct valid.external_id, valid.identity_kind from valid) as person
-      join track.identity
-        on identity.external_id = person.external_id
-        and identity.kind = person.identity_kind
-      join privacy.consent on consent.person_id = identity.person_id
+      from named
+      where named.external_id = said.external_id
+        and named.identity_kind = said.identity_kind
+        and named.is_own
+    )
 
-      union all
+    union all
 
-      select
-        valid.external_id, valid.identity_kind, preference.key, preference.value::boolean,
-        valid.occurred_at, 'infinity'
-      from valid
-      cross join lateral jsonb_each(
-        case jsonb_typeof(valid.preferences) when 'object' then valid.preferences end
-      ) as preference
-      where valid.is_decision
-        and jsonb_typeof(preference.value) = 'boolean'
-    ) as said
-    order by said.external_id, said.identity_kind, said.purpose, said.decided_at desc, said.recorded_at desc
-  )
+    -- Of a person, for all of her names.
+    select
+      other.external_id, other.identity_kind, other.browser_id, said.purpose, said.granted, said.decided_at, null,
+      said.decided_at, said.position
+    from said
+    join named
+      on named.external_id = said.external_id
+      and named.identity_kind = said.identity_kind
+      and (named.browser_id is null or named.browser_id = said.browser_id)
+    join named as other on other.person_id = named.person_id
+    where not said.granted
+      or named.is_own and other.is_own and not (
+        said.identity_kind = 'anonymous'
+        and (select key.kind from track.identity as key where key.identity_id = named.person_id) = 'user'
+      )
+  ),
 
-  -- Consent to the purpose of the event type, in this order: the preference in the message, Global Privacy Control, the
-  -- latest decision of the person, the lawful basis. A decision itself needs no consent.
-  select valid.position, purpose.purpose, purpose.without_basis = 'refuse'
-  from valid
-  left join track.event_type on event_type.name = valid.event_name
-  join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
-  where not valid.is_decision
-    and not coalesce(
+  asked as materialized (
+    select
+      valid.position, valid.external_id, valid.identity_kind, valid.occurred_at, purpose.purpose, purpose.basis,
+      purpose.without_basis,
       case jsonb_typeof(valid.preferences -> purpose.purpose)
         when 'boolean' then (valid.preferences ->> purpose.purpose)::boolean
-      end,
-      case when purpose.opted_out_by_gpc and valid.opts_out then false end,
-      -- Sub-queries that are hashed: a join would be a nested loop, since the planner cannot estimate the rows of an
+      end as preference,
+      purpose.opted_out_by_gpc and (valid.opts_out or 'gpc' = any (_withheld_messages.opt_out))
+        or purpose.opted_out_by_dnt and 'dnt' = any (_withheld_messages.opt_out) as is_signalled,
+      -- A sub-query that is hashed: a join would be a nested loop, since the planner cannot estimate the rows of an
       -- array.
-      case
-        when (valid.external_id, valid.identity_kind, purpose.purpose) in (
-          select decision.external_id, decision.identity_kind, decision.purpose
-          from decision
-          where not decision.granted
-        ) then false
-        when (valid.external_id, valid.identity_kind, purpose.purpose) in (
-          select decision.external_id, decision.identity_kind, decision.purpose
-          from decision
-          where decision.granted
-        ) then true
-      end,
-      purpose.basis <> 'consent'
-    );
+      (valid.external_id, valid.identity_kind, purpose.purpose) in (
+        select decision.external_id, decision.identity_kind, decision.purpose
+        from decision
+      ) as is_decided
+    from valid
+    left join track.event_type on event_type.name = valid.event_name
+    join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
+    -- A decision itself needs no consent.
+    where not valid.is_decision
+  )
+
+  -- In this order: a refusal of the person, a signal of the browser, the preference in the message, a grant of the
+  -- person, the lawful basis.
+  select asked.position, asked.purpose, asked.without_basis = 'refuse'
+  from asked
+  where case
+    when asked.is_decided then (
+      select case
+        when not latest.granted then true
+        when asked.is_signalled then not coalesce(latest.granted and latest.is_after_signal, false)
+        else not coalesce(asked.preference, latest.granted, asked.basis <> 'consent')
+      end
+      from (
+        select
+          (array_agg(decision.granted order by decision.decided_at desc, decision.position desc))[1] as granted,
+          max(decision.decided_at) > max(decision.signalled_at) as is_after_signal
+        from decision
+        where decision.external_id = asked.external_id
+          and decision.identity_kind = asked.identity_kind
+          and decision.purpose = asked.purpose
+          and (decision.since is null or (decision.since, decision.position) <= (asked.occurred_at, asked.position))
+          and (
+            decision.browser_id is null
+            or decision.browser_id = (select track._browser_identity(asked.external_id, asked.occurred_at))
+          )
+      ) as latest
+    )
+    else asked.is_signalled or not coalesce(asked.preference, asked.basis <> 'consent')
+  end;
 end;
 $$;
 
-comment on function track._withheld_messages(track.parsed_message[]) is $$
+comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
+A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
+the batch applies to the messages from its time on. `opt_out`: signals of the request, `gpc` and `dnt`.
 $$;

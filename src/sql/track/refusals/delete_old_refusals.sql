@@ -9,14 +9,17 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
 declare
   v_samples bigint;
   v_counts bigint;
 begin
-  if least(delete_old_refusals.samples_older_than, delete_old_refusals.counts_older_than) < '1 day'
-    or delete_old_refusals.samples_older_than is null or delete_old_refusals.counts_older_than is null
+  if (
+    delete_old_refusals.samples_older_than between '1 day' and '1000 years'
+    and delete_old_refusals.counts_older_than between '1 day' and '1000 years'
+  ) is not true
   then
     perform common.refuse(
       'CF001',
@@ -24,7 +27,7 @@ begin
         'the intervals are %s and %s', coalesce(delete_old_refusals.samples_older_than::text, 'null'),
         coalesce(delete_old_refusals.counts_older_than::text, 'null')
       ),
-      'Give intervals of a day or more.'
+      'Give intervals from a day to 1000 years.'
     );
   end if;
   delete from track.refusal_sample

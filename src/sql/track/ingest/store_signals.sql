@@ -1,0 +1,56 @@
+create or replace function track._store_signals(
+  messages track.parsed_message[], opt_out text[], received_at timestamptz
+)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  perform privacy.record_decisions(
+    array_agg(signalled.person_id), array_agg(signalled.identity_id), array_agg(signalled.purpose),
+    array_agg(false), array_agg(_store_signals.received_at), signalled.source
+  )
+  from (
+    select distinct on (person.person_id, purpose.purpose)
+      person.person_id, person.identity_id, purpose.purpose,
+      case when purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out) then 'gpc' else 'dnt' end as source
+    from (
+      select identity.person_id, identity.identity_id
+      from (
+        select distinct
+          message.external_id, case message.identity_kind when 'user' then 'user' else 'anonymous' end as kind
+        from unnest(messages) as message
+        where message.problem is null
+          and message.identity_kind <> 'none'
+      ) as named
+      join track.identity
+        on identity.external_id = named.external_id
+        and identity.kind = named.kind
+      where named.kind = 'user'
+        or identity.identity_id = track._browser_identity(named.external_id, _store_signals.received_at)
+    ) as person
+    join privacy.purpose
+      on purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out)
+      or purpose.opted_out_by_dnt and 'dnt' = any (_store_signals.opt_out)
+    order by person.person_id, purpose.purpose, person.identity_id
+  ) as signalled
+  left join lateral (
+    select
+      (array_agg(consent.granted order by consent.decided_at desc, consent.recorded_at desc))[1] as granted,
+      bool_or(consent.source in ('gpc', 'dnt')) as is_signalled
+    from privacy.consent
+    where consent.person_id = signalled.person_id
+      and consent.purpose = signalled.purpose
+  ) as latest on true
+  -- Not again after the person has granted it, because most browsers send the signal with each request.
+  where latest.granted is null
+    or latest.granted and not latest.is_signalled
+  group by signalled.source;
+end;
+$$;
+
+comment on function track._store_signals(track.parsed_message[], text[], timestamptz) is $$
+Records the opt-out signals of a request (`gpc`, `dnt`) as refusals of the people of its messages.
+Once per person and purpose: a later grant of the person applies, although the browser still sends the signal.
+$$;

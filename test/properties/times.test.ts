@@ -1,0 +1,221 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { rooms } from "../../src/database/catalogue.ts";
+import { packageRoot } from "../../src/paths.ts";
+import { testDatabase } from "../support/database.ts";
+import { makePopulation } from "../support/population.ts";
+import { computeUnder, usual } from "./under.ts";
+
+/*
+ * Each public function with a time among its arguments or results gives the same result in five zones, with three styles
+ * of dates and four of intervals, also in its errors. Times are given with their zone; those without one are of the
+ * session, as always in PostgreSQL. The slow ones are in settings.test.ts.
+ */
+
+const database = await testDatabase();
+
+const zones = ["UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Chatham", "Europe/Dublin"];
+const styles = ["ISO, MDY", "SQL, DMY", "German, DMY"];
+const intervals = ["postgres", "sql_standard", "postgres_verbose", "iso_8601"];
+
+const course = "(select external_id from track.item where kind = 'course' order by item_id limit 1)";
+const learner = `(
+  select identity.external_id from track.session join track.identity using (person_id)
+  where identity.kind = 'user' and session.started_at between '2025-03-21Z' and '2025-05-01Z' order by person_id limit 1
+)`;
+// The clocks of Newfoundland, Ireland and Chatham change within these periods.
+const spring = "'2025-03-20 00:00Z', '2025-05-01 12:00Z'";
+
+const steps: Record<string, string> = {
+  months: "select track.make_partitions('2031-01-31 23:30Z', '2031-04-01 00:00Z')",
+  ingested: `
+    select accepted, duplicates, rejected, errors from track.ingest('[
+      {"type": "track", "messageId": "1", "userId": "t", "event": "E", "timestamp": "2025-03-09T06:59:59.999Z", "sentAt": "2025-03-09T07:00:01Z", "receivedAt": "2025-03-09T07:10:00Z"},
+      {"type": "track", "messageId": "2", "userId": "t", "event": "E", "timestamp": "2025-03-30T01:30:00+01:00"},
+      {"type": "track", "messageId": "3", "userId": "t", "event": "E", "timestamp": "2025-04-01"},
+      {"type": "track", "messageId": "4", "userId": "t", "event": "E", "timestamp": "2025-04-01 00:00"},
+      {"type": "track", "messageId": "5", "userId": "t", "event": "E", "timestamp": "0001-01-01T00:00:00Z"},
+      {"type": "track", "messageId": "6", "userId": "t", "event": "E", "timestamp": "2999-01-02T00:00:00Z"},
+      {"type": "track", "messageId": "7", "userId": "t", "event": "E", "timestamp": "2999-01-02T00:00:00Z", "sentAt": "2999-01-01T00:00:00Z"},
+      {"type": "track", "messageId": "8", "userId": "t", "event": "E", "timestamp": "01/02/2025"},
+      {"type": "track", "messageId": "9", "userId": "t", "event": "E", "timestamp": "2026-03-01 BC"},
+      {"type": "track", "messageId": "a", "userId": "t", "event": "E", "timestamp": "2025-03-01 10:00 IST"},
+      {"type": "identify", "messageId": "b", "userId": "t", "timestamp": "2025-04-01T00:00:00Z", "traits": {"plan": "pro"}}]')`,
+  events: `
+    select occurred_at, client_at, event_id, tableoid::regclass::text as month from track.event
+    where person_id = track.find_person('t') order by occurred_at`,
+  sessions: "select * from track.refresh_sessions(1000)",
+  activity:
+    "select analytics.refresh_activity(array[track.find_person('t')], array['2025-03-09 06:59Z'::timestamptz], array['2025-03-09 07:01Z'::timestamptz])",
+  interactions:
+    "select recommend.refresh_interactions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "activity of hers":
+    "select day, event_count from analytics.activity where person_id = track.find_person('t') order by day",
+  journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
+  "my journey": "select occurred_at, since_previous from track.my_journey('2025-03-01 00:00Z', '2025-05-01 00:00Z')",
+  "popular items": `select * from analytics.popular_items('course', ${spring}, '7 days', 5, 'engaged')`,
+  "popular items by events": `select * from analytics.popular_items(null, ${spring}, interval '1 month', 5, 'events')`,
+  trend: `select * from analytics.trend('Page Viewed', 'day', ${spring}, 3)`,
+  "trend by week": `select * from analytics.trend('Page Viewed', 'week', ${spring}, 3)`,
+  "trend by month": `select * from analytics.trend('Page Viewed', 'month', ${spring}, 3)`,
+  risk: `select * from analytics.dropout_risk(${course}, '2025-04-03 05:30Z')`,
+  "risk after a change of clocks": `select * from analytics.dropout_risk(${course}, '2025-04-08 02:00Z')`,
+  completion: `select * from analytics.completion_probability(${course}, '2025-04-20 00:00Z')`,
+  "next week": `select * from analytics.expected_next_week_activity(${course}, '2025-04-10 23:30Z')`,
+  outlook: "select * from analytics.course_outlook('dropout', '2025-04-20 00:00Z')",
+  due: "select * from analytics.due_predictions() as due",
+  "due recommenders": "select * from recommend.due_trainings() as due",
+  decision: `
+    select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,
+  decisions: `
+    select privacy.record_decisions(array[track.find_person('t')], array[0::bigint], array['analytics'], array[false], array['2025-10-26 01:30Z'::timestamptz], 'api', array['{}'::jsonb])`,
+  "decisions of hers":
+    "select purpose, granted, decided_at from privacy.consent where person_id = track.find_person('t') order by decided_at",
+  "decision of mine": "select purpose, granted from track.record_my_consent('analytics', true)",
+  key: "select source, level from track.create_write_key('site', expires_at => '2040-03-30 01:30Z')",
+  "key of it": "select expires_at from track.write_key order by key_id",
+  "changed key":
+    "select expires_at from track.change_write_key((select min(key_id) from track.write_key), requests_per_minute => 5)",
+  "rotated key":
+    "select source from track.rotate_write_key((select min(key_id) from track.write_key), '180 days 01:00')",
+  "expiry of the old key": "select expires_at - now() as rest from track.write_key order by key_id",
+  refused: `select track.count_refused('site', 'server', 'CF001', 3)`,
+  "refused messages": "select * from track.refused_messages()",
+  "refused messages of a day": "select * from track.refused_messages('2025-03-30', '2025-03-30')",
+  "old refusals": "select track.delete_old_refusals('30 days', '1 year')",
+  "old runs": "select monitor.delete_old_runs('30 days')",
+  "run to delete": "select started_at from monitor.run order by 1",
+  imported: `
+    select ml.import_model('lab.times', 'regression', 'linear', '{"intercept": 1, "coefficients": {"x": 2}}', data_watermark => '2025-03-30 01:30Z') as version`,
+  model: `
+    select ml.register_model('lab.times', 'regression', 'linear', (select coefficients from ml.model order by model_id desc limit 1), data_watermark => '2025-03-30 01:30Z') as version`,
+  watermarks: "select data_watermark from ml.model order by model_id",
+  split: "select ml.time_split('lab.row', 'lab.by_time', 'at', 'at', 'at', '2025-03-31 01:30Z')",
+  "due drifts": "select statistic, feature from ml.watch_models()",
+
+  "error: months": "select track.make_partitions('2031-04-01 00:00Z', '2031-03-01 05:30Z')",
+  "error: months of a null": "select track.make_partitions('2031-04-01 00:00Z', null)",
+  "error: too many months": "select track.make_partitions('0001-01-01 00:00Z', '9999-01-01 00:00Z')",
+  "error: period before Christ": "select common.check_period('0044-03-15 00:00Z', '0044-03-15 12:34:56Z BC')",
+  "error: period": "select common.check_period('2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: infinite period": "select common.check_period('infinity', '-infinity')",
+  "error: popular items":
+    "select * from analytics.popular_items('course', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: half-life": `select * from analytics.popular_items('course', ${spring}, make_interval(days => -1, hours => 2))`,
+  "error: trend": "select * from analytics.trend('Page Viewed', 'day', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: risk": `select * from analytics.dropout_risk(${course}, 'infinity')`,
+  "error: completion": `select * from analytics.completion_probability(${course}, null)`,
+  "error: outlook": "select * from analytics.course_outlook('dropout', '-infinity')",
+  "error: decision":
+    "select privacy.record_consent(track.find_person('t'), 'analytics', true, '2999-03-30 01:30Z', 'api', '{}')",
+  "error: key": "select track.create_write_key('site', expires_at => '2020-03-30 01:30Z')",
+  "error: rotated key": "select track.rotate_write_key((select min(key_id) from track.write_key), '-1 day -02:30')",
+  "error: old refusals": "select track.delete_old_refusals('01:30', '1 year 2 mons')",
+  "error: old runs": "select monitor.delete_old_runs('01:30:00')",
+  "error: enrolments": "select track.sync_enrolments('lab.wrong_enrolment')",
+};
+
+beforeAll(async () => {
+  await makePopulation(database, { until: new Date("2025-05-05") });
+  await database.query(`
+    update analytics.prediction_target set fewest_rows = 100, weeks = 4, horizon = least(horizon, '14 days');
+    select track.ingest('{"type": "identify", "userId": "t"}');
+    insert into monitor.run (task, started_at, finished_at, outcome)
+    select 'refresh', now() - n * interval '24 hours' - interval '30 minutes', now(), 'ok' from generate_series(1, 400) as n;
+    create schema lab;
+    create table lab.row as
+    select n as line, timestamptz '2025-03-30 00:30Z' + n * interval '61 minutes' as at from generate_series(1, 40) as n;
+    create table lab.wrong_enrolment as
+    select 't' as person, 'c1' as item, timestamptz '2025-03-30 01:30Z' as enrolled_at, 'lost' as status;
+    select set_config('insights.person', 't', false)`);
+  for (const target of await database.rows<{ target: string }>(
+    "select target from analytics.prediction_target order by 1",
+  )) {
+    await database.query("select count(*) from analytics.train_predictions($1)", [target.target]);
+  }
+});
+
+let expected: Record<string, unknown>;
+
+test("the steps compute something, and the errors are those of the product", async () => {
+  expected = await computeUnder(database, steps, usual);
+  const failed = Object.entries(expected).filter(
+    ([name, result]) => !Array.isArray(result) && !name.startsWith("error: "),
+  );
+  expect(failed).toEqual([]);
+  for (const [name, result] of Object.entries(expected)) {
+    if (name.startsWith("error: ")) expect(result, name).toEqual(expect.stringMatching(/ is | are | from | at /));
+    else if (name !== "refused messages of a day" && !name.startsWith("due")) expect(result, name).not.toEqual([]);
+  }
+});
+
+test.each(zones.flatMap((timezone) => styles.map((datestyle) => [timezone, datestyle] as const)))(
+  "no result is another one in %s with %s",
+  async (timezone, datestyle) => {
+    const number = zones.indexOf(timezone) + styles.indexOf(datestyle);
+    const results = await computeUnder(database, steps, {
+      timezone,
+      datestyle,
+      intervalstyle: intervals[number % intervals.length] ?? "postgres",
+      extra_float_digits: number % 2 === 0 ? "1" : "-10",
+    });
+    expect(Object.keys(results)).toEqual(Object.keys(expected));
+    for (const [name, result] of Object.entries(results)) expect(result, name).toEqual(expected[name]);
+  },
+);
+
+test("each public function with a time is among them", async () => {
+  const functions = await database.rows<{ name: string }>(`
+    with room as (${rooms}),
+
+    time (oid) as (
+      select oid from pg_catalog.pg_type
+      where typname ~ '^_?(timestamptz?|date|time|timetz|interval)$' and typnamespace = 'pg_catalog'::regnamespace
+    )
+
+    select distinct room.nspname || '.' || procedure.proname as name
+    from pg_catalog.pg_proc as procedure
+    join room on room.oid = procedure.pronamespace
+    where procedure.proname !~ '^_'
+      and procedure.prokind = 'f'
+      and (
+        exists (
+          select
+          from unnest(coalesce(procedure.proallargtypes, procedure.proargtypes::oid[]), procedure.proargnames) as argument (type, name)
+          where argument.type in (select oid from time) and argument.name <> 'duration'
+        )
+        or procedure.prorettype in (select oid from time)
+        or exists (
+          select
+          from pg_catalog.pg_class as class
+          join pg_catalog.pg_attribute as attribute on attribute.attrelid = class.oid and attribute.attnum > 0
+          where class.reltype = procedure.prorettype
+            and attribute.atttypid in (select oid from time)
+            and attribute.attname <> 'duration'
+        )
+      )
+    order by 1`);
+  const text = (
+    await Promise.all(
+      ["settings.test.ts", "times.test.ts"].map((file) => readFile(join(packageRoot, "test/properties", file), "utf8")),
+    )
+  ).join();
+  expect(functions.length).toBeGreaterThan(20);
+  expect(functions.map(({ name }) => name).filter((name) => !text.includes(`${name}(`))).toEqual([]);
+});
+
+test("no default of an argument depends on the zone", async () => {
+  const defaults = await database.rows<{ argument: string; value: string }>(`
+    with room as (${rooms})
+    select format('%s.%s %s', room.nspname, procedure.proname, procedure.proargnames[number]) as argument,
+      pg_get_function_arg_default(procedure.oid, number) as value
+    from pg_catalog.pg_proc as procedure
+    join room on room.oid = procedure.pronamespace
+    cross join generate_series(1, procedure.pronargs) as number
+    where pg_get_function_arg_default(procedure.oid, number) ~* 'now\\(|current_|date_trunc'`);
+  expect(defaults.length).toBeGreaterThan(5);
+  expect(
+    defaults.filter(({ value }) => /interval|date_trunc|date|current_/i.test(value) && !value.includes("'UTC'")),
+  ).toEqual([]);
+});
