@@ -50,6 +50,14 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "print a token that signs in as a role and a person",
     load: () => import("./commands/token.ts"),
   },
+  keys: {
+    summary: "list, create, rotate and revoke write keys of clients",
+    load: () => import("./commands/keys.ts"),
+  },
+  refused: {
+    summary: "count refused messages by source and error code, with the rule that each broke",
+    load: () => import("./commands/refused.ts"),
+  },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),

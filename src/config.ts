@@ -1,5 +1,7 @@
+import type { BlockList } from "node:net";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { parseProxies } from "./api/addresses.ts";
 import { keptSecret } from "./database/directory.ts";
 import { InsightsError } from "./errors.ts";
 
@@ -52,6 +54,16 @@ const duration = z
   .regex(/^[1-9]\d{0,5}[smhd]$/, "expected a duration such as 30m, 24h or 7d")
   .transform((text) => Number.parseInt(text, 10) * ({ s: 1, m: 60, h: 3600, d: 86_400 }[text.slice(-1)] ?? Number.NaN));
 
+const proxies = z.string().transform((text, context) => {
+  const list = parseProxies(text);
+  if (typeof list !== "string") return list;
+  context.addIssue({
+    code: "custom",
+    message: "expected addresses and networks such as loopback, private, 10.1.0.0/16, 2001:db8::7",
+  });
+  return z.NEVER;
+});
+
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
@@ -62,6 +74,10 @@ const environment = z.object({
   INSIGHTS_POOL_SIZE: optional(whole(1, 1000)),
   INSIGHTS_VISITOR_BYTES: optional(whole(1000, 4_000_000)),
   INSIGHTS_LEARNER_BYTES: optional(whole(1000, 4_000_000)),
+  INSIGHTS_ADDRESS_RATE: optional(whole(1, 1_000_000)),
+  INSIGHTS_PERSON_RATE: optional(whole(1, 1_000_000)),
+  INSIGHTS_TRUSTED_PROXIES: optional(proxies),
+  INSIGHTS_COOKIE_SECRET: optional(z.string().min(32, "expected at least 32 characters")),
   INSIGHTS_DATA_DIR: optional(z.string()),
   INSIGHTS_DATABASE_PORT: optional(port),
   INSIGHTS_JWT_SECRET: optional(z.string().min(32, "expected at least 32 characters")),
@@ -98,6 +114,13 @@ export interface Config {
   /** Largest request of a visitor, and of a learner, in bytes. */
   visitorBytes: number;
   learnerBytes: number;
+  /** Requests per minute of an address, without a valid token, and of a signed-in person. */
+  addressRate: number;
+  personRate: number;
+  /** Reverse proxies whose `X-Forwarded-…` headers are read; undefined: none. */
+  trustedProxies: BlockList | undefined;
+  /** Key of the cookies of browsers; without it, one is derived from the signing key, or generated. */
+  cookieSecret: string | undefined;
   /** Directory of the embedded database, its lock and a generated signing key. */
   dataDirectory: string;
   /** A port of 127.0.0.1 for the embedded database, in addition to its Unix socket; 0 selects a free one. */
@@ -136,7 +159,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     const [issue] = parsed.error.issues;
     const name = String(issue?.path[0] ?? "environment");
     // A secret that is too short is still a secret.
-    const shown = name === "INSIGHTS_JWT_SECRET" ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
+    const shown = /SECRET/.test(name) ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
     throw new InsightsError(`${name} is ${shown}: ${issue?.message ?? "not valid"}`, {
       hint: `Set ${name} to a valid value, or leave it out.`,
     });
@@ -157,6 +180,10 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     poolSize: value.INSIGHTS_POOL_SIZE ?? 10,
     visitorBytes: value.INSIGHTS_VISITOR_BYTES ?? 512_000,
     learnerBytes: value.INSIGHTS_LEARNER_BYTES ?? 1_000_000,
+    addressRate: value.INSIGHTS_ADDRESS_RATE ?? 1200,
+    personRate: value.INSIGHTS_PERSON_RATE ?? 1200,
+    trustedProxies: value.INSIGHTS_TRUSTED_PROXIES,
+    cookieSecret: value.INSIGHTS_COOKIE_SECRET,
     dataDirectory: resolve(value.INSIGHTS_DATA_DIR ?? ".insights"),
     databasePort: value.INSIGHTS_DATABASE_PORT,
     jwtSecret: value.INSIGHTS_JWT_SECRET,
@@ -180,4 +207,12 @@ export function readConfig(variables: Record<string, string | undefined> = proce
 export async function signingKey(config: Config): Promise<string> {
   if (config.jwtSecret !== undefined) return config.jwtSecret;
   return await keptSecret(config.dataDirectory, "jwt-secret");
+}
+
+/** The key of the cookies of browsers. Processes behind one address need the same. */
+export async function cookieKey(config: Config): Promise<string> {
+  if (config.cookieSecret !== undefined) return config.cookieSecret;
+  return config.jwksUrl === undefined
+    ? await signingKey(config)
+    : await keptSecret(config.dataDirectory, "cookie-secret");
 }

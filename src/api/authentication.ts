@@ -14,6 +14,23 @@ export interface Identity {
   source: string | undefined;
 }
 
+/** What a request says about its client, in addition to the person. */
+export interface Client {
+  /** The SHA-256 hash of the write key, in hexadecimal. */
+  writeKey?: string | undefined;
+  /** The header `Origin`. */
+  origin?: string | undefined;
+  /** The UUID of the browser, proven by a signed cookie. */
+  browser?: string | undefined;
+  /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
+  optOut?: string | undefined;
+  /** The address by which visitors take turns; the database is not told. */
+  address?: string | undefined;
+}
+
+/** Who sends a request, and by which client. */
+export type Sender = Identity & Client;
+
 export const visitor: Identity = { role: "visitor", person: undefined, source: undefined };
 
 export interface AuthenticationOptions {
@@ -37,16 +54,28 @@ export interface AuthenticationOptions {
   maxLifetime?: number | undefined;
 }
 
-/** An invalid token (401), or keys that cannot be fetched (503). */
+/**
+ * An invalid token or write key (401), a key that may not be used for this or from there (403), credentials in the wrong
+ * place (400), or keys of the identity provider that cannot be fetched (503).
+ */
 export class AuthenticationError extends Error {
-  readonly statusCode: 401 | 503;
+  readonly statusCode: 400 | 401 | 403 | 503;
+  readonly code: string;
   readonly hint: string;
 
-  constructor(message: string, { hint, statusCode = 401 }: { hint: string; statusCode?: 401 | 503 }) {
+  constructor(
+    message: string,
+    {
+      hint,
+      statusCode = 401,
+      code = statusCode === 503 ? "08006" : "28000",
+    }: { hint: string; statusCode?: 400 | 401 | 403 | 503; code?: string },
+  ) {
     super(message);
     this.name = "AuthenticationError";
     this.hint = hint;
     this.statusCode = statusCode;
+    this.code = code;
   }
 }
 
@@ -259,14 +288,29 @@ const statementTimeout: Readonly<Record<Role, string>> = {
   worker: "10min",
 };
 
-/** The settings of the transaction of a request: its role, and the settings that row security reads. */
-export function requestSettings({ role, person, source }: Identity): Record<string, string> {
+/**
+ * The settings of the transaction of a request: its role, the settings that row security reads, and those that
+ * `track.ingest` reads. All are set for each request, so that none remains on a connection for the next one.
+ */
+export function requestSettings({
+  role,
+  person,
+  source,
+  writeKey,
+  origin,
+  browser,
+  optOut,
+}: Sender): Record<string, string> {
   return {
     role: `insights_${role}`,
     "insights.person": person ?? "",
     // Empty until the transaction has looked up the person.
     "insights.person_id": "",
     "insights.source": source ?? "",
+    "insights.write_key": writeKey ?? "",
+    "insights.origin": origin ?? "",
+    "insights.browser": browser ?? "",
+    "insights.opt_out": optOut ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",
   };

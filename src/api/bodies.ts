@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Identity, Role } from "./authentication.ts";
+import type { Role } from "./authentication.ts";
 import { BusyError } from "./connections.ts";
 
 /*
@@ -112,6 +112,16 @@ export function createLane({ rate, waiting: most, maxWait }: { rate: number; wai
 /** Memory that a chunk of a body takes in addition to its bytes. */
 const pieceCost = 200;
 
+/** The sender of a body. */
+export interface BodySender {
+  role: Role;
+  person: string | undefined;
+  /** The address by which visitors are told apart. */
+  address: string;
+  /** Whether a write key of a server was sent: such a client is limited as workers are. */
+  server: boolean;
+}
+
 interface Held {
   address: string;
   visitor: boolean;
@@ -156,14 +166,17 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
   };
 
   return {
-    async read(request: IncomingMessage, response: ServerResponse, { role, person }: Identity): Promise<Buffer> {
-      const visitor = role === "visitor";
-      const limit = role === "visitor" || role === "learner" ? limits[role] : limits.others;
+    async read(
+      request: IncomingMessage,
+      response: ServerResponse,
+      { role, person, address, server }: BodySender,
+    ): Promise<Buffer> {
+      const visitor = role === "visitor" && !server;
+      const limit = !server && (role === "visitor" || role === "learner") ? limits[role] : limits.others;
       // Refused before reading where the client announces the length.
       const announced = request.headers["content-length"];
       if (Number(announced ?? 0) > limit) throw new TooLargeError(String(announced), limit);
 
-      const address = request.socket.remoteAddress ?? "";
       const giveUp = new AbortController();
       const own: Held = { address, visitor, bytes: 0, giveUp };
       held.add(own);
@@ -189,7 +202,7 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
           request.on("data", take).once("end", resolve).once("error", reject);
           giveUp.signal.addEventListener("abort", () => reject(new BusyError()));
         });
-        if (bytes > bounds.large) {
+        if (bytes > bounds.large && !server) {
           await lanes[role]?.enter(person === undefined ? address : `person ${person}`, bytes, giveUp.signal);
         }
         return Buffer.concat(chunks, bytes);

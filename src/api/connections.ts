@@ -6,7 +6,8 @@ import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
  *
  * - each role has a share, so that visitors never keep learners waiting, nor learners analysts;
  * - one connection is reserved for administrators, and /healthz has one of its own outside the pool;
- * - roles take turns, and within a role the person who holds, and waits for, the fewest connections is next;
+ * - roles take turns, and within a role the person, or visitor's address, that holds, and waits for, the fewest
+ *   connections is next;
  * - the queue is short and the wait limited: further requests are refused immediately, because the server is busy.
  */
 
@@ -72,8 +73,8 @@ export function createGate(size: number, maxWait: number): Gate {
     if (role === "insights_admin") return true;
     // One is reserved for administrators where there are two or more.
     if (total - administrators >= Math.max(1, size - 1)) return false;
-    // One person holds at most half of a share. Visitors are anonymous, so that this does not apply to them.
-    return person === "" || count(key(role, person)) < Math.max(1, Math.ceil(share / 2));
+    // One person holds at most half of a share. Many visitors may have the same address.
+    return person === "" || role === "insights_visitor" || count(key(role, person)) < Math.max(1, Math.ceil(share / 2));
   };
 
   const change = ({ role, person }: Pick<Waiter, "role" | "person">, by: 1 | -1): void => {
@@ -166,6 +167,9 @@ export function createGate(size: number, maxWait: number): Gate {
 const busy = new WeakSet<object>();
 export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
 
+/** Addresses of requests, by the settings that they run with. */
+export const callers = new WeakMap<object, string>();
+
 /** Abort signals of requests, by the settings that they run with. */
 export const hangUps = new WeakMap<object, AbortSignal>();
 
@@ -183,7 +187,7 @@ export function takeTurns<Client extends PgClient>(
     try {
       leave = await gate.enter(
         role,
-        pgSettings?.["insights.person"] ?? "",
+        pgSettings?.["insights.person"] || ((pgSettings && callers.get(pgSettings)) ?? ""),
         pgSettings ? hangUps.get(pgSettings) : undefined,
       );
     } catch (error) {

@@ -33,6 +33,8 @@ export const bounds = {
    */
   refusal: 250,
   linger: 2000,
+  /** Bytes of a body that is read and discarded after a refusal, so that the connection can be used again. */
+  discarded: 64_000,
 } as const;
 
 export const jsonHeaders = { "content-type": "application/json; charset=utf-8", "cache-control": "no-store" };
@@ -51,19 +53,36 @@ export function busy(response: ServerResponse, message = "the server is busy"): 
   answer(response, 503, problem(message, "53300", "Try again in a few seconds."));
 }
 
+/** Connections on which a refused request waits for its answer. */
+const refusing = new WeakSet<Socket>();
+
 /**
- * Answers a request whose body is not read. Its connection is closed later: a client that is still sending would
- * otherwise be cut off before it receives the answer, and reading a body that is not used would cost time.
+ * Answers a request whose body is not used. The rest of a small body is discarded, and the connection stays open. With a
+ * larger one it is closed later: a client that is still sending would otherwise be cut off before it receives the
+ * answer, and reading a body that is not used would cost time.
  */
 export function refuse(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
-  const { socket } = request;
+  const { socket, headers } = request;
+  // A client that sends further requests without waiting for the answer would have many wait at the same time.
+  if (refusing.has(socket)) {
+    socket.destroy();
+    return;
+  }
+  refusing.add(socket);
   const text = JSON.stringify(body);
-  request.pause();
+  const small = headers["transfer-encoding"] === undefined && !(Number(headers["content-length"]) > bounds.discarded);
+  if (!small) request.pause();
   const answering = setTimeout(() => {
-    response.writeHead(status, { ...jsonHeaders, connection: "close", "content-length": Buffer.byteLength(text) });
-    response.write(text);
+    refusing.delete(socket);
+    response.writeHead(status, {
+      ...jsonHeaders,
+      "content-length": Buffer.byteLength(text),
+      ...(small ? {} : { connection: "close" }),
+    });
+    if (small) response.end(text);
+    else response.write(text);
   }, bounds.refusal);
-  const closing = setTimeout(() => socket.destroy(), bounds.refusal + bounds.linger);
+  const closing = small ? undefined : setTimeout(() => socket.destroy(), bounds.refusal + bounds.linger);
   response.once("close", () => {
     clearTimeout(answering);
     clearTimeout(closing);

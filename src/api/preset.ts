@@ -7,13 +7,14 @@ import { sql } from "postgraphile/pg-sql2";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
-import { type Authenticate, AuthenticationError, type Identity, requestSettings, visitor } from "./authentication.ts";
-import { createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
+import { type Authenticate, AuthenticationError, requestSettings, type Sender, visitor } from "./authentication.ts";
+import { callers, createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
 import { maskError, withoutSuggestions } from "./errors.ts";
+import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 import { PersonPlugin } from "./person.ts";
 
-export { createAuthenticate, type Identity, requestSettings } from "./authentication.ts";
+export { type Client, createAuthenticate, type Identity, requestSettings, type Sender } from "./authentication.ts";
 
 declare global {
   namespace GraphileConfig {
@@ -182,11 +183,11 @@ const InfinityPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** The sender of a request whose token the server has verified before it reads the body. */
-export const identified = new WeakMap<object, Identity>();
+/** The sender of a request whose token and write key the server has verified before it reads the body. */
+export const identified = new WeakMap<object, Sender>();
 
 /** Keyed by request, so that requests are isolated from each other. */
-const identities = new WeakMap<object, Identity>();
+const identities = new WeakMap<object, Sender>();
 const settings = new WeakMap<object, object>();
 
 /**
@@ -235,13 +236,17 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
         const { authenticate, introspection = false } = resolvedPreset.insights ?? {};
         if (request !== undefined && authenticate !== undefined) {
           try {
-            const known = identified.get(request.requestContext.node?.req ?? request);
-            identities.set(request, known ?? (await authenticate(request.getHeader("authorization"))));
+            let sender = identified.get(request.requestContext.node?.req ?? request);
+            if (sender === undefined) {
+              const { authorization, client } = readHeaders((name) => request.getHeader(name));
+              sender = { ...(await authenticate(authorization)), ...client };
+            }
+            identities.set(request, sender);
           } catch (error) {
             if (!(error instanceof AuthenticationError)) throw error;
-            const { message, statusCode, hint } = error;
+            const { message, statusCode, code, hint } = error;
             if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
-            throw new SafeError(message, { statusCode, code: statusCode === 401 ? "28000" : "08006", hint });
+            throw new SafeError(message, { statusCode, code, hint });
           }
           // Not a validation rule: the result of validation is cached by the text of the document, for all senders.
           if (!introspection && identities.get(request)?.role !== "admin" && introspects(body.query)) {
@@ -267,7 +272,9 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
 
 /**
  * The API, for `extends` in a PostGraphile preset of your own, which supplies `pgServices`: see `insightsService`. With
- * `insights.authenticate` it reads tokens; without it, set `pgSettings` in `grafast.context` by `requestSettings`.
+ * `insights.authenticate` it reads tokens, write keys and opt-out signals; without it, set `pgSettings` in
+ * `grafast.context` by `requestSettings`. The database verifies write keys. Limits of rates, the cookie of browsers,
+ * CORS and counts of refused requests are those of the server of `insights api`.
  */
 export const preset: GraphileConfig.Preset = {
   extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
@@ -287,7 +294,9 @@ export const preset: GraphileConfig.Preset = {
     context(requestContext, args) {
       const request = requestContext.http;
       const given = (args.contextValue as { pgSettings?: Record<string, string> } | undefined)?.pgSettings;
-      const pgSettings = { ...requestSettings((request && identities.get(request)) ?? visitor), ...given };
+      const sender: Sender = (request && identities.get(request)) ?? visitor;
+      const pgSettings = { ...requestSettings(sender), ...given };
+      if (sender.address !== undefined) callers.set(pgSettings, sender.address);
       if (request) settings.set(request, pgSettings);
       const response = request?.requestContext.node?.res;
       if (response !== undefined) {

@@ -1,19 +1,19 @@
 import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { BlockList } from "node:net";
 import { join } from "node:path";
-import { type Config, signingKey } from "../config.ts";
+import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { packageRoot } from "../paths.ts";
-import {
-  AuthenticationError,
-  type AuthenticationOptions,
-  createAuthenticate,
-  type Identity,
-} from "./authentication.ts";
+import { createAddresses } from "./addresses.ts";
+import { type Admitted, createAdmission, RateError } from "./admission.ts";
+import { AuthenticationError, type AuthenticationOptions, createAuthenticate } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
-import { BusyError } from "./connections.ts";
+import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
+import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
+import { createRunAs } from "./run-as.ts";
 
 /** The running API. */
 export interface Api {
@@ -59,15 +59,22 @@ const pageHeaders = {
 };
 
 /**
- * Tokens are sent in a header that only scripts can set, never in a cookie, so that other sites may call the API as
- * well.
+ * Tokens and write keys are sent in headers that only scripts can set, so that other sites may call the API as well. The
+ * cookie of a browser is sent and accepted only for pages of this server, and of the origins that a write key lists.
  */
 const corsHeaders = {
-  "access-control-allow-origin": "*",
   "access-control-allow-methods": "GET, POST, OPTIONS",
-  "access-control-allow-headers": "authorization, content-type, accept",
+  "access-control-allow-headers": "authorization, content-type, accept, x-write-key",
+  "access-control-expose-headers": "retry-after",
   "access-control-max-age": "86400",
+  vary: "Origin",
 };
+
+/** Codes of a database that is busy or not available. */
+const unavailable = new Set(["08006", "53300", "57014"]);
+
+/** Host and port of an origin; undefined for `null` and other values. */
+const hostOf = (origin: string): string | undefined => (URL.canParse(origin) ? new URL(origin).host : undefined);
 
 /** Bodies that have been read, by request. */
 const read = new WeakMap<object, Buffer>();
@@ -106,8 +113,10 @@ export async function startApi(config: Config, database: Database, listener?: Li
     { grafserv },
     { identified, insightsService, preset },
     { limits },
-    { maskErrorWithSuggestions },
+    { maskErrorWithSuggestions, tellError },
     { GraphiqlPlugin },
+    { browserCookiePlugin, createBrowsers },
+    { createRefusals, refusedBatchesPlugin },
   ] = await Promise.all([
     import("postgraphile"),
     import("postgraphile/grafserv/node"),
@@ -115,6 +124,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
     import("./limits.ts"),
     import("./errors.ts"),
     import("./graphiql.ts"),
+    import("./browsers.ts"),
+    import("./refusals.ts"),
   ]);
 
   const pool = createPool(
@@ -123,10 +134,25 @@ export async function startApi(config: Config, database: Database, listener?: Li
   );
   // /healthz answers however many requests wait for the pool.
   const healthPool = createPool(database, 1);
+  // Nor do write keys wait for the pool.
+  const ownPool = createPool(database, database.embedded ? 1 : 2);
+  const run = createRunAs(ownPool, database.embedded ? 30_000 : 5000);
+  const keys = createKeys(run);
+  const refusals = createRefusals(run);
+  const addresses = createAddresses(config.trustedProxies ?? new BlockList());
+  const admission = createAdmission(config, authenticate, addresses, keys);
+  const browsers = createBrowsers(await cookieKey(config));
+  /** Requests that get a cookie if they store messages. */
+  const offers = new WeakMap<object, () => void>();
   const graphiql = config.graphiql ?? false;
   const instance = postgraphile({
     extends: [preset],
-    plugins: [GraphiqlPlugin, ReadBodyPlugin],
+    plugins: [
+      GraphiqlPlugin,
+      ReadBodyPlugin,
+      browserCookiePlugin((request) => offers.get(request)?.()),
+      refusedBatchesPlugin((request, code) => refusals.count(admission.sourceOf(request as IncomingMessage), code)),
+    ],
     insights: { authenticate, introspection: graphiql },
     pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
@@ -139,29 +165,82 @@ export async function startApi(config: Config, database: Database, listener?: Li
   });
   const health = createHealthCheck(healthPool, database.embedded);
 
-  /** Identifies the sender; undefined when an invalid token was answered. */
-  async function identify(request: IncomingMessage, response: ServerResponse): Promise<Identity | undefined> {
+  /** Answers a request that was refused before its body was read; rethrows other errors. */
+  function refuseFor(error: unknown, request: IncomingMessage, response: ServerResponse, counted = false): void {
+    const told =
+      error instanceof AuthenticationError || error instanceof RateError
+        ? error
+        : error instanceof TooLargeError
+          ? { statusCode: 413, message: error.message, code: error.code, hint: error.hint }
+          : { statusCode: 503, ...tellError(error) };
+    const { statusCode, message, code = "", hint } = told;
+    if (message === undefined || (statusCode === 503 && !unavailable.has(code))) throw error;
+    if (statusCode === 401) response.setHeader("www-authenticate", "Bearer");
+    if (error instanceof RateError) response.setHeader("retry-after", error.retryAfter);
+    else if (statusCode === 503) response.setHeader("retry-after", 5);
+    if (counted) refusals.count(admission.sourceOf(request), code);
+    if (request.method === "POST" || error instanceof RateError) {
+      refuse(request, response, statusCode, problem(message, code, hint ?? ""));
+    } else answer(response, statusCode, problem(message, code, hint ?? ""));
+  }
+
+  /** Identifies the sender; undefined when the request was refused. */
+  async function identify(
+    request: IncomingMessage,
+    response: ServerResponse,
+    options: { limited: boolean; counted: boolean },
+  ): Promise<Admitted | undefined> {
     try {
-      return await authenticate(request.headers.authorization);
+      return await admission.admit(request, options);
     } catch (error) {
-      if (!(error instanceof AuthenticationError)) throw error;
-      const { message, statusCode, hint } = error;
-      if (statusCode === 401) response.setHeader("www-authenticate", "Bearer");
-      const told = problem(message, statusCode === 401 ? "28000" : "08006", hint);
-      if (request.method === "POST") refuse(request, response, statusCode, told);
-      else answer(response, statusCode, told);
+      refuseFor(error, request, response, options.counted);
       return undefined;
     }
   }
 
+  /** Whether a page may send and receive the cookie: one of this server, or of an origin that a write key lists. */
+  async function allowOrigin(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const { origin, "sec-fetch-site": site } = request.headers;
+    for (const [name, value] of Object.entries(corsHeaders)) response.setHeader(name, value);
+    const own =
+      site === undefined
+        ? origin === undefined || hostOf(origin) === addresses.target(request).host
+        : site === "same-origin" || site === "none";
+    if (own || origin === undefined || !(await keys.isListed(origin))) {
+      response.setHeader("access-control-allow-origin", "*");
+      return own;
+    }
+    response.setHeader("access-control-allow-origin", origin);
+    response.setHeader("access-control-allow-credentials", "true");
+    return true;
+  }
+
+  /** Reads the cookie of a browser. A request without one gets one later if it stores messages. */
+  function recognize({ sender, key }: Admitted, request: IncomingMessage, response: ServerResponse): void {
+    const { secure } = addresses.target(request);
+    sender.browser = browsers.read(request.headers.cookie, secure);
+    const person = sender.role === "visitor" || sender.role === "learner";
+    if (sender.browser !== undefined || !person || key?.level === "server" || sender.optOut !== "") return;
+    offers.set(request, () => {
+      const { browser, cookie } = browsers.create(secure);
+      sender.browser = browser;
+      response.setHeader("set-cookie", cookie);
+    });
+  }
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = request.url?.split("?", 1)[0] ?? "/";
-    if (path === "/graphql" || path === "/healthz") {
-      for (const [name, value] of Object.entries(corsHeaders)) response.setHeader(name, value);
-      if (request.method === "OPTIONS") {
-        response.writeHead(204).end();
-        return;
-      }
+    const url = request.url ?? "/";
+    const path = url.split("?", 1)[0] ?? "/";
+    const allowed = (path === "/graphql" || path === "/healthz") && (await allowOrigin(request, response));
+    if (request.method === "OPTIONS" && (path === "/graphql" || path === "/healthz")) {
+      response.writeHead(204).end();
+      return;
+    }
+    try {
+      checkNoKeyInUrl(url);
+    } catch (error) {
+      refuseFor(error, request, response);
+      return;
     }
     // Nothing reads it, and Node would receive all of it.
     const hasBody =
@@ -179,32 +258,38 @@ export async function startApi(config: Config, database: Database, listener?: Li
         refuse(request, response, 415, problem(message, "CF009", "Send it without Content-Encoding."));
         return;
       }
-      const who = await identify(request, response);
+      const posted = request.method === "POST";
+      const who = await identify(request, response, { limited: true, counted: posted });
       if (who === undefined) return;
-      identified.set(request, who);
-      if (request.method === "POST") {
+      const { sender, key } = who;
+      if (allowed && posted) recognize(who, request, response);
+      identified.set(request, sender);
+      if (posted) {
         try {
-          read.set(request, await bodies.read(request, response, who));
+          const { role, person, address } = sender;
+          read.set(
+            request,
+            await bodies.read(request, response, { role, person, address, server: key?.level === "server" }),
+          );
         } catch (error) {
-          const tooLarge = error instanceof TooLargeError;
-          if (!tooLarge && !(error instanceof BusyError)) throw error;
-          if (!tooLarge) response.setHeader("retry-after", "5");
-          refuse(request, response, tooLarge ? 413 : 503, problem(error.message, error.code, error.hint));
+          refuseFor(error, request, response, true);
           return;
         }
       }
     } else if (request.method === "GET" || request.method === "HEAD") {
       if (path === "/healthz") {
-        const who = await identify(request, response);
+        const who = await identify(request, response, { limited: false, counted: false });
         if (who === undefined) return;
         const state = await health();
-        const told = graphiql || who.role === "admin" ? state : { status: state.status };
+        const told = graphiql || who.sender.role === "admin" ? state : { status: state.status };
         answer(response, state.status === "ok" ? 200 : 503, told);
         return;
       }
       if (path === "/me") {
-        const who = await identify(request, response);
-        if (who !== undefined) answer(response, 200, { ...who, graphiql });
+        const who = await identify(request, response, { limited: true, counted: false });
+        if (who === undefined) return;
+        const { role, person, source } = who.sender;
+        answer(response, 200, { role, person, source, graphiql });
         return;
       }
       const page = pages[path];
@@ -233,7 +318,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const close = async (): Promise<void> => {
     await stopListening();
     await instance.release();
-    await Promise.all([pool.end(), healthPool.end()]);
+    await refusals.close();
+    await Promise.all([pool.end(), healthPool.end(), ownPool.end()]);
   };
 
   try {

@@ -319,7 +319,8 @@ const checks: Record<string, Check> = {
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
     const { readable } = await one<{ readable: boolean }>(
       context,
-      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('privacy.listener', 'select') as readable`,
+      `select has_table_privilege('track.consumer', 'select') and has_table_privilege('track.person_set', 'select')
+         and has_table_privilege('privacy.listener', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
     // By the catalogue: the login may not have the right to use each schema.
@@ -327,6 +328,8 @@ const checks: Record<string, Check> = {
       context,
       `with named as (
          select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
+         union all
+         select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener
        ),
@@ -347,7 +350,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer or privacy.listener that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set or privacy.listener that names it",
         };
   },
 

@@ -44,7 +44,8 @@ export default new Command()
 Each release runs in one transaction. A statement that waits for a lock makes other sessions wait behind it, so it gives up
 after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES times (10,
 over two and a half minutes), and each time the session that holds the lock is printed. Indexes on partitioned tables are
-built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.`,
+built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.
+Months of events that do not begin at 00:00 UTC are repaired one by one in the same way, while reads and writes of events wait.`,
   )
   .action(async (options: Options) => {
     const config = readConfig();

@@ -26,7 +26,7 @@ const unusable = new Set([
 /**
  * Names that may exist in a data directory. A directory that contains others is not closed without the user's consent.
  */
-const ours = /^(?:database(?:\.new|-password)?|jwt-secret|lock(?:\..*)?|\.s\.PGSQL\..*)$/;
+const ours = /^(?:database(?:\.new|-password)?|(?:jwt|cookie)-secret|lock(?:\..*)?|\.s\.PGSQL\..*)$/;
 
 /** Permission bits of other users. */
 const openToOthers = 0o077;

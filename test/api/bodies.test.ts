@@ -31,7 +31,8 @@ async function reading(bytes: number) {
     const role = request.headers["x-role"];
     const who = role === "worker" ? worker : role === "learner" ? learner : visitor;
     try {
-      const body = await bodies.read(request, response, who);
+      const address = request.socket.remoteAddress ?? "";
+      const body = await bodies.read(request, response, { ...who, address, server: false });
       complete += 1;
       if (request.url === "/held") await gone;
       response.end(String(body.length));

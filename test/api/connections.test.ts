@@ -105,6 +105,25 @@ describe("turns", () => {
     expect(started).toEqual(["learner:m", "learner:a", "learner:b", "learner:c", "learner:d", "learner:m"]);
   });
 
+  test("visitors take turns by address; many behind one address may use all of the share", async () => {
+    const gate = createGate(10, 60_000);
+    const order: string[] = [];
+    const ends: (() => void)[] = [];
+    const visit = async (address: string): Promise<void> => {
+      void gate.enter("insights_visitor", address).then((end) => {
+        order.push(address);
+        ends.push(end);
+      });
+      await tick();
+    };
+    for (let count = 0; count < 20; count += 1) await visit("a");
+    expect(order).toEqual(["a", "a"]);
+    await visit("b");
+    ends[0]?.();
+    await tick();
+    expect(order).toEqual(["a", "a", "b"]);
+  });
+
   test("are released once, however often the release is called", async () => {
     const gate = createGate(1, 60_000);
     const end = await gate.enter("insights_visitor", "");

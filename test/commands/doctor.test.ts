@@ -33,13 +33,13 @@ test("a database that was never migrated has one fix, and it works", async () =>
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "queue", "runs", "refresh", "models"]) {
+  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "refresh", "models"]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "queue", "runs", "refresh"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "refresh"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -122,18 +122,20 @@ test("problems are named: failed runs, jobs, stale models", async () => {
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
   await database.query(`
     alter function recommend.refresh_interactions rename to refresh_interaction;
-    insert into privacy.listener values ('track.rebuild', 'Takes something else.')`);
+    insert into privacy.listener values ('track.rebuild', 'Takes something else.');
+    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["refresh"]).toMatchObject({
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.rebuild(bigint[])",
+      "track.lost_people(text, bigint[]), track.rebuild(bigint[])",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
+    delete from track.person_set where name = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

@@ -98,6 +98,10 @@ async function perform(db: Queries, step: Action, key: string): Promise<void> {
   }
 }
 
+/** People who are counted: with a user identity, whose key is then that of the person. */
+const isCounted =
+  "exists (select from track.identity as key where key.identity_id = event.person_id and key.kind = 'user')";
+
 /** Results of the functions, and those of plain queries over the events. */
 async function figures(db: Queries, since: string, until: string): Promise<[object, object]> {
   const trends: Record<string, object> = {};
@@ -117,7 +121,7 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
          count(*)::int as events, count(distinct nullif(person_id, 0))::int as people
        from track.event join track.event_type using (event_type_id)
        where name = $4 and occurred_at >= $2 and occurred_at < $3
-       group by 1 having count(distinct nullif(person_id, 0)) > 0 order by 1`,
+       group by 1 having bool_or(${isCounted}) order by 1`,
       [bucket, since, until, name],
     );
   }
@@ -134,12 +138,12 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
       [kind, since, until],
     );
     counts[`items of kind ${kind}`] = await db.rows(
-      `select item.external_id as item, count(*)::int as events, count(distinct nullif(person_id, 0))::int as people
+      `select item.external_id as item, count(*)::int as events, count(distinct person_id)::int as people
        from track.event
        join track.item_ancestor as ancestor on ancestor.item_id = event.item_id and ($1::text is not null or depth = 0)
        join track.item on item.item_id = ancestor.ancestor_item_id
-       where ($1 is null or item.kind = $1) and occurred_at >= $2 and occurred_at < $3
-       group by 1 having count(distinct nullif(person_id, 0)) > 0 order by 1`,
+       where ($1 is null or item.kind = $1) and occurred_at >= $2 and occurred_at < $3 and ${isCounted}
+       group by 1 order by 1`,
       [kind, since, until],
     );
   }

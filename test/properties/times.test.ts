@@ -28,7 +28,7 @@ const learner = `(
 const spring = "'2025-03-20 00:00Z', '2025-05-01 12:00Z'";
 
 const steps: Record<string, string> = {
-  months: "select track.make_partitions('2041-01-31 23:30Z', '2041-04-01 00:00Z')",
+  months: "select track.make_partitions('2031-01-31 23:30Z', '2031-04-01 00:00Z')",
   ingested: `
     select accepted, duplicates, rejected, errors from track.ingest('[
       {"type": "track", "messageId": "1", "userId": "t", "event": "E", "timestamp": "2025-03-09T06:59:59.999Z", "sentAt": "2025-03-09T07:00:01Z", "receivedAt": "2025-03-09T07:10:00Z"},
@@ -94,8 +94,8 @@ const steps: Record<string, string> = {
   split: "select ml.time_split('lab.row', 'lab.by_time', 'at', 'at', 'at', '2025-03-31 01:30Z')",
   "due drifts": "select statistic, feature from ml.watch_models()",
 
-  "error: months": "select track.make_partitions('2041-04-01 00:00Z', '2041-03-01 05:30Z')",
-  "error: months of a null": "select track.make_partitions('2041-04-01 00:00Z', null)",
+  "error: months": "select track.make_partitions('2031-04-01 00:00Z', '2031-03-01 05:30Z')",
+  "error: months of a null": "select track.make_partitions('2031-04-01 00:00Z', null)",
   "error: too many months": "select track.make_partitions('0001-01-01 00:00Z', '9999-01-01 00:00Z')",
   "error: period before Christ": "select common.check_period('0044-03-15 00:00Z', '0044-03-15 12:34:56Z BC')",
   "error: period": "select common.check_period('2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
@@ -145,7 +145,7 @@ test("the steps compute something, and the errors are those of the product", asy
   );
   expect(failed).toEqual([]);
   for (const [name, result] of Object.entries(expected)) {
-    if (name.startsWith("error: ")) expect(result, name).toEqual(expect.stringMatching(/ is | are | from /));
+    if (name.startsWith("error: ")) expect(result, name).toEqual(expect.stringMatching(/ is | are | from | at /));
     else if (name !== "refused messages of a day" && !name.startsWith("due")) expect(result, name).not.toEqual([]);
   }
 });

@@ -109,6 +109,35 @@ describe("analytics.train_predictions", () => {
     expect(fresh?.message).toBe(refreshed?.message);
   });
 
+  test("is trained on counted people only, as if the others were not enrolled", async () => {
+    const others = "array(select 'learner ' || n from generate_series(0, 56, 8) as n)";
+    const [excluded, absent] = await Promise.all(
+      [
+        `select track.exclude_person(person, 'test') from unnest(${others}) as person`,
+        `create or replace view public.enrolment as
+         select 'learner ' || n as person, 'course' as item, '2026-01-05Z'::timestamptz as enrolled_at
+         from generate_series(0, 59) as n where n % 8 <> 0;
+         delete from track.enrolment;
+         select track.sync_enrolments('public.enrolment')`,
+      ].map((change) =>
+        inside(async (db) => {
+          await course(db);
+          await db.query(change);
+          const steps: string[] = [];
+          while (!steps.at(-1)?.startsWith("took snapshots"))
+            steps.push(await db.value<string>("select step from analytics.train_predictions_step()"));
+          return await db.rows(
+            `select identity.external_id, snapshot.as_of, snapshot.outcome,
+               to_jsonb(snapshot.feature) - 'person_id' - 'course_id' as feature
+             from analytics.snapshot join track.identity using (person_id) order by 1, 2`,
+          );
+        }),
+      ),
+    );
+    expect(excluded?.length).toBeGreaterThan(100);
+    expect(excluded).toEqual(absent);
+  });
+
   test("refreshes in separate steps if it is called by steps", async () => {
     const [refreshed, fresh] = await bothWays(course, async (db) => {
       const steps: string[] = [];

@@ -225,6 +225,17 @@ const samples: Record<string, Record<string, string>> = {
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
   "monitor.start_run": { task: "'refresh'" },
+  "track.drop_person_set": { name: "'lab.dropped'" },
+  "track.include_person": { person: "'uncounted'" },
+  "track.count_refused": { source: "'web'" },
+  "track.create_write_key": { source: "'web'" },
+  "track.open_write_key": {
+    key_hash: "(select encode(key_hash, 'hex') from track.write_key order by key_id desc limit 1)",
+  },
+  "track.revoke_write_key": { key_id: "(select min(key_id) from track.write_key)" },
+  "track.merge_items": {
+    target: "(select external_id from track.item where external_id <> course order by item_id limit 1)",
+  },
   "*": {
     algorithm: "'linear'",
     as_of: "'2025-05-20 00:00Z'",
@@ -235,7 +246,9 @@ const samples: Record<string, Record<string, string>> = {
     champion_factor: "1",
     champion_metrics: "null",
     champion_model_id: "null",
+    code: "'53400'",
     consumer: "'recommend.interaction'",
+    counts_older_than: "'400 days'",
     course: "course",
     data_watermark: "now()",
     decided_at: "now()",
@@ -249,26 +262,43 @@ const samples: Record<string, Record<string, string>> = {
     error: "'x'",
     event_name: "event",
     evidence: "'{}'",
+    expires_at: "null",
     granted: "true",
     half_life: "'7 days'",
     item: "course",
+    keep_old: "'1 day'",
+    key_id: "(select max(key_id) from track.write_key)",
     kind: "'course'",
+    level: "'anonymous'",
     measure: "'people'",
     measured: `jsonb_build_array(jsonb_build_object(
       'model_id', model_id, 'statistic', 'metric', 'value', 1, 'verdict', 'stable', 'row_count', 10))`,
+    messages: "1",
     metrics: `'{"root_mean_squared_error": 0.5}'`,
     model_id: "model_id",
+    most_items: "10",
     most_people: "100",
+    name: "'lab.listed'",
     newest_known: "0",
+    note: "'x'",
     older_than: "'90 days'",
+    origin: "null",
+    origins: "'{https://campus.example}'",
     other: "'new'",
+    people: "array[person_id]",
     person: "person",
     person_id: "person_id",
     profile: "'[]'",
     purpose: "'analytics'",
+    reason: "'test'",
+    requests_per_minute: "60",
     row_count: "1",
     run_id: "1",
+    samples_older_than: "'7 days'",
+    scope: "'events'",
+    scopes: "'{events}'",
     seed: "1",
+    set_name: "'counted'",
     share: "0.1",
     since: "'2025-05-01 00:00Z'",
     step: "'analytics.activity'",
@@ -338,6 +368,12 @@ beforeAll(async () => {
     update analytics.prediction_target set fewest_rows = 100, weeks = 8;
     select analytics.train_predictions('dropout');
     select recommend.train('course');
+    select track.create_write_key('lab');
+    select track.create_write_key('lab', 'signed_in');
+    select track.set_person_set('lab.listed', array(select person_id from track.person where person_id <> 0));
+    select track.set_person_set('lab.dropped', '{}');
+    select track.ingest('[{"type": "track", "messageId": "u", "userId": "uncounted", "event": "Page Viewed"}]');
+    select track.exclude_person('uncounted', 'test');
     create schema attacker;
     grant usage, create on schema attacker to public;
     create table attacker.known as

@@ -67,6 +67,7 @@ describe("one round of everything", async () => {
     const { steps } = done.find(({ task }) => task === "refresh")?.detail ?? {};
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
       ["track.session", people],
+      ["track.person_set", people],
       ["analytics.activity", people],
       ["recommend.interaction", people],
     ]);
@@ -116,7 +117,7 @@ describe("one round of everything", async () => {
     await database.query(`
       create function public.broken(people bigint[], since timestamptz[], until timestamptz[]) returns void
       language plpgsql as $$ begin raise exception 'out of order'; end $$;
-      insert into track.consumer values ('test.broken', 0, 'public.broken', '{event}', 'A test.')`);
+      insert into track.consumer values ('test.broken', -1, 'public.broken', '{event}', 'A test.')`);
     await ingest("hana", "while one is broken");
     vi.spyOn(console, "error").mockImplementation(() => {});
     await expect(runWorkerOnce(target)).rejects.toThrow("failed: insights:refresh");

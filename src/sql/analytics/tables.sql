@@ -121,28 +121,38 @@ Whether the period contains the whole bucket. Others are excluded from average a
 $$;
 
 create materialized view analytics.item_popularity as
+with counted as (
+  select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
+  from analytics.activity
+  join track.person_set_block
+    on person_set_block.name = 'counted'
+    and person_set_block.block = activity.person_id / 4096
+    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) <> 0
+)
 select
   ancestor.ancestor_item_id as item_id,
   sum(activity.event_count) as event_count,
-  count(distinct nullif(activity.person_id, 0)) as person_count,
+  count(distinct activity.person_id) as person_count,
   sum(activity.engaged) as engaged,
   max(activity.day) as last_day,
   -- Halved per 30 days of age, as of the latest day with activity.
   sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
-from analytics.activity
-cross join (select max(day) as day from analytics.activity) as newest
+from counted as activity
+cross join (select max(day) as day from counted) as newest
 join track.item_ancestor as ancestor using (item_id)
 group by ancestor.ancestor_item_id
 with no data;
 
 comment on materialized view analytics.item_popularity is $$
 @behavior -*
-Use of each item and the items it contains, over all time. Refreshed concurrently by a worker.
+Use of each item and the items it contains by counted people, over all time. Refreshed concurrently by a worker.
 Recommendations for unknown people are ranked by it.
 $$;
 comment on column analytics.item_popularity.item_id is $$Item.$$;
-comment on column analytics.item_popularity.event_count is $$Number of events of the item and of those it contains.$$;
-comment on column analytics.item_popularity.person_count is $$Number of distinct people.$$;
+comment on column analytics.item_popularity.event_count is $$
+Number of events of counted people, of the item and of those it contains.
+$$;
+comment on column analytics.item_popularity.person_count is $$Number of distinct counted people.$$;
 comment on column analytics.item_popularity.engaged is $$Engaged time.$$;
 comment on column analytics.item_popularity.last_day is $$Latest day of use, UTC.$$;
 comment on column analytics.item_popularity.decayed_event_count is $$
@@ -287,7 +297,7 @@ comment on column analytics.learner_features.active_days_anywhere_week_1 is $$
 Number of days with activity on the platform in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.course_active_share is $$
-Share of the learners of the course with activity in it in the last 7 complete days.
+Share of the counted learners of the course with activity in it in the last 7 complete days.
 $$;
 comment on column analytics.learner_features.days_to_end is $$
 Days until the end of the course; null when no end is set.

@@ -42,6 +42,10 @@ grant update (description, path_rule, kept_parameters) on track.source to insigh
 grant select on track.stale, track.changed, track.automatic_period
 to insights_reader, insights_learner, insights_admin, insights_worker;
 
+grant select on track.person_set to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on track.person_set_member, track.person_set_block, track.exclusion
+to insights_reader, insights_admin, insights_worker;
+
 drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);
 drop policy if exists all_rows on track.item_ancestor;
@@ -76,6 +80,17 @@ drop policy if exists all_rows on track.refusal_sample;
 create policy all_rows on track.refusal_sample for select using (true);
 drop policy if exists all_rows on track.consumer;
 create policy all_rows on track.consumer for select using (true);
+drop policy if exists all_rows on track.person_set;
+create policy all_rows on track.person_set for select using (true);
+drop policy if exists all_people on track.person_set_member;
+create policy all_people on track.person_set_member for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_people on track.person_set_block;
+create policy all_people on track.person_set_block for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_people on track.exclusion;
+create policy all_people on track.exclusion for select to insights_reader, insights_admin, insights_worker
+using (true);
 
 /*
  * The person is a setting of the transaction, which track.sign_in() makes, and not a lookup in a table, because

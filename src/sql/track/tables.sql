@@ -444,7 +444,7 @@ comment on column track.item.merged_item_id is $$
 Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
 $$;
 
-create index item_merged on track.item (merged_item_id);
+create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -796,7 +796,7 @@ create table track.consumer (
   consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
   position smallint not null unique,
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
-  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision}'),
+  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity}'),
   description text not null
 );
 
@@ -811,7 +811,8 @@ comment on column track.consumer.consumer is $$Name of the consumer, such as `an
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment` or `decision`.
+Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
+`identity`: identities that are new, moved to another person, excluded or included.
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
 
@@ -827,7 +828,7 @@ create table track.changed (
 
 comment on table track.changed is $$
 @foreignKey (consumer) references track.consumer (consumer)
-Periods in which events, sessions, page views, enrolments or decisions of a person changed, one row per consumer.
+Periods in which data of a person changed, one row per consumer (see `track.consumer.inputs`).
 `track.refresh` deletes the rows of a consumer and recomputes the periods in a later statement of the same
 transaction. Changes that are committed between the two statements have rows of their own, so that no change is
 missed. Repeating a refresh gives the same result.
@@ -843,6 +844,104 @@ Time of the latest change; `infinity` when any data of the person may have chang
 $$;
 
 create index changed_consumer on track.changed (consumer, person_id);
+
+/* --------------------------------------------------------------------------------------------- sets of people -- */
+
+create table track.person_set (
+  name text primary key check (name ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$' and length(name) <= 100),
+  description text not null,
+  members text check (members ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  consumer text not null default 'track.person_set' references track.consumer
+);
+
+comment on table track.person_set is $$
+Named sets of people, by which analyses filter: `counted`, segments, groups of an experiment.
+Every room registers its own. A set is kept by a function of `set_name text, people bigint[]` that returns those of the
+given people who belong; `track.refresh` calls it for people whose data changed. `insights doctor` checks that the
+functions exist.
+$$;
+comment on column track.person_set.name is $$Name, such as `counted` or `segment.power_users`.$$;
+comment on column track.person_set.description is $$Description of the set: who belongs to it.$$;
+comment on column track.person_set.members is $$
+Name of the function that returns the members, with its schema.
+Null when the members are listed in `track.person_set_member`.
+$$;
+comment on column track.person_set.consumer is $$
+Consumer whose refresh recomputes the set: it must come after the data that the function reads.
+$$;
+
+create index person_set_consumer on track.person_set (consumer);
+
+create table track.person_set_member (
+  name text not null references track.person_set on delete cascade,
+  identity_id bigint not null references track.identity,
+  primary key (name, identity_id)
+);
+
+comment on table track.person_set_member is $$
+@behavior -*
+Members of the sets whose members are listed. The person of a listed identity belongs to the set.
+By identity, so that a set is the same after a merge of people that is reversed.
+$$;
+comment on column track.person_set_member.name is $$Set.$$;
+comment on column track.person_set_member.identity_id is $$Identity of a member.$$;
+
+create index person_set_member_identity on track.person_set_member (identity_id);
+
+create table track.person_set_block (
+  name text not null references track.person_set on delete cascade,
+  block int not null check (block >= 0),
+  people bit(4096) not null check (bit_count(people) > 0),
+  primary key (name, block)
+);
+
+comment on table track.person_set_block is $$
+@behavior -*
+The people of each set, as of the last refresh: one bit per person.
+A person belongs when `get_bit(people, (person_id % 4096)::int)` of the block `person_id / 4096` is 1. A block in which
+no person belongs has no row.
+Sets are combined by `&`, `|` and `& ~`, and counted by `bit_count`.
+$$;
+comment on column track.person_set_block.name is $$Set.$$;
+comment on column track.person_set_block.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.person_set_block.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`.
+$$;
+
+create table track.exclusion (
+  identity_id bigint primary key references track.identity,
+  reason text not null check (reason in ('staff', 'test', 'bot', 'service_account')),
+  note text check (length(note) <= 1000),
+  excluded_at timestamptz not null default now(),
+  excluded_by text not null
+);
+
+comment on table track.exclusion is $$
+Identities whose people are not counted: in popularity, in training and in the smallest group of figures.
+See `track.exclude_person` and `track.include_person`.
+$$;
+comment on column track.exclusion.identity_id is $$Identity that is excluded, with the person that it belongs to.$$;
+comment on column track.exclusion.reason is $$`staff`, `test`, `bot` or `service_account`.$$;
+comment on column track.exclusion.note is $$Note of the administrator; null when none was given.$$;
+comment on column track.exclusion.excluded_at is $$Time at which the identity was excluded.$$;
+comment on column track.exclusion.excluded_by is $$
+Person who excluded it: the signed-in administrator, or the login of the database.
+$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'track.person_set', 0, 'track.refresh_person_sets', '{event,enrolment,decision,identity}',
+  'The sets of people, before the data that is filtered by them.'
+);
+
+insert into track.person_set (name, description, members)
+values
+  ('signed_in', 'People who have signed in at some time.', 'track.signed_in_people'),
+  (
+    'counted',
+    'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
+    'track.counted_people'
+  );
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
@@ -1209,7 +1308,11 @@ values
   ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
   ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
   ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.');
+  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
+  ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
+  ('track', 'person_set_block', 'people', 'derived', 'analytics', 'People of a set, one bit per person.'),
+  ('track', 'exclusion', 'identity_id', 'identity', 'service', 'Identity of a person who is not counted.'),
+  ('track', 'exclusion', 'note', 'traits', 'service', 'Note about the person, by an administrator.');
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
@@ -1236,3 +1339,7 @@ alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;
 alter table track.distribution enable row level security;
+alter table track.person_set enable row level security;
+alter table track.person_set_member enable row level security;
+alter table track.person_set_block enable row level security;
+alter table track.exclusion enable row level security;

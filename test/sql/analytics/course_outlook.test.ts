@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
+import { refresh } from "../track/messages.ts";
 import { makeKnownCourse } from "./known-course.ts";
 import { asOf, importModels, predictionsOf, type Target } from "./known-models.ts";
 
@@ -34,6 +35,7 @@ test("is silent about fewer learners than the floor, and about quartiles of fewe
     "create table lab.more as select person, 'known' as item, timestamptz '2025-03-01 00:00Z' as enrolled_at from unnest(array['ivy', 'joe']) as person",
   );
   await database.query("select track.sync_enrolments('lab.more')");
+  await refresh(database);
   const quartiles = async (floor: number) =>
     (await outlook("dropout", floor)).map(({ person_count, lower_quartile, upper_quartile }) => [
       person_count,

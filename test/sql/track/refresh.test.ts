@@ -10,12 +10,19 @@ const start = (userId: string, item = "course-1") =>
 
 const queued = (db: Queries) =>
   db.rows<{ person: string; consumer: string; since: string; until: string }>(
-    `select identity.external_id as person, changed.consumer, changed.since::text, changed.until::text
+    `select distinct identity.external_id as person, changed.consumer, changed.since::text, changed.until::text
      from track.changed join track.identity on identity.identity_id = changed.person_id
      order by 1, 2`,
   );
 const forDecisions = (...people: string[]) =>
-  people.map((person) => ({ person, consumer: "recommend.interaction", since: "-infinity", until: "infinity" }));
+  people.flatMap((person) =>
+    ["recommend.interaction", "track.person_set"].map((consumer) => ({
+      person,
+      consumer,
+      since: "-infinity",
+      until: "infinity",
+    })),
+  );
 
 describe("the lists", () => {
   test("name functions that exist, with the signature that is called", async () => {
@@ -26,9 +33,19 @@ describe("the lists", () => {
       ),
     ).toEqual([]);
     expect(
+      await database.rows(
+        "select name from track.person_set where to_regprocedure(members || '(text, bigint[])') is null",
+      ),
+    ).toEqual([]);
+    expect(
       await database.rows("select from privacy.listener where to_regprocedure(function_name || '(bigint[])') is null"),
     ).toEqual([]);
     expect(await database.rows("select consumer, refresh, inputs from track.consumer order by position")).toEqual([
+      {
+        consumer: "track.person_set",
+        refresh: "track.refresh_person_sets",
+        inputs: ["event", "enrolment", "decision", "identity"],
+      },
       { consumer: "analytics.activity", refresh: "analytics.refresh_activity", inputs: ["event"] },
       { consumer: "recommend.interaction", refresh: "recommend.refresh_interactions", inputs: ["event", "decision"] },
     ]);
@@ -89,11 +106,13 @@ describe("track.refresh", () => {
       const row = (step: string, people: number) => ({ step, people, failed: 0, error: null });
       expect(await call()).toEqual([
         row("track.session", 2),
+        row("track.person_set", 2),
         row("analytics.activity", 2),
         row("recommend.interaction", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
+        row("track.person_set", 1),
         row("analytics.activity", 1),
         row("recommend.interaction", 1),
       ]);
@@ -112,7 +131,10 @@ describe("track.refresh", () => {
         { step: "recommend.interaction" },
       ]);
       expect(await db.value("select count(*)::int from analytics.activity")).toBe(0);
-      expect(await db.rows("select step from track.refresh(10)")).toEqual([{ step: "analytics.activity" }]);
+      expect(await db.rows("select step from track.refresh(10)")).toEqual([
+        { step: "track.person_set" },
+        { step: "analytics.activity" },
+      ]);
     });
   });
 
@@ -170,7 +192,7 @@ describe("track.refresh", () => {
       grant usage on schema lab to insights_owner;
       grant all on all tables in schema lab to insights_owner;
       insert into track.consumer (consumer, position, refresh, inputs, description)
-      values ('lab.share', 0, 'lab.refresh_share', '{event}', 'A test.');
+      values ('lab.share', -1, 'lab.refresh_share', '{event}', 'A test.');
     `);
   }
 
@@ -221,7 +243,13 @@ describe("track.refresh", () => {
       // The steps after it are there for the worker, which takes each alone.
       expect(await db.rejects("select track.refresh(1, 'lab.share')")).toMatchObject({ code: "42P01" });
       expect(await db.rows("select people from track.refresh(1, 'recommend.interaction')")).toEqual([{ people: 1 }]);
-      expect((await queued(db)).map(({ consumer }) => consumer)).toEqual(["analytics.activity", "lab.share"]);
+      expect((await queued(db)).map(({ consumer }) => consumer)).toEqual([
+        "analytics.activity",
+        "lab.share",
+        // As a new identity, and for its event.
+        "track.person_set",
+        "track.person_set",
+      ]);
     });
   });
 });
@@ -341,7 +369,7 @@ describe("a changed decision queues its person", () => {
       ] as const) {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
-        expect((await queued(db)).map(({ person }) => person)).toEqual([older, newer]);
+        expect((await queued(db)).map(({ person }) => person)).toEqual([older, older, newer, newer]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
       }
@@ -382,7 +410,8 @@ test("a changed enrolment queues its person for what is derived from enrolments,
       "create view public.enrolled as select 'ada' as person, 'c' as item, '2026-01-01Z'::timestamptz as enrolled_at",
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
-    expect(await queued(db)).toEqual([]);
+    const sets = { person: "ada", consumer: "track.person_set", since: "-infinity", until: "infinity" };
+    expect(await queued(db)).toEqual([sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'analytics.refresh_activity', '{enrolment}', 'A test.')",
     );
@@ -390,7 +419,10 @@ test("a changed enrolment queues its person for what is derived from enrolments,
       "create or replace view public.enrolled as select 'ada' as person, 'c' as item, '2026-02-01Z'::timestamptz as enrolled_at",
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
-    expect(await queued(db)).toEqual([{ person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" }]);
+    expect(await queued(db)).toEqual([
+      { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
+      sets,
+    ]);
     await db.query("select track.refresh()");
     await db.query("select track.sync_enrolments('public.enrolled')");
     expect(await queued(db)).toEqual([]);

@@ -374,7 +374,12 @@ begin
     greatest(coalesce(due.tasks, 0) - coalesce(breadth.due_tasks, 0), 0),
     breadth.days_late::float8,
     coalesce(anywhere.active_days, 0)::float8,
-    avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8) over (partition by taker.course_id, taker.as_of),
+    coalesce(
+      avg((coalesce(active.active_days_week_1, 0) > 0)::int::float8)
+        filter (where get_bit(counted.people, (taker.person_id % 4096)::int) <> 0)
+        over (partition by taker.course_id, taker.as_of),
+      0
+    ),
     extract(epoch from size.available_until - taker.as_of)::float8 / 86400
   from taker
   join size on size.course_id = taker.course_id
@@ -391,7 +396,8 @@ begin
     and breadth.course_id = taker.course_id
     and breadth.as_of = taker.as_of
   left join due on due.course_id = taker.course_id and due.as_of = taker.as_of
-  left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of;
+  left join anywhere on anywhere.person_id = taker.person_id and anywhere.as_of = taker.as_of
+  left join track.person_set_block as counted on counted.name = 'counted' and counted.block = taker.person_id / 4096;
 end;
 $$;
 

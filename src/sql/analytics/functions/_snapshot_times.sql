@@ -12,10 +12,10 @@ declare
 begin
   -- From a week after the first activity up to the end of the last complete day.
   select
-    least(max(activity.day) + 1, (now() at time zone 'UTC')::date),
-    min(activity.day) + 7
+    least(active.last_day + 1, (now() at time zone 'UTC')::date),
+    active.first_day + 7
   into v_newest, v_oldest
-  from analytics.activity;
+  from analytics._active_days() as active;
   return array(
     select moment at time zone 'UTC'
     from generate_series(0, weeks - 1) as week
@@ -27,5 +27,5 @@ end;
 $$;
 
 comment on function analytics._snapshot_times(analytics.prediction_target, int) is $$
-Returns the latest weekly times, at most `weeks`, whose outcomes are known.
+Returns the latest weekly times, at most `weeks`, whose outcomes are known. They depend on counted people only.
 $$;

@@ -12,16 +12,23 @@ as $$
 declare
   v_first_day_at timestamptz;
   v_complete_at timestamptz;
-  v_enrolments constant bigint := (select count(*) from track.enrolment);
+  v_enrolments constant bigint := (
+    select count(*)
+    from track.enrolment
+    join track.person_set_block as counted
+      on counted.name = 'counted'
+      and counted.block = enrolment.person_id / 4096
+      and get_bit(counted.people, (enrolment.person_id % 4096)::int) <> 0
+  );
 begin
   select
-    min(activity.day)::timestamp at time zone 'UTC',
+    active.first_day::timestamp at time zone 'UTC',
     least(
-      (max(activity.day) + 1)::timestamp at time zone 'UTC',
+      (active.last_day + 1)::timestamp at time zone 'UTC',
       date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'
     )
   into v_first_day_at, v_complete_at
-  from analytics.activity;
+  from analytics._active_days() as active;
 
   return query
   select entry.target

@@ -28,7 +28,12 @@ begin
   from analytics._queued_days(v_first_day, v_end_day) as queued;
 
   return query
-  with happened as (
+  with counted as materialized (
+    select counted_block.block, counted_block.people
+    from track.person_set_blocks('counted') as counted_block
+  ),
+
+  happened as (
     select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
     from analytics.activity
     where activity.day >= v_first_day
@@ -100,6 +105,9 @@ begin
       sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
       max(aged.weight) as weight
     from happened
+    join counted
+      on counted.block = happened.person_id / 4096
+      and get_bit(counted.people, (happened.person_id % 4096)::int) <> 0
     cross join lateral (
       select case
         when _popular_items.half_life is null then 1.0::float8
@@ -122,14 +130,14 @@ begin
       item.title,
       item.kind,
       sum(by_person.event_count)::bigint as event_count,
-      count(*) filter (where by_person.person_id <> 0) as person_count,
+      count(*) as person_count,
       sum(by_person.engaged) as engaged,
       -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
       round(
         case _popular_items.measure
           when 'events' then sum(by_person.decayed_event_count)
           when 'engaged' then sum(by_person.decayed_engaged)::float8
-          else coalesce(sum(by_person.weight) filter (where by_person.person_id <> 0), 0)
+          else sum(by_person.weight)
         end::numeric,
         9
       )::float8 as score
@@ -226,9 +234,11 @@ Returns the most used items of a kind between two times (`until` exclusive), inc
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
 contain.
+Only people in the set `counted` count, in all figures: those who have signed in, without excluded ones
+(`track.exclude_person`); anonymized events and anonymous browsers do not.
 Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
 those that are queued for a refresh from the events: the result includes every event that was stored when the function
-was called. Engaged times are as of the last refresh of the sessions.
+was called. Engaged times, and who is counted, are as of the last refresh.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

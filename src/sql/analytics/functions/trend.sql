@@ -65,12 +65,21 @@ begin
       )
   ),
 
+  trusted as materialized (
+    select trusted_block.block, trusted_block.people
+    from track.person_set_blocks('counted') as trusted_block
+  ),
+
   counted as (
     select
       happened.bucket_start,
       sum(happened.event_count) as event_count,
-      count(distinct nullif(happened.person_id, 0)) as person_count
+      count(distinct nullif(happened.person_id, 0)) as person_count,
+      -- Anonymous browsers, which any client can invent, do not lift a bucket above the floor.
+      count(distinct happened.person_id)
+        filter (where get_bit(trusted.people, (happened.person_id % 4096)::int) <> 0) as trusted_count
     from happened
+    left join trusted on trusted.block = happened.person_id / 4096
     group by happened.bucket_start
   ),
 
@@ -89,7 +98,7 @@ begin
     ) with ordinality as bucket (bucket_start, ordinality)
     left join counted using (bucket_start)
     cross join lateral (
-      select counted.event_count is null or counted.person_count >= _trend.smallest_group as is_met
+      select counted.event_count is null or counted.trusted_count >= _trend.smallest_group as is_met
     ) as floor
   )
 
@@ -222,9 +231,10 @@ those of the part in the period, and are excluded from average and slope, becaus
 bucket.
 The average and slope in its own row are those of the last complete bucket before it; null when there is none. With
 the default arguments the last bucket is the current day, which is not complete.
-Buckets with fewer people than `analytics.setting.smallest_group` are null, and excluded from average and slope. Whole
-days are read from the rollup, and those that are queued for a refresh from the events: the result includes every
-event that was stored when the function was called.
+Events of anonymous browsers are included. Buckets with fewer counted people (`track.exclude_person`) than
+`analytics.setting.smallest_group` are null, and excluded from average and slope. Whole days are read from the rollup,
+and those that are queued for a refresh from the events: the result includes every event that was stored when the
+function was called.
 Errors: CF002 for an unknown event (with the most similar names), CF001 for an invalid argument, CF008 for more than
 10,000 buckets.
 $$;

@@ -24,6 +24,7 @@ begin
   end if;
   perform analytics._lock_training(train_predictions.seed);
   perform track.refresh(2147483647, 'track.session');
+  perform track.refresh(2147483647, 'track.person_set');
   perform track.refresh(2147483647, 'analytics.activity');
   for v_target in
     select *
@@ -52,9 +53,9 @@ $$;
 
 comment on function analytics.train_predictions(text, bigint) is $$
 Trains the predictions about learners and deploys each version that is better than the deployed one.
-`target`: `dropout`, `completion` or `activity`; null: all. The training data are weekly snapshots of all learners who
-took a course (`analytics.prediction_target.weeks` of them), with the features as of the snapshot and the outcome by
-the end of the horizon.
+`target`: `dropout`, `completion` or `activity`; null: all. The training data are weekly snapshots of the learners in
+the set `counted` who took a course (`analytics.prediction_target.weeks` of them), with the features as of the snapshot
+and the outcome by the end of the horizon.
 The latest quarter is held out. Snapshots whose outcome was not known when it starts are not used, and a feature that
 uses later data than its snapshot is refused (`ml.time_split`). A penalised linear model and boosted trees are
 compared by log loss (calibrated) or by squared error.

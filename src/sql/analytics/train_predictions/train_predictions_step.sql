@@ -15,6 +15,7 @@ as $$
 declare
   v_most_people constant int := 50;
   v_sessions bigint;
+  v_sets bigint;
   v_activity bigint;
   v_target analytics.prediction_target;
   v_step analytics.training_step;
@@ -30,9 +31,10 @@ begin
     -- Refresh until a step finds fewer people than it may refresh. The queue need not be empty, because events may
     -- arrive all the time.
     v_sessions := (select sum(people) from track.refresh(v_most_people, 'track.session'));
+    v_sets := (select sum(people) from track.refresh(v_most_people, 'track.person_set'));
     v_activity := (select sum(people) from track.refresh(v_most_people, 'analytics.activity'));
-    if greatest(v_sessions, v_activity) >= v_most_people then
-      v_step.step := format('refreshed %s people', greatest(v_sessions, v_activity));
+    if greatest(v_sessions, v_sets, v_activity) >= v_most_people then
+      v_step.step := format('refreshed %s people', greatest(v_sessions, v_sets, v_activity));
       v_step.finished := false;
       return v_step;
     end if;

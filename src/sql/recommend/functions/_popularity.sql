@@ -32,6 +32,10 @@ begin
   with counted as (
     select ancestor.ancestor_item_id as item_id, count(distinct interaction.person_id) as people
     from recommend.interaction
+    join track.person_set_block as block
+      on block.name = 'counted'
+      and block.block = interaction.person_id / 4096
+      and get_bit(block.people, (interaction.person_id % 4096)::int) <> 0
     join track.item_ancestor as ancestor using (item_id)
     join track.item on item.item_id = ancestor.ancestor_item_id
     where item.kind = _popularity.kind
@@ -45,6 +49,6 @@ $$;
 comment on function recommend._popularity(text) is $$
 @behavior -*
 Returns the popularity of the items of a kind, from 0 to 1 for the most popular item.
-Popularity is the number of distinct people, multiplied by the share of recent events of the item (weights are halved
-every 30 days).
+Popularity is the number of distinct people in the set `counted`, multiplied by the share of recent events of the item
+(weights are halved every 30 days).
 $$;

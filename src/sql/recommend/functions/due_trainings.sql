@@ -40,6 +40,10 @@ begin
     from (
       select interaction.person_id, count(distinct ancestor.ancestor_item_id) as item_count
       from recommend.interaction
+      join track.person_set_block as counted
+        on counted.name = 'counted'
+        and counted.block = interaction.person_id / 4096
+        and get_bit(counted.people, (interaction.person_id % 4096)::int) <> 0
       join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where item.kind = v_known.kind
@@ -64,7 +68,7 @@ comment on function recommend.due_trainings(float8) is $$
 Returns the kinds of items whose recommender should be trained.
 A kind is returned when it has no version and at least `recommend.setting.fewest_people` people have interacted with
 two or more items, or when the interactions that are newer than the latest version are at least the given share of
-those it was trained on.
+those it was trained on. Only people in the set `counted` count.
 $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;

@@ -22,12 +22,15 @@ begin
     -- Enrolments that the application reports count as taken.
     select enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at
     from track.enrolment
-    where enrolment.person_id <> 0
   ),
 
   allowed as (
     select leaf.*
     from leaf
+    join track.person_set_block as counted
+      on counted.name = 'counted'
+      and counted.block = leaf.person_id / 4096
+      and get_bit(counted.people, (leaf.person_id % 4096)::int) <> 0
     -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
     where v_by_default <> (
       leaf.person_id in (
@@ -56,5 +59,5 @@ $$;
 comment on function recommend._training_rows(text) is $$
 @behavior -*
 Returns the interactions and enrolments with the items of a kind, by the same rules as `recommend._history`.
-People who have not consented to `personalization` or have opted out are excluded.
+Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included.
 $$;

@@ -103,6 +103,7 @@ begin
   v_result.kind := train.kind;
 
   perform track.refresh(v_everyone, 'track.session');
+  perform track.refresh(v_everyone, 'track.person_set');
   perform track.refresh(v_everyone, 'recommend.interaction');
   create temporary table training on commit drop as
   select rows_.*, false as is_held_out, false as is_tuning
@@ -185,7 +186,7 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Trains the recommender of a kind of items (EASE) on all interactions and enrolments, and measures it.
+Trains the recommender of a kind of items (EASE) on all interactions and enrolments of counted people, and measures it.
 Refreshes the interactions first. Registers the model as a new version of `recommend.<kind>` in `ml.model`, and
 deploys it unless it is significantly worse than the deployed version (`ml.challenge_by_metrics`, with popularity as
 the baseline).

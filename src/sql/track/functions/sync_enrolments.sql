@@ -49,27 +49,8 @@ begin
       'Leave out rows without a person. Administrators keep the list track.placeholder_id.');
   end if;
 
-  with numbered as materialized (
-    select person, nextval('track.identity_identity_id_seq') as identity_id
-    from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named
-    where not exists (
-      select from track.identity
-      where identity.external_id = named.person and identity.kind = 'user'
-    )
-    order by person
-  ),
-  entered as (
-    insert into track.identity (identity_id, kind, external_id, person_id)
-    overriding system value
-    select identity_id, 'user', person, identity_id
-    from numbered
-    order by person
-    on conflict (external_id, kind, branch) do nothing
-    returning person_id
-  )
-  insert into track.person (person_id)
-  select person_id
-  from entered;
+  perform track._enter_people(array_agg('user'::text), array_agg(named.person))
+  from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named;
 
   insert into track.item (external_id, kind)
   select distinct enrolment.item, 'course'

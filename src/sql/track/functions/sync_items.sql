@@ -81,7 +81,8 @@ begin
       updated_at = now()
     from given
     where item.external_id = given.external_id
-      and item.merged_item_id is null
+      -- Not "is null": without statistics, the planner would expect few rows, and compare each pair.
+      and num_nulls(item.merged_item_id) > 0
       and (
         item.kind <> given.kind
         or item.title is distinct from coalesce(given.title, item.title)

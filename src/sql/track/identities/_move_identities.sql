@@ -121,6 +121,11 @@ begin
     _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people
   );
 
+  perform track._enqueue('identity', array(
+    select distinct moved.person_id
+    from unnest(_move_identities.old_people || _move_identities.new_people) as moved (person_id)
+  ));
+
   delete from track.person
   where person.person_id = any (_move_identities.old_people)
     and not exists (select from track.identity where identity.person_id = person.person_id);

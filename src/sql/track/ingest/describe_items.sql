@@ -33,7 +33,8 @@ begin
     updated_at = now()
   from said
   where item.external_id = said.item
-    and item.merged_item_id is null
+    -- Not "is null": without statistics, the planner would expect few rows, and compare each pair.
+    and num_nulls(item.merged_item_id) > 0
     and (
       item.kind = 'unknown' and said.kind is not null
       or item.title is null and said.title is not null

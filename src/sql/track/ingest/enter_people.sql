@@ -4,6 +4,8 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_entered bigint[];
 begin
   with named as (
     select distinct name.kind, name.external_id
@@ -31,16 +33,25 @@ begin
     order by external_id, kind
     on conflict (external_id, kind, branch) do nothing
     returning person_id
+  ),
+
+  stored as (
+    insert into track.person (person_id)
+    select person_id
+    from entered
   )
 
-  insert into track.person (person_id)
-  select person_id
+  select array_agg(person_id) into v_entered
   from entered;
+  if v_entered is not null then
+    perform track._enqueue('identity', v_entered);
+  end if;
 end;
 $$;
 
 comment on function track._enter_people(text[], text[], uuid) is $$
-Inserts new identities, each with a person of its own. `browser`: hash of the cookie of the calling browser, or null.
+Inserts new identities, each with a person of its own, and queues these people for the refresh.
+`browser`: hash of the cookie of the calling browser, or null.
 $$;
 
 create or replace function track._enter_people_of(messages track.parsed_message[], browser uuid)

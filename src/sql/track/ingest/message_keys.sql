@@ -9,7 +9,28 @@ comment on function track._message_hash(text) is $$
 First 128 bits of the SHA-256 of a message's id.
 $$;
 
-create or replace function track._clamped_event_id(
+create or replace function track._milliseconds_ahead(client_at timestamptz, received_at timestamptz)
+returns bigint
+language sql
+immutable
+parallel safe
+-- At UTC, because the epoch of a timestamptz is only stable, and an immutable function over it is never inlined.
+return greatest(
+  least(
+    floor(date_part('epoch', client_at at time zone 'UTC') * 1000)::bigint
+      - floor(date_part('epoch', received_at at time zone 'UTC') * 1000)::bigint
+      + 8589934592,
+    17179869183
+  ),
+  0
+);
+
+comment on function track._milliseconds_ahead(timestamptz, timestamptz) is $$
+Returns the time of the client less the arrival, in milliseconds, as a number of 34 bits with an offset of 2^33.
+Differences of more than 99 days are cut.
+$$;
+
+create or replace function track._event_id(
   occurred_at timestamptz,
   message_hash uuid,
   source_id smallint,
@@ -19,63 +40,35 @@ returns uuid
 language sql
 immutable
 parallel safe
--- 12 and 22 bits of the milliseconds between the version, the variant and 40 bits of the hash.
 return encode(
-  int8send(
-    (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
-    | 28672
-    | (greatest(least(ahead + 8589934592, 17179869183), 0) >> 22)
-  )
-  || int8send(
-    (2::bigint << 62)
-    | ((greatest(least(ahead + 8589934592, 17179869183), 0) & 4194303) << 40)
-    | (
-      ('x' || encode(substr(uuid_send(message_hash), 1, 5), 'hex'))::bit(40)::bigint
-      # (source_id::bigint & 65535)
-    )
-  ),
-  'hex'
-)::uuid;
-
-comment on function track._clamped_event_id(timestamptz, uuid, smallint, bigint) is $$
-Returns a version 7 UUID for an event whose time is not that of its client.
-`ahead` is the time of the client less the arrival, in milliseconds, of which up to 99 days are kept. It orders the
-events of a batch that have the time of its arrival.
-$$;
-
-create or replace function track._event_id(
-  occurred_at timestamptz,
-  message_hash uuid,
-  source_id smallint,
-  received_at timestamptz,
-  client_at timestamptz
-)
-returns uuid
-language sql
-immutable
-parallel safe
--- At UTC, because the epoch of a timestamptz is only stable, and an immutable function over it is never inlined.
-return case
-  when client_at is null
-    then encode(
-      int8send(
+  case
+    when ahead is null
+      then int8send(
         (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
         | 28672
         | (get_byte(uuid_send(message_hash), 0) << 4)
       )
-      || '\x80'::bytea || substr(uuid_send(message_hash), 2, 5) || int2send(source_id),
-      'hex'
-    )::uuid
-  else track._clamped_event_id(
-    occurred_at,
-    message_hash,
-    source_id,
-    floor(date_part('epoch', client_at at time zone 'UTC') * 1000)::bigint
-      - floor(date_part('epoch', received_at at time zone 'UTC') * 1000)::bigint
-  )
-end;
+      || '\x80'::bytea || substr(uuid_send(message_hash), 2, 5) || int2send(source_id)
+    -- 12 and 22 bits of `ahead`, around the variant, and 40 bits of the hash and the source.
+    else int8send(
+        (floor(date_part('epoch', occurred_at at time zone 'UTC') * 1000)::bigint << 16)
+        | 28672
+        | (ahead >> 22)
+      )
+      || int8send(
+        (2::bigint << 62)
+        | ((ahead & 4194303) << 40)
+        | (
+          ('x' || encode(substr(uuid_send(message_hash), 1, 5), 'hex'))::bit(40)::bigint
+          # (source_id::bigint & 65535)
+        )
+      )
+  end,
+  'hex'
+)::uuid;
 
-comment on function track._event_id(timestamptz, uuid, smallint, timestamptz, timestamptz) is $$
+comment on function track._event_id(timestamptz, uuid, smallint, bigint) is $$
 Returns a version 7 UUID (RFC 9562): milliseconds, 48 bits of the hash of the message, and the source.
-It depends on the message and its arrival only, and not on the order of arrival.
+For an event whose time is not that of its client, `ahead` orders the events that have the time of their arrival: see
+`track._milliseconds_ahead`. It depends on the message and its arrival only, and not on the order of arrival.
 $$;

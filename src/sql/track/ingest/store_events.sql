@@ -15,7 +15,10 @@ begin
       people[message.ordinality] as person_id, message.occurred_at, message.message_hash,
       identities[message.ordinality] as identity_id, event_type.event_type_id,
       coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
-      message.client_at
+      message.client_at,
+      case
+        when message.client_at is not null then track._milliseconds_ahead(message.client_at, message.received_at)
+      end as ahead
     from unnest(messages) with ordinality as message
     join track.event_type on event_type.name = message.event_name
     left join track.item on item.external_id = message.item
@@ -29,9 +32,7 @@ begin
     select
       placed.person_id,
       placed.occurred_at,
-      track._event_id(
-        placed.occurred_at, placed.message_hash, _store_events.source, placed.received_at, placed.client_at
-      ),
+      track._event_id(placed.occurred_at, placed.message_hash, _store_events.source, placed.ahead),
       placed.identity_id,
       placed.event_type_id,
       placed.item_id,

@@ -1,4 +1,4 @@
-/* A definer: callers may not read track.write_key, and learn only about the key that they sent. */
+/* A definer: workers, and so the API, may not read track.write_key. */
 create or replace function track.open_write_key(key_hash text, scope text, origin text default null)
 returns track.open_write_key
 language plpgsql
@@ -63,5 +63,4 @@ Returns the source, level and rate of a write key, given its SHA-256 hash in hex
 or has expired, that does not have the scope, or that the origin may not use.
 $$;
 
-grant execute on function track.open_write_key(text, text, text)
-to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant execute on function track.open_write_key(text, text, text) to insights_worker;

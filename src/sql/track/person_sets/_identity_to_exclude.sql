@@ -1,0 +1,36 @@
+create or replace function track._identity_to_exclude(person text)
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_identity_id constant bigint := (
+    select identity.identity_id
+    from track.identity
+    where identity.external_id = _identity_to_exclude.person
+      and identity.kind <> 'none'
+    order by identity.kind = 'user' desc
+    limit 1
+  );
+begin
+  if v_identity_id is null then
+    perform common.refuse(
+      'CF002',
+      format('there is no person "%s"', coalesce(left(_identity_to_exclude.person, 100), 'null')),
+      'Give the userId or anonymousId that was sent with events.'
+    );
+  end if;
+  -- Blocks merges of this person until the end of the transaction, so that the current person is queued.
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = v_identity_id
+  for key share;
+  return v_identity_id;
+end;
+$$;
+
+comment on function track._identity_to_exclude(text) is $$
+Returns the identity with a `userId`, or else with an `anonymousId`, and locks it against moves to another person.
+Errors: CF002 for an unknown name.
+$$;

@@ -1,0 +1,21 @@
+create or replace function track.counted_people(set_name text, people bigint[])
+returns setof bigint
+language sql
+stable
+parallel safe
+begin atomic
+  select signed_in.person_id
+  from track.signed_in_people(counted_people.set_name, counted_people.people) as signed_in (person_id)
+  where not exists (
+    select
+    from track.identity
+    join track.exclusion using (identity_id)
+    where identity.person_id = signed_in.person_id
+  );
+end;
+
+comment on function track.counted_people(text, bigint[]) is $$
+@behavior -*
+Returns which of the given people count: those who have signed in, and none of whose identities is excluded.
+The members of the set `counted`; see `track.person_set` and `track.exclusion`.
+$$;
