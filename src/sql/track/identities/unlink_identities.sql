@@ -144,6 +144,9 @@ begin
           and link.kind <> 'claim'
           and link.unlinked_at is null
       )
+      -- Lists of people name identities.
+      and not exists (select from track.exclusion where exclusion.identity_id = identity.identity_id)
+      and not exists (select from track.person_set_member as listed where listed.identity_id = identity.identity_id)
   );
 
   -- Removed links are kept, so that an older message does not link again. Not by delete and insert, which would lock
