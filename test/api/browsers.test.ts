@@ -50,7 +50,7 @@ const cookieOf = ({ headers }: Reply): string => headers["set-cookie"]?.[0]?.spl
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 describe("the cookie of a browser", () => {
-  test("is set with the first messages, sent again, and tells one browser from another", async () => {
+  test("is set with the first messages, sent again, and distinguishes browsers", async () => {
     const first = await send();
     expect(first.headers["set-cookie"]).toEqual([
       expect.stringMatching(
@@ -113,7 +113,7 @@ describe("the cookie of a browser", () => {
     expect((await notes())[0]?.browser).toBe(right);
   });
 
-  test("is bound to this host, and to HTTPS, where a trusted proxy says so", async () => {
+  test("is bound to this host, and to HTTPS, if a trusted proxy reports it", async () => {
     const headers = { "x-forwarded-proto": "https", "x-forwarded-host": "campus.example" };
     const secure = await send(headers, oneMessage(), "127.0.0.2");
     expect(secure.headers["set-cookie"]?.[0]).toMatch(/^__Host-insights_browser=.*; SameSite=Lax; Secure$/);
@@ -197,7 +197,7 @@ describe("Sec-GPC and DNT", () => {
     [{ "sec-gpc": "true", dnt: "unspecified" }, ""],
     [{}, ""],
   ] as [Record<string, string>, string][])(
-    "%j: the database is told %j, and no cookie is set",
+    "%j: the database receives %j, and no cookie is set",
     async (headers, optOut) => {
       const reply = await send(headers);
       expect(cookieOf(reply) === "").toBe(optOut !== "");
