@@ -129,6 +129,39 @@ describe("the cookie of a browser", () => {
   });
 });
 
+test("a person who signs in gets the past of her own browser, not of one that she names without its cookie", async () => {
+  const open = (anonymousId: string, cookie = ""): Promise<Reply> =>
+    send(cookie === "" ? {} : { cookie }, oneMessage({ anonymousId, event: "Seen before" }));
+  const signIn = async (person: string, anonymousId: string, cookie: string): Promise<void> => {
+    const authorization = `Bearer ${await token("learner", person)}`;
+    const identify = oneMessage({ type: "identify", event: undefined, userId: person, anonymousId });
+    const reply = await send({ authorization, ...(cookie === "" ? {} : { cookie }) }, identify);
+    expect(reply.data.trackIngest.result.accepted).toBe(1);
+  };
+  /** The number of earlier events that a person has. */
+  const past = (person: string): Promise<number> =>
+    database.value(
+      `select count(*)::int
+       from track.event
+       join track.event_type using (event_type_id)
+       where event_type.name = 'Seen before'
+         and event.person_id = (select person_id from track.identity where kind = 'user' and external_id = $1)`,
+      [person],
+    );
+
+  const cookie = cookieOf(await open("browser of nuria"));
+  await open("browser of nuria", cookie);
+  await signIn("nuria", "browser of nuria", cookie);
+  expect(await past("nuria")).toBe(2);
+
+  const other = cookieOf(await open("browser of omar"));
+  await signIn("mallory", "browser of omar", "");
+  await signIn("eve", "browser of omar", cookieOf(await send()));
+  expect([await past("mallory"), await past("eve")]).toEqual([0, 0]);
+  await signIn("omar", "browser of omar", other);
+  expect(await past("omar")).toBe(1);
+});
+
 describe("pages of other origins", () => {
   test("get and use no cookie, unless a valid write key lists them", async () => {
     await database.query(
