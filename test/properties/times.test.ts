@@ -50,6 +50,8 @@ const steps: Record<string, string> = {
     "select analytics.refresh_activity(array[track.find_person('t')], array['2025-03-09 06:59Z'::timestamptz], array['2025-03-09 07:01Z'::timestamptz])",
   interactions:
     "select recommend.refresh_interactions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "sets of people":
+    "select track.refresh_person_sets(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "activity of hers":
     "select day, event_count from analytics.activity where person_id = track.find_person('t') order by day",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
