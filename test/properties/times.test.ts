@@ -72,6 +72,9 @@ const steps: Record<string, string> = {
     select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,
   decisions: `
     select privacy.record_decisions(array[track.find_person('t')], array[0::bigint], array['analytics'], array[false], array['2025-10-26 01:30Z'::timestamptz], 'api', array['{}'::jsonb])`,
+  "moved decisions": `
+    select privacy.move_decisions(array[0::bigint], array[track.find_person('t')], array[track.find_person('t')],
+      array[0::bigint], array['2025-10-26 01:00Z'::timestamptz], array['2025-10-26 02:00Z'::timestamptz])`,
   "decisions of hers":
     "select purpose, granted, decided_at from privacy.consent where person_id = track.find_person('t') order by decided_at",
   "decision of mine": "select purpose, granted from track.record_my_consent('analytics', true)",
