@@ -8,11 +8,42 @@ begin
   return query
   with valid as materialized (
     select
-      message.position, message.identity_kind, message.external_id, message.event_name, message.occurred_at,
-      message.preferences, message.opts_out,
+      message.position, message.type, message.identity_kind, message.external_id, message.anonymous_id,
+      message.previous_id, message.event_name, message.occurred_at, message.preferences, message.opts_out,
+      message.is_claim,
       message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision
     from unnest(messages) as message
     where message.problem is null
+  ),
+
+  -- Names that the batch links to a user, each from the first message that does it. The past of a browser that belongs
+  -- to a user stays with that user.
+  tied as materialized (
+    select distinct on (valid.external_id, tie.external_id, tie.identity_kind)
+      valid.external_id as user_name, tie.external_id, tie.identity_kind,
+      case when tie.external_id = valid.external_id and tie.identity_kind = 'user' then '-infinity'
+        else valid.occurred_at
+      end as since,
+      valid.position + 1 as position,
+      tie.identity_kind = 'user' or not exists (
+        select
+        from track.identity as browser
+        where browser.external_id = tie.external_id
+          and browser.kind = 'anonymous'
+          and browser.user_identity_id is not null
+      ) as has_past
+    from valid
+    cross join lateral (
+      values
+        (valid.external_id, 'user'),
+        (case valid.type when 'identify' then valid.anonymous_id else valid.previous_id end, 'anonymous'),
+        (case valid.type when 'alias' then valid.previous_id end, 'user')
+    ) as tie (external_id, identity_kind)
+    where valid.type in ('identify', 'alias')
+      and valid.identity_kind = 'user'
+      and valid.is_claim is not true
+      and tie.external_id is not null
+    order by valid.external_id, tie.external_id, tie.identity_kind, valid.occurred_at, valid.position
   ),
 
   -- People by name: `is_own` is false for the people of a browser whose id was sent without proof. Their refusals
@@ -26,7 +57,11 @@ begin
           and count(*) over (partition by name.external_id, name.identity_kind) > 1
           then identity.identity_id
       end as browser_id
-    from (select distinct valid.external_id, valid.identity_kind from valid) as name
+    from (
+      select valid.external_id, valid.identity_kind from valid
+      union
+      select tied.external_id, tied.identity_kind from tied
+    ) as name
     join track.identity
       on identity.external_id = name.external_id
       and (
@@ -101,6 +136,53 @@ begin
         said.identity_kind = 'anonymous'
         and (select key.kind from track.identity as key where key.identity_id = named.person_id) = 'user'
       )
+
+    union all
+
+    -- Refusals of names that the batch links, from then on: as if each message had come alone.
+    select
+      other.external_id, other.identity_kind, null, said.purpose, false, said.decided_at, null,
+      latest.since, latest.position
+    from said
+    join tied
+      on tied.external_id = said.external_id
+      and tied.identity_kind = said.identity_kind
+      and (tied.has_past or tied.since <= said.decided_at)
+    join tied as other
+      on other.user_name = tied.user_name
+      and (other.external_id, other.identity_kind) <> (tied.external_id, tied.identity_kind)
+    cross join lateral (
+      select entry.since, entry.position
+      from (
+        values (said.decided_at, said.position), (tied.since, tied.position), (other.since, other.position)
+      ) as entry (since, position)
+      order by entry.since desc, entry.position desc
+      limit 1
+    ) as latest
+    where not said.granted
+
+    union all
+
+    select
+      tied.external_id, tied.identity_kind, null, refused.purpose, false, refused.decided_at, refused.signalled_at,
+      greatest(refused.since, tied.since), greatest(refused.position, tied.position)
+    from (
+      select distinct on (tied.user_name, recorded.purpose)
+        tied.user_name, tied.external_id, tied.identity_kind, tied.since, tied.position, recorded.purpose,
+        recorded.decided_at, recorded.signalled_at
+      from tied
+      join named
+        on named.external_id = tied.external_id
+        and named.identity_kind = tied.identity_kind
+        and named.is_own
+      join recorded using (person_id)
+      where not recorded.granted
+        and tied.has_past
+      order by tied.user_name, recorded.purpose, recorded.decided_at desc
+    ) as refused
+    join tied
+      on tied.user_name = refused.user_name
+      and (tied.external_id, tied.identity_kind) <> (refused.external_id, refused.identity_kind)
   ),
 
   asked as materialized (
@@ -159,5 +241,6 @@ $$;
 comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
-the batch applies to the messages from its time on. `opt_out`: signals of the request, `gpc` and `dnt`.
+the batch applies to the messages from its time on. A refusal also applies to names that the batch links to the person.
+`opt_out`: signals of the request, `gpc` and `dnt`.
 $$;
