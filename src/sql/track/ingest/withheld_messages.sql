@@ -139,37 +139,28 @@ begin
 
     union all
 
-    -- Refusals of names that the batch links, from then on: as if each message had come alone.
+    -- Refusals of names that the batch links, under the name of the user: see `tied_to`.
     select
-      other.external_id, other.identity_kind, null, said.purpose, false, said.decided_at, null,
-      latest.since, latest.position
+      tied.user_name, 'tied', null, said.purpose, false, said.decided_at, null,
+      greatest(said.decided_at, tied.since),
+      case
+        when tied.since < said.decided_at then said.position
+        when tied.since = said.decided_at then greatest(said.position, tied.position)
+        else tied.position
+      end
     from said
     join tied
       on tied.external_id = said.external_id
       and tied.identity_kind = said.identity_kind
       and (tied.has_past or tied.since <= said.decided_at)
-    join tied as other
-      on other.user_name = tied.user_name
-      and (other.external_id, other.identity_kind) <> (tied.external_id, tied.identity_kind)
-    cross join lateral (
-      select entry.since, entry.position
-      from (
-        values (said.decided_at, said.position), (tied.since, tied.position), (other.since, other.position)
-      ) as entry (since, position)
-      order by entry.since desc, entry.position desc
-      limit 1
-    ) as latest
     where not said.granted
 
     union all
 
-    select
-      tied.external_id, tied.identity_kind, null, refused.purpose, false, refused.decided_at, refused.signalled_at,
-      greatest(refused.since, tied.since), greatest(refused.position, tied.position)
-    from (
+    (
       select distinct on (tied.user_name, recorded.purpose)
-        tied.user_name, tied.external_id, tied.identity_kind, tied.since, tied.position, recorded.purpose,
-        recorded.decided_at, recorded.signalled_at
+        tied.user_name, 'tied', null::bigint, recorded.purpose, false, recorded.decided_at, recorded.signalled_at,
+        tied.since, tied.position
       from tied
       join named
         on named.external_id = tied.external_id
@@ -179,10 +170,7 @@ begin
       where not recorded.granted
         and tied.has_past
       order by tied.user_name, recorded.purpose, recorded.decided_at desc
-    ) as refused
-    join tied
-      on tied.user_name = refused.user_name
-      and (tied.external_id, tied.identity_kind) <> (refused.external_id, refused.identity_kind)
+    )
   ),
 
   asked as materialized (
@@ -199,7 +187,17 @@ begin
       (valid.external_id, valid.identity_kind, purpose.purpose) in (
         select decision.external_id, decision.identity_kind, decision.purpose
         from decision
-      ) as is_decided
+      ) as is_decided,
+      -- Users to whom the batch has linked the name by then: as if each message had come alone.
+      case
+        when (valid.external_id, valid.identity_kind) in (select tied.external_id, tied.identity_kind from tied) then (
+          select array_agg(tied.user_name)
+          from tied
+          where tied.external_id = valid.external_id
+            and tied.identity_kind = valid.identity_kind
+            and (tied.since, tied.position) <= (valid.occurred_at, valid.position)
+        )
+      end as tied_to
     from valid
     left join track.event_type on event_type.name = valid.event_name
     join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
@@ -212,7 +210,7 @@ begin
   select asked.position, asked.purpose, asked.without_basis = 'refuse'
   from asked
   where case
-    when asked.is_decided then (
+    when asked.is_decided or asked.tied_to is not null then (
       select case
         when not latest.granted then true
         when asked.is_signalled then not coalesce(latest.granted and latest.is_after_signal, false)
@@ -223,8 +221,10 @@ begin
           (array_agg(decision.granted order by decision.decided_at desc, decision.position desc))[1] as granted,
           max(decision.decided_at) > max(decision.signalled_at) as is_after_signal
         from decision
-        where decision.external_id = asked.external_id
-          and decision.identity_kind = asked.identity_kind
+        where (
+            decision.external_id = asked.external_id and decision.identity_kind = asked.identity_kind
+            or decision.external_id = any (asked.tied_to) and decision.identity_kind = 'tied'
+          )
           and decision.purpose = asked.purpose
           and (decision.since is null or (decision.since, decision.position) <= (asked.occurred_at, asked.position))
           and (
