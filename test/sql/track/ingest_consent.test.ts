@@ -154,6 +154,19 @@ describe("before anything is stored", () => {
         expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
       });
     }
+    // By a browser that the batch links, for another one that was linked before.
+    for (const together of [true, false]) {
+      await inside(async (db) => {
+        await ingest(db, [message({ type: "identify", anonymousId: "a" })]);
+        const batch = [
+          message({ type: "identify", anonymousId: "b" }),
+          refuse({ userId: undefined, anonymousId: "b" }),
+          message({ userId: undefined, anonymousId: "a", properties: { n: 1 } }),
+        ];
+        for (const part of together ? [batch] : batch.map((one) => [one])) await ingest(db, part);
+        expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+      });
+    }
     // That of the former user of a browser does not apply to the next one.
     for (const together of [true, false]) {
       await inside(async (db) => {

@@ -70,6 +70,30 @@ begin
       )
   ),
 
+  -- With the other names of their people.
+  tied_name as materialized (
+    select distinct on (known.user_name, known.external_id, known.identity_kind) known.*
+    from (
+      select tied.* from tied
+
+      union all
+
+      select tied.user_name, other.external_id, other.identity_kind, tied.since, tied.position, true
+      from tied
+      join named
+        on named.external_id = tied.external_id
+        and named.identity_kind = tied.identity_kind
+        and named.browser_id is null
+      join named as other
+        on other.person_id = named.person_id
+        and other.is_own
+        and other.browser_id is null
+      where tied.has_past
+        and named.is_own
+    ) as known (user_name, external_id, identity_kind, since, position, has_past)
+    order by known.user_name, known.external_id, known.identity_kind, known.since, known.position
+  ),
+
   -- Decisions of the batch, which apply from their time on, and the latest earlier one of each person.
   said as materialized (
     select
@@ -149,7 +173,7 @@ begin
         else tied.position
       end
     from said
-    join tied
+    join tied_name as tied
       on tied.external_id = said.external_id
       and tied.identity_kind = said.identity_kind
       and (tied.has_past or tied.since <= said.decided_at)
@@ -161,7 +185,7 @@ begin
       select distinct on (tied.user_name, recorded.purpose)
         tied.user_name, 'tied', null::bigint, recorded.purpose, false, recorded.decided_at, recorded.signalled_at,
         tied.since, tied.position
-      from tied
+      from tied_name as tied
       join named
         on named.external_id = tied.external_id
         and named.identity_kind = tied.identity_kind
@@ -190,9 +214,11 @@ begin
       ) as is_decided,
       -- Users to whom the batch has linked the name by then: as if each message had come alone.
       case
-        when (valid.external_id, valid.identity_kind) in (select tied.external_id, tied.identity_kind from tied) then (
+        when (valid.external_id, valid.identity_kind) in (
+          select tied_name.external_id, tied_name.identity_kind from tied_name
+        ) then (
           select array_agg(tied.user_name)
-          from tied
+          from tied_name as tied
           where tied.external_id = valid.external_id
             and tied.identity_kind = valid.identity_kind
             and (tied.since, tied.position) <= (valid.occurred_at, valid.position)
