@@ -211,6 +211,26 @@ describe("identify by a signed-in person", () => {
       expect(await belongings(db, "mallory")).toEqual([]);
     });
   });
+
+  test("dated before another person's takes nothing of her past: it links from its arrival on", async () => {
+    for (const minutes of [120, 59, 50]) {
+      await scene(async ({ db, visitor, learner }) => {
+        const at = (ago: number) => ({ timestamp: new Date(Date.now() - ago * 60_000).toISOString() });
+        await visitor(hers)((as) => ingest(as, [own("b", at(60))]));
+        await learner(
+          "ada",
+          hers,
+        )((as) => ingest(as, [identify("b", "ada", { timestamp: at(50).timestamp }), own("b", at(40))]));
+        const [link] = await db.rows<{ linked_at: Date }>("select linked_at from track.identity_link");
+        const time = minutes === 50 ? { timestamp: link?.linked_at.toISOString() } : at(minutes);
+        await learner("zoe", hers)((as) => ingest(as, [identify("b", "zoe", time)]));
+        expect(await belongings(db, "ada")).toEqual(["b", "b"]);
+        expect(await belongings(db, "zoe")).toEqual([]);
+        await visitor(hers)((as) => ingest(as, [own("b")]));
+        expect(await belongings(db, "zoe")).toEqual(["b"]);
+      });
+    }
+  });
 });
 
 test("links and claims of a browser that are removed leave nothing behind", async () => {

@@ -117,6 +117,101 @@ describe("before anything is stored", () => {
     });
   });
 
+  test("a refusal also applies to names that its batch links to the person, as if each message had come alone", async () => {
+    const browser = (fields: Message = {}) => message({ userId: undefined, anonymousId: "b", ...fields });
+    const refuse = (fields: Message = {}) => decide({ analytics: false }, fields);
+    const batches = [
+      [message({ type: "identify", anonymousId: "b" }), refuse(), browser({ properties: { n: 1 } })],
+      [
+        refuse({ userId: undefined, anonymousId: "b" }),
+        message({ type: "identify", anonymousId: "b" }),
+        message({ properties: { n: 1 } }),
+      ],
+      [
+        message({ type: "identify", anonymousId: "b" }),
+        refuse({ userId: undefined, anonymousId: "b" }),
+        message({ properties: { n: 1 } }),
+      ],
+      [message({ type: "alias", previousId: "old" }), refuse({ userId: "old" }), message({ properties: { n: 1 } })],
+    ];
+    for (const batch of batches) {
+      for (const parts of [[batch], batch.map((one) => [one])]) {
+        await inside(async (db) => {
+          for (const part of parts) await ingest(db, part);
+          expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+          expect(await db.value("select count(*)::int from track.event where person_id = 0")).toBe(1);
+          expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
+        });
+      }
+    }
+    // Recorded earlier for the browser, which the batch links.
+    for (const together of [true, false]) {
+      await inside(async (db) => {
+        await ingest(db, [refuse({ userId: undefined, anonymousId: "b" })]);
+        const batch = [message({ type: "identify", anonymousId: "b" }), message({ properties: { n: 1 } })];
+        for (const part of together ? [batch] : batch.map((one) => [one])) await ingest(db, part);
+        expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+        expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
+      });
+    }
+    // By a browser that the batch links, for another one that was linked before.
+    for (const together of [true, false]) {
+      await inside(async (db) => {
+        await ingest(db, [message({ type: "identify", anonymousId: "a" })]);
+        const batch = [
+          message({ type: "identify", anonymousId: "b" }),
+          refuse({ userId: undefined, anonymousId: "b" }),
+          message({ userId: undefined, anonymousId: "a", properties: { n: 1 } }),
+        ];
+        for (const part of together ? [batch] : batch.map((one) => [one])) await ingest(db, part);
+        expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+      });
+    }
+    // That of the former user of a browser does not apply to the next one.
+    for (const together of [true, false]) {
+      await inside(async (db) => {
+        await ingest(db, [message({ type: "identify", anonymousId: "b" })]);
+        await ingest(db, [refuse()]);
+        const batch = [
+          message({ type: "identify", userId: "ben", anonymousId: "b" }),
+          message({ userId: "ben", properties: { n: 1 } }),
+        ];
+        for (const part of together ? [batch] : batch.map((one) => [one])) await ingest(db, part);
+        expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(1);
+      });
+    }
+  });
+
+  test("a refusal in the properties counts when the context contains none", async () => {
+    for (const categoryPreferences of [null, {}, [], "all", undefined]) {
+      await inside(async (db) => {
+        await ingest(db, [
+          decide(categoryPreferences, { properties: { categoryPreferences: { analytics: false } } }),
+          message({ properties: { n: 1 } }),
+        ]);
+        expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
+        expect(await db.value("select count(*)::int from track.event where properties ? 'n'")).toBe(0);
+      });
+    }
+  });
+
+  test("a decision makes no item and stores no trait, for it needs no consent", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        decide(
+          { analytics: false },
+          {
+            properties: { item: "/users/ada/medical", itemTitle: "Medical", parent: "/users/ada" },
+            context: { timezone: "Europe/Rome", consent: { categoryPreferences: { analytics: false } } },
+          },
+        ),
+      ]);
+      expect(await db.value("select count(*)::int from track.item where external_id like '/users/%'")).toBe(0);
+      expect(await db.value("select count(*)::int from track.trait")).toBe(0);
+      expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
+    });
+  });
+
   test("a refusal of the person takes precedence over the message, and the preference in the message over a grant", async () => {
     await inside(async (db) => {
       await advertise(db);

@@ -57,6 +57,20 @@ test("an unknown, revoked or expired key, another scope and another origin are e
   expect(await refusal(hash)).toMatchObject({ code: "CF005", message: expect.stringContaining("is revoked") });
 });
 
+test("a key that expires during a transaction may not be used in the rest of it", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const [created] = await db.rows<{ write_key: string }>(
+      "select write_key from track.create_write_key('web', expires_at => clock_timestamp() + interval '0.1 seconds')",
+    );
+    await db.query("select pg_sleep(0.2)");
+    await db.query("select set_config('insights.write_key', $1, true)", [hashOf(created?.write_key ?? "")]);
+    expect(await db.rejects("select * from track.ingest('[]')")).toMatchObject({
+      code: "CF005",
+      message: expect.stringContaining("expired at "),
+    });
+  });
+});
+
 test("a batch with a key that may not be used stores nothing", async () => {
   const { key_id, hash } = await create("'web', 'anonymous', '{events}', '{https://campus.example}'");
   const browser = () => message({ userId: undefined, anonymousId: "b" });

@@ -3,7 +3,7 @@ returns boolean
 language sql
 immutable
 parallel safe
-return btrim(external_id, E' \t\n\r\f\v\u00a0\u200b\ufeff') in ('', '""', $$''$$, '``');
+return track._bare_id(external_id) = '' and external_id not in ('"', $$'$$, '`');
 
 comment on function track._is_blank_id(text) is $$
 Returns whether an id consists of blanks, or is empty in quotation marks.

@@ -8,7 +8,25 @@ declare
   v_messages track.parsed_message[] := messages;
   v_message track.parsed_message;
   v_withheld track.withheld_message;
+  v_place int;
 begin
+  -- A decision needs no consent, and so carries nothing else: a person who refuses would leave a page or a trait.
+  for v_place in
+    select message.ordinality
+    from unnest(messages) with ordinality as message
+    where message.event_name = 'Segment Consent Preference Updated'
+      and num_nonnulls(message.item, message.item_parent, message.traits) > 0
+  loop
+    v_message := v_messages[v_place];
+    v_message.item := null;
+    v_message.item_kind := null;
+    v_message.item_title := null;
+    v_message.item_parent := null;
+    v_message.item_url := null;
+    v_message.traits := null;
+    v_messages[v_place] := v_message;
+  end loop;
+
   -- Few or none, as a rule, so that the others are not copied.
   for v_withheld in
     select withheld.* from track._withheld_messages(messages, opt_out) as withheld
@@ -50,5 +68,5 @@ $$;
 comment on function track._ask_consent(track.parsed_message[], text[]) is $$
 Returns the messages after the check of consent.
 A message whose person has not agreed to its purpose is rejected (CF005) or anonymized, as `privacy.purpose`
-specifies. An anonymized message creates no identity, item or event type.
+specifies. An anonymized message creates no identity, item or event type, and a decision no item or trait.
 $$;

@@ -88,12 +88,11 @@ begin
           when judged.properties <> '{}' then judged.properties
         end as properties,
         track._traits(judged.type, judged.traits, judged.context) as traits,
-        coalesce(
-          judged.context #> '{consent,categoryPreferences}',
-          case judged.event
-            when 'Segment Consent Preference Updated' then judged.properties -> 'categoryPreferences'
-          end
-        ) as preferences,
+        case
+          when judged.event = 'Segment Consent Preference Updated'
+            then track._decided_preferences(judged.properties, judged.context)
+          else judged.context #> '{consent,categoryPreferences}'
+        end as preferences,
         judged.context ->> 'gpc' in ('true', '1') as opts_out,
         judged.problem,
         case when judged.occurred_at <> judged.original_at then judged.original_at end as client_at,

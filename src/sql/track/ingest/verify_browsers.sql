@@ -44,6 +44,32 @@ begin
   if sender.person is null and v_linked = '{}' then
     return v_messages;
   end if;
+  -- A client may state any time: an earlier one would take events of the user who has identified since.
+  for v_found in
+    select message.ordinality
+    from unnest(messages) with ordinality as message
+    where message.problem is null
+      and message.type = 'identify'
+      and message.identity_kind = 'user'
+      and message.anonymous_id = any (v_proved)
+      and message.anonymous_id = any (v_linked)
+      and exists (
+        select
+        from track.identity as browser
+        join track.identity_link as link on link.identity_id = browser.identity_id
+        join track.identity as person on person.identity_id = link.linked_identity_id
+        where browser.external_id = message.anonymous_id
+          and browser.kind = 'anonymous'
+          and link.kind <> 'claim'
+          and link.unlinked_at is null
+          and link.linked_at >= message.occurred_at
+          and person.external_id <> message.external_id
+      )
+  loop
+    v_message := v_messages[v_found.ordinality];
+    v_message.occurred_at := v_message.received_at;
+    v_messages[v_found.ordinality] := v_message;
+  end loop;
   for v_found in
     select
       message.ordinality,

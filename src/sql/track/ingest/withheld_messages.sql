@@ -8,11 +8,42 @@ begin
   return query
   with valid as materialized (
     select
-      message.position, message.identity_kind, message.external_id, message.event_name, message.occurred_at,
-      message.preferences, message.opts_out,
+      message.position, message.type, message.identity_kind, message.external_id, message.anonymous_id,
+      message.previous_id, message.event_name, message.occurred_at, message.preferences, message.opts_out,
+      message.is_claim,
       message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision
     from unnest(messages) as message
     where message.problem is null
+  ),
+
+  -- Names that the batch links to a user, each from the first message that does it. The past of a browser that belongs
+  -- to a user stays with that user.
+  tied as materialized (
+    select distinct on (valid.external_id, tie.external_id, tie.identity_kind)
+      valid.external_id as user_name, tie.external_id, tie.identity_kind,
+      case when tie.external_id = valid.external_id and tie.identity_kind = 'user' then '-infinity'
+        else valid.occurred_at
+      end as since,
+      valid.position + 1 as position,
+      tie.identity_kind = 'user' or not exists (
+        select
+        from track.identity as browser
+        where browser.external_id = tie.external_id
+          and browser.kind = 'anonymous'
+          and browser.user_identity_id is not null
+      ) as has_past
+    from valid
+    cross join lateral (
+      values
+        (valid.external_id, 'user'),
+        (case valid.type when 'identify' then valid.anonymous_id else valid.previous_id end, 'anonymous'),
+        (case valid.type when 'alias' then valid.previous_id end, 'user')
+    ) as tie (external_id, identity_kind)
+    where valid.type in ('identify', 'alias')
+      and valid.identity_kind = 'user'
+      and valid.is_claim is not true
+      and tie.external_id is not null
+    order by valid.external_id, tie.external_id, tie.identity_kind, valid.occurred_at, valid.position
   ),
 
   -- People by name: `is_own` is false for the people of a browser whose id was sent without proof. Their refusals
@@ -26,13 +57,41 @@ begin
           and count(*) over (partition by name.external_id, name.identity_kind) > 1
           then identity.identity_id
       end as browser_id
-    from (select distinct valid.external_id, valid.identity_kind from valid) as name
+    from (
+      select valid.external_id, valid.identity_kind from valid
+      union
+      select tied.external_id, tied.identity_kind from tied
+    ) as name
     join track.identity
       on identity.external_id = name.external_id
       and (
         identity.kind = name.identity_kind
         or identity.kind = 'anonymous' and name.identity_kind = 'unverified'
       )
+  ),
+
+  -- With the other names of their people.
+  tied_name as materialized (
+    select distinct on (known.user_name, known.external_id, known.identity_kind) known.*
+    from (
+      select tied.* from tied
+
+      union all
+
+      select tied.user_name, other.external_id, other.identity_kind, tied.since, tied.position, true
+      from tied
+      join named
+        on named.external_id = tied.external_id
+        and named.identity_kind = tied.identity_kind
+        and named.browser_id is null
+      join named as other
+        on other.person_id = named.person_id
+        and other.is_own
+        and other.browser_id is null
+      where tied.has_past
+        and named.is_own
+    ) as known (user_name, external_id, identity_kind, since, position, has_past)
+    order by known.user_name, known.external_id, known.identity_kind, known.since, known.position
   ),
 
   -- Decisions of the batch, which apply from their time on, and the latest earlier one of each person.
@@ -101,6 +160,41 @@ begin
         said.identity_kind = 'anonymous'
         and (select key.kind from track.identity as key where key.identity_id = named.person_id) = 'user'
       )
+
+    union all
+
+    -- Refusals of names that the batch links, under the name of the user: see `tied_to`.
+    select
+      tied.user_name, 'tied', null, said.purpose, false, said.decided_at, null,
+      greatest(said.decided_at, tied.since),
+      case
+        when tied.since < said.decided_at then said.position
+        when tied.since = said.decided_at then greatest(said.position, tied.position)
+        else tied.position
+      end
+    from said
+    join tied_name as tied
+      on tied.external_id = said.external_id
+      and tied.identity_kind = said.identity_kind
+      and (tied.has_past or tied.since <= said.decided_at)
+    where not said.granted
+
+    union all
+
+    (
+      select distinct on (tied.user_name, recorded.purpose)
+        tied.user_name, 'tied', null::bigint, recorded.purpose, false, recorded.decided_at, recorded.signalled_at,
+        tied.since, tied.position
+      from tied_name as tied
+      join named
+        on named.external_id = tied.external_id
+        and named.identity_kind = tied.identity_kind
+        and named.is_own
+      join recorded using (person_id)
+      where not recorded.granted
+        and tied.has_past
+      order by tied.user_name, recorded.purpose, recorded.decided_at desc
+    )
   ),
 
   asked as materialized (
@@ -117,7 +211,19 @@ begin
       (valid.external_id, valid.identity_kind, purpose.purpose) in (
         select decision.external_id, decision.identity_kind, decision.purpose
         from decision
-      ) as is_decided
+      ) as is_decided,
+      -- Users to whom the batch has linked the name by then: as if each message had come alone.
+      case
+        when (valid.external_id, valid.identity_kind) in (
+          select tied_name.external_id, tied_name.identity_kind from tied_name
+        ) then (
+          select array_agg(tied.user_name)
+          from tied_name as tied
+          where tied.external_id = valid.external_id
+            and tied.identity_kind = valid.identity_kind
+            and (tied.since, tied.position) <= (valid.occurred_at, valid.position)
+        )
+      end as tied_to
     from valid
     left join track.event_type on event_type.name = valid.event_name
     join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
@@ -130,7 +236,7 @@ begin
   select asked.position, asked.purpose, asked.without_basis = 'refuse'
   from asked
   where case
-    when asked.is_decided then (
+    when asked.is_decided or asked.tied_to is not null then (
       select case
         when not latest.granted then true
         when asked.is_signalled then not coalesce(latest.granted and latest.is_after_signal, false)
@@ -141,8 +247,10 @@ begin
           (array_agg(decision.granted order by decision.decided_at desc, decision.position desc))[1] as granted,
           max(decision.decided_at) > max(decision.signalled_at) as is_after_signal
         from decision
-        where decision.external_id = asked.external_id
-          and decision.identity_kind = asked.identity_kind
+        where (
+            decision.external_id = asked.external_id and decision.identity_kind = asked.identity_kind
+            or decision.external_id = any (asked.tied_to) and decision.identity_kind = 'tied'
+          )
           and decision.purpose = asked.purpose
           and (decision.since is null or (decision.since, decision.position) <= (asked.occurred_at, asked.position))
           and (
@@ -159,5 +267,6 @@ $$;
 comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
-the batch applies to the messages from its time on. `opt_out`: signals of the request, `gpc` and `dnt`.
+the batch applies to the messages from its time on. A refusal also applies to names that the batch links to the person.
+`opt_out`: signals of the request, `gpc` and `dnt`.
 $$;

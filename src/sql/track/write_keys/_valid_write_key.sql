@@ -18,7 +18,7 @@ begin
       'The keys are the rows of track.write_key.'
     );
   end if;
-  if v_key.revoked_at is not null or v_key.expires_at <= now() then
+  if v_key.revoked_at is not null or v_key.expires_at <= statement_timestamp() then
     perform common.refuse(
       'CF001',
       format(

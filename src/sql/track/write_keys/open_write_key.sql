@@ -21,7 +21,7 @@ begin
   if v_key.key_id is null then
     perform common.refuse('CF005', 'the write key is unknown', 'Send a key that track.create_write_key returned.');
   end if;
-  if v_key.revoked_at is not null or v_key.expires_at <= now() then
+  if v_key.revoked_at is not null or v_key.expires_at <= statement_timestamp() then
     perform common.refuse(
       'CF005',
       format(
