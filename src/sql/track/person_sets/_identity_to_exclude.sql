@@ -10,7 +10,7 @@ declare
     from track.identity
     where identity.external_id = _identity_to_exclude.person
       and identity.kind <> 'none'
-    order by identity.kind = 'user' desc
+    order by identity.kind = 'user' desc, identity.branch
     limit 1
   );
 begin
