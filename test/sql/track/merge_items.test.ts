@@ -209,3 +209,16 @@ test("is for admins", async () => {
   ]);
   expect(await rolesThatMay(database, "select track.merge_items('one', 'two')")).toEqual(["admin"]);
 });
+
+test("a course is found by its former name", async () => {
+  await owner(async (db) => {
+    await ingest(
+      db,
+      ["old course", "new course"].map((name) =>
+        message({ messageId: name, properties: { item: name, itemKind: "course" } }),
+      ),
+    );
+    await db.query("select track.merge_items('old course', 'new course')");
+    expect(await db.value("select analytics._course_id('old course') = analytics._course_id('new course')")).toBe(true);
+  });
+});
