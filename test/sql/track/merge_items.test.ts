@@ -178,6 +178,28 @@ test("errors name the items", async () => {
   });
 });
 
+test.skipIf(!database.native)(
+  "a batch with a snapshot from before the merge fails (needs parallel sessions)",
+  async () => {
+    await ingest(
+      database,
+      ["past-old", "past-new"].map((name) => message({ messageId: name, properties: { item: name } })),
+    );
+    const writer = await database.pool.connect();
+    try {
+      await writer.query("begin isolation level repeatable read");
+      await writer.query("select count(*) from track.item");
+      await database.query("select track.merge_items('past-old', 'past-new')");
+      await expect(
+        ingest(writer, [message({ messageId: "past", properties: { item: "past-old" } })]),
+      ).rejects.toMatchObject({ code: "40001" });
+    } finally {
+      await writer.query("rollback");
+      writer.release();
+    }
+  },
+);
+
 test.skipIf(!database.native)("a batch that is in progress is moved too (needs parallel sessions)", async () => {
   const send = (names: string[]) =>
     JSON.stringify(names.map((name, n) => message({ messageId: `race-${name}-${n}`, properties: { item: name } })));
