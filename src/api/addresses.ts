@@ -63,7 +63,7 @@ function nameOf(address: string): string {
 export interface Addresses {
   /** The name of the client's address: an IPv4 address, or an IPv6 network. */
   of(request: IncomingMessage): string;
-  /** Scheme and host that the client used, where a trusted proxy says so; else those of the connection. */
+  /** Scheme and host that the client used, if a trusted proxy reports them; else those of the connection. */
   target(request: IncomingMessage): { secure: boolean; host: string };
 }
 
@@ -101,7 +101,7 @@ export function createAddresses(proxies: BlockList): Addresses {
       while (rest !== "") {
         const comma = rest.lastIndexOf(",");
         const address = parse(rest.slice(comma + 1));
-        // What a proxy could not name is unknown: the proxy itself counts.
+        // An entry that is not an address is ignored: the proxy itself counts.
         if (address === undefined) break;
         nearest = address;
         if (comma < 0 || !trusted(address)) break;

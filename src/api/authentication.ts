@@ -14,7 +14,7 @@ export interface Identity {
   source: string | undefined;
 }
 
-/** What a request says about its client, in addition to the person. */
+/** The properties of a request's client, in addition to the person. */
 export interface Client {
   /** The SHA-256 hash of the write key, in hexadecimal. */
   writeKey?: string | undefined;
@@ -24,11 +24,11 @@ export interface Client {
   browser?: string | undefined;
   /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
   optOut?: string | undefined;
-  /** The address by which visitors take turns; the database is not told. */
+  /** The address by which visitors take turns; not sent to the database. */
   address?: string | undefined;
 }
 
-/** Who sends a request, and by which client. */
+/** The sender of a request, and its client. */
 export type Sender = Identity & Client;
 
 export const visitor: Identity = { role: "visitor", person: undefined, source: undefined };

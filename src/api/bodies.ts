@@ -116,7 +116,7 @@ const pieceCost = 200;
 export interface BodySender {
   role: Role;
   person: string | undefined;
-  /** The address by which visitors are told apart. */
+  /** The address by which visitors are distinguished. */
   address: string;
   /** Whether a write key of a server was sent: such a client is limited as workers are. */
   server: boolean;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { AuthenticationError, type Client } from "./authentication.ts";
 
 /*
- * What the headers of a request say: a person's token, a write key, the page's origin, and whether the visitor opted
+ * The contents of the headers of a request: a person's token, a write key, the page's origin, and whether the visitor opted
  * out of tracking. A write key is read from `X-Write-Key`, or, as Segment's and RudderStack's clients send it, from
  * `Authorization: Basic` as the user name without a password.
  */
@@ -35,7 +35,7 @@ function keyOfBasic(authorization: string): string {
   return key;
 }
 
-/** The hash by which the database knows a key. Nothing else keeps or logs the key. */
+/** The hash under which the database stores a key. Nothing else keeps or logs the key. */
 function hashOf(key: string): string {
   if (key.length > longest.key || !/^[!-~]+$/.test(key)) {
     throw new AuthenticationError("the write key is unknown", {

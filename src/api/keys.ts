@@ -34,7 +34,7 @@ export interface Keys {
 }
 
 /** Keeps the entries that were added last. */
-function remember<Value>(map: Map<string, Value>, key: string, value: Value, most: number): void {
+function store<Value>(map: Map<string, Value>, key: string, value: Value, most: number): void {
   map.delete(key);
   map.set(key, value);
   if (map.size > most) map.delete(map.keys().next().value ?? "");
@@ -115,12 +115,12 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
       }
       try {
         const key = await answer;
-        remember(valid, name, { key, at: now() }, bounds.valid);
+        store(valid, name, { key, at: now() }, bounds.valid);
         return key;
       } catch (error) {
         if (error instanceof AuthenticationError) {
           valid.delete(name);
-          remember(invalid, name, { error, at: now() }, bounds.invalid);
+          store(invalid, name, { error, at: now() }, bounds.invalid);
         }
         throw error;
       }

@@ -33,6 +33,11 @@ export const bounds = {
    */
   refusal: 250,
   linger: 2000,
+  /**
+   * Refused requests that wait for their answer; with more, the oldest is answered at once, so that they do not use up
+   * the connections.
+   */
+  refused: 500,
   /** Bytes of a body that is read and discarded after a refusal, so that the connection can be used again. */
   discarded: 64_000,
 } as const;
@@ -53,8 +58,8 @@ export function busy(response: ServerResponse, message = "the server is busy"): 
   answer(response, 503, problem(message, "53300", "Try again in a few seconds."));
 }
 
-/** Connections on which a refused request waits for its answer. */
-const refusing = new WeakSet<Socket>();
+/** Connections on which a refused request waits for its answer, with the function that answers it, the oldest first. */
+const refused = new Map<Socket, () => void>();
 
 /**
  * Answers a request whose body is not used. The rest of a small body is discarded, and the connection stays open. With a
@@ -64,16 +69,19 @@ const refusing = new WeakSet<Socket>();
 export function refuse(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
   const { socket, headers } = request;
   // A client that sends further requests without waiting for the answer would have many wait at the same time.
-  if (refusing.has(socket)) {
+  if (refused.has(socket)) {
     socket.destroy();
     return;
   }
-  refusing.add(socket);
   const text = JSON.stringify(body);
   const small = headers["transfer-encoding"] === undefined && !(Number(headers["content-length"]) > bounds.discarded);
   if (!small) request.pause();
-  const answering = setTimeout(() => {
-    refusing.delete(socket);
+  const settle = (): void => {
+    clearTimeout(answering);
+    refused.delete(socket);
+  };
+  const say = (): void => {
+    settle();
     response.writeHead(status, {
       ...jsonHeaders,
       "content-length": Buffer.byteLength(text),
@@ -81,12 +89,15 @@ export function refuse(request: IncomingMessage, response: ServerResponse, statu
     });
     if (small) response.end(text);
     else response.write(text);
-  }, bounds.refusal);
+  };
+  const answering = setTimeout(say, bounds.refusal);
   const closing = small ? undefined : setTimeout(() => socket.destroy(), bounds.refusal + bounds.linger);
   response.once("close", () => {
-    clearTimeout(answering);
+    settle();
     clearTimeout(closing);
   });
+  refused.set(socket, say);
+  if (refused.size > bounds.refused) refused.values().next().value?.();
 }
 
 /** Sent with every answer. Pages have a policy of their own. */

@@ -242,6 +242,7 @@
 --!include track/identities/_move_spans.sql
 --!include track/identities/_is_linked.sql
 --!include track/identities/_link_people.sql
+--!include track/identities/_named_identity.sql
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql
 --!include track/ingest/source_id.sql

@@ -177,18 +177,18 @@ describe("behind a proxy", () => {
   test("each visitor has an address", async () => {
     expect(await statuses(8, () => through("192.0.2.1"))).toEqual({ 200: 5, 429: 3 });
     expect((await through("192.0.2.2")).status).toBe(200);
-    // What the visitor added before the proxy does not count.
+    // Entries that the visitor added before the proxy do not count.
     expect((await through("203.0.113.99, 192.0.2.1")).status).toBe(429);
   });
 
-  test("a client that is not the proxy, and says it is one, is not believed", async () => {
+  test("a client that is not the proxy, and pretends to be one, is not trusted", async () => {
     const liar = nextAddress();
     let address = 0;
-    const lie = (): Promise<Reply> => {
+    const spoof = (): Promise<Reply> => {
       address += 1;
       return through(`198.51.100.${address}`, liar);
     };
-    expect(await statuses(8, lie)).toEqual({ 200: 5, 429: 3 });
+    expect(await statuses(8, spoof)).toEqual({ 200: 5, 429: 3 });
     // Nor are others limited in whose name it sent.
     expect((await through("198.51.100.1")).status).toBe(200);
   });
@@ -196,11 +196,11 @@ describe("behind a proxy", () => {
   test("without INSIGHTS_TRUSTED_PROXIES nobody is believed", async () => {
     const from = nextAddress();
     let address = 0;
-    const lie = (): Promise<Reply> => {
+    const spoof = (): Promise<Reply> => {
       address += 1;
       return post(from, { "x-forwarded-for": `198.51.100.${address}` });
     };
-    expect(await statuses(8, lie)).toEqual({ 200: 5, 429: 3 });
+    expect(await statuses(8, spoof)).toEqual({ 200: 5, 429: 3 });
   });
 
   test("IPv6 clients are limited by network", async () => {

@@ -50,7 +50,7 @@ const cookieOf = ({ headers }: Reply): string => headers["set-cookie"]?.[0]?.spl
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 describe("the cookie of a browser", () => {
-  test("is set with the first messages, sent again, and tells one browser from another", async () => {
+  test("is set with the first messages, sent again, and distinguishes browsers", async () => {
     const first = await send();
     expect(first.headers["set-cookie"]).toEqual([
       expect.stringMatching(
@@ -113,7 +113,7 @@ describe("the cookie of a browser", () => {
     expect((await notes())[0]?.browser).toBe(right);
   });
 
-  test("is bound to this host, and to HTTPS, where a trusted proxy says so", async () => {
+  test("is bound to this host, and to HTTPS, if a trusted proxy reports it", async () => {
     const headers = { "x-forwarded-proto": "https", "x-forwarded-host": "campus.example" };
     const secure = await send(headers, oneMessage(), "127.0.0.2");
     expect(secure.headers["set-cookie"]?.[0]).toMatch(/^__Host-insights_browser=.*; SameSite=Lax; Secure$/);
@@ -127,6 +127,39 @@ describe("the cookie of a browser", () => {
     const plain = cookieOf(await send());
     expect(cookieOf(await send({ ...headers, cookie: plain }, oneMessage(), "127.0.0.2"))).toMatch(/^__Host-/);
   });
+});
+
+test("a person who signs in gets the past of her own browser, not of one that she names without its cookie", async () => {
+  const open = (anonymousId: string, cookie = ""): Promise<Reply> =>
+    send(cookie === "" ? {} : { cookie }, oneMessage({ anonymousId, event: "Seen before" }));
+  const signIn = async (person: string, anonymousId: string, cookie: string): Promise<void> => {
+    const authorization = `Bearer ${await token("learner", person)}`;
+    const identify = oneMessage({ type: "identify", event: undefined, userId: person, anonymousId });
+    const reply = await send({ authorization, ...(cookie === "" ? {} : { cookie }) }, identify);
+    expect(reply.data.trackIngest.result.accepted).toBe(1);
+  };
+  /** The number of earlier events that a person has. */
+  const past = (person: string): Promise<number> =>
+    database.value(
+      `select count(*)::int
+       from track.event
+       join track.event_type using (event_type_id)
+       where event_type.name = 'Seen before'
+         and event.person_id = (select person_id from track.identity where kind = 'user' and external_id = $1)`,
+      [person],
+    );
+
+  const cookie = cookieOf(await open("browser of nuria"));
+  await open("browser of nuria", cookie);
+  await signIn("nuria", "browser of nuria", cookie);
+  expect(await past("nuria")).toBe(2);
+
+  const other = cookieOf(await open("browser of omar"));
+  await signIn("mallory", "browser of omar", "");
+  await signIn("eve", "browser of omar", cookieOf(await send()));
+  expect([await past("mallory"), await past("eve")]).toEqual([0, 0]);
+  await signIn("omar", "browser of omar", other);
+  expect(await past("omar")).toBe(1);
 });
 
 describe("pages of other origins", () => {
@@ -197,7 +230,7 @@ describe("Sec-GPC and DNT", () => {
     [{ "sec-gpc": "true", dnt: "unspecified" }, ""],
     [{}, ""],
   ] as [Record<string, string>, string][])(
-    "%j: the database is told %j, and no cookie is set",
+    "%j: the database receives %j, and no cookie is set",
     async (headers, optOut) => {
       const reply = await send(headers);
       expect(cookieOf(reply) === "").toBe(optOut !== "");

@@ -109,7 +109,7 @@ describe("refused before the body is read, and stored nowhere:", () => {
     expect(await stored()).toEqual([]);
   });
 
-  test("a revoked key, also when the API still remembers it as valid", async () => {
+  test("a revoked key, also when it is still in the cache as valid", async () => {
     const key = await create("'web'");
     expect((await send({ "x-write-key": key.write_key })).status).toBe(200);
     await database.query("select track.revoke_write_key($1)", [key.key_id]);

@@ -88,7 +88,7 @@ describe("many callers", () => {
     expect(rates.size).toBeLessThanOrEqual(1000);
   });
 
-  test("that left are forgotten", () => {
+  test("that left are removed", () => {
     const { rates, wait } = clocked();
     for (let caller = 0; caller < 10_000; caller += 1) rates.take(`caller ${caller}`, 1200);
     wait(60_000);

@@ -30,7 +30,7 @@ const fails = async (key: string): Promise<string> => {
 };
 
 describe("insights keys", () => {
-  test("without keys says how to create one", async () => {
+  test("without keys prints how to create one", async () => {
     expect(await call("keys", "list")).toMatchObject({ code: 0, out: expect.stringContaining("insights keys create") });
     expect(await call("keys", "log")).toMatchObject({ code: 0, out: "no entries\n" });
   });

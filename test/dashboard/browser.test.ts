@@ -104,7 +104,7 @@ describe.skipIf(chromium === undefined)("in a browser (needs chromium)", async (
   let browser: Awaited<ReturnType<typeof openBrowser>>;
   beforeAll(async () => {
     browser = await openBrowser(chromium ?? "");
-    // What the API told the database about the sender of each message.
+    // The browser that the API reported to the database for each message.
     await database.query(`
       create table public.note (note_id int generated always as identity, browser text);
       create function public.note() returns trigger security definer language plpgsql as $$

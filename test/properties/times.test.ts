@@ -50,6 +50,8 @@ const steps: Record<string, string> = {
     "select analytics.refresh_activity(array[track.find_person('t')], array['2025-03-09 06:59Z'::timestamptz], array['2025-03-09 07:01Z'::timestamptz])",
   interactions:
     "select recommend.refresh_interactions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "sets of people":
+    "select track.refresh_person_sets(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "activity of hers":
     "select day, event_count from analytics.activity where person_id = track.find_person('t') order by day",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
@@ -70,6 +72,9 @@ const steps: Record<string, string> = {
     select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,
   decisions: `
     select privacy.record_decisions(array[track.find_person('t')], array[0::bigint], array['analytics'], array[false], array['2025-10-26 01:30Z'::timestamptz], 'api', array['{}'::jsonb])`,
+  "moved decisions": `
+    select privacy.move_decisions(array[0::bigint], array[track.find_person('t')], array[track.find_person('t')],
+      array[0::bigint], array['2025-10-26 01:00Z'::timestamptz], array['2025-10-26 02:00Z'::timestamptz])`,
   "decisions of hers":
     "select purpose, granted, decided_at from privacy.consent where person_id = track.find_person('t') order by decided_at",
   "decision of mine": "select purpose, granted from track.record_my_consent('analytics', true)",

@@ -53,29 +53,6 @@ describe("exclude_person", () => {
     });
   });
 
-  test("and a list of people stay with a browser of several people when its first user is unlinked", async () => {
-    await inside(async (db) => {
-      await db.query("select track.exclude_person('b1', 'bot')");
-      await db.query("select track.set_person_set('kiosks', array[track.find_person('b1')])");
-      for (const [userId, day] of [
-        ["ada", "02"],
-        ["ben", "03"],
-      ]) {
-        await ingest(db, [
-          { type: "identify", messageId: `i-${userId}`, userId, anonymousId: "b1", timestamp: `2026-03-${day}` },
-        ]);
-      }
-      await refresh(db);
-      expect([await members(db, "counted"), await members(db, "kiosks")]).toEqual([["ben", "cleo"], ["ada"]]);
-      expect(await db.value("select track.unlink_identities('b1', 'ada')")).toBe(true);
-      await refresh(db);
-      expect([await members(db, "counted"), await members(db, "kiosks")]).toEqual([["ada", "cleo"], ["ben"]]);
-      expect(await db.value("select track.include_person('b1')")).toBe(true);
-      await refresh(db);
-      expect(await members(db, "counted")).toEqual(["ada", "ben", "cleo"]);
-    });
-  });
-
   test.each([
     ["'ada', 'boring'", "CF001", "Use staff, test, bot or service_account."],
     ["'ada', null", "CF001", "Use staff, test, bot or service_account."],

@@ -111,6 +111,20 @@ test("either name may come first, and each link is undone once", async () => {
   });
 });
 
+test("of a browser that is excluded keeps the exclusion", async () => {
+  await inside(async (db) => {
+    await ingest(db, [
+      identify("b", "ada"),
+      browse("b"),
+      identify("b", "eve", { timestamp: new Date().toISOString() }),
+    ]);
+    await db.query("select track.exclude_person('b', 'staff')");
+    expect(await db.value("select track.unlink_identities('b', 'eve')")).toBe(true);
+    expect(await db.value("select count(*)::int from track.exclusion")).toBe(1);
+    expect(await belongings(db, "ada")).toEqual(["b"]);
+  });
+});
+
 test("is for admins", async () => {
   expect(await rolesThatMay(database, "select track.unlink_identities('ada', 'b')")).toEqual(["admin"]);
 });

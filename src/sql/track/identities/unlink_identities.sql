@@ -129,7 +129,6 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_empty bigint[];
-  v_heirs bigint[];
   v_names text[];
 begin
   v_empty := array(
@@ -145,57 +144,28 @@ begin
           and link.kind <> 'claim'
           and link.unlinked_at is null
       )
+      -- Lists of people name identities.
+      and not exists (select from track.exclusion where exclusion.identity_id = identity.identity_id)
+      and not exists (select from track.person_set_member as listed where listed.identity_id = identity.identity_id)
   );
-
-  if v_empty = '{}' then
-    return;
-  end if;
-  v_heirs := array(
-    select (
-      select min(sibling.identity_id)
-      from track.identity as sibling
-      where sibling.external_id = identity.external_id
-        and sibling.kind = 'anonymous'
-        and sibling.identity_id <> all (v_empty)
-    )
-    from unnest(v_empty) with ordinality as gone (identity_id, position)
-    join track.identity on identity.identity_id = gone.identity_id
-    order by gone.position
-  );
-
-  -- Exclusions and lists of people name the browser, so that they pass to its remaining identity.
-  with deleted as (
-    delete from track.exclusion
-    using unnest(v_empty, v_heirs) as moved (identity_id, new_identity_id)
-    where exclusion.identity_id = moved.identity_id
-    returning moved.new_identity_id, exclusion.*
-  )
-  insert into track.exclusion (identity_id, reason, note, excluded_at, excluded_by)
-  select new_identity_id, reason, note, excluded_at, excluded_by
-  from deleted
-  on conflict on constraint exclusion_pkey do nothing;
-  with deleted as (
-    delete from track.person_set_member
-    using unnest(v_empty, v_heirs) as moved (identity_id, new_identity_id)
-    where person_set_member.identity_id = moved.identity_id
-    returning moved.new_identity_id, person_set_member.name
-  )
-  insert into track.person_set_member (name, identity_id)
-  select name, new_identity_id
-  from deleted
-  on conflict do nothing;
-  perform track._enqueue('identity', array(
-    select distinct identity.person_id
-    from track.identity
-    where identity.identity_id = any (v_empty || v_heirs)
-  ));
 
   -- Removed links are kept, so that an older message does not link again. Not by delete and insert, which would lock
   -- the other ends.
   with moved as (
-    select link.identity_id, link.linked_identity_id, link.linked_at, heir.new_identity_id
+    select
+      link.identity_id, link.linked_identity_id, link.linked_at,
+      (
+        select sibling.identity_id
+        from track.identity as sibling
+        where sibling.external_id = identity.external_id
+          and sibling.kind = 'anonymous'
+          and sibling.identity_id <> all (v_empty)
+        order by sibling.identity_id
+        limit 1
+      ) as new_identity_id
     from track.identity_link as link
-    join unnest(v_empty, v_heirs) as heir (identity_id, new_identity_id) on heir.identity_id = link.identity_id
+    join track.identity on identity.identity_id = link.identity_id
+    where link.identity_id = any (v_empty)
   )
   update track.identity_link
   set identity_id = moved.new_identity_id

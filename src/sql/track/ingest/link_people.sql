@@ -61,8 +61,7 @@ begin
   select
     browser.position, coalesce(browser.own_id, browser.any_id), browser.linked_identity_id, browser.kind,
     browser.occurred_at,
-    browser.kind = 'claim'
-      or bool_and(browser.own_id is not null) over (partition by browser.name, browser.kind = 'claim')
+    browser.kind = 'claim' or browser.own_id is not null
   from browser
 
   union all
@@ -79,7 +78,7 @@ $$;
 comment on function track._said_links(track.parsed_message[]) is $$
 Returns the links of `identify` and `alias` messages that are not stored.
 `is_known`: the browser belongs to the user at that time already, or the link is a claim, so that storing it moves
-nothing. Either all links of a browser are known or none.
+nothing.
 $$;
 
 create or replace function track._link_people_of(messages track.parsed_message[], also_locked bigint[])
@@ -87,69 +86,78 @@ returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 declare
   v_identities bigint[];
   v_linked_identities bigint[];
   v_kinds text[];
   v_linked_at timestamptz[];
-  v_missed boolean;
 begin
-  for attempt in 1 .. 100 loop
+  -- Most links are known, such as those of a client that identifies with each page. Storing them locks no person.
+  if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
     begin
-      with said as materialized (
-        select * from track._said_links(messages)
-      )
-      select
-        array_agg(said.identity_id order by said.position, said.identity_id),
-        array_agg(said.linked_identity_id order by said.position, said.identity_id),
-        array_agg(said.kind order by said.position, said.identity_id),
-        array_agg(said.linked_at order by said.position, said.identity_id)
-      into v_identities, v_linked_identities, v_kinds, v_linked_at
-      from said
-      where not said.is_known;
-
-      if v_identities is not null then
-        perform track._link_people(v_identities, v_linked_identities, v_kinds, v_linked_at, also_locked);
-      end if;
-      -- The persons of the identities must not change from here to the end of the transaction.
       perform identity.identity_id
       from track.identity
       where identity.identity_id = any (also_locked)
       order by identity.identity_id
       for key share;
-
-      -- Links that change nothing now. Another user may have identified in the meantime.
-      with said as materialized (
-        select * from track._said_links(messages)
-      ),
-
-      stored as (
-        insert into track.identity_link (identity_id, linked_identity_id, kind, linked_at)
-        select distinct on (said.identity_id, said.linked_identity_id, said.linked_at)
-          said.identity_id, said.linked_identity_id, said.kind, said.linked_at
-        from said
-        where said.is_known
-          and said.linked_at is not null
-        order by said.identity_id, said.linked_identity_id, said.linked_at, said.position
-        on conflict on constraint identity_link_pkey do nothing
-      )
-
-      select bool_or(not said.is_known) into v_missed
-      from said;
-      if not coalesce(v_missed, false) then
+      if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
+        perform track._store_known_links(messages);
         return;
       end if;
       perform common.refuse('CF099', 'a browser was linked to another user concurrently');
     exception
-      -- The error releases the locks.
+      -- The error releases the locks. They must not be in a sub-transaction of this one: those that wait for a lock of
+      -- a finished sub-transaction wait for the end of the whole transaction.
       when sqlstate 'CF099' then null;
     end;
-  end loop;
-  perform common.refuse('serialization_failure', 'the browsers were linked to other users concurrently', 'Try again.');
+  end if;
+
+  select
+    array_agg(said.identity_id order by said.position, said.identity_id),
+    array_agg(said.linked_identity_id order by said.position, said.identity_id),
+    array_agg(said.kind order by said.position, said.identity_id),
+    array_agg(said.linked_at order by said.position, said.identity_id)
+  into v_identities, v_linked_identities, v_kinds, v_linked_at
+  from track._said_links(messages) as said
+  where said.kind <> 'claim';
+  if v_identities is not null then
+    perform track._link_people(v_identities, v_linked_identities, v_kinds, v_linked_at, also_locked);
+  end if;
+
+  -- The persons of the identities must not change from here to the end of the transaction.
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (also_locked)
+  order by identity.identity_id
+  for key share;
+  perform track._store_known_links(messages);
 end;
 $$;
 
 comment on function track._link_people_of(track.parsed_message[], bigint[]) is $$
 Creates the links of `identify` and `alias` messages, then locks the identities `also_locked`.
+$$;
+
+create or replace function track._store_known_links(messages track.parsed_message[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  insert into track.identity_link (identity_id, linked_identity_id, kind, linked_at)
+  select distinct on (said.identity_id, said.linked_identity_id, said.linked_at)
+    said.identity_id, said.linked_identity_id, said.kind, said.linked_at
+  from track._said_links(messages) as said
+  where said.is_known
+  order by said.identity_id, said.linked_identity_id, said.linked_at, said.position
+  on conflict on constraint identity_link_pkey do nothing;
+end;
+$$;
+
+comment on function track._store_known_links(track.parsed_message[]) is $$
+Stores the links of messages that move nothing.
 $$;

@@ -5,14 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_identity_id constant bigint := (
-    select identity.identity_id
-    from track.identity
-    where identity.external_id = _identity_to_exclude.person
-      and identity.kind <> 'none'
-    order by identity.kind = 'user' desc, identity.branch
-    limit 1
-  );
+  v_identity_id constant bigint := track._named_identity(_identity_to_exclude.person, clock_timestamp());
 begin
   if v_identity_id is null then
     perform common.refuse(
@@ -31,6 +24,7 @@ end;
 $$;
 
 comment on function track._identity_to_exclude(text) is $$
-Returns the identity with a `userId`, or else with an `anonymousId`, and locks it against moves to another person.
+Returns the identity with a `userId`, or else the present one of a browser.
+It is locked against moves to another person.
 Errors: CF002 for an unknown name.
 $$;
