@@ -57,6 +57,20 @@ test("as many as are asked for, of those that can be taken now and that enough p
   });
 });
 
+test("a merged item is a further name of the other one, and is not returned itself", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const similar = async (item: string) =>
+      (await db.rows<{ item: string }>("select item from recommend.similar_items($1, 1000)", [item])).map(
+        (row) => row.item,
+      );
+    const before = await similar("law-2");
+    const [merged] = before;
+    await db.query("select track.merge_items($1, 'law-2')", [merged]);
+    expect(await similar("law-2")).toEqual(before.slice(1));
+    expect(await similar(merged ?? "")).toEqual(before.slice(1));
+  });
+});
+
 const refused = async (call: string): Promise<string> => {
   const error = await database.rejects(`select * from recommend.${call}`);
   expect(error.hint).toBeTruthy();

@@ -42,6 +42,18 @@ async function derived(db: Queries): Promise<unknown[]> {
   return found;
 }
 
+test("includes names that consist of a query or a fragment", async () => {
+  await owner(async (db) => {
+    await db.query("update track.setting set path_rule = '{}'");
+    await ingest(db, [page("?id=7", { messageId: "q" }), page("#/spa/", { messageId: "f" })]);
+    await db.query("update track.setting set path_rule = default");
+    expect(await db.value("select track.apply_path_rule()")).toBe(2);
+    expect(await names(db)).toEqual(["/#/spa/", "/?id=7"]);
+    await ingest(db, [page("/?id=7", { messageId: "later" })]);
+    expect(await names(db)).toHaveLength(2);
+  });
+});
+
 test("gives what a rule that was always there would have given", async () => {
   const random = new Random("paths");
   const spellings = [

@@ -41,6 +41,21 @@ describe("include_person", () => {
     expect(error.hint).toBeTruthy();
   });
 
+  test("reverses the exclusion of a browser whose user was unlinked", async () => {
+    await inside(async (db) => {
+      for (const [userId, day] of [
+        ["ada", "02"],
+        ["ben", "03"],
+      ]) {
+        await ingest(db, [message({ type: "identify", userId, anonymousId: "kiosk", timestamp: `2026-03-${day}` })]);
+      }
+      await db.query("select track.exclude_person('kiosk', 'test')");
+      await db.query("select track.unlink_identities('kiosk', 'ben')");
+      expect(await db.value("select track.include_person('kiosk')")).toBe(true);
+      expect(await db.value("select count(*)::int from track.exclusion")).toBe(0);
+    });
+  });
+
   test("is for admins", async () => {
     expect(await rolesThatMay(database, "select track.include_person('ada')")).toEqual(["admin"]);
   });

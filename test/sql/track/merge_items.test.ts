@@ -178,6 +178,27 @@ test("errors name the items", async () => {
   });
 });
 
+test.skipIf(!database.native)(
+  "a batch with a snapshot from before the merge fails (needs parallel sessions)",
+  async () => {
+    await ingest(
+      database,
+      ["past-old", "past-new"].map((name) => message({ messageId: name, properties: { item: name } })),
+    );
+    const writer = await database.pool.connect();
+    try {
+      await writer.query("begin isolation level repeatable read");
+      await writer.query("select count(*) from track.item");
+      await database.query("select track.merge_items('past-old', 'past-new')");
+      const batch = JSON.stringify([message({ messageId: "past", properties: { item: "past-old" } })]);
+      await expect(writer.query("select track.ingest($1::jsonb)", [batch])).rejects.toMatchObject({ code: "40001" });
+    } finally {
+      await writer.query("rollback");
+      writer.release();
+    }
+  },
+);
+
 test.skipIf(!database.native)("a batch that is in progress is moved too (needs parallel sessions)", async () => {
   const send = (names: string[]) =>
     JSON.stringify(names.map((name, n) => message({ messageId: `race-${name}-${n}`, properties: { item: name } })));
@@ -208,4 +229,17 @@ test("is for admins", async () => {
     JSON.stringify(["one", "two"].map((name) => message({ properties: { item: name } }))),
   ]);
   expect(await rolesThatMay(database, "select track.merge_items('one', 'two')")).toEqual(["admin"]);
+});
+
+test("a course is found by its former name", async () => {
+  await owner(async (db) => {
+    await ingest(
+      db,
+      ["old course", "new course"].map((name) =>
+        message({ messageId: name, properties: { item: name, itemKind: "course" } }),
+      ),
+    );
+    await db.query("select track.merge_items('old course', 'new course')");
+    expect(await db.value("select analytics._course_id('old course') = analytics._course_id('new course')")).toBe(true);
+  });
 });

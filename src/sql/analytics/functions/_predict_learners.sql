@@ -8,9 +8,11 @@ as $$
 declare
   v_course_id bigint;
 begin
+  -- A merged item is a further name of the other one.
   select item.item_id into v_course_id
-  from track.item
-  where item.external_id = _course_id.course
+  from track.item as known
+  join track.item on item.item_id = coalesce(known.merged_item_id, known.item_id)
+  where known.external_id = _course_id.course
     and item.kind = 'course';
   if v_course_id is null then
     perform common.refuse(

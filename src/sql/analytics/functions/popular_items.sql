@@ -238,7 +238,8 @@ Only people in the set `counted` count, in all figures: those who have signed in
 (`track.exclude_person`); anonymized events and anonymous browsers do not.
 Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
 those that are queued for a refresh from the events: the result includes every event that was stored when the function
-was called. Engaged times, and who is counted, are as of the last refresh.
+was called. Engaged times are as of the last refresh of the sessions, and so are people who used an item only by
+continuing to read a page of an earlier session.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

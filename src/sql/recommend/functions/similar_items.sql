@@ -25,8 +25,10 @@ begin
       'The name of an item has at most 512.');
   end if;
 
-  select * into v_item
+  -- A merged item is a further name of the other one.
+  select target.* into v_item
   from track.item as known
+  join track.item as target on target.item_id = coalesce(known.merged_item_id, known.item_id)
   where known.external_id = similar_items.item;
   if not found then
     perform common.refuse(
@@ -89,6 +91,8 @@ begin
   where other.item_id <> v_item.item_id
     and item_weight.person_count >= v_fewest
     and entry.weight > 0
+    -- An item may have been merged, or described as another kind, after the training.
+    and other.kind = v_item.kind
     and (other.available_from is null or other.available_from <= now())
     and (other.available_until is null or other.available_until > now())
   order by entry.weight desc, other.item_id

@@ -5,6 +5,15 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  -- A snapshot from before a merge would store the events for the merged item: in these transactions, the lock fails.
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    perform item.item_id
+    from track.item
+    where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
+    order by item.item_id
+    for share;
+  end if;
+
   if not exists (
     select
     from unnest(messages) as message

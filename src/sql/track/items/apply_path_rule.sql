@@ -27,7 +27,7 @@ begin
     select item.item_id
     from track.item
     where item.kind in ('page', 'unknown')
-      and item.external_id ~* '^(/|https?://)'
+      and item.external_id ~* '^([/?#]|https?://)'
       and length(item.external_id) < 512
       and exists (
         select

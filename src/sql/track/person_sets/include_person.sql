@@ -16,7 +16,13 @@ begin
   delete from track.exclusion
   using track.identity
   where identity.identity_id = exclusion.identity_id
-    and identity.person_id = v_person_id;
+    and (
+      identity.person_id = v_person_id
+      -- What an unlink of the user of an excluded browser left: an identity of its own.
+      or identity.external_id = include_person.person
+      and identity.kind = 'anonymous'
+      and identity.person_id = identity.identity_id
+    );
   if not found then
     perform common.refuse(
       'CF002',
