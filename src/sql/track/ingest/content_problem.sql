@@ -63,6 +63,8 @@ return case
       'Send 512 at most.'
     )::track.problem
   when fields.properties ->> 'itemKind' !~ '^[a-z][a-z0-9_]{0,62}$'
+    -- The kind of items that are only a further name of another one.
+    or fields.properties ->> 'itemKind' = 'merged'
     then row(
       'CF001',
       format('"properties.itemKind" is "%s"', left(fields.properties ->> 'itemKind', 100)),

@@ -18,7 +18,7 @@ begin
   where identity.identity_id = exclusion.identity_id
     and (
       identity.person_id = v_person_id
-      -- What an unlink of the user of an excluded browser left: an identity of its own.
+      -- The identity that an unlink of the user of an excluded browser left.
       or identity.external_id = include_person.person
       and identity.kind = 'anonymous'
       and identity.person_id = identity.identity_id
