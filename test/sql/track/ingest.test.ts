@@ -399,6 +399,12 @@ describe("a bad message has its own error, and the others are kept", () => {
       '"properties.itemKind" is "Course"',
     ],
     [
+      "the kind of merged items",
+      message({ properties: { itemKind: "merged" } }),
+      "CF001",
+      '"properties.itemKind" is "merged"',
+    ],
+    [
       "SQL as a kind",
       message({ properties: { itemKind: "x'; drop table track.event; --" } }),
       "CF001",
