@@ -63,6 +63,8 @@ function nameOf(address: string): string {
 export interface Addresses {
   /** The name of the client's address: an IPv4 address, or an IPv6 network. */
   of(request: IncomingMessage): string;
+  /** Whether a trusted proxy forwards the request, so that its connection is not the client's. */
+  isForwarded(request: IncomingMessage): boolean;
   /** Scheme and host that the client used, if a trusted proxy reports them; else those of the connection. */
   target(request: IncomingMessage): { secure: boolean; host: string };
 }
@@ -109,6 +111,7 @@ export function createAddresses(proxies: BlockList): Addresses {
       }
       return nameOf(nearest);
     },
+    isForwarded: (request) => trusted(peerOf(request)),
     target(request) {
       const { headers } = request;
       const forwarded = trusted(peerOf(request));

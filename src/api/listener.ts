@@ -33,6 +33,13 @@ export const bounds = {
    */
   refusal: 250,
   linger: 2000,
+  /** Milliseconds until a request above the limit of a rate is answered; no client of this kind may retry sooner. */
+  limited: 1000,
+  /**
+   * Requests of one address above the limit of a rate that wait for their answer. Further ones, and further connections
+   * of the address, are closed without one: an answer costs several times as much.
+   */
+  limitedPerAddress: 100,
   /**
    * Refused requests that wait for their answer; with more, the oldest is answered at once, so that they do not use up
    * the connections.
@@ -61,24 +68,41 @@ export function busy(response: ServerResponse, message = "the server is busy"): 
 /** Connections on which a refused request waits for its answer, with the function that answers it, the oldest first. */
 const refused = new Map<Socket, () => void>();
 
+/** Numbers of those above the limit of a rate, by the address of the connection. Proxies are not in it. */
+const limited = new Map<string, number>();
+
+const isFlooding = (address: string | undefined): boolean =>
+  address !== undefined && (limited.get(address) ?? 0) >= bounds.limitedPerAddress;
+
 /**
  * Answers a request whose body is not used. The rest of a small body is discarded, and the connection stays open. With a
  * larger one it is closed later: a client that is still sending would otherwise be cut off before it receives the
  * answer, and reading a body that is not used would cost time.
  */
-export function refuse(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
+export function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  { isDirect = false }: { isDirect?: boolean } = {},
+): void {
   const { socket, headers } = request;
+  const address = status === 429 && isDirect ? socket.remoteAddress : undefined;
   // A client that sends further requests without waiting for the answer would have many wait at the same time.
-  if (refused.has(socket)) {
-    socket.destroy();
+  if (refused.has(socket) || isFlooding(address)) {
+    socket.resetAndDestroy();
     return;
   }
+  if (address !== undefined) limited.set(address, (limited.get(address) ?? 0) + 1);
   const text = JSON.stringify(body);
   const small = headers["transfer-encoding"] === undefined && !(Number(headers["content-length"]) > bounds.discarded);
   if (!small) request.pause();
   const settle = (): void => {
     clearTimeout(answering);
-    refused.delete(socket);
+    if (!refused.delete(socket) || address === undefined) return;
+    const others = (limited.get(address) ?? 0) - 1;
+    if (others > 0) limited.set(address, others);
+    else limited.delete(address);
   };
   const say = (): void => {
     settle();
@@ -90,7 +114,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, statu
     if (small) response.end(text);
     else response.write(text);
   };
-  const answering = setTimeout(say, bounds.refusal);
+  const answering = setTimeout(say, status === 429 ? bounds.limited : bounds.refusal);
   const closing = small ? undefined : setTimeout(() => socket.destroy(), bounds.refusal + bounds.linger);
   response.once("close", () => {
     settle();
@@ -187,6 +211,10 @@ export async function openListener(config: Config, limits: { connections: number
     },
   );
   server.on("connection", (socket) => {
+    if (isFlooding(socket.remoteAddress)) {
+      socket.resetAndDestroy();
+      return;
+    }
     open += 1;
     socket.once("close", () => {
       open -= 1;

@@ -180,7 +180,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
     else if (statusCode === 503) response.setHeader("retry-after", 5);
     if (counted) refusals.count(admission.sourceOf(request), code);
     if (request.method === "POST" || error instanceof RateError) {
-      refuse(request, response, statusCode, problem(message, code, hint ?? ""));
+      const isDirect = !addresses.isForwarded(request);
+      refuse(request, response, statusCode, problem(message, code, hint ?? ""), { isDirect });
     } else answer(response, statusCode, problem(message, code, hint ?? ""));
   }
 

@@ -96,6 +96,19 @@ describe("a visitor", () => {
     socket.destroy();
   });
 
+  test("who has a hundred requests above the limit waiting loses further ones, and other addresses do not", async () => {
+    const from = nextAddress();
+    await statuses(5, () => post(from));
+    const reply = (): Promise<Reply | { status: 0 }> => post(from).catch(() => ({ status: 0 as const }));
+    const flood = Promise.all(Array.from({ length: 250 }, reply));
+    expect((await post(nextAddress())).status).toBe(200);
+    const counts = Map.groupBy(await flood, ({ status }) => status);
+    expect([...counts.keys()].sort()).toEqual([0, 429]);
+    expect(counts.get(429)?.length).toBeLessThanOrEqual(200);
+    // When they have been answered, the address is answered again.
+    expect((await post(from)).status).toBe(429);
+  });
+
   test("who sends many requests without waiting for answers loses the connection", async () => {
     const from = nextAddress();
     await statuses(5, () => post(from));
