@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
+import { assumeRole } from "../database/connect.ts";
 import { queueSchema } from "../database/logins.ts";
 import { committedMigrations, migrationNumber } from "../database/release.ts";
 
@@ -39,10 +40,7 @@ async function examine(client: pg.PoolClient): Promise<Omit<Health, "status">> {
   const begin = performance.now();
   await client.query("begin transaction read only");
   try {
-    // A login of the API has no rights itself.
-    await client.query(
-      "select set_config('role', rolname, true) from pg_catalog.pg_roles where rolname = 'insights_worker' and pg_has_role(oid, 'member')",
-    );
+    await assumeRole(client, "insights_worker");
     const { rows } = await client.query<{ version: string; readable: boolean[] }>(
       `select
          current_setting('server_version') as version,

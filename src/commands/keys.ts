@@ -1,7 +1,6 @@
 import Table from "cli-table3";
 import { Command, InvalidArgumentError, Option } from "commander";
-import type pg from "pg";
-import { withSession } from "./session.ts";
+import { asAdministrator } from "./session.ts";
 
 interface Key {
   key_id: number;
@@ -59,29 +58,6 @@ function expiry(text: string): string {
 
 const collect = (text: string, earlier: string[] = []): string[] => [...earlier, ...text.split(",")];
 
-/** One transaction as an administrator: a login of the API has no rights itself. */
-async function asAdmin<T>(command: string, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  return await withSession(command, async ({ pool }) => {
-    const client = await pool.connect();
-    try {
-      await client.query("begin");
-      await client.query(
-        `select set_config('role', rolname, true)
-         from pg_catalog.pg_roles
-         where rolname = 'insights_admin' and pg_has_role(oid, 'member')`,
-      );
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    } catch (error) {
-      await client.query("rollback").catch(() => {});
-      throw error;
-    } finally {
-      client.release();
-    }
-  });
-}
-
 function printTable(head: string[], rows: string[][]): void {
   const table = new Table({ head, style: { head: [], border: [] } });
   table.push(...rows);
@@ -103,7 +79,7 @@ const list = new Command("list")
   .option("--all", "revoked and expired ones too")
   .option("--json", "print JSON")
   .action(async (options: { all?: true; json?: true }) => {
-    const keys = await asAdmin("keys", async (client) => {
+    const keys = await asAdministrator("keys", async (client) => {
       const { rows } = await client.query<Key>(
         `select
            write_key.key_id, write_key.preview, source.name as source, source.level, write_key.scopes, write_key.origins,
@@ -168,7 +144,7 @@ const create = new Command("create")
       source: string,
       options: { level: string; origin?: string[]; scope?: string[]; rate: number; expires?: string; json?: true },
     ) => {
-      const created = await asAdmin("keys", async (client) => {
+      const created = await asAdministrator("keys", async (client) => {
         const { rows } = await client.query<NewKey>("select * from track.create_write_key($1, $2, $3, $4, $5, $6)", [
           source,
           options.level,
@@ -189,7 +165,7 @@ const rotate = new Command("rotate")
   .option("--keep <duration>", "time for which the old key is still accepted: 0m, 24h, 7d", duration, "7 days")
   .option("--json", "print JSON")
   .action(async (id: number, options: { keep: string; json?: true }) => {
-    const created = await asAdmin("keys", async (client) => {
+    const created = await asAdministrator("keys", async (client) => {
       const { rows } = await client.query<NewKey>("select * from track.rotate_write_key($1, $2)", [id, options.keep]);
       return rows[0] as NewKey;
     });
@@ -200,7 +176,7 @@ const revoke = new Command("revoke")
   .description("Revokes a write key: requests with it are refused from now on.")
   .argument("<id>", "number of the key: see insights keys list", whole)
   .action(async (id: number) => {
-    const revoked = await asAdmin("keys", async (client) => {
+    const revoked = await asAdministrator("keys", async (client) => {
       const { rows } = await client.query<{ revoked: boolean }>("select track.revoke_write_key($1) as revoked", [id]);
       return rows[0]?.revoked === true;
     });
@@ -212,7 +188,7 @@ const log = new Command("log")
   .argument("[id]", "number of one key", whole)
   .option("--json", "print JSON")
   .action(async (id: number | undefined, options: { json?: true }) => {
-    const entries = await asAdmin("keys", async (client) => {
+    const entries = await asAdministrator("keys", async (client) => {
       const { rows } = await client.query<Entry>(
         `select
            to_char(logged_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as logged_at, key_id, action, actor, details

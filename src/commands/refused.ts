@@ -1,6 +1,6 @@
 import Table from "cli-table3";
 import { Command, InvalidArgumentError } from "commander";
-import { withSession } from "./session.ts";
+import { asAdministrator } from "./session.ts";
 
 interface Refused {
   source: string;
@@ -31,15 +31,9 @@ export default new Command()
     "\nSamples show the fields of a message with their types, not values, and are kept for 7 days. Code 53400: above a rate limit.",
   )
   .action(async (options: { days: number; json?: true }) => {
-    const refused = await withSession("refused", async ({ pool }) => {
-      const client = await pool.connect();
-      try {
-        await client.query("begin transaction read only");
-        await client.query(
-          `select set_config('role', rolname, true)
-           from pg_catalog.pg_roles
-           where rolname = 'insights_admin' and pg_has_role(oid, 'member')`,
-        );
+    const refused = await asAdministrator(
+      "refused",
+      async (client) => {
         const { rows } = await client.query<Refused>(
           `with refused as (
              select source, level, code, sum(messages) as messages, count(*)::int as days, max(day) as last_day
@@ -67,10 +61,9 @@ export default new Command()
           [options.days],
         );
         return rows;
-      } finally {
-        await client.query("rollback").finally(() => client.release());
-      }
-    });
+      },
+      { readOnly: true },
+    );
     if (options.json) {
       console.log(JSON.stringify(refused.map((row) => ({ ...row, messages: Number(row.messages) }))));
       return;

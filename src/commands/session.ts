@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { type Config, readConfig } from "../config.ts";
-import { createPool, type Database, openDatabase } from "../database/connect.ts";
+import { assumeRole, createPool, type Database, openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
 import { errorCode, InsightsError } from "../errors.ts";
 
@@ -42,4 +42,29 @@ export async function withSession<T>(command: string, work: (session: Session) =
   } finally {
     await database.close();
   }
+}
+
+/**
+ * One transaction of the command as an administrator, rolled back after an error.
+ */
+export async function asAdministrator<T>(
+  command: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+  { readOnly = false }: { readOnly?: boolean } = {},
+): Promise<T> {
+  return await withSession(command, async ({ pool }) => {
+    const client = await pool.connect();
+    try {
+      await client.query(readOnly ? "begin transaction read only" : "begin");
+      await assumeRole(client, "insights_admin");
+      const result = await work(client);
+      await client.query("commit");
+      return result;
+    } catch (error) {
+      await client.query("rollback").catch(() => {});
+      throw error;
+    } finally {
+      client.release();
+    }
+  });
 }

@@ -78,6 +78,19 @@ function connectTimeout(url: string): number {
   return Number(seconds) * 1000;
 }
 
+/**
+ * Switches the transaction to a role of the installation if the login is a member. A login of the API or of a worker has no
+ * rights itself; another one keeps its own.
+ */
+export async function assumeRole(client: pg.ClientBase, role: "insights_admin" | "insights_worker"): Promise<void> {
+  await client.query(
+    `select set_config('role', rolname, true)
+     from pg_catalog.pg_roles
+     where rolname = $1 and pg_has_role(oid, 'member')`,
+    [role],
+  );
+}
+
 /** One connection for the duration of `work`. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
