@@ -6,46 +6,13 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := (person_set).name;
-  v_function constant text := coalesce((person_set).members, 'track.listed_people');
-  v_members bigint[];
 begin
-  execute format(
-    'select array(select %I.%I($1, $2))', split_part(v_function, '.', 1), split_part(v_function, '.', 2)
-  )
-  into v_members
-  using v_name, people;
-
-  with given as (
-    select distinct entry.person_id
-    from unnest(people) as entry (person_id)
-    -- Person 0 (anonymized events) is in no set.
-    where entry.person_id <> 0
-  ),
-
-  member as (
-    select distinct entry.person_id
-    from unnest(v_members) as entry (person_id)
-    join track.person using (person_id)
-  ),
-
-  changed as (
-    select
-      (given.person_id / 4096)::int as block,
-      bit_or(track.person_bit(given.person_id)) as given,
-      coalesce(
-        bit_or(track.person_bit(member.person_id)) filter (where member.person_id is not null), b'0'::bit(4096)
-      ) as members
-    from given
-    left join member using (person_id)
-    group by 1
-  ),
-
-  fresh as materialized (
+  with fresh as materialized (
     select
       changed.block,
       stored.people as stored,
       coalesce(stored.people & ~changed.given, b'0'::bit(4096)) | changed.members as people
-    from changed
+    from track._person_set_bits(person_set, people) as changed
     left join track.person_set_block as stored on stored.name = v_name and stored.block = changed.block
   ),
 

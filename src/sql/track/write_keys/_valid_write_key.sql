@@ -5,19 +5,8 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_key track.write_key;
+  v_key constant track.write_key := track._find_write_key(_valid_write_key.key_id);
 begin
-  select *
-  into v_key
-  from track.write_key
-  where write_key.key_id = _valid_write_key.key_id
-  for update;
-  if v_key.key_id is null then
-    perform common.refuse(
-      'CF002', format('there is no write key %s', coalesce(_valid_write_key.key_id::text, 'null')),
-      'The keys are the rows of track.write_key.'
-    );
-  end if;
   if v_key.revoked_at is not null or v_key.expires_at <= statement_timestamp() then
     perform common.refuse(
       'CF001',

@@ -7,22 +7,8 @@ security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
-declare
-  v_revoked_at timestamptz;
-  v_found boolean;
 begin
-  select write_key.revoked_at, true
-  into v_revoked_at, v_found
-  from track.write_key
-  where write_key.key_id = revoke_write_key.key_id
-  for update;
-  if v_found is null then
-    perform common.refuse(
-      'CF002', format('there is no write key %s', coalesce(revoke_write_key.key_id::text, 'null')),
-      'The keys are the rows of track.write_key.'
-    );
-  end if;
-  if v_revoked_at is not null then
+  if (track._find_write_key(revoke_write_key.key_id)).revoked_at is not null then
     return false;
   end if;
   update track.write_key set revoked_at = now() where write_key.key_id = revoke_write_key.key_id;
