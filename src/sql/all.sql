@@ -235,6 +235,7 @@
 --!include track/identities/_names_nobody.sql
 --!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
+--!include track/identities/_move_events.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/_browser_spans.sql
@@ -249,6 +250,7 @@
 --!include track/write_keys/_log_write_key.sql
 --!include track/write_keys/_check_write_key.sql
 --!include track/write_keys/_new_write_key.sql
+--!include track/write_keys/_find_write_key.sql
 --!include track/write_keys/_valid_write_key.sql
 --!include track/write_keys/create_write_key.sql
 --!include track/write_keys/change_write_key.sql
@@ -307,6 +309,7 @@
 --!include track/person_sets/_check_set_name.sql
 --!include track/person_sets/_find_person_set.sql
 --!include track/person_sets/_person_set_size.sql
+--!include track/person_sets/_person_set_bits.sql
 --!include track/person_sets/recompute_person_sets.sql
 --!include track/person_sets/refresh_person_sets.sql
 --!include track/person_sets/define_person_set.sql

@@ -58,6 +58,25 @@ describe("a merge", () => {
     }
   });
 
+  test("a late identify of another user of the browser locks the months of its events only", async () => {
+    const by = (userId: string, timestamp: string) => ({ ...identify("lab computer", userId), timestamp });
+    await ingest(database, [by("first of the lab", "2022-01-10T00:00:00Z"), ...seen("lab computer", ...ends)]);
+    for (const step of ["select track.refresh_sessions()", "select track.rebuild()"]) {
+      await database.query(step);
+      await database.as("postgres", {}, async (db) => {
+        await ingest(db, [by("second of the lab", "2022-02-01T00:00:00Z")]);
+        expect(await locked(db)).toEqual(months);
+        expect(
+          await db.value(
+            "select count(*)::int from track.event where person_id = track.find_person('second of the lab')",
+          ),
+        ).toBe(2);
+        expect(await db.value(misplaced)).toBe(0);
+        expect(await db.value(unknown)).toBe(0);
+      });
+    }
+  });
+
   test("an old and a new event of one batch queue two months", async () => {
     await database.as("postgres", {}, async (db) => {
       await ingest(db, seen("traveller", ...ends));

@@ -8,7 +8,6 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_period tstzrange;
   v_touched bigint[];
 begin
   insert into track.person (person_id, created_at)
@@ -22,68 +21,12 @@ begin
   from unnest(_move_identities.identity_ids, _move_identities.new_people) as moved (identity_id, new_person_id)
   where identity.identity_id = moved.identity_id;
 
-  -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
-  -- the refresh. For most browsers these are a few days; a new one has none. The periods are rounded to months. The
-  -- months between them are not read, since they contain no event. Infinite periods are left out: `track.rebuild`
-  -- queues them, and adds no event.
-  for v_period in
-    select unnest(range_agg(tstzrange(
-      date_trunc('month', period.since at time zone 'UTC') at time zone 'UTC',
-      (date_trunc('month', period.until at time zone 'UTC') + interval '1 month') at time zone 'UTC'
-    )))
-    from (
-      select stale.since, stale.until
-      from track.stale
-      where stale.person_id = any (_move_identities.old_people)
-        and isfinite(stale.since)
-        and isfinite(stale.until)
-      union all
-      select session.started_at, session.ended_at
-      from track.session
-      where session.person_id = any (_move_identities.old_people)
-      union all
-      select automatic_period.since, automatic_period.until
-      from track.automatic_period
-      where automatic_period.person_id = any (_move_identities.old_people)
-    ) as period
-  loop
-    -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
-    -- each execution, so that only the partitions of these months are planned for, locked and read.
-    execute $statement$
-      with deleted as (
-        delete from track.event
-        using unnest($1, $2, $3) as moved (identity_id, old_person_id, new_person_id)
-        where event.person_id = moved.old_person_id
-          and event.identity_id = moved.identity_id
-          and event.occurred_at >= $4
-          and event.occurred_at < $5
-        returning moved.old_person_id, moved.new_person_id, event.*
-      ),
-
-      placed as (
-        insert into track.event (
-          person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
-          client_at
-        )
-        select
-          new_person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
-          client_at
-        from deleted
-      )
-
-      insert into track.stale (person_id, since, until)
-      select old_person_id, min(occurred_at), max(occurred_at)
-      from deleted
-      group by old_person_id, date_trunc('month', occurred_at, 'UTC')
-      union all
-      select new_person_id, min(occurred_at), max(occurred_at)
-      from deleted
-      group by new_person_id, date_trunc('month', occurred_at, 'UTC')
-    $statement$
-    using
-      _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people,
-      lower(v_period), upper(v_period);
-  end loop;
+  perform track._move_events(
+    _move_identities.identity_ids, _move_identities.identity_ids, _move_identities.old_people,
+    _move_identities.new_people,
+    array_fill('-infinity'::timestamptz, array[cardinality(_move_identities.identity_ids)]),
+    array_fill('infinity'::timestamptz, array[cardinality(_move_identities.identity_ids)])
+  );
 
   with deleted as (
     delete from track.trait
