@@ -54,9 +54,9 @@ begin
 
   select
     target.item_id,
-    least(sum(leaf.weight) / v_full_weight, 1)::real,
+    least(sum(leaf.weight::float8) / v_full_weight, 1)::real,
     -- An item is left out when the item itself is over, not when only a part of it is.
-    sum(leaf.weight) >= v_full_weight or bool_or(leaf.is_over and ancestor.depth = 0)
+    sum(leaf.weight::float8) >= v_full_weight or bool_or(leaf.is_over and ancestor.depth = 0)
   from leaf
   join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
   join track.item as target on target.item_id = ancestor.ancestor_item_id

@@ -44,7 +44,7 @@ begin
   select
     allowed.person_id,
     target.item_id,
-    least(sum(allowed.weight) / v_full_weight, 1)::real,
+    least(sum(allowed.weight::float8) / v_full_weight, 1)::real,
     min(allowed.first_at),
     max(allowed.last_at)
   from allowed
