@@ -341,6 +341,9 @@
 --!include analytics/functions/_days_of_people.sql
 --!include analytics/functions/refresh_activity.sql
 --!include analytics/functions/refresh_views.sql
+--!include analytics/functions/_power_of_two.sql
+--!include analytics/functions/_shown.sql
+--!include analytics/functions/_shown_mean.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql
 --!include analytics/functions/_active_days.sql
