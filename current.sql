@@ -6,3 +6,4 @@ drop function if exists analytics._popular_items(text, timestamptz, timestamptz,
 alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner to insights_owner;
 alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_owner;
 alter function analytics.course_outlook(text, timestamptz) owner to insights_owner;
+revoke select on monitor.run from insights_analyst;
