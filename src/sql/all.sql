@@ -299,6 +299,7 @@
 --!include track/items/_merge_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/apply_path_rule.sql
+--!include track/functions/_convert_page_views.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql

@@ -22,28 +22,32 @@ begin
   end if;
 
   return query
-  with counted as (
+  with viewed as materialized (
+    select
+      page_view.person_id, page_view.event_id, page_view.item_id, page_view.started_at, page_view.ended_at,
+      page_view.engaged, page_view.is_continued
+    from unnest(_days_of_people.people, _days_of_people.first_days, _days_of_people.end_days)
+      as period (person_id, first_day, end_day)
+    join track.session
+      on session.person_id = period.person_id
+      and session.ended_at >= period.first_day::timestamp at time zone 'UTC'
+      and session.started_at < period.end_day::timestamp at time zone 'UTC'
+    join track.page_view
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.started_at >= period.first_day::timestamp at time zone 'UTC'
+      and page_view.started_at < period.end_day::timestamp at time zone 'UTC'
+    where _days_of_people.with_engaged
+  ),
+
+  counted as (
     select
       event.person_id,
       (event.occurred_at at time zone 'UTC')::date as day,
       event.event_type_id,
       event.item_id,
       count(*) as event_count,
-      -- An index lookup per event, not a join, which might read all page views.
-      coalesce(
-        sum(
-          case
-            when _days_of_people.with_engaged then (
-              select page_view.engaged
-              from track.page_view
-              where page_view.person_id = event.person_id
-                and page_view.event_id = event.event_id
-                and not page_view.is_continued
-            )
-          end
-        ),
-        '0'
-      ) as engaged,
+      coalesce(sum(opened.engaged), '0') as engaged,
       count(*) filter (where event_type.is_automatic or source.is_automatic) as automatic_count
     from unnest(_days_of_people.people, _days_of_people.first_days, _days_of_people.end_days)
       as period (person_id, first_day, end_day)
@@ -53,6 +57,10 @@ begin
       and event.occurred_at < period.end_day::timestamp at time zone 'UTC'
     join track.event_type on event_type.event_type_id = event.event_type_id
     join track.source on source.source_id = event.source_id
+    left join viewed as opened
+      on opened.person_id = event.person_id
+      and opened.event_id = event.event_id
+      and not opened.is_continued
     where event.occurred_at >= v_since
       and event.occurred_at < v_until
       and (_days_of_people.event_type_id is null or event.event_type_id = _days_of_people.event_type_id)
@@ -62,25 +70,19 @@ begin
 
     -- The item of a continued page view is often not that of its first heartbeat.
     select
-      page_view.person_id,
-      (page_view.started_at at time zone 'UTC')::date,
+      viewed.person_id,
+      (viewed.started_at at time zone 'UTC')::date,
       event.event_type_id,
-      page_view.item_id,
+      viewed.item_id,
       0,
-      page_view.engaged,
+      viewed.engaged,
       0
-    from unnest(_days_of_people.people, _days_of_people.first_days, _days_of_people.end_days)
-      as period (person_id, first_day, end_day)
-    join track.page_view
-      on page_view.is_continued
-      and page_view.person_id = period.person_id
-      and page_view.started_at >= period.first_day::timestamp at time zone 'UTC'
-      and page_view.started_at < period.end_day::timestamp at time zone 'UTC'
+    from viewed
     join track.event
-      on event.person_id = page_view.person_id
-      and event.occurred_at between page_view.started_at and page_view.ended_at
-      and event.event_id = page_view.event_id
-    where _days_of_people.with_engaged
+      on event.person_id = viewed.person_id
+      and event.occurred_at between viewed.started_at and viewed.ended_at
+      and event.event_id = viewed.event_id
+    where viewed.is_continued
       and (_days_of_people.event_type_id is null or event.event_type_id = _days_of_people.event_type_id)
   )
 

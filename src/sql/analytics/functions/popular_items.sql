@@ -33,6 +33,22 @@ begin
     from track.person_set_blocks('counted') as counted_block
   ),
 
+  -- Page views of the hours that are read from the events.
+  viewed as materialized (
+    select
+      page_view.person_id, page_view.event_id, page_view.item_id, page_view.started_at, page_view.engaged,
+      page_view.is_continued
+    from (
+      values (_popular_items.since, v_head_until), (v_tail_since, _popular_items.until)
+    ) as part (since, until)
+    join track.session on session.ended_at >= part.since and session.started_at < part.until
+    join track.page_view
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.started_at >= part.since
+      and page_view.started_at < part.until
+  ),
+
   happened as (
     select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
     from analytics.activity
@@ -60,18 +76,12 @@ begin
       (event.occurred_at at time zone 'UTC')::date,
       event.item_id,
       1,
-      -- An index lookup per event, not a join: these are the events of some hours, among page views of years.
-      coalesce(
-        (
-          select page_view.engaged
-          from track.page_view
-          where page_view.person_id = event.person_id
-            and page_view.event_id = event.event_id
-            and not page_view.is_continued
-        ),
-        '0'
-      )
+      coalesce(opened.engaged, '0')
     from track.event
+    left join viewed as opened
+      on opened.person_id = event.person_id
+      and opened.event_id = event.event_id
+      and not opened.is_continued
     where event.item_id is not null
       and (
         event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
@@ -81,18 +91,14 @@ begin
     union all
 
     select
-      page_view.person_id,
-      (page_view.started_at at time zone 'UTC')::date,
-      page_view.item_id,
+      viewed.person_id,
+      (viewed.started_at at time zone 'UTC')::date,
+      viewed.item_id,
       0,
-      page_view.engaged
-    from track.page_view
-    where page_view.is_continued
-      and page_view.item_id is not null
-      and (
-        page_view.started_at >= _popular_items.since and page_view.started_at < v_head_until
-        or page_view.started_at >= v_tail_since and page_view.started_at < _popular_items.until
-      )
+      viewed.engaged
+    from viewed
+    where viewed.is_continued
+      and viewed.item_id is not null
   ),
 
   by_person as (
