@@ -662,9 +662,6 @@ comment on table track.session is $$
 Sessions: events of a person without a pause longer than `track.setting.session_timeout`.
 Derived from the events; the rows are always the same as those of a computation from scratch. Events of an automatic
 type or source are in no session.
-The columns `view_…` contain the page views of the session, one element per page view in the order of their numbers;
-`track.page_view` shows them as rows. An element has the value that is usual for it when it is null, and a list is null
-when all its elements are.
 $$;
 comment on column track.session.person_id is $$Person.$$;
 comment on column track.session.session_id is $$Key of the session: the `event_id` of its first event.$$;
@@ -690,6 +687,9 @@ comment on column track.session.exit_item_id is $$Last item of the session; null
 comment on column track.session.view_event_ids is $$
 @behavior -*
 Events of the page views: see `track.page_view.event_id`. Null when there is no page view.
+The columns `view_…` contain the page views of the session, one element per page view in the order of their numbers;
+`track.page_view` shows them as rows. An element is null when its value is the usual one, and a list when all its
+elements are.
 $$;
 comment on column track.session.view_item_ids is $$
 @behavior -*
@@ -785,8 +785,6 @@ Without heartbeats: the sum of the gaps between the events up to the next view, 
 `track.setting.longest_gap`, without the time that heartbeats of other page views confirm. A page view without
 heartbeats has no engaged time when its client (source, identity, with or without `viewId`) sent heartbeats for
 another page view of the session: it was left before the first one.
-Shows the page views that each row of `track.session` contains. A page view is in the time of its session, so that a
-query of a period is fast with conditions on `person_id`, `ended_at` and `started_at` of the session.
 $$;
 comment on column track.page_view.person_id is $$
 @notNull
