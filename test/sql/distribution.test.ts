@@ -383,6 +383,6 @@ describe("the list", () => {
          )
        order by 1`,
     );
-    expect(rows.map(({ name }) => name)).toEqual(["track.identity", "track.person"]);
+    expect(rows.map(({ name }) => name)).toEqual(["track.identity", "track.item_role", "track.person"]);
   });
 });

@@ -31,8 +31,8 @@ end;
 $$;
 
 comment on function analytics._people_active_in(bigint[], timestamptz, timestamptz) is $$
-Returns a superset of the people with an event of one of the items between two times: also all people whose events are
-queued for a refresh.
+Returns the people who may have used one of the items between two times.
+These are all that did, and all people whose events of these days are queued for a refresh.
 $$;
 
 grant execute on function analytics._people_active_in(bigint[], timestamptz, timestamptz) to insights_reader;
@@ -220,8 +220,8 @@ $$;
 alter function analytics.course_learners(text, timestamptz, timestamptz) owner to insights_reader;
 
 comment on function analytics.course_learners(text, timestamptz, timestamptz) is $$
-Returns the learners of a course, with their enrolment and their activity in the course between two times (`until`
-exclusive). Instructors call it for courses that they teach now.
+Returns the learners of a course, with their enrolment and their activity in the course between two times.
+`until` is exclusive. Instructors call it for courses that they teach now.
 Learners are the enrolled people, and those who were active in the course within the period without an enrolment. Of the
 latter, anonymous browsers, excluded people (`track.exclude_person`) and people with a role in the course are left out.
 Figures are exact and about the course only, including what it contains. Events count as soon as they are stored;
