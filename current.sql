@@ -5,23 +5,26 @@ create table if not exists track.item_role (
   person_id bigint not null,
   item_id bigint not null references track.item,
   role text not null check (role in ('instructor', 'assistant', 'author')),
-  started_at timestamptz,
-  ended_at timestamptz,
+  started_at timestamptz not null default '-infinity',
+  ended_at timestamptz not null default 'infinity',
   identity_id bigint not null references track.identity,
-  primary key (person_id, item_id, role, identity_id)
+  primary key (person_id, item_id, role, identity_id, started_at)
 );
 
 comment on table track.item_role is $$
 Roles of people in items, as stored by the application: who teaches an item, assists in it, or wrote it.
+One row per period.
 A role applies to all that the item contains. Instructors and assistants see the learners of their courses from
 `started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
 $$;
 comment on column track.item_role.person_id is $$Person that has the role.$$;
 comment on column track.item_role.item_id is $$Item, usually a course.$$;
 comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
-comment on column track.item_role.started_at is $$Time from which the person has the role; null: no limit.$$;
+comment on column track.item_role.started_at is $$
+Time from which the person has the role; `-infinity`: no limit.
+$$;
 comment on column track.item_role.ended_at is $$
-Time until which the person has the role, exclusive; null: no limit.
+Time until which the person has the role, exclusive; `infinity`: no limit.
 $$;
 comment on column track.item_role.identity_id is $$Identity to which the application gave the role.$$;
 

@@ -5,7 +5,7 @@ import { z } from "zod";
 export const roles = ["visitor", "learner", "instructor", "analyst", "admin", "worker"] as const;
 export type Role = (typeof roles)[number];
 
-/** Whether a token of the role must name a person: learners and instructors see rows according to who they are. */
+/** Whether a token of the role must name a person: learners and instructors see the rows of this person. */
 export const isPerson = (role: Role): boolean => role === "learner" || role === "instructor";
 
 /** The sender of a request. */

@@ -46,7 +46,7 @@ test("is what the learner did in the course, and nothing else", async () => {
   await as("otto", async (db) =>
     expect(await journey(db, "ada", "poetry")).toMatchObject([{ item: "sonnet" }, { item: "sonnet" }]),
   );
-  // Neither the address of the page before, nor a session, whose key tells when it began.
+  // Neither the address of the page before, nor a session, whose key contains the time of its start.
   await as("tess", async (db) => {
     const [row] = await db.rows("select * from analytics.course_journey('algebra', 'ada', '2026-01-01')");
     expect(Object.keys(row ?? {}).sort()).toEqual(Object.keys(inAlgebra[0] ?? {}).sort());

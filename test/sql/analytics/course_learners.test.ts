@@ -288,7 +288,7 @@ test.each([
   });
 });
 
-test("an administrator is told the nearest course", async () => {
+test("for an administrator, the error names the nearest course", async () => {
   await database.as("insights_admin", {}, async (db) =>
     expect(await db.rejects("select * from analytics.course_learners('algebr')")).toMatchObject({
       message: 'there is no course "algebr"',

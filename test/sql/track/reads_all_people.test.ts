@@ -4,7 +4,7 @@ import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
 
-// As a definer of insights_reader asks.
+// A definer of insights_reader, as the functions for instructors.
 await database.query(`
   create function public.ask() returns boolean language sql stable security definer as 'select track.reads_all_people()';
   alter function public.ask() owner to insights_reader`);

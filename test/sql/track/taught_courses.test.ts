@@ -42,7 +42,7 @@ test("of several roles in a course, that of an instructor is returned, and each 
   });
 });
 
-test("the person is the one of the token, whatever insights.person_id says", async () => {
+test("the person is the one of the token, whatever the value of insights.person_id", async () => {
   const tess = await database.value<string>("select track.find_person('tess')");
   await database.as("insights_instructor", { "insights.person": "otto" }, async (db) => {
     await db.query("select set_config('insights.person_id', $1, true)", [tess]);

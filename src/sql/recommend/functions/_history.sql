@@ -27,7 +27,7 @@ begin
   end if;
 
   return query
-  -- What a person teaches or wrote, with all that it contains: her use of it is not that of a learner.
+  -- Items that the person teaches or wrote, with all that they contain: her use is not that of a learner.
   with own as materialized (
     select distinct ancestor.item_id
     from track.item_role

@@ -51,7 +51,7 @@ begin
   join track.item_ancestor as ancestor on ancestor.item_id = allowed.item_id
   join track.item as target on target.item_id = ancestor.ancestor_item_id
   where target.kind = _training_rows.kind
-    -- What a person teaches or wrote, with all that it contains.
+    -- Without items that the person teaches or wrote, and all that they contain.
     and not exists (
       select
       from track.item_ancestor as container

@@ -15,7 +15,7 @@ end;
 
 comment on function track.reads_all_people() is $$
 Returns whether the caller may read the data of all people: administrators and workers, but not instructors.
-Functions that are granted to both ask it, and return to an instructor only her own courses (`track.teaches`).
+Functions that are granted to both check it, and return to an instructor only her own courses (`track.teaches`).
 $$;
 
 grant execute on function track.reads_all_people() to insights_reader;

@@ -75,38 +75,41 @@ begin
   for key share;
 
   with given as materialized (
-    select distinct on (identity.identity_id, coalesce(item.merged_item_id, item.item_id), given.role)
-      identity.person_id, coalesce(item.merged_item_id, item.item_id) as item_id, given.role, given.started_at,
-      given.ended_at, identity.identity_id
+    select
+      identity.person_id, coalesce(item.merged_item_id, item.item_id) as item_id, given.role,
+      coalesce(given.started_at, '-infinity') as started_at, max(coalesce(given.ended_at, 'infinity')) as ended_at,
+      identity.identity_id
     from jsonb_to_recordset(roles) as given (
       person text, item text, role text, started_at timestamptz, ended_at timestamptz
     )
     join track.identity on identity.external_id = given.person and identity.kind = 'user'
     join track.item on item.external_id = given.item
-    order by
-      identity.identity_id, coalesce(item.merged_item_id, item.item_id), given.role, given.started_at desc nulls last
+    group by
+      identity.person_id, identity.identity_id, coalesce(item.merged_item_id, item.item_id), given.role,
+      coalesce(given.started_at, '-infinity')
   ),
 
   stored as (
     insert into track.item_role (person_id, item_id, role, started_at, ended_at, identity_id)
     select given.person_id, given.item_id, given.role, given.started_at, given.ended_at, given.identity_id
     from given
-    on conflict (person_id, item_id, role, identity_id) do update
-    set started_at = excluded.started_at, ended_at = excluded.ended_at
-    where (item_role.started_at, item_role.ended_at) is distinct from (excluded.started_at, excluded.ended_at)
+    on conflict (person_id, item_id, role, identity_id, started_at) do update
+    set ended_at = excluded.ended_at
+    where item_role.ended_at <> excluded.ended_at
     returning xmax = 0 as is_new
   ),
 
   ended as (
     update track.item_role
     set ended_at = now()
-    where (item_role.ended_at is null or item_role.ended_at > now())
+    where item_role.ended_at > now()
       and not exists (
         select
         from given
         where given.identity_id = item_role.identity_id
           and given.item_id = item_role.item_id
           and given.role = item_role.role
+          and given.started_at = item_role.started_at
       )
     returning item_role.item_id
   )
@@ -152,16 +155,11 @@ begin
   execute format(
     $query$
     select coalesce(jsonb_agg(jsonb_build_object(%s)), '[]')
-    from (
-      select distinct on (person, item, role) %s
-      from %s
-      order by person, item, role%s
-    ) as newest
+    from (select distinct %s from %s) as role
     $query$,
     (select string_agg(format('%L, %I', name, name), ', ') from unnest(v_columns) as name),
     (select string_agg(format('%I', name), ', ') from unnest(v_columns) as name),
-    source,
-    case when 'started_at' = any (v_columns) then ', started_at desc nulls last' end
+    source
   )
   into v_roles;
   return track._store_item_roles(v_roles);
@@ -172,10 +170,10 @@ comment on function track.sync_item_roles(regclass) is $$
 Reads who teaches, assists in or wrote an item from a table or view, with the privileges of the caller.
 Required columns: `person` (`userId`), `item` (external id, usually of a course) and `role` (`instructor`, `assistant`
 or `author`); optional: `started_at` and `ended_at`.
-The relation is the complete list: a role that it does not contain ends now, so that a person who was removed in the
-application no longer sees the learners; it is counted as updated. Unknown people and items are added. Of several rows
-for one person, item and role, the latest `started_at` applies. The call can be repeated: unchanged roles are not
-written.
+The relation is the complete list, one row per period: a period that it does not contain ends now, so that a person who
+was removed in the application no longer sees the learners; it is counted as updated. Of several rows with one start,
+the latest `ended_at` applies; null: no limit. Unknown people and items are added. The call can be repeated: unchanged
+roles are not written.
 Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 

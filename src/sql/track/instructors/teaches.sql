@@ -11,8 +11,8 @@ begin atomic
     where ancestor.item_id = teaches.item_id
       and item_role.person_id = track.current_person_id()
       and item_role.role in ('instructor', 'assistant')
-      and (item_role.started_at is null or item_role.started_at <= now())
-      and (item_role.ended_at is null or item_role.ended_at > now())
+      and item_role.started_at <= now()
+      and item_role.ended_at > now()
   );
 end;
 

@@ -82,7 +82,7 @@ begin
   insert into track.item_role (person_id, item_id, role, started_at, ended_at, identity_id)
   select person_id, _merge_item.target_id, role, started_at, ended_at, identity_id
   from deleted
-  on conflict (person_id, item_id, role, identity_id) do nothing;
+  on conflict (person_id, item_id, role, identity_id, started_at) do nothing;
 
   with deleted as (
     delete from track.enrolment
