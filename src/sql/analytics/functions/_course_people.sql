@@ -13,7 +13,12 @@ declare
   );
 begin
   return query
-  with decided as (
+  with counted as materialized (
+    select counted_block.block, counted_block.people
+    from track.person_set_blocks('counted') as counted_block
+  ),
+
+  decided as (
     select
       candidate.person_id,
       exists (
@@ -39,7 +44,12 @@ begin
   where decided.is_enrolled
     or (
       decided.is_shown
-      and track.is_in_person_set('counted', decided.person_id)
+      and exists (
+        select
+        from counted
+        where counted.block = decided.person_id / 4096
+          and get_bit(counted.people, (decided.person_id % 4096)::int) <> 0
+      )
       and not exists (
         select
         from track.item_ancestor as ancestor
