@@ -346,6 +346,10 @@
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
 --!include track/functions/sync_enrolments.sql
+--!include track/instructors/sync_item_roles.sql
+--!include track/instructors/teaches.sql
+--!include track/instructors/taught_courses.sql
+--!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/policies.sql
 
@@ -376,6 +380,7 @@
 --!include analytics/train_predictions/train_predictions_step.sql
 --!include analytics/train_predictions/train_predictions.sql
 --!include analytics/functions/due_predictions.sql
+--!include analytics/functions/_course_id.sql
 --!include analytics/functions/_learner_scores.sql
 --!include analytics/functions/_predict_learners.sql
 --!include analytics/functions/dropout_risk.sql
@@ -383,6 +388,9 @@
 --!include analytics/functions/expected_next_week_activity.sql
 --!include analytics/functions/course_outlook.sql
 --!include analytics/functions/watch_predictions.sql
+--!include analytics/functions/_course_people.sql
+--!include analytics/functions/course_learners.sql
+--!include analytics/functions/course_journey.sql
 --!include analytics/policies.sql
 
 -- recommend

@@ -64,7 +64,7 @@ test("every function that a role of the API may execute is a field, unless its t
        )
        and exists (
          select
-         from unnest(array['insights_visitor', 'insights_learner', 'insights_analyst', 'insights_admin', 'insights_worker']) as role
+         from unnest(array['insights_visitor', 'insights_learner', 'insights_instructor', 'insights_analyst', 'insights_admin', 'insights_worker']) as role
          where has_function_privilege(role, proc.oid, 'execute')
        )
      order by 1, 2`,

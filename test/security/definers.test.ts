@@ -292,6 +292,7 @@ const samples: Record<string, Record<string, string>> = {
     purpose: "'analytics'",
     reason: "'test'",
     requests_per_minute: "60",
+    roles: `'[{"person": "new", "item": "new", "role": "instructor", "started_at": "2025-05-20T00:00:00Z"}]'`,
     row_count: "1",
     run_id: "1",
     samples_older_than: "'7 days'",
@@ -335,7 +336,9 @@ interface Definer {
 const suffix = randomBytes(4).toString("hex");
 const password = randomBytes(12).toString("hex");
 const attackerOf = (role: string): string => `attacker_${suffix}_${role.replace("insights_", "")}`;
-const every = ["admin", "analyst", "learner", "reader", "visitor", "worker"].map((name) => `insights_${name}`);
+const every = ["admin", "analyst", "instructor", "learner", "reader", "visitor", "worker"].map(
+  (name) => `insights_${name}`,
+);
 const definers: Definer[] = [];
 let scratch: string[] = [];
 

@@ -5,7 +5,7 @@ Analysis functions over rollups that stay exact when events are late, moved to a
 $$;
 
 grant usage, create on schema analytics to insights_reader;
-grant usage on schema analytics to insights_analyst, insights_admin, insights_worker;
+grant usage on schema analytics to insights_instructor, insights_analyst, insights_admin, insights_worker;
 
 create table analytics.setting (
   only_row boolean primary key default true check (only_row),
@@ -394,6 +394,86 @@ calibration).
 $$;
 comment on column analytics.learner_prediction.model_version is $$Version of the model.$$;
 comment on column analytics.learner_prediction.as_of is $$Time of the prediction; later events are not used.$$;
+
+create type analytics.course_learner as (
+  person text,
+  name text,
+  status text,
+  enrolled_at timestamptz,
+  ended_at timestamptz,
+  first_active_at timestamptz,
+  last_active_at timestamptz,
+  active_days int,
+  event_count bigint,
+  engaged interval,
+  used_items int,
+  submitted_tasks int,
+  share_of_items float8,
+  share_of_tasks float8
+);
+
+comment on type analytics.course_learner is $$
+A learner of a course, with the activity in the course.
+The name and the columns from `first_active_at` on are null for a person who has opted out of the purpose `analytics`.
+$$;
+comment on column analytics.course_learner.person is $$Name of the person in the application: the `userId`.$$;
+comment on column analytics.course_learner.name is $$
+Trait `name`, or else the traits `firstName` and `lastName`; null when unknown.
+$$;
+comment on column analytics.course_learner.status is $$
+Enrolment: `active`, `completed` or `dropped`; null for a person who is active in the course without an enrolment.
+$$;
+comment on column analytics.course_learner.enrolled_at is $$Start of the enrolment; null without one.$$;
+comment on column analytics.course_learner.ended_at is $$
+Time at which the course was completed or dropped; null otherwise.
+$$;
+comment on column analytics.course_learner.first_active_at is $$
+Time of the first event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.last_active_at is $$
+Time of the last event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.active_days is $$Number of days (UTC) with an event in the course.$$;
+comment on column analytics.course_learner.event_count is $$Number of events in the course, without automatic ones.$$;
+comment on column analytics.course_learner.engaged is $$Engaged time in the course.$$;
+comment on column analytics.course_learner.used_items is $$
+Number of items of the course that were used, without courses and modules.
+$$;
+comment on column analytics.course_learner.submitted_tasks is $$
+Number of tasks of the course that were submitted or completed.
+$$;
+comment on column analytics.course_learner.share_of_items is $$
+Share of the items of the course that were used; null for a course without items.
+$$;
+comment on column analytics.course_learner.share_of_tasks is $$
+Share of the tasks of the course that were submitted or completed; null for a course without tasks.
+$$;
+
+create type analytics.course_action as (
+  occurred_at timestamptz,
+  event text,
+  item text,
+  item_kind text,
+  item_title text,
+  engaged interval,
+  is_automatic boolean
+);
+
+comment on type analytics.course_action is $$
+An event of a learner in a course.
+Without the properties and the session of the event, which may tell what the person did outside of the course.
+$$;
+comment on column analytics.course_action.occurred_at is $$Time of the event.$$;
+comment on column analytics.course_action.event is $$Name of the event.$$;
+comment on column analytics.course_action.item is $$External id of the item.$$;
+comment on column analytics.course_action.item_kind is $$Kind of the item.$$;
+comment on column analytics.course_action.item_title is $$Title of the item; null when unknown.$$;
+comment on column analytics.course_action.engaged is $$
+Engaged time of the page view that the event opened; null when it opened none, and until the next refresh.
+$$;
+comment on column analytics.course_action.is_automatic is $$
+Whether the event happened without an action of the person, such as a grade.
+$$;
 
 create type analytics.course_outlook as (
   course text,

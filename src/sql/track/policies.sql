@@ -27,8 +27,8 @@ grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on t
 grant update (heartbeat, is_automatic) on track.source to insights_admin;
 
 grant select on
-  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
-  track.page_view
+  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.item_role, track.event,
+  track.session, track.page_view
 to insights_reader, insights_learner, insights_admin;
 
 grant select (
@@ -105,7 +105,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'automatic_period', 'step', 'stale', 'changed'
+    'person', 'identity', 'trait', 'enrolment', 'item_role', 'event', 'session', 'automatic_period', 'step', 'stale',
+    'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

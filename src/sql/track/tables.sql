@@ -510,6 +510,36 @@ comment on column track.enrolment.identity_id is $$Identity that the application
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
 
+create table track.item_role (
+  person_id bigint not null,
+  item_id bigint not null references track.item,
+  role text not null check (role in ('instructor', 'assistant', 'author')),
+  started_at timestamptz not null default '-infinity',
+  ended_at timestamptz not null default 'infinity',
+  identity_id bigint not null references track.identity,
+  primary key (person_id, item_id, role, identity_id, started_at)
+);
+
+comment on table track.item_role is $$
+Roles of people in items, as stored by the application: who teaches an item, assists in it, or wrote it.
+One row per period.
+A role applies to all that the item contains. Instructors and assistants see the learners of their courses from
+`started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
+$$;
+comment on column track.item_role.person_id is $$Person that has the role.$$;
+comment on column track.item_role.item_id is $$Item, usually a course.$$;
+comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
+comment on column track.item_role.started_at is $$
+Time from which the person has the role; `-infinity`: no limit.
+$$;
+comment on column track.item_role.ended_at is $$
+Time until which the person has the role, exclusive; `infinity`: no limit.
+$$;
+comment on column track.item_role.identity_id is $$Identity to which the application gave the role.$$;
+
+create index item_role_item on track.item_role (item_id);
+create index item_role_identity on track.item_role (identity_id);
+
 /* ----------------------------------------------------------------------------------------------------- events -- */
 
 create table track.event_type (
@@ -1482,6 +1512,27 @@ comment on column track.sync_result.inserted is $$Number of new rows.$$;
 comment on column track.sync_result.updated is $$Number of changed rows.$$;
 comment on column track.sync_result.unchanged is $$Number of unchanged rows.$$;
 
+create type track.taught_course as (
+  course text,
+  title text,
+  role text,
+  started_at timestamptz,
+  ended_at timestamptz
+);
+
+comment on type track.taught_course is $$
+A course that the signed-in person teaches now.
+$$;
+comment on column track.taught_course.course is $$External id of the course.$$;
+comment on column track.taught_course.title is $$Title of the course; null when unknown.$$;
+comment on column track.taught_course.role is $$
+`instructor` or `assistant`: the role in the course, or in an item that contains it.
+$$;
+comment on column track.taught_course.started_at is $$Time from which the person has the role; null: no limit.$$;
+comment on column track.taught_course.ended_at is $$
+Time until which the person has the role, exclusive; null: no limit.
+$$;
+
 create type track.action as (
   session_id uuid,
   action_number int,
@@ -1573,6 +1624,7 @@ values
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
   ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
+  ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
@@ -1606,6 +1658,7 @@ alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;
+alter table track.item_role enable row level security;
 alter table track.event_type enable row level security;
 alter table track.message enable row level security;
 alter table track.event enable row level security;

@@ -74,6 +74,17 @@ begin
   on conflict (item_id, required_item_id) do nothing;
 
   with deleted as (
+    delete from track.item_role
+    where item_role.item_id = v_merged.item_id
+    returning item_role.*
+  )
+
+  insert into track.item_role (person_id, item_id, role, started_at, ended_at, identity_id)
+  select person_id, _merge_item.target_id, role, started_at, ended_at, identity_id
+  from deleted
+  on conflict (person_id, item_id, role, identity_id, started_at) do nothing;
+
+  with deleted as (
     delete from track.enrolment
     where enrolment.item_id = v_merged.item_id
     returning enrolment.*
@@ -95,8 +106,8 @@ $$;
 
 comment on function track._merge_item(bigint, bigint) is $$
 Makes an item a further name of another one.
-Moves its parts, prerequisites and enrolments, and fills the columns of the other item that have no value. An enrolment
-of the same identity in the other item is kept.
+Moves its parts, prerequisites, roles and enrolments, and fills the columns of the other item that have no value. A role
+or an enrolment of the same identity in the other item is kept.
 $$;
 
 create or replace function track._merge_items(item_ids bigint[], target_ids bigint[])

@@ -55,8 +55,8 @@ $$;
 
 comment on function track.merge_items(text, text) is $$
 Merges `item` into `target`.
-Its events, parts, prerequisites and enrolments become those of `target`, and later messages with its name too. Returns
-the number of events.
+Its events, parts, prerequisites, roles and enrolments become those of `target`, and later messages with its name too.
+Returns the number of events.
 Derived data follow with the next `track.refresh`, and models with their next training. The row of the item stays, with
 the kind `merged`. All events are read, and messages wait meanwhile; the transaction fails (55P03) when it waits for
 others for more than 5 seconds. It cannot be undone.
