@@ -152,7 +152,7 @@ set jit to off
 as $$
 declare
   v_event_type_id constant int := (
-    select event_type.event_type_id
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
     from track.event_type
     where event_type.name = trend.event_name
   );
