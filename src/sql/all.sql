@@ -225,6 +225,7 @@
 --!include privacy/policies.sql
 
 -- track
+--!include track/views.sql
 --!include track/functions/current_person_id.sql
 --!include track/functions/sign_in.sql
 --!include track/functions/find_person.sql
@@ -296,8 +297,24 @@
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql
---!include track/items/_merge_items.sql
+--!include track/names/_refuse_old_names.sql
+--!include track/names/_begin_naming.sql
+--!include track/names/_queue_months.sql
+--!include track/names/_apply_names.sql
+--!include track/names/_log_name.sql
+--!include track/names/_point_event_type.sql
+--!include track/names/merge_events.sql
+--!include track/names/rename_event.sql
+--!include track/names/unmerge_events.sql
+--!include track/items/_known_item.sql
+--!include track/items/_describe_merged.sql
+--!include track/items/_describe_names.sql
+--!include track/items/_name_enrolments.sql
+--!include track/items/_merge_enrolments.sql
+--!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
+--!include track/items/unmerge_item.sql
+--!include track/items/rename_item.sql
 --!include track/items/apply_path_rule.sql
 --!include track/presence/stored_activity.sql
 --!include track/presence/event_activity.sql

@@ -417,8 +417,10 @@ create table track.item (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   merged_item_id bigint references track.item,
+  target_item_id bigint references track.item,
   check (parent_item_id <> item_id),
-  check (merged_item_id <> item_id)
+  check (merged_item_id <> item_id),
+  check (target_item_id <> item_id)
 );
 
 comment on table track.item is $$
@@ -444,10 +446,14 @@ comment on column track.item.due_at is $$Deadline; null when there is none.$$;
 comment on column track.item.created_at is $$Time at which the item was first seen.$$;
 comment on column track.item.updated_at is $$Time of the last change.$$;
 comment on column track.item.merged_item_id is $$
-Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+Item of which this one is only a further name, because `track.merge_items` merged it; null otherwise.
+$$;
+comment on column track.item.target_item_id is $$
+Item that the merge named: `merged_item_id`, or an item that was itself merged into that one. Null when not merged.
 $$;
 
 create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
+create index item_target on track.item (target_item_id) where target_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -492,13 +498,17 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
+  named_item_id bigint references track.item,
   primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
+@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
+Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
+the latest one. The others keep the merged item, whose kind is `merged`.
 $$;
 comment on column track.enrolment.person_id is $$Person that is enrolled.$$;
 comment on column track.enrolment.item_id is $$Item, usually a course.$$;
@@ -506,9 +516,64 @@ comment on column track.enrolment.status is $$`active`, `completed` or `dropped`
 comment on column track.enrolment.enrolled_at is $$Start of the enrolment.$$;
 comment on column track.enrolment.ended_at is $$Time at which the item was completed or dropped; null otherwise.$$;
 comment on column track.enrolment.identity_id is $$Identity that the application enrolled.$$;
+comment on column track.enrolment.named_item_id is $$
+Item that the application named, when it was merged into `item_id`; null otherwise.
+$$;
 
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
+create index enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
+
+create table track.named_item (
+  item_id bigint primary key references track.item,
+  kind text not null,
+  title text,
+  parent_item_id bigint references track.item,
+  url text,
+  language text,
+  attributes jsonb not null,
+  available_from timestamptz,
+  available_until timestamptz,
+  due_at timestamptz
+);
+
+comment on table track.named_item is $$
+@behavior -*
+Descriptions of the items of a merge, each under its own name, so that the merge can be undone.
+A row for each item that is merged or the target of a merge, and for each item whose parent is merged. The rows of these
+items in `track.item` are computed from here (`track._describe_merged`).
+$$;
+comment on column track.named_item.item_id is $$Item, under its own name.$$;
+comment on column track.named_item.kind is $$Kind; `unknown` until it is stated.$$;
+comment on column track.named_item.title is $$Title; null when unknown.$$;
+comment on column track.named_item.parent_item_id is $$
+Parent as it was named, which may be a merged item; null when there is none.
+$$;
+comment on column track.named_item.url is $$URL; null when unknown.$$;
+comment on column track.named_item.language is $$Language of the content (BCP 47); null when unknown.$$;
+comment on column track.named_item.attributes is $$Further attributes.$$;
+comment on column track.named_item.available_from is $$Time from which the item is available; null: no limit.$$;
+comment on column track.named_item.available_until is $$
+Time until which the item is available, exclusive; null: no limit.
+$$;
+comment on column track.named_item.due_at is $$Deadline; null when there is none.$$;
+
+create index named_item_parent on track.named_item (parent_item_id);
+
+create table track.named_prerequisite (
+  item_id bigint not null references track.item,
+  required_item_id bigint not null references track.item,
+  primary key (item_id, required_item_id)
+);
+
+comment on table track.named_prerequisite is $$
+@behavior -*
+Prerequisites of merged items and of their targets, with the items as they were named: see `track.named_item`.
+$$;
+comment on column track.named_prerequisite.item_id is $$Item that has the prerequisite.$$;
+comment on column track.named_prerequisite.required_item_id is $$Item that should be finished first.$$;
+
+create index named_prerequisite_required on track.named_prerequisite (required_item_id);
 
 create table track.item_role (
   person_id bigint not null,
@@ -527,7 +592,9 @@ A role applies to all that the item contains. Instructors and assistants see the
 `started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
 $$;
 comment on column track.item_role.person_id is $$Person that has the role.$$;
-comment on column track.item_role.item_id is $$Item, usually a course.$$;
+comment on column track.item_role.item_id is $$
+Item, usually a course, as the application names it: see `track.applied_item_role`.
+$$;
 comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
 comment on column track.item_role.started_at is $$
 Time from which the person has the role; `-infinity`: no limit.
@@ -551,7 +618,13 @@ create table track.event_type (
   description text,
   created_at timestamptz not null default now(),
   is_automatic boolean not null default false,
-  check (not (opens_view and is_heartbeat))
+  merged_event_type_id int references track.event_type,
+  target_event_type_id int references track.event_type,
+  former_event_type_id int references track.event_type,
+  check (not (opens_view and is_heartbeat)),
+  check (merged_event_type_id <> event_type_id),
+  check (target_event_type_id <> event_type_id),
+  check (former_event_type_id <> event_type_id)
 );
 
 comment on table track.event_type is $$
@@ -575,7 +648,23 @@ Whether such an event happens without an action of its person, such as a grade b
 It is then in no session, opens no page view and adds no engaged time. After a change, run `select track.rebuild()`.
 $$;
 
+comment on column track.event_type.merged_event_type_id is $$
+Type of which this one is only a further name, because `track.merge_events` or `track.rename_event` merged it.
+Its purpose and its other properties apply. Null otherwise.
+$$;
+comment on column track.event_type.target_event_type_id is $$
+Type that the merge named: `merged_event_type_id`, or a type that was itself merged into that one. Null when not merged.
+$$;
+comment on column track.event_type.former_event_type_id is $$
+Type that `track.rename_event` gave this name; null otherwise.
+A setting of the former name, such as that of `recommend.event_weight`, applies to this one, unless there is one of this
+name.
+$$;
+
 create index event_type_purpose on track.event_type (purpose);
+create index event_type_merged on track.event_type (merged_event_type_id) where merged_event_type_id is not null;
+create index event_type_target on track.event_type (target_event_type_id) where target_event_type_id is not null;
+create index event_type_former on track.event_type (former_event_type_id) where former_event_type_id is not null;
 
 insert into track.event_type (name, purpose, opens_view, is_heartbeat, description)
 values
@@ -626,6 +715,8 @@ create table track.event (
   source_id smallint not null,
   properties jsonb,
   client_at timestamptz,
+  named_event_type_id int,
+  named_item_id bigint,
   primary key (person_id, occurred_at, event_id)
 )
 partition by range (occurred_at);
@@ -658,9 +749,55 @@ comment on column track.event.properties is $$Further properties of the message;
 comment on column track.event.client_at is $$
 Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
 $$;
+comment on column track.event.named_event_type_id is $$
+Event type that the message named, when it was merged into `event_type_id`; null otherwise.
+$$;
+comment on column track.event.named_item_id is $$
+Item that the message named, when it was merged into `item_id`; null otherwise.
+$$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
+
+/* ----------------------------------------------------------------------------------------------- changed names -- */
+
+create table track.renamed_month (
+  month date primary key
+);
+
+comment on table track.renamed_month is $$
+@behavior -*
+Months of `track.event` to which a change of names is not applied yet.
+`track.refresh` empties it (step `track.name`).
+$$;
+comment on column track.renamed_month.month is $$First day of the month (UTC).$$;
+
+create table track.name_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  action text not null check (
+    action in (
+      'event renamed', 'event merged', 'event unmerged', 'item renamed', 'item merged', 'item unmerged'
+    )
+  ),
+  name text not null,
+  target text not null,
+  actor text not null
+);
+
+comment on table track.name_log is $$
+Log of the names of events and items that were changed by administrators, append-only.
+$$;
+comment on column track.name_log.log_id is $$Key of the entry.$$;
+comment on column track.name_log.logged_at is $$Time of the change.$$;
+comment on column track.name_log.action is $$Change, such as `event merged`.$$;
+comment on column track.name_log.name is $$Name of the event, or external id of the item.$$;
+comment on column track.name_log.target is $$New name or target; of a merge that was undone, its former target.$$;
+comment on column track.name_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index name_log_time on track.name_log (logged_at);
 
 /* ------------------------------------------------------------------------------------- sessions and page views -- */
 
@@ -1473,7 +1610,7 @@ create type track.refreshed as (step text, people int, failed int, error text);
 comment on type track.refreshed is $$
 Result of a step of `track.refresh`.
 $$;
-comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
+comment on column track.refreshed.step is $$`track.name`, `track.session`, or a consumer.$$;
 comment on column track.refreshed.people is $$Number of people that were refreshed.$$;
 comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
 comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
@@ -1626,6 +1763,7 @@ values
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
   ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
+  ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
@@ -1659,6 +1797,10 @@ alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;
 alter table track.item_role enable row level security;
+alter table track.named_item enable row level security;
+alter table track.named_prerequisite enable row level security;
+alter table track.renamed_month enable row level security;
+alter table track.name_log enable row level security;
 alter table track.event_type enable row level security;
 alter table track.message enable row level security;
 alter table track.event enable row level security;

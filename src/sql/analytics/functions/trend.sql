@@ -265,7 +265,7 @@ set timezone to 'UTC'
 as $$
 declare
   v_event_type_id constant int := (
-    select event_type.event_type_id
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
     from track.event_type
     where event_type.name = _trend_points.event_name
   );
