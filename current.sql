@@ -10,23 +10,23 @@ $$;
 create table if not exists track.packed_message (
   node int primary key check (node >= 256),
   tags smallint[] not null,
-  rests bigint[] not null
+  remainders bigint[] not null
 )
 with (toast_tuple_target = 128, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 
 alter table track.packed_message alter column tags set storage main;
-alter table track.packed_message alter column rests set storage external;
+alter table track.packed_message alter column remainders set storage external;
 
 comment on table track.packed_message is $$
-Hashes of messages that are no longer in `track.message`, some hundred in a row, for ever: 88 bits of each.
+Hashes of messages that are no longer in `track.message`, some hundred per row, kept permanently: 88 bits of each.
 A row is a node of the binary tree of all hashes; all rows are of the same depth, or of two while they are split. The
-tags are in the row, the rests out of line: a search for a message that is new reads the rests in one of 200 cases.
+tags are in the row, the remainders out of line: a search for a message that is new reads the remainders in one of 200 cases.
 $$;
 comment on column track.packed_message.node is $$
 Number of the node: 1, followed by the first bits of its hashes, as many as the depth (`track.message_packing`).
 $$;
 comment on column track.packed_message.tags is $$Bits 72 to 87 of each hash, in ascending order.$$;
-comment on column track.packed_message.rests is $$
+comment on column track.packed_message.remainders is $$
 Bits 8 to 71 of the hash of each tag, the last 16 of them combined with the source by exclusive or.
 $$;
 
@@ -57,10 +57,10 @@ $$;
 comment on column track.message_packing.step is $$Number of steps, which shows that hashes have moved.$$;
 comment on column track.message_packing.messages is $$Number of hashes in `track.packed_message`.$$;
 comment on column track.message_packing.is_behind is $$
-Whether the rest of the cycle is due at once, because a step found many recent messages.
+Whether the other steps of the cycle are scheduled at once, because a step found many recent messages.
 $$;
 comment on column track.message_packing.cycle_started_at is $$
-Time at which the cycle began; the next step is due at the part of a week that corresponds to `position`.
+Start of the cycle, which takes a week: a step is scheduled at the part of the week that corresponds to `position`.
 $$;
 
 -- After an hour, so that no call of the former track.ingest, which did not know packed messages, still runs.

@@ -1,6 +1,6 @@
 import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
-/** Moves hashes of messages from the table of recent ones to the packed ones, in steps, until none is due. */
+/** Moves hashes of messages from the table of recent ones to the packed ones, in steps, until none is scheduled. */
 export default defineTask({
   name: "pack_messages",
   payload: emptyPayload,

@@ -12,7 +12,7 @@ const database = await testDatabase();
 async function packAll(db: Queries): Promise<number> {
   let moved = 0;
   do {
-    moved += await db.value<number>("select track.pack_messages(only_if_due => false)");
+    moved += await db.value<number>("select track.pack_messages(only_scheduled => false)");
   } while ((await db.value("select position from track.message_packing")) !== "0");
   return moved;
 }
@@ -24,7 +24,7 @@ const recent = (db: Queries): Promise<number> => db.value("select count(*)::int 
 const packed = (db: Queries): Promise<number> =>
   db.value("select coalesce(sum(cardinality(tags)), 0)::int from track.packed_message");
 
-test("a message that was packed is a duplicate for ever, of its source only", async () => {
+test("a message that was packed is a duplicate, of its source only", async () => {
   await database.as("postgres", {}, async (db) => {
     const batch = sent(300, "old");
     expect(await ingest(db, batch)).toMatchObject({ accepted: 300, duplicates: 0 });
@@ -171,7 +171,7 @@ test("any order of batches, repeats and steps accepts each message once", { time
   );
 });
 
-describe("when a step is due", () => {
+describe("when a step is scheduled", () => {
   test("a cycle takes a week, in at least 256 steps", async () => {
     await database.as("postgres", {}, async (db) => {
       const due = async () => (await db.value("select track.pack_messages()")) !== null;
@@ -184,7 +184,7 @@ describe("when a step is due", () => {
       expect(await due()).toBe(false);
       await db.query("update track.message_packing set cycle_started_at = now() - interval '7 days'");
       for (let step = 2; step < 256; step++) expect(await due()).toBe(true);
-      // The next cycle has begun.
+      // The next cycle has started.
       expect(await due()).toBe(true);
       expect(await due()).toBe(false);
       expect(await db.value("select cycle_started_at = now() from track.message_packing")).toBe(true);
@@ -318,7 +318,7 @@ describe.skipIf(!database.native)("steps while messages arrive (needs parallel s
       const batch = ids.map((id) => of(`between-${how}`, id));
       const [first, ...others] = batch;
       await ingest(database, others);
-      // The first one holds up the batch, which has looked for all of them before.
+      // The batch waits for the first one, after the look-up of all of them.
       const holder = await session();
       expect(await holder.send([first])).toBe(1);
       const sender = await session();

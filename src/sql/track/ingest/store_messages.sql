@@ -1,9 +1,8 @@
 /*
- * A hash is in track.message when it is recent, and in track.packed_message afterwards. track.pack_messages moves it at
- * any time, also between two statements of this function. Each move changes the column `step`: if it is the same before
- * the search and after the insertion, no hash moved in between. Otherwise the inserted hashes are searched again. Only
- * then: a hash that was inserted without a conflict was in track.message at no later time, so that a search from then on
- * finds it.
+ * A hash is in track.message while it is recent, and in track.packed_message later. track.pack_messages may move it
+ * between two statements of this function, and increments `step` each time. If `step` is the same before the search and
+ * after the insertion, nothing moved in between. Otherwise the inserted hashes are searched again: an insertion without
+ * a conflict shows that the hash was not in track.message any more, so that a later statement finds it, if it was moved.
  */
 create or replace function track._store_messages(messages track.parsed_message[], source smallint)
 returns track.parsed_message[]

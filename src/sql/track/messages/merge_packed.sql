@@ -20,7 +20,7 @@ begin
     select
       track._hash_start(keyed.bytes) as start,
       track._packed_tag(keyed.bytes) as tag,
-      track._packed_rest(keyed.bytes, keyed.source_id) as rest
+      track._packed_remainder(keyed.bytes, keyed.source_id) as remainder
     from (
       select uuid_send(hash) as bytes, source_id
       from unnest(sources, hashes) as taken (source_id, hash)
@@ -29,13 +29,13 @@ begin
 
   stored as (
     select
-      -- The first 8 bits are in the key of the row, the next 24 in the rest.
+      -- The first 8 bits are in the key of the row, the next 24 in the remainder.
       (((packed.node - (1 << packing.depth)) >> (packing.depth - 8))::bigint << 24)
-        | (entry.rest >> 40 & 16777215) as start,
+        | (entry.remainder >> 40 & 16777215) as start,
       entry.tag,
-      entry.rest
+      entry.remainder
     from track.packed_message as packed
-    cross join unnest(packed.tags, packed.rests) as entry (tag, rest)
+    cross join unnest(packed.tags, packed.remainders) as entry (tag, remainder)
     where packed.node between track._packed_node(packing.position, packing.depth)
         and track._packed_node(until - 1, packing.depth)
       and (
@@ -45,26 +45,26 @@ begin
   ),
 
   merged as (
-    select added.start, added.tag, added.rest
+    select added.start, added.tag, added.remainder
     from added
 
     union
 
-    select stored.start, stored.tag, stored.rest
+    select stored.start, stored.tag, stored.remainder
     from stored
     where stored.start >= packing.position
       and stored.start < until
   )
 
-  insert into track.packed_message as packed (node, tags, rests)
+  insert into track.packed_message as packed (node, tags, remainders)
   select
     track._packed_node(merged.start, packing.next_depth),
-    array_agg(merged.tag order by merged.tag, merged.rest),
-    array_agg(merged.rest order by merged.tag, merged.rest)
+    array_agg(merged.tag order by merged.tag, merged.remainder),
+    array_agg(merged.remainder order by merged.tag, merged.remainder)
   from merged
   group by track._packed_node(merged.start, packing.next_depth)
   on conflict (node) do update
-  set tags = excluded.tags, rests = excluded.rests;
+  set tags = excluded.tags, remainders = excluded.remainders;
 
   -- Rows of the former depth, all of whose hashes have moved.
   if v_splits then

@@ -52,11 +52,11 @@ end;
 $$;
 
 comment on function track._shrink_messages() is $$
-Writes `track.message` anew when nearly all of its rows have been packed, as after an upgrade or an import.
+Copies `track.message` to new files when nearly all of its rows have been packed, as after an upgrade or an import.
 Until then its files keep their size. Holds an exclusive lock while it copies at most 100,000 rows.
 $$;
 
-create or replace function track.pack_messages(only_if_due boolean default true)
+create or replace function track.pack_messages(only_scheduled boolean default true)
 returns int
 language plpgsql
 volatile
@@ -77,14 +77,14 @@ declare
   v_hashes uuid[];
   v_moved int;
 begin
-  -- One step at a time. Whoever comes second has nothing to do.
+  -- One step at a time: a second session has nothing to do.
   select packing.* into v_packing
   from track.message_packing as packing
   for update skip locked;
   if not found then
     return null;
   end if;
-  if only_if_due
+  if only_scheduled
     and not v_packing.is_behind
     and v_packing.cycle_started_at + v_cycle * (v_packing.position::float8 / v_all) > now()
   then
@@ -147,9 +147,9 @@ $$;
 comment on function track.pack_messages(boolean) is $$
 @behavior -mutationField
 Moves hashes of messages from `track.message` to `track.packed_message`: one step, of some thousand.
-Steps go through all hashes in their order, within a week, and at once while much is new. A worker calls it until
-nothing is due. Returns the number of hashes that were moved; null when no step is due, or when another session is at it.
-`only_if_due`: false does a step in any case.
+Steps go through all hashes in their order, within a week, and at once while much is new. A worker calls it until it
+returns null. Returns the number of hashes that were moved; null when no step is scheduled, or while another session
+runs one. `only_scheduled`: false runs a step in any case.
 $$;
 
 grant execute on function track.pack_messages(boolean) to insights_worker;

@@ -31,11 +31,11 @@ begin
       on packed.node = track._packed_node(
         sought.start, case when sought.start < packing.position then packing.next_depth else packing.depth end
       )
-    -- The tags are in the row. The rests, which are stored out of line, are read only for a hash whose tag is there.
+    -- The tags are in the row. The remainders, which are out of line, are read only for a hash whose tag is there.
     where case
       when packed.tags[width_bucket(sought.tag, packed.tags)] = sought.tag
-        then track._packed_rest(sought.bytes, _packed_hashes.source) = any (
-          packed.rests[
+        then track._packed_remainder(sought.bytes, _packed_hashes.source) = any (
+          packed.remainders[
             width_bucket((sought.tag - 1::smallint)::smallint, packed.tags) + 1
             :width_bucket(sought.tag, packed.tags)
           ]

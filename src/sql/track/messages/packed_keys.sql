@@ -1,6 +1,6 @@
 /*
- * The place of a hash in the packed store. `hash` is `uuid_send` of the 128 bits. The first 32 bits decide the node, the
- * bits 8 to 71 are the rest, and the bits 72 to 87 are the tag.
+ * The place of a hash in track.packed_message. `hash` is `uuid_send` of the 128 bits. The first 32 bits determine the
+ * node, bits 8 to 71 are the remainder, bits 72 to 87 the tag.
  */
 create or replace function track._hash_start(hash bytea)
 returns bigint
@@ -36,13 +36,13 @@ comment on function track._packed_tag(bytea) is $$
 Returns the tag of the hash of a message: 16 bits.
 $$;
 
-create or replace function track._packed_rest(hash bytea, source_id smallint)
+create or replace function track._packed_remainder(hash bytea, source_id smallint)
 returns bigint
 language sql
 immutable
 parallel safe
 return ('x' || encode(substr(hash, 2, 8), 'hex'))::bit(64)::bigint # (source_id::bigint & 65535);
 
-comment on function track._packed_rest(bytea, smallint) is $$
-Returns the rest of the hash of a message: 64 bits, of which the last 16 are combined with the source.
+comment on function track._packed_remainder(bytea, smallint) is $$
+Returns the remainder of the hash of a message: 64 bits, of which the last 16 are combined with the source.
 $$;
