@@ -1,8 +1,9 @@
 /*
  * A hash is in track.message while it is recent, and in track.packed_message later. track.pack_messages may move it
- * between two statements of this function, and increments `step` each time. If `step` is the same before the search and
- * after the insertion, nothing moved in between. Otherwise the inserted hashes are searched again: an insertion without
- * a conflict shows that the hash was not in track.message any more, so that a later statement finds it, if it was moved.
+ * between two statements of this function, and increments `step` each time. If `step` is the same before the search
+ * and after the insertion, nothing moved in between. Otherwise the inserted hashes are searched again: an insertion
+ * without a conflict shows that the hash was no longer in track.message, so that a later statement finds it where it
+ * was moved to.
  */
 create or replace function track._store_messages(messages track.parsed_message[], source smallint)
 returns track.parsed_message[]

@@ -3,8 +3,11 @@ returns uuid[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
--- Planned once, for few rows: one look-up by the key of the row per hash.
+-- Planned once, and whatever the statistics say: one look-up by the key of the row per hash.
 set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
+set enable_hashjoin to off
+set enable_mergejoin to off
 as $$
 begin
   if packing.messages = 0 then
