@@ -282,6 +282,10 @@
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
 --!include track/ingest/problems.sql
+--!include track/messages/packed_keys.sql
+--!include track/messages/packed_hashes.sql
+--!include track/messages/merge_packed.sql
+--!include track/messages/pack_messages.sql
 --!include track/ingest/store_messages.sql
 --!include track/ingest/enter_months.sql
 --!include track/ingest/enter_people.sql
