@@ -462,7 +462,7 @@ async function measureBytes(client: pg.Client, events: number): Promise<Map<stri
 
 /* ----------------------------------------------------------------------------------------------------------- runs -- */
 
-const SETTINGS = "set timezone to 'UTC'; set jit to off";
+const SETTINGS = "set search_path to public; set timezone to 'UTC'; set jit to off";
 
 /** Settings, and the additional table and function that plain SQL uses. */
 async function prepare(client: pg.Client): Promise<void> {
@@ -505,9 +505,8 @@ async function rebuild(client: pg.Client, events: number): Promise<void> {
 
 const upkeep: Map<string, number>[] = [];
 const storage: Map<string, number>[] = [];
-for (const size of sizes) {
-  const name = `insights_bench_analytics_${size}`;
-  const database = await nativeDatabase(name, given.reuse);
+
+async function run(database: BenchDatabase, size: number, file: string): Promise<void> {
   const { client } = database;
   if (!given.reuse) {
     const until = Math.floor(Date.now() / DAY) * DAY;
@@ -526,21 +525,30 @@ for (const size of sizes) {
     from track.event`);
   const events = Number(rows[0]?.events);
   const until = rows[0]?.until.getTime() ?? Number.NaN;
-  const file = join(tmpdir(), `${name}.duckdb`);
   const duck = await openDuck(file, client, events, step);
   console.log(
-    `${database.name}: ${events.toLocaleString("en")} events of ${Number(rows[0]?.people).toLocaleString("en")} people until ${date(until)}; ${duck.name}`,
+    `${database.name}: ${events.toLocaleString("en")} events of ${Number(rows[0]?.people).toLocaleString("en")} people ` +
+      `until ${date(until)}; ${duck.name}`,
   );
   await measureQuestions(database, duck, until);
   duck.close();
-  if (!given["no-upkeep"]) {
-    storage.push(await measureBytes(client, events));
-    upkeep.push(await measureUpkeep(client, until));
-  }
-  if (given.keep) await client.end();
-  else {
-    await database.close();
-    await rm(file, { force: true });
+  if (given["no-upkeep"]) return;
+  storage.push(await measureBytes(client, events));
+  upkeep.push(await measureUpkeep(client, until));
+}
+
+for (const size of sizes) {
+  const name = `insights_bench_analytics_${size}`;
+  const file = join(tmpdir(), `${name}.duckdb`);
+  const database = await nativeDatabase(name, given.reuse);
+  try {
+    await run(database, size, file);
+  } finally {
+    if (given.keep) await database.client.end();
+    else {
+      await database.close();
+      for (const each of [file, `${file}.csv`, `${file}.wal`]) await rm(each, { force: true });
+    }
   }
 }
 
