@@ -299,12 +299,23 @@
 --!include track/items/_merge_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/apply_path_rule.sql
+--!include track/presence/stored_activity.sql
+--!include track/presence/event_activity.sql
+--!include track/presence/course_people.sql
+--!include track/presence/_refresh_steps.sql
+--!include track/presence/_change_presence.sql
+--!include track/presence/_change_item_sums.sql
+--!include track/presence/_change_type_sums.sql
+--!include track/presence/_refresh_presence.sql
+--!include track/presence/_refresh_course_presence.sql
+--!include track/presence/_move_sums.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql
 --!include track/person_sets/person_bit.sql
 --!include track/person_sets/signed_in_people.sql
 --!include track/person_sets/counted_people.sql
+--!include track/person_sets/excluded_people.sql
 --!include track/person_sets/listed_people.sql
 --!include track/person_sets/_check_set_name.sql
 --!include track/person_sets/_find_person_set.sql
@@ -320,6 +331,9 @@
 --!include track/person_sets/drop_person_set.sql
 --!include track/person_sets/person_set_size.sql
 --!include track/person_sets/person_set_blocks.sql
+--!include track/presence/moved_people.sql
+--!include track/presence/queued_days.sql
+--!include track/presence/activity_of.sql
 --!include track/person_sets/person_set_members.sql
 --!include track/person_sets/is_in_person_set.sql
 --!include track/person_sets/_identity_to_exclude.sql
@@ -337,10 +351,9 @@
 -- experiment
 
 -- analytics
---!include analytics/functions/_queued_days.sql
---!include analytics/functions/_days_of_people.sql
---!include analytics/functions/refresh_activity.sql
 --!include analytics/functions/refresh_views.sql
+--!include analytics/functions/_event_counts.sql
+--!include analytics/functions/_item_use.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql
 --!include analytics/functions/_active_days.sql

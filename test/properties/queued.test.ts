@@ -88,13 +88,13 @@ async function perform(db: Queries, step: Action, key: string): Promise<void> {
       }
       return;
     case "rebuild":
-      await db.query("select track.rebuild($1)", [step.all ? null : "analytics.activity"]);
+      await db.query("select track.rebuild($1)", [step.all ? null : "recommend.interaction"]);
       return;
     case "refresh sessions":
       await db.query("select track.refresh_sessions($1)", [step.people]);
       return;
     case "refresh rollup":
-      await db.query("select track.refresh($1, 'analytics.activity')", [step.people]);
+      await db.query("select track.refresh($1, 'track.person_set')", [step.people]);
   }
 }
 
@@ -156,8 +156,9 @@ test("trends and popular items agree with the events at any moment before, betwe
       fc.array(action, { minLength: 1, maxLength: 8 }),
       fc.tuple(hour, hour),
       async (steps, [one, other]) => {
-        const since = new Date(start + Math.min(one, other) * HOUR).toISOString();
-        const until = new Date(start + (Math.max(one, other) + 1) * HOUR).toISOString();
+        const day = (at: number): number => start + Math.floor(at / 24) * 24 * HOUR;
+        const since = new Date(day(Math.min(one, other))).toISOString();
+        const until = new Date(day(Math.max(one, other) + 24)).toISOString();
         await database.as("postgres", {}, async (db) => {
           await db.query("update analytics.setting set smallest_group = 1");
           for (const [index, step] of steps.entries()) {

@@ -301,7 +301,7 @@ const samples: Record<string, Record<string, string>> = {
     set_name: "'counted'",
     share: "0.1",
     since: "'2025-05-01 00:00Z'",
-    step: "'analytics.activity'",
+    step: "'recommend.interaction'",
     strategy: "'manual'",
     strengths: "'{1}'",
     target: "'dropout'",

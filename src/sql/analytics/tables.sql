@@ -22,52 +22,6 @@ $$;
 
 insert into analytics.setting default values;
 
-create table analytics.activity (
-  person_id bigint not null,
-  day date not null,
-  event_type_id int not null references track.event_type,
-  item_id bigint references track.item,
-  event_count int not null,
-  engaged interval not null,
-  automatic_count int not null default 0,
-  unique nulls not distinct (person_id, day, event_type_id, item_id)
-);
-
-comment on table analytics.activity is $$
-@behavior -*
-@foreignKey (event_type_id) references track.event_type (event_type_id)
-@foreignKey (item_id) references track.item (item_id)
-Activity of people, one row per person, day (UTC), event type and item: the rollup for popularity and trends.
-Rows per person keep the numbers of distinct people exact over any period, also after deletions and moves. Maintained
-by `analytics.refresh_activity`.
-$$;
-comment on column analytics.activity.person_id is $$Person; 0 for anonymized events.$$;
-comment on column analytics.activity.day is $$Day, UTC.$$;
-comment on column analytics.activity.event_type_id is $$Event type.$$;
-comment on column analytics.activity.item_id is $$Item; null for events that name none.$$;
-comment on column analytics.activity.event_count is $$
-Number of events. 0 for the engaged time of a continued page view, if no heartbeat names its item.
-$$;
-comment on column analytics.activity.engaged is $$
-Engaged time of the page views that these events opened or continued.
-$$;
-comment on column analytics.activity.automatic_count is $$
-Number of these events that are of an automatic type or source: not an activity of the person.
-$$;
-
-create index activity_day on analytics.activity (day, event_type_id);
-create index activity_item on analytics.activity (item_id, day);
-create index activity_event_type on analytics.activity (event_type_id, day);
-
-insert into track.consumer (consumer, position, refresh, inputs, description)
-values ('analytics.activity', 1, 'analytics.refresh_activity', '{event}', 'The rollup of activity by person and day.');
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Person that was active.');
-
-insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
-values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
-
 create type analytics.popular_item as (
   rank int,
   item text,
@@ -121,26 +75,70 @@ Whether the period contains the whole bucket. Others are excluded from average a
 $$;
 
 create materialized view analytics.item_popularity as
-with counted as (
-  select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
-  from analytics.activity
-  join track.person_set_block
-    on person_set_block.name = 'counted'
-    and person_set_block.block = activity.person_id / 4096
-    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) <> 0
+with counted as materialized (
+  select person_set_block.block, person_set_block.people
+  from track.person_set_block
+  where person_set_block.name = 'counted'
+),
+
+summed as (
+  select item_month.item_id, sum(item_month.event_count) as event_count, sum(item_month.engaged) as engaged
+  from track.item_month
+  group by item_month.item_id
+),
+
+aged as (
+  select
+    item_day.item_id,
+    max(item_day.day) as last_day,
+    -- Halved per 30 days of age, as of the latest day with activity.
+    sum(item_day.event_count * 0.5::float8 ^ least(1000, (newest.day - item_day.day) / 30::float8))
+      as decayed_event_count
+  from track.item_day
+  cross join (select max(day) as day from track.item_day) as newest
+  group by item_day.item_id
+),
+
+-- The people of courses are in their bits. Those of other items are read from the months of what they contain.
+used as (
+  select by_block.item_id, sum(bit_count(by_block.people & counted.people)) as person_count
+  from (
+    select course_presence.item_id, course_presence.block, bit_or(course_presence.people) as people
+    from track.course_presence
+    group by course_presence.item_id, course_presence.block
+  ) as by_block
+  join counted using (block)
+  group by by_block.item_id
+
+  union all
+
+  select distinct_person.item_id, count(*)
+  from (
+    select distinct ancestor.ancestor_item_id as item_id, item_month.part, listed.person
+    from track.item_month
+    join track.item_ancestor as ancestor using (item_id)
+    join track.item on item.item_id = ancestor.ancestor_item_id and item.kind <> 'course'
+    cross join lateral unnest(item_month.people) as listed (person)
+  ) as distinct_person
+  join counted
+    on counted.block = distinct_person.part * 8 + distinct_person.person / 4096
+    and get_bit(counted.people, distinct_person.person % 4096) <> 0
+  group by distinct_person.item_id
 )
+
 select
-  ancestor.ancestor_item_id as item_id,
-  sum(activity.event_count) as event_count,
-  count(distinct activity.person_id) as person_count,
-  sum(activity.engaged) as engaged,
-  max(activity.day) as last_day,
-  -- Halved per 30 days of age, as of the latest day with activity.
-  sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
-from counted as activity
-cross join (select max(day) as day from counted) as newest
-join track.item_ancestor as ancestor using (item_id)
-group by ancestor.ancestor_item_id
+  used.item_id,
+  sum(summed.event_count) as event_count,
+  used.person_count::bigint as person_count,
+  sum(summed.engaged) as engaged,
+  max(aged.last_day) as last_day,
+  sum(aged.decayed_event_count) as decayed_event_count
+from used
+join track.item_ancestor as ancestor on ancestor.ancestor_item_id = used.item_id
+join summed on summed.item_id = ancestor.item_id
+left join aged on aged.item_id = ancestor.item_id
+where used.person_count > 0
+group by used.item_id, used.person_count
 with no data;
 
 comment on materialized view analytics.item_popularity is $$
@@ -162,7 +160,6 @@ $$;
 create unique index item_popularity_item on analytics.item_popularity (item_id);
 
 alter table analytics.setting enable row level security;
-alter table analytics.activity enable row level security;
 
 /* ------------------------------------------------------------------------------------------------ predictions -- */
 

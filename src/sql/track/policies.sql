@@ -42,6 +42,10 @@ grant update (description, path_rule, kept_parameters) on track.source to insigh
 grant select on track.stale, track.changed, track.automatic_period
 to insights_reader, insights_learner, insights_admin, insights_worker;
 
+grant select on
+  track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.stale_course
+to insights_reader, insights_admin, insights_worker;
+
 grant select on track.person_set to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on track.person_set_member, track.person_set_block, track.exclusion
 to insights_reader, insights_admin, insights_worker;
@@ -101,7 +105,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'automatic_period', 'stale', 'changed'
+    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'automatic_period', 'step', 'stale',
+    'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);
@@ -112,6 +117,24 @@ begin
       $policy$,
       v_table
     );
+    execute format('drop policy if exists all_people on track.%I', v_table);
+    execute format(
+      $policy$
+      create policy all_people on track.%I for select to insights_reader, insights_admin, insights_worker
+      using (true)
+      $policy$,
+      v_table
+    );
+  end loop;
+end;
+$$;
+
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['presence', 'item_month', 'item_day', 'course_presence', 'stale_course']
+  loop
     execute format('drop policy if exists all_people on track.%I', v_table);
     execute format(
       $policy$

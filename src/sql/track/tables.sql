@@ -944,7 +944,149 @@ values
     'counted',
     'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
     'track.counted_people'
-  );
+  ),
+  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people');
+
+/* --------------------------------------------------------------------------------------- journeys and presence -- */
+
+create table track.step (
+  person_id bigint not null,
+  event_type_id int not null,
+  is_automatic boolean not null,
+  since date not null,
+  occurred_at timestamptz[] not null check (cardinality(occurred_at) > 0),
+  item_ids int[] not null check (cardinality(item_ids) = cardinality(occurred_at)),
+  primary key (person_id, event_type_id, is_automatic, since)
+)
+-- Room in each page, so that most updates change no index.
+with (fillfactor = 80);
+
+comment on table track.step is $$
+@behavior -*
+The journeys of people: the times and items of their events, one row per person, event type and year.
+Times ascend (equal ones by item), so that `width_bucket` finds a position by binary search. Derived from the events
+by `track.refresh_sessions`; the rows are always the same as those of a computation from scratch. What the tables of
+presence and sums contain is what these rows and the page views of the sessions contain.
+$$;
+comment on column track.step.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.step.event_type_id is $$Event type.$$;
+comment on column track.step.is_automatic is $$
+Whether the events are of an automatic type or source: not activities of the person.
+$$;
+comment on column track.step.since is $$
+First day (UTC) of the year of the events; for person 0 the day of the events, which bounds the length of a row.
+$$;
+comment on column track.step.occurred_at is $$Times of the events.$$;
+comment on column track.step.item_ids is $$Item of each event; 0 for events that name none.$$;
+
+create table track.presence (
+  event_type_id int not null,
+  day date not null,
+  block int not null check (block >= 0),
+  people bit(4096) not null,
+  event_count int not null check (event_count >= 0),
+  primary key (event_type_id, day, block),
+  check (bit_count(people) > 0 or event_count > 0)
+);
+
+comment on table track.presence is $$
+@behavior -*
+The people with events of a type on a day, one bit per person, and the number of events.
+Distinct people over any days are `bit_count(bit_or(people))` by block; sets of people (`track.person_set_blocks`) are
+filters by `&`. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.presence.event_type_id is $$Event type; 0 for any event that is not automatic.$$;
+comment on column track.presence.day is $$Day, UTC.$$;
+comment on column track.presence.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.presence.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+comment on column track.presence.event_count is $$
+Number of events of the people of the block who are not in the set `excluded`.
+$$;
+
+create table track.item_month (
+  item_id bigint not null references track.item,
+  month date not null,
+  part int not null check (part >= 0),
+  people smallint[] not null check (cardinality(people) > 0),
+  days int[] not null check (cardinality(days) = cardinality(people)),
+  event_count int not null,
+  engaged interval not null,
+  primary key (item_id, month, part)
+)
+with (fillfactor = 80);
+
+comment on table track.item_month is $$
+@behavior -*
+The people with events or page views of an item in a month, with the days, and sums.
+Items that it contains are not included. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_month.item_id is $$Item.$$;
+comment on column track.item_month.month is $$First day of the month, UTC.$$;
+comment on column track.item_month.part is $$Number of the part of the people: `person_id / 32768`.$$;
+comment on column track.item_month.people is $$
+People of the part: `person_id % 32768`, ascending. Person 0 (anonymized events) is not contained.
+$$;
+comment on column track.item_month.days is $$
+Days of the month of each person: `1 << (day - 1)` for each day, combined by `|`.
+$$;
+comment on column track.item_month.event_count is $$Number of events of the people in the set `counted`.$$;
+comment on column track.item_month.engaged is $$Engaged time of the people in the set `counted`.$$;
+
+create table track.item_day (
+  day date not null,
+  item_id bigint not null,
+  event_count int not null,
+  engaged interval not null,
+  primary key (day, item_id)
+);
+
+comment on table track.item_day is $$
+@behavior -*
+Events and engaged time of an item on a day, of the people in the set `counted`.
+Items that it contains are not included. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_day.day is $$Day, UTC.$$;
+comment on column track.item_day.item_id is $$Item.$$;
+comment on column track.item_day.event_count is $$Number of events.$$;
+comment on column track.item_day.engaged is $$
+Engaged time of the page views that were opened or continued on the day.
+$$;
+
+create table track.course_presence (
+  item_id bigint not null references track.item,
+  month date not null,
+  block int not null check (block >= 0),
+  people bit(4096) not null check (bit_count(people) > 0),
+  primary key (item_id, month, block)
+);
+
+comment on table track.course_presence is $$
+@behavior -*
+The people with events or page views of a course, or of an item it contains, in a month: one bit per person.
+Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of date.
+$$;
+comment on column track.course_presence.item_id is $$Course: an item of the kind `course`.$$;
+comment on column track.course_presence.month is $$First day of the month, UTC.$$;
+comment on column track.course_presence.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.course_presence.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+
+create table track.stale_course (
+  item_id bigint not null references track.item,
+  stale_id uuid not null default gen_random_uuid(),
+  primary key (item_id, stale_id)
+);
+
+comment on table track.stale_course is $$
+@behavior -*
+Courses whose presence is out of date, because the items that they contain changed, or their kind.
+Append-only, so that writers never wait for a refresh. Consumed by `track.refresh_sessions`.
+$$;
+comment on column track.stale_course.item_id is $$Item that is, or was, a course.$$;
+comment on column track.stale_course.stale_id is $$Key of the row.$$;
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
@@ -1204,6 +1346,31 @@ comment on column track.refreshed.people is $$Number of people that were refresh
 comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
 comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
 
+create type track.activity as (
+  person_id bigint,
+  day date,
+  event_type_id int,
+  item_id bigint,
+  event_count int,
+  engaged interval,
+  automatic_count int
+);
+
+comment on type track.activity is $$
+Activity of a person on a day (UTC) with an item: events of a type, or page views.
+$$;
+comment on column track.activity.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.activity.day is $$Day, UTC.$$;
+comment on column track.activity.event_type_id is $$Event type; 0 for page views.$$;
+comment on column track.activity.item_id is $$Item; null when there is none.$$;
+comment on column track.activity.event_count is $$Number of events; 0 for page views.$$;
+comment on column track.activity.engaged is $$
+Engaged time of the page views that were opened or continued on the day; 0 for events.
+$$;
+comment on column track.activity.automatic_count is $$
+Number of these events that are of an automatic type or source: not an activity of the person.
+$$;
+
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$
@@ -1282,6 +1449,7 @@ values
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'step', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
@@ -1310,6 +1478,10 @@ values
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
   ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
   ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
+  ('track', 'step', 'person_id', 'person', 'analytics', 'Person of the events.'),
+  ('track', 'presence', 'people', 'derived', 'analytics', 'People with events on a day, one bit per person.'),
+  ('track', 'item_month', 'people', 'derived', 'analytics', 'People who used an item in a month.'),
+  ('track', 'course_presence', 'people', 'derived', 'analytics', 'People who used a course in a month, one bit each.'),
   ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
   ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
   ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
@@ -1338,6 +1510,12 @@ alter table track.event enable row level security;
 alter table track.session enable row level security;
 alter table track.page_view enable row level security;
 alter table track.automatic_period enable row level security;
+alter table track.step enable row level security;
+alter table track.presence enable row level security;
+alter table track.item_month enable row level security;
+alter table track.item_day enable row level security;
+alter table track.course_presence enable row level security;
+alter table track.stale_course enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;

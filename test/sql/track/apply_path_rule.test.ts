@@ -23,7 +23,7 @@ async function derived(db: Queries): Promise<unknown[]> {
     "track.event": "person_id, event_id",
     "track.session": "person_id, session_id",
     "track.page_view": "person_id, event_id",
-    "analytics.activity": "person_id, day, event_type_id",
+    "track.activity_of(null, '-infinity', 'infinity')": "person_id, day, event_type_id",
     "recommend.interaction": "person_id",
   };
   const found: unknown[] = [];

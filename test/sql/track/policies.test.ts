@@ -68,7 +68,11 @@ describe("row security", () => {
           "track.item",
           "track.item_ancestor",
           "track.message",
-          "analytics.activity",
+          "track.step",
+          "track.presence",
+          "track.item_month",
+          "track.item_day",
+          "track.course_presence",
           "privacy.data_map",
         ]) {
           expect(await db.rejects(`delete from ${relation}`)).toMatchObject({ code: "42501" });

@@ -6,147 +6,14 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
--- The best plan depends on the period and the filters.
-set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
-  -- events, and so are the days that are queued for a refresh.
-  v_first_day constant date := (
-    _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
-  )::date;
-  v_end_day constant date := (_popular_items.until at time zone 'UTC')::date;
-  v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
-  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
-  v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
+  v_first_day constant date := greatest((_popular_items.since at time zone 'UTC')::date, '0001-01-01');
+  v_end_day constant date := least(
+    (_popular_items.until at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date, '9999-12-31'
+  );
 begin
-  select queued.people, queued.first_days, queued.end_days
-  into v_people, v_first_days, v_end_days
-  from analytics._queued_days(v_first_day, v_end_day) as queued;
-
   return query
-  with counted as materialized (
-    select counted_block.block, counted_block.people
-    from track.person_set_blocks('counted') as counted_block
-  ),
-
-  happened as (
-    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
-    from analytics.activity
-    where activity.day >= v_first_day
-      and activity.day < v_end_day
-      and activity.item_id is not null
-      and not exists (
-        select
-        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-    union all
-
-    select computed.person_id, computed.day, computed.item_id, computed.event_count, computed.engaged
-    from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
-    where computed.item_id is not null
-
-    union all
-
-    select
-      event.person_id,
-      (event.occurred_at at time zone 'UTC')::date,
-      event.item_id,
-      1,
-      -- An index lookup per event, not a join: these are the events of some hours, among page views of years.
-      coalesce(
-        (
-          select page_view.engaged
-          from track.page_view
-          where page_view.person_id = event.person_id
-            and page_view.event_id = event.event_id
-            and not page_view.is_continued
-        ),
-        '0'
-      )
-    from track.event
-    where event.item_id is not null
-      and (
-        event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
-        or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
-      )
-
-    union all
-
-    select
-      page_view.person_id,
-      (page_view.started_at at time zone 'UTC')::date,
-      page_view.item_id,
-      0,
-      page_view.engaged
-    from track.page_view
-    where page_view.is_continued
-      and page_view.item_id is not null
-      and (
-        page_view.started_at >= _popular_items.since and page_view.started_at < v_head_until
-        or page_view.started_at >= v_tail_since and page_view.started_at < _popular_items.until
-      )
-  ),
-
-  by_person as (
-    select
-      coalesce(ancestor.ancestor_item_id, happened.item_id) as item_id,
-      happened.person_id,
-      sum(happened.event_count) as event_count,
-      sum(happened.engaged) as engaged,
-      sum(happened.event_count * aged.weight) as decayed_event_count,
-      sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
-      max(aged.weight) as weight
-    from happened
-    join counted
-      on counted.block = happened.person_id / 4096
-      and get_bit(counted.people, (happened.person_id % 4096)::int) <> 0
-    cross join lateral (
-      select case
-        when _popular_items.half_life is null then 1.0::float8
-        -- A weight of 2 to the power of -1000 counts as zero; a smaller power would raise an underflow.
-        else 0.5 ^ least(
-          1000,
-          (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
-        )
-      end as weight
-    ) as aged
-    left join track.item_ancestor as ancestor
-      on ancestor.item_id = happened.item_id
-      and _popular_items.kind is not null
-    group by 1, 2
-  ),
-
-  by_item as (
-    select
-      item.external_id as item,
-      item.title,
-      item.kind,
-      sum(by_person.event_count)::bigint as event_count,
-      count(*) as person_count,
-      sum(by_person.engaged) as engaged,
-      -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
-      round(
-        case _popular_items.measure
-          when 'events' then sum(by_person.decayed_event_count)
-          when 'engaged' then sum(by_person.decayed_engaged)::float8
-          else sum(by_person.weight)
-        end::numeric,
-        9
-      )::float8 as score
-    from by_person
-    join track.item using (item_id)
-    where _popular_items.kind is null or item.kind = _popular_items.kind
-    group by item.item_id, item.external_id, item.title, item.kind
-  )
-
   select
     (row_number() over by_score)::int,
     by_item.item,
@@ -156,7 +23,29 @@ begin
     by_item.person_count,
     by_item.engaged,
     by_item.score
-  from by_item
+  from (
+    select
+      item.external_id as item,
+      item.title,
+      item.kind,
+      used.event_count,
+      used.person_count,
+      used.engaged,
+      -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
+      round(
+        case _popular_items.measure
+          when 'events' then used.decayed_event_count
+          when 'engaged' then used.decayed_engaged
+          else used.decayed_person_count
+        end::numeric,
+        9
+      )::float8 as score
+    from analytics._item_use(
+      _popular_items.kind, v_first_day, v_end_day, _popular_items.half_life,
+      least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date)
+    ) as used
+    join track.item on item.item_id = used.item_id
+  ) as by_item
   where by_item.person_count >= _popular_items.smallest_group
   window by_score as (order by by_item.score desc, by_item.event_count desc, by_item.item)
   order by by_item.score desc, by_item.event_count desc, by_item.item

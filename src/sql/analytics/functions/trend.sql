@@ -10,77 +10,12 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
-  -- events, and so are a trend by hour and the days that are queued for a refresh.
-  v_by_hour constant boolean := _trend.bucket = 'hour';
   v_length constant interval := ('1 ' || _trend.bucket)::interval;
-  v_first_day constant date := (_trend.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date;
-  v_end_day constant date := (_trend.until at time zone 'UTC')::date;
-  v_head_until constant timestamptz := case
-    when v_by_hour then _trend.until
-    else least(_trend.until, v_first_day::timestamp at time zone 'UTC')
-  end;
-  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
 begin
-  if not v_by_hour then
-    select queued.people, queued.first_days, queued.end_days
-    into v_people, v_first_days, v_end_days
-    from analytics._queued_days(v_first_day, v_end_day) as queued;
-  end if;
-
   return query
-  with happened as (
-    select date_trunc(_trend.bucket, activity.day::timestamp) as bucket_start, activity.person_id, activity.event_count
-    from analytics.activity
-    where activity.event_type_id = _trend.event_type_id
-      and activity.day >= v_first_day
-      and activity.day < v_end_day
-      -- Not the rows of continued page views, which have no event.
-      and activity.event_count > 0
-      and not v_by_hour
-      and not exists (
-        select
-        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-    union all
-
-    select date_trunc(_trend.bucket, computed.day::timestamp), computed.person_id, computed.event_count
-    from analytics._days_of_people(v_people, v_first_days, v_end_days, _trend.event_type_id, false) as computed
-
-    union all
-
-    select date_trunc(_trend.bucket, event.occurred_at at time zone 'UTC'), event.person_id, 1
-    from track.event
-    where event.event_type_id = _trend.event_type_id
-      and (
-        event.occurred_at >= _trend.since and event.occurred_at < v_head_until
-        or event.occurred_at >= v_tail_since and event.occurred_at < _trend.until
-      )
-  ),
-
-  trusted as materialized (
-    select trusted_block.block, trusted_block.people
-    from track.person_set_blocks('counted') as trusted_block
-  ),
-
-  counted as (
-    select
-      happened.bucket_start,
-      sum(happened.event_count) as event_count,
-      count(distinct nullif(happened.person_id, 0)) as person_count,
-      -- Anonymous browsers, which any client can invent, do not lift a bucket above the floor.
-      count(distinct happened.person_id)
-        filter (where get_bit(trusted.people, (happened.person_id % 4096)::int) <> 0) as trusted_count
-    from happened
-    left join trusted on trusted.block = happened.person_id / 4096
-    group by happened.bucket_start
+  with counted as (
+    select *
+    from analytics._event_counts(_trend.event_type_id, _trend.bucket, _trend.since, _trend.until)
   ),
 
   filled as (
@@ -98,7 +33,7 @@ begin
     ) with ordinality as bucket (bucket_start, ordinality)
     left join counted using (bucket_start)
     cross join lateral (
-      select counted.event_count is null or counted.trusted_count >= _trend.smallest_group as is_met
+      select counted.event_count is null or counted.counted_count >= _trend.smallest_group as is_met
     ) as floor
   )
 

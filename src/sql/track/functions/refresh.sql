@@ -70,8 +70,8 @@ begin
     return row(v_name, 0, 0, null)::track.refreshed;
   end if;
 
-  -- One refresh of a consumer at a time: two would write the same rows.
-  perform pg_advisory_xact_lock(hashtext(v_name));
+  -- One refresh at a time: two would write the same rows.
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
 
   -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
@@ -161,7 +161,9 @@ begin
     );
   end if;
 
-  if coalesce(refresh.step, 'track.session') = 'track.session' and exists (select from track.stale) then
+  if coalesce(refresh.step, 'track.session') = 'track.session'
+    and (exists (select from track.stale) or exists (select from track.stale_course))
+  then
     v_refreshed := row(
       'track.session', (select sessions.people from track.refresh_sessions(refresh.most_people) as sessions), 0, null
     );

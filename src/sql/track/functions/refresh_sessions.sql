@@ -447,13 +447,18 @@ declare
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
+  v_day_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
+  v_activity track.activity[];
   v_result track.refresh_result;
 begin
   perform common.check_count('most_people', refresh_sessions.most_people, 1, 2147483647);
 
   -- One refresh at a time: two would compute the same sessions.
-  perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
   select * into v_setting from track.setting;
+  perform track._refresh_course_presence();
 
   -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
@@ -506,17 +511,47 @@ begin
     return row(0, 0, 0)::track.refresh_result;
   end if;
 
+  -- The whole days that may change, also those of continued page views.
+  select array_agg(changed.person_id), array_agg(changed.first_day), array_agg(changed.end_day)
+  into v_day_people, v_first_days, v_end_days
+  from (
+    select
+      period.person_id,
+      min((period.since at time zone 'UTC')::date) as first_day,
+      max((
+        period.until + case
+          when exists (
+            select
+            from track.page_view
+            where page_view.is_continued
+              and page_view.person_id = period.person_id
+              and page_view.started_at >= period.since
+              and page_view.started_at <= period.until + v_setting.longest_view
+          ) then v_setting.longest_view
+          else interval '0'
+        end
+      ) at time zone 'UTC')::date + 1 as end_day
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    group by period.person_id
+  ) as changed;
+  v_activity := array(select track.stored_activity(v_day_people, v_first_days, v_end_days));
+
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
   select continued.people, continued.since, continued.until
   into v_people, v_since, v_until
   from track._continue_views(v_people, v_since, v_until, v_setting) as continued;
+  perform track._refresh_steps(v_day_people, v_first_days, v_end_days);
+  perform track._refresh_presence(
+    v_activity, array(select track.stored_activity(v_day_people, v_first_days, v_end_days))
+  );
   perform track._enqueue('event', v_people, v_since, v_until);
   return v_result;
 end;
 $$;
 
 comment on function track.refresh_sessions(int) is $$
-Refreshes the sessions, page views and engaged times of at most `most_people` people, and queues them for consumers.
+Refreshes the data that is derived from the events of at most `most_people` people, and queues them for consumers.
+These are sessions, page views and engaged times, journeys (`track.step`), presence and sums.
 The cost is proportional to the changed periods. The result is the same as that of a computation from scratch, also
 after late events and events out of order. Call it until `people` is 0; `track.refresh` also processes the consumers.
 Errors: CF001 for fewer than one person.

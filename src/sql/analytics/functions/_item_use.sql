@@ -1,0 +1,243 @@
+create or replace function analytics._item_use(
+  kind text, first_day date, end_day date, half_life interval default null, newest_day date default null
+)
+returns table (
+  item_id bigint,
+  event_count bigint,
+  person_count bigint,
+  engaged interval,
+  decayed_event_count float8,
+  decayed_person_count float8,
+  decayed_engaged float8
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_decays constant boolean := _item_use.half_life is not null;
+  -- People of whole months are the bits of courses. All other people are read from the months of items.
+  v_by_bits constant boolean := _item_use.kind is not distinct from 'course'
+    and not v_decays
+    and not exists (select from track.stale_course);
+  v_first_month date := date_trunc('month', _item_use.first_day + interval '1 month' - interval '1 day')::date;
+  v_end_month date := date_trunc('month', _item_use.end_day::timestamp)::date;
+  v_queued record;
+begin
+  if v_first_month >= v_end_month then
+    v_first_month := _item_use.end_day;
+    v_end_month := _item_use.end_day;
+  end if;
+  v_queued := track.queued_days(_item_use.first_day, _item_use.end_day);
+
+  return query
+  with counted as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('counted') as set_block
+  ),
+
+  -- The changes of the next refresh.
+  queued as materialized (
+    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged, true as was
+    from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
+    join track.person_set_block as stored
+      on stored.name = 'counted'
+      and stored.block = activity.person_id / 4096
+      and get_bit(stored.people, (activity.person_id % 4096)::int) <> 0
+    where activity.item_id is not null
+    union all
+    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged, false
+    from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
+    join counted
+      on counted.block = activity.person_id / 4096
+      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
+    where activity.item_id is not null
+  ),
+
+  -- Sums by item.
+  summed as (
+    select item_month.item_id, null::date as day, item_month.event_count, item_month.engaged
+    from track.item_month
+    where not v_decays
+      and item_month.month >= v_first_month
+      and item_month.month < v_end_month
+    union all
+    select item_day.item_id, item_day.day, item_day.event_count, item_day.engaged
+    from track.item_day
+    where item_day.day >= _item_use.first_day
+      and item_day.day < _item_use.end_day
+      and (v_decays or item_day.day < v_first_month or item_day.day >= v_end_month)
+    union all
+    select
+      queued.item_id, queued.day,
+      case when queued.was then -queued.event_count else queued.event_count end,
+      case when queued.was then -queued.engaged else queued.engaged end
+    from queued
+  ),
+
+  item_sum as (
+    select
+      summed.item_id,
+      sum(summed.event_count) as event_count,
+      sum(summed.engaged) as engaged,
+      sum(summed.event_count * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life))
+        as decayed_event_count,
+      sum(
+        extract(epoch from summed.engaged)
+          * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life)
+      ) as decayed_engaged
+    from summed
+    group by summed.item_id
+  ),
+
+  target as materialized (
+    select ancestor.item_id, ancestor.ancestor_item_id as target_id
+    from track.item_ancestor as ancestor
+    join track.item on item.item_id = ancestor.ancestor_item_id
+    where case
+        when _item_use.kind is null then ancestor.depth = 0
+        else item.kind = _item_use.kind
+      end
+  ),
+
+  target_sum as (
+    select
+      target.target_id,
+      sum(item_sum.event_count)::bigint as event_count,
+      sum(item_sum.engaged) as engaged,
+      sum(item_sum.decayed_event_count) as decayed_event_count,
+      sum(item_sum.decayed_engaged) as decayed_engaged
+    from target
+    join item_sum on item_sum.item_id = target.item_id
+    group by target.target_id
+  ),
+
+  -- People who are not queued.
+  settled as materialized (
+    select
+      counted.block,
+      counted.people & ~coalesce(
+        (
+          select bit_or(track.person_bit(entry.person_id))
+          from unnest(v_queued.people) as entry (person_id)
+          where entry.person_id / 4096 = counted.block
+        ),
+        v_no_people
+      ) as people
+    from counted
+  ),
+
+  used_in_months as (
+    select by_block.target_id, by_block.block, by_block.people & settled.people as people
+    from (
+      select course_presence.item_id as target_id, course_presence.block, bit_or(course_presence.people) as people
+      from track.course_presence
+      where v_by_bits
+        and course_presence.month >= v_first_month
+        and course_presence.month < v_end_month
+      group by course_presence.item_id, course_presence.block
+    ) as by_block
+    join settled on settled.block = by_block.block
+  ),
+
+  used_on_days as (
+    select
+      target.target_id, used.person_id,
+      case when v_decays then max(used.month + length(ltrim(used.days::bit(32)::text, '0')) - 1) end as last_day
+    from (
+      select
+        item_month.item_id, item_month.month,
+        item_month.part::bigint * 32768 + listed.person as person_id,
+        listed.days & limits.mask as days
+      from track.item_month
+      cross join lateral (
+        select (
+          ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
+            & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
+        )::int as mask
+      ) as limits
+      cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
+      where item_month.month > _item_use.first_day - 31
+        and item_month.month < _item_use.end_day
+        and (not v_by_bits or item_month.month < v_first_month or item_month.month >= v_end_month)
+        and listed.days & limits.mask <> 0
+    ) as used
+    join settled
+      on settled.block = used.person_id / 4096
+      and get_bit(settled.people, (used.person_id % 4096)::int) <> 0
+    join target on target.item_id = used.item_id
+    group by target.target_id, used.person_id
+
+    union all
+
+    select target.target_id, queued.person_id, max(queued.day)
+    from queued
+    join target on target.item_id = queued.item_id
+    where not queued.was
+    group by target.target_id, queued.person_id
+  ),
+
+  target_people as (
+    select
+      person_row.target_id, sum(person_row.person_count) as person_count, sum(person_row.weight) as weight
+    from (
+      select used_in_months.target_id, bit_count(used_in_months.people) as person_count, null as weight
+      from used_in_months
+      union all
+      select
+        used_on_days.target_id, count(*),
+        sum(analytics._weight(_item_use.newest_day - used_on_days.last_day, _item_use.half_life))
+      from used_on_days
+      left join used_in_months
+        on used_in_months.target_id = used_on_days.target_id
+        and used_in_months.block = used_on_days.person_id / 4096
+      where coalesce(get_bit(used_in_months.people, (used_on_days.person_id % 4096)::int), 0) = 0
+      group by used_on_days.target_id
+    ) as person_row
+    group by person_row.target_id
+  )
+
+  select
+    target_people.target_id,
+    coalesce(target_sum.event_count, 0),
+    target_people.person_count::bigint,
+    coalesce(target_sum.engaged, '0'),
+    coalesce(case when v_decays then target_sum.decayed_event_count else target_sum.event_count end, 0)::float8,
+    (case when v_decays then target_people.weight else target_people.person_count end)::float8,
+    coalesce(
+      case when v_decays then target_sum.decayed_engaged else extract(epoch from target_sum.engaged) end, 0
+    )::float8
+  from target_people
+  left join target_sum on target_sum.target_id = target_people.target_id
+  where target_people.person_count > 0;
+end;
+$$;
+
+comment on function analytics._item_use(text, date, date, interval, date) is $$
+Returns the use of the items of a kind, including that of the items they contain, on the days between two.
+`end_day` is exclusive. `kind` null: the items themselves, without what they contain. People and sums are those of the
+set `counted`; items that none of them used have no row. `half_life`: the decayed columns halve the events per
+`half_life` of age at `newest_day`, and a person has the weight of the latest day; null: equal weights.
+$$;
+
+grant execute on function analytics._item_use(text, date, date, interval, date) to insights_reader;
+
+create or replace function analytics._weight(days int, half_life interval)
+returns float8
+language sql
+immutable
+parallel safe
+return case
+  -- A weight of 2 to the power of -1000 counts as zero; a smaller power would raise an underflow.
+  when half_life is not null then 0.5::float8 ^ least(1000, days * 86400 / extract(epoch from half_life)::float8)
+  else 1
+end;
+
+comment on function analytics._weight(int, interval) is $$
+Returns the weight of what happened some days ago: halved per `half_life`; 1 without one.
+$$;
+
+grant execute on function analytics._weight(int, interval) to insights_reader;
