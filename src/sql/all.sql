@@ -352,7 +352,12 @@
 
 -- analytics
 --!include analytics/functions/refresh_views.sql
---!include analytics/functions/_event_counts.sql
+--!include analytics/functions/_power_of_two.sql
+--!include analytics/functions/_shown.sql
+--!include analytics/functions/_shown_mean.sql
+--!include analytics/functions/_weight.sql
+--!include analytics/functions/_queued_use.sql
+--!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql

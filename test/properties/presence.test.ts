@@ -212,9 +212,10 @@ const pairs: Record<string, [string, string]> = {
      where person_id <> 0 and listed.event_type_id is not null order by 1, 2, 3`,
   ],
   "events of types": [
-    `select event_type_id, day::text, sum(event_count)::int as events from track.presence group by 1, 2
-     having sum(event_count) > 0 order by 1, 2`,
-    `select listed.event_type_id, day::text, count(*)::int as events from ${events}
+    `select event_type_id, day::text, sum(event_count)::int as events, sum(counted_count)::int as counted
+     from track.presence group by 1, 2 having sum(event_count) > 0 order by 1, 2`,
+    `select listed.event_type_id, day::text, count(*)::int as events,
+       (count(*) filter (where ${isCounted("event.person_id")}))::int as counted from ${events}
      cross join lateral (values (event.event_type_id), (case when not is_automatic then 0 end)) as listed (event_type_id)
      where not ${isExcluded("event.person_id")} and listed.event_type_id is not null group by 1, 2 order by 1, 2`,
   ],
@@ -233,10 +234,13 @@ const pairs: Record<string, [string, string]> = {
      group by 1, 2 having sum(events) <> 0 or sum(engaged) <> '0' order by 1, 2`,
   ],
   "sums of days": [
-    "select item_id, day::text, event_count as events, engaged::text from track.item_day order by 1, 2",
-    `select item_id, day::text, sum(events)::int as events, sum(engaged)::text as engaged
-     from ${used} where item_id is not null and ${isCounted("used.person_id")}
-     group by 1, 2 having sum(events) <> 0 or sum(engaged) <> '0' order by 1, 2`,
+    `select item_id, with_parts, day::text, event_count as events, person_count as people, engaged::text
+     from track.item_day order by 1, 2, 3`,
+    `select ancestor_item_id as item_id, whole as with_parts, day::text, sum(events)::int as events,
+       count(distinct person_id)::int as people, sum(engaged)::text as engaged
+     from ${used} join track.item_ancestor using (item_id) join track.item on item.item_id = ancestor_item_id
+     join (values (false), (true)) as form (whole) on case when whole then item.kind = 'course' else depth = 0 end
+     where ${isCounted("used.person_id")} group by 1, 2, 3 order by 1, 2, 3`,
   ],
   "people of courses": [
     `select item_id, month::text, person.person_id from track.course_presence

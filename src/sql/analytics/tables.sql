@@ -96,6 +96,7 @@ aged as (
       as decayed_event_count
   from track.item_day
   cross join (select max(day) as day from track.item_day) as newest
+  where not item_day.with_parts
   group by item_day.item_id
 ),
 

@@ -985,6 +985,7 @@ create table track.presence (
   block int not null check (block >= 0),
   people bit(4096) not null,
   event_count int not null check (event_count >= 0),
+  counted_count int not null check (counted_count >= 0),
   primary key (event_type_id, day, block),
   check (bit_count(people) > 0 or event_count > 0)
 );
@@ -1003,6 +1004,9 @@ One bit per person of the block; bit 0, the leftmost, is the person `block * 409
 $$;
 comment on column track.presence.event_count is $$
 Number of events of the people of the block who are not in the set `excluded`.
+$$;
+comment on column track.presence.counted_count is $$
+Number of events of the people of the block who are in the set `counted`.
 $$;
 
 create table track.item_month (
@@ -1037,19 +1041,25 @@ comment on column track.item_month.engaged is $$Engaged time of the people in th
 create table track.item_day (
   day date not null,
   item_id bigint not null,
+  with_parts boolean not null,
   event_count int not null,
+  person_count int not null check (person_count > 0),
   engaged interval not null,
-  primary key (day, item_id)
+  primary key (with_parts, day, item_id)
 );
 
 comment on table track.item_day is $$
 @behavior -*
-Events and engaged time of an item on a day, of the people in the set `counted`.
-Items that it contains are not included. Maintained by `track.refresh_sessions`.
+Events, people and engaged time of an item on a day, of the people in the set `counted`.
+Maintained by `track.refresh_sessions`.
 $$;
 comment on column track.item_day.day is $$Day, UTC.$$;
 comment on column track.item_day.item_id is $$Item.$$;
+comment on column track.item_day.with_parts is $$
+Whether the items that it contains are included. Courses have a row with and one without them, other items one without.
+$$;
 comment on column track.item_day.event_count is $$Number of events.$$;
+comment on column track.item_day.person_count is $$Number of people with events or page views.$$;
 comment on column track.item_day.engaged is $$
 Engaged time of the page views that were opened or continued on the day.
 $$;
@@ -1065,7 +1075,8 @@ create table track.course_presence (
 comment on table track.course_presence is $$
 @behavior -*
 The people with events or page views of a course, or of an item it contains, in a month: one bit per person.
-Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of date.
+Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of
+date.
 $$;
 comment on column track.course_presence.item_id is $$Course: an item of the kind `course`.$$;
 comment on column track.course_presence.month is $$First day of the month, UTC.$$;

@@ -1,5 +1,5 @@
 create or replace function analytics._item_use(
-  kind text, first_day date, end_day date, half_life interval default null, newest_day date default null
+  kind text, first_day date, end_day date, half_life interval, newest_day date, smallest_group int
 )
 returns table (
   item_id bigint,
@@ -20,10 +20,10 @@ as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
   v_decays constant boolean := _item_use.half_life is not null;
-  -- People of whole months are the bits of courses. All other people are read from the months of items.
-  v_by_bits constant boolean := _item_use.kind is not distinct from 'course'
-    and not v_decays
+  v_of_courses constant boolean := _item_use.kind is not distinct from 'course'
     and not exists (select from track.stale_course);
+  -- People of whole months are the bits of courses. All other people are read from the months of items.
+  v_by_bits constant boolean := v_of_courses and not v_decays;
   v_first_month date := date_trunc('month', _item_use.first_day + interval '1 month' - interval '1 day')::date;
   v_end_month date := date_trunc('month', _item_use.end_day::timestamp)::date;
   v_queued record;
@@ -39,60 +39,6 @@ begin
     select set_block.block, set_block.people from track.person_set_blocks('counted') as set_block
   ),
 
-  -- The changes of the next refresh.
-  queued as materialized (
-    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged, true as was
-    from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
-    join track.person_set_block as stored
-      on stored.name = 'counted'
-      and stored.block = activity.person_id / 4096
-      and get_bit(stored.people, (activity.person_id % 4096)::int) <> 0
-    where activity.item_id is not null
-    union all
-    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged, false
-    from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
-    join counted
-      on counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
-    where activity.item_id is not null
-  ),
-
-  -- Sums by item.
-  summed as (
-    select item_month.item_id, null::date as day, item_month.event_count, item_month.engaged
-    from track.item_month
-    where not v_decays
-      and item_month.month >= v_first_month
-      and item_month.month < v_end_month
-    union all
-    select item_day.item_id, item_day.day, item_day.event_count, item_day.engaged
-    from track.item_day
-    where item_day.day >= _item_use.first_day
-      and item_day.day < _item_use.end_day
-      and (v_decays or item_day.day < v_first_month or item_day.day >= v_end_month)
-    union all
-    select
-      queued.item_id, queued.day,
-      case when queued.was then -queued.event_count else queued.event_count end,
-      case when queued.was then -queued.engaged else queued.engaged end
-    from queued
-  ),
-
-  item_sum as (
-    select
-      summed.item_id,
-      sum(summed.event_count) as event_count,
-      sum(summed.engaged) as engaged,
-      sum(summed.event_count * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life))
-        as decayed_event_count,
-      sum(
-        extract(epoch from summed.engaged)
-          * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life)
-      ) as decayed_engaged
-    from summed
-    group by summed.item_id
-  ),
-
   target as materialized (
     select ancestor.item_id, ancestor.ancestor_item_id as target_id
     from track.item_ancestor as ancestor
@@ -103,16 +49,79 @@ begin
       end
   ),
 
+  left_out as materialized (
+    select small.item_id as target_id, small.day
+    from analytics._left_out_days(
+      _item_use.kind, _item_use.first_day, _item_use.end_day, _item_use.smallest_group
+    ) as small
+    where _item_use.smallest_group > 1
+  ),
+
+  -- The changes of the next refresh.
+  queued as materialized (
+    select target.target_id, queued.person_id, queued.day, queued.event_count, queued.engaged, queued.was
+    from analytics._queued_use(v_queued.people, v_queued.first_days, v_queued.end_days) as queued
+    join target on target.item_id = queued.item_id
+  ),
+
+  -- Sums. Those of the days that are left out are subtracted.
+  summed as (
+    select item_day.item_id as target_id, item_day.day, item_day.event_count, item_day.engaged
+    from track.item_day
+    where v_of_courses
+      and item_day.with_parts
+      and item_day.day >= _item_use.first_day
+      and item_day.day < _item_use.end_day
+    union all
+    select target.target_id, null, item_month.event_count, item_month.engaged
+    from track.item_month
+    join target on target.item_id = item_month.item_id
+    where not v_of_courses
+      and not v_decays
+      and item_month.month >= v_first_month
+      and item_month.month < v_end_month
+    union all
+    select target.target_id, item_day.day, item_day.event_count, item_day.engaged
+    from track.item_day
+    join target on target.item_id = item_day.item_id
+    where not v_of_courses
+      and not item_day.with_parts
+      and item_day.day >= _item_use.first_day
+      and item_day.day < _item_use.end_day
+      and (v_decays or item_day.day < v_first_month or item_day.day >= v_end_month)
+    union all
+    select
+      queued.target_id, queued.day,
+      case when queued.was then -queued.event_count else queued.event_count end,
+      case when queued.was then -queued.engaged else queued.engaged end
+    from queued
+    union all
+    select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
+    from left_out
+    join target on target.target_id = left_out.target_id
+    join track.item_day on item_day.item_id = target.item_id and item_day.day = left_out.day and not item_day.with_parts
+    union all
+    select
+      queued.target_id, queued.day,
+      case when queued.was then queued.event_count else -queued.event_count end,
+      case when queued.was then queued.engaged else -queued.engaged end
+    from queued
+    join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
+  ),
+
   target_sum as (
     select
-      target.target_id,
-      sum(item_sum.event_count)::bigint as event_count,
-      sum(item_sum.engaged) as engaged,
-      sum(item_sum.decayed_event_count) as decayed_event_count,
-      sum(item_sum.decayed_engaged) as decayed_engaged
-    from target
-    join item_sum on item_sum.item_id = target.item_id
-    group by target.target_id
+      summed.target_id,
+      sum(summed.event_count)::bigint as event_count,
+      sum(summed.engaged) as engaged,
+      sum(summed.event_count * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life))
+        as decayed_event_count,
+      sum(
+        extract(epoch from summed.engaged)
+          * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life)
+      ) as decayed_engaged
+    from summed
+    group by summed.target_id
   ),
 
   -- People who are not queued.
@@ -130,6 +139,14 @@ begin
     from counted
   ),
 
+  left_out_month as materialized (
+    select
+      left_out.target_id, date_trunc('month', left_out.day::timestamp)::date as month,
+      bit_or(1 << (extract(day from left_out.day)::int - 1)) as mask
+    from left_out
+    group by 1, 2
+  ),
+
   used_in_months as (
     select by_block.target_id, by_block.block, by_block.people & settled.people as people
     from (
@@ -138,6 +155,7 @@ begin
       where v_by_bits
         and course_presence.month >= v_first_month
         and course_presence.month < v_end_month
+        and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
       group by course_presence.item_id, course_presence.block
     ) as by_block
     join settled on settled.block = by_block.block
@@ -145,39 +163,48 @@ begin
 
   used_on_days as (
     select
-      target.target_id, used.person_id,
+      used.target_id, used.person_id,
       case when v_decays then max(used.month + length(ltrim(used.days::bit(32)::text, '0')) - 1) end as last_day
     from (
       select
-        item_month.item_id, item_month.month,
+        target.target_id, item_month.month,
         item_month.part::bigint * 32768 + listed.person as person_id,
         listed.days & limits.mask as days
       from track.item_month
+      join target on target.item_id = item_month.item_id
+      left join left_out_month
+        on left_out_month.target_id = target.target_id
+        and left_out_month.month = item_month.month
       cross join lateral (
         select (
           ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
             & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
-        )::int as mask
+        )::int & ~coalesce(left_out_month.mask, 0) as mask
       ) as limits
       cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
       where item_month.month > _item_use.first_day - 31
         and item_month.month < _item_use.end_day
-        and (not v_by_bits or item_month.month < v_first_month or item_month.month >= v_end_month)
+        and (
+          not v_by_bits
+          or item_month.month < v_first_month
+          or item_month.month >= v_end_month
+          or target.target_id in (select of_target.target_id from left_out_month as of_target)
+        )
         and listed.days & limits.mask <> 0
     ) as used
     join settled
       on settled.block = used.person_id / 4096
       and get_bit(settled.people, (used.person_id % 4096)::int) <> 0
-    join target on target.item_id = used.item_id
-    group by target.target_id, used.person_id
+    group by used.target_id, used.person_id
 
     union all
 
-    select target.target_id, queued.person_id, max(queued.day)
+    select queued.target_id, queued.person_id, max(queued.day)
     from queued
-    join target on target.item_id = queued.item_id
+    left join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
     where not queued.was
-    group by target.target_id, queued.person_id
+      and left_out.day is null
+    group by queued.target_id, queued.person_id
   ),
 
   target_people as (
@@ -216,28 +243,12 @@ begin
 end;
 $$;
 
-comment on function analytics._item_use(text, date, date, interval, date) is $$
+comment on function analytics._item_use(text, date, date, interval, date, int) is $$
 Returns the use of the items of a kind, including that of the items they contain, on the days between two.
 `end_day` is exclusive. `kind` null: the items themselves, without what they contain. People and sums are those of the
 set `counted`; items that none of them used have no row. `half_life`: the decayed columns halve the events per
 `half_life` of age at `newest_day`, and a person has the weight of the latest day; null: equal weights.
+`smallest_group`: the days of an item that `analytics._left_out_days` returns are left out; 1: all days count.
 $$;
 
-grant execute on function analytics._item_use(text, date, date, interval, date) to insights_reader;
-
-create or replace function analytics._weight(days int, half_life interval)
-returns float8
-language sql
-immutable
-parallel safe
-return case
-  -- A weight of 2 to the power of -1000 counts as zero; a smaller power would raise an underflow.
-  when half_life is not null then 0.5::float8 ^ least(1000, days * 86400 / extract(epoch from half_life)::float8)
-  else 1
-end;
-
-comment on function analytics._weight(int, interval) is $$
-Returns the weight of what happened some days ago: halved per `half_life`; 1 without one.
-$$;
-
-grant execute on function analytics._weight(int, interval) to insights_reader;
+grant execute on function analytics._item_use(text, date, date, interval, date, int) to insights_reader;

@@ -1,7 +1,10 @@
+/* The figures as they are. `analytics._popular_items_ranked` shows them. */
 create or replace function analytics._popular_items(
-  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text, smallest_group int
+  kind text, since timestamptz, until timestamptz, half_life interval, measure text, smallest_group int
 )
-returns setof analytics.popular_item
+returns table (
+  item text, title text, item_kind text, event_count bigint, person_count bigint, engaged interval, score float8
+)
 language plpgsql
 stable
 parallel safe
@@ -9,58 +12,216 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_first_day constant date := greatest((_popular_items.since at time zone 'UTC')::date, '0001-01-01');
-  v_end_day constant date := least(
-    (_popular_items.until at time zone 'UTC' + interval '1 day' - interval '1 microsecond')::date, '9999-12-31'
-  );
+  v_end_day constant date := least((_popular_items.until at time zone 'UTC')::date, '9999-12-31');
 begin
   return query
   select
-    (row_number() over by_score)::int,
-    by_item.item,
-    by_item.title,
-    by_item.kind,
-    by_item.event_count,
-    by_item.person_count,
-    by_item.engaged,
-    by_item.score
-  from (
-    select
-      item.external_id as item,
-      item.title,
-      item.kind,
-      used.event_count,
-      used.person_count,
-      used.engaged,
-      -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
-      round(
-        case _popular_items.measure
-          when 'events' then used.decayed_event_count
-          when 'engaged' then used.decayed_engaged
-          else used.decayed_person_count
-        end::numeric,
-        9
-      )::float8 as score
-    from analytics._item_use(
-      _popular_items.kind, v_first_day, v_end_day, _popular_items.half_life,
-      least((_popular_items.until at time zone 'UTC')::date, (now() at time zone 'UTC')::date)
-    ) as used
-    join track.item on item.item_id = used.item_id
-  ) as by_item
-  where by_item.person_count >= _popular_items.smallest_group
-  window by_score as (order by by_item.score desc, by_item.event_count desc, by_item.item)
-  order by by_item.score desc, by_item.event_count desc, by_item.item
-  limit _popular_items.top;
+    item.external_id,
+    item.title,
+    item.kind,
+    used.event_count,
+    used.person_count,
+    used.engaged,
+    -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
+    round(
+      case _popular_items.measure
+        when 'events' then used.decayed_event_count
+        when 'engaged' then used.decayed_engaged
+        else used.decayed_person_count
+      end::numeric,
+      9
+    )::float8
+  from analytics._item_use(
+    _popular_items.kind, v_first_day, v_end_day, _popular_items.half_life,
+    least(v_end_day, (now() at time zone 'UTC')::date), _popular_items.smallest_group
+  ) as used
+  join track.item on item.item_id = used.item_id;
 end;
 $$;
 
-comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
-Computes the result of `analytics.popular_items`, with the privileges of the caller and the given smallest group.
+comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int) is $$
+Returns the exact use of each item by counted people, and its score, with the privileges of the caller.
+`since` and `until` are bounds of days, UTC. A day on which fewer than `smallest_group` people used an item counts with
+the other small days of its week (from Monday), when the period contains the week and they have at least
+`smallest_group` people together, and otherwise not; 1: all days count.
 $$;
 
-grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int)
+grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int) to insights_reader;
+
+create or replace function analytics._popular_items_ranked(
+  kind text,
+  since timestamptz,
+  until timestamptz,
+  half_life interval,
+  top int,
+  measure text,
+  smallest_group int
+)
+returns setof analytics.popular_item
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+as $$
+begin
+  perform common.check_period(_popular_items_ranked.since, _popular_items_ranked.until);
+  if _popular_items_ranked.half_life <= '0' then
+    perform common.refuse('CF001', format('half_life is %s', _popular_items_ranked.half_life),
+      'Give an interval above zero, such as 7 days, or null for equal weights.');
+  end if;
+  perform common.check_count('top', _popular_items_ranked.top, 1, 10000);
+  if _popular_items_ranked.measure is null or _popular_items_ranked.measure not in ('events', 'people', 'engaged') then
+    perform common.refuse('CF001', format('measure is "%s"', left(_popular_items_ranked.measure, 100)),
+      'Use events (frequency), people (distinct people) or engaged (engaged time).');
+  end if;
+  if _popular_items_ranked.kind is not null
+    and not exists (select from track.item where item.kind = _popular_items_ranked.kind)
+  then
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', left(_popular_items_ranked.kind, 100)),
+      coalesce(
+        (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
+        'There are no items yet: send events, or run track.sync_items.'
+      )
+    );
+  end if;
+
+  return query
+  with used as (
+    select
+      kernel.*,
+      case _popular_items_ranked.measure
+        when 'events' then kernel.event_count
+        when 'engaged' then extract(epoch from kernel.engaged)
+        else kernel.person_count
+      end::float8 as measured
+    from analytics._popular_items(
+      _popular_items_ranked.kind,
+      -- Whole days, so that two periods differ by a day at least.
+      date_trunc('day', _popular_items_ranked.since),
+      case
+        when _popular_items_ranked.until < '294276-12-31'
+          then date_trunc('day', _popular_items_ranked.until - interval '1 microsecond') + interval '1 day'
+        else 'infinity'
+      end,
+      _popular_items_ranked.half_life,
+      _popular_items_ranked.measure,
+      _popular_items_ranked.smallest_group
+    ) as kernel
+    where kernel.person_count >= _popular_items_ranked.smallest_group
+  ),
+
+  shown as (
+    select
+      used.item,
+      used.title,
+      used.item_kind,
+      analytics._shown(used.event_count, used.person_count, _popular_items_ranked.smallest_group)::bigint
+        as event_count,
+      analytics._shown(used.person_count, used.person_count, _popular_items_ranked.smallest_group)::bigint
+        as person_count,
+      case
+        when _popular_items_ranked.smallest_group = 1 then used.engaged
+        else make_interval(secs => analytics._shown(
+          extract(epoch from used.engaged)::float8, used.person_count, _popular_items_ranked.smallest_group
+        ))
+      end as engaged,
+      -- With a half-life, rounded like the figure without one: recent days weigh most, and may be those of one person.
+      analytics._shown(
+        used.score, used.person_count, _popular_items_ranked.smallest_group,
+        case when _popular_items_ranked.half_life is not null then used.measured end
+      ) as score
+    from used
+  )
+
+  -- The order shows nothing that the figures do not.
+  select
+    (row_number() over by_score)::int,
+    shown.item,
+    shown.title,
+    shown.item_kind,
+    shown.event_count,
+    shown.person_count,
+    shown.engaged,
+    shown.score
+  from shown
+  window by_score as (order by shown.score desc, shown.event_count desc, shown.item)
+  order by shown.score desc, shown.event_count desc, shown.item
+  limit _popular_items_ranked.top;
+end;
+$$;
+
+comment on function analytics._popular_items_ranked(text, timestamptz, timestamptz, interval, int, text, int) is $$
+Computes the result of `analytics.popular_items`, with the privileges of the caller.
+`smallest_group`: see `analytics._shown`.
+$$;
+
+grant execute on function analytics._popular_items_ranked(text, timestamptz, timestamptz, interval, int, text, int)
 to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._popular_items_exact(
+  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text
+)
+returns setof analytics.popular_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select * from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, 1);
+$$;
+
+alter function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
+
+comment on function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text) is $$
+Returns the result of `analytics.popular_items` with exact figures of all items, for admins and workers.
+$$;
+
+grant execute on function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)
+to insights_admin, insights_worker;
+
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._popular_items_shown(
+  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text
+)
+returns setof analytics.popular_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, (select smallest_group from analytics.setting));
+$$;
+
+alter function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
+
+comment on function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text) is $$
+Returns the result of `analytics.popular_items` for analysts: figures of groups, rounded.
+$$;
+
+grant execute on function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text)
+to insights_analyst;
+
 create or replace function analytics.popular_items(
   kind text default 'course',
   since timestamptz default (now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
@@ -73,62 +234,46 @@ returns setof analytics.popular_item
 language plpgsql
 stable
 parallel safe
-security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
 as $$
 begin
-  perform common.check_period(popular_items.since, popular_items.until);
-  if popular_items.half_life <= '0' then
-    perform common.refuse('CF001', format('half_life is %s', popular_items.half_life),
-      'Give an interval above zero, such as 7 days, or null for equal weights.');
-  end if;
-  perform common.check_count('top', popular_items.top, 1, 10000);
-  if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
-    perform common.refuse('CF001', format('measure is "%s"', left(popular_items.measure, 100)),
-      'Use events (frequency), people (distinct people) or engaged (engaged time).');
-  end if;
-  if popular_items.kind is not null
-    and not exists (select from track.item where item.kind = popular_items.kind)
-  then
-    perform common.refuse(
-      'CF002',
-      format('there is no item of kind "%s"', left(popular_items.kind, 100)),
-      coalesce(
-        (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
-        'There are no items yet: send events, or run track.sync_items.'
-      )
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)', 'execute'
+  ) then
+    return query
+    select *
+    from analytics._popular_items_exact(
+      popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life, popular_items.top,
+      popular_items.measure
+    );
+  else
+    return query
+    select *
+    from analytics._popular_items_shown(
+      popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life, popular_items.top,
+      popular_items.measure
     );
   end if;
-
-  return query
-  select *
-  from analytics._popular_items(
-    popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life,
-    popular_items.top, popular_items.measure,
-    (select smallest_group from analytics.setting)
-  );
 end;
 $$;
-
-alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
 
 comment on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) is $$
 Returns the most used items of a kind between two times (`until` exclusive), including what they contain.
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
-contain.
+contain. The period is extended to whole days, UTC, at both ends.
 Only people in the set `counted` count, in all figures: those who have signed in, without excluded ones
 (`track.exclude_person`); anonymized events and anonymous browsers do not.
-Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
-those that are queued for a refresh from the events: the result includes every event that was stored when the function
-was called. Engaged times are as of the last refresh of the sessions, and so are people who used an item only by
-continuing to read a page of an earlier session.
+For admins and workers, figures are exact. For analysts, a day on which fewer than `analytics.setting.smallest_group`
+people used an item counts with the other small days of its week (from Monday), when the period contains the whole week
+and they have at least as many people together, and otherwise not: no two periods differ by the use of a smaller group.
+Figures are rounded by `analytics._shown`, and items are in the order of what is shown; items of fewer people are
+excluded, as those that nobody used.
+Days are read from the rollup, and those that are queued for a refresh from the events: the result includes every event
+that was stored when the function was called. Engaged times are as of the last refresh of the sessions, and so are
+people who used an item only by continuing to read a page of an earlier session.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

@@ -47,8 +47,8 @@ begin
   then delete
   when matched then update set people = presence.people & ~change.cleared_bits | change.set_bits
   when not matched then
-    insert (event_type_id, day, block, people, event_count)
-    values (change.event_type_id, change.day, change.block, change.set_bits, 0);
+    insert (event_type_id, day, block, people, event_count, counted_count)
+    values (change.event_type_id, change.day, change.block, change.set_bits, 0, 0);
 end;
 $$;
 
@@ -198,6 +198,8 @@ begin
       union all
       select *, true from cleared
     ) as entry
+    -- Courses that are queued are recomputed by the next refresh.
+    where entry.item_id not in (select stale_course.item_id from track.stale_course)
     group by 1, 2, 3
   ) as change
   on course_presence.item_id = change.item_id

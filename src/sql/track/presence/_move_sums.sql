@@ -15,8 +15,9 @@ begin
   v_departed := array(select track._whole_activity(departed));
   if set_name = 'counted' then
     perform track._change_item_sums(v_departed, v_joined);
+    perform track._change_type_sums(set_name, v_departed, v_joined);
   elsif set_name = 'excluded' then
-    perform track._change_type_sums(v_joined, v_departed);
+    perform track._change_type_sums(set_name, v_joined, v_departed);
   end if;
 end;
 $$;

@@ -5,8 +5,10 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_removed track.activity[];
-  v_added track.activity[];
+  v_counted_removed track.activity[];
+  v_counted_added track.activity[];
+  v_included_removed track.activity[];
+  v_included_added track.activity[];
 begin
   if removed is not distinct from added then
     return;
@@ -15,12 +17,13 @@ begin
   perform track._change_item_months(removed, added);
   perform track._change_course_presence(removed, added);
 
-  v_removed := track._activity_in_set('counted', removed, true);
-  v_added := track._activity_in_set('counted', added, true);
-  perform track._change_item_sums(v_removed, v_added);
-  v_removed := track._activity_in_set('excluded', removed, false);
-  v_added := track._activity_in_set('excluded', added, false);
-  perform track._change_type_sums(v_removed, v_added);
+  v_counted_removed := track._activity_in_set('counted', removed, true);
+  v_counted_added := track._activity_in_set('counted', added, true);
+  v_included_removed := track._activity_in_set('excluded', removed, false);
+  v_included_added := track._activity_in_set('excluded', added, false);
+  perform track._change_item_sums(v_counted_removed, v_counted_added);
+  perform track._change_type_sums('counted', v_counted_removed, v_counted_added);
+  perform track._change_type_sums('excluded', v_included_removed, v_included_added);
 end;
 $$;
 
