@@ -75,15 +75,16 @@ Months of events that do not begin at 00:00 UTC are repaired one by one in the s
         }
         return;
       }
-      const { applied, current, indexed, months, ahead, temporaryRevoked } = await migrate(url, lockWait);
+      const { applied, current, indexed, months, pageViews, ahead, temporaryRevoked } = await migrate(url, lockWait);
       for (const name of applied) console.log(`applied ${name}`);
       if (temporaryRevoked)
         console.log("revoked temporary on this database from public: it contains no other application");
       if (current) console.log("applied the changes of this checkout");
       if (months > 0) console.log(`moved ${months} boundaries between months of events to 00:00 UTC`);
+      if (pageViews > 0) console.log(`moved ${pageViews} page views into their sessions`);
       if (indexed > 0) console.log(`built or attached the indexes of ${indexed} partitions`);
       if (ahead.length > 0) console.log(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
-      else if (applied.length === 0 && !current && indexed === 0 && months === 0) console.log("up to date");
+      else if (applied.length === 0 && !current && indexed + months + pageViews === 0) console.log("up to date");
     } finally {
       await database.close();
     }

@@ -105,8 +105,7 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'page_view', 'automatic_period', 'step', 'stale',
-    'changed'
+    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'automatic_period', 'step', 'stale', 'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

@@ -645,6 +645,14 @@ create table track.session (
   engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
   entry_item_id bigint references track.item,
   exit_item_id bigint references track.item,
+  view_event_ids uuid[],
+  view_item_ids bigint[],
+  view_starts bigint[],
+  view_ends bigint[],
+  view_engaged bigint[],
+  view_heartbeats int[],
+  view_continued boolean[],
+  view_keys bigint[],
   primary key (person_id, session_id)
 );
 
@@ -676,29 +684,95 @@ Method of measuring the engaged time.
 $$;
 comment on column track.session.entry_item_id is $$First item of the session; null when no event names an item.$$;
 comment on column track.session.exit_item_id is $$Last item of the session; null when no event names an item.$$;
+comment on column track.session.view_event_ids is $$
+@behavior -*
+Events of the page views: see `track.page_view.event_id`. Null when there is no page view.
+The columns `view_…` contain the page views of the session, one element per page view in the order of their numbers;
+`track.page_view` shows them as rows. An element is null when its value is the usual one, and a list when all its
+elements are.
+$$;
+comment on column track.session.view_item_ids is $$
+@behavior -*
+Items that were viewed. Keys of `track.item`; null when the event names none.
+$$;
+comment on column track.session.view_starts is $$
+@behavior -*
+Start of each page view, in microseconds after `started_at`.
+$$;
+comment on column track.session.view_ends is $$
+@behavior -*
+End of each page view, in microseconds after `started_at`.
+Null: the start of the next page view; for the last one, the end of the session.
+$$;
+comment on column track.session.view_engaged is $$
+@behavior -*
+Engaged time of each page view, in microseconds. Null: the time from its start to its end.
+$$;
+comment on column track.session.view_heartbeats is $$
+@behavior -*
+Number of heartbeats of each page view.
+-1 when its engaged time was measured by nothing, null when it was measured by gaps: both have no heartbeats.
+$$;
+comment on column track.session.view_continued is $$
+@behavior -*
+Whether a page view is a continued one; null: it is not.
+$$;
+comment on column track.session.view_keys is $$
+@behavior -*
+64-bit hashes of the `viewId`; null when the client sent none.
+$$;
 
 create index session_started on track.session (started_at);
 create index session_person_ended on track.session (person_id, ended_at, started_at);
 create index session_entry_item on track.session (entry_item_id);
 create index session_exit_item on track.session (exit_item_id);
+create index session_continued on track.session (person_id, ended_at) where view_continued is not null;
 
-create table track.page_view (
-  person_id bigint not null,
-  event_id uuid not null,
-  session_id uuid not null,
-  view_number int not null,
-  item_id bigint references track.item,
-  started_at timestamptz not null,
-  ended_at timestamptz not null,
-  engaged interval not null,
-  engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
-  heartbeat_count int not null,
-  is_continued boolean not null default false,
-  view_key bigint,
-  primary key (person_id, event_id)
-);
+create view track.page_view
+with (security_invoker = true)
+as
+select
+  session.person_id,
+  viewed.event_id,
+  session.session_id,
+  viewed.view_number,
+  viewed.item_id,
+  session.started_at + viewed.start * interval '1 microsecond' as started_at,
+  coalesce(
+    session.started_at + coalesce(viewed.ended, viewed.next_start) * interval '1 microsecond',
+    session.ended_at
+  ) as ended_at,
+  coalesce(
+    viewed.engaged * interval '1 microsecond',
+    (coalesce(viewed.ended, viewed.next_start) - viewed.start) * interval '1 microsecond',
+    session.ended_at - (session.started_at + viewed.start * interval '1 microsecond')
+  ) as engaged,
+  case
+    when viewed.heartbeats is null then 'gaps'
+    when viewed.heartbeats < 0 then 'nothing'
+    else 'heartbeats'
+  end as engaged_by,
+  greatest(viewed.heartbeats, 0) as heartbeat_count,
+  coalesce(viewed.is_continued, false) as is_continued,
+  viewed.view_key
+from track.session
+-- In a list of columns, functions that return sets are evaluated row by row; in `from`, their results are stored first.
+cross join lateral (
+  select
+    generate_series(1, cardinality(session.view_event_ids)) as view_number,
+    unnest(session.view_event_ids) as event_id,
+    unnest(session.view_item_ids) as item_id,
+    unnest(session.view_starts) as start,
+    unnest(session.view_starts[2:]) as next_start,
+    unnest(session.view_ends) as ended,
+    unnest(session.view_engaged) as engaged,
+    unnest(session.view_heartbeats) as heartbeats,
+    unnest(session.view_continued) as is_continued,
+    unnest(session.view_keys) as view_key
+) as viewed;
 
-comment on table track.page_view is $$
+comment on view track.page_view is $$
+@primaryKey person_id,event_id
 @foreignKey (item_id) references track.item (item_id)
 Page views with their engaged time.
 Derived from the events; the rows are always the same as those of a computation from scratch.
@@ -712,12 +786,21 @@ Without heartbeats: the sum of the gaps between the events up to the next view, 
 heartbeats has no engaged time when its client (source, identity, with or without `viewId`) sent heartbeats for
 another page view of the session: it was left before the first one.
 $$;
-comment on column track.page_view.person_id is $$Person.$$;
+comment on column track.page_view.person_id is $$
+@notNull
+Person.
+$$;
 comment on column track.page_view.event_id is $$
+@notNull
 Event that opened the page view; for a continued one, its first heartbeat.
 $$;
-comment on column track.page_view.session_id is $$Session that contains the page view.$$;
+comment on column track.page_view.session_id is $$
+@notNull
+Session that contains the page view.
+$$;
 comment on column track.page_view.view_number is $$
+@behavior -filterBy -orderBy
+@notNull
 Number of the page view within the session, from 1, in order of time; continued ones included.
 $$;
 comment on column track.page_view.item_id is $$
@@ -726,32 +809,40 @@ For a continued page view, the item of the view that was opened earlier; when th
 heartbeat names.
 $$;
 comment on column track.page_view.started_at is $$
+@notNull
 Time at which the page was opened; for a continued page view, the start of its engaged time.
 $$;
 comment on column track.page_view.ended_at is $$
+@behavior -filterBy -orderBy
+@notNull
 Time of the last heartbeat or other event of the page view, or of the next view.
 $$;
-comment on column track.page_view.engaged is $$Engaged time.$$;
+comment on column track.page_view.engaged is $$
+@behavior -filterBy -orderBy
+@notNull
+Engaged time.
+$$;
 comment on column track.page_view.engaged_by is $$
+@behavior -filterBy -orderBy
+@notNull
 Method of measuring the engaged time.
 `heartbeats`, `gaps` (between events), or `nothing` for the last view of a session, whose duration is unknown and
 counted as zero.
 $$;
-comment on column track.page_view.heartbeat_count is $$Number of heartbeats received, including duplicates.$$;
+comment on column track.page_view.heartbeat_count is $$
+@behavior -filterBy -orderBy
+@notNull
+Number of heartbeats received, including duplicates.
+$$;
 comment on column track.page_view.is_continued is $$
+@behavior -filterBy -orderBy
+@notNull
 Whether the page was opened in an earlier session, or its opening is unknown. Not a further visit of the page.
 $$;
 comment on column track.page_view.view_key is $$
 @behavior -*
 64-bit hash of the `viewId`; null when the client sent none.
 $$;
-
-create index page_view_session on track.page_view (person_id, session_id);
-create index page_view_started on track.page_view (started_at);
-create index page_view_item on track.page_view (item_id, started_at);
-create index page_view_opened on track.page_view (person_id, view_key, started_at)
-where view_key is not null and not is_continued;
-create index page_view_continued on track.page_view (person_id, started_at) where is_continued;
 
 create table track.automatic_period (
   person_id bigint primary key,
@@ -1457,8 +1548,7 @@ values
   ('track', 'event', 'person_id', null, 'Events; other tables with data of a person are colocated with this one.'),
   ('track', 'trait', 'person_id', 'track.event', 'Traits of the person.'),
   ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
-  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
-  ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person, with the page views.'),
   ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'step', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
@@ -1487,7 +1577,8 @@ values
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
-  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'session', 'view_item_ids', 'behaviour', 'analytics', 'Items that the person viewed.'),
+  ('track', 'session', 'view_keys', 'behaviour', 'analytics', 'Hashes of the `viewId` of the page views.'),
   ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
   ('track', 'step', 'person_id', 'person', 'analytics', 'Person of the events.'),
   ('track', 'presence', 'people', 'derived', 'analytics', 'People with events on a day, one bit per person.'),
@@ -1519,7 +1610,6 @@ alter table track.event_type enable row level security;
 alter table track.message enable row level security;
 alter table track.event enable row level security;
 alter table track.session enable row level security;
-alter table track.page_view enable row level security;
 alter table track.automatic_period enable row level security;
 alter table track.step enable row level security;
 alter table track.presence enable row level security;

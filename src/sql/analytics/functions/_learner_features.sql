@@ -118,12 +118,28 @@ begin
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
   ),
 
+  viewed_today as materialized (
+    select
+      page_view.person_id, watched.as_of, page_view.event_id, page_view.item_id, page_view.ended_at,
+      page_view.engaged, page_view.is_continued
+    from (select distinct taker.person_id, taker.as_of, taker.midnight from taker) as watched
+    join track.session
+      on session.person_id = watched.person_id
+      and session.ended_at >= watched.midnight
+      and session.ended_at < watched.as_of
+    join track.page_view
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.started_at >= watched.midnight
+    where watched.midnight < watched.as_of
+  ),
+
   -- Since the last midnight: events of the learner, and page views of earlier sessions that were continued.
   today as (
     select
       taker.person_id, taker.course_id, taker.as_of, taker.today,
       1 as events,
-      extract(epoch from page_view.engaged) as seconds,
+      extract(epoch from opened.engaged) as seconds,
       event.occurred_at as known_at
     from taker
     join track.event
@@ -133,14 +149,11 @@ begin
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
     join part on part.item_id = event.item_id and part.course_id = taker.course_id
-    left join (
-      track.page_view
-      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
-    )
-      on page_view.person_id = event.person_id
-      and page_view.event_id = event.event_id
-      and not page_view.is_continued
-      and session.ended_at < taker.as_of
+    left join viewed_today as opened
+      on opened.person_id = event.person_id
+      and opened.as_of = taker.as_of
+      and opened.event_id = event.event_id
+      and not opened.is_continued
     where taker.midnight < taker.as_of
 
     union all
@@ -148,19 +161,14 @@ begin
     select
       taker.person_id, taker.course_id, taker.as_of, taker.today,
       0,
-      extract(epoch from page_view.engaged),
-      page_view.ended_at
+      extract(epoch from viewed_today.engaged),
+      viewed_today.ended_at
     from taker
-    join track.page_view
-      on page_view.is_continued
-      and page_view.person_id = taker.person_id
-      and page_view.started_at >= taker.midnight
-      and page_view.started_at < taker.as_of
-    join track.session
-      on session.person_id = page_view.person_id
-      and session.session_id = page_view.session_id
-      and session.ended_at < taker.as_of
-    join part on part.item_id = page_view.item_id and part.course_id = taker.course_id
+    join viewed_today
+      on viewed_today.is_continued
+      and viewed_today.person_id = taker.person_id
+      and viewed_today.as_of = taker.as_of
+    join part on part.item_id = viewed_today.item_id and part.course_id = taker.course_id
   ),
 
   active_day as (

@@ -61,8 +61,13 @@ begin
     sum(page_view.engaged),
     0
   from period
+  join track.session
+    on session.person_id = period.person_id
+    and session.ended_at >= period.since
+    and session.started_at < period.until
   join track.page_view
-    on page_view.person_id = period.person_id
+    on page_view.person_id = session.person_id
+    and page_view.session_id = session.session_id
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
   where event_activity.event_type_id is null
