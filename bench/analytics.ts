@@ -489,7 +489,11 @@ async function prepare(client: pg.Client): Promise<void> {
     analyze public.person`);
 }
 
+/** Everything that is derived from the events. People have entered their sets before, as in use. */
 async function rebuild(client: pg.Client, events: number): Promise<void> {
+  await step("sets of people", async () => {
+    while (((await client.query("select from track.refresh(2000, 'track.person_set')")).rowCount ?? 0) > 0);
+  });
   await client.query("select track.rebuild()");
   const { rows } = await client.query<{ consumer: string }>(
     "select 'track.session' as consumer union all (select consumer from track.consumer order by position)",
