@@ -201,6 +201,56 @@ describe("popular_items", () => {
     });
   });
 
+  test("the other days of people with queued events count: of the same month, and of months before and after", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("update analytics.setting set smallest_group = 1");
+      const read = (item: string, day: string) =>
+        ["q1", "q2", "q3"].map((userId) =>
+          message({
+            userId,
+            messageId: `${item} ${day} ${userId}`,
+            timestamp: `${day}T10:00:00Z`,
+            properties: { item, itemKind: "page", parent: "queued-course" },
+          }),
+        );
+      await ingest(db, [
+        message({ userId: "q1", messageId: "c", properties: { item: "queued-course", itemKind: "course" } }),
+        ...read("queued-1", "2025-03-03"),
+        ...read("queued-2", "2025-04-07"),
+        ...read("queued-3", "2025-05-05"),
+        ...read("queued-3", "2025-05-30"),
+      ]);
+      await refresh(db);
+      await ingest(db, [...read("queued-2", "2025-04-20"), ...read("queued-4", "2025-05-20")]);
+      const used = async (): Promise<object[]> => {
+        const rows: object[] = [];
+        for (const [kind, since, until] of [
+          ["course", "2025-03-01", "2025-06-01"],
+          ["course", "2025-03-03", "2025-05-06"],
+          ["page", "2025-03-02", "2025-06-01"],
+          [null, "2025-04-01", "2025-05-21"],
+          ["course", "2025-04-08", "2025-04-21"],
+        ]) {
+          for (const halfLife of [null, "7 days"]) {
+            rows.push(
+              ...(await db.rows(
+                `select item, event_count::int as events, person_count::int as people, score
+                 from analytics.popular_items($1, $2, $3, $4::interval) order by item`,
+                [kind, since, until, halfLife],
+              )),
+            );
+          }
+        }
+        return rows;
+      };
+      const queued = await used();
+      expect(queued[0]).toEqual({ item: "queued-course", events: 18, people: 3, score: 3 });
+      expect(queued[2]).toEqual({ item: "queued-course", events: 12, people: 3, score: 3 });
+      await refresh(db);
+      expect(queued).toEqual(await used());
+    });
+  });
+
   test.each([
     ["'course', '2026-01-02', '2026-01-01'", "CF001"],
     ["'course', '2026-01-01', '2026-01-01'", "CF001"],

@@ -26,6 +26,8 @@ declare
   v_by_bits constant boolean := v_of_courses and not v_decays;
   v_first_month date := date_trunc('month', _item_use.first_day + interval '1 month' - interval '1 day')::date;
   v_end_month date := date_trunc('month', _item_use.end_day::timestamp)::date;
+  -- Bits of a day of a month, so that `width_bucket` finds the last day.
+  v_powers constant int[] := array(select 1 << place from generate_series(0, 30) as place);
   v_queued record;
 begin
   if v_first_month >= v_end_month then
@@ -124,19 +126,55 @@ begin
     group by summed.target_id
   ),
 
-  -- People who are not queued.
+  -- The months of the rollup that queued days touch, with these days as bits.
+  queued_month as materialized (
+    select
+      entry.person_id, months.first_day as month,
+      (
+        ((1::bigint << least(entry.end_day - months.first_day, 31)) - 1)
+          & ~((1::bigint << greatest(entry.first_day - months.first_day, 0)) - 1)
+      )::int as days
+    from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
+    cross join (
+      select min(item_day.day) as first_day, max(item_day.day) as last_day
+      from track.item_day
+      where not item_day.with_parts
+      having min(item_day.day) is not null
+    ) as stored
+    cross join lateral (
+      select month::date as first_day
+      from generate_series(
+        date_trunc('month', greatest(entry.first_day, stored.first_day)::timestamp),
+        least(entry.end_day - 1, stored.last_day)::timestamp,
+        interval '1 month'
+      ) as month
+    ) as months
+  ),
+
+  -- The counted people of each month, without those who have queued days in it.
   settled as materialized (
     select
+      months.month::date as month,
       counted.block,
-      counted.people & ~coalesce(
-        (
-          select bit_or(track.person_bit(entry.person_id))
-          from unnest(v_queued.people) as entry (person_id)
-          where entry.person_id / 4096 = counted.block
-        ),
-        v_no_people
-      ) as people
+      counted.people & ~coalesce(queued_block.people, v_no_people) as people
     from counted
+    cross join (
+      select generate_series(
+        date_trunc('month', greatest(_item_use.first_day, min(item_day.day))::timestamp),
+        least(_item_use.end_day - 1, max(item_day.day))::timestamp,
+        interval '1 month'
+      ) as month
+      from track.item_day
+      where not item_day.with_parts
+      having min(item_day.day) is not null
+    ) as months
+    left join (
+      select
+        queued_month.month, queued_month.person_id / 4096 as block,
+        bit_or(track.person_bit(queued_month.person_id)) as people
+      from queued_month
+      group by 1, 2
+    ) as queued_block on queued_block.month = months.month::date and queued_block.block = counted.block
   ),
 
   left_out_month as materialized (
@@ -148,63 +186,85 @@ begin
   ),
 
   used_in_months as (
-    select by_block.target_id, by_block.block, by_block.people & settled.people as people
-    from (
-      select course_presence.item_id as target_id, course_presence.block, bit_or(course_presence.people) as people
-      from track.course_presence
-      where v_by_bits
-        and course_presence.month >= v_first_month
-        and course_presence.month < v_end_month
-        and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
-      group by course_presence.item_id, course_presence.block
-    ) as by_block
-    join settled on settled.block = by_block.block
+    select
+      course_presence.item_id as target_id, course_presence.block,
+      bit_or(course_presence.people & settled.people) as people
+    from track.course_presence
+    join settled on settled.month = course_presence.month and settled.block = course_presence.block
+    where v_by_bits
+      and course_presence.month >= v_first_month
+      and course_presence.month < v_end_month
+      and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
+    group by course_presence.item_id, course_presence.block
+  ),
+
+  -- The days of people in the months of items.
+  listed_days as not materialized (
+    select
+      target.target_id, item_month.month,
+      item_month.part::bigint * 32768 + listed.person as person_id,
+      listed.days & limits.mask as days
+    from track.item_month
+    join target on target.item_id = item_month.item_id
+    left join left_out_month
+      on left_out_month.target_id = target.target_id
+      and left_out_month.month = item_month.month
+    cross join lateral (
+      select (
+        ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
+          & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
+      )::int & ~coalesce(left_out_month.mask, 0) as mask
+    ) as limits
+    cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
+    where item_month.month > _item_use.first_day - 31
+      and item_month.month < _item_use.end_day
+      and listed.days & limits.mask <> 0
   ),
 
   used_on_days as (
-    select
-      used.target_id, used.person_id,
-      case when v_decays then max(used.month + length(ltrim(used.days::bit(32)::text, '0')) - 1) end as last_day
+    select used.target_id, used.person_id, max(used.last_day) as last_day
     from (
       select
-        target.target_id, item_month.month,
-        item_month.part::bigint * 32768 + listed.person as person_id,
-        listed.days & limits.mask as days
-      from track.item_month
-      join target on target.item_id = item_month.item_id
-      left join left_out_month
-        on left_out_month.target_id = target.target_id
-        and left_out_month.month = item_month.month
-      cross join lateral (
-        select (
-          ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
-            & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
-        )::int & ~coalesce(left_out_month.mask, 0) as mask
-      ) as limits
-      cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
-      where item_month.month > _item_use.first_day - 31
-        and item_month.month < _item_use.end_day
-        and (
-          not v_by_bits
-          or item_month.month < v_first_month
-          or item_month.month >= v_end_month
-          or target.target_id in (select of_target.target_id from left_out_month as of_target)
-        )
-        and listed.days & limits.mask <> 0
+        listed_days.target_id, listed_days.person_id,
+        case when v_decays then listed_days.month - 1 + width_bucket(listed_days.days, v_powers) end as last_day
+      from listed_days
+      join settled
+        on settled.month = listed_days.month
+        and settled.block = listed_days.person_id / 4096
+        and get_bit(settled.people, (listed_days.person_id % 4096)::int) <> 0
+      where not v_by_bits
+        or listed_days.month < v_first_month
+        or listed_days.month >= v_end_month
+        or listed_days.target_id in (select of_target.target_id from left_out_month as of_target)
+
+      union all
+
+      -- Other days of queued people, in the months with queued days.
+      select
+        listed_days.target_id, listed_days.person_id,
+        case
+          when v_decays
+            then listed_days.month - 1 + width_bucket(listed_days.days & ~queued_month.days, v_powers)
+        end
+      from listed_days
+      join queued_month
+        on queued_month.month = listed_days.month
+        and queued_month.person_id = listed_days.person_id
+      join counted
+        on counted.block = listed_days.person_id / 4096
+        and get_bit(counted.people, (listed_days.person_id % 4096)::int) <> 0
+      where v_queued.people is not null
+        and listed_days.days & ~queued_month.days <> 0
+
+      union all
+
+      select queued.target_id, queued.person_id, queued.day
+      from queued
+      left join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
+      where not queued.was
+        and left_out.day is null
     ) as used
-    join settled
-      on settled.block = used.person_id / 4096
-      and get_bit(settled.people, (used.person_id % 4096)::int) <> 0
     group by used.target_id, used.person_id
-
-    union all
-
-    select queued.target_id, queued.person_id, max(queued.day)
-    from queued
-    left join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
-    where not queued.was
-      and left_out.day is null
-    group by queued.target_id, queued.person_id
   ),
 
   target_people as (
