@@ -233,7 +233,9 @@ begin
   if to_regclass('track.step') is null then
     insert into track.stale (person_id, since, until)
     select person.person_id, '-infinity', 'infinity'
-    from track.person;
+    from track.person
+    where person.person_id <> 0
+      or exists (select from track.event where event.person_id = 0);
   end if;
 end;
 $$;
