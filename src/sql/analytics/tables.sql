@@ -17,7 +17,8 @@ Settings of the analysis functions: one row.
 $$;
 comment on column analytics.setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column analytics.setting.smallest_group is $$
-Minimum number of people in a figure; smaller groups are withheld from analysts (k-anonymity).
+Minimum number of people in a figure for analysts, and the unit of rounding (k-anonymity).
+Smaller groups read as empty ones; 1: exact figures.
 $$;
 
 insert into analytics.setting default values;
@@ -59,11 +60,12 @@ create type analytics.trend_point as (
 );
 
 comment on type analytics.trend_point is $$
-A time bucket with its events, people, running average and slope. Figures about too few people are null.
+A time bucket with its events, people, running average and slope.
+For analysts, figures are rounded, and a bucket of too few people is 0.
 $$;
 comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$;
-comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
-comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
+comment on column analytics.trend_point.event_count is $$Number of events.$$;
+comment on column analytics.trend_point.person_count is $$Number of distinct people.$$;
 comment on column analytics.trend_point.running_average is $$
 Average number of events over the latest complete buckets of the window.
 $$;
@@ -71,7 +73,7 @@ comment on column analytics.trend_point.slope is $$
 Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
 $$;
 comment on column analytics.trend_point.is_complete is $$
-Whether the period contains the whole bucket. Others are excluded from average and slope.
+Whether the bucket has ended. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
@@ -492,12 +494,13 @@ comment on column analytics.course_outlook.title is $$Title of the course; null 
 comment on column analytics.course_outlook.person_count is $$Number of learners who take the course.$$;
 comment on column analytics.course_outlook.mean_score is $$
 Mean of the scores. Multiplied by `person_count`, it is the expected number of dropouts or completions.
+For analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.lower_quartile is $$
-Lower quartile of the scores; null when there are too few learners.
+Lower quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.upper_quartile is $$
-Upper quartile of the scores; null when there are too few learners.
+Upper quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 
 alter table analytics.prediction_target enable row level security;
