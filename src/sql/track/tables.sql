@@ -961,7 +961,7 @@ select
   session.person_id,
   viewed.event_id,
   session.session_id,
-  viewed.view_number,
+  viewed.view_number::int as view_number,
   viewed.item_id,
   session.started_at + viewed.start * interval '1 microsecond' as started_at,
   coalesce(
@@ -982,20 +982,12 @@ select
   coalesce(viewed.is_continued, false) as is_continued,
   viewed.view_key
 from track.session
--- In a list of columns, functions that return sets are evaluated row by row; in `from`, their results are stored first.
-cross join lateral (
-  select
-    generate_series(1, cardinality(session.view_event_ids)) as view_number,
-    unnest(session.view_event_ids) as event_id,
-    unnest(session.view_item_ids) as item_id,
-    unnest(session.view_starts) as start,
-    unnest(session.view_starts[2:]) as next_start,
-    unnest(session.view_ends) as ended,
-    unnest(session.view_engaged) as engaged,
-    unnest(session.view_heartbeats) as heartbeats,
-    unnest(session.view_continued) as is_continued,
-    unnest(session.view_keys) as view_key
-) as viewed;
+cross join lateral unnest(
+  session.view_event_ids, session.view_item_ids, session.view_starts, session.view_starts[2:], session.view_ends,
+  session.view_engaged, session.view_heartbeats, session.view_continued, session.view_keys
+) with ordinality as viewed (
+  event_id, item_id, start, next_start, ended, engaged, heartbeats, is_continued, view_key, view_number
+);
 
 comment on view track.page_view is $$
 @primaryKey person_id,event_id
