@@ -73,6 +73,11 @@ describe("one round of everything", async () => {
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
     expect(await database.value("select count(*)::int from track.changed")).toBe(0);
 
+    // The samples of the rollups are right.
+    const { differing } = (done.find(({ task }) => task === "check_rollups")?.detail ?? {}) as { differing?: number };
+    expect(differing).toBe(0);
+    expect(count("check_rollups")).toBeGreaterThan(0);
+
     const trained = done.find(({ task }) => task === "train");
     expect(trained?.detail?.trained).toMatchObject([{ version: 1 }]);
     // Eleven learners, two courses each but ada.

@@ -153,7 +153,9 @@ describe("is found and repaired", () => {
       const before = await contents(db);
       await db.query(fault);
       expect(await contents(db)).not.toEqual(before);
-      const found = (await check(db, (rollup === "track.item_day" ? 31 : 1) * (await months(db)))).find((one) => one.rollup === rollup);
+      const found = (await check(db, (rollup === "track.item_day" ? 31 : 1) * (await months(db)))).find(
+        (one) => one.rollup === rollup,
+      );
       expect(found?.differing).toBeGreaterThan(0);
       expect(found?.example).toMatch(/\d/);
       expect(await contents(db)).toEqual(before);
@@ -249,3 +251,41 @@ test("admins and workers check; analysts read the score, without keys of people"
   expect(await rolesThatMay(database, "select * from track.rollup_trust()")).toEqual(["analyst", "admin", "worker"]);
   expect(await rolesThatMay(database, "select * from track.rollup_check")).toEqual(["admin", "worker"]);
 });
+
+// The last test, because what it stores stays.
+test.skipIf(!database.native)(
+  "events and refreshes during a check are no difference",
+  { timeout: 60_000 },
+  async () => {
+    const stop = { now: false };
+    const batch = (round: number): Message[] =>
+      Array.from({ length: 40 }, (_, index) => ({
+        type: "track",
+        messageId: `round-${round}-${index}`,
+        userId: `person-${(round * 7 + index) % 60}`,
+        event: index % 3 === 0 ? "Task Submitted" : "Page Viewed",
+        timestamp: `2026-03-0${(index % 3) + 3}T10:${String(round % 60).padStart(2, "0")}:00Z`,
+        properties: { item: `page-${index % 5}` },
+      }));
+    const sender = (async () => {
+      for (let round = 0; round < 60 && !stop.now; round++)
+        await database.query("select track.ingest($1::jsonb)", [JSON.stringify(batch(round))]);
+    })();
+    const refresher = (async () => {
+      while (!stop.now) await database.query("select track.refresh(20)");
+    })();
+    const found: number[] = [];
+    const checked: number[] = [];
+    for (let round = 0; round < 40; round++) {
+      const [row] = await database.rows<{ differing: number; checked: number }>(
+        "select sum(differing)::int as differing, sum(checked)::int as checked from track._check_block('2026-03-01', 0)",
+      );
+      found.push(row?.differing ?? -1);
+      checked.push(row?.checked ?? 0);
+    }
+    stop.now = true;
+    await Promise.all([sender, refresher]);
+    expect(found).toEqual(found.map(() => 0));
+    expect(Math.max(...checked)).toBeGreaterThan(100);
+  },
+);

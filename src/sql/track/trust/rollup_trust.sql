@@ -2,7 +2,7 @@ create or replace function track.rollup_trust(checks int default 1000)
 returns setof track.rollup_trust
 language plpgsql
 stable
--- The rows contain keys of people; the result does not.
+-- A definer: the rows contain keys of people, which analysts may not read; the result does not.
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -20,7 +20,7 @@ begin
     coalesce(latest.rollup, 'all'),
     sum(latest.checked)::bigint,
     sum(latest.differing)::bigint,
-    1 - sum(latest.differing)::float8 / nullif(sum(latest.checked), 0)::float8,
+    sum(latest.checked - latest.differing)::float8 / nullif(sum(latest.checked), 0)::float8,
     max(latest.checked_at),
     max(latest.checked_at) filter (where latest.differing > 0)
   from latest
