@@ -276,7 +276,7 @@ test("journeys, presence and sums are those of the events after any history", as
       await database.as("postgres", {}, async (db) => {
         await makeItems(db);
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
-        // What is queued is no difference to the check of the rollups.
+        // Queued changes are not differences for the check of the rollups.
         expect(await db.value(differing)).toBe("0");
         await refresh(db);
         expect(await db.value(differing)).toBe("0");

@@ -173,7 +173,7 @@ describe("is found and repaired", () => {
   });
 });
 
-test("what is queued is no difference", async () => {
+test("what is queued is not compared", async () => {
   await database.as("postgres", {}, async (db) => {
     await fill(db);
     // New and deleted events, a merge of people, a person who counts no longer, and an item in another course.
@@ -254,7 +254,7 @@ test("admins and workers check; analysts read the score, without keys of people"
 
 // The last test, because what it stores stays.
 test.skipIf(!database.native)(
-  "events and refreshes during a check are no difference",
+  "events and refreshes during a check cause no false alarm",
   { timeout: 60_000 },
   async () => {
     const stop = { now: false };
