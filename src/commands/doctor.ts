@@ -349,7 +349,7 @@ const checks: Record<string, Check> = {
       : {
           status: "warning",
           text: `trust score ${score}: ${differing} of ${checked} cells differed from the events, and were repaired: ${names}`,
-          fix: "See example in track.rollup_check; select track.check_rollups(1000) compares and repairs the others at once",
+          fix: `See example in track.rollup_check. To check all rows now: select ${queueSchema}.add_job('insights:check_rollups', '{"checks": 1000}')`,
         };
   },
 

@@ -127,7 +127,7 @@ test("a trust score below 1 is named", async () => {
   expect((await doctor()).findings["rollups"]).toMatchObject({
     status: "warning",
     text: "trust score 0.9: 4 of 40 cells differed from the events, and were repaired: track.presence (4)",
-    fix: expect.stringContaining("track.check_rollups"),
+    fix: expect.stringContaining("insights:check_rollups"),
   });
   await database.query("update track.rollup_check set differing = 0");
   expect((await doctor()).findings["rollups"]).toMatchObject({

@@ -46,10 +46,13 @@ async function fill(db: Queries): Promise<void> {
   await refresh(db);
 }
 
+/** The sums of the results of a number of checks. */
 const check = (db: Queries, checks: number): Promise<Check[]> =>
   db.rows<Check>(
-    `select rollup, sum(checked)::int as checked, sum(differing)::int as differing, max(example) as example
-     from track.check_rollups($1) group by rollup order by rollup`,
+    `select result.rollup, sum(result.checked)::int as checked, sum(result.differing)::int as differing,
+       max(result.example) as example
+     from generate_series(1, $1::int) as number cross join lateral track.check_rollups(number / number) as result
+     group by result.rollup order by result.rollup`,
     [checks],
   );
 
@@ -236,6 +239,14 @@ test("nothing is checked with a long queue", async () => {
       "insert into track.stale (person_id, since, until) select 1, now(), now() from generate_series(1, 10001)",
     );
     expect(await check(db, 1)).toEqual([]);
+  });
+});
+
+test("a number of checks in one call, at most 100", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    expect(await db.value("select count(*)::int from track.check_rollups(3)")).toBe(18);
+    await expect(db.query("select from track.check_rollups(101)")).rejects.toMatchObject({ code: "CF001" });
   });
 });
 

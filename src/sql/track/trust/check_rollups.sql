@@ -135,7 +135,7 @@ as $$
 declare
   v_next record;
 begin
-  perform common.check_count('checks', check_rollups.checks, 1, 10000);
+  perform common.check_count('checks', check_rollups.checks, 1, 100);
   -- One at a time: two would check the same block.
   perform pg_advisory_xact_lock(hashtext('track.check_rollups'));
   for v_check in 1 .. check_rollups.checks loop
@@ -161,7 +161,8 @@ These are `track.step`, `presence`, `item_month`, `course_presence` and `item_da
 people; each takes the next ones, so that all are compared in turn. What is queued for a refresh is not compared, and
 nothing is checked while more than 10,000 changes are queued. `differing` is the number of cells that were wrong: they
 are written again from the events. `track.rollup_trust` summarizes the results.
-Errors: CF001 for fewer than one check, or more than 10,000.
+From the first difference on, refreshes wait for the end of the transaction: prefer many calls to many checks.
+Errors: CF001 for fewer than one check, or more than 100.
 $$;
 
 grant execute on function track.check_rollups(int) to insights_admin, insights_worker;
