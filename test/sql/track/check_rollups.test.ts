@@ -289,7 +289,7 @@ test.skipIf(!database.native)(
       return row ?? { checked: 0, differing: 0 };
     };
     /** Repeats something while events arrive and are refreshed. */
-    const besides = async (rounds: number[], work: () => Promise<void>): Promise<void> => {
+    const meanwhile = async (rounds: number[], work: () => Promise<void>): Promise<void> => {
       let isDone = false;
       const sender = (async () => {
         for (const round of rounds) await send(round, "active");
@@ -309,13 +309,13 @@ test.skipIf(!database.native)(
     await refreshAll();
     const { checked: least } = await checkBlock();
     const found: { checked: number; differing: number }[] = [];
-    await besides(rounds(0), async () => void found.push(await checkBlock()));
+    await meanwhile(rounds(0), async () => void found.push(await checkBlock()));
     expect(found.filter(({ differing }) => differing > 0)).toEqual([]);
     expect(least).toBeGreaterThan(100);
     expect(Math.min(...found.map(({ checked }) => checked))).toBeGreaterThan(100);
 
     // Faults at the same time: what refreshes derive from wrong rows in the meantime is repaired as well.
-    await besides(rounds(40), async () => {
+    await meanwhile(rounds(40), async () => {
       await database.query(`
       select pg_advisory_xact_lock(hashtext('track.refresh'));
       delete from track.step where person_id % 5 = extract(second from clock_timestamp())::int % 5;
