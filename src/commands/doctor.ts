@@ -8,6 +8,7 @@ import { findMissingParts } from "../database/indexes.ts";
 import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector } from "../database/migrate.ts";
 import { describeBoundary, findDetachedMonths, findWrongBoundaries } from "../database/months.ts";
+import { hasStoredPageViews } from "../database/page-views.ts";
 import { isPooled } from "../database/pooler.ts";
 import { readReleases, releaseState } from "../database/release.ts";
 import { pendingCurrent } from "../database/source.ts";
@@ -237,6 +238,13 @@ const checks: Record<string, Check> = {
       return {
         status: "warning",
         text: `incomplete: index ${indexes}, on ${missing.length} partitions`,
+        fix: "Run: insights migrate",
+      };
+    }
+    if (await hasStoredPageViews(context.client)) {
+      return {
+        status: "warning",
+        text: "incomplete: page views of an earlier version are not in their sessions yet",
         fix: "Run: insights migrate",
       };
     }

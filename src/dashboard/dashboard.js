@@ -170,7 +170,7 @@ const show = {
       moment.format(new Date(startedAt)),
       task,
       make("td", { class: outcome === "ok" ? "good" : outcome === "failed" ? "bad" : "" }, outcome),
-      rowCount === null ? "" : figures.format(rowCount),
+      typeof rowCount === "number" || typeof rowCount === "string" ? figures.format(rowCount) : "",
       duration === null ? "" : `${((duration.minutes ?? 0) * 60 + (duration.seconds ?? 0)).toFixed(1)} s`,
     ]);
     return panel(

@@ -30,9 +30,9 @@ const parts = {
   analyst: `
     analyticsPopularItems(top: 8) { nodes { rank item title eventCount personCount engaged { days hours minutes } } }
     analyticsTrend(eventName: "Page Viewed") { nodes { bucketStart eventCount runningAverage isComplete } }
-    monitorRuns(orderBy: STARTED_AT_DESC, first: 8) { nodes { task startedAt outcome rowCount duration { minutes seconds } } }`,
+    monitorRuns(orderBy: STARTED_AT_DESC, first: 8) { nodes { task startedAt outcome duration { minutes seconds } } }`,
 };
-parts.admin = parts.analyst;
+parts.admin = parts.analyst.replace("outcome duration", "outcome rowCount duration");
 parts.instructor = `trackTaughtCourses(first: 8) { nodes { course title role startedAt endedAt } }`;
 
 /** Counts under their own names, because a list may be shown as well. */

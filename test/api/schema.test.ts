@@ -35,7 +35,7 @@ test("without the foreign keys of big tables, which a distributed database does 
      join track.distribution as entry on to_regclass(format('%I.%I', entry.schema_name, entry.table_name)) = reference.conrelid
      where reference.contype = 'f'`,
   );
-  expect(keys.length).toBeGreaterThan(10);
+  expect(keys.length).toBeGreaterThan(5);
   for (const { alter } of keys) await database.query(alter);
   expect(await describeApi(database.pool)).toBe(schema);
 });

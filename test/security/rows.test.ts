@@ -114,11 +114,11 @@ describe.each(personal.map(({ room, name }) => ({ table: `${room}.${name}` })))(
           Boolean,
         );
       });
-    const people = await database.value<number>(
-      `select count(distinct person_id)::int from ${table} where person_id is not null`,
+    const people = await database.value<string[]>(
+      `select coalesce(array_agg(distinct person_id::text), '{}') from ${table} where person_id is not null`,
     );
-    // To a reader without restrictions it shows all people.
-    expect(await seen("insights_reader")).toHaveLength(people);
+    // To a reader without restrictions it shows all people; of a view, those of the rows that it reads.
+    expect(await seen("insights_reader")).toEqual(expect.arrayContaining(people));
     expect((await seen("insights_learner")).filter((person) => person !== ada)).toEqual([]);
   });
 

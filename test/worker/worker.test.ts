@@ -68,7 +68,6 @@ describe("one round of everything", async () => {
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
       ["track.session", people],
       ["track.person_set", people],
-      ["analytics.activity", people],
       ["recommend.interaction", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);

@@ -53,7 +53,7 @@ begin
       and not exists (
         select
         from track.item_ancestor as ancestor
-        join track.item_role on item_role.item_id = ancestor.ancestor_item_id
+        join track.applied_item_role as item_role on item_role.item_id = ancestor.ancestor_item_id
         where ancestor.item_id = _course_people.course_id
           and item_role.person_id = decided.person_id
       )

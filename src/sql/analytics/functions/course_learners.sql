@@ -15,16 +15,17 @@ declare
   end;
 begin
   return array(
-    select activity.person_id
-    from analytics.activity
-    where activity.item_id = any (_people_active_in.items)
-      and activity.day >= v_first_day
-      and activity.day < v_end_day
+    select item_month.part::bigint * 32768 + listed.person
+    from track.item_month
+    cross join lateral unnest(item_month.people) as listed (person)
+    where item_month.item_id = any (_people_active_in.items)
+      and item_month.month > v_first_day - 31
+      and item_month.month < v_end_day
 
     union
 
     select queued.person_id
-    from analytics._queued_days(v_first_day, v_end_day) as entry
+    from track.queued_days(v_first_day, v_end_day) as entry
     cross join lateral unnest(entry.people) as queued (person_id)
   );
 end;

@@ -30,7 +30,7 @@ begin
   -- Items that the person teaches or wrote, with all that they contain: her use is not that of a learner.
   with own as materialized (
     select distinct ancestor.item_id
-    from track.item_role
+    from track.applied_item_role as item_role
     join track.item_ancestor as ancestor on ancestor.ancestor_item_id = item_role.item_id
     where item_role.person_id = _history.person_id
   ),

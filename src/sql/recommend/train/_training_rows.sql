@@ -55,7 +55,7 @@ begin
     and not exists (
       select
       from track.item_ancestor as container
-      join track.item_role on item_role.item_id = container.ancestor_item_id
+      join track.applied_item_role as item_role on item_role.item_id = container.ancestor_item_id
       where container.item_id = allowed.item_id
         and item_role.person_id = allowed.person_id
     )

@@ -50,8 +50,8 @@ begin
   ),
 
   placed as (
-    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
-    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id)
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id
     from deleted
   )
 

@@ -76,7 +76,7 @@ begin
 
   with given as materialized (
     select
-      identity.person_id, coalesce(item.merged_item_id, item.item_id) as item_id, given.role,
+      identity.person_id, item.item_id, given.role,
       coalesce(given.started_at, '-infinity') as started_at, max(coalesce(given.ended_at, 'infinity')) as ended_at,
       identity.identity_id
     from jsonb_to_recordset(roles) as given (
@@ -85,7 +85,7 @@ begin
     join track.identity on identity.external_id = given.person and identity.kind = 'user'
     join track.item on item.external_id = given.item
     group by
-      identity.person_id, identity.identity_id, coalesce(item.merged_item_id, item.item_id), given.role,
+      identity.person_id, identity.identity_id, item.item_id, given.role,
       coalesce(given.started_at, '-infinity')
   ),
 

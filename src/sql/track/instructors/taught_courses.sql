@@ -9,7 +9,7 @@ begin atomic
     select distinct on (item.item_id)
       item.external_id, item.title, item_role.role, nullif(item_role.started_at, '-infinity') as started_at,
       nullif(item_role.ended_at, 'infinity') as ended_at
-    from track.item_role
+    from track.applied_item_role as item_role
     join track.item_ancestor as ancestor on ancestor.ancestor_item_id = item_role.item_id
     join track.item on item.item_id = ancestor.item_id
     where item_role.person_id = track.current_person_id()

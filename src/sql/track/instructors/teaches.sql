@@ -7,7 +7,7 @@ begin atomic
   select exists (
     select
     from track.item_ancestor as ancestor
-    join track.item_role on item_role.item_id = ancestor.ancestor_item_id
+    join track.applied_item_role as item_role on item_role.item_id = ancestor.ancestor_item_id
     where ancestor.item_id = teaches.item_id
       and item_role.person_id = track.current_person_id()
       and item_role.role in ('instructor', 'assistant')
