@@ -134,6 +134,20 @@ describe("one round of everything", async () => {
     await database.query("delete from insights_queue._private_jobs");
   });
 
+  test("packs messages until no step is scheduled", async () => {
+    const recent = await database.value<number>("select count(*)::int from track.message");
+    await database.query("update track.message_packing set cycle_started_at = now() - interval '8 days'");
+    await database.query("select insights_queue.add_job('insights:pack_messages')");
+    await runWorkerOnce(target);
+    // A whole cycle, and the first step of the next one.
+    expect(await database.value("select step::int from track.message_packing")).toBe(257);
+    expect(await database.value("select count(*)::int from track.message")).toBe(0);
+    expect((await runs()).find(({ task }) => task === "pack_messages")).toMatchObject({
+      outcome: "ok",
+      row_count: String(recent),
+    });
+  });
+
   test("an invalid payload fails without a run", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     await database.query(
