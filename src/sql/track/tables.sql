@@ -498,14 +498,13 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
-  named_item_id bigint references track.item,
+  named_item_id bigint,
   primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
