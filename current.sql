@@ -791,12 +791,11 @@ comment on column track.named_prerequisite.required_item_id is $$Item that shoul
 
 create index if not exists named_prerequisite_required on track.named_prerequisite (required_item_id);
 
-alter table track.enrolment add column if not exists named_item_id bigint references track.item;
+alter table track.enrolment add column if not exists named_item_id bigint;
 create index if not exists enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
@@ -925,7 +924,7 @@ alter table track.packed_message alter column remainders set storage external;
 comment on table track.packed_message is $$
 Hashes of messages that are no longer in `track.message`, some hundred per row, kept permanently: 88 bits of each.
 A row is a node of the binary tree of all hashes. All rows are of the same depth, or of two while rows are split. The
-tags are in the row, the remainders out of line: for a message that is new they are read in one of 200 cases.
+tags are in the row, the remainders out of line: for a message that is new they are read in one of 300 cases.
 $$;
 comment on column track.packed_message.node is $$
 Number of the node: 1, followed by the first bits of its hashes, as many as the depth (`track.message_packing`).
@@ -975,3 +974,5 @@ on conflict do nothing;
 
 alter table track.packed_message enable row level security;
 alter table track.message_packing enable row level security;
+
+comment on column track.consumer.consumer is $$Name of the consumer, such as `recommend.interaction`.$$;
