@@ -20,30 +20,33 @@ export interface BenchDatabase {
  * in memory.
  */
 export async function benchDatabase(): Promise<BenchDatabase> {
+  if (readConfig().databaseUrl !== undefined) return nativeDatabase(`insights_bench_${randomBytes(4).toString("hex")}`);
+  const embedded = await openPglite();
+  const socket = await serveLocally(embedded);
+  const client = await install(await connect(socket.url));
+  return {
+    client,
+    url: socket.url,
+    embedded: true,
+    name: `embedded ${await version(client)}`,
+    async close() {
+      await client.end();
+      await socket.stop();
+      await embedded.close();
+    },
+  };
+}
+
+/** A new database on the server of DATABASE_URL, dropped at the end, or with `isThere` one that an earlier run kept. */
+export async function nativeDatabase(name: string, isThere = false): Promise<BenchDatabase> {
   const { databaseUrl } = readConfig();
-  if (databaseUrl === undefined) {
-    const embedded = await openPglite();
-    const socket = await serveLocally(embedded);
-    const client = await install(socket.url);
-    return {
-      client,
-      url: socket.url,
-      embedded: true,
-      name: `embedded ${await version(client)}`,
-      async close() {
-        await client.end();
-        await socket.stop();
-        await embedded.close();
-      },
-    };
-  }
-  const name = `insights_bench_${randomBytes(4).toString("hex")}`;
-  const administrator = new pg.Client({ connectionString: databaseUrl });
-  await administrator.connect();
-  await administrator.query(`create database ${name}`);
+  if (databaseUrl === undefined) throw new Error("Set DATABASE_URL: this bench needs a PostgreSQL server.");
+  const administrator = await connect(databaseUrl);
+  if (!isThere) await administrator.query(`create database ${name}`);
   const url = new URL(databaseUrl);
   url.pathname = `/${name}`;
-  const client = await install(url.href);
+  const client = await connect(url.href);
+  if (!isThere) await install(client);
   return {
     client,
     url: url.href,
@@ -57,9 +60,13 @@ export async function benchDatabase(): Promise<BenchDatabase> {
   };
 }
 
-async function install(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url });
+async function connect(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString });
   await client.connect();
+  return client;
+}
+
+async function install(client: pg.Client): Promise<pg.Client> {
   await bootstrap(client);
   await runAsOwner(client, await expandSql("install.sql"));
   return client;

@@ -57,7 +57,6 @@ const refresh = async (name: string): Promise<void> => {
   while (((await client.query("select from track.refresh(2000, $1)", [name])).rowCount ?? 0) > 0);
 };
 await step("track.refresh, track.session", () => refresh("track.session"));
-await step("track.refresh, analytics.activity", () => refresh("analytics.activity"));
 await step("track.refresh, recommend.interaction", () => refresh("recommend.interaction"));
 await client.query("select analytics.refresh_views()");
 await client.query("vacuum analyze");

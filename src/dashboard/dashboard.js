@@ -132,6 +132,17 @@ const show = {
       true,
     );
   },
+  trackTaughtCourses({ nodes }) {
+    const rows = nodes.map(({ course, title, role, endedAt }) => [
+      title ?? course,
+      role,
+      endedAt === null ? "" : moment.format(new Date(endedAt)),
+    ]);
+    return panel(
+      "Courses that you teach",
+      rows.length === 0 ? empty("You teach no course now.") : table(["course", "role", "until"], rows),
+    );
+  },
   analyticsTrend({ nodes }) {
     return panel(
       "Page views, last 28 days",
@@ -159,7 +170,7 @@ const show = {
       moment.format(new Date(startedAt)),
       task,
       make("td", { class: outcome === "ok" ? "good" : outcome === "failed" ? "bad" : "" }, outcome),
-      rowCount === null ? "" : figures.format(rowCount),
+      typeof rowCount === "number" || typeof rowCount === "string" ? figures.format(rowCount) : "",
       duration === null ? "" : `${((duration.minutes ?? 0) * 60 + (duration.seconds ?? 0)).toFixed(1)} s`,
     ]);
     return panel(

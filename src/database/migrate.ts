@@ -9,7 +9,9 @@ import { withClient } from "./connect.ts";
 import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { repairMonths } from "./months.ts";
+import { convertPageViews } from "./page-views.ts";
 import { isEmbedded, refusePooler } from "./pooler.ts";
+import { refreshQueued } from "./refresh-queued.ts";
 import {
   applyReleases,
   defaultLockWait,
@@ -333,6 +335,10 @@ export interface MigrateResult {
   indexed: number;
   /** Number of boundaries between months of events that were moved to 00:00 UTC. */
   months: number;
+  /** Number of page views of an earlier version that were moved into the sessions. */
+  pageViews: number;
+  /** Number of people whose derived data a release queued, and this run refreshed. */
+  refreshed: number;
   /** Releases that the database has and this version does not contain. */
   ahead: string[];
 }
@@ -362,7 +368,10 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     // A newer version has migrated the database: its functions must not be replaced by older ones.
     const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, lockWait));
     const months = await repairMonths(url, client, lockWait);
+    const pageViews = await convertPageViews(url, client, lockWait);
     const indexed = await completeIndexes(url, client, lockWait);
-    return { applied, current, indexed, months, ahead, temporaryRevoked };
+    // A newer version has consumers and functions of its own.
+    const refreshed = ahead.length === 0 ? await refreshQueued(url, lockWait.say) : 0;
+    return { applied, current, indexed, months, pageViews, refreshed, ahead, temporaryRevoked };
   });
 }

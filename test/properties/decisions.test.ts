@@ -89,7 +89,9 @@ async function take(db: Queries, done: Step): Promise<void> {
 
 const derived = async (db: Queries) => ({
   interactions: await db.rows("select * from recommend.interaction order by person_id, item_id"),
-  activity: await db.rows("select * from analytics.activity order by person_id, day, event_type_id, item_id"),
+  activity: await db.rows(
+    "select * from track.activity_of(null, '-infinity', 'infinity') as activity order by person_id, day, event_type_id, item_id",
+  ),
   sessions: await db.rows("select * from track.session order by person_id, session_id"),
 });
 

@@ -88,19 +88,24 @@ async function perform(db: Queries, step: Action, key: string): Promise<void> {
       }
       return;
     case "rebuild":
-      await db.query("select track.rebuild($1)", [step.all ? null : "analytics.activity"]);
+      await db.query("select track.rebuild($1)", [step.all ? null : "recommend.interaction"]);
       return;
     case "refresh sessions":
       await db.query("select track.refresh_sessions($1)", [step.people]);
       return;
     case "refresh rollup":
-      await db.query("select track.refresh($1, 'analytics.activity')", [step.people]);
+      await db.query("select track.refresh($1, 'track.person_set')", [step.people]);
   }
 }
 
 /** People who are counted: with a user identity, whose key is then that of the person. */
 const isCounted =
   "exists (select from track.identity as key where key.identity_id = event.person_id and key.kind = 'user')";
+
+/** The whole buckets from $2 until $3. */
+const within = (bucket: string): string => `
+  occurred_at >= date_trunc(${bucket}, $2::timestamptz, 'UTC')
+  and date_trunc(${bucket}, occurred_at, 'UTC') < $3::timestamptz`;
 
 /** Results of the functions, and those of plain queries over the events. */
 async function figures(db: Queries, since: string, until: string): Promise<[object, object]> {
@@ -120,8 +125,8 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
       `select date_trunc($1, occurred_at at time zone 'UTC') at time zone 'UTC' as bucket_start,
          count(*)::int as events, count(distinct nullif(person_id, 0))::int as people
        from track.event join track.event_type using (event_type_id)
-       where name = $4 and occurred_at >= $2 and occurred_at < $3
-       group by 1 having bool_or(${isCounted}) order by 1`,
+       where name = $4 and ${within("$1")}
+       group by 1 order by 1`,
       [bucket, since, until, name],
     );
   }
@@ -142,7 +147,7 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
        from track.event
        join track.item_ancestor as ancestor on ancestor.item_id = event.item_id and ($1::text is not null or depth = 0)
        join track.item on item.item_id = ancestor.ancestor_item_id
-       where ($1 is null or item.kind = $1) and occurred_at >= $2 and occurred_at < $3 and ${isCounted}
+       where ($1 is null or item.kind = $1) and ${within("'day'")} and ${isCounted}
        group by 1 order by 1`,
       [kind, since, until],
     );
@@ -156,8 +161,9 @@ test("trends and popular items agree with the events at any moment before, betwe
       fc.array(action, { minLength: 1, maxLength: 8 }),
       fc.tuple(hour, hour),
       async (steps, [one, other]) => {
-        const since = new Date(start + Math.min(one, other) * HOUR).toISOString();
-        const until = new Date(start + (Math.max(one, other) + 1) * HOUR).toISOString();
+        const day = (at: number): number => start + Math.floor(at / 24) * 24 * HOUR;
+        const since = new Date(day(Math.min(one, other))).toISOString();
+        const until = new Date(day(Math.max(one, other) + 24)).toISOString();
         await database.as("postgres", {}, async (db) => {
           await db.query("update analytics.setting set smallest_group = 1");
           for (const [index, step] of steps.entries()) {

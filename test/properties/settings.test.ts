@@ -41,7 +41,9 @@ const steps: Record<string, string> = {
       {"type": "track", "messageId": "s1", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04T05:06:07", "properties": {"item": "c1"}},
       {"type": "track", "messageId": "s2", "userId": "sue", "event": "Page Viewed", "timestamp": "2025-05-04 23:50:00+02", "properties": {"item": "c1"}}]')`,
   sessions: "select * from track.refresh_sessions(100000)",
-  activity: "select * from track.refresh(100000, 'analytics.activity')",
+  sets: "select * from track.refresh(100000, 'track.person_set')",
+  activity:
+    "select day, event_count, engaged from track.activity_of(array[track.find_person('sue')], '-infinity', 'infinity') as activity order by day, event_type_id, item_id",
   "events of hers": `
     select occurred_at, event_id, properties from track.event where person_id = track.find_person('sue') order by occurred_at`,
   "what is stored of items": "select external_id, available_from, available_until, due_at from track.item order by 1",

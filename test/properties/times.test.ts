@@ -46,14 +46,19 @@ const steps: Record<string, string> = {
     select occurred_at, client_at, event_id, tableoid::regclass::text as month from track.event
     where person_id = track.find_person('t') order by occurred_at`,
   sessions: "select * from track.refresh_sessions(1000)",
-  activity:
-    "select analytics.refresh_activity(array[track.find_person('t')], array['2025-03-09 06:59Z'::timestamptz], array['2025-03-09 07:01Z'::timestamptz])",
   interactions:
     "select recommend.refresh_interactions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "sets of people":
     "select track.refresh_person_sets(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "activity of hers":
-    "select day, event_count from analytics.activity where person_id = track.find_person('t') order by day",
+    "select day, event_count from track.activity_of(array[track.find_person('t')], '2025-01-01', '2026-01-01') order by day, event_type_id, item_id",
+  "stored activity of hers":
+    "select day, event_count from track.stored_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
+  "activity of her events":
+    "select day, event_count from track.event_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
+  "queued days": "select first_days, end_days from track.queued_days('2025-03-01', '2025-04-01')",
+  "people of courses":
+    "select month, person_id from track.course_people(array(select item_id from track.item where kind = 'course'), '2025-01-01', '2026-01-01') order by 1, 2",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
   "my journey": "select occurred_at, since_previous from track.my_journey('2025-03-01 00:00Z', '2025-05-01 00:00Z')",
   "popular items": `select * from analytics.popular_items('course', ${spring}, '7 days', 5, 'engaged')`,

@@ -135,7 +135,7 @@ describe("the sources of functions and views", () => {
     ],
     ["no room writes into a table of another one", "begin update ml.model as m set version = 1; end", "ml.model"],
     ["no room reaches one that comes after it", "begin perform recommend.train('course'); end", "recommend.train("],
-    ["no room reaches one that comes after it", "begin perform 1 from analytics.activity; end", "analytics.activity"],
+    ["no room reaches one that comes after it", "begin perform 1 from analytics.snapshot; end", "analytics.snapshot"],
   ])("are read so that one that breaks a rule is found: %s, %s", async (rule, body, object) => {
     await database.as("postgres", {}, async (db) => {
       await db.query("set local check_function_bodies to off");
@@ -146,7 +146,7 @@ describe("the sources of functions and views", () => {
 
   test.each([
     "begin -- insert into ml.model\n /* ml._version() */ perform track.rebuild(); end",
-    "begin perform common.refuse('CF006', 'not trained', 'Run recommend.train, or read analytics.activity.'); end",
+    "begin perform common.refuse('CF006', 'not trained', 'Run recommend.train, or read analytics.snapshot.'); end",
     "begin perform 1 from privacy.consent for update; end",
   ])("are read so that what keeps the rules is not found: %s", async (body) => {
     await database.as("postgres", {}, async (db) => {

@@ -66,9 +66,9 @@ describe("one round of everything", async () => {
     expect(count("refresh")).toBe(people);
     const { steps } = done.find(({ task }) => task === "refresh")?.detail ?? {};
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
+      ["track.name", 0],
       ["track.session", people],
       ["track.person_set", people],
-      ["analytics.activity", people],
       ["recommend.interaction", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
@@ -98,6 +98,17 @@ describe("one round of everything", async () => {
     await ingest("eve", "new-3");
     await runWorkerOnce(target);
     expect((await runs()).find(({ task }) => task === "train")?.detail?.trained).toMatchObject([{ version: 2 }]);
+  });
+
+  test("applies a change of names that was left to the refresh", async () => {
+    await database.query("select track.rename_event('Course Enrolled', 'Enrolled', most_events => 0)");
+    const named = "select count(*)::int from track.event where named_event_type_id is not null";
+    expect(await database.value(named)).toBe(0);
+    await runWorkerOnce(target);
+    const { steps } = (await runs()).find(({ task }) => task === "refresh")?.detail ?? {};
+    expect(steps?.["track.name"]?.people).toBeGreaterThan(0);
+    expect(await database.value(named)).toBe(steps?.["track.name"]?.people);
+    expect(await database.value("select count(*)::int from track.renamed_month")).toBe(0);
   });
 
   test("a task has the rights of insights_worker and no more", async () => {

@@ -2,15 +2,12 @@
 
 grant select on analytics.setting to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (smallest_group) on analytics.setting to insights_admin;
-grant select on analytics.activity, analytics.item_popularity to insights_reader;
-grant select on analytics.activity to insights_admin;
+grant select on analytics.item_popularity to insights_reader;
 
 drop policy if exists all_rows on analytics.setting;
 create policy all_rows on analytics.setting for select using (true);
 drop policy if exists admins_change on analytics.setting;
 create policy admins_change on analytics.setting for update to insights_admin using (true);
-drop policy if exists all_people on analytics.activity;
-create policy all_people on analytics.activity for select to insights_reader, insights_admin using (true);
 
 grant select on analytics.prediction_target to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (horizon, longest_idle, weeks, fewest_rows) on analytics.prediction_target to insights_admin;

@@ -5,7 +5,7 @@ Analysis functions over rollups that stay exact when events are late, moved to a
 $$;
 
 grant usage, create on schema analytics to insights_reader;
-grant usage on schema analytics to insights_analyst, insights_admin, insights_worker;
+grant usage on schema analytics to insights_instructor, insights_analyst, insights_admin, insights_worker;
 
 create table analytics.setting (
   only_row boolean primary key default true check (only_row),
@@ -17,56 +17,11 @@ Settings of the analysis functions: one row.
 $$;
 comment on column analytics.setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column analytics.setting.smallest_group is $$
-Minimum number of people in a figure; smaller groups are withheld from analysts (k-anonymity).
+Minimum number of people in a figure for analysts, and the unit of rounding (k-anonymity).
+Smaller groups read as empty ones; 1: exact figures.
 $$;
 
 insert into analytics.setting default values;
-
-create table analytics.activity (
-  person_id bigint not null,
-  day date not null,
-  event_type_id int not null references track.event_type,
-  item_id bigint references track.item,
-  event_count int not null,
-  engaged interval not null,
-  automatic_count int not null default 0,
-  unique nulls not distinct (person_id, day, event_type_id, item_id)
-);
-
-comment on table analytics.activity is $$
-@behavior -*
-@foreignKey (event_type_id) references track.event_type (event_type_id)
-@foreignKey (item_id) references track.item (item_id)
-Activity of people, one row per person, day (UTC), event type and item: the rollup for popularity and trends.
-Rows per person keep the numbers of distinct people exact over any period, also after deletions and moves. Maintained
-by `analytics.refresh_activity`.
-$$;
-comment on column analytics.activity.person_id is $$Person; 0 for anonymized events.$$;
-comment on column analytics.activity.day is $$Day, UTC.$$;
-comment on column analytics.activity.event_type_id is $$Event type.$$;
-comment on column analytics.activity.item_id is $$Item; null for events that name none.$$;
-comment on column analytics.activity.event_count is $$
-Number of events. 0 for the engaged time of a continued page view, if no heartbeat names its item.
-$$;
-comment on column analytics.activity.engaged is $$
-Engaged time of the page views that these events opened or continued.
-$$;
-comment on column analytics.activity.automatic_count is $$
-Number of these events that are of an automatic type or source: not an activity of the person.
-$$;
-
-create index activity_day on analytics.activity (day, event_type_id);
-create index activity_item on analytics.activity (item_id, day);
-create index activity_event_type on analytics.activity (event_type_id, day);
-
-insert into track.consumer (consumer, position, refresh, inputs, description)
-values ('analytics.activity', 1, 'analytics.refresh_activity', '{event}', 'The rollup of activity by person and day.');
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'activity', 'person_id', 'person', 'analytics', 'Person that was active.');
-
-insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
-values ('analytics', 'activity', 'person_id', 'track.event', 'Derived from the events of the person.');
 
 create type analytics.popular_item as (
   rank int,
@@ -105,11 +60,12 @@ create type analytics.trend_point as (
 );
 
 comment on type analytics.trend_point is $$
-A time bucket with its events, people, running average and slope. Figures about too few people are null.
+A time bucket with its events, people, running average and slope.
+For analysts, figures are rounded, and a bucket of too few people is 0.
 $$;
 comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$;
-comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
-comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
+comment on column analytics.trend_point.event_count is $$Number of events.$$;
+comment on column analytics.trend_point.person_count is $$Number of distinct people.$$;
 comment on column analytics.trend_point.running_average is $$
 Average number of events over the latest complete buckets of the window.
 $$;
@@ -117,30 +73,75 @@ comment on column analytics.trend_point.slope is $$
 Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
 $$;
 comment on column analytics.trend_point.is_complete is $$
-Whether the period contains the whole bucket. Others are excluded from average and slope.
+Whether the bucket has ended. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
-with counted as (
-  select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
-  from analytics.activity
-  join track.person_set_block
-    on person_set_block.name = 'counted'
-    and person_set_block.block = activity.person_id / 4096
-    and get_bit(person_set_block.people, (activity.person_id % 4096)::int) <> 0
+with counted as materialized (
+  select person_set_block.block, person_set_block.people
+  from track.person_set_block
+  where person_set_block.name = 'counted'
+),
+
+summed as (
+  select item_month.item_id, sum(item_month.event_count) as event_count, sum(item_month.engaged) as engaged
+  from track.item_month
+  group by item_month.item_id
+),
+
+aged as (
+  select
+    item_day.item_id,
+    max(item_day.day) as last_day,
+    -- Halved per 30 days of age, as of the latest day with activity.
+    sum(item_day.event_count * 0.5::float8 ^ least(1000, (newest.day - item_day.day) / 30::float8))
+      as decayed_event_count
+  from track.item_day
+  cross join (select max(day) as day from track.item_day) as newest
+  where not item_day.with_parts
+  group by item_day.item_id
+),
+
+-- The people of courses are in their bits. Those of other items are read from the months of what they contain.
+used as (
+  select by_block.item_id, sum(bit_count(by_block.people & counted.people)) as person_count
+  from (
+    select course_presence.item_id, course_presence.block, bit_or(course_presence.people) as people
+    from track.course_presence
+    group by course_presence.item_id, course_presence.block
+  ) as by_block
+  join counted using (block)
+  group by by_block.item_id
+
+  union all
+
+  select distinct_person.item_id, count(*)
+  from (
+    select distinct ancestor.ancestor_item_id as item_id, item_month.part, listed.person
+    from track.item_month
+    join track.item_ancestor as ancestor using (item_id)
+    join track.item on item.item_id = ancestor.ancestor_item_id and item.kind <> 'course'
+    cross join lateral unnest(item_month.people) as listed (person)
+  ) as distinct_person
+  join counted
+    on counted.block = distinct_person.part * 8 + distinct_person.person / 4096
+    and get_bit(counted.people, distinct_person.person % 4096) <> 0
+  group by distinct_person.item_id
 )
+
 select
-  ancestor.ancestor_item_id as item_id,
-  sum(activity.event_count) as event_count,
-  count(distinct activity.person_id) as person_count,
-  sum(activity.engaged) as engaged,
-  max(activity.day) as last_day,
-  -- Halved per 30 days of age, as of the latest day with activity.
-  sum(activity.event_count * 0.5::float8 ^ least(1000, (newest.day - activity.day) / 30::float8)) as decayed_event_count
-from counted as activity
-cross join (select max(day) as day from counted) as newest
-join track.item_ancestor as ancestor using (item_id)
-group by ancestor.ancestor_item_id
+  used.item_id,
+  sum(summed.event_count) as event_count,
+  used.person_count::bigint as person_count,
+  sum(summed.engaged) as engaged,
+  max(aged.last_day) as last_day,
+  sum(aged.decayed_event_count) as decayed_event_count
+from used
+join track.item_ancestor as ancestor on ancestor.ancestor_item_id = used.item_id
+join summed on summed.item_id = ancestor.item_id
+left join aged on aged.item_id = ancestor.item_id
+where used.person_count > 0
+group by used.item_id, used.person_count
 with no data;
 
 comment on materialized view analytics.item_popularity is $$
@@ -162,7 +163,6 @@ $$;
 create unique index item_popularity_item on analytics.item_popularity (item_id);
 
 alter table analytics.setting enable row level security;
-alter table analytics.activity enable row level security;
 
 /* ------------------------------------------------------------------------------------------------ predictions -- */
 
@@ -397,6 +397,86 @@ $$;
 comment on column analytics.learner_prediction.model_version is $$Version of the model.$$;
 comment on column analytics.learner_prediction.as_of is $$Time of the prediction; later events are not used.$$;
 
+create type analytics.course_learner as (
+  person text,
+  name text,
+  status text,
+  enrolled_at timestamptz,
+  ended_at timestamptz,
+  first_active_at timestamptz,
+  last_active_at timestamptz,
+  active_days int,
+  event_count bigint,
+  engaged interval,
+  used_items int,
+  submitted_tasks int,
+  share_of_items float8,
+  share_of_tasks float8
+);
+
+comment on type analytics.course_learner is $$
+A learner of a course, with the activity in the course.
+The name and the columns from `first_active_at` on are null for a person who has opted out of the purpose `analytics`.
+$$;
+comment on column analytics.course_learner.person is $$Name of the person in the application: the `userId`.$$;
+comment on column analytics.course_learner.name is $$
+Trait `name`, or else the traits `firstName` and `lastName`; null when unknown.
+$$;
+comment on column analytics.course_learner.status is $$
+Enrolment: `active`, `completed` or `dropped`; null for a person who is active in the course without an enrolment.
+$$;
+comment on column analytics.course_learner.enrolled_at is $$Start of the enrolment; null without one.$$;
+comment on column analytics.course_learner.ended_at is $$
+Time at which the course was completed or dropped; null otherwise.
+$$;
+comment on column analytics.course_learner.first_active_at is $$
+Time of the first event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.last_active_at is $$
+Time of the last event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.active_days is $$Number of days (UTC) with an event in the course.$$;
+comment on column analytics.course_learner.event_count is $$Number of events in the course, without automatic ones.$$;
+comment on column analytics.course_learner.engaged is $$Engaged time in the course.$$;
+comment on column analytics.course_learner.used_items is $$
+Number of items of the course that were used, without courses and modules.
+$$;
+comment on column analytics.course_learner.submitted_tasks is $$
+Number of tasks of the course that were submitted or completed.
+$$;
+comment on column analytics.course_learner.share_of_items is $$
+Share of the items of the course that were used; null for a course without items.
+$$;
+comment on column analytics.course_learner.share_of_tasks is $$
+Share of the tasks of the course that were submitted or completed; null for a course without tasks.
+$$;
+
+create type analytics.course_action as (
+  occurred_at timestamptz,
+  event text,
+  item text,
+  item_kind text,
+  item_title text,
+  engaged interval,
+  is_automatic boolean
+);
+
+comment on type analytics.course_action is $$
+An event of a learner in a course.
+Without the properties and the session of the event, which may tell what the person did outside of the course.
+$$;
+comment on column analytics.course_action.occurred_at is $$Time of the event.$$;
+comment on column analytics.course_action.event is $$Name of the event.$$;
+comment on column analytics.course_action.item is $$External id of the item.$$;
+comment on column analytics.course_action.item_kind is $$Kind of the item.$$;
+comment on column analytics.course_action.item_title is $$Title of the item; null when unknown.$$;
+comment on column analytics.course_action.engaged is $$
+Engaged time of the page view that the event opened; null when it opened none, and until the next refresh.
+$$;
+comment on column analytics.course_action.is_automatic is $$
+Whether the event happened without an action of the person, such as a grade.
+$$;
+
 create type analytics.course_outlook as (
   course text,
   title text,
@@ -414,12 +494,13 @@ comment on column analytics.course_outlook.title is $$Title of the course; null 
 comment on column analytics.course_outlook.person_count is $$Number of learners who take the course.$$;
 comment on column analytics.course_outlook.mean_score is $$
 Mean of the scores. Multiplied by `person_count`, it is the expected number of dropouts or completions.
+For analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.lower_quartile is $$
-Lower quartile of the scores; null when there are too few learners.
+Lower quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.upper_quartile is $$
-Upper quartile of the scores; null when there are too few learners.
+Upper quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 
 alter table analytics.prediction_target enable row level security;

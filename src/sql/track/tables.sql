@@ -417,8 +417,10 @@ create table track.item (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   merged_item_id bigint references track.item,
+  target_item_id bigint references track.item,
   check (parent_item_id <> item_id),
-  check (merged_item_id <> item_id)
+  check (merged_item_id <> item_id),
+  check (target_item_id <> item_id)
 );
 
 comment on table track.item is $$
@@ -444,10 +446,14 @@ comment on column track.item.due_at is $$Deadline; null when there is none.$$;
 comment on column track.item.created_at is $$Time at which the item was first seen.$$;
 comment on column track.item.updated_at is $$Time of the last change.$$;
 comment on column track.item.merged_item_id is $$
-Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+Item of which this one is only a further name, because `track.merge_items` merged it; null otherwise.
+$$;
+comment on column track.item.target_item_id is $$
+Item that the merge named: `merged_item_id`, or an item that was itself merged into that one. Null when not merged.
 $$;
 
 create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
+create index item_target on track.item (target_item_id) where target_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -492,6 +498,7 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
+  named_item_id bigint,
   primary key (person_id, item_id, identity_id)
 );
 
@@ -499,6 +506,8 @@ comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
 Enrolments of people in items, as stored by the application.
+Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
+the latest one. The others keep the merged item, whose kind is `merged`.
 $$;
 comment on column track.enrolment.person_id is $$Person that is enrolled.$$;
 comment on column track.enrolment.item_id is $$Item, usually a course.$$;
@@ -506,9 +515,96 @@ comment on column track.enrolment.status is $$`active`, `completed` or `dropped`
 comment on column track.enrolment.enrolled_at is $$Start of the enrolment.$$;
 comment on column track.enrolment.ended_at is $$Time at which the item was completed or dropped; null otherwise.$$;
 comment on column track.enrolment.identity_id is $$Identity that the application enrolled.$$;
+comment on column track.enrolment.named_item_id is $$
+Item that the application named, when it was merged into `item_id`; null otherwise.
+$$;
 
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
+create index enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
+
+create table track.named_item (
+  item_id bigint primary key references track.item,
+  kind text not null,
+  title text,
+  parent_item_id bigint references track.item,
+  url text,
+  language text,
+  attributes jsonb not null,
+  available_from timestamptz,
+  available_until timestamptz,
+  due_at timestamptz
+);
+
+comment on table track.named_item is $$
+@behavior -*
+Descriptions of the items of a merge, each under its own name, so that the merge can be undone.
+A row for each item that is merged or the target of a merge, and for each item whose parent is merged. The rows of these
+items in `track.item` are computed from here (`track._describe_merged`).
+$$;
+comment on column track.named_item.item_id is $$Item, under its own name.$$;
+comment on column track.named_item.kind is $$Kind; `unknown` until it is stated.$$;
+comment on column track.named_item.title is $$Title; null when unknown.$$;
+comment on column track.named_item.parent_item_id is $$
+Parent as it was named, which may be a merged item; null when there is none.
+$$;
+comment on column track.named_item.url is $$URL; null when unknown.$$;
+comment on column track.named_item.language is $$Language of the content (BCP 47); null when unknown.$$;
+comment on column track.named_item.attributes is $$Further attributes.$$;
+comment on column track.named_item.available_from is $$Time from which the item is available; null: no limit.$$;
+comment on column track.named_item.available_until is $$
+Time until which the item is available, exclusive; null: no limit.
+$$;
+comment on column track.named_item.due_at is $$Deadline; null when there is none.$$;
+
+create index named_item_parent on track.named_item (parent_item_id);
+
+create table track.named_prerequisite (
+  item_id bigint not null references track.item,
+  required_item_id bigint not null references track.item,
+  primary key (item_id, required_item_id)
+);
+
+comment on table track.named_prerequisite is $$
+@behavior -*
+Prerequisites of merged items and of their targets, with the items as they were named: see `track.named_item`.
+$$;
+comment on column track.named_prerequisite.item_id is $$Item that has the prerequisite.$$;
+comment on column track.named_prerequisite.required_item_id is $$Item that should be finished first.$$;
+
+create index named_prerequisite_required on track.named_prerequisite (required_item_id);
+
+create table track.item_role (
+  person_id bigint not null,
+  item_id bigint not null references track.item,
+  role text not null check (role in ('instructor', 'assistant', 'author')),
+  started_at timestamptz not null default '-infinity',
+  ended_at timestamptz not null default 'infinity',
+  identity_id bigint not null references track.identity,
+  primary key (person_id, item_id, role, identity_id, started_at)
+);
+
+comment on table track.item_role is $$
+Roles of people in items, as stored by the application: who teaches an item, assists in it, or wrote it.
+One row per period.
+A role applies to all that the item contains. Instructors and assistants see the learners of their courses from
+`started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
+$$;
+comment on column track.item_role.person_id is $$Person that has the role.$$;
+comment on column track.item_role.item_id is $$
+Item, usually a course, as the application names it: see `track.applied_item_role`.
+$$;
+comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
+comment on column track.item_role.started_at is $$
+Time from which the person has the role; `-infinity`: no limit.
+$$;
+comment on column track.item_role.ended_at is $$
+Time until which the person has the role, exclusive; `infinity`: no limit.
+$$;
+comment on column track.item_role.identity_id is $$Identity to which the application gave the role.$$;
+
+create index item_role_item on track.item_role (item_id);
+create index item_role_identity on track.item_role (identity_id);
 
 /* ----------------------------------------------------------------------------------------------------- events -- */
 
@@ -521,7 +617,13 @@ create table track.event_type (
   description text,
   created_at timestamptz not null default now(),
   is_automatic boolean not null default false,
-  check (not (opens_view and is_heartbeat))
+  merged_event_type_id int references track.event_type,
+  target_event_type_id int references track.event_type,
+  former_event_type_id int references track.event_type,
+  check (not (opens_view and is_heartbeat)),
+  check (merged_event_type_id <> event_type_id),
+  check (target_event_type_id <> event_type_id),
+  check (former_event_type_id <> event_type_id)
 );
 
 comment on table track.event_type is $$
@@ -545,7 +647,23 @@ Whether such an event happens without an action of its person, such as a grade b
 It is then in no session, opens no page view and adds no engaged time. After a change, run `select track.rebuild()`.
 $$;
 
+comment on column track.event_type.merged_event_type_id is $$
+Type of which this one is only a further name, because `track.merge_events` or `track.rename_event` merged it.
+Its purpose and its other properties apply. Null otherwise.
+$$;
+comment on column track.event_type.target_event_type_id is $$
+Type that the merge named: `merged_event_type_id`, or a type that was itself merged into that one. Null when not merged.
+$$;
+comment on column track.event_type.former_event_type_id is $$
+Type that `track.rename_event` gave this name; null otherwise.
+A setting of the former name, such as that of `recommend.event_weight`, applies to this one, unless there is one of this
+name.
+$$;
+
 create index event_type_purpose on track.event_type (purpose);
+create index event_type_merged on track.event_type (merged_event_type_id) where merged_event_type_id is not null;
+create index event_type_target on track.event_type (target_event_type_id) where target_event_type_id is not null;
+create index event_type_former on track.event_type (former_event_type_id) where former_event_type_id is not null;
 
 insert into track.event_type (name, purpose, opens_view, is_heartbeat, description)
 values
@@ -655,6 +773,8 @@ create table track.event (
   source_id smallint not null,
   properties jsonb,
   client_at timestamptz,
+  named_event_type_id int,
+  named_item_id bigint,
   primary key (person_id, occurred_at, event_id)
 )
 partition by range (occurred_at);
@@ -687,9 +807,55 @@ comment on column track.event.properties is $$Further properties of the message;
 comment on column track.event.client_at is $$
 Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
 $$;
+comment on column track.event.named_event_type_id is $$
+Event type that the message named, when it was merged into `event_type_id`; null otherwise.
+$$;
+comment on column track.event.named_item_id is $$
+Item that the message named, when it was merged into `item_id`; null otherwise.
+$$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
+
+/* ----------------------------------------------------------------------------------------------- changed names -- */
+
+create table track.renamed_month (
+  month date primary key
+);
+
+comment on table track.renamed_month is $$
+@behavior -*
+Months of `track.event` to which a change of names is not applied yet.
+`track.refresh` empties it (step `track.name`).
+$$;
+comment on column track.renamed_month.month is $$First day of the month (UTC).$$;
+
+create table track.name_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  action text not null check (
+    action in (
+      'event renamed', 'event merged', 'event unmerged', 'item renamed', 'item merged', 'item unmerged'
+    )
+  ),
+  name text not null,
+  target text not null,
+  actor text not null
+);
+
+comment on table track.name_log is $$
+Log of the names of events and items that were changed by administrators, append-only.
+$$;
+comment on column track.name_log.log_id is $$Key of the entry.$$;
+comment on column track.name_log.logged_at is $$Time of the change.$$;
+comment on column track.name_log.action is $$Change, such as `event merged`.$$;
+comment on column track.name_log.name is $$Name of the event, or external id of the item.$$;
+comment on column track.name_log.target is $$New name or target; of a merge that was undone, its former target.$$;
+comment on column track.name_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index name_log_time on track.name_log (logged_at);
 
 /* ------------------------------------------------------------------------------------- sessions and page views -- */
 
@@ -704,6 +870,14 @@ create table track.session (
   engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
   entry_item_id bigint references track.item,
   exit_item_id bigint references track.item,
+  view_event_ids uuid[],
+  view_item_ids bigint[],
+  view_starts bigint[],
+  view_ends bigint[],
+  view_engaged bigint[],
+  view_heartbeats int[],
+  view_continued boolean[],
+  view_keys bigint[],
   primary key (person_id, session_id)
 );
 
@@ -735,29 +909,87 @@ Method of measuring the engaged time.
 $$;
 comment on column track.session.entry_item_id is $$First item of the session; null when no event names an item.$$;
 comment on column track.session.exit_item_id is $$Last item of the session; null when no event names an item.$$;
+comment on column track.session.view_event_ids is $$
+@behavior -*
+Events of the page views: see `track.page_view.event_id`. Null when there is no page view.
+The columns `view_…` contain the page views of the session, one element per page view in the order of their numbers;
+`track.page_view` shows them as rows. An element is null when its value is the usual one, and a list when all its
+elements are.
+$$;
+comment on column track.session.view_item_ids is $$
+@behavior -*
+Items that were viewed. Keys of `track.item`; null when the event names none.
+$$;
+comment on column track.session.view_starts is $$
+@behavior -*
+Start of each page view, in microseconds after `started_at`.
+$$;
+comment on column track.session.view_ends is $$
+@behavior -*
+End of each page view, in microseconds after `started_at`.
+Null: the start of the next page view; for the last one, the end of the session.
+$$;
+comment on column track.session.view_engaged is $$
+@behavior -*
+Engaged time of each page view, in microseconds. Null: the time from its start to its end.
+$$;
+comment on column track.session.view_heartbeats is $$
+@behavior -*
+Number of heartbeats of each page view.
+-1 when its engaged time was measured by nothing, null when it was measured by gaps: both have no heartbeats.
+$$;
+comment on column track.session.view_continued is $$
+@behavior -*
+Whether a page view is a continued one; null: it is not.
+$$;
+comment on column track.session.view_keys is $$
+@behavior -*
+64-bit hashes of the `viewId`; null when the client sent none.
+$$;
 
 create index session_started on track.session (started_at);
 create index session_person_ended on track.session (person_id, ended_at, started_at);
 create index session_entry_item on track.session (entry_item_id);
 create index session_exit_item on track.session (exit_item_id);
+create index session_continued on track.session (person_id, ended_at) where view_continued is not null;
 
-create table track.page_view (
-  person_id bigint not null,
-  event_id uuid not null,
-  session_id uuid not null,
-  view_number int not null,
-  item_id bigint references track.item,
-  started_at timestamptz not null,
-  ended_at timestamptz not null,
-  engaged interval not null,
-  engaged_by text not null check (engaged_by in ('heartbeats', 'gaps', 'nothing')),
-  heartbeat_count int not null,
-  is_continued boolean not null default false,
-  view_key bigint,
-  primary key (person_id, event_id)
+create view track.page_view
+with (security_invoker = true)
+as
+select
+  session.person_id,
+  viewed.event_id,
+  session.session_id,
+  viewed.view_number::int as view_number,
+  viewed.item_id,
+  session.started_at + viewed.start * interval '1 microsecond' as started_at,
+  coalesce(
+    session.started_at + coalesce(viewed.ended, viewed.next_start) * interval '1 microsecond',
+    session.ended_at
+  ) as ended_at,
+  coalesce(
+    viewed.engaged * interval '1 microsecond',
+    (coalesce(viewed.ended, viewed.next_start) - viewed.start) * interval '1 microsecond',
+    session.ended_at - (session.started_at + viewed.start * interval '1 microsecond')
+  ) as engaged,
+  case
+    when viewed.heartbeats is null then 'gaps'
+    when viewed.heartbeats < 0 then 'nothing'
+    else 'heartbeats'
+  end as engaged_by,
+  greatest(viewed.heartbeats, 0) as heartbeat_count,
+  coalesce(viewed.is_continued, false) as is_continued,
+  viewed.view_key
+from track.session
+cross join lateral unnest(
+  session.view_event_ids, session.view_item_ids, session.view_starts, session.view_starts[2:], session.view_ends,
+  session.view_engaged, session.view_heartbeats, session.view_continued, session.view_keys
+) with ordinality as viewed (
+  event_id, item_id, start, next_start, ended, engaged, heartbeats, is_continued, view_key, view_number
 );
 
-comment on table track.page_view is $$
+comment on view track.page_view is $$
+@primaryKey person_id,event_id
 @foreignKey (item_id) references track.item (item_id)
 Page views with their engaged time.
 Derived from the events; the rows are always the same as those of a computation from scratch.
@@ -771,12 +1003,21 @@ Without heartbeats: the sum of the gaps between the events up to the next view, 
 heartbeats has no engaged time when its client (source, identity, with or without `viewId`) sent heartbeats for
 another page view of the session: it was left before the first one.
 $$;
-comment on column track.page_view.person_id is $$Person.$$;
+comment on column track.page_view.person_id is $$
+@notNull
+Person.
+$$;
 comment on column track.page_view.event_id is $$
+@notNull
 Event that opened the page view; for a continued one, its first heartbeat.
 $$;
-comment on column track.page_view.session_id is $$Session that contains the page view.$$;
+comment on column track.page_view.session_id is $$
+@notNull
+Session that contains the page view.
+$$;
 comment on column track.page_view.view_number is $$
+@behavior -filterBy -orderBy
+@notNull
 Number of the page view within the session, from 1, in order of time; continued ones included.
 $$;
 comment on column track.page_view.item_id is $$
@@ -785,32 +1026,40 @@ For a continued page view, the item of the view that was opened earlier; when th
 heartbeat names.
 $$;
 comment on column track.page_view.started_at is $$
+@notNull
 Time at which the page was opened; for a continued page view, the start of its engaged time.
 $$;
 comment on column track.page_view.ended_at is $$
+@behavior -filterBy -orderBy
+@notNull
 Time of the last heartbeat or other event of the page view, or of the next view.
 $$;
-comment on column track.page_view.engaged is $$Engaged time.$$;
+comment on column track.page_view.engaged is $$
+@behavior -filterBy -orderBy
+@notNull
+Engaged time.
+$$;
 comment on column track.page_view.engaged_by is $$
+@behavior -filterBy -orderBy
+@notNull
 Method of measuring the engaged time.
 `heartbeats`, `gaps` (between events), or `nothing` for the last view of a session, whose duration is unknown and
 counted as zero.
 $$;
-comment on column track.page_view.heartbeat_count is $$Number of heartbeats received, including duplicates.$$;
+comment on column track.page_view.heartbeat_count is $$
+@behavior -filterBy -orderBy
+@notNull
+Number of heartbeats received, including duplicates.
+$$;
 comment on column track.page_view.is_continued is $$
+@behavior -filterBy -orderBy
+@notNull
 Whether the page was opened in an earlier session, or its opening is unknown. Not a further visit of the page.
 $$;
 comment on column track.page_view.view_key is $$
 @behavior -*
 64-bit hash of the `viewId`; null when the client sent none.
 $$;
-
-create index page_view_session on track.page_view (person_id, session_id);
-create index page_view_started on track.page_view (started_at);
-create index page_view_item on track.page_view (item_id, started_at);
-create index page_view_opened on track.page_view (person_id, view_key, started_at)
-where view_key is not null and not is_continued;
-create index page_view_continued on track.page_view (person_id, started_at) where is_continued;
 
 create table track.automatic_period (
   person_id bigint primary key,
@@ -869,7 +1118,7 @@ timestamptz[], until timestamptz[]`: one position per period in which data of a 
 `infinity` for all data of the person. It recomputes these periods and returns void. `insights doctor` checks that the
 functions exist.
 $$;
-comment on column track.consumer.consumer is $$Name of the consumer, such as `analytics.activity`.$$;
+comment on column track.consumer.consumer is $$Name of the consumer, such as `recommend.interaction`.$$;
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
@@ -1003,7 +1252,160 @@ values
     'counted',
     'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
     'track.counted_people'
-  );
+  ),
+  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people');
+
+/* --------------------------------------------------------------------------------------- journeys and presence -- */
+
+create table track.step (
+  person_id bigint not null,
+  event_type_id int not null,
+  is_automatic boolean not null,
+  since date not null,
+  occurred_at timestamptz[] not null check (cardinality(occurred_at) > 0),
+  item_ids int[] not null check (cardinality(item_ids) = cardinality(occurred_at)),
+  primary key (person_id, event_type_id, is_automatic, since)
+)
+-- Room in each page, so that most updates change no index.
+with (fillfactor = 80);
+
+comment on table track.step is $$
+@behavior -*
+The journeys of people: the times and items of their events, one row per person, event type and year.
+Times ascend (equal ones by item), so that `width_bucket` finds a position by binary search. Derived from the events
+by `track.refresh_sessions`; the rows are always the same as those of a computation from scratch. What the tables of
+presence and sums contain is what these rows and the page views of the sessions contain.
+$$;
+comment on column track.step.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.step.event_type_id is $$Event type.$$;
+comment on column track.step.is_automatic is $$
+Whether the events are of an automatic type or source: not activities of the person.
+$$;
+comment on column track.step.since is $$
+First day (UTC) of the year of the events; for person 0 the day of the events, which bounds the length of a row.
+$$;
+comment on column track.step.occurred_at is $$Times of the events.$$;
+comment on column track.step.item_ids is $$Item of each event; 0 for events that name none.$$;
+
+create table track.presence (
+  event_type_id int not null,
+  day date not null,
+  block int not null check (block >= 0),
+  people bit(4096) not null,
+  event_count int not null check (event_count >= 0),
+  counted_count int not null check (counted_count >= 0),
+  primary key (event_type_id, day, block),
+  check (bit_count(people) > 0 or event_count > 0)
+);
+
+comment on table track.presence is $$
+@behavior -*
+The people with events of a type on a day, one bit per person, and the number of events.
+Distinct people over any days are `bit_count(bit_or(people))` by block; sets of people (`track.person_set_blocks`) are
+filters by `&`. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.presence.event_type_id is $$Event type; 0 for any event that is not automatic.$$;
+comment on column track.presence.day is $$Day, UTC.$$;
+comment on column track.presence.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.presence.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+comment on column track.presence.event_count is $$
+Number of events of the people of the block who are not in the set `excluded`.
+$$;
+comment on column track.presence.counted_count is $$
+Number of events of the people of the block who are in the set `counted`.
+$$;
+
+create table track.item_month (
+  item_id bigint not null references track.item,
+  month date not null,
+  part int not null check (part >= 0),
+  people smallint[] not null check (cardinality(people) > 0),
+  days int[] not null check (cardinality(days) = cardinality(people)),
+  event_count int not null,
+  engaged interval not null,
+  primary key (item_id, month, part)
+)
+with (fillfactor = 80);
+
+comment on table track.item_month is $$
+@behavior -*
+The people with events or page views of an item in a month, with the days, and sums.
+Items that it contains are not included. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_month.item_id is $$Item.$$;
+comment on column track.item_month.month is $$First day of the month, UTC.$$;
+comment on column track.item_month.part is $$Number of the part of the people: `person_id / 32768`.$$;
+comment on column track.item_month.people is $$
+People of the part: `person_id % 32768`, ascending. Person 0 (anonymized events) is not contained.
+$$;
+comment on column track.item_month.days is $$
+Days of the month of each person: `1 << (day - 1)` for each day, combined by `|`.
+$$;
+comment on column track.item_month.event_count is $$Number of events of the people in the set `counted`.$$;
+comment on column track.item_month.engaged is $$Engaged time of the people in the set `counted`.$$;
+
+create table track.item_day (
+  day date not null,
+  item_id bigint not null,
+  with_parts boolean not null,
+  event_count int not null,
+  person_count int not null check (person_count > 0),
+  engaged interval not null,
+  primary key (with_parts, day, item_id)
+);
+
+comment on table track.item_day is $$
+@behavior -*
+Events, people and engaged time of an item on a day, of the people in the set `counted`.
+Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_day.day is $$Day, UTC.$$;
+comment on column track.item_day.item_id is $$Item.$$;
+comment on column track.item_day.with_parts is $$
+Whether the items that it contains are included. Courses have a row with and one without them, other items one without.
+$$;
+comment on column track.item_day.event_count is $$Number of events.$$;
+comment on column track.item_day.person_count is $$Number of people with events or page views.$$;
+comment on column track.item_day.engaged is $$
+Engaged time of the page views that were opened or continued on the day.
+$$;
+
+create table track.course_presence (
+  item_id bigint not null references track.item,
+  month date not null,
+  block int not null check (block >= 0),
+  people bit(4096) not null check (bit_count(people) > 0),
+  primary key (item_id, month, block)
+);
+
+comment on table track.course_presence is $$
+@behavior -*
+The people with events or page views of a course, or of an item it contains, in a month: one bit per person.
+Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of
+date.
+$$;
+comment on column track.course_presence.item_id is $$Course: an item of the kind `course`.$$;
+comment on column track.course_presence.month is $$First day of the month, UTC.$$;
+comment on column track.course_presence.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column track.course_presence.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+
+create table track.stale_course (
+  item_id bigint not null references track.item,
+  stale_id uuid not null default gen_random_uuid(),
+  primary key (item_id, stale_id)
+);
+
+comment on table track.stale_course is $$
+@behavior -*
+Courses whose presence is out of date, because the items that they contain changed, or their kind.
+Append-only, so that writers never wait for a refresh. Consumed by `track.refresh_sessions`.
+$$;
+comment on column track.stale_course.item_id is $$Item that is, or was, a course.$$;
+comment on column track.stale_course.stale_id is $$Key of the row.$$;
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
@@ -1258,10 +1660,35 @@ create type track.refreshed as (step text, people int, failed int, error text);
 comment on type track.refreshed is $$
 Result of a step of `track.refresh`.
 $$;
-comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
+comment on column track.refreshed.step is $$`track.name`, `track.session`, or a consumer.$$;
 comment on column track.refreshed.people is $$Number of people that were refreshed.$$;
 comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
 comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
+
+create type track.activity as (
+  person_id bigint,
+  day date,
+  event_type_id int,
+  item_id bigint,
+  event_count int,
+  engaged interval,
+  automatic_count int
+);
+
+comment on type track.activity is $$
+Activity of a person on a day (UTC) with an item: events of a type, or page views.
+$$;
+comment on column track.activity.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.activity.day is $$Day, UTC.$$;
+comment on column track.activity.event_type_id is $$Event type; 0 for page views.$$;
+comment on column track.activity.item_id is $$Item; null when there is none.$$;
+comment on column track.activity.event_count is $$Number of events; 0 for page views.$$;
+comment on column track.activity.engaged is $$
+Engaged time of the page views that were opened or continued on the day; 0 for events.
+$$;
+comment on column track.activity.automatic_count is $$
+Number of these events that are of an automatic type or source: not an activity of the person.
+$$;
 
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
@@ -1271,6 +1698,27 @@ $$;
 comment on column track.sync_result.inserted is $$Number of new rows.$$;
 comment on column track.sync_result.updated is $$Number of changed rows.$$;
 comment on column track.sync_result.unchanged is $$Number of unchanged rows.$$;
+
+create type track.taught_course as (
+  course text,
+  title text,
+  role text,
+  started_at timestamptz,
+  ended_at timestamptz
+);
+
+comment on type track.taught_course is $$
+A course that the signed-in person teaches now.
+$$;
+comment on column track.taught_course.course is $$External id of the course.$$;
+comment on column track.taught_course.title is $$Title of the course; null when unknown.$$;
+comment on column track.taught_course.role is $$
+`instructor` or `assistant`: the role in the course, or in an item that contains it.
+$$;
+comment on column track.taught_course.started_at is $$Time from which the person has the role; null: no limit.$$;
+comment on column track.taught_course.ended_at is $$
+Time until which the person has the role, exclusive; null: no limit.
+$$;
 
 create type track.action as (
   session_id uuid,
@@ -1338,9 +1786,9 @@ values
   ('track', 'event', 'person_id', null, 'Events; other tables with data of a person are colocated with this one.'),
   ('track', 'trait', 'person_id', 'track.event', 'Traits of the person.'),
   ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
-  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person.'),
-  ('track', 'page_view', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person, with the page views.'),
   ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('track', 'step', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('track', 'stale', 'person_id', 'track.event', 'Written together with the events of the person.'),
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
@@ -1363,12 +1811,19 @@ values
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
   ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
+  ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
+  ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
-  ('track', 'page_view', 'person_id', 'person', 'analytics', 'Person that viewed the page.'),
+  ('track', 'session', 'view_item_ids', 'behaviour', 'analytics', 'Items that the person viewed.'),
+  ('track', 'session', 'view_keys', 'behaviour', 'analytics', 'Hashes of the `viewId` of the page views.'),
   ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
+  ('track', 'step', 'person_id', 'person', 'analytics', 'Person of the events.'),
+  ('track', 'presence', 'people', 'derived', 'analytics', 'People with events on a day, one bit per person.'),
+  ('track', 'item_month', 'people', 'derived', 'analytics', 'People who used an item in a month.'),
+  ('track', 'course_presence', 'people', 'derived', 'analytics', 'People who used a course in a month, one bit each.'),
   ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
   ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
   ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
@@ -1391,14 +1846,24 @@ alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;
+alter table track.item_role enable row level security;
+alter table track.named_item enable row level security;
+alter table track.named_prerequisite enable row level security;
+alter table track.renamed_month enable row level security;
+alter table track.name_log enable row level security;
 alter table track.event_type enable row level security;
 alter table track.message enable row level security;
 alter table track.packed_message enable row level security;
 alter table track.message_packing enable row level security;
 alter table track.event enable row level security;
 alter table track.session enable row level security;
-alter table track.page_view enable row level security;
 alter table track.automatic_period enable row level security;
+alter table track.step enable row level security;
+alter table track.presence enable row level security;
+alter table track.item_month enable row level security;
+alter table track.item_day enable row level security;
+alter table track.course_presence enable row level security;
+alter table track.stale_course enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;

@@ -59,7 +59,7 @@ export async function makeDoings(database: Queries): Promise<void> {
   await refresh(database, 5);
 }
 
-/** Queries with another floor than that of the installation. */
+/** Queries with another floor than that of the installation: as an analyst, and without a floor as an administrator. */
 export const withFloor = async <T extends object>(
   database: TestDatabase,
   floor: number,
@@ -68,6 +68,7 @@ export const withFloor = async <T extends object>(
 ): Promise<T[]> =>
   await database.as("postgres", {}, async (db) => {
     await db.query("update analytics.setting set smallest_group = $1", [floor]);
+    if (floor > 1) await db.query("set local role insights_analyst");
     return await db.rows<T>(sql, values);
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { dayOf, groupBy, ofGroups, people as peopleOf, shown } from "../../support/floor.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, parents, periods, start, withFloor } from "./doings.ts";
 
@@ -17,35 +18,42 @@ interface Popular {
 }
 
 describe("popular_items", () => {
+  /** Of the whole days between two times. */
   const expected = (
     kind: string | null,
-    since: number,
-    until: number,
+    from: number,
+    to: number,
     measure: "events" | "people",
     halfLife?: number,
+    floor = 1,
   ) => {
-    const items = new Map<string, { events: number; decayed: number; people: Map<string, number> }>();
-    for (const { person, at, item } of doings) {
-      if (at < since || at >= until) continue;
-      const own = kind === null ? [item] : [item, parents[item]].filter((name) => name?.startsWith(kind));
-      const age = Math.floor(until / DAY) - Math.floor(at / DAY);
-      const weight = halfLife === undefined ? 1 : 0.5 ** (age / halfLife);
-      for (const name of own) {
-        if (name === undefined) continue;
-        const sum = items.get(name) ?? { events: 0, decayed: 0, people: new Map() };
-        sum.events += 1;
-        sum.decayed += weight;
-        sum.people.set(person, Math.max(sum.people.get(person) ?? 0, weight));
-        items.set(name, sum);
-      }
-    }
-    return [...items]
-      .map(([item, { events, decayed, people }]) => ({
-        item,
-        event_count: String(events),
-        person_count: String(people.size),
-        score: measure === "events" ? decayed : [...people.values()].reduce((sum, weight) => sum + weight, 0),
-      }))
+    const [since, until] = [dayOf(from), dayOf(to - 1) + DAY];
+    const used = doings.flatMap((doing) =>
+      (kind === null ? [doing.item] : [doing.item, parents[doing.item]])
+        .filter((name): name is string => name !== undefined && (kind === null || name.startsWith(kind)))
+        .map((name) => ({ ...doing, name })),
+    );
+    const weight = (at: number): number => (halfLife === undefined ? 1 : 0.5 ** ((until - dayOf(at)) / DAY / halfLife));
+    return [...groupBy(used, ({ name }) => name)]
+      .map(([item, all]) => ({ item, counted: ofGroups(all, since, until, floor) }))
+      .filter(({ counted }) => counted.length > 0)
+      .map(({ item, counted }) => {
+        const people = peopleOf(counted);
+        const score =
+          measure === "events"
+            ? counted.reduce((sum, { at }) => sum + weight(at), 0)
+            : [...groupBy(counted, ({ person }) => person).values()].reduce(
+                (sum, own) => sum + Math.max(...own.map(({ at }) => weight(at))),
+                0,
+              );
+        const whole = measure === "events" ? counted.length : people;
+        return {
+          item,
+          event_count: String(shown(counted.length, people, floor)),
+          person_count: String(shown(people, people, floor)),
+          score: shown(score, people, floor, halfLife === undefined ? undefined : whole),
+        };
+      })
       .toSorted(
         (a, b) =>
           rounded(b.score) - rounded(a.score) ||
@@ -58,21 +66,22 @@ describe("popular_items", () => {
     for (const measure of ["events", "people"] as const) {
       for (const kind of [null, "course", "page"]) {
         for (const halfLife of [undefined, 3]) {
-          test(`${name}, by ${measure}, kind ${kind}, half-life ${halfLife}`, async () => {
-            const rows = await withFloor<Popular>(
-              database,
-              1,
-              "select rank, item, event_count, person_count, score from analytics.popular_items($1, $2, $3, $4::interval, 10, $5)",
-              [kind, iso(since), iso(until), halfLife === undefined ? null : `${halfLife} days`, measure],
-            );
-            expect(rows).toEqual(
-              expected(kind, since, until, measure, halfLife).map((row, place) => ({
-                rank: place + 1,
-                ...row,
-                score: expect.closeTo(row.score, 8),
-              })),
-            );
-          });
+          for (const floor of [1, 3, 6])
+            test(`${name}, by ${measure}, kind ${kind}, half-life ${halfLife}, floor ${floor}`, async () => {
+              const rows = await withFloor<Popular>(
+                database,
+                floor,
+                "select rank, item, event_count, person_count, score from analytics.popular_items($1, $2, $3, $4::interval, 10, $5)",
+                [kind, iso(since), iso(until), halfLife === undefined ? null : `${halfLife} days`, measure],
+              );
+              expect(rows).toEqual(
+                expected(kind, since, until, measure, halfLife, floor).map((row, place) => ({
+                  rank: place + 1,
+                  ...row,
+                  score: expect.closeTo(row.score, 8),
+                })),
+              );
+            });
         }
       }
     }
@@ -131,6 +140,7 @@ describe("popular_items", () => {
     const [since, until] = [start + 10.1 * DAY, start + 10.6 * DAY];
     const open = expected(null, since, until, "events");
     const floor = Math.max(...open.map((row) => Number(row.person_count)));
+    expect(floor).toBeGreaterThan(1);
     const rows = await withFloor<Popular>(
       database,
       floor,
@@ -149,7 +159,11 @@ describe("popular_items", () => {
       };
       await ingest(db, [message({ userId: "shy", ...optedOut, properties: { item: "quiet" } })]);
       await refresh(db);
-      expect(await db.value("select event_count from analytics.activity where person_id = 0")).toBe(1);
+      expect(
+        await db.value(
+          `select sum(event_count)::int from track.presence where event_type_id <> 0 and day = '${iso(start + 50 * DAY).slice(0, 10)}'`,
+        ),
+      ).toBe(1);
       expect(
         await db.rows("select item from analytics.popular_items(null, $1, $2, null, 10, 'events')", [
           iso(start + 50 * DAY),
@@ -159,7 +173,7 @@ describe("popular_items", () => {
     });
   });
 
-  test("a page that stayed open over night is used on the next day, by whole days and by hours, without a visit", async () => {
+  test("a page that stayed open over night is used on the next day, by whole days and by parts of one, without a visit", async () => {
     await database.as("postgres", {}, async (db) => {
       const people = ["n1", "n2", "n3", "n4", "n5"];
       const at = (hour: number, second = 0): string => iso(start + 60 * DAY + (hour * 3600 + second) * 1000);
@@ -183,7 +197,57 @@ describe("popular_items", () => {
       expect(await popular(at(24), at(48))).toEqual(used);
       expect(await popular(at(31), at(33))).toEqual(used);
       expect(await popular(at(0), at(24))).toEqual([{ ...used[0], event_count: 5, engaged: 0 }]);
-      expect(await popular(at(33), at(47))).toEqual([]);
+      expect(await popular(at(33), at(47))).toEqual(used);
+    });
+  });
+
+  test("the other days of people with queued events count: of the same month, and of months before and after", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("update analytics.setting set smallest_group = 1");
+      const read = (item: string, day: string) =>
+        ["q1", "q2", "q3"].map((userId) =>
+          message({
+            userId,
+            messageId: `${item} ${day} ${userId}`,
+            timestamp: `${day}T10:00:00Z`,
+            properties: { item, itemKind: "page", parent: "queued-course" },
+          }),
+        );
+      await ingest(db, [
+        message({ userId: "q1", messageId: "c", properties: { item: "queued-course", itemKind: "course" } }),
+        ...read("queued-1", "2025-03-03"),
+        ...read("queued-2", "2025-04-07"),
+        ...read("queued-3", "2025-05-05"),
+        ...read("queued-3", "2025-05-30"),
+      ]);
+      await refresh(db);
+      await ingest(db, [...read("queued-2", "2025-04-20"), ...read("queued-4", "2025-05-20")]);
+      const used = async (): Promise<object[]> => {
+        const rows: object[] = [];
+        for (const [kind, since, until] of [
+          ["course", "2025-03-01", "2025-06-01"],
+          ["course", "2025-03-03", "2025-05-06"],
+          ["page", "2025-03-02", "2025-06-01"],
+          [null, "2025-04-01", "2025-05-21"],
+          ["course", "2025-04-08", "2025-04-21"],
+        ]) {
+          for (const halfLife of [null, "7 days"]) {
+            rows.push(
+              ...(await db.rows(
+                `select item, event_count::int as events, person_count::int as people, score
+                 from analytics.popular_items($1, $2, $3, $4::interval) order by item`,
+                [kind, since, until, halfLife],
+              )),
+            );
+          }
+        }
+        return rows;
+      };
+      const queued = await used();
+      expect(queued[0]).toEqual({ item: "queued-course", events: 18, people: 3, score: 3 });
+      expect(queued[2]).toEqual({ item: "queued-course", events: 12, people: 3, score: 3 });
+      await refresh(db);
+      expect(queued).toEqual(await used());
     });
   });
 
@@ -220,7 +284,7 @@ describe("popular_items", () => {
       );
     }
     for (const relation of [
-      "analytics.activity",
+      "track.item_month",
       "analytics.item_popularity",
       "track.event",
       "track.person",

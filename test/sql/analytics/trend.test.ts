@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { ofGroups, ofHours, people as peopleOf, shown } from "../../support/floor.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, periods, start, withFloor } from "./doings.ts";
@@ -15,49 +16,40 @@ describe("trend", () => {
     month: (at) => Date.UTC(new Date(at).getUTCFullYear(), new Date(at).getUTCMonth()),
   };
 
+  const next = (bucket: string, at: number): number =>
+    (bucketOf[bucket] as (at: number) => number)(
+      at + (bucket === "month" ? 32 * DAY : bucket === "week" ? 7 * DAY : bucket === "day" ? DAY : 3_600_000),
+    );
+
+  /** Of the whole buckets between two times: nothing of a bucket depends on the rest of the period. */
   const expected = (bucket: string, since: number, until: number, windowSize: number, floor: number) => {
     const truncate = bucketOf[bucket] as (at: number) => number;
-    const buckets = new Map<number, { events: number; people: Set<string> }>();
-    for (let at = truncate(since); at < until; ) {
-      buckets.set(at, { events: 0, people: new Set() });
-      at = truncate(
-        at + (bucket === "month" ? 32 * DAY : bucket === "week" ? 7 * DAY : bucket === "day" ? DAY : 3_600_000),
-      );
+    const submitted = doings.filter(({ event }) => event === "Task Submitted");
+    const points: { at: number; events: number; people: number }[] = [];
+    for (let at = truncate(since); at < until; at = next(bucket, at)) {
+      const end = next(bucket, at);
+      const counted =
+        bucket === "hour"
+          ? ofHours(submitted, floor).filter((one) => one.at >= at && one.at < end)
+          : ofGroups(submitted, at, end, floor);
+      const people = peopleOf(counted);
+      points.push({ at, events: shown(counted.length, people, floor), people: shown(people, people, floor) });
     }
-    for (const { person, at, event } of doings) {
-      if (event !== "Task Submitted" || at < since || at >= until) continue;
-      const sum = buckets.get(truncate(at));
-      sum?.people.add(person);
-      if (sum !== undefined) sum.events += 1;
-    }
-    const points = [...buckets].map(([at, { events, people }]) => ({
-      at,
-      met: events === 0 || people.size >= floor,
-      events,
-      people: people.size,
-    }));
-    const complete = points.map(({ at }, index) => {
-      const end = points[index + 1]?.at ?? truncate(at + (bucket === "month" ? 32 : bucket === "week" ? 7 : 1) * DAY);
-      return at >= since && (bucket === "hour" ? at + 3_600_000 : end) <= until;
-    });
-    const lastComplete = complete.lastIndexOf(true);
-    return points.map(({ at, met, events, people }, index) => {
-      // After the last complete bucket, average and slope stay as they are.
-      const last = lastComplete < 0 ? index : Math.min(index, lastComplete);
+    return points.map(({ at, events, people }, last) => {
       const seen = points
         .map((point, place) => ({ ...point, x: place }))
-        .filter(({ x, met: isMet }) => x > last - windowSize && x <= last && complete[x] && isMet);
+        .filter(({ x }) => x > last - windowSize && x <= last);
       const mean = seen.reduce((sum, point) => sum + point.events, 0) / seen.length;
       const meanX = seen.reduce((sum, point) => sum + point.x, 0) / seen.length;
       const spread = seen.reduce((sum, point) => sum + (point.x - meanX) ** 2, 0);
       const slope = seen.reduce((sum, point) => sum + (point.x - meanX) * (point.events - mean), 0) / spread;
       return {
         bucket_start: new Date(at),
-        event_count: met ? String(events) : null,
-        person_count: met ? String(people) : null,
-        running_average: seen.length === 0 ? null : expect.closeTo(mean, 9),
-        slope: spread === 0 || seen.length === 0 ? null : expect.closeTo(slope, 9),
-        is_complete: complete[index],
+        event_count: String(events),
+        person_count: String(people),
+        running_average: expect.closeTo(mean, 9),
+        slope: spread === 0 ? null : expect.closeTo(slope, 9),
+        is_complete: true,
       };
     });
   };
@@ -72,6 +64,7 @@ describe("trend", () => {
       for (const [windowSize, floor] of [
         [7, 1],
         [3, 4],
+        [2, 6],
         [1, 1],
       ] as const) {
         test(`${name}, by ${bucket}, over ${windowSize}, floor ${floor}`, async () => {
@@ -101,7 +94,7 @@ describe("trend", () => {
     expect(await database.rejects(`select * from analytics.trend(${values})`)).toMatchObject({ code });
   });
 
-  test("parts of months are marked and do not bend the slope", async () => {
+  test("a period that cuts months contains them as a whole, and future ones are not complete", async () => {
     await database.as("postgres", {}, async (db) => {
       const daily = Array.from({ length: 120 * 5 }, (_, index) =>
         message({
@@ -111,17 +104,26 @@ describe("trend", () => {
         }),
       );
       await ingest(db, daily);
-      const months = await db.rows(
-        `select bucket_start, event_count::int as events, running_average as average, slope, is_complete as complete
-         from analytics.trend('Daily', 'month', '2026-01-15', '2026-04-15')`,
-      );
+      const months = async (since: string, until: string) =>
+        await db.rows(
+          `select bucket_start, event_count::int as events, running_average as average, slope, is_complete as complete
+           from analytics.trend('Daily', 'month', $1, $2)`,
+          [since, until],
+        );
       const month = (number: number) => new Date(Date.UTC(2026, number));
-      expect(months).toEqual([
-        { bucket_start: month(0), events: 85, average: null, slope: null, complete: false },
-        { bucket_start: month(1), events: 140, average: 140, slope: null, complete: true },
-        { bucket_start: month(2), events: 155, average: 147.5, slope: 15, complete: true },
-        { bucket_start: month(3), events: 70, average: 147.5, slope: 15, complete: false },
-      ]);
+      const whole = [
+        { bucket_start: month(0), events: 155, average: 155, slope: null, complete: true },
+        { bucket_start: month(1), events: 140, average: 147.5, slope: -15, complete: true },
+        { bucket_start: month(2), events: 155, average: 150, slope: 0, complete: true },
+        { bucket_start: month(3), events: 150, average: 150, slope: 0, complete: true },
+      ];
+      expect(await months("2026-01-01Z", "2026-05-01Z")).toEqual(whole);
+      for (const [since, until] of [
+        ["2026-01-15Z", "2026-04-15Z"],
+        ["2026-01-31 23:59:59.999999Z", "2026-04-01 00:00:00.000001Z"],
+      ] as const)
+        expect(await months(since, until)).toEqual(whole);
+      expect(await months("2026-01-15Z", "2026-04-01Z")).toEqual(whole.slice(0, 3));
     });
   });
 

@@ -40,7 +40,9 @@ test("only workers write, analysts and admins read", async () => {
     await database.as(role, {}, async (db) => {
       expect(await db.rejects("select monitor.start_run('x')")).toMatchObject({ code: "42501" });
       expect(await db.rejects("delete from monitor.run")).toMatchObject({ code: "42501" });
-      const read = db.rows("select * from monitor.run");
+      // Analysts read neither the number of rows nor details and errors.
+      const columns = role === "insights_analyst" ? "run_id, task, started_at, finished_at, duration, outcome" : "*";
+      const read = db.rows(`select ${columns} from monitor.run`);
       if (role === "insights_analyst" || role === "insights_admin") expect(await read).toEqual([]);
       else await expect(read).rejects.toMatchObject({ code: "42501" });
     });

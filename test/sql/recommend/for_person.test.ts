@@ -160,7 +160,7 @@ describe("with a model", () => {
   });
 
   test("popularity is the same kind of list once the worker's view is filled", async () => {
-    await database.query("select track.refresh(2000, 'analytics.activity')");
+    await database.query("select track.refresh(2000, 'track.person_set')");
     await database.query("select analytics.refresh_views()");
     const rows = await forPerson(database, "unknown", 100);
     expect(rows.map(({ item }) => item).sort()).toEqual(courses);

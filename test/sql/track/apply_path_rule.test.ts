@@ -23,7 +23,7 @@ async function derived(db: Queries): Promise<unknown[]> {
     "track.event": "person_id, event_id",
     "track.session": "person_id, session_id",
     "track.page_view": "person_id, event_id",
-    "analytics.activity": "person_id, day, event_type_id",
+    "track.activity_of(null, '-infinity', 'infinity')": "person_id, day, event_type_id",
     "recommend.interaction": "person_id",
   };
   const found: unknown[] = [];
@@ -34,7 +34,7 @@ async function derived(db: Queries): Promise<unknown[]> {
     found.push(
       await db.rows(`
         select item.external_id, ${exit} as exit,
-          to_jsonb(given) - '{item_id,entry_item_id,exit_item_id,person_id,identity_id,received_at}'::text[] as row
+          to_jsonb(given) - '{item_id,entry_item_id,exit_item_id,view_item_ids,person_id,identity_id,received_at}'::text[] as row
         from ${table} as given left join track.item on item.item_id = given.${item}
         order by ${order}, external_id collate "C"`),
     );

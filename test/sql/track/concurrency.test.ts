@@ -379,9 +379,9 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     );
     const waiting = await database.value<string>("select count(*) from track.stale");
 
-    // Midway: its sessions are deleted and the new ones wait for a lock that this test holds.
+    // Midway: its sessions are deleted and the rest waits for a lock that this test holds.
     const blocker = await session();
-    await blocker.client.query("lock table track.page_view in share mode");
+    await blocker.client.query("lock table track.automatic_period in share mode");
     const refresher = await session();
     const running = refresher.client.query("select track.refresh_sessions(50)").catch((error: Error) => error);
     expect(await waits(refresher, running)).toBe(true);

@@ -46,7 +46,6 @@ describe("the lists", () => {
         refresh: "track.refresh_person_sets",
         inputs: ["event", "enrolment", "decision", "identity"],
       },
-      { consumer: "analytics.activity", refresh: "analytics.refresh_activity", inputs: ["event"] },
       { consumer: "recommend.interaction", refresh: "recommend.refresh_interactions", inputs: ["event", "decision"] },
     ]);
   });
@@ -78,7 +77,7 @@ describe("the lists", () => {
     ]) {
       await database.as(role, {}, async (db) => {
         for (const call of [
-          "analytics.refresh_activity('{1}', '{-infinity}', '{infinity}')",
+          "track.refresh_person_sets('{1}', '{-infinity}', '{infinity}')",
           "recommend.refresh_interactions('{1}', '{-infinity}', '{infinity}')",
           "track.decisions_changed('{1}')",
           "privacy.record_decisions('{1}', '{1}', '{analytics}', '{true}', '{2026-01-01}', 'api')",
@@ -107,17 +106,15 @@ describe("track.refresh", () => {
       expect(await call()).toEqual([
         row("track.session", 2),
         row("track.person_set", 2),
-        row("analytics.activity", 2),
         row("recommend.interaction", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
         row("track.person_set", 1),
-        row("analytics.activity", 1),
         row("recommend.interaction", 1),
       ]);
       expect(await call()).toEqual([]);
-      for (const table of ["track.session", "analytics.activity", "recommend.interaction"])
+      for (const table of ["track.session", "track.step", "recommend.interaction"])
         expect(await db.value(`select count(*)::int from ${table}`), table).toBe(3);
     });
   });
@@ -130,11 +127,7 @@ describe("track.refresh", () => {
       expect(await db.rows("select step from track.refresh(10, 'recommend.interaction')")).toEqual([
         { step: "recommend.interaction" },
       ]);
-      expect(await db.value("select count(*)::int from analytics.activity")).toBe(0);
-      expect(await db.rows("select step from track.refresh(10)")).toEqual([
-        { step: "track.person_set" },
-        { step: "analytics.activity" },
-      ]);
+      expect(await db.rows("select step from track.refresh(10)")).toEqual([{ step: "track.person_set" }]);
     });
   });
 
@@ -144,9 +137,9 @@ describe("track.refresh", () => {
     const error = await database.rejects("select track.refresh(1, 'recommend.interactions')");
     expect(error).toMatchObject({ code: "CF002", hint: 'Did you mean "recommend.interaction"?' });
     expect((await database.rejects("select track.refresh(1, repeat('x', 100000))")).message.length).toBeLessThan(200);
-    expect(await database.rejects("select track.rebuild('analytics.activitis')")).toMatchObject({
+    expect(await database.rejects("select track.rebuild('recommend.interactionn')")).toMatchObject({
       code: "CF002",
-      hint: 'Did you mean "analytics.activity"?',
+      hint: 'Did you mean "recommend.interaction"?',
     });
   });
 
@@ -244,7 +237,6 @@ describe("track.refresh", () => {
       expect(await db.rejects("select track.refresh(1, 'lab.share')")).toMatchObject({ code: "42P01" });
       expect(await db.rows("select people from track.refresh(1, 'recommend.interaction')")).toEqual([{ people: 1 }]);
       expect((await queued(db)).map(({ consumer }) => consumer)).toEqual([
-        "analytics.activity",
         "lab.share",
         // As a new identity, and for its event.
         "track.person_set",
@@ -283,7 +275,7 @@ test.skipIf(!database.native)(
       Promise.all(
         [
           "select * from recommend.interaction order by person_id, item_id",
-          "select * from analytics.activity order by person_id, day, event_type_id, item_id",
+          "select * from track.activity_of(null, '-infinity', 'infinity') as activity order by person_id, day, event_type_id, item_id",
           "select * from track.session order by person_id, session_id",
         ].map((sql) => busy.rows(sql)),
       );
@@ -413,7 +405,7 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     const sets = { person: "ada", consumer: "track.person_set", since: "-infinity", until: "infinity" };
     expect(await queued(db)).toEqual([sets]);
     await db.query(
-      "insert into track.consumer values ('lab.roll', 9, 'analytics.refresh_activity', '{enrolment}', 'A test.')",
+      "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
     await db.query(
       "create or replace view public.enrolled as select 'ada' as person, 'c' as item, '2026-02-01Z'::timestamptz as enrolled_at",

@@ -57,6 +57,7 @@ describe("set_person_set", () => {
     expect(error.hint).toBeTruthy();
     expect(await database.rows("select name from track.person_set order by 1")).toEqual([
       { name: "counted" },
+      { name: "excluded" },
       { name: "signed_in" },
     ]);
   });

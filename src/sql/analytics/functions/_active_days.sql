@@ -5,32 +5,20 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- From both ends of the index, up to the first row of a counted person.
-  first_day := (
-    select activity.day
-    from analytics.activity
-    join track.person_set_block as counted
-      on counted.name = 'counted'
-      and counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
-    order by activity.day
-    limit 1
-  );
-  last_day := (
-    select activity.day
-    from analytics.activity
-    join track.person_set_block as counted
-      on counted.name = 'counted'
-      and counted.block = activity.person_id / 4096
-      and get_bit(counted.people, (activity.person_id % 4096)::int) <> 0
-    order by activity.day desc
-    limit 1
-  );
+  select min(presence.day), max(presence.day)
+  into first_day, last_day
+  from track.presence
+  join track.person_set_block as counted
+    on counted.name = 'counted'
+    and counted.block = presence.block
+    and bit_count(counted.people & presence.people) > 0
+  where presence.event_type_id = 0;
 end;
 $$;
 
 comment on function analytics._active_days() is $$
-Returns the first and the last day (UTC) with activity of counted people; null when there is none.
+Returns the first and the last day (UTC) with activity of counted people (events that are not automatic).
+Null when there is none.
 $$;
 
 grant execute on function analytics._active_days() to insights_reader;

@@ -20,25 +20,7 @@ declare
     from privacy.purpose
     where purpose.purpose = 'analytics'
   );
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
 begin
-  select queued.people, queued.first_days, queued.end_days
-  into v_people, v_first_days, v_end_days
-  from analytics._queued_days(
-    '-infinity',
-    (select (max(entry.as_of) at time zone 'UTC')::date from unnest(_learner_features.moments) as entry (as_of)),
-    case
-      when _learner_features.courses is not null
-        then array(
-          select distinct enrolment.person_id
-          from track.enrolment
-          where enrolment.item_id = any (_learner_features.courses)
-        )
-    end
-  ) as queued;
-
   return query
   with moment as materialized (
     select distinct
@@ -99,13 +81,13 @@ begin
     select distinct taker.person_id from taker
   ),
 
-  queued as materialized (
-    select day_queued.person_id, day_queued.first_day, day_queued.end_day
-    from unnest(v_people, v_first_days, v_end_days) as day_queued (person_id, first_day, end_day)
-  ),
-
-  computed as materialized (
-    select * from analytics._days_of_people(v_people, v_first_days, v_end_days)
+  activity as materialized (
+    select happened.*
+    from track.activity_of(
+      array(select person.person_id from person),
+      '-infinity',
+      (select max(moment.today) from moment)
+    ) as happened
   ),
 
   day_of_item as materialized (
@@ -113,36 +95,18 @@ begin
       happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at,
       sum(happened.event_count - happened.automatic_count)::float8 as events,
       sum(extract(epoch from happened.engaged)) as seconds,
-      bool_or(event_type.name in ('Task Submitted', 'Task Completed')) as submitted,
+      bool_or(happened.event_type_id in (
+        select coalesce(submission.merged_event_type_id, submission.event_type_id)
+        from track.event_type as submission
+        where submission.name in ('Task Submitted', 'Task Completed')
+      )) as submitted,
       -- A grade by a teacher, or another automatic event, is not an activity of the learner.
       bool_or(happened.event_count > happened.automatic_count or happened.engaged > '0') as is_active
     from (
-      select
-        part.course_id, part.kind, part.due_at,
-        activity.person_id, activity.item_id, activity.day, activity.event_type_id, activity.event_count,
-        activity.engaged, activity.automatic_count
+      select part.course_id, part.kind, part.due_at, activity.*
       from part
-      join analytics.activity on activity.item_id = part.item_id
-      join person on person.person_id = activity.person_id
-      where not exists (
-        select
-        from queued
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-      union all
-
-      select
-        part.course_id, part.kind, part.due_at,
-        computed.person_id, computed.item_id, computed.day, computed.event_type_id, computed.event_count,
-        computed.engaged, computed.automatic_count
-      from part
-      join computed on computed.item_id = part.item_id
-      join person on person.person_id = computed.person_id
+      join activity on activity.item_id = part.item_id
     ) as happened
-    join track.event_type on event_type.event_type_id = happened.event_type_id
     group by
       happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at
   ),
@@ -157,12 +121,28 @@ begin
     group by day_of_item.course_id, day_of_item.person_id, day_of_item.day
   ),
 
+  viewed_today as materialized (
+    select
+      page_view.person_id, watched.as_of, page_view.event_id, page_view.item_id, page_view.ended_at,
+      page_view.engaged, page_view.is_continued
+    from (select distinct taker.person_id, taker.as_of, taker.midnight from taker) as watched
+    join track.session
+      on session.person_id = watched.person_id
+      and session.ended_at >= watched.midnight
+      and session.ended_at < watched.as_of
+    join track.page_view
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.started_at >= watched.midnight
+    where watched.midnight < watched.as_of
+  ),
+
   -- Since the last midnight: events of the learner, and page views of earlier sessions that were continued.
   today as (
     select
       taker.person_id, taker.course_id, taker.as_of, taker.today,
       1 as events,
-      extract(epoch from page_view.engaged) as seconds,
+      extract(epoch from opened.engaged) as seconds,
       event.occurred_at as known_at
     from taker
     join track.event
@@ -172,14 +152,11 @@ begin
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
     join part on part.item_id = event.item_id and part.course_id = taker.course_id
-    left join (
-      track.page_view
-      join track.session on session.person_id = page_view.person_id and session.session_id = page_view.session_id
-    )
-      on page_view.person_id = event.person_id
-      and page_view.event_id = event.event_id
-      and not page_view.is_continued
-      and session.ended_at < taker.as_of
+    left join viewed_today as opened
+      on opened.person_id = event.person_id
+      and opened.as_of = taker.as_of
+      and opened.event_id = event.event_id
+      and not opened.is_continued
     where taker.midnight < taker.as_of
 
     union all
@@ -187,19 +164,14 @@ begin
     select
       taker.person_id, taker.course_id, taker.as_of, taker.today,
       0,
-      extract(epoch from page_view.engaged),
-      page_view.ended_at
+      extract(epoch from viewed_today.engaged),
+      viewed_today.ended_at
     from taker
-    join track.page_view
-      on page_view.is_continued
-      and page_view.person_id = taker.person_id
-      and page_view.started_at >= taker.midnight
-      and page_view.started_at < taker.as_of
-    join track.session
-      on session.person_id = page_view.person_id
-      and session.session_id = page_view.session_id
-      and session.ended_at < taker.as_of
-    join part on part.item_id = page_view.item_id and part.course_id = taker.course_id
+    join viewed_today
+      on viewed_today.is_continued
+      and viewed_today.person_id = taker.person_id
+      and viewed_today.as_of = taker.as_of
+    join part on part.item_id = viewed_today.item_id and part.course_id = taker.course_id
   ),
 
   active_day as (
@@ -319,34 +291,14 @@ begin
   ),
 
   anywhere as (
-    select happened.person_id, happened.as_of, count(distinct happened.day) as active_days
-    from (
-      select learner.person_id, learner.as_of, activity.day
-      from learner
-      join analytics.activity
-        on activity.person_id = learner.person_id
-        and activity.day >= learner.today - 7
-        and activity.day < learner.today
-        and (activity.event_count > activity.automatic_count or activity.engaged > '0')
-      where not exists (
-        select
-        from queued
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-      union all
-
-      select learner.person_id, learner.as_of, computed.day
-      from learner
-      join computed
-        on computed.person_id = learner.person_id
-        and computed.day >= learner.today - 7
-        and computed.day < learner.today
-        and (computed.event_count > computed.automatic_count or computed.engaged > '0')
-    ) as happened
-    group by happened.person_id, happened.as_of
+    select learner.person_id, learner.as_of, count(distinct activity.day) as active_days
+    from learner
+    join activity
+      on activity.person_id = learner.person_id
+      and activity.day >= learner.today - 7
+      and activity.day < learner.today
+      and (activity.event_count > activity.automatic_count or activity.engaged > '0')
+    group by learner.person_id, learner.as_of
   )
 
   select

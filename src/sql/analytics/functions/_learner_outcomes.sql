@@ -10,21 +10,7 @@ set timezone to 'UTC'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
-declare
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
 begin
-  select queued.people, queued.first_days, queued.end_days
-  into v_people, v_first_days, v_end_days
-  from analytics._queued_days(
-    (select (min(entry) at time zone 'UTC')::date from unnest(_learner_outcomes.moments) as entry),
-    (
-      select (max(entry) at time zone 'UTC' + _learner_outcomes.horizon)::date
-      from unnest(_learner_outcomes.moments) as entry
-    )
-  ) as queued;
-
   return query
   with moment as materialized (
     select distinct
@@ -38,25 +24,16 @@ begin
   happened as (
     select activity.person_id, activity.item_id, activity.day, moment.as_of
     from moment
-    join analytics.activity on activity.day >= moment.since and activity.day < moment.until
+    join track.activity_of(
+      null,
+      (select min(earliest.since) from moment as earliest),
+      (select max(latest.until) from moment as latest)
+    ) as activity
+      on activity.day >= moment.since
+      and activity.day < moment.until
     -- A grade by a teacher, or another automatic event, is not an activity of the learner.
-    where (activity.event_count > activity.automatic_count or activity.engaged > '0')
-      and not exists (
-        select
-        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-    union all
-
-    select computed.person_id, computed.item_id, computed.day, moment.as_of
-    from moment
-    join analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
-      on computed.day >= moment.since
-      and computed.day < moment.until
-    where computed.event_count > computed.automatic_count or computed.engaged > '0'
+    where activity.event_count > activity.automatic_count
+      or activity.engaged > '0'
   ),
 
   active as (

@@ -1,177 +1,230 @@
+/* The exact figures. `analytics._popular_items_ranked` shows them. */
 create or replace function analytics._popular_items(
-  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text, smallest_group int
+  kind text, since timestamptz, until timestamptz, half_life interval, measure text, smallest_group int
+)
+returns table (
+  item text, title text, item_kind text, event_count bigint, person_count bigint, engaged interval, score float8
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_first_day constant date := greatest((_popular_items.since at time zone 'UTC')::date, '0001-01-01');
+  v_end_day constant date := least((_popular_items.until at time zone 'UTC')::date, '9999-12-31');
+begin
+  return query
+  select
+    item.external_id,
+    item.title,
+    item.kind,
+    used.event_count,
+    used.person_count,
+    used.engaged,
+    -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
+    round(
+      case _popular_items.measure
+        when 'events' then used.decayed_event_count
+        when 'engaged' then used.decayed_engaged
+        else used.decayed_person_count
+      end::numeric,
+      9
+    )::float8
+  from analytics._item_use(
+    _popular_items.kind, v_first_day, v_end_day, _popular_items.half_life,
+    least(v_end_day, (now() at time zone 'UTC')::date), _popular_items.smallest_group
+  ) as used
+  join track.item on item.item_id = used.item_id;
+end;
+$$;
+
+comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int) is $$
+Returns the exact use of each item by counted people, and its score, with the privileges of the caller.
+`since` and `until` are bounds of days, UTC. A day on which fewer than `smallest_group` people used an item counts with
+the other small days of its week (from Monday), when the period contains the week and they have at least
+`smallest_group` people together, and otherwise not; 1: all days count.
+$$;
+
+grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int)
+to insights_reader;
+
+create or replace function analytics._popular_items_ranked(
+  kind text,
+  since timestamptz,
+  until timestamptz,
+  half_life interval,
+  top int,
+  measure text,
+  smallest_group int
 )
 returns setof analytics.popular_item
 language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
--- The best plan depends on the period and the filters.
-set plan_cache_mode to force_custom_plan
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
 as $$
-declare
-  -- Whole days are read from the rollup. The hours before the first and after the last of them are read from the
-  -- events, and so are the days that are queued for a refresh.
-  v_first_day constant date := (
-    _popular_items.since at time zone 'UTC' + interval '1 day' - interval '1 microsecond'
-  )::date;
-  v_end_day constant date := (_popular_items.until at time zone 'UTC')::date;
-  v_head_until constant timestamptz := least(_popular_items.until, v_first_day::timestamp at time zone 'UTC');
-  v_tail_since constant timestamptz := greatest(v_head_until, v_end_day::timestamp at time zone 'UTC');
-  v_newest_day constant date := least(v_end_day, (now() at time zone 'UTC')::date);
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
 begin
-  select queued.people, queued.first_days, queued.end_days
-  into v_people, v_first_days, v_end_days
-  from analytics._queued_days(v_first_day, v_end_day) as queued;
+  perform common.check_period(_popular_items_ranked.since, _popular_items_ranked.until);
+  if _popular_items_ranked.half_life <= '0' then
+    perform common.refuse('CF001', format('half_life is %s', _popular_items_ranked.half_life),
+      'Give an interval above zero, such as 7 days, or null for equal weights.');
+  end if;
+  perform common.check_count('top', _popular_items_ranked.top, 1, 10000);
+  if _popular_items_ranked.measure is null or _popular_items_ranked.measure not in ('events', 'people', 'engaged') then
+    perform common.refuse('CF001', format('measure is "%s"', left(_popular_items_ranked.measure, 100)),
+      'Use events (frequency), people (distinct people) or engaged (engaged time).');
+  end if;
+  if _popular_items_ranked.kind is not null
+    and not exists (select from track.item where item.kind = _popular_items_ranked.kind)
+  then
+    perform common.refuse(
+      'CF002',
+      format('there is no item of kind "%s"', left(_popular_items_ranked.kind, 100)),
+      coalesce(
+        (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
+        'There are no items yet: send events, or run track.sync_items.'
+      )
+    );
+  end if;
 
   return query
-  with counted as materialized (
-    select counted_block.block, counted_block.people
-    from track.person_set_blocks('counted') as counted_block
+  with used as (
+    select
+      kernel.*,
+      case _popular_items_ranked.measure
+        when 'events' then kernel.event_count
+        when 'engaged' then extract(epoch from kernel.engaged)
+        else kernel.person_count
+      end::float8 as measured
+    from analytics._popular_items(
+      _popular_items_ranked.kind,
+      -- Whole days, so that two periods differ by a day at least.
+      date_trunc('day', _popular_items_ranked.since),
+      case
+        when _popular_items_ranked.until < '294276-12-31'
+          then date_trunc('day', _popular_items_ranked.until - interval '1 microsecond') + interval '1 day'
+        else 'infinity'
+      end,
+      _popular_items_ranked.half_life,
+      _popular_items_ranked.measure,
+      _popular_items_ranked.smallest_group
+    ) as kernel
+    where kernel.person_count >= _popular_items_ranked.smallest_group
   ),
 
-  happened as (
-    select activity.person_id, activity.day, activity.item_id, activity.event_count, activity.engaged
-    from analytics.activity
-    where activity.day >= v_first_day
-      and activity.day < v_end_day
-      and activity.item_id is not null
-      and not exists (
-        select
-        from unnest(v_people, v_first_days, v_end_days) as queued (person_id, first_day, end_day)
-        where queued.person_id = activity.person_id
-          and activity.day >= queued.first_day
-          and activity.day < queued.end_day
-      )
-
-    union all
-
-    select computed.person_id, computed.day, computed.item_id, computed.event_count, computed.engaged
-    from analytics._days_of_people(v_people, v_first_days, v_end_days) as computed
-    where computed.item_id is not null
-
-    union all
-
+  shown as (
     select
-      event.person_id,
-      (event.occurred_at at time zone 'UTC')::date,
-      event.item_id,
-      1,
-      -- An index lookup per event, not a join: these are the events of some hours, among page views of years.
-      coalesce(
-        (
-          select page_view.engaged
-          from track.page_view
-          where page_view.person_id = event.person_id
-            and page_view.event_id = event.event_id
-            and not page_view.is_continued
-        ),
-        '0'
-      )
-    from track.event
-    where event.item_id is not null
-      and (
-        event.occurred_at >= _popular_items.since and event.occurred_at < v_head_until
-        or event.occurred_at >= v_tail_since and event.occurred_at < _popular_items.until
-      )
-
-    union all
-
-    select
-      page_view.person_id,
-      (page_view.started_at at time zone 'UTC')::date,
-      page_view.item_id,
-      0,
-      page_view.engaged
-    from track.page_view
-    where page_view.is_continued
-      and page_view.item_id is not null
-      and (
-        page_view.started_at >= _popular_items.since and page_view.started_at < v_head_until
-        or page_view.started_at >= v_tail_since and page_view.started_at < _popular_items.until
-      )
-  ),
-
-  by_person as (
-    select
-      coalesce(ancestor.ancestor_item_id, happened.item_id) as item_id,
-      happened.person_id,
-      sum(happened.event_count) as event_count,
-      sum(happened.engaged) as engaged,
-      sum(happened.event_count * aged.weight) as decayed_event_count,
-      sum(extract(epoch from happened.engaged) * aged.weight) as decayed_engaged,
-      max(aged.weight) as weight
-    from happened
-    join counted
-      on counted.block = happened.person_id / 4096
-      and get_bit(counted.people, (happened.person_id % 4096)::int) <> 0
-    cross join lateral (
-      select case
-        when _popular_items.half_life is null then 1.0::float8
-        -- A weight of 2 to the power of -1000 counts as zero; a smaller power would raise an underflow.
-        else 0.5 ^ least(
-          1000,
-          (v_newest_day - happened.day) * 86400 / extract(epoch from _popular_items.half_life)::float8
-        )
-      end as weight
-    ) as aged
-    left join track.item_ancestor as ancestor
-      on ancestor.item_id = happened.item_id
-      and _popular_items.kind is not null
-    group by 1, 2
-  ),
-
-  by_item as (
-    select
-      item.external_id as item,
-      item.title,
-      item.kind,
-      sum(by_person.event_count)::bigint as event_count,
-      count(*) as person_count,
-      sum(by_person.engaged) as engaged,
-      -- Rounded, because the last digits depend on the order of addition and would decide the order of equal items.
-      round(
-        case _popular_items.measure
-          when 'events' then sum(by_person.decayed_event_count)
-          when 'engaged' then sum(by_person.decayed_engaged)::float8
-          else sum(by_person.weight)
-        end::numeric,
-        9
-      )::float8 as score
-    from by_person
-    join track.item using (item_id)
-    where _popular_items.kind is null or item.kind = _popular_items.kind
-    group by item.item_id, item.external_id, item.title, item.kind
+      used.item,
+      used.title,
+      used.item_kind,
+      analytics._shown(used.event_count, used.person_count, _popular_items_ranked.smallest_group)::bigint
+        as event_count,
+      analytics._shown(used.person_count, used.person_count, _popular_items_ranked.smallest_group)::bigint
+        as person_count,
+      case
+        when _popular_items_ranked.smallest_group = 1 then used.engaged
+        else make_interval(secs => analytics._shown(
+          extract(epoch from used.engaged)::float8, used.person_count, _popular_items_ranked.smallest_group
+        ))
+      end as engaged,
+      -- With a half-life, rounded like the figure without one: recent days weigh most, and may be those of one person.
+      analytics._shown(
+        used.score, used.person_count, _popular_items_ranked.smallest_group,
+        case when _popular_items_ranked.half_life is not null then used.measured end
+      ) as score
+    from used
   )
 
+  -- The order shows nothing that the figures do not.
   select
     (row_number() over by_score)::int,
-    by_item.item,
-    by_item.title,
-    by_item.kind,
-    by_item.event_count,
-    by_item.person_count,
-    by_item.engaged,
-    by_item.score
-  from by_item
-  where by_item.person_count >= _popular_items.smallest_group
-  window by_score as (order by by_item.score desc, by_item.event_count desc, by_item.item)
-  order by by_item.score desc, by_item.event_count desc, by_item.item
-  limit _popular_items.top;
+    shown.item,
+    shown.title,
+    shown.item_kind,
+    shown.event_count,
+    shown.person_count,
+    shown.engaged,
+    shown.score
+  from shown
+  window by_score as (order by shown.score desc, shown.event_count desc, shown.item)
+  order by shown.score desc, shown.event_count desc, shown.item
+  limit _popular_items_ranked.top;
 end;
 $$;
 
-comment on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int) is $$
-Computes the result of `analytics.popular_items`, with the privileges of the caller and the given smallest group.
+comment on function analytics._popular_items_ranked(text, timestamptz, timestamptz, interval, int, text, int) is $$
+Computes the result of `analytics.popular_items`, with the privileges of the caller.
+`smallest_group`: see `analytics._shown`.
 $$;
 
-grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, int)
+grant execute on function analytics._popular_items_ranked(text, timestamptz, timestamptz, interval, int, text, int)
 to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._popular_items_exact(
+  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text
+)
+returns setof analytics.popular_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select * from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, 1);
+$$;
+
+alter function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)
+owner to insights_reader;
+
+comment on function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text) is $$
+Returns the result of `analytics.popular_items` with exact figures of all items, for admins and workers.
+$$;
+
+grant execute on function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)
+to insights_admin, insights_worker;
+
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._popular_items_shown(
+  kind text, since timestamptz, until timestamptz, half_life interval, top int, measure text
+)
+returns setof analytics.popular_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, (select smallest_group from analytics.setting));
+$$;
+
+alter function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text)
+owner to insights_reader;
+
+comment on function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text) is $$
+Returns the result of `analytics.popular_items` for analysts: figures of groups, rounded.
+$$;
+
+grant execute on function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text)
+to insights_analyst;
+
 create or replace function analytics.popular_items(
   kind text default 'course',
   since timestamptz default (now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
@@ -184,62 +237,46 @@ returns setof analytics.popular_item
 language plpgsql
 stable
 parallel safe
-security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
 as $$
 begin
-  perform common.check_period(popular_items.since, popular_items.until);
-  if popular_items.half_life <= '0' then
-    perform common.refuse('CF001', format('half_life is %s', popular_items.half_life),
-      'Give an interval above zero, such as 7 days, or null for equal weights.');
-  end if;
-  perform common.check_count('top', popular_items.top, 1, 10000);
-  if popular_items.measure is null or popular_items.measure not in ('events', 'people', 'engaged') then
-    perform common.refuse('CF001', format('measure is "%s"', left(popular_items.measure, 100)),
-      'Use events (frequency), people (distinct people) or engaged (engaged time).');
-  end if;
-  if popular_items.kind is not null
-    and not exists (select from track.item where item.kind = popular_items.kind)
-  then
-    perform common.refuse(
-      'CF002',
-      format('there is no item of kind "%s"', left(popular_items.kind, 100)),
-      coalesce(
-        (select 'There are ' || string_agg(distinct item.kind, ', ') || '.' from track.item),
-        'There are no items yet: send events, or run track.sync_items.'
-      )
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)', 'execute'
+  ) then
+    return query
+    select *
+    from analytics._popular_items_exact(
+      popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life, popular_items.top,
+      popular_items.measure
+    );
+  else
+    return query
+    select *
+    from analytics._popular_items_shown(
+      popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life, popular_items.top,
+      popular_items.measure
     );
   end if;
-
-  return query
-  select *
-  from analytics._popular_items(
-    popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life,
-    popular_items.top, popular_items.measure,
-    (select smallest_group from analytics.setting)
-  );
 end;
 $$;
-
-alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
 
 comment on function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) is $$
 Returns the most used items of a kind between two times (`until` exclusive), including what they contain.
 `measure`: `events` (frequency), `people` (distinct people) or `engaged` (engaged time). `half_life`: age at which the
 weight of an event is halved, as in trending lists (Metarank). `kind` null: the items themselves, without what they
-contain.
+contain. The period is extended to whole days, UTC, at both ends.
 Only people in the set `counted` count, in all figures: those who have signed in, without excluded ones
 (`track.exclude_person`); anonymized events and anonymous browsers do not.
-Items with fewer people than `analytics.setting.smallest_group` are excluded. Whole days are read from the rollup, and
-those that are queued for a refresh from the events: the result includes every event that was stored when the function
-was called. Engaged times are as of the last refresh of the sessions, and so are people who used an item only by
-continuing to read a page of an earlier session.
+For admins and workers, figures are exact. For analysts, a day on which fewer than `analytics.setting.smallest_group`
+people used an item counts with the other small days of its week (from Monday), when the period contains the whole week
+and they have at least as many people together, and otherwise not: no two periods differ by the use of a smaller group.
+Figures are rounded by `analytics._shown`, and items are in the order of what is shown; items of fewer people are
+excluded, as those that nobody used.
+Days are read from the rollup, and those that are queued for a refresh from the events: the result includes every event
+that was stored when the function was called. Engaged times are as of the last refresh of the sessions, and so are
+people who used an item only by continuing to read a page of an earlier session.
 Errors: CF001 for an invalid argument, CF002 for a kind that no item has.
 $$;
 

@@ -25,7 +25,6 @@ begin
   perform analytics._lock_training(train_predictions.seed);
   perform track.refresh(2147483647, 'track.session');
   perform track.refresh(2147483647, 'track.person_set');
-  perform track.refresh(2147483647, 'analytics.activity');
   for v_target in
     select *
     from analytics.prediction_target as entry

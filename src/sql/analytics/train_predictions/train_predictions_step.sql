@@ -16,7 +16,6 @@ declare
   v_most_people constant int := 50;
   v_sessions bigint;
   v_sets bigint;
-  v_activity bigint;
   v_target analytics.prediction_target;
   v_step analytics.training_step;
 begin
@@ -32,9 +31,8 @@ begin
     -- arrive all the time.
     v_sessions := (select sum(people) from track.refresh(v_most_people, 'track.session'));
     v_sets := (select sum(people) from track.refresh(v_most_people, 'track.person_set'));
-    v_activity := (select sum(people) from track.refresh(v_most_people, 'analytics.activity'));
-    if greatest(v_sessions, v_sets, v_activity) >= v_most_people then
-      v_step.step := format('refreshed %s people', greatest(v_sessions, v_sets, v_activity));
+    if greatest(v_sessions, v_sets) >= v_most_people then
+      v_step.step := format('refreshed %s people', greatest(v_sessions, v_sets));
       v_step.finished := false;
       return v_step;
     end if;

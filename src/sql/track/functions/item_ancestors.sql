@@ -8,6 +8,13 @@ set client_min_messages to notice
 as $$
 begin
   if tg_op = 'UPDATE' then
+    insert into track.stale_course (item_id)
+    select changed.item_id
+    from changed
+    join former using (item_id)
+    where changed.kind <> former.kind
+      and 'course' in (changed.kind, former.kind);
+
     if not exists (
       select
       from changed
@@ -59,14 +66,30 @@ begin
         where ancestor.item_id = item_ancestor.item_id
           and ancestor.ancestor_item_id = item_ancestor.ancestor_item_id
       )
+    returning item_ancestor.ancestor_item_id
+  ),
+
+  stored as (
+    insert into track.item_ancestor (item_id, ancestor_item_id, depth)
+    select item_id, ancestor_item_id, depth
+    from ancestor
+    on conflict (item_id, ancestor_item_id) do update
+    set depth = excluded.depth
+    where item_ancestor.depth <> excluded.depth
+    returning item_ancestor.ancestor_item_id
   )
 
-  insert into track.item_ancestor (item_id, ancestor_item_id, depth)
-  select item_id, ancestor_item_id, depth
-  from ancestor
-  on conflict (item_id, ancestor_item_id) do update
-  set depth = excluded.depth
-  where item_ancestor.depth <> excluded.depth;
+  -- New items have no activity yet.
+  insert into track.stale_course (item_id)
+  select changed_course.item_id
+  from (
+    select ancestor_item_id from removed
+    union
+    select ancestor_item_id from stored
+  ) as changed_ancestor
+  join track.item as changed_course on changed_course.item_id = changed_ancestor.ancestor_item_id
+  where changed_course.kind = 'course'
+    and tg_op = 'UPDATE';
 
   return null;
 end;
@@ -74,6 +97,7 @@ $$;
 
 comment on function track._keep_item_ancestors() is $$
 Trigger: updates `track.item_ancestor` for the items that a statement created or moved, and their descendants.
+Queues the courses whose items changed (`track.stale_course`).
 $$;
 
 create or replace function track._refuse_item_cycle(path bigint[])

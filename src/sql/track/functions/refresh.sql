@@ -70,8 +70,8 @@ begin
     return row(v_name, 0, 0, null)::track.refreshed;
   end if;
 
-  -- One refresh of a consumer at a time: two would write the same rows.
-  perform pg_advisory_xact_lock(hashtext(v_name));
+  -- One refresh at a time: two would write the same rows.
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
 
   -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
@@ -141,7 +141,8 @@ as $$
 declare
   v_consumer track.consumer;
   v_refreshed track.refreshed;
-  v_names constant text[] := array['track.session'] || array(
+  v_changed bigint;
+  v_names constant text[] := array['track.name', 'track.session'] || array(
     select consumer.consumer from track.consumer order by consumer.position
   );
 begin
@@ -161,7 +162,18 @@ begin
     );
   end if;
 
-  if coalesce(refresh.step, 'track.session') = 'track.session' and exists (select from track.stale) then
+  -- Alone, because the next steps would only find a part of the events.
+  if coalesce(refresh.step, 'track.name') = 'track.name' and exists (select from track.renamed_month) then
+    v_changed := track._apply_names(least(refresh.most_people * 50::bigint, 100000));
+    if v_changed > 0 then
+      return next row('track.name', v_changed, 0, null)::track.refreshed;
+      return;
+    end if;
+  end if;
+
+  if coalesce(refresh.step, 'track.session') = 'track.session'
+    and (exists (select from track.stale) or exists (select from track.stale_course))
+  then
     v_refreshed := row(
       'track.session', (select sessions.people from track.refresh_sessions(refresh.most_people) as sessions), 0, null
     );
@@ -186,9 +198,10 @@ $$;
 
 comment on function track.refresh(int, text) is $$
 Refreshes all data that is derived from changed data of people, for at most `most_people` people.
-First the sessions (`track.session`), then the consumers of `track.consumer` in their order; `step` restricts it to
-one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each
-call in its own transaction.
+First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
+the number of these events, and the call does no other step), then the sessions (`track.session`), then the consumers of
+`track.consumer` in their order; `step` restricts it to one of these steps. Returns one row per step that processed
+people. Call it until no row has `people` above 0, each call in its own transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
 a refresh fail are reported and stay queued; the others are refreshed.
 Errors: CF001 for an invalid `most_people`, CF002 for an unknown step.

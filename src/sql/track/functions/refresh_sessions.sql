@@ -19,17 +19,10 @@ declare
   v_setting constant track.setting := setting;
   v_result track.refresh_result;
 begin
-  with deleted as (
-    delete from track.session
-    using unnest(people, since, until) as period (person_id, since, until)
-    where session.person_id = period.person_id
-      and session.ended_at between period.since and period.until
-    returning session.person_id, session.session_id
-  )
-  delete from track.page_view
-  using deleted
-  where page_view.person_id = deleted.person_id
-    and page_view.session_id = deleted.session_id;
+  delete from track.session
+  using unnest(people, since, until) as period (person_id, since, until)
+  where session.person_id = period.person_id
+    and session.ended_at between period.since and period.until;
 
   delete from track.automatic_period
   using unnest(people, _compute_sessions.since, _compute_sessions.until) as period (person_id, since, until)
@@ -246,18 +239,24 @@ begin
     select
       viewed.*,
       event_id is not null as is_view,
-      row_number() over (partition by person_id, session_number order by event_id is null, started_at, event_id)
-        as view_number,
+      row_number() over views_in_order as view_number,
+      lead(started_at) over views_in_order as next_started_at,
+      max(last_event_at) over (partition by person_id, session_number) as session_ended_at,
       -- In a session in which its client sent heartbeats, a view without heartbeats was left before the first one.
       bool_or(heartbeat_count > 0) over (
         partition by person_id, session_number, source_id, identity_id, view_key is not null
       ) as has_heartbeats
     from viewed
+    window views_in_order as (
+      partition by person_id, session_number
+      order by event_id is null, started_at, event_id
+    )
   ),
 
   measured as materialized (
     select
       judged.*,
+      greatest(started_at, coalesce(last_heartbeat_at, last_sign_at)) as view_ended_at,
       case
         when is_view then coalesce(case when has_heartbeats then confirmed else gaps end, '0')
       end as engaged,
@@ -270,25 +269,28 @@ begin
     from judged
   ),
 
-  stored_view as (
-    insert into track.page_view (
-      person_id, event_id, session_id, view_number, item_id, started_at, ended_at, engaged, engaged_by,
-      heartbeat_count, is_continued, view_key
-    )
+  -- As in the columns `view_…` of the session: null where the value is the usual one.
+  encoded as (
     select
-      person_id, event_id, session_id, view_number, item_id, started_at,
-      greatest(started_at, coalesce(last_heartbeat_at, last_sign_at)), engaged, engaged_by,
-      heartbeat_count, attributed_key is not null, view_key
+      measured.*,
+      (extract(epoch from started_at - session_started_at) * 1000000)::bigint as view_start,
+      case
+        when is_view and view_ended_at <> coalesce(next_started_at, session_ended_at)
+          then (extract(epoch from view_ended_at - session_started_at) * 1000000)::bigint
+      end as view_end,
+      case
+        when engaged <> view_ended_at - started_at then (extract(epoch from engaged) * 1000000)::bigint
+      end as view_engaged,
+      case engaged_by when 'heartbeats' then heartbeat_count::int when 'nothing' then -1 end as view_heartbeats,
+      case when attributed_key is not null then true end as view_continued
     from measured
-    where is_view
-      and session_number > 0
-    returning 1
   ),
 
   stored_session as (
     insert into track.session (
       person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by, entry_item_id,
-      exit_item_id
+      exit_item_id, view_event_ids, view_item_ids, view_starts, view_ends, view_engaged, view_heartbeats,
+      view_continued, view_keys
     )
     select
       person_id,
@@ -304,8 +306,23 @@ begin
         else 'nothing'
       end,
       min(entry_item_id),
-      (max(exit_item))[2]
-    from measured
+      (max(exit_item))[2],
+      array_agg(event_id order by view_number) filter (where is_view),
+      case
+        when count(item_id) filter (where is_view) > 0
+          then array_agg(item_id order by view_number) filter (where is_view)
+      end,
+      array_agg(view_start order by view_number) filter (where is_view),
+      case when count(view_end) > 0 then array_agg(view_end order by view_number) filter (where is_view) end,
+      case when count(view_engaged) > 0 then array_agg(view_engaged order by view_number) filter (where is_view) end,
+      case
+        when count(view_heartbeats) > 0 then array_agg(view_heartbeats order by view_number) filter (where is_view)
+      end,
+      case
+        when count(view_continued) > 0 then array_agg(view_continued order by view_number) filter (where is_view)
+      end,
+      case when count(view_key) > 0 then array_agg(view_key order by view_number) filter (where is_view) end
+    from encoded
     where session_number > 0
     group by person_id, session_number, session_id
     returning 1
@@ -321,7 +338,9 @@ begin
     set since = least(stored.since, excluded.since), until = greatest(stored.until, excluded.until)
   )
 
-  select (select count(*) from stored_session), (select count(*) from stored_view)
+  select
+    (select count(*) from stored_session),
+    (select count(*) from measured where is_view and session_number > 0)
   into v_result.sessions, v_result.page_views;
   v_result.people := (select count(distinct person_id) from unnest(people) as person_id);
   return v_result;
@@ -350,63 +369,135 @@ declare
 begin
   if not exists (
     select
-    from track.page_view
-    where page_view.is_continued
-      and page_view.person_id = any (people)
+    from track.session
+    where session.person_id = any (people)
+      and session.view_continued is not null
   ) then
     return;
   end if;
 
-  with continued as (
+  with continued as materialized (
     select distinct
-      page_view.person_id, page_view.event_id, page_view.view_key, page_view.started_at, page_view.ended_at,
-      session.ended_at as session_ended_at
+      page_view.person_id, page_view.session_id, page_view.view_number, page_view.event_id, page_view.item_id,
+      page_view.view_key, page_view.started_at, page_view.ended_at, session.ended_at as session_ended_at
     from unnest(people, since, until) as period (person_id, since, until)
+    join track.session
+      on session.person_id = period.person_id
+      and session.view_continued is not null
+      and session.ended_at >= period.since
+      and session.started_at <= period.until + v_setting.longest_view
     join track.page_view
-      on page_view.is_continued
-      and page_view.person_id = period.person_id
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.is_continued
       and page_view.started_at >= period.since
       and page_view.started_at <= period.until + v_setting.longest_view
-    join track.session
-      on session.person_id = page_view.person_id
-      and session.session_id = page_view.session_id
     where page_view.view_key is not null
+  ),
+
+  searched as (
+    select
+      person_id,
+      unnest(range_agg(tstzrange(started_at - v_setting.longest_view, session_ended_at, '[]'))) as period
+    from continued
+    group by person_id
+  ),
+
+  -- The view that each one continues is the last opened one before it, in an order by the times at which an opened
+  -- view counts for it.
+  ordered as (
+    select
+      person_id, view_key, session_id, view_number, event_id, item_id, started_at, ended_at, session_ended_at as at,
+      true as is_continued
+    from continued
+
+    union all
+
+    select
+      opened.person_id, opened.view_key, opened.session_id, opened.view_number, opened.event_id, opened.item_id,
+      opened.started_at, opened.ended_at, opened.started_at, false
+    from searched
+    join track.session
+      on session.person_id = searched.person_id
+      and session.view_keys is not null
+      and session.ended_at >= lower(searched.period)
+      and session.started_at <= upper(searched.period)
+    join track.page_view as opened
+      on opened.person_id = session.person_id
+      and opened.session_id = session.session_id
+      and not opened.is_continued
+    where opened.view_key is not null
+  ),
+
+  numbered as (
+    select
+      ordered.*,
+      count(*) filter (where not is_continued) over (
+        partition by person_id, view_key
+        order by at, is_continued, event_id
+        rows unbounded preceding
+      ) as opened_number
+    from ordered
+  ),
+
+  found as (
+    select
+      numbered.*,
+      first_value(started_at) over opened as opened_at,
+      first_value(item_id) over opened as opened_item_id,
+      opened_number > 0 as is_opened
+    from numbered
+    window opened as (partition by person_id, view_key, opened_number order by is_continued)
   ),
 
   resolved as (
     select
-      continued.*,
+      found.*,
       coalesce(
-        (
-          select opened.item_id
-          from track.page_view as opened
-          where opened.person_id = continued.person_id
-            and opened.view_key = continued.view_key
-            and not opened.is_continued
-            and opened.started_at >= continued.started_at - v_setting.longest_view
-            and opened.started_at <= continued.session_ended_at
-          order by opened.started_at desc, opened.event_id desc
-          limit 1
-        ),
+        case when is_opened and opened_at >= started_at - v_setting.longest_view then opened_item_id end,
         (
           select event.item_id
           from track.event
-          where event.person_id = continued.person_id
-            and event.occurred_at between continued.started_at and continued.ended_at
-            and event.event_id = continued.event_id
+          where event.person_id = found.person_id
+            and event.occurred_at between found.started_at and found.ended_at
+            and event.event_id = found.event_id
         )
-      ) as item_id
-    from continued
+      ) as new_item_id
+    from found
+    where found.is_continued
   ),
 
-  changed as (
-    update track.page_view
-    set item_id = resolved.item_id
+  changed as materialized (
+    select person_id, session_id, view_number, started_at, ended_at, new_item_id
     from resolved
-    where page_view.person_id = resolved.person_id
-      and page_view.event_id = resolved.event_id
-      and page_view.item_id is distinct from resolved.item_id
-    returning page_view.person_id, page_view.started_at, page_view.ended_at
+    where item_id is distinct from new_item_id
+  ),
+
+  rewritten as (
+    select
+      page_view.person_id,
+      page_view.session_id,
+      array_agg(
+        case when changed.view_number is null then page_view.item_id else changed.new_item_id end
+        order by page_view.view_number
+      ) as item_ids
+    from (select distinct person_id, session_id from changed) as affected
+    join track.page_view
+      on page_view.person_id = affected.person_id
+      and page_view.session_id = affected.session_id
+    left join changed
+      on changed.person_id = page_view.person_id
+      and changed.session_id = page_view.session_id
+      and changed.view_number = page_view.view_number
+    group by page_view.person_id, page_view.session_id
+  ),
+
+  stored as (
+    update track.session
+    set view_item_ids = case when array_remove(rewritten.item_ids, null) <> '{}' then rewritten.item_ids end
+    from rewritten
+    where session.person_id = rewritten.person_id
+      and session.session_id = rewritten.session_id
   )
 
   select
@@ -422,8 +513,8 @@ comment on function track._continue_views(bigint[], timestamptz[], timestamptz[]
 Sets the items of continued page views after a change of the sessions in the given periods of people.
 Each has the item of the last page view of the same `viewId` that was opened before it, at most
 `track.setting.longest_view`, or later in the same session (the clocks of messages may differ), or else of its first
-heartbeat. Reads only the continued page views within this time
-after a period. Returns the periods, with those of the changed page views.
+heartbeat. Reads only the sessions within this time after a period, and before the continued page views in them.
+Returns the periods, with those of the changed page views.
 $$;
 
 /*
@@ -447,13 +538,18 @@ declare
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
+  v_day_people bigint[];
+  v_first_days date[];
+  v_end_days date[];
+  v_activity track.activity[];
   v_result track.refresh_result;
 begin
   perform common.check_count('most_people', refresh_sessions.most_people, 1, 2147483647);
 
   -- One refresh at a time: two would compute the same sessions.
-  perform pg_advisory_xact_lock(hashtext('track.refresh_sessions'));
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
   select * into v_setting from track.setting;
+  perform track._refresh_course_presence();
 
   -- An array, not a join, because the statistics of a queue are often out of date.
   v_picked := array(
@@ -506,17 +602,49 @@ begin
     return row(0, 0, 0)::track.refresh_result;
   end if;
 
+  perform track._convert_page_views(v_picked);
+
+  -- The whole days that may change, also those of continued page views.
+  select array_agg(changed.person_id), array_agg(changed.first_day), array_agg(changed.end_day)
+  into v_day_people, v_first_days, v_end_days
+  from (
+    select
+      period.person_id,
+      min((period.since at time zone 'UTC')::date) as first_day,
+      max((
+        period.until + case
+          when exists (
+            select
+            from track.session
+            where session.person_id = period.person_id
+              and session.view_continued is not null
+              and session.ended_at >= period.since
+              and session.started_at <= period.until + v_setting.longest_view
+          ) then v_setting.longest_view
+          else interval '0'
+        end
+      ) at time zone 'UTC')::date + 1 as end_day
+    from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    group by period.person_id
+  ) as changed;
+  v_activity := array(select track.stored_activity(v_day_people, v_first_days, v_end_days));
+
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
   select continued.people, continued.since, continued.until
   into v_people, v_since, v_until
   from track._continue_views(v_people, v_since, v_until, v_setting) as continued;
+  perform track._refresh_steps(v_day_people, v_first_days, v_end_days);
+  perform track._refresh_presence(
+    v_activity, array(select track.stored_activity(v_day_people, v_first_days, v_end_days))
+  );
   perform track._enqueue('event', v_people, v_since, v_until);
   return v_result;
 end;
 $$;
 
 comment on function track.refresh_sessions(int) is $$
-Refreshes the sessions, page views and engaged times of at most `most_people` people, and queues them for consumers.
+Refreshes the data that is derived from the events of at most `most_people` people, and queues them for consumers.
+These are sessions, page views and engaged times, journeys (`track.step`), presence and sums.
 The cost is proportional to the changed periods. The result is the same as that of a computation from scratch, also
 after late events and events out of order. Call it until `people` is 0; `track.refresh` also processes the consumers.
 Errors: CF001 for fewer than one person.

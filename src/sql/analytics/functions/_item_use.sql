@@ -1,0 +1,314 @@
+create or replace function analytics._item_use(
+  kind text, first_day date, end_day date, half_life interval, newest_day date, smallest_group int
+)
+returns table (
+  item_id bigint,
+  event_count bigint,
+  person_count bigint,
+  engaged interval,
+  decayed_event_count float8,
+  decayed_person_count float8,
+  decayed_engaged float8
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_decays constant boolean := _item_use.half_life is not null;
+  v_of_courses constant boolean := _item_use.kind is not distinct from 'course'
+    and not exists (select from track.stale_course);
+  -- People of whole months are the bits of courses. All other people are read from the months of items.
+  v_by_bits constant boolean := v_of_courses and not v_decays;
+  v_first_month date := date_trunc('month', _item_use.first_day + interval '1 month' - interval '1 day')::date;
+  v_end_month date := date_trunc('month', _item_use.end_day::timestamp)::date;
+  -- Bits of a day of a month, so that `width_bucket` finds the last day.
+  v_powers constant int[] := array(select 1 << place from generate_series(0, 30) as place);
+  v_queued record;
+begin
+  if v_first_month >= v_end_month then
+    v_first_month := _item_use.end_day;
+    v_end_month := _item_use.end_day;
+  end if;
+  v_queued := track.queued_days(_item_use.first_day, _item_use.end_day);
+
+  return query
+  with counted as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('counted') as set_block
+  ),
+
+  target as materialized (
+    select ancestor.item_id, ancestor.ancestor_item_id as target_id
+    from track.item_ancestor as ancestor
+    join track.item on item.item_id = ancestor.ancestor_item_id
+    where case
+        when _item_use.kind is null then ancestor.depth = 0
+        else item.kind = _item_use.kind
+      end
+  ),
+
+  left_out as materialized (
+    select small.item_id as target_id, small.day
+    from analytics._left_out_days(
+      _item_use.kind, _item_use.first_day, _item_use.end_day, _item_use.smallest_group
+    ) as small
+    where _item_use.smallest_group > 1
+  ),
+
+  -- The changes of the next refresh.
+  queued as materialized (
+    select target.target_id, queued.person_id, queued.day, queued.event_count, queued.engaged, queued.was
+    from analytics._queued_use(v_queued.people, v_queued.first_days, v_queued.end_days) as queued
+    join target on target.item_id = queued.item_id
+  ),
+
+  -- Sums. Those of the days that are left out are subtracted.
+  summed as (
+    select item_day.item_id as target_id, item_day.day, item_day.event_count, item_day.engaged
+    from track.item_day
+    where v_of_courses
+      and item_day.with_parts
+      and item_day.day >= _item_use.first_day
+      and item_day.day < _item_use.end_day
+    union all
+    select target.target_id, null, item_month.event_count, item_month.engaged
+    from track.item_month
+    join target on target.item_id = item_month.item_id
+    where not v_of_courses
+      and not v_decays
+      and item_month.month >= v_first_month
+      and item_month.month < v_end_month
+    union all
+    select target.target_id, item_day.day, item_day.event_count, item_day.engaged
+    from track.item_day
+    join target on target.item_id = item_day.item_id
+    where not v_of_courses
+      and not item_day.with_parts
+      and item_day.day >= _item_use.first_day
+      and item_day.day < _item_use.end_day
+      and (v_decays or item_day.day < v_first_month or item_day.day >= v_end_month)
+    union all
+    select
+      queued.target_id, queued.day,
+      case when queued.was then -queued.event_count else queued.event_count end,
+      case when queued.was then -queued.engaged else queued.engaged end
+    from queued
+    union all
+    select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
+    from left_out
+    join target on target.target_id = left_out.target_id
+    join track.item_day on item_day.item_id = target.item_id and item_day.day = left_out.day and not item_day.with_parts
+    union all
+    select
+      queued.target_id, queued.day,
+      case when queued.was then queued.event_count else -queued.event_count end,
+      case when queued.was then queued.engaged else -queued.engaged end
+    from queued
+    join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
+  ),
+
+  target_sum as (
+    select
+      summed.target_id,
+      sum(summed.event_count)::bigint as event_count,
+      sum(summed.engaged) as engaged,
+      sum(summed.event_count * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life))
+        as decayed_event_count,
+      sum(
+        extract(epoch from summed.engaged)
+          * analytics._weight(_item_use.newest_day - summed.day, _item_use.half_life)
+      ) as decayed_engaged
+    from summed
+    group by summed.target_id
+  ),
+
+  -- The months of the rollup that queued days touch, with these days as bits.
+  queued_month as materialized (
+    select
+      entry.person_id, months.first_day as month,
+      (
+        ((1::bigint << least(entry.end_day - months.first_day, 31)) - 1)
+          & ~((1::bigint << greatest(entry.first_day - months.first_day, 0)) - 1)
+      )::int as days
+    from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
+    cross join (
+      select min(item_day.day) as first_day, max(item_day.day) as last_day
+      from track.item_day
+      where not item_day.with_parts
+      having min(item_day.day) is not null
+    ) as stored
+    cross join lateral (
+      select month::date as first_day
+      from generate_series(
+        date_trunc('month', greatest(entry.first_day, stored.first_day)::timestamp),
+        least(entry.end_day - 1, stored.last_day)::timestamp,
+        interval '1 month'
+      ) as month
+    ) as months
+  ),
+
+  -- The counted people of each month, without those who have queued days in it.
+  settled as materialized (
+    select
+      months.month::date as month,
+      counted.block,
+      counted.people & ~coalesce(queued_block.people, v_no_people) as people
+    from counted
+    cross join (
+      select generate_series(
+        date_trunc('month', greatest(_item_use.first_day, min(item_day.day))::timestamp),
+        least(_item_use.end_day - 1, max(item_day.day))::timestamp,
+        interval '1 month'
+      ) as month
+      from track.item_day
+      where not item_day.with_parts
+      having min(item_day.day) is not null
+    ) as months
+    left join (
+      select
+        queued_month.month, queued_month.person_id / 4096 as block,
+        bit_or(track.person_bit(queued_month.person_id)) as people
+      from queued_month
+      group by 1, 2
+    ) as queued_block on queued_block.month = months.month::date and queued_block.block = counted.block
+  ),
+
+  left_out_month as materialized (
+    select
+      left_out.target_id, date_trunc('month', left_out.day::timestamp)::date as month,
+      bit_or(1 << (extract(day from left_out.day)::int - 1)) as mask
+    from left_out
+    group by 1, 2
+  ),
+
+  used_in_months as (
+    select
+      course_presence.item_id as target_id, course_presence.block,
+      bit_or(course_presence.people & settled.people) as people
+    from track.course_presence
+    join settled on settled.month = course_presence.month and settled.block = course_presence.block
+    where v_by_bits
+      and course_presence.month >= v_first_month
+      and course_presence.month < v_end_month
+      and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
+    group by course_presence.item_id, course_presence.block
+  ),
+
+  -- The days of people in the months of items.
+  listed_days as not materialized (
+    select
+      target.target_id, item_month.month,
+      item_month.part::bigint * 32768 + listed.person as person_id,
+      listed.days & limits.mask as days
+    from track.item_month
+    join target on target.item_id = item_month.item_id
+    left join left_out_month
+      on left_out_month.target_id = target.target_id
+      and left_out_month.month = item_month.month
+    cross join lateral (
+      select (
+        ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
+          & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
+      )::int & ~coalesce(left_out_month.mask, 0) as mask
+    ) as limits
+    cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
+    where item_month.month > _item_use.first_day - 31
+      and item_month.month < _item_use.end_day
+      and listed.days & limits.mask <> 0
+  ),
+
+  used_on_days as (
+    select used.target_id, used.person_id, max(used.last_day) as last_day
+    from (
+      select
+        listed_days.target_id, listed_days.person_id,
+        case when v_decays then listed_days.month - 1 + width_bucket(listed_days.days, v_powers) end as last_day
+      from listed_days
+      join settled
+        on settled.month = listed_days.month
+        and settled.block = listed_days.person_id / 4096
+        and get_bit(settled.people, (listed_days.person_id % 4096)::int) <> 0
+      where not v_by_bits
+        or listed_days.month < v_first_month
+        or listed_days.month >= v_end_month
+        or listed_days.target_id in (select of_target.target_id from left_out_month as of_target)
+
+      union all
+
+      -- Other days of queued people, in the months with queued days.
+      select
+        listed_days.target_id, listed_days.person_id,
+        case
+          when v_decays
+            then listed_days.month - 1 + width_bucket(listed_days.days & ~queued_month.days, v_powers)
+        end
+      from listed_days
+      join queued_month
+        on queued_month.month = listed_days.month
+        and queued_month.person_id = listed_days.person_id
+      join counted
+        on counted.block = listed_days.person_id / 4096
+        and get_bit(counted.people, (listed_days.person_id % 4096)::int) <> 0
+      where v_queued.people is not null
+        and listed_days.days & ~queued_month.days <> 0
+
+      union all
+
+      select queued.target_id, queued.person_id, queued.day
+      from queued
+      left join left_out on left_out.target_id = queued.target_id and left_out.day = queued.day
+      where not queued.was
+        and left_out.day is null
+    ) as used
+    group by used.target_id, used.person_id
+  ),
+
+  target_people as (
+    select
+      person_row.target_id, sum(person_row.person_count) as person_count, sum(person_row.weight) as weight
+    from (
+      select used_in_months.target_id, bit_count(used_in_months.people) as person_count, null as weight
+      from used_in_months
+      union all
+      select
+        used_on_days.target_id, count(*),
+        sum(analytics._weight(_item_use.newest_day - used_on_days.last_day, _item_use.half_life))
+      from used_on_days
+      left join used_in_months
+        on used_in_months.target_id = used_on_days.target_id
+        and used_in_months.block = used_on_days.person_id / 4096
+      where coalesce(get_bit(used_in_months.people, (used_on_days.person_id % 4096)::int), 0) = 0
+      group by used_on_days.target_id
+    ) as person_row
+    group by person_row.target_id
+  )
+
+  select
+    target_people.target_id,
+    coalesce(target_sum.event_count, 0),
+    target_people.person_count::bigint,
+    coalesce(target_sum.engaged, '0'),
+    coalesce(case when v_decays then target_sum.decayed_event_count else target_sum.event_count end, 0)::float8,
+    (case when v_decays then target_people.weight else target_people.person_count end)::float8,
+    coalesce(
+      case when v_decays then target_sum.decayed_engaged else extract(epoch from target_sum.engaged) end, 0
+    )::float8
+  from target_people
+  left join target_sum on target_sum.target_id = target_people.target_id
+  where target_people.person_count > 0;
+end;
+$$;
+
+comment on function analytics._item_use(text, date, date, interval, date, int) is $$
+Returns the use of the items of a kind, including that of the items they contain, on the days between two.
+`end_day` is exclusive. `kind` null: the items themselves, without what they contain. People and sums are those of the
+set `counted`; items that none of them used have no row. `half_life`: the decayed columns halve the events per
+`half_life` of age at `newest_day`, and a person has the weight of the latest day; null: equal weights.
+`smallest_group`: the days of an item that `analytics._left_out_days` returns are left out; 1: all days count.
+$$;
+
+grant execute on function analytics._item_use(text, date, date, interval, date, int) to insights_reader;

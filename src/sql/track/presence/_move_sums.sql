@@ -1,0 +1,48 @@
+create or replace function track._move_sums(set_name text, joined bigint[], departed bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_joined track.activity[];
+  v_departed track.activity[];
+begin
+  if joined = '{}' and departed = '{}' then
+    return;
+  end if;
+  v_joined := array(select track._whole_activity(joined));
+  v_departed := array(select track._whole_activity(departed));
+  if set_name = 'counted' then
+    perform track._change_item_sums(v_departed, v_joined);
+    perform track._change_type_sums(set_name, v_departed, v_joined);
+  elsif set_name = 'excluded' then
+    perform track._change_type_sums(set_name, v_joined, v_departed);
+  end if;
+end;
+$$;
+
+comment on function track._move_sums(text, bigint[], bigint[]) is $$
+Changes the sums of items and event types for people who joined or left the set `counted` or `excluded`.
+$$;
+
+create or replace function track._whole_activity(people bigint[])
+returns setof track.activity
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select stored.*
+  from track.stored_activity(
+    people,
+    array_fill('-infinity'::date, array[cardinality(people)]),
+    array_fill('infinity'::date, array[cardinality(people)])
+  ) as stored;
+end;
+$$;
+
+comment on function track._whole_activity(bigint[]) is $$
+Returns all stored activity of people.
+$$;

@@ -1,0 +1,86 @@
+create or replace function track.stored_activity(people bigint[], first_days date[], end_days date[])
+returns setof track.activity
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the number of people.
+set plan_cache_mode to force_custom_plan
+as $$
+begin
+  return query
+  with period as materialized (
+    select
+      entry.person_id,
+      entry.first_day,
+      entry.end_day,
+      entry.first_day::timestamp at time zone 'UTC' as since,
+      entry.end_day::timestamp at time zone 'UTC' as until
+    from unnest(stored_activity.people, stored_activity.first_days, stored_activity.end_days)
+      as entry (person_id, first_day, end_day)
+  ),
+
+  sliced as (
+    select
+      step.person_id,
+      step.event_type_id,
+      step.is_automatic,
+      step.occurred_at[slice.before + 1:slice.until] as occurred_at,
+      step.item_ids[slice.before + 1:slice.until] as item_ids
+    from period
+    join track.step
+      on step.person_id = period.person_id
+      and step.since > period.first_day - 366
+      and step.since < period.end_day
+    cross join lateral (
+      select
+        width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
+        width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
+    ) as slice
+    where slice.before < slice.until
+  )
+
+  select
+    sliced.person_id,
+    (happened.occurred_at at time zone 'UTC')::date,
+    sliced.event_type_id,
+    nullif(happened.item_id, 0)::bigint,
+    count(*)::int,
+    interval '0',
+    (count(*) filter (where sliced.is_automatic))::int
+  from sliced
+  cross join lateral unnest(sliced.occurred_at, sliced.item_ids) as happened (occurred_at, item_id)
+  group by 1, 2, 3, 4
+
+  union all
+
+  select
+    page_view.person_id,
+    (page_view.started_at at time zone 'UTC')::date,
+    0,
+    page_view.item_id,
+    0,
+    sum(page_view.engaged),
+    0
+  from period
+  join track.session
+    on session.person_id = period.person_id
+    and session.ended_at >= period.since
+    and session.started_at < period.until
+  join track.page_view
+    on page_view.person_id = session.person_id
+    and page_view.session_id = session.session_id
+    and page_view.started_at >= period.since
+    and page_view.started_at < period.until
+  group by 1, 2, 4;
+end;
+$$;
+
+comment on function track.stored_activity(bigint[], date[], date[]) is $$
+@behavior -*
+Returns the activity of people as of the last refresh, which is what the tables of presence and sums contain.
+Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
+overlap. Reads `track.step` and the page views.
+$$;
+
+grant execute on function track.stored_activity(bigint[], date[], date[]) to insights_reader, insights_admin;

@@ -1,0 +1,271 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ingest, type Message, refresh } from "../sql/track/messages.ts";
+import { type Queries, testDatabase } from "../support/database.ts";
+
+/* Journeys, presence and sums after any history are those of plain SQL over the events. */
+const database = await testDatabase();
+
+const start = Date.UTC(2025, 11, 20);
+const users = ["ada", "ben", "cleo", "dan"];
+const browsers = ["b1", "b2"];
+const items = ["course-1", "module-1", "page-1", "page-2", "course-2", "page-3"];
+const person = fc.constantFrom(...users, ...browsers);
+
+const event = fc.record({
+  who: person,
+  hour: fc.integer({ min: 0, max: 24 * 60 }),
+  event: fc.constantFrom("Page Viewed", "Page Viewed", "Heartbeat", "Task Submitted", "Task Graded"),
+  item: fc.constantFrom(null, ...items),
+  view: fc.constantFrom("v", "w"),
+  refused: fc.boolean(),
+});
+const step = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ what: fc.constant("events" as const), events: fc.array(event, { maxLength: 9 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      what: fc.constant("identify" as const),
+      user: fc.constantFrom(...users),
+      browser: fc.constantFrom(...browsers),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("alias" as const),
+      user: fc.constantFrom(...users),
+      previous: fc.constantFrom(...users),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("unlink" as const),
+      user: fc.constantFrom(...users),
+      browser: fc.constantFrom(...browsers),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ what: fc.constant("exclude" as const), user: fc.constantFrom(...users) }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant("include" as const), user: fc.constantFrom(...users) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ what: fc.constant("delete" as const), fraction: fc.integer({ min: 2, max: 5 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("move" as const),
+      item: fc.constantFrom("module-1", "page-1", "page-2", "page-3"),
+      parent: fc.constantFrom("course-1", "course-2"),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("kind" as const),
+      item: fc.constantFrom("module-1", "course-2"),
+      kind: fc.constantFrom("course", "module"),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ what: "merge" as const }) },
+  { weight: 1, arbitrary: fc.constant({ what: "rebuild" as const }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      what: fc.constant("refresh" as const),
+      people: fc.integer({ min: 1, max: 3 }),
+      step: fc.constantFrom(null, "track.session", "track.person_set"),
+    }),
+  },
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+async function makeItems(db: Queries): Promise<void> {
+  await db.query(
+    `create table public.catalogue as
+     select * from (values ('course-1', 'course', null), ('module-1', 'module', 'course-1'), ('page-1', 'page', 'module-1'),
+       ('page-2', 'page', 'course-1'), ('course-2', 'course', null), ('page-3', 'page', 'course-2')) as row (external_id, kind, parent)`,
+  );
+  await db.query("select track.sync_items('public.catalogue')");
+}
+
+async function perform(db: Queries, action: Step, key: string): Promise<void> {
+  const exists = (name: string): Promise<unknown> =>
+    db.value("select exists (select from track.identity where external_id = $1 and kind = 'user')", [name]);
+  switch (action.what) {
+    case "events":
+      await ingest(
+        db,
+        action.events.map(
+          ({ who, hour, event: type, item, view, refused }, index): Message => ({
+            type: "track",
+            messageId: `${key}-${index}`,
+            ...(browsers.includes(who) ? { anonymousId: who } : { userId: who }),
+            event: type,
+            timestamp: new Date(start + hour * 3_600_000).toISOString(),
+            properties: { viewId: view, ...(item === null ? {} : { item }) },
+            ...(refused && index === 0 ? { context: { consent: { categoryPreferences: { analytics: false } } } } : {}),
+          }),
+        ),
+      );
+      return;
+    case "identify":
+      await ingest(db, [{ type: "identify", messageId: key, userId: action.user, anonymousId: action.browser }]);
+      return;
+    case "alias":
+      await ingest(db, [{ type: "alias", messageId: key, userId: action.user, previousId: action.previous }]);
+      return;
+    case "unlink":
+      if (
+        (await db.value(
+          `select exists (
+             select from track.identity_link as link
+             join track.identity as one using (identity_id)
+             join track.identity as other on other.identity_id = linked_identity_id
+             where link.unlinked_at is null and one.external_id = $1 and other.external_id = $2)`,
+          [action.browser, action.user],
+        )) === true
+      )
+        await db.query("select track.unlink_identities($1, $2)", [action.browser, action.user]);
+      return;
+    case "exclude":
+      if (await exists(action.user)) await db.query("select track.exclude_person($1, 'staff')", [action.user]);
+      return;
+    case "include":
+      if (
+        (await db.value(
+          "select exists (select from track.exclusion join track.identity using (identity_id) where external_id = $1)",
+          [action.user],
+        )) === true
+      )
+        await db.query("select track.include_person($1)", [action.user]);
+      return;
+    case "delete":
+      await db.query(
+        `with deleted as (
+           delete from track.event where abs(hashtext(event_id::text)) % $1 = 0 returning person_id, occurred_at
+         )
+         insert into track.stale (person_id, since, until)
+         select person_id, min(occurred_at), max(occurred_at) from deleted group by person_id`,
+        [action.fraction],
+      );
+      return;
+    case "move":
+      await db.query(
+        `update track.item set parent_item_id = (select item_id from track.item where external_id = $2)
+         where external_id = $1 and merged_item_id is null`,
+        [action.item, action.parent],
+      );
+      return;
+    case "kind":
+      await db.query("update track.item set kind = $2 where external_id = $1 and merged_item_id is null", [
+        action.item,
+        action.kind,
+      ]);
+      return;
+    case "merge":
+      if ((await db.value("select merged_item_id is null from track.item where external_id = 'page-2'")) === true)
+        await db.query("select track.merge_items('page-2', 'page-3')");
+      return;
+    case "rebuild":
+      await db.query("select track.rebuild()");
+      return;
+    case "refresh":
+      await db.query("select track.refresh($1, $2)", [action.people, action.step]);
+  }
+}
+
+const isCounted = (of: string): string =>
+  `(exists (select from track.identity where identity.person_id = ${of} and kind = 'user') and not ${isExcluded(of)})`;
+const isExcluded = (of: string): string =>
+  `exists (select from track.identity join track.exclusion using (identity_id) where identity.person_id = ${of})`;
+const day = (at: string): string => `(${at} at time zone 'UTC')::date`;
+/** Events, with whether they are automatic. */
+const events = `(select event.*, ${day("occurred_at")} as day, event_type.is_automatic or source.is_automatic as is_automatic
+  from track.event join track.event_type using (event_type_id) join track.source using (source_id)) as event`;
+/** Use of items: events and page views of people. */
+const used = `(select person_id, item_id, ${day("occurred_at")} as day, 1 as events, interval '0' as engaged from track.event
+  union all select person_id, item_id, ${day("started_at")}, 0, engaged from track.page_view) as used`;
+
+/** Pairs of queries: what is stored, and what plain SQL over the events gives. */
+const pairs: Record<string, [string, string]> = {
+  step: [
+    `select person_id, event_type_id, is_automatic, since::text, array_agg(at order by at, item) as times,
+       array_agg(item order by at, item) as items
+     from track.step cross join unnest(occurred_at, item_ids) as listed (at, item) group by 1, 2, 3, 4 order by 1, 2, 3, 4`,
+    `select person_id, event_type_id, is_automatic,
+       case when person_id = 0 then day else date_trunc('year', day::timestamp)::date end::text as since,
+       array_agg(occurred_at order by occurred_at, coalesce(item_id, 0)) as times,
+       array_agg(coalesce(item_id, 0)::int order by occurred_at, coalesce(item_id, 0)) as items
+     from ${events} group by 1, 2, 3, 4 order by 1, 2, 3, 4`,
+  ],
+  presence: [
+    `select presence.event_type_id, presence.day::text, person.person_id from track.presence
+     join track.person on person.person_id / 4096 = block and get_bit(people, (person.person_id % 4096)::int) <> 0
+     order by 1, 2, 3`,
+    `select distinct listed.event_type_id, day::text, person_id from ${events}
+     cross join lateral (values (event.event_type_id), (case when not is_automatic then 0 end)) as listed (event_type_id)
+     where person_id <> 0 and listed.event_type_id is not null order by 1, 2, 3`,
+  ],
+  "events of types": [
+    `select event_type_id, day::text, sum(event_count)::int as events, sum(counted_count)::int as counted
+     from track.presence group by 1, 2 having sum(event_count) > 0 order by 1, 2`,
+    `select listed.event_type_id, day::text, count(*)::int as events,
+       (count(*) filter (where ${isCounted("event.person_id")}))::int as counted from ${events}
+     cross join lateral (values (event.event_type_id), (case when not is_automatic then 0 end)) as listed (event_type_id)
+     where not ${isExcluded("event.person_id")} and listed.event_type_id is not null group by 1, 2 order by 1, 2`,
+  ],
+  "people of items": [
+    `select item_id, month::text, part * 32768 + listed.person as person_id, listed.days from track.item_month
+     cross join unnest(people, days) as listed (person, days) order by 1, 2, 3`,
+    `select item_id, date_trunc('month', day::timestamp)::date::text as month, person_id::int,
+       bit_or(1 << (extract(day from day)::int - 1)) as days
+     from ${used} where person_id <> 0 and item_id is not null group by 1, 2, 3 order by 1, 2, 3`,
+  ],
+  "sums of months": [
+    `select item_id, month::text, sum(event_count)::int as events, sum(engaged)::text as engaged from track.item_month
+     group by 1, 2 having sum(event_count) <> 0 or sum(engaged) <> '0' order by 1, 2`,
+    `select item_id, date_trunc('month', day::timestamp)::date::text as month, sum(events)::int as events, sum(engaged)::text as engaged
+     from ${used} where item_id is not null and ${isCounted("used.person_id")}
+     group by 1, 2 having sum(events) <> 0 or sum(engaged) <> '0' order by 1, 2`,
+  ],
+  "sums of days": [
+    `select item_id, with_parts, day::text, event_count as events, person_count as people, engaged::text
+     from track.item_day order by 1, 2, 3`,
+    `select ancestor_item_id as item_id, whole as with_parts, day::text, sum(events)::int as events,
+       count(distinct person_id)::int as people, sum(engaged)::text as engaged
+     from ${used} join track.item_ancestor using (item_id) join track.item on item.item_id = ancestor_item_id
+     join (values (false), (true)) as form (whole) on case when whole then item.kind = 'course' else depth = 0 end
+     where ${isCounted("used.person_id")} group by 1, 2, 3 order by 1, 2, 3`,
+  ],
+  "people of courses": [
+    `select item_id, month::text, person.person_id from track.course_presence
+     join track.person on person.person_id / 4096 = block and get_bit(people, (person.person_id % 4096)::int) <> 0
+     order by 1, 2, 3`,
+    `select distinct ancestor_item_id as item_id, date_trunc('month', day::timestamp)::date::text as month, person_id
+     from ${used} join track.item_ancestor using (item_id)
+     join track.item on item.item_id = ancestor_item_id and item.kind = 'course'
+     where person_id <> 0 order by 1, 2, 3`,
+  ],
+};
+
+test("journeys, presence and sums are those of the events after any history", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 14 }), async (steps) => {
+      await database.as("postgres", {}, async (db) => {
+        await makeItems(db);
+        for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
+        await refresh(db);
+        for (const [name, [stored, computed]] of Object.entries(pairs))
+          expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
+        // No row is left over without content, and no queue.
+        expect(await db.value("select count(*)::int from track.stale_course")).toBe(0);
+      });
+    }),
+    { numRuns: database.native ? 60 : 15 },
+  );
+});
