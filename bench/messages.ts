@@ -31,7 +31,7 @@ const uuids = (): string[] =>
 
 /** Random hashes straight into the rows, as many in each, sorted as the product sorts them. */
 async function fill(size: number): Promise<number> {
-  const depth = Math.max(8, Math.ceil(Math.log2(size / 250)));
+  const depth = Math.max(8, Math.ceil(Math.log2(size / 450)));
   const perRow = Math.round(size / 2 ** depth);
   await client.query("truncate track.packed_message, track.message, public.one_table");
   await client.query(

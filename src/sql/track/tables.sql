@@ -717,7 +717,7 @@ alter table track.packed_message alter column remainders set storage external;
 comment on table track.packed_message is $$
 Hashes of messages that are no longer in `track.message`, some hundred per row, kept permanently: 88 bits of each.
 A row is a node of the binary tree of all hashes. All rows are of the same depth, or of two while rows are split. The
-tags are in the row, the remainders out of line: for a message that is new they are read in one of 300 cases.
+tags are in the row, the remainders out of line: for a message that is new they are read in one of 200 cases.
 $$;
 comment on column track.packed_message.node is $$
 Number of the node: 1, followed by the first bits of its hashes, as many as the depth (`track.message_packing`).

@@ -121,7 +121,7 @@ test("rows split as messages increase, while each of them is found in any state 
     // As if rows were to be smaller: the depth grows by 1 and by 3, and further messages arrive meanwhile.
     let last = 2_000;
     for (const deeper of [1, 3]) {
-      await db.query("update track.message_packing set messages = 250 * 2.0 ^ (depth + $1 - 0.5)", [deeper]);
+      await db.query("update track.message_packing set messages = 450 * 2.0 ^ (depth + $1 - 0.5)", [deeper]);
       for (let step = 0; ; step++) {
         await db.query("select track.pack_messages(false)");
         if (step % 40 === 0) {

@@ -72,7 +72,8 @@ as $$
 declare
   v_all constant bigint := 4294967296;
   v_cycle constant interval := '7 days';
-  v_largest_node constant int := 250;
+  -- A row of more than about 200 hashes has its remainders out of line.
+  v_largest_node constant int := 450;
   v_packing track.message_packing;
   v_all_sources smallint[];
   v_until bigint;
@@ -113,9 +114,9 @@ begin
       v_packing.depth := v_packing.next_depth;
     end if;
   end if;
-  -- From 1 to 64 rows: at least 256 steps in a cycle, each of a fraction of a second.
+  -- From 1 to 32 rows: at least 256 steps in a cycle, each of a fraction of a second.
   v_until := v_packing.position
-    + (v_all >> v_packing.next_depth) * least(greatest(1 << v_packing.next_depth >> 8, 1), 64);
+    + (v_all >> v_packing.next_depth) * least(greatest(1 << v_packing.next_depth >> 8, 1), 32);
 
   with taken as (
     delete from track.message
