@@ -7,7 +7,7 @@
  *   --events 1000000,10000000   sizes; upkeep is compared between the first and the last
  *   --people 50000              learners of the largest size; the others have fewer in proportion (default: events / 200)
  *   --seed 1                    another seed gives other events
- *   --only popular              only the questions whose name contains this
+ *   --only 'trend|28 days'      only the questions whose name matches this regular expression
  *   --no-upkeep                 without ingestion and refreshes
  *   --keep                      keeps the databases, and DuckDB's files in the temporary directory
  *   --reuse                     uses those that an earlier run kept; nothing is generated
@@ -215,7 +215,7 @@ function questions(until: number): Question[] {
       trend(event, "week", date(lastWeek - 52 * 7 * DAY), date(lastWeek)),
       trend(event, "month", month(until, 12), month(until, 0)),
     ]),
-  ].filter(({ name }) => name.includes(given.only));
+  ].filter(({ name }) => new RegExp(given.only).test(name));
 }
 
 /* --------------------------------------------------------------------------------------------------- measurements -- */
