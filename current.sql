@@ -76,7 +76,7 @@ select
   session.person_id,
   viewed.event_id,
   session.session_id,
-  viewed.view_number,
+  viewed.view_number::int as view_number,
   viewed.item_id,
   session.started_at + viewed.start * interval '1 microsecond' as started_at,
   coalesce(
@@ -97,20 +97,12 @@ select
   coalesce(viewed.is_continued, false) as is_continued,
   viewed.view_key
 from track.session
--- In a list of columns, functions that return sets are evaluated row by row; in `from`, their results are stored first.
-cross join lateral (
-  select
-    generate_series(1, cardinality(session.view_event_ids)) as view_number,
-    unnest(session.view_event_ids) as event_id,
-    unnest(session.view_item_ids) as item_id,
-    unnest(session.view_starts) as start,
-    unnest(session.view_starts[2:]) as next_start,
-    unnest(session.view_ends) as ended,
-    unnest(session.view_engaged) as engaged,
-    unnest(session.view_heartbeats) as heartbeats,
-    unnest(session.view_continued) as is_continued,
-    unnest(session.view_keys) as view_key
-) as viewed;
+cross join lateral unnest(
+  session.view_event_ids, session.view_item_ids, session.view_starts, session.view_starts[2:], session.view_ends,
+  session.view_engaged, session.view_heartbeats, session.view_continued, session.view_keys
+) with ordinality as viewed (
+  event_id, item_id, start, next_start, ended, engaged, heartbeats, is_continued, view_key, view_number
+);
 
 comment on view track.page_view_of_sessions is '@behavior -*';
 grant select on track.page_view_of_sessions to insights_reader, insights_learner, insights_admin;
@@ -233,7 +225,9 @@ begin
   if to_regclass('track.step') is null then
     insert into track.stale (person_id, since, until)
     select person.person_id, '-infinity', 'infinity'
-    from track.person;
+    from track.person
+    where person.person_id <> 0
+      or exists (select from track.event where event.person_id = 0);
   end if;
 end;
 $$;
@@ -545,3 +539,439 @@ alter function analytics.trend(text, text, timestamptz, timestamptz, int) owner 
 alter function analytics.popular_items(text, timestamptz, timestamptz, interval, int, text) owner to insights_owner;
 alter function analytics.course_outlook(text, timestamptz) owner to insights_owner;
 revoke select on monitor.run from insights_analyst;
+comment on column analytics.setting.smallest_group is $$
+Minimum number of people in a figure for analysts, and the unit of rounding (k-anonymity).
+Smaller groups read as empty ones; 1: exact figures.
+$$;
+comment on type analytics.trend_point is $$
+A time bucket with its events, people, running average and slope.
+For analysts, figures are rounded, and a bucket of too few people is 0.
+$$;
+comment on column analytics.trend_point.event_count is $$Number of events.$$;
+comment on column analytics.trend_point.person_count is $$Number of distinct people.$$;
+comment on column analytics.trend_point.is_complete is $$
+Whether the bucket has ended. Others are excluded from average and slope.
+$$;
+comment on column analytics.course_outlook.mean_score is $$
+Mean of the scores. Multiplied by `person_count`, it is the expected number of dropouts or completions.
+For analysts rounded, and null when there are too few learners.
+$$;
+comment on column analytics.course_outlook.lower_quartile is $$
+Lower quartile of the scores; for analysts rounded, and null when there are too few learners.
+$$;
+comment on column analytics.course_outlook.upper_quartile is $$
+Upper quartile of the scores; for analysts rounded, and null when there are too few learners.
+$$;
+
+-- Instructors: roles of people in items, and the learners of their courses.
+create table if not exists track.item_role (
+  person_id bigint not null,
+  item_id bigint not null references track.item,
+  role text not null check (role in ('instructor', 'assistant', 'author')),
+  started_at timestamptz not null default '-infinity',
+  ended_at timestamptz not null default 'infinity',
+  identity_id bigint not null references track.identity,
+  primary key (person_id, item_id, role, identity_id, started_at)
+);
+
+comment on table track.item_role is $$
+Roles of people in items, as stored by the application: who teaches an item, assists in it, or wrote it.
+One row per period.
+A role applies to all that the item contains. Instructors and assistants see the learners of their courses from
+`started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
+$$;
+comment on column track.item_role.person_id is $$Person that has the role.$$;
+comment on column track.item_role.item_id is $$
+Item, usually a course, as the application names it: see `track.applied_item_role`.
+$$;
+comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
+comment on column track.item_role.started_at is $$
+Time from which the person has the role; `-infinity`: no limit.
+$$;
+comment on column track.item_role.ended_at is $$
+Time until which the person has the role, exclusive; `infinity`: no limit.
+$$;
+comment on column track.item_role.identity_id is $$Identity to which the application gave the role.$$;
+
+create index if not exists item_role_item on track.item_role (item_id);
+create index if not exists item_role_identity on track.item_role (identity_id);
+
+alter table track.item_role enable row level security;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.')
+on conflict (schema_name, table_name, column_name) do nothing;
+
+grant usage on schema analytics to insights_instructor;
+
+do $do$
+begin
+  if to_regtype('track.taught_course') is null then
+    create type track.taught_course as (
+      course text,
+      title text,
+      role text,
+      started_at timestamptz,
+      ended_at timestamptz
+    );
+  end if;
+  if to_regtype('analytics.course_learner') is null then
+    create type analytics.course_learner as (
+      person text,
+      name text,
+      status text,
+      enrolled_at timestamptz,
+      ended_at timestamptz,
+      first_active_at timestamptz,
+      last_active_at timestamptz,
+      active_days int,
+      event_count bigint,
+      engaged interval,
+      used_items int,
+      submitted_tasks int,
+      share_of_items float8,
+      share_of_tasks float8
+    );
+  end if;
+  if to_regtype('analytics.course_action') is null then
+    create type analytics.course_action as (
+      occurred_at timestamptz,
+      event text,
+      item text,
+      item_kind text,
+      item_title text,
+      engaged interval,
+      is_automatic boolean
+    );
+  end if;
+end;
+$do$;
+
+comment on type track.taught_course is $$
+A course that the signed-in person teaches now.
+$$;
+comment on column track.taught_course.course is $$External id of the course.$$;
+comment on column track.taught_course.title is $$Title of the course; null when unknown.$$;
+comment on column track.taught_course.role is $$
+`instructor` or `assistant`: the role in the course, or in an item that contains it.
+$$;
+comment on column track.taught_course.started_at is $$Time from which the person has the role; null: no limit.$$;
+comment on column track.taught_course.ended_at is $$
+Time until which the person has the role, exclusive; null: no limit.
+$$;
+
+comment on type analytics.course_learner is $$
+A learner of a course, with the activity in the course.
+The name and the columns from `first_active_at` on are null for a person who has opted out of the purpose `analytics`.
+$$;
+comment on column analytics.course_learner.person is $$Name of the person in the application: the `userId`.$$;
+comment on column analytics.course_learner.name is $$
+Trait `name`, or else the traits `firstName` and `lastName`; null when unknown.
+$$;
+comment on column analytics.course_learner.status is $$
+Enrolment: `active`, `completed` or `dropped`; null for a person who is active in the course without an enrolment.
+$$;
+comment on column analytics.course_learner.enrolled_at is $$Start of the enrolment; null without one.$$;
+comment on column analytics.course_learner.ended_at is $$
+Time at which the course was completed or dropped; null otherwise.
+$$;
+comment on column analytics.course_learner.first_active_at is $$
+Time of the first event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.last_active_at is $$
+Time of the last event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.active_days is $$Number of days (UTC) with an event in the course.$$;
+comment on column analytics.course_learner.event_count is $$Number of events in the course, without automatic ones.$$;
+comment on column analytics.course_learner.engaged is $$Engaged time in the course.$$;
+comment on column analytics.course_learner.used_items is $$
+Number of items of the course that were used, without courses and modules.
+$$;
+comment on column analytics.course_learner.submitted_tasks is $$
+Number of tasks of the course that were submitted or completed.
+$$;
+comment on column analytics.course_learner.share_of_items is $$
+Share of the items of the course that were used; null for a course without items.
+$$;
+comment on column analytics.course_learner.share_of_tasks is $$
+Share of the tasks of the course that were submitted or completed; null for a course without tasks.
+$$;
+
+comment on type analytics.course_action is $$
+An event of a learner in a course.
+Without the properties and the session of the event, which may tell what the person did outside of the course.
+$$;
+comment on column analytics.course_action.occurred_at is $$Time of the event.$$;
+comment on column analytics.course_action.event is $$Name of the event.$$;
+comment on column analytics.course_action.item is $$External id of the item.$$;
+comment on column analytics.course_action.item_kind is $$Kind of the item.$$;
+comment on column analytics.course_action.item_title is $$Title of the item; null when unknown.$$;
+comment on column analytics.course_action.engaged is $$
+Engaged time of the page view that the event opened; null when it opened none, and until the next refresh.
+$$;
+comment on column analytics.course_action.is_automatic is $$
+Whether the event happened without an action of the person, such as a grade.
+$$;
+
+-- Names of events and items ------------------------------------------------------------------------------------------
+
+drop function if exists track.merge_items(text, text);
+drop function if exists track._merge_items(bigint[], bigint[]);
+drop function if exists track._merge_item(bigint, bigint);
+
+alter table track.item add column if not exists target_item_id bigint references track.item;
+do $do$
+begin
+  if not exists (
+    select from pg_catalog.pg_constraint
+    where conrelid = 'track.item'::regclass and pg_get_constraintdef(oid) like '%target_item_id <> item_id%'
+  ) then
+    alter table track.item add check (target_item_id <> item_id);
+  end if;
+end;
+$do$;
+update track.item set target_item_id = merged_item_id where merged_item_id is not null and target_item_id is null;
+create index if not exists item_target on track.item (target_item_id) where target_item_id is not null;
+
+comment on column track.item.merged_item_id is $$
+Item of which this one is only a further name, because `track.merge_items` merged it; null otherwise.
+$$;
+comment on column track.item.target_item_id is $$
+Item that the merge named: `merged_item_id`, or an item that was itself merged into that one. Null when not merged.
+$$;
+
+create table if not exists track.named_item (
+  item_id bigint primary key references track.item,
+  kind text not null,
+  title text,
+  parent_item_id bigint references track.item,
+  url text,
+  language text,
+  attributes jsonb not null,
+  available_from timestamptz,
+  available_until timestamptz,
+  due_at timestamptz
+);
+
+comment on table track.named_item is $$
+@behavior -*
+Descriptions of the items of a merge, each under its own name, so that the merge can be undone.
+A row for each item that is merged or the target of a merge, and for each item whose parent is merged. The rows of these
+items in `track.item` are computed from here (`track._describe_merged`).
+$$;
+comment on column track.named_item.item_id is $$Item, under its own name.$$;
+comment on column track.named_item.kind is $$Kind; `unknown` until it is stated.$$;
+comment on column track.named_item.title is $$Title; null when unknown.$$;
+comment on column track.named_item.parent_item_id is $$
+Parent as it was named, which may be a merged item; null when there is none.
+$$;
+comment on column track.named_item.url is $$URL; null when unknown.$$;
+comment on column track.named_item.language is $$Language of the content (BCP 47); null when unknown.$$;
+comment on column track.named_item.attributes is $$Further attributes.$$;
+comment on column track.named_item.available_from is $$Time from which the item is available; null: no limit.$$;
+comment on column track.named_item.available_until is $$
+Time until which the item is available, exclusive; null: no limit.
+$$;
+comment on column track.named_item.due_at is $$Deadline; null when there is none.$$;
+
+create index if not exists named_item_parent on track.named_item (parent_item_id);
+
+create table if not exists track.named_prerequisite (
+  item_id bigint not null references track.item,
+  required_item_id bigint not null references track.item,
+  primary key (item_id, required_item_id)
+);
+
+comment on table track.named_prerequisite is $$
+@behavior -*
+Prerequisites of merged items and of their targets, with the items as they were named: see `track.named_item`.
+$$;
+comment on column track.named_prerequisite.item_id is $$Item that has the prerequisite.$$;
+comment on column track.named_prerequisite.required_item_id is $$Item that should be finished first.$$;
+
+create index if not exists named_prerequisite_required on track.named_prerequisite (required_item_id);
+
+alter table track.enrolment add column if not exists named_item_id bigint references track.item;
+create index if not exists enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
+comment on table track.enrolment is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (identity_id) references track.identity (identity_id)
+@foreignKey (named_item_id) references track.item (item_id)
+Enrolments of people in items, as stored by the application.
+Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
+the latest one. The others keep the merged item, whose kind is `merged`.
+$$;
+comment on column track.enrolment.named_item_id is $$
+Item that the application named, when it was merged into `item_id`; null otherwise.
+$$;
+
+do $do$
+declare
+  v_column text;
+begin
+  foreach v_column in array array['merged_event_type_id', 'target_event_type_id', 'former_event_type_id'] loop
+    if not exists (
+      select from pg_catalog.pg_attribute where attrelid = 'track.event_type'::regclass and attname = v_column
+    ) then
+      execute format('alter table track.event_type add column %I int references track.event_type', v_column);
+      execute format('alter table track.event_type add check (%I <> event_type_id)', v_column);
+    end if;
+  end loop;
+end;
+$do$;
+
+comment on column track.event_type.merged_event_type_id is $$
+Type of which this one is only a further name, because `track.merge_events` or `track.rename_event` merged it.
+Its purpose and its other properties apply. Null otherwise.
+$$;
+comment on column track.event_type.target_event_type_id is $$
+Type that the merge named: `merged_event_type_id`, or a type that was itself merged into that one. Null when not merged.
+$$;
+comment on column track.event_type.former_event_type_id is $$
+Type that `track.rename_event` gave this name; null otherwise.
+A setting of the former name, such as that of `recommend.event_weight`, applies to this one, unless there is one of this
+name.
+$$;
+
+create index if not exists event_type_merged on track.event_type (merged_event_type_id)
+where merged_event_type_id is not null;
+create index if not exists event_type_target on track.event_type (target_event_type_id)
+where target_event_type_id is not null;
+create index if not exists event_type_former on track.event_type (former_event_type_id)
+where former_event_type_id is not null;
+
+alter table track.event add column if not exists named_event_type_id int;
+alter table track.event add column if not exists named_item_id bigint;
+
+comment on column track.event.named_event_type_id is $$
+Event type that the message named, when it was merged into `event_type_id`; null otherwise.
+$$;
+comment on column track.event.named_item_id is $$
+Item that the message named, when it was merged into `item_id`; null otherwise.
+$$;
+
+create table if not exists track.renamed_month (
+  month date primary key
+);
+
+comment on table track.renamed_month is $$
+@behavior -*
+Months of `track.event` to which a change of names is not applied yet.
+`track.refresh` empties it (step `track.name`).
+$$;
+comment on column track.renamed_month.month is $$First day of the month (UTC).$$;
+
+create table if not exists track.name_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  action text not null check (
+    action in (
+      'event renamed', 'event merged', 'event unmerged', 'item renamed', 'item merged', 'item unmerged'
+    )
+  ),
+  name text not null,
+  target text not null,
+  actor text not null
+);
+
+comment on table track.name_log is $$
+Log of the names of events and items that were changed by administrators, append-only.
+$$;
+comment on column track.name_log.log_id is $$Key of the entry.$$;
+comment on column track.name_log.logged_at is $$Time of the change.$$;
+comment on column track.name_log.action is $$Change, such as `event merged`.$$;
+comment on column track.name_log.name is $$Name of the event, or external id of the item.$$;
+comment on column track.name_log.target is $$New name or target; of a merge that was undone, its former target.$$;
+comment on column track.name_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index if not exists name_log_time on track.name_log (logged_at);
+
+comment on column track.refreshed.step is $$`track.name`, `track.session`, or a consumer.$$;
+
+comment on column recommend.event_weight.event is $$
+Name of the event, as in `track.event_type`.
+A merged event has the weight of its target, or else its own; a renamed one that of its former name, unless the new name
+has one.
+$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.')
+on conflict do nothing;
+
+alter table track.named_item enable row level security;
+alter table track.named_prerequisite enable row level security;
+alter table track.renamed_month enable row level security;
+alter table track.name_log enable row level security;
+
+-- Packed messages: track.message keeps its rows, which track.pack_messages moves in steps.
+
+comment on table track.message is $$
+Hashes of recent messages, which identify duplicates. Contains no person and no content.
+Those of all earlier messages are in `track.packed_message`, where `track.pack_messages` moves them.
+$$;
+
+create table if not exists track.packed_message (
+  node int primary key check (node >= 256),
+  tags smallint[] not null,
+  remainders bigint[] not null
+)
+with (toast_tuple_target = 128, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
+
+alter table track.packed_message alter column tags set storage main;
+alter table track.packed_message alter column remainders set storage external;
+
+comment on table track.packed_message is $$
+Hashes of messages that are no longer in `track.message`, some hundred per row, kept permanently: 88 bits of each.
+A row is a node of the binary tree of all hashes. All rows are of the same depth, or of two while rows are split. The
+tags are in the row, the remainders out of line: for a message that is new they are read in one of 200 cases.
+$$;
+comment on column track.packed_message.node is $$
+Number of the node: 1, followed by the first bits of its hashes, as many as the depth (`track.message_packing`).
+$$;
+comment on column track.packed_message.tags is $$Bits 72 to 87 of each hash, in ascending order.$$;
+comment on column track.packed_message.remainders is $$
+Bits 8 to 71 of the hash of each tag, the last 16 of them combined with the source by exclusive or.
+$$;
+
+create table if not exists track.message_packing (
+  only_row boolean primary key default true check (only_row),
+  depth int not null default 8 check (depth between 8 and 29),
+  next_depth int not null default 8 check (next_depth between depth and 29),
+  position bigint not null default 0 check (position between 0 and 4294967295),
+  step bigint not null default 0,
+  messages bigint not null default 0,
+  is_behind boolean not null default false,
+  cycle_started_at timestamptz not null default now()
+);
+
+comment on table track.message_packing is $$
+State of the packing of messages: one row.
+$$;
+comment on column track.message_packing.only_row is $$Always true, so that the table has one row.$$;
+comment on column track.message_packing.depth is $$
+Number of bits that the key of a row of `track.packed_message` holds.
+$$;
+comment on column track.message_packing.next_depth is $$
+The same for hashes before `position`: greater than `depth` while rows are split.
+$$;
+comment on column track.message_packing.position is $$
+First 32 bits of the hashes at which the next step begins; 0 at the beginning of a cycle.
+$$;
+comment on column track.message_packing.step is $$Number of steps, which shows that hashes have moved.$$;
+comment on column track.message_packing.messages is $$Number of hashes in `track.packed_message`.$$;
+comment on column track.message_packing.is_behind is $$
+Whether the other steps of the cycle are scheduled at once, because a step found many recent messages.
+$$;
+comment on column track.message_packing.cycle_started_at is $$
+Start of the cycle, which takes a week: a step is scheduled at the part of the week that corresponds to `position`.
+$$;
+
+-- After an hour, so that no call of the former track.ingest, which did not know packed messages, still runs.
+insert into track.message_packing (cycle_started_at)
+values (now() + interval '1 hour')
+on conflict do nothing;
+
+alter table track.packed_message enable row level security;
+alter table track.message_packing enable row level security;

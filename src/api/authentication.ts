@@ -2,8 +2,11 @@ import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtV
 import { z } from "zod";
 
 /** The roles of a request. Each is a role of the database, `insights_<name>`. */
-export const roles = ["visitor", "learner", "analyst", "admin", "worker"] as const;
+export const roles = ["visitor", "learner", "instructor", "analyst", "admin", "worker"] as const;
 export type Role = (typeof roles)[number];
+
+/** Whether a token of the role must name a person: learners and instructors see the rows of this person. */
+export const isPerson = (role: Role): boolean => role === "learner" || role === "instructor";
 
 /** The sender of a request. */
 export interface Identity {
@@ -137,9 +140,9 @@ function identityOf(payload: JWTPayload, { roleClaim, personClaim, defaultRole }
   const source = name(100).optional().safeParse(payload["source"]);
   if (!source.success)
     refuse(["source"], payload["source"], "It names the application: a string of 1 to 100 characters.");
-  if (role === "learner" && person.data === undefined) {
+  if (isPerson(role) && person.data === undefined) {
     throw new AuthenticationError(`the token has no "${personClaim.join(".")}"`, {
-      hint: "This claim must hold the learner's userId.",
+      hint: `This claim must hold the ${role}'s userId.`,
     });
   }
   return { role, person: role === "visitor" ? undefined : person.data, source: source.data };
@@ -283,6 +286,7 @@ export async function signToken(
 const statementTimeout: Readonly<Record<Role, string>> = {
   visitor: "10s",
   learner: "10s",
+  instructor: "30s",
   analyst: "60s",
   admin: "60s",
   worker: "10min",

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Role } from "./authentication.ts";
+import { isPerson, type Role } from "./authentication.ts";
 import { BusyError } from "./connections.ts";
 
 /*
@@ -9,7 +9,7 @@ import { BusyError } from "./connections.ts";
  *   the limit.
  * - All bodies together have a limit. Bytes count when they arrive, not when they are announced. Above the limit, an
  *   unfinished body of the address that holds most bytes is aborted.
- * - Large bodies of visitors and learners are parsed at a limited rate, by address and person in turn, so that they use
+ * - Large bodies of visitors, learners and instructors are parsed at a limited rate, by address and person in turn, so that they use
  *   a small part of the thread. Servers that send batches use tokens of other roles.
  */
 
@@ -141,6 +141,7 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
   const lanes: Partial<Record<Role, ReturnType<typeof createLane>>> = {
     visitor: createLane(bounds),
     learner: createLane(bounds),
+    instructor: createLane(bounds),
   };
 
   const add = (one: Held, bytes: number): void => {
@@ -172,7 +173,13 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
       { role, person, address, server }: BodySender,
     ): Promise<Buffer> {
       const visitor = role === "visitor" && !server;
-      const limit = !server && (role === "visitor" || role === "learner") ? limits[role] : limits.others;
+      const limit = server
+        ? limits.others
+        : role === "visitor"
+          ? limits.visitor
+          : isPerson(role)
+            ? limits.learner
+            : limits.others;
       // Refused before reading where the client announces the length.
       const announced = request.headers["content-length"];
       if (Number(announced ?? 0) > limit) throw new TooLargeError(String(announced), limit);

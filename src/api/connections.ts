@@ -4,7 +4,7 @@ import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
  * Decides which request gets the next connection of the pool. Requests wait here rather than in the pool, which serves
  * the first to arrive, so that one client could hold all connections:
  *
- * - each role has a share, so that visitors never keep learners waiting, nor learners analysts;
+ * - each role has a share, so that visitors never keep learners waiting, nor learners and instructors analysts;
  * - one connection is reserved for administrators, and /healthz has one of its own outside the pool;
  * - roles take turns, and within a role the person, or visitor's address, that holds, and waits for, the fewest
  *   connections is next;
@@ -27,7 +27,7 @@ function shareOf(role: string, size: number): number {
   if (role === "insights_admin") return size;
   const most = Math.max(1, size - 1);
   if (role === "insights_visitor") return Math.max(1, Math.floor(size / 4));
-  if (role === "insights_learner") return Math.max(1, Math.floor(size / 2));
+  if (role === "insights_learner" || role === "insights_instructor") return Math.max(1, Math.floor(size / 2));
   return most;
 }
 

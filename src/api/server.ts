@@ -7,7 +7,7 @@ import { createPool, type Database } from "../database/connect.ts";
 import { packageRoot } from "../paths.ts";
 import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
-import { AuthenticationError, type AuthenticationOptions, createAuthenticate } from "./authentication.ts";
+import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
 import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
@@ -220,7 +220,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   function recognize({ sender, key }: Admitted, request: IncomingMessage, response: ServerResponse): void {
     const { secure } = addresses.target(request);
     sender.browser = browsers.read(request.headers.cookie, secure);
-    const person = sender.role === "visitor" || sender.role === "learner";
+    const person = sender.role === "visitor" || isPerson(sender.role);
     if (sender.browser !== undefined || !person || key?.level === "server" || sender.optOut !== "") return;
     offers.set(request, () => {
       const { browser, cookie } = browsers.create(secure);

@@ -41,7 +41,7 @@ async function one<T extends pg.QueryResultRow>({ client }: Context, sql: string
 const exists = async (context: Context, relation: string): Promise<boolean> =>
   (await one<{ present: boolean }>(context, "select to_regclass($1) is not null as present", [relation])).present;
 
-const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
+const roles = ["owner", "reader", "visitor", "learner", "instructor", "analyst", "admin", "worker", "api", "queue"].map(
   (name) => `insights_${name}`,
 );
 
@@ -130,8 +130,8 @@ const checks: Record<string, Check> = {
     if (impersonators.length > 0) {
       return {
         status: "warning",
-        text: `${impersonators.map((name) => `"${name}"`).join(", ")} can act as every person: insights_learner and insights_visitor are roles for requests of the API`,
-        fix: `revoke insights_learner, insights_visitor from ${impersonators.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
+        text: `${impersonators.map((name) => `"${name}"`).join(", ")} can act as every person: insights_learner, insights_instructor and insights_visitor are roles for requests of the API`,
+        fix: `revoke insights_learner, insights_instructor, insights_visitor from ${impersonators.map((name) => pg.escapeIdentifier(name)).join(", ")}`,
       };
     }
     const may = [...(api ? ["serve the API"] : []), ...(queue ? ["process the job queue"] : [])].join(" and ");

@@ -45,6 +45,8 @@ Each release runs in one transaction. A statement that waits for a lock makes ot
 after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES times (10,
 over two and a half minutes), and each time the session that holds the lock is printed. Indexes on partitioned tables are
 built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.
+A release that changes derived data queues all people; their data are then refreshed, some people at a time, while everything
+else goes on. If that is interrupted, the workers or the next run continue.
 Months of events that do not begin at 00:00 UTC are repaired one by one in the same way, while reads and writes of events wait.`,
   )
   .action(async (options: Options) => {
@@ -75,16 +77,21 @@ Months of events that do not begin at 00:00 UTC are repaired one by one in the s
         }
         return;
       }
-      const { applied, current, indexed, months, pageViews, ahead, temporaryRevoked } = await migrate(url, lockWait);
+      const { applied, current, indexed, months, pageViews, refreshed, ahead, temporaryRevoked } = await migrate(
+        url,
+        lockWait,
+      );
       for (const name of applied) console.log(`applied ${name}`);
       if (temporaryRevoked)
         console.log("revoked temporary on this database from public: it contains no other application");
       if (current) console.log("applied the changes of this checkout");
       if (months > 0) console.log(`moved ${months} boundaries between months of events to 00:00 UTC`);
       if (pageViews > 0) console.log(`moved ${pageViews} page views into their sessions`);
+      if (refreshed > 0) console.log(`refreshed the derived data of ${refreshed} people`);
       if (indexed > 0) console.log(`built or attached the indexes of ${indexed} partitions`);
       if (ahead.length > 0) console.log(`the database is ahead of this version: it has release ${ahead.join(", ")}`);
-      else if (applied.length === 0 && !current && indexed + months + pageViews === 0) console.log("up to date");
+      else if (applied.length === 0 && !current && indexed + months + pageViews + refreshed === 0)
+        console.log("up to date");
     } finally {
       await database.close();
     }

@@ -57,7 +57,7 @@ export default new Command()
   .argument("[query]", "one or more statements; - or no argument reads them from standard input")
   .option("--json", "print the rows as JSON, one line per statement")
   .option("--role <role>", "run as this role, such as insights_analyst")
-  .option("--person <person>", "with --role insights_learner: as this person")
+  .option("--person <person>", "with --role insights_learner or insights_instructor: as this person")
   .addHelpText(
     "after",
     `

@@ -1,5 +1,5 @@
 import { Argument, Command } from "commander";
-import { roles, signToken } from "../api/authentication.ts";
+import { isPerson, roles, signToken } from "../api/authentication.ts";
 import { authenticationOptions } from "../api/server.ts";
 import { readConfig } from "../config.ts";
 import { InsightsError } from "../errors.ts";
@@ -9,7 +9,7 @@ export default new Command()
     "Prints a token for the header `Authorization: Bearer …`, signed with the key of this server, valid for one hour.",
   )
   .addArgument(new Argument("<role>").choices(roles.filter((role) => role !== "visitor")))
-  .argument("[person]", "the userId of the person; required for a learner")
+  .argument("[person]", "the userId of the person; required for a learner and an instructor")
   .addHelpText(
     "after",
     "\nThe key is INSIGHTS_JWT_SECRET, or the one in the data directory. Its holder can sign in as any role and person.",
@@ -21,9 +21,9 @@ export default new Command()
         hint: "Request a token of this person from the identity provider.",
       });
     }
-    if (role === "learner" && person === undefined) {
-      throw new InsightsError("a learner needs a userId", {
-        hint: "For example: insights token learner nuria.almeida",
+    if (isPerson(role) && person === undefined) {
+      throw new InsightsError(`${role === "learner" ? "a" : "an"} ${role} needs a userId`, {
+        hint: `For example: insights token ${role} nuria.almeida`,
       });
     }
     console.log(await signToken({ role, person: person ?? role, source: undefined }, { ...options, expiresIn: "1h" }));

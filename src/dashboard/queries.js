@@ -6,6 +6,10 @@ export const counts = {
     ["your sessions", "trackSessions"],
     ["pages you viewed", "trackPageViews"],
   ],
+  instructor: [
+    ["your events", "trackEvents"],
+    ["your roles in items", "trackItemRoles"],
+  ],
   admin: [
     ["people", "trackPeople"],
     ["events", "trackEvents"],
@@ -29,6 +33,7 @@ const parts = {
     monitorRuns(orderBy: STARTED_AT_DESC, first: 8) { nodes { task startedAt outcome duration { minutes seconds } } }`,
 };
 parts.admin = parts.analyst.replace("outcome duration", "outcome rowCount duration");
+parts.instructor = `trackTaughtCourses(first: 8) { nodes { course title role startedAt endedAt } }`;
 
 /** Counts under their own names, because a list may be shown as well. */
 export function liveQuery(role) {
@@ -68,6 +73,28 @@ export const examples = {
     "My sessions": `{
   trackSessions(orderBy: STARTED_AT_DESC, first: 10) {
     nodes { startedAt viewCount engaged { minutes seconds } engagedBy }
+  }
+}`,
+  },
+  instructor: {
+    "Courses that I teach": `{
+  trackTaughtCourses {
+    nodes { course title role endedAt }
+  }
+}`,
+    "Learners of a course": `{
+  analyticsCourseLearners(course: "course-1", first: 20) {
+    nodes { person name status lastActiveAt activeDays engaged { hours minutes } shareOfTasks }
+  }
+}`,
+    "A learner in a course": `{
+  analyticsCourseJourney(course: "course-1", person: "ada", first: 20) {
+    nodes { occurredAt event itemTitle engaged { minutes seconds } }
+  }
+}`,
+    "Learners at risk": `{
+  analyticsDropoutRisk(course: "course-1", top: 5) {
+    nodes { rank person score reasons { feature contribution } }
   }
 }`,
   },

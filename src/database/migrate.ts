@@ -11,6 +11,7 @@ import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { repairMonths } from "./months.ts";
 import { convertPageViews } from "./page-views.ts";
 import { isEmbedded, refusePooler } from "./pooler.ts";
+import { refreshQueued } from "./refresh-queued.ts";
 import {
   applyReleases,
   defaultLockWait,
@@ -336,6 +337,8 @@ export interface MigrateResult {
   months: number;
   /** Number of page views of an earlier version that were moved into the sessions. */
   pageViews: number;
+  /** Number of people whose derived data a release queued, and this run refreshed. */
+  refreshed: number;
   /** Releases that the database has and this version does not contain. */
   ahead: string[];
 }
@@ -367,6 +370,8 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     const months = await repairMonths(url, client, lockWait);
     const pageViews = await convertPageViews(url, client, lockWait);
     const indexed = await completeIndexes(url, client, lockWait);
-    return { applied, current, indexed, months, pageViews, ahead, temporaryRevoked };
+    // A newer version has consumers and functions of its own.
+    const refreshed = ahead.length === 0 ? await refreshQueued(url, lockWait.say) : 0;
+    return { applied, current, indexed, months, pageViews, refreshed, ahead, temporaryRevoked };
   });
 }

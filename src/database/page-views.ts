@@ -71,9 +71,7 @@ export async function convertPageViews(url: string, client: pg.ClientBase, lockW
           () => worker.query(finish),
           // No refresh is then between its look for the table and its use. No table is locked while this waits.
           async () => {
-            await worker.query(
-              "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('track.refresh'))",
-            );
+            await worker.query("select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('track.refresh'))");
           },
         ),
       );

@@ -89,7 +89,7 @@ async function planBootstrap(client: pg.ClientBase): Promise<string[]> {
     `select
        (
          select string_agg(name, ', ' order by name)
-         from unnest(array['insights_owner', 'insights_api', 'insights_queue']) as name
+         from unnest(array['insights_owner', 'insights_instructor', 'insights_api', 'insights_queue']) as name
          where pg_catalog.to_regrole(name) is null
        ) as roles,
        (

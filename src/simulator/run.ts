@@ -86,7 +86,13 @@ export async function simulate(
   let batch: Message[] = [];
   let underWay: Promise<void> = Promise.resolve();
   const send = async (messages: Message[], receivedAt: number): Promise<void> => {
-    const result = await ingest(connection, SOURCE, messages);
+    const result = await transaction(connection, async () => {
+      const stored = await ingest(connection, SOURCE, messages);
+      await connection.query("update canvas_flow_truth.population set messages = coalesce(messages, 0) + $1::int", [
+        stored.accepted,
+      ]);
+      return stored;
+    });
     const [error] = result.errors;
     if (error !== undefined) {
       throw new InsightsError(`a simulated message was rejected: ${error.message} (${error.code})`, {
@@ -124,11 +130,12 @@ function refuseAnother(found: Population, options: Options): void {
   });
 }
 
-async function transaction(connection: Queryable, work: () => Promise<void>): Promise<void> {
+async function transaction<T>(connection: Queryable, work: () => Promise<T>): Promise<T> {
   await connection.query("begin");
   try {
-    await work();
+    const result = await work();
     await connection.query("commit");
+    return result;
   } catch (error) {
     await connection.query("rollback").catch(() => undefined);
     throw error;
@@ -308,11 +315,7 @@ async function complete(connection: Queryable, simulation: Simulation): Promise<
       engaged: `${seconds} seconds`,
     })),
   );
-  await connection.query(
-    `update canvas_flow_truth.population
-    set messages = (select count(*) from track.message join track.source using (source_id) where source.name = $1), finished_at = now()`,
-    [SOURCE],
-  );
+  await connection.query("update canvas_flow_truth.population set finished_at = now()");
 }
 
 function time(instant: number | undefined): string | undefined {

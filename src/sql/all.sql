@@ -225,6 +225,7 @@
 --!include privacy/policies.sql
 
 -- track
+--!include track/views.sql
 --!include track/functions/current_person_id.sql
 --!include track/functions/sign_in.sql
 --!include track/functions/find_person.sql
@@ -281,6 +282,10 @@
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
 --!include track/ingest/problems.sql
+--!include track/messages/packed_keys.sql
+--!include track/messages/packed_hashes.sql
+--!include track/messages/merge_packed.sql
+--!include track/messages/pack_messages.sql
 --!include track/ingest/store_messages.sql
 --!include track/ingest/enter_months.sql
 --!include track/ingest/enter_people.sql
@@ -296,8 +301,24 @@
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/decisions_changed.sql
---!include track/items/_merge_items.sql
+--!include track/names/_refuse_old_names.sql
+--!include track/names/_begin_naming.sql
+--!include track/names/_queue_months.sql
+--!include track/names/_apply_names.sql
+--!include track/names/_log_name.sql
+--!include track/names/_point_event_type.sql
+--!include track/names/merge_events.sql
+--!include track/names/rename_event.sql
+--!include track/names/unmerge_events.sql
+--!include track/items/_known_item.sql
+--!include track/items/_describe_merged.sql
+--!include track/items/_describe_names.sql
+--!include track/items/_name_enrolments.sql
+--!include track/items/_merge_enrolments.sql
+--!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
+--!include track/items/unmerge_item.sql
+--!include track/items/rename_item.sql
 --!include track/items/apply_path_rule.sql
 --!include track/presence/stored_activity.sql
 --!include track/presence/event_activity.sql
@@ -346,6 +367,10 @@
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
 --!include track/functions/sync_enrolments.sql
+--!include track/instructors/sync_item_roles.sql
+--!include track/instructors/teaches.sql
+--!include track/instructors/taught_courses.sql
+--!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/policies.sql
 
@@ -376,6 +401,7 @@
 --!include analytics/train_predictions/train_predictions_step.sql
 --!include analytics/train_predictions/train_predictions.sql
 --!include analytics/functions/due_predictions.sql
+--!include analytics/functions/_course_id.sql
 --!include analytics/functions/_learner_scores.sql
 --!include analytics/functions/_predict_learners.sql
 --!include analytics/functions/dropout_risk.sql
@@ -383,6 +409,9 @@
 --!include analytics/functions/expected_next_week_activity.sql
 --!include analytics/functions/course_outlook.sql
 --!include analytics/functions/watch_predictions.sql
+--!include analytics/functions/_course_people.sql
+--!include analytics/functions/course_learners.sql
+--!include analytics/functions/course_journey.sql
 --!include analytics/policies.sql
 
 -- recommend

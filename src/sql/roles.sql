@@ -23,6 +23,10 @@ begin
       ('insights_reader', 'nologin', 'Canvas Flow Insights: owns the functions that analysts call; may only select.'),
       ('insights_visitor', 'nologin', 'Canvas Flow Insights: anonymous caller of the API.'),
       ('insights_learner', 'nologin', 'Canvas Flow Insights: signed-in person, sees own data only.'),
+      (
+        'insights_instructor', 'nologin',
+        'Canvas Flow Insights: signed-in person, sees own data and the learners of own courses.'
+      ),
       ('insights_analyst', 'nologin', 'Canvas Flow Insights: aggregates and reports.'),
       ('insights_admin', 'nologin', 'Canvas Flow Insights: people''s data and privacy requests.'),
       ('insights_worker', 'nologin', 'Canvas Flow Insights: scheduled refreshes and training.'),
@@ -50,6 +54,14 @@ begin
   if not pg_catalog.pg_has_role('insights_api', 'insights_worker', 'member') then
     execute
       'grant insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker to insights_api';
+  end if;
+  -- Instructors do for themselves what learners do.
+  if not pg_catalog.pg_has_role('insights_instructor', 'insights_learner', 'usage') then
+    execute 'grant insights_learner to insights_instructor';
+  end if;
+  -- In earlier versions, insights_api had no such role.
+  if not pg_catalog.pg_has_role('insights_api', 'insights_instructor', 'member') then
+    execute 'grant insights_instructor to insights_api';
   end if;
   -- Without inheritance: a worker has the privileges of insights_worker only in transactions that set the role.
   if not pg_catalog.pg_has_role('insights_queue', 'insights_worker', 'member') then

@@ -4,6 +4,7 @@ import type { TaskList } from "graphile-worker";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
+import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
 import train from "../../tasks/train.ts";
@@ -17,6 +18,7 @@ const tasks = {
   delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,
   make_partitions: makePartitions,
+  pack_messages: packMessages,
   refresh,
   refresh_views: refreshViews,
   train,

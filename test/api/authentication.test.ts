@@ -32,6 +32,14 @@ describe("tokens with a shared key", () => {
     expect(await authenticate(`bearer   ${token}`)).toMatchObject({ person: "ada" });
   });
 
+  test.each(["learner", "instructor"] as const)("%s: a token without a person is refused", async (role) => {
+    expect(await authenticate(`Bearer ${await sign({ role, sub: "tess" })}`)).toMatchObject({ role, person: "tess" });
+    await expect(authenticate(`Bearer ${await sign({ role })}`)).rejects.toMatchObject({
+      statusCode: 401,
+      hint: `This claim must hold the ${role}'s userId.`,
+    });
+  });
+
   test("a role may have its name in the database", async () => {
     expect(await authenticate(`Bearer ${await sign({ role: "insights_analyst" })}`)).toMatchObject({ role: "analyst" });
   });

@@ -67,9 +67,10 @@ describe("the cookie of a browser", () => {
     expect(c?.browser).not.toBe(a?.browser);
   });
 
-  test("is set for learners too, not for other roles and servers", async () => {
+  test("is set for learners and instructors too, not for other roles and servers", async () => {
     const sent = async (headers: Record<string, string>): Promise<boolean> => cookieOf(await send(headers)) !== "";
     expect(await sent({ authorization: `Bearer ${await token("learner", "ada")}` })).toBe(true);
+    expect(await sent({ authorization: `Bearer ${await token("instructor", "ada")}` })).toBe(true);
     for (const role of ["analyst", "admin", "worker"] as const) {
       expect(await sent({ authorization: `Bearer ${await token(role, "ada")}` })).toBe(false);
     }

@@ -41,12 +41,12 @@ const times = (count: number, name: (index: number) => string): string[] =>
 
 describe("a share of the pool", () => {
   test.each([
-    [1, { visitor: 1, learner: 1, analyst: 1, worker: 1, admin: 1 }],
-    [2, { visitor: 1, learner: 1, analyst: 1, worker: 1, admin: 2 }],
-    [3, { visitor: 1, learner: 1, analyst: 2, worker: 2, admin: 3 }],
-    [4, { visitor: 1, learner: 2, analyst: 3, worker: 3, admin: 4 }],
-    [10, { visitor: 2, learner: 5, analyst: 9, worker: 9, admin: 10 }],
-    [40, { visitor: 10, learner: 20, analyst: 39, worker: 39, admin: 40 }],
+    [1, { visitor: 1, learner: 1, instructor: 1, analyst: 1, worker: 1, admin: 1 }],
+    [2, { visitor: 1, learner: 1, instructor: 1, analyst: 1, worker: 1, admin: 2 }],
+    [3, { visitor: 1, learner: 1, instructor: 1, analyst: 2, worker: 2, admin: 3 }],
+    [4, { visitor: 1, learner: 2, instructor: 2, analyst: 3, worker: 3, admin: 4 }],
+    [10, { visitor: 2, learner: 5, instructor: 5, analyst: 9, worker: 9, admin: 10 }],
+    [40, { visitor: 10, learner: 20, instructor: 20, analyst: 39, worker: 39, admin: 40 }],
   ])("of %i connections, by role", async (size, shares) => {
     for (const [role, share] of Object.entries(shares)) {
       const { started, enter } = crowd(createGate(size, 60_000));

@@ -192,6 +192,9 @@ describe("the command line", () => {
     const learner = insights(["token", "learner"]);
     expect(await learner.exitCode()).toBe(1);
     expect(learner.output()).toContain("a learner needs a userId");
+    const instructor = insights(["token", "instructor"]);
+    expect(await instructor.exitCode()).toBe(1);
+    expect(instructor.output()).toContain("an instructor needs a userId");
     const nobody = insights(["token", "owner"]);
     expect(await nobody.exitCode()).toBe(2);
     const unreachable = insights(["doctor"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });

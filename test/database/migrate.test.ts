@@ -61,9 +61,18 @@ describe.skipIf(!database.native)("logins that are not superusers (need a real s
   const allowed = `insights_test_allowed_${suffix}`;
   const refused = `insights_test_refused_${suffix}`;
   const name = new URL(database.url()).pathname.slice(1);
-  const roles = ["owner", "reader", "visitor", "learner", "analyst", "admin", "worker", "api", "queue"].map(
-    (name) => `insights_${name}`,
-  );
+  const roles = [
+    "owner",
+    "reader",
+    "visitor",
+    "learner",
+    "instructor",
+    "analyst",
+    "admin",
+    "worker",
+    "api",
+    "queue",
+  ].map((name) => `insights_${name}`);
 
   afterAll(async () => {
     await database.query(`alter database ${pg.escapeIdentifier(name)} owner to current_user`);

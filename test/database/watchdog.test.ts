@@ -215,7 +215,7 @@ describe("sessions without superuser", () => {
       await client.query("select count(*) from track.event");
       await client.query("select count(*) from insights_queue.jobs");
       await client.query("vacuum (analyze) track.person");
-      for (const role of ["owner", "visitor", "learner", "analyst", "admin", "worker", "api"]) {
+      for (const role of ["owner", "visitor", "learner", "instructor", "analyst", "admin", "worker", "api"]) {
         await client.query("begin");
         await client.query(`set local role insights_${role}`);
         await client.query("rollback");

@@ -102,6 +102,11 @@ async function perform(db: Queries, step: Action, key: string): Promise<void> {
 const isCounted =
   "exists (select from track.identity as key where key.identity_id = event.person_id and key.kind = 'user')";
 
+/** The whole buckets from $2 until $3. */
+const within = (bucket: string): string => `
+  occurred_at >= date_trunc(${bucket}, $2::timestamptz, 'UTC')
+  and date_trunc(${bucket}, occurred_at, 'UTC') < $3::timestamptz`;
+
 /** Results of the functions, and those of plain queries over the events. */
 async function figures(db: Queries, since: string, until: string): Promise<[object, object]> {
   const trends: Record<string, object> = {};
@@ -120,8 +125,8 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
       `select date_trunc($1, occurred_at at time zone 'UTC') at time zone 'UTC' as bucket_start,
          count(*)::int as events, count(distinct nullif(person_id, 0))::int as people
        from track.event join track.event_type using (event_type_id)
-       where name = $4 and occurred_at >= $2 and occurred_at < $3
-       group by 1 having bool_or(${isCounted}) order by 1`,
+       where name = $4 and ${within("$1")}
+       group by 1 order by 1`,
       [bucket, since, until, name],
     );
   }
@@ -142,7 +147,7 @@ async function figures(db: Queries, since: string, until: string): Promise<[obje
        from track.event
        join track.item_ancestor as ancestor on ancestor.item_id = event.item_id and ($1::text is not null or depth = 0)
        join track.item on item.item_id = ancestor.ancestor_item_id
-       where ($1 is null or item.kind = $1) and occurred_at >= $2 and occurred_at < $3 and ${isCounted}
+       where ($1 is null or item.kind = $1) and ${within("'day'")} and ${isCounted}
        group by 1 order by 1`,
       [kind, since, until],
     );

@@ -236,6 +236,11 @@ const samples: Record<string, Record<string, string>> = {
   "track.merge_items": {
     target: "(select external_id from track.item where external_id <> course order by item_id limit 1)",
   },
+  "track.rename_item": { new_id: "'renamed item'" },
+  "track.unmerge_item": { item: "'merged item'" },
+  "track.merge_events": { name: "'Some Event'", target: "event" },
+  "track.rename_event": { name: "'Some Event'", new_name: "'Renamed'" },
+  "track.unmerge_events": { name: "'Merged Event'" },
   "*": {
     algorithm: "'linear'",
     as_of: "'2025-05-20 00:00Z'",
@@ -266,6 +271,7 @@ const samples: Record<string, Record<string, string>> = {
     granted: "true",
     half_life: "'7 days'",
     item: "course",
+    most_events: "100",
     keep_old: "'1 day'",
     key_id: "(select max(key_id) from track.write_key)",
     kind: "'course'",
@@ -292,6 +298,7 @@ const samples: Record<string, Record<string, string>> = {
     purpose: "'analytics'",
     reason: "'test'",
     requests_per_minute: "60",
+    roles: `'[{"person": "new", "item": "new", "role": "instructor", "started_at": "2025-05-20T00:00:00Z"}]'`,
     row_count: "1",
     run_id: "1",
     samples_older_than: "'7 days'",
@@ -335,7 +342,9 @@ interface Definer {
 const suffix = randomBytes(4).toString("hex");
 const password = randomBytes(12).toString("hex");
 const attackerOf = (role: string): string => `attacker_${suffix}_${role.replace("insights_", "")}`;
-const every = ["admin", "analyst", "learner", "reader", "visitor", "worker"].map((name) => `insights_${name}`);
+const every = ["admin", "analyst", "instructor", "learner", "reader", "visitor", "worker"].map(
+  (name) => `insights_${name}`,
+);
 const definers: Definer[] = [];
 let scratch: string[] = [];
 
@@ -372,7 +381,10 @@ beforeAll(async () => {
     select track.create_write_key('lab', 'signed_in');
     select track.set_person_set('lab.listed', array(select person_id from track.person where person_id <> 0));
     select track.set_person_set('lab.dropped', '{}');
-    select track.ingest('[{"type": "track", "messageId": "u", "userId": "uncounted", "event": "Page Viewed"}]');
+    select track.ingest('[{"type": "track", "messageId": "u", "userId": "uncounted", "event": "Page Viewed"},
+      {"type": "track", "messageId": "v", "userId": "uncounted", "event": "Some Event", "properties": {"item": "some item"}},
+      {"type": "track", "messageId": "w", "userId": "uncounted", "event": "Merged Event", "properties": {"item": "merged item"}}]');
+    select track.merge_events('Merged Event', 'Some Event'), track.merge_items('merged item', 'some item');
     select track.exclude_person('uncounted', 'test');
     create schema attacker;
     grant usage, create on schema attacker to public;

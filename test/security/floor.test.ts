@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { ingest, type Message } from "../sql/track/messages.ts";
+import { ingest, type Message, refresh as refreshAll } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
 import { learners, makeWorld, refresh } from "../support/world.ts";
 
 /*
- * The floor of what analysts are told, against everybody who may ask as often as they like, send events as anonymous
- * browsers, and compare. First similar items: a recommender learns from single people, and every reader may query similar items: where one person took an item, the
+ * The floor of the answers to analysts, attacked by any sequence of queries, by events of anonymous browsers, and by
+ * comparison. First similar items: a recommender learns from single people, and every reader may query similar items: where one person took an item, the
  * answer would be the other items of this person. So items of fewer people than the floor of analytics are not
  * answered.
  */
@@ -91,7 +91,7 @@ describe("figures of analysts", () => {
     await database.as("postgres", {}, async (db) => {
       await db.query("update analytics.setting set smallest_group = 5");
       await ingest(db, [...messages]);
-      await refresh(db);
+      await refreshAll(db);
       return await work(db);
     });
 
@@ -147,7 +147,7 @@ describe("figures of analysts", () => {
   test.each<[string, () => Message[]]>([
     ["four browsers in an hour of three", () => [1, 2, 3, 4].flatMap((number) => many(3, `browser-${number}`, at(8)))],
     ["browsers in an hour of seven, one at a time", () => many(1, "browser-1", at(0, 12))],
-    ["so many that a figure would be rounded upwards", () => many(40, "browser-1", at(0, 12))],
+    ["enough to round a figure upwards", () => many(40, "browser-1", at(0, 12))],
     [
       "each its own browser",
       () => Array.from({ length: 9 }, (_, number) => read(`browser-${number}`, at(number % 7, 12))),
@@ -213,7 +213,7 @@ describe("figures of analysts", () => {
       { hour: 12, people: 5 },
       { hour: 13, people: 10 },
     ]);
-    // The hour of one learner is missing, and the smallest other one with it, which lies before the period.
+    // The hour of one learner is missing, and the smallest other one with it, which is before the period.
     const evening = [...usual(), ...afternoon, ...many(50, "learner-1", at(0, 20))];
     expect(await hours(evening)).toEqual([
       { hour: 12, people: 5 },
@@ -254,7 +254,7 @@ describe("figures of analysts", () => {
     const all = "select sum(person_count)::int from analytics.popular_items('course', '2026-02-08Z', '2026-02-09Z')";
     const asLogin = async (work: (db: Queries) => Promise<void>) =>
       await worlds([...usual(), ...many(3, "learner-1", at(6))], async (db) => {
-        // As a DBA gives somebody the role of an analyst.
+        // A login of the database that is a member of the role of analysts.
         await db.query("create role floor_login login");
         await db.query("grant insights_analyst to floor_login");
         await db.query("set local session authorization floor_login");
@@ -284,7 +284,7 @@ describe("figures of analysts", () => {
       "select * from analytics._trend_points('Chapter Read', 'day', '2026-02-08Z', '2026-02-09Z', 7, null)",
       "select * from analytics._trend(1, 'day', '2026-02-08Z', '2026-02-09Z')",
       "select * from analytics._popular_items('course', '2026-02-08Z', '2026-02-09Z', null, 'people', 1)",
-      "select * from analytics._course_outlook('dropout', now(), true, 1)",
+      "select * from analytics._course_outlook('dropout', now(), 1)",
       "update analytics.setting set smallest_group = 1",
       "set local role insights_admin",
       "select set_config('role', 'insights_admin', true)",
@@ -322,7 +322,7 @@ describe("figures of analysts", () => {
     });
   });
 
-  test("the runs of tasks do not tell analysts of how many people", async () => {
+  test("the runs of tasks do not show analysts the number of people", async () => {
     await database.as("insights_analyst", {}, async (db) => {
       expect(await db.rows("select task, started_at, duration, outcome from monitor.run")).toEqual([]);
       for (const column of ["row_count", "detail", "error"])

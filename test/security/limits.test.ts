@@ -27,7 +27,7 @@ const granted = (
       -- The one with the most rights, so that nothing stops before it has looked at its arguments.
       (
         select candidate.role
-        from unnest(array['insights_admin', 'insights_worker', 'insights_analyst', 'insights_learner', 'insights_visitor'])
+        from unnest(array['insights_admin', 'insights_worker', 'insights_analyst', 'insights_instructor', 'insights_learner', 'insights_visitor'])
           with ordinality as candidate (role, rank)
         where has_function_privilege(candidate.role, function.oid, 'execute')
         order by candidate.rank

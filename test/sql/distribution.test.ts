@@ -385,6 +385,6 @@ describe("the list", () => {
          )
        order by 1`,
     );
-    expect(rows.map(({ name }) => name)).toEqual(["track.identity", "track.person"]);
+    expect(rows.map(({ name }) => name)).toEqual(["track.identity", "track.item_role", "track.person"]);
   });
 });

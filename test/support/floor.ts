@@ -1,4 +1,4 @@
-/* What analysts are shown, computed without the functions of the room: the rules of its README. */
+/* Figures as analysts see them, computed without the functions of the room, by the rules of its README. */
 
 const DAY = 86_400_000;
 

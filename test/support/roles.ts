@@ -2,7 +2,7 @@ import pg from "pg";
 import type { TestDatabase } from "./database.ts";
 
 /** The roles that requests and workers run under, without their prefix. */
-export const roles = ["visitor", "learner", "analyst", "admin", "worker"] as const;
+export const roles = ["visitor", "learner", "instructor", "analyst", "admin", "worker"] as const;
 
 /**
  * The roles that may run a statement: for every other one it ends with 42501. Its changes are rolled back. A permitted

@@ -5,7 +5,7 @@ Analysis functions over rollups that stay exact when events are late, moved to a
 $$;
 
 grant usage, create on schema analytics to insights_reader;
-grant usage on schema analytics to insights_analyst, insights_admin, insights_worker;
+grant usage on schema analytics to insights_instructor, insights_analyst, insights_admin, insights_worker;
 
 create table analytics.setting (
   only_row boolean primary key default true check (only_row),
@@ -17,7 +17,8 @@ Settings of the analysis functions: one row.
 $$;
 comment on column analytics.setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column analytics.setting.smallest_group is $$
-Minimum number of people in a figure; smaller groups are withheld from analysts (k-anonymity).
+Minimum number of people in a figure for analysts, and the unit of rounding (k-anonymity).
+Smaller groups read as empty ones; 1: exact figures.
 $$;
 
 insert into analytics.setting default values;
@@ -59,11 +60,12 @@ create type analytics.trend_point as (
 );
 
 comment on type analytics.trend_point is $$
-A time bucket with its events, people, running average and slope. Figures about too few people are null.
+A time bucket with its events, people, running average and slope.
+For analysts, figures are rounded, and a bucket of too few people is 0.
 $$;
 comment on column analytics.trend_point.bucket_start is $$Start of the bucket.$$;
-comment on column analytics.trend_point.event_count is $$Number of events; null when there are too few people.$$;
-comment on column analytics.trend_point.person_count is $$Number of distinct people; null when there are too few.$$;
+comment on column analytics.trend_point.event_count is $$Number of events.$$;
+comment on column analytics.trend_point.person_count is $$Number of distinct people.$$;
 comment on column analytics.trend_point.running_average is $$
 Average number of events over the latest complete buckets of the window.
 $$;
@@ -71,7 +73,7 @@ comment on column analytics.trend_point.slope is $$
 Slope of the least-squares line through the latest complete buckets of the window, in events per bucket.
 $$;
 comment on column analytics.trend_point.is_complete is $$
-Whether the period contains the whole bucket. Others are excluded from average and slope.
+Whether the bucket has ended. Others are excluded from average and slope.
 $$;
 
 create materialized view analytics.item_popularity as
@@ -395,6 +397,86 @@ $$;
 comment on column analytics.learner_prediction.model_version is $$Version of the model.$$;
 comment on column analytics.learner_prediction.as_of is $$Time of the prediction; later events are not used.$$;
 
+create type analytics.course_learner as (
+  person text,
+  name text,
+  status text,
+  enrolled_at timestamptz,
+  ended_at timestamptz,
+  first_active_at timestamptz,
+  last_active_at timestamptz,
+  active_days int,
+  event_count bigint,
+  engaged interval,
+  used_items int,
+  submitted_tasks int,
+  share_of_items float8,
+  share_of_tasks float8
+);
+
+comment on type analytics.course_learner is $$
+A learner of a course, with the activity in the course.
+The name and the columns from `first_active_at` on are null for a person who has opted out of the purpose `analytics`.
+$$;
+comment on column analytics.course_learner.person is $$Name of the person in the application: the `userId`.$$;
+comment on column analytics.course_learner.name is $$
+Trait `name`, or else the traits `firstName` and `lastName`; null when unknown.
+$$;
+comment on column analytics.course_learner.status is $$
+Enrolment: `active`, `completed` or `dropped`; null for a person who is active in the course without an enrolment.
+$$;
+comment on column analytics.course_learner.enrolled_at is $$Start of the enrolment; null without one.$$;
+comment on column analytics.course_learner.ended_at is $$
+Time at which the course was completed or dropped; null otherwise.
+$$;
+comment on column analytics.course_learner.first_active_at is $$
+Time of the first event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.last_active_at is $$
+Time of the last event of the person in the course, within the period; null when there is none.
+$$;
+comment on column analytics.course_learner.active_days is $$Number of days (UTC) with an event in the course.$$;
+comment on column analytics.course_learner.event_count is $$Number of events in the course, without automatic ones.$$;
+comment on column analytics.course_learner.engaged is $$Engaged time in the course.$$;
+comment on column analytics.course_learner.used_items is $$
+Number of items of the course that were used, without courses and modules.
+$$;
+comment on column analytics.course_learner.submitted_tasks is $$
+Number of tasks of the course that were submitted or completed.
+$$;
+comment on column analytics.course_learner.share_of_items is $$
+Share of the items of the course that were used; null for a course without items.
+$$;
+comment on column analytics.course_learner.share_of_tasks is $$
+Share of the tasks of the course that were submitted or completed; null for a course without tasks.
+$$;
+
+create type analytics.course_action as (
+  occurred_at timestamptz,
+  event text,
+  item text,
+  item_kind text,
+  item_title text,
+  engaged interval,
+  is_automatic boolean
+);
+
+comment on type analytics.course_action is $$
+An event of a learner in a course.
+Without the properties and the session of the event, which may tell what the person did outside of the course.
+$$;
+comment on column analytics.course_action.occurred_at is $$Time of the event.$$;
+comment on column analytics.course_action.event is $$Name of the event.$$;
+comment on column analytics.course_action.item is $$External id of the item.$$;
+comment on column analytics.course_action.item_kind is $$Kind of the item.$$;
+comment on column analytics.course_action.item_title is $$Title of the item; null when unknown.$$;
+comment on column analytics.course_action.engaged is $$
+Engaged time of the page view that the event opened; null when it opened none, and until the next refresh.
+$$;
+comment on column analytics.course_action.is_automatic is $$
+Whether the event happened without an action of the person, such as a grade.
+$$;
+
 create type analytics.course_outlook as (
   course text,
   title text,
@@ -412,12 +494,13 @@ comment on column analytics.course_outlook.title is $$Title of the course; null 
 comment on column analytics.course_outlook.person_count is $$Number of learners who take the course.$$;
 comment on column analytics.course_outlook.mean_score is $$
 Mean of the scores. Multiplied by `person_count`, it is the expected number of dropouts or completions.
+For analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.lower_quartile is $$
-Lower quartile of the scores; null when there are too few learners.
+Lower quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 comment on column analytics.course_outlook.upper_quartile is $$
-Upper quartile of the scores; null when there are too few learners.
+Upper quartile of the scores; for analysts rounded, and null when there are too few learners.
 $$;
 
 alter table analytics.prediction_target enable row level security;

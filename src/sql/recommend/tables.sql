@@ -62,7 +62,11 @@ Weights of event types: how much an event contributes to the interest of a perso
 Events that are not listed are ignored. After a change, `select recommend.rebuild()` applies it to the stored
 interactions.
 $$;
-comment on column recommend.event_weight.event is $$Name of the event, as in `track.event_type`.$$;
+comment on column recommend.event_weight.event is $$
+Name of the event, as in `track.event_type`.
+A merged event has the weight of its target, or else its own; a renamed one that of its former name, unless the new name
+has one.
+$$;
 comment on column recommend.event_weight.weight is $$
 Weight of one such event.
 The sum over an item and all that it contains is compared with `recommend.setting.full_weight`.

@@ -27,15 +27,16 @@ grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on t
 grant update (heartbeat, is_automatic) on track.source to insights_admin;
 
 grant select on
-  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.event, track.session,
-  track.page_view
+  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.item_role, track.event,
+  track.session, track.page_view
 to insights_reader, insights_learner, insights_admin;
 
 grant select (
   key_id, source_id, preview, scopes, origins, requests_per_minute, created_at, expires_at, revoked_at, used_on
 )
 on track.write_key to insights_admin;
-grant select on track.write_key_log, track.refusal_sample to insights_admin;
+grant select on track.write_key_log, track.refusal_sample, track.name_log to insights_admin;
+grant select on track.renamed_month, track.named_item, track.named_prerequisite to insights_admin, insights_worker;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
 grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
@@ -82,6 +83,14 @@ drop policy if exists all_rows on track.refusal;
 create policy all_rows on track.refusal for select using (true);
 drop policy if exists all_rows on track.refusal_sample;
 create policy all_rows on track.refusal_sample for select using (true);
+drop policy if exists all_rows on track.name_log;
+create policy all_rows on track.name_log for select using (true);
+drop policy if exists all_rows on track.renamed_month;
+create policy all_rows on track.renamed_month for select using (true);
+drop policy if exists all_rows on track.named_item;
+create policy all_rows on track.named_item for select using (true);
+drop policy if exists all_rows on track.named_prerequisite;
+create policy all_rows on track.named_prerequisite for select using (true);
 drop policy if exists all_rows on track.consumer;
 create policy all_rows on track.consumer for select using (true);
 drop policy if exists all_rows on track.person_set;
@@ -105,7 +114,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'event', 'session', 'automatic_period', 'step', 'stale', 'changed'
+    'person', 'identity', 'trait', 'enrolment', 'item_role', 'event', 'session', 'automatic_period', 'step', 'stale',
+    'changed'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

@@ -417,8 +417,10 @@ create table track.item (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   merged_item_id bigint references track.item,
+  target_item_id bigint references track.item,
   check (parent_item_id <> item_id),
-  check (merged_item_id <> item_id)
+  check (merged_item_id <> item_id),
+  check (target_item_id <> item_id)
 );
 
 comment on table track.item is $$
@@ -444,10 +446,14 @@ comment on column track.item.due_at is $$Deadline; null when there is none.$$;
 comment on column track.item.created_at is $$Time at which the item was first seen.$$;
 comment on column track.item.updated_at is $$Time of the last change.$$;
 comment on column track.item.merged_item_id is $$
-Item into which `track.merge_items` merged this one, which is then only a further name of it; null otherwise.
+Item of which this one is only a further name, because `track.merge_items` merged it; null otherwise.
+$$;
+comment on column track.item.target_item_id is $$
+Item that the merge named: `merged_item_id`, or an item that was itself merged into that one. Null when not merged.
 $$;
 
 create index item_merged on track.item (merged_item_id) where merged_item_id is not null;
+create index item_target on track.item (target_item_id) where target_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 
@@ -492,13 +498,17 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
+  named_item_id bigint references track.item,
   primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
+@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
+Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
+the latest one. The others keep the merged item, whose kind is `merged`.
 $$;
 comment on column track.enrolment.person_id is $$Person that is enrolled.$$;
 comment on column track.enrolment.item_id is $$Item, usually a course.$$;
@@ -506,9 +516,96 @@ comment on column track.enrolment.status is $$`active`, `completed` or `dropped`
 comment on column track.enrolment.enrolled_at is $$Start of the enrolment.$$;
 comment on column track.enrolment.ended_at is $$Time at which the item was completed or dropped; null otherwise.$$;
 comment on column track.enrolment.identity_id is $$Identity that the application enrolled.$$;
+comment on column track.enrolment.named_item_id is $$
+Item that the application named, when it was merged into `item_id`; null otherwise.
+$$;
 
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
+create index enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
+
+create table track.named_item (
+  item_id bigint primary key references track.item,
+  kind text not null,
+  title text,
+  parent_item_id bigint references track.item,
+  url text,
+  language text,
+  attributes jsonb not null,
+  available_from timestamptz,
+  available_until timestamptz,
+  due_at timestamptz
+);
+
+comment on table track.named_item is $$
+@behavior -*
+Descriptions of the items of a merge, each under its own name, so that the merge can be undone.
+A row for each item that is merged or the target of a merge, and for each item whose parent is merged. The rows of these
+items in `track.item` are computed from here (`track._describe_merged`).
+$$;
+comment on column track.named_item.item_id is $$Item, under its own name.$$;
+comment on column track.named_item.kind is $$Kind; `unknown` until it is stated.$$;
+comment on column track.named_item.title is $$Title; null when unknown.$$;
+comment on column track.named_item.parent_item_id is $$
+Parent as it was named, which may be a merged item; null when there is none.
+$$;
+comment on column track.named_item.url is $$URL; null when unknown.$$;
+comment on column track.named_item.language is $$Language of the content (BCP 47); null when unknown.$$;
+comment on column track.named_item.attributes is $$Further attributes.$$;
+comment on column track.named_item.available_from is $$Time from which the item is available; null: no limit.$$;
+comment on column track.named_item.available_until is $$
+Time until which the item is available, exclusive; null: no limit.
+$$;
+comment on column track.named_item.due_at is $$Deadline; null when there is none.$$;
+
+create index named_item_parent on track.named_item (parent_item_id);
+
+create table track.named_prerequisite (
+  item_id bigint not null references track.item,
+  required_item_id bigint not null references track.item,
+  primary key (item_id, required_item_id)
+);
+
+comment on table track.named_prerequisite is $$
+@behavior -*
+Prerequisites of merged items and of their targets, with the items as they were named: see `track.named_item`.
+$$;
+comment on column track.named_prerequisite.item_id is $$Item that has the prerequisite.$$;
+comment on column track.named_prerequisite.required_item_id is $$Item that should be finished first.$$;
+
+create index named_prerequisite_required on track.named_prerequisite (required_item_id);
+
+create table track.item_role (
+  person_id bigint not null,
+  item_id bigint not null references track.item,
+  role text not null check (role in ('instructor', 'assistant', 'author')),
+  started_at timestamptz not null default '-infinity',
+  ended_at timestamptz not null default 'infinity',
+  identity_id bigint not null references track.identity,
+  primary key (person_id, item_id, role, identity_id, started_at)
+);
+
+comment on table track.item_role is $$
+Roles of people in items, as stored by the application: who teaches an item, assists in it, or wrote it.
+One row per period.
+A role applies to all that the item contains. Instructors and assistants see the learners of their courses from
+`started_at` until `ended_at`; authors do not. `track.sync_item_roles` writes the rows.
+$$;
+comment on column track.item_role.person_id is $$Person that has the role.$$;
+comment on column track.item_role.item_id is $$
+Item, usually a course, as the application names it: see `track.applied_item_role`.
+$$;
+comment on column track.item_role.role is $$`instructor`, `assistant` or `author`.$$;
+comment on column track.item_role.started_at is $$
+Time from which the person has the role; `-infinity`: no limit.
+$$;
+comment on column track.item_role.ended_at is $$
+Time until which the person has the role, exclusive; `infinity`: no limit.
+$$;
+comment on column track.item_role.identity_id is $$Identity to which the application gave the role.$$;
+
+create index item_role_item on track.item_role (item_id);
+create index item_role_identity on track.item_role (identity_id);
 
 /* ----------------------------------------------------------------------------------------------------- events -- */
 
@@ -521,7 +618,13 @@ create table track.event_type (
   description text,
   created_at timestamptz not null default now(),
   is_automatic boolean not null default false,
-  check (not (opens_view and is_heartbeat))
+  merged_event_type_id int references track.event_type,
+  target_event_type_id int references track.event_type,
+  former_event_type_id int references track.event_type,
+  check (not (opens_view and is_heartbeat)),
+  check (merged_event_type_id <> event_type_id),
+  check (target_event_type_id <> event_type_id),
+  check (former_event_type_id <> event_type_id)
 );
 
 comment on table track.event_type is $$
@@ -545,7 +648,23 @@ Whether such an event happens without an action of its person, such as a grade b
 It is then in no session, opens no page view and adds no engaged time. After a change, run `select track.rebuild()`.
 $$;
 
+comment on column track.event_type.merged_event_type_id is $$
+Type of which this one is only a further name, because `track.merge_events` or `track.rename_event` merged it.
+Its purpose and its other properties apply. Null otherwise.
+$$;
+comment on column track.event_type.target_event_type_id is $$
+Type that the merge named: `merged_event_type_id`, or a type that was itself merged into that one. Null when not merged.
+$$;
+comment on column track.event_type.former_event_type_id is $$
+Type that `track.rename_event` gave this name; null otherwise.
+A setting of the former name, such as that of `recommend.event_weight`, applies to this one, unless there is one of this
+name.
+$$;
+
 create index event_type_purpose on track.event_type (purpose);
+create index event_type_merged on track.event_type (merged_event_type_id) where merged_event_type_id is not null;
+create index event_type_target on track.event_type (target_event_type_id) where target_event_type_id is not null;
+create index event_type_former on track.event_type (former_event_type_id) where former_event_type_id is not null;
 
 insert into track.event_type (name, purpose, opens_view, is_heartbeat, description)
 values
@@ -580,10 +699,69 @@ create table track.message (
 );
 
 comment on table track.message is $$
-Hashes of all messages that were ever accepted, which identify duplicates. Contains no person and no content.
+Hashes of recent messages, which identify duplicates. Contains no person and no content.
+Those of all earlier messages are in `track.packed_message`, where `track.pack_messages` moves them.
 $$;
 comment on column track.message.source_id is $$Source of the message.$$;
 comment on column track.message.message_hash is $$First 128 bits of the SHA-256 hash of the `messageId`.$$;
+
+create table track.packed_message (
+  node int primary key check (node >= 256),
+  tags smallint[] not null,
+  remainders bigint[] not null
+)
+with (toast_tuple_target = 128, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
+
+alter table track.packed_message alter column tags set storage main;
+alter table track.packed_message alter column remainders set storage external;
+
+comment on table track.packed_message is $$
+Hashes of messages that are no longer in `track.message`, some hundred per row, kept permanently: 88 bits of each.
+A row is a node of the binary tree of all hashes. All rows are of the same depth, or of two while rows are split. The
+tags are in the row, the remainders out of line: for a message that is new they are read in one of 200 cases.
+$$;
+comment on column track.packed_message.node is $$
+Number of the node: 1, followed by the first bits of its hashes, as many as the depth (`track.message_packing`).
+$$;
+comment on column track.packed_message.tags is $$Bits 72 to 87 of each hash, in ascending order.$$;
+comment on column track.packed_message.remainders is $$
+Bits 8 to 71 of the hash of each tag, the last 16 of them combined with the source by exclusive or.
+$$;
+
+create table track.message_packing (
+  only_row boolean primary key default true check (only_row),
+  depth int not null default 8 check (depth between 8 and 29),
+  next_depth int not null default 8 check (next_depth between depth and 29),
+  position bigint not null default 0 check (position between 0 and 4294967295),
+  step bigint not null default 0,
+  messages bigint not null default 0,
+  is_behind boolean not null default false,
+  cycle_started_at timestamptz not null default now()
+);
+
+comment on table track.message_packing is $$
+State of the packing of messages: one row.
+$$;
+comment on column track.message_packing.only_row is $$Always true, so that the table has one row.$$;
+comment on column track.message_packing.depth is $$
+Number of bits that the key of a row of `track.packed_message` holds.
+$$;
+comment on column track.message_packing.next_depth is $$
+The same for hashes before `position`: greater than `depth` while rows are split.
+$$;
+comment on column track.message_packing.position is $$
+First 32 bits of the hashes at which the next step begins; 0 at the beginning of a cycle.
+$$;
+comment on column track.message_packing.step is $$Number of steps, which shows that hashes have moved.$$;
+comment on column track.message_packing.messages is $$Number of hashes in `track.packed_message`.$$;
+comment on column track.message_packing.is_behind is $$
+Whether the other steps of the cycle are scheduled at once, because a step found many recent messages.
+$$;
+comment on column track.message_packing.cycle_started_at is $$
+Start of the cycle, which takes a week: a step is scheduled at the part of the week that corresponds to `position`.
+$$;
+
+insert into track.message_packing default values;
 
 create table track.event (
   person_id bigint not null,
@@ -596,6 +774,8 @@ create table track.event (
   source_id smallint not null,
   properties jsonb,
   client_at timestamptz,
+  named_event_type_id int,
+  named_item_id bigint,
   primary key (person_id, occurred_at, event_id)
 )
 partition by range (occurred_at);
@@ -628,9 +808,55 @@ comment on column track.event.properties is $$Further properties of the message;
 comment on column track.event.client_at is $$
 Time of the client, when it differs from `occurred_at`: its clock was wrong. Null otherwise.
 $$;
+comment on column track.event.named_event_type_id is $$
+Event type that the message named, when it was merged into `event_type_id`; null otherwise.
+$$;
+comment on column track.event.named_item_id is $$
+Item that the message named, when it was merged into `item_id`; null otherwise.
+$$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
+
+/* ----------------------------------------------------------------------------------------------- changed names -- */
+
+create table track.renamed_month (
+  month date primary key
+);
+
+comment on table track.renamed_month is $$
+@behavior -*
+Months of `track.event` to which a change of names is not applied yet.
+`track.refresh` empties it (step `track.name`).
+$$;
+comment on column track.renamed_month.month is $$First day of the month (UTC).$$;
+
+create table track.name_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  action text not null check (
+    action in (
+      'event renamed', 'event merged', 'event unmerged', 'item renamed', 'item merged', 'item unmerged'
+    )
+  ),
+  name text not null,
+  target text not null,
+  actor text not null
+);
+
+comment on table track.name_log is $$
+Log of the names of events and items that were changed by administrators, append-only.
+$$;
+comment on column track.name_log.log_id is $$Key of the entry.$$;
+comment on column track.name_log.logged_at is $$Time of the change.$$;
+comment on column track.name_log.action is $$Change, such as `event merged`.$$;
+comment on column track.name_log.name is $$Name of the event, or external id of the item.$$;
+comment on column track.name_log.target is $$New name or target; of a merge that was undone, its former target.$$;
+comment on column track.name_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index name_log_time on track.name_log (logged_at);
 
 /* ------------------------------------------------------------------------------------- sessions and page views -- */
 
@@ -735,7 +961,7 @@ select
   session.person_id,
   viewed.event_id,
   session.session_id,
-  viewed.view_number,
+  viewed.view_number::int as view_number,
   viewed.item_id,
   session.started_at + viewed.start * interval '1 microsecond' as started_at,
   coalesce(
@@ -756,20 +982,12 @@ select
   coalesce(viewed.is_continued, false) as is_continued,
   viewed.view_key
 from track.session
--- In a list of columns, functions that return sets are evaluated row by row; in `from`, their results are stored first.
-cross join lateral (
-  select
-    generate_series(1, cardinality(session.view_event_ids)) as view_number,
-    unnest(session.view_event_ids) as event_id,
-    unnest(session.view_item_ids) as item_id,
-    unnest(session.view_starts) as start,
-    unnest(session.view_starts[2:]) as next_start,
-    unnest(session.view_ends) as ended,
-    unnest(session.view_engaged) as engaged,
-    unnest(session.view_heartbeats) as heartbeats,
-    unnest(session.view_continued) as is_continued,
-    unnest(session.view_keys) as view_key
-) as viewed;
+cross join lateral unnest(
+  session.view_event_ids, session.view_item_ids, session.view_starts, session.view_starts[2:], session.view_ends,
+  session.view_engaged, session.view_heartbeats, session.view_continued, session.view_keys
+) with ordinality as viewed (
+  event_id, item_id, start, next_start, ended, engaged, heartbeats, is_continued, view_key, view_number
+);
 
 comment on view track.page_view is $$
 @primaryKey person_id,event_id
@@ -1443,7 +1661,7 @@ create type track.refreshed as (step text, people int, failed int, error text);
 comment on type track.refreshed is $$
 Result of a step of `track.refresh`.
 $$;
-comment on column track.refreshed.step is $$`track.session`, or a consumer.$$;
+comment on column track.refreshed.step is $$`track.name`, `track.session`, or a consumer.$$;
 comment on column track.refreshed.people is $$Number of people that were refreshed.$$;
 comment on column track.refreshed.failed is $$Number of people whose refresh failed; they stay queued.$$;
 comment on column track.refreshed.error is $$Error of one of these people; null when none failed.$$;
@@ -1481,6 +1699,27 @@ $$;
 comment on column track.sync_result.inserted is $$Number of new rows.$$;
 comment on column track.sync_result.updated is $$Number of changed rows.$$;
 comment on column track.sync_result.unchanged is $$Number of unchanged rows.$$;
+
+create type track.taught_course as (
+  course text,
+  title text,
+  role text,
+  started_at timestamptz,
+  ended_at timestamptz
+);
+
+comment on type track.taught_course is $$
+A course that the signed-in person teaches now.
+$$;
+comment on column track.taught_course.course is $$External id of the course.$$;
+comment on column track.taught_course.title is $$Title of the course; null when unknown.$$;
+comment on column track.taught_course.role is $$
+`instructor` or `assistant`: the role in the course, or in an item that contains it.
+$$;
+comment on column track.taught_course.started_at is $$Time from which the person has the role; null: no limit.$$;
+comment on column track.taught_course.ended_at is $$
+Time until which the person has the role, exclusive; null: no limit.
+$$;
 
 create type track.action as (
   session_id uuid,
@@ -1573,7 +1812,9 @@ values
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
   ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
+  ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
+  ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
@@ -1606,8 +1847,15 @@ alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;
+alter table track.item_role enable row level security;
+alter table track.named_item enable row level security;
+alter table track.named_prerequisite enable row level security;
+alter table track.renamed_month enable row level security;
+alter table track.name_log enable row level security;
 alter table track.event_type enable row level security;
 alter table track.message enable row level security;
+alter table track.packed_message enable row level security;
+alter table track.message_packing enable row level security;
 alter table track.event enable row level security;
 alter table track.session enable row level security;
 alter table track.automatic_period enable row level security;

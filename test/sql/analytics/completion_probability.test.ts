@@ -50,6 +50,10 @@ test.each([
   expect(await database.rejects(sql)).toMatchObject({ code });
 });
 
-test("is for admins and workers", async () => {
-  expect(await rolesThatMay(database, "select analytics.completion_probability('known')")).toEqual(["admin", "worker"]);
+test("is for instructors, admins and workers", async () => {
+  expect(await rolesThatMay(database, "select analytics.completion_probability('known')")).toEqual([
+    "instructor",
+    "admin",
+    "worker",
+  ]);
 });

@@ -41,7 +41,7 @@ test.each<Target>(["dropout", "completion", "activity"])("of %s is the mean of i
     expect(await outlook(target, role)).toEqual(exact);
 });
 
-test("tells analysts nothing of fewer learners than the floor, and no mean and quartiles of a few more", async () => {
+test("returns to analysts nothing about fewer learners than the floor, and no mean and quartiles about a few more", async () => {
   expect(await outlook("dropout", "insights_analyst", 3)).toEqual([]);
   expect(await outlook("dropout", "insights_analyst", 2)).toEqual([
     { course: "known", title: null, person_count: "2", mean_score: null, lower_quartile: null, upper_quartile: null },

@@ -40,8 +40,54 @@ test.each([
   expect(await database.rejects(sql)).toMatchObject({ code });
 });
 
-test("is for admins and workers", async () => {
-  expect(await rolesThatMay(database, "select analytics.dropout_risk('known')")).toEqual(["admin", "worker"]);
+test("instructors see the predictions of their courses, without reasons that tell what a learner does elsewhere", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query("create table lab.staff as select 'tess' as person, 'known' as item, 'instructor' as role");
+    await db.query("select track.sync_item_roles('lab.staff')");
+    await db.query("select ml.import_model('analytics.dropout', 'classification', 'logistic', $1)", [
+      {
+        intercept: -2,
+        coefficients: { days_idle: 0.25, active_days_anywhere_week_1: -0.5 },
+        means: { days_idle: 1, active_days_anywhere_week_1: 5 },
+      },
+    ]);
+    await db.query("select ml.deploy('analytics.dropout', 2)");
+    const featuresFor = async (role: string, person: string): Promise<string[][]> => {
+      await db.query("select set_config('role', $1, true), set_config('insights.person', $2, true)", [role, person]);
+      await db.query("select track.sign_in()");
+      const rows = await db.rows<{ features: string[] }>(
+        "select array(select feature from unnest(reasons) order by 1) as features from analytics.dropout_risk('known', $1)",
+        [asOf],
+      );
+      return rows.map(({ features }) => features);
+    };
+    const all = ["active_days_anywhere_week_1", "days_idle"];
+    expect(await featuresFor("insights_admin", "")).toEqual([all, all]);
+    expect(await featuresFor("insights_instructor", "tess")).toEqual([["days_idle"], ["days_idle"]]);
+    for (const [person, course] of [
+      ["tess", "other"],
+      ["ann", "known"],
+      ["", "known"],
+      ["tess", "nothing"],
+    ]) {
+      await db.query("select set_config('insights.person', $1, true)", [person]);
+      await db.query("select track.sign_in()");
+      for (const name of ["dropout_risk", "completion_probability", "expected_next_week_activity"]) {
+        expect(await db.rejects(`select * from analytics.${name}($1, $2)`, [course, asOf])).toMatchObject({
+          code: "CF002",
+          message: `you do not teach a course "${course}"`,
+        });
+      }
+    }
+  });
+});
+
+test("is for instructors, admins and workers", async () => {
+  expect(await rolesThatMay(database, "select analytics.dropout_risk('known')")).toEqual([
+    "instructor",
+    "admin",
+    "worker",
+  ]);
 });
 
 test("an unknown course is refused with the nearest name, an invalid time or number with the valid values", async () => {

@@ -40,8 +40,9 @@ test.each([
   expect(await database.rejects(sql)).toMatchObject({ code });
 });
 
-test("is for admins and workers", async () => {
+test("is for instructors, admins and workers", async () => {
   expect(await rolesThatMay(database, "select analytics.expected_next_week_activity('known')")).toEqual([
+    "instructor",
     "admin",
     "worker",
   ]);

@@ -52,5 +52,10 @@ test("a learner is answered from own decisions only", async () => {
 });
 
 test("is for those who read decisions", async () => {
-  expect(await rolesThatMay(database, "select privacy.allowed(7, 'service')")).toEqual(["learner", "admin", "worker"]);
+  expect(await rolesThatMay(database, "select privacy.allowed(7, 'service')")).toEqual([
+    "learner",
+    "instructor",
+    "admin",
+    "worker",
+  ]);
 });

@@ -65,5 +65,10 @@ test("shows a learner her own decisions, and is read by those who may read decis
   await database.as("insights_learner", { "insights.person": "ada" }, async (db) =>
     expect(await db.rows(current)).toEqual(ofAda),
   );
-  expect(await rolesThatMay(database, "select * from privacy.current_consent")).toEqual(["learner", "admin", "worker"]);
+  expect(await rolesThatMay(database, "select * from privacy.current_consent")).toEqual([
+    "learner",
+    "instructor",
+    "admin",
+    "worker",
+  ]);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
-import { forPerson, ingest } from "../../support/recommend.ts";
+import { forPerson, ingest, type Recommendation, refresh } from "../../support/recommend.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { comparable, courses, makeHistory, mine, owned, trainOnHistory } from "./history.ts";
 
@@ -40,6 +40,57 @@ test("who objects to personalization gets what is popular", async () => {
   });
 });
 
+test("what a person teaches or wrote is not recommended to her, nor does her use of it count", async () => {
+  const [course = ""] = [...owned("p5")];
+  const [other = "", third = ""] = courses.filter((item) => !owned("p5").has(item));
+  await database.as("postgres", {}, async (db) => {
+    const ask = async (call: string): Promise<Recommendation[]> => {
+      await db.query(
+        "select set_config('role', 'insights_instructor', true), set_config('insights.person', 'p5', true)",
+      );
+      await db.query("select track.sign_in()");
+      const rows = await db.rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`);
+      await db.query("set local role postgres");
+      return rows.map(({ row }) => row);
+    };
+    const items = (rows: Recommendation[]) => rows.map(({ item }) => item);
+    expect(items(await ask("recommend.for_me(100)"))).toContain(other);
+    expect(
+      (await ask("recommend.for_me(100)")).some(({ reasons }) => reasons.some(({ item }) => item === course)),
+    ).toBe(true);
+    await db.query(
+      "create table public.staff (person text, item text, role text, started_at timestamptz, ended_at timestamptz)",
+    );
+    const set = async (rows: string): Promise<void> => {
+      await db.query(`delete from public.staff; insert into public.staff values ${rows}`);
+      await db.query("select track.sync_item_roles('public.staff')");
+    };
+    await set(`('p5', '${other}', 'author', null, '2020-01-01Z')`);
+    expect(items(await ask("recommend.for_me(100)"))).not.toContain(other);
+
+    await set(`('p5', '${course}', 'instructor', null, null)`);
+    const taught = await ask("recommend.for_me(100)");
+    expect(items(taught)).not.toContain(course);
+    expect(taught.filter(({ reasons }) => reasons.some(({ item }) => item === course))).toEqual([]);
+    expect(new Set(taught.map(({ basis }) => basis))).toEqual(new Set(["model"]));
+
+    // With nothing left that counts, what is popular.
+    await set([...owned("p5")].map((item) => `('p5', '${item}', 'assistant', null, null)`).join(", "));
+    const popular = await ask("recommend.for_me(100)");
+    expect(new Set(popular.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
+    expect(items(popular).filter((item) => owned("p5").has(item))).toEqual([]);
+
+    // Also what a course contains, and what she wrote until 2020.
+    await ingest(db, [
+      { person: "p6", event: "Page Viewed", item: "a chapter", kind: "chapter", parent: course },
+      { person: "p6", event: "Page Viewed", item: "c chapter", kind: "chapter", parent: other },
+      { person: "p6", event: "Page Viewed", item: "b chapter", kind: "chapter", parent: third },
+    ]);
+    await refresh(db);
+    expect(items(await ask("recommend.for_me(100, 'chapter')"))).toEqual(["b chapter"]);
+  });
+});
+
 const refused = async (call: string): Promise<string> => {
   const error = await database.rejects(`select * from recommend.${call}`);
   expect(error.hint).toBeTruthy();
@@ -56,5 +107,6 @@ test("bad input is refused with what, which value and what to do", async () => {
 test("is for learners", async () => {
   expect(await rolesThatMay(database, "select * from recommend.for_me()", { "insights.person": "p0" })).toEqual([
     "learner",
+    "instructor",
   ]);
 });

@@ -95,6 +95,7 @@ test("bad input is refused with what, which value and what to do", async () => {
 test("is for all who are signed in", async () => {
   expect(await rolesThatMay(database, "select * from recommend.similar_items('law-1')")).toEqual([
     "learner",
+    "instructor",
     "analyst",
     "admin",
     "worker",

@@ -234,6 +234,32 @@ describe("a training", () => {
     expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 2))).toBeLessThan(1e-5);
   });
 
+  test("is not trained on what people teach or wrote, nor on what that contains", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const rows = () =>
+        db.rows<{ person: string; item: string }>(
+          `select identity.external_id as person, item.external_id as item
+           from recommend._training_rows('course') as row
+           join track.identity on identity.identity_id = row.person_id join track.item using (item_id) order by 1, 2`,
+        );
+      const before = await rows();
+      const [taught, ...others] = before.filter(({ person }) => person === "p1");
+      await db.query(`
+        create table public.staff (person text, item text, role text);
+        insert into public.staff values ('p1', 'a program', 'instructor'), ('p2', '${taught?.item}', 'author')`);
+      await db.query("select track.sync_item_roles('public.staff')");
+      await db.query(
+        "update track.item set parent_item_id = (select item_id from track.item where external_id = 'a program') where external_id = $1",
+        [taught?.item],
+      );
+      const after = await rows();
+      expect(after.filter(({ person }) => person === "p1")).toEqual(others);
+      expect(after).toEqual(
+        before.filter(({ person, item }) => !(["p1", "p2"].includes(person) && item === taught?.item)),
+      );
+    });
+  });
+
   test("is not trained on people who opted out of personalization", async () => {
     await database.query("update recommend.setting set lambdas = '{7.5}'");
     await database.query("select privacy.record_consent(track.find_person('p1'), 'personalization', false)");

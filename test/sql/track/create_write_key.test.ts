@@ -157,6 +157,8 @@ test("without a key, the role decides the level of the source", async () => {
     ["insights_visitor", "ada", "anonymous"],
     ["insights_learner", "", "anonymous"],
     ["insights_learner", "ada", "signed_in"],
+    ["insights_instructor", "", "anonymous"],
+    ["insights_instructor", "ada", "signed_in"],
     ["insights_analyst", "ada", "signed_in"],
     ["insights_worker", "", "server"],
     ["insights_admin", "ada", "server"],

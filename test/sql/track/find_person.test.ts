@@ -44,5 +44,5 @@ test("learners find themselves only", async () => {
     expect(await db.value("select track.find_person('browser')")).toBe(ada);
     expect(await db.value("select track.find_person('ben')")).toBeNull();
   });
-  expect(await rolesThatMay(database, "select track.find_person('ada')")).toEqual(["learner", "admin"]);
+  expect(await rolesThatMay(database, "select track.find_person('ada')")).toEqual(["learner", "instructor", "admin"]);
 });

@@ -29,6 +29,10 @@ export async function makeLearners(database: TestDatabase): Promise<void> {
     "create table public.enrolment_source as select 'ada' as person, 'course-1' as item, timestamptz '2026-01-01' as enrolled_at union all select 'ben', 'course-1', '2026-01-01'",
   );
   await database.query("select track.sync_enrolments('public.enrolment_source')");
+  await database.query(
+    "create table public.staff as select person, 'course-2' as item, 'author' as role from unnest(array['ada', 'ben']) as person",
+  );
+  await database.query("select track.sync_item_roles('public.staff')");
   await refresh(database);
   // Something in the queues as well.
   await ingest(database, [message({ userId: "ada" }), message({ userId: "ben" })]);

@@ -29,5 +29,8 @@ test("is empty without a signed-in person, and is for learners", async () => {
   await database.as("insights_learner", {}, async (db) =>
     expect(await db.rows("select * from track.my_journey('-infinity')")).toEqual([]),
   );
-  expect(await rolesThatMay(database, "select track.my_journey()", { "insights.person": "ada" })).toEqual(["learner"]);
+  expect(await rolesThatMay(database, "select track.my_journey()", { "insights.person": "ada" })).toEqual([
+    "learner",
+    "instructor",
+  ]);
 });

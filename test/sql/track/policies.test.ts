@@ -11,6 +11,7 @@ const personal = [
   "track.identity_link",
   "track.trait",
   "track.enrolment",
+  "track.item_role",
   "track.event",
   "track.session",
   "track.page_view",
@@ -32,6 +33,7 @@ describe("row security", () => {
       const ada = await database.value("select track.find_person('ada')");
       for (const [role, settings, expected] of [
         ["insights_learner", { "insights.person": "ada" }, [ada]],
+        ["insights_instructor", { "insights.person": "ada" }, [ada]],
         ["insights_learner", { "insights.person": "ada-browser" }, []],
         ["insights_learner", { "insights.person": "ghost" }, []],
         ["insights_learner", { "insights.person": "' or true --" }, []],
@@ -57,6 +59,7 @@ describe("row security", () => {
     for (const role of [
       "insights_visitor",
       "insights_learner",
+      "insights_instructor",
       "insights_analyst",
       "insights_admin",
       "insights_worker",

@@ -61,5 +61,5 @@ test("what is missing or too long is refused, with a hint", async () => {
 test("is for learners", async () => {
   expect(
     await rolesThatMay(database, "select track.record_my_consent('service', true)", { "insights.person": "ada" }),
-  ).toEqual(["learner"]);
+  ).toEqual(["learner", "instructor"]);
 });

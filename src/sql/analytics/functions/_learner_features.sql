@@ -95,7 +95,11 @@ begin
       happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at,
       sum(happened.event_count - happened.automatic_count)::float8 as events,
       sum(extract(epoch from happened.engaged)) as seconds,
-      coalesce(bool_or(event_type.name in ('Task Submitted', 'Task Completed')), false) as submitted,
+      bool_or(happened.event_type_id in (
+        select coalesce(submission.merged_event_type_id, submission.event_type_id)
+        from track.event_type as submission
+        where submission.name in ('Task Submitted', 'Task Completed')
+      )) as submitted,
       -- A grade by a teacher, or another automatic event, is not an activity of the learner.
       bool_or(happened.event_count > happened.automatic_count or happened.engaged > '0') as is_active
     from (
@@ -103,7 +107,6 @@ begin
       from part
       join activity on activity.item_id = part.item_id
     ) as happened
-    left join track.event_type on event_type.event_type_id = happened.event_type_id
     group by
       happened.course_id, happened.person_id, happened.item_id, happened.day, happened.kind, happened.due_at
   ),

@@ -1,44 +1,3 @@
-create or replace function analytics._course_id(course text)
-returns bigint
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_course_id bigint;
-begin
-  -- A merged item is a further name of the other one.
-  select item.item_id into v_course_id
-  from track.item as known
-  join track.item on item.item_id = coalesce(known.merged_item_id, known.item_id)
-  where known.external_id = _course_id.course
-    and item.kind = 'course';
-  if v_course_id is null then
-    perform common.refuse(
-      'CF002',
-      format('there is no course "%s"', coalesce(left(_course_id.course, 100), 'null')),
-      coalesce(
-        'Did you mean "'
-          || common.nearest_name(
-            _course_id.course,
-            (select array_agg(item.external_id) from track.item where item.kind = 'course')
-          )
-          || '"?',
-        'Give the external id of an item of kind course.'
-      )
-    );
-  end if;
-  return v_course_id;
-end;
-$$;
-
-comment on function analytics._course_id(text) is $$
-Returns the key of a course by its external id. Errors: CF002 (names the nearest).
-$$;
-
-grant execute on function analytics._course_id(text) to insights_reader;
-
 create or replace function analytics._predict_learners(
   target text, course text, as_of timestamptz, top int, lowest_first boolean
 )
@@ -50,6 +9,7 @@ set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
+  v_reads_all constant boolean := track.reads_all_people();
   v_course_id constant bigint := analytics._course_id(_predict_learners.course);
   v_project constant text := (analytics._prediction_target(_predict_learners.target)).project;
   v_version constant int := ml.deployed_version(v_project);
@@ -89,6 +49,8 @@ begin
       from ml.explain_each(v_project, v_features, v_version) as explained
       where explained.feature <> '(base)'
         and explained.contribution <> 0
+        -- Instructors do not see what a learner does outside of their courses.
+        and (v_reads_all or explained.feature <> 'active_days_anywhere_week_1')
     ) as moved
     where moved.place <= 5
     group by moved.row_no

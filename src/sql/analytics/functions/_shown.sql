@@ -27,8 +27,8 @@ multiple of `smallest_group`, halves upwards; with 5 that is the rounding method
 Statistics Agency of the UK), but for groups of 3 and 4, which HESA shows as 5. Other sums, such as events, are rounded
 to the nearest multiple of `smallest_group` times the average per person, rounded up to a power of two: a sum is never
 more precise than `smallest_group` average people. `whole`: the figure that `figure` is a part of, such as a sum
-weighted by age; it is then rounded like the whole one, and less than one unit reads as 0. A `smallest_group` of 1 or null
-shows exact figures.
+weighted by age; it is then rounded like the whole one, and less than one unit reads as 0. A `smallest_group` of 1 or
+null shows exact figures.
 $$;
 
 grant execute on function analytics._shown(float8, bigint, int, float8) to insights_reader;

@@ -1,6 +1,4 @@
-create or replace function analytics._course_outlook(
-  target text, as_of timestamptz, everybody boolean, smallest_group int
-)
+create or replace function analytics._course_outlook(target text, as_of timestamptz, smallest_group int)
 returns setof analytics.course_outlook
 language plpgsql
 stable
@@ -19,9 +17,9 @@ begin
       percentile_cont(0.75) within group (order by scored.score) as upper_quartile
     from analytics._learner_scores(_course_outlook.target, _course_outlook.as_of) as scored
     join track.item on item.item_id = scored.course_id
-    where _course_outlook.everybody or track.is_in_person_set('counted', scored.person_id)
+    where _course_outlook.smallest_group is null or track.is_in_person_set('counted', scored.person_id)
     group by item.item_id, item.external_id, item.title
-    having count(*) >= _course_outlook.smallest_group
+    having count(*) >= coalesce(_course_outlook.smallest_group, 1)
   ),
 
   shown as (
@@ -52,12 +50,12 @@ begin
 end;
 $$;
 
-comment on function analytics._course_outlook(text, timestamptz, boolean, int) is $$
+comment on function analytics._course_outlook(text, timestamptz, int) is $$
 Computes the result of `analytics.course_outlook`, with the privileges of the caller.
-`everybody`: count all learners, or those of the set `counted` only. `smallest_group`: see `analytics._shown`.
+`smallest_group`: figures of groups of counted people (see `analytics._shown`); null: exact figures of all learners.
 $$;
 
-grant execute on function analytics._course_outlook(text, timestamptz, boolean, int) to insights_reader;
+grant execute on function analytics._course_outlook(text, timestamptz, int) to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._course_outlook_exact(target text, as_of timestamptz)
@@ -73,13 +71,13 @@ set timezone to 'UTC'
 set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
-  select * from analytics._course_outlook($1, $2, true, 1);
+  select * from analytics._course_outlook($1, $2, null);
 $$;
 
 alter function analytics._course_outlook_exact(text, timestamptz) owner to insights_reader;
 
 comment on function analytics._course_outlook_exact(text, timestamptz) is $$
-Returns the result of `analytics.course_outlook` with exact figures of everybody, for admins and workers.
+Returns the result of `analytics.course_outlook` with exact figures of all learners, for admins and workers.
 $$;
 
 grant execute on function analytics._course_outlook_exact(text, timestamptz)
@@ -100,9 +98,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
   select *
-  from analytics._course_outlook(
-    $1, date_trunc('day', $2), false, (select smallest_group from analytics.setting)
-  );
+  from analytics._course_outlook($1, date_trunc('day', $2), (select smallest_group from analytics.setting));
 $$;
 
 alter function analytics._course_outlook_shown(text, timestamptz) owner to insights_reader;

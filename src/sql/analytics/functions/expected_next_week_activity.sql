@@ -23,9 +23,10 @@ Returns the learners of a course with the least expected activity next week, wit
 The `top` learners with the lowest scores are returned, each with the five features that changed the score most. The
 contributions are exact shares of the distance of the score from the mean. The model is the deployed version of the
 project `analytics.activity`, trained by `analytics.train_predictions`.
-People who have opted out of the purpose `analytics` are excluded. Errors: CF001 (as_of, top), CF002 (unknown course),
-CF006 (not trained).
+People who have opted out of the purpose `analytics` are excluded. Instructors call it for courses that they teach now;
+their reasons do not contain activity outside of the course. Errors: CF001 (as_of, top), CF002 (unknown course, or one
+that the instructor does not teach), CF006 (not trained).
 $$;
 
 grant execute on function analytics.expected_next_week_activity(text, timestamptz, int)
-to insights_admin, insights_worker;
+to insights_instructor, insights_admin, insights_worker;

@@ -1,4 +1,4 @@
-/* The figures as they are. `analytics._popular_items_ranked` shows them. */
+/* The exact figures. `analytics._popular_items_ranked` shows them. */
 create or replace function analytics._popular_items(
   kind text, since timestamptz, until timestamptz, half_life interval, measure text, smallest_group int
 )
@@ -46,7 +46,8 @@ the other small days of its week (from Monday), when the period contains the wee
 `smallest_group` people together, and otherwise not; 1: all days count.
 $$;
 
-grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int) to insights_reader;
+grant execute on function analytics._popular_items(text, timestamptz, timestamptz, interval, text, int)
+to insights_reader;
 
 create or replace function analytics._popular_items_ranked(
   kind text,
@@ -183,7 +184,8 @@ as $$
   select * from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, 1);
 $$;
 
-alter function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
+alter function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text)
+owner to insights_reader;
 
 comment on function analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text) is $$
 Returns the result of `analytics.popular_items` with exact figures of all items, for admins and workers.
@@ -213,7 +215,8 @@ as $$
   from analytics._popular_items_ranked($1, $2, $3, $4, $5, $6, (select smallest_group from analytics.setting));
 $$;
 
-alter function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text) owner to insights_reader;
+alter function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text)
+owner to insights_reader;
 
 comment on function analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text) is $$
 Returns the result of `analytics.popular_items` for analysts: figures of groups, rounded.

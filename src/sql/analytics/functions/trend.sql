@@ -1,4 +1,4 @@
-/* The figures as they are: of everybody, and of counted people. `analytics._trend_points` shows them. */
+/* The exact figures, of all people and of counted people. `analytics._trend_points` shows them. */
 create or replace function analytics._trend(
   event_type_id int, bucket text, since timestamptz, until timestamptz, of_days date[] default null
 )
@@ -265,7 +265,7 @@ set timezone to 'UTC'
 as $$
 declare
   v_event_type_id constant int := (
-    select event_type.event_type_id
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
     from track.event_type
     where event_type.name = _trend_points.event_name
   );
@@ -321,7 +321,10 @@ begin
   then
     perform common.refuse(
       'CF008',
-      format('from %s until %s there are more than 10000 buckets of one %s', _trend_points.since, _trend_points.until, _trend_points.bucket),
+      format(
+        'from %s until %s there are more than 10000 buckets of one %s',
+        _trend_points.since, _trend_points.until, _trend_points.bucket
+      ),
       'Give a shorter period, or a larger bucket.'
     );
   end if;
@@ -386,7 +389,7 @@ $$;
 comment on function analytics._trend_points(text, text, timestamptz, timestamptz, int, int) is $$
 Computes the result of `analytics.trend`, with the privileges of the caller.
 `smallest_group`: figures of groups of counted people (see `analytics._trend_of_groups` and `analytics._shown`); null:
-exact figures of everybody. Averages and slopes are computed from the figures as shown.
+exact figures of all people. Averages and slopes are computed from the figures as shown.
 $$;
 
 grant execute on function analytics._trend_points(text, text, timestamptz, timestamptz, int, int)
@@ -415,7 +418,7 @@ $$;
 alter function analytics._trend_exact(text, text, timestamptz, timestamptz, int) owner to insights_reader;
 
 comment on function analytics._trend_exact(text, text, timestamptz, timestamptz, int) is $$
-Returns the result of `analytics.trend` with exact figures of everybody, for admins and workers.
+Returns the result of `analytics.trend` with exact figures of all people, for admins and workers.
 $$;
 
 grant execute on function analytics._trend_exact(text, text, timestamptz, timestamptz, int)

@@ -27,7 +27,15 @@ begin
   end if;
 
   return query
-  with stored as (
+  -- Items that the person teaches or wrote, with all that they contain: her use is not that of a learner.
+  with own as materialized (
+    select distinct ancestor.item_id
+    from track.applied_item_role as item_role
+    join track.item_ancestor as ancestor on ancestor.ancestor_item_id = item_role.item_id
+    where item_role.person_id = _history.person_id
+  ),
+
+  stored as (
     select interaction.item_id, interaction.weight, interaction.completed_at, interaction.dismissed_at
     from recommend.interaction
     where interaction.person_id = _history.person_id
@@ -61,7 +69,15 @@ begin
   join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
   join track.item as target on target.item_id = ancestor.ancestor_item_id
   where target.kind = _history.kind
-  group by target.item_id;
+    and leaf.item_id not in (select own.item_id from own)
+  group by target.item_id
+
+  union all
+
+  select target.item_id, 0, true
+  from own
+  join track.item as target on target.item_id = own.item_id
+  where target.kind = _history.kind;
 end;
 $$;
 
@@ -69,7 +85,8 @@ comment on function recommend._history(bigint, text) is $$
 @behavior -*
 Returns the items of a kind that a person has interacted with, as far as the caller may read them.
 `strength` is from 0 to 1, summed over what an item contains. `is_left_out` is true for an item that is not
-recommended: taken, finished, dismissed or enrolled in. Events that the refresh has not processed yet are included.
+recommended: taken, finished, dismissed or enrolled in, or one that the person teaches or wrote, whose strength is 0 as
+of all that it contains. Events that the refresh has not processed yet are included.
 Empty for a person who has opted out of `personalization`.
 $$;
 

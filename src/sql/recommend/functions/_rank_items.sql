@@ -306,8 +306,9 @@ begin
 
   if exists (
     select
-    from unnest(_rank_items.items) as taken (item_id)
+    from unnest(_rank_items.items, _rank_items.strengths) as taken (item_id, strength)
     join recommend.item_weight on item_weight.model_id = v_model.model_id and item_weight.item_id = taken.item_id
+    where taken.strength > 0
   ) then
     return query
     select *
@@ -326,8 +327,8 @@ $$;
 comment on function recommend._rank_items(text, bigint[], real[], bigint[], int) is $$
 @behavior -*
 Returns the best items of a kind for a person with the given items, best first.
-Items are ranked by the deployed model, or by popularity when the model contains none of the given items. Items in
-`left_out` and items that are not available now are excluded.
+Items are ranked by the deployed model, or by popularity when the model contains none of the given items with a strength
+above 0. Items in `left_out` and items that are not available now are excluded.
 $$;
 
 grant execute on function recommend._rank_items(text, bigint[], real[], bigint[], int)

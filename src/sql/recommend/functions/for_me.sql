@@ -19,9 +19,9 @@ $$;
 
 comment on function recommend.for_me(int, text) is $$
 Returns recommended items for the signed-in person, best first, each with reasons that add up to its score.
-Excluded are items that the person has taken, finished, dismissed or enrolled in, and items that are not available
-now. Events count as soon as they are stored. Items are ranked by popularity for a person without interactions, and
-for one who has opted out of `personalization`.
+Excluded are items that the person has taken, finished, dismissed or enrolled in, those that she teaches or wrote, and
+items that are not available now. Events count as soon as they are stored. Items are ranked by popularity for a person
+without interactions, and for one who has opted out of `personalization`.
 Errors: CF001 for `top`, CF002 for a kind that no item has.
 $$;
 

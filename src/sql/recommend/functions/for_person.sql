@@ -30,7 +30,7 @@ alter function recommend.for_person(text, int, text) owner to insights_reader;
 comment on function recommend.for_person(text, int, text) is $$
 Returns recommended items for a person, best first, each with reasons that add up to its score.
 `person` is a `userId` or `anonymousId`. Excluded are items that the person has taken, finished, dismissed or enrolled
-in, and items that are not available now. Events count as soon as they are stored.
+in, those that she teaches or wrote, and items that are not available now. Events count as soon as they are stored.
 Items are ranked by popularity for an unknown person, and for one who has opted out of `personalization`; `basis` is
 then `popularity`.
 Errors: CF001 for an empty name or `top`, CF002 for a kind that no item has.

@@ -51,6 +51,14 @@ begin
   join track.item_ancestor as ancestor on ancestor.item_id = allowed.item_id
   join track.item as target on target.item_id = ancestor.ancestor_item_id
   where target.kind = _training_rows.kind
+    -- Without items that the person teaches or wrote, and all that they contain.
+    and not exists (
+      select
+      from track.item_ancestor as container
+      join track.applied_item_role as item_role on item_role.item_id = container.ancestor_item_id
+      where container.item_id = allowed.item_id
+        and item_role.person_id = allowed.person_id
+    )
   group by allowed.person_id, target.item_id
   having sum(allowed.weight) > 0;
 end;
@@ -59,5 +67,6 @@ $$;
 comment on function recommend._training_rows(text) is $$
 @behavior -*
 Returns the interactions and enrolments with the items of a kind, by the same rules as `recommend._history`.
-Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included.
+Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included, without
+what they teach or wrote.
 $$;

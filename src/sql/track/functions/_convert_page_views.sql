@@ -9,18 +9,19 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  -- Null when the migration is complete.
+  v_stored constant regclass := to_regclass('track.stored_page_view');
   v_converted bigint;
 begin
-  if to_regclass('track.stored_page_view') is null then
+  if v_stored is null then
     return 0;
   end if;
 
   -- A refresh deletes and inserts the same sessions.
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
-  -- As text, because the table is only there until the migration is complete.
-  execute $statement$
+  execute format($statement$
     with taken as (
-      delete from track.stored_page_view as stored
+      delete from %s as stored
       where stored.person_id = any ($1)
       returning stored.*
     ),
@@ -89,7 +90,7 @@ begin
 
     select count(*)
     from taken
-  $statement$
+  $statement$, v_stored)
   into v_converted
   using people;
   return v_converted;

@@ -16,6 +16,8 @@ declare
   v_inserted int;
   v_updated int;
   v_touched bigint[];
+  v_merged bigint[];
+  v_identities bigint[];
 begin
   select enrolment.* into v_bad
   from jsonb_to_recordset(enrolments) as enrolment (person text, item text, enrolled_at timestamptz, status text)
@@ -69,18 +71,38 @@ begin
   order by identity.identity_id
   for key share;
 
+  -- As a rule, no item is merged. The enrolments of the names of those that are get their own items meanwhile.
+  v_merged := array(
+    select distinct member.item_id
+    from track.item as member
+    join track.item on coalesce(item.merged_item_id, item.item_id) in (member.item_id, member.merged_item_id)
+    where (item.merged_item_id is not null or member.merged_item_id is not null)
+      and item.external_id = any (
+        array(select distinct enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text))
+      )
+  );
+  if v_merged <> '{}' then
+    v_identities := array(
+      select identity.identity_id
+      from track.identity
+      where identity.kind = 'user'
+        and identity.external_id = any (
+          array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text))
+        )
+    );
+    perform track._name_enrolments(v_merged, v_identities);
+  end if;
+
   with stored as (
     insert into track.enrolment (person_id, item_id, identity_id, status, enrolled_at, ended_at)
-    select distinct on (identity.identity_id, coalesce(item.merged_item_id, item.item_id))
-      identity.person_id, coalesce(item.merged_item_id, item.item_id), identity.identity_id,
+    select
+      identity.person_id, item.item_id, identity.identity_id,
       coalesce(enrolment.status, 'active'), enrolment.enrolled_at, enrolment.ended_at
     from jsonb_to_recordset(enrolments) as enrolment (
       person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz
     )
     join track.identity on identity.external_id = enrolment.person and identity.kind = 'user'
     join track.item on item.external_id = enrolment.item
-    order by
-      identity.identity_id, coalesce(item.merged_item_id, item.item_id), enrolment.enrolled_at desc
     on conflict (person_id, item_id, identity_id) do update
     set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
     where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)
@@ -90,6 +112,9 @@ begin
   select count(*) filter (where is_new), count(*) filter (where not is_new), array_agg(distinct person_id)
   into v_inserted, v_updated, v_touched
   from stored;
+  if v_merged <> '{}' then
+    perform track._merge_enrolments(v_merged, v_identities);
+  end if;
   perform track._enqueue('enrolment', v_touched);
 
   return row(

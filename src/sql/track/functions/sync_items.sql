@@ -13,6 +13,7 @@ set extra_float_digits to 1
 as $$
 declare
   v_bad record;
+  v_renamed bigint[];
   v_result track.sync_result;
 begin
   select item.external_id, item.kind, item.parent into v_bad
@@ -54,9 +55,29 @@ begin
   -- In the order of track.ingest, to avoid deadlocks.
   perform item.item_id
   from track.item
-  where item.external_id = any (array(select external_id from jsonb_to_recordset(items) as given (external_id text)))
+  where item.item_id = any (array(
+    select unnest(array[known.item_id, known.merged_item_id])
+    from jsonb_to_recordset(items) as given (external_id text)
+    join track.item as known on known.external_id = given.external_id
+  ))
   order by item.item_id
   for no key update;
+
+  v_renamed := track._describe_names(
+    array(
+      select row(
+        item.item_id, given.kind, given.title, parent.item_id, given.url, given.language, given.attributes,
+        given.available_from, given.available_until, given.due_at
+      )::track.named_item
+      from jsonb_to_recordset(items) as given (
+        external_id text, kind text, title text, parent text, url text, language text, attributes jsonb,
+        available_from timestamptz, available_until timestamptz, due_at timestamptz
+      )
+      join track.item on item.external_id = given.external_id
+      left join track.item as parent on parent.external_id = given.parent
+    ),
+    true
+  );
 
   with given as materialized (
     select item.*, coalesce(parent.merged_item_id, parent.item_id) as parent_item_id
@@ -83,6 +104,7 @@ begin
     where item.external_id = given.external_id
       -- Not "is null": without statistics, the planner would expect few rows, and compare each pair.
       and num_nulls(item.merged_item_id) > 0
+      and not exists (select from track.named_item where named_item.item_id = item.item_id)
       and (
         item.kind <> given.kind
         or item.title is distinct from coalesce(given.title, item.title)
@@ -96,15 +118,20 @@ begin
         or item.due_at is distinct from coalesce(given.due_at, item.due_at)
       )
     returning item.item_id
+  ),
+  written as (
+    select changed.item_id from changed
+    union
+    select renamed.item_id from unnest(v_renamed) as renamed (item_id)
   )
   select
     count(*) filter (where item.item_id > _store_items.newest_known),
-    count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is not null),
-    count(*) filter (where item.item_id <= _store_items.newest_known and changed.item_id is null)
+    count(*) filter (where item.item_id <= _store_items.newest_known and written.item_id is not null),
+    count(*) filter (where item.item_id <= _store_items.newest_known and written.item_id is null)
   into v_result
   from given
   join track.item on item.external_id = given.external_id
-  left join changed on changed.item_id = item.item_id;
+  left join written on written.item_id = item.item_id;
   return v_result;
 exception
   when data_exception then

@@ -14,6 +14,7 @@ as $$
 declare
   v_period tstzrange;
 begin
+  perform track._refuse_old_names();
   -- Each event of a person is in a session, in the period of the automatic events, or in a period that is queued for
   -- the refresh. For most browsers these are a few days; a new one has none. The periods are rounded to months. The
   -- months between them are not read, since they contain no event. Infinite periods are left out: `track.rebuild`
@@ -65,12 +66,20 @@ begin
       placed as (
         insert into track.event (
           person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
-          client_at
+          client_at, named_event_type_id, named_item_id
         )
+        -- By the names of today: a change of names may not be applied to the event yet, and then does not find it.
         select
-          new_person_id, occurred_at, event_id, new_identity_id, event_type_id, item_id, received_at, source_id,
-          properties, client_at
+          deleted.new_person_id, deleted.occurred_at, deleted.event_id, deleted.new_identity_id,
+          coalesce(event_type.merged_event_type_id, event_type.event_type_id),
+          coalesce(item.merged_item_id, item.item_id),
+          deleted.received_at, deleted.source_id, deleted.properties, deleted.client_at,
+          case when event_type.merged_event_type_id is not null then event_type.event_type_id end,
+          case when item.merged_item_id is not null then item.item_id end
         from deleted
+        join track.event_type
+          on event_type.event_type_id = coalesce(deleted.named_event_type_id, deleted.event_type_id)
+        left join track.item on item.item_id = coalesce(deleted.named_item_id, deleted.item_id)
       )
 
       insert into track.stale (person_id, since, until)

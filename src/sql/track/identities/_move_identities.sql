@@ -50,8 +50,8 @@ begin
   ),
 
   placed as (
-    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
-    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id)
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id
     from deleted
   )
 
@@ -59,6 +59,13 @@ begin
   into v_touched
   from deleted;
   perform track._enqueue('enrolment', array(select distinct person_id from unnest(v_touched) as person_id));
+
+  update track.item_role
+  set person_id = moved.new_person_id
+  from unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+    as moved (identity_id, old_person_id, new_person_id)
+  where item_role.person_id = moved.old_person_id
+    and item_role.identity_id = moved.identity_id;
 
   perform privacy.move_decisions(
     _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people

@@ -5,29 +5,22 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- A snapshot from before a merge would store the events for the merged item: in these transactions, the lock fails.
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-    perform item.item_id
-    from track.item
-    where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
-    order by item.item_id
-    for share;
-  end if;
-
   if not exists (
     select
     from unnest(messages) as message
     left join track.item on item.external_id = message.item
+    left join track.named_item as named on named.item_id = item.item_id
     where message.item is not null
       and (
         item.item_id is null
-        or item.merged_item_id is null
-        and (
-          item.kind = 'unknown' and message.item_kind is not null
-          or item.title is null and message.item_title is not null
-          or item.url is null and message.item_url is not null
-          or item.parent_item_id is null and message.item_parent is not null
-        )
+        or case when named.item_id is null then item.kind else named.kind end = 'unknown'
+          and message.item_kind is not null
+        or case when named.item_id is null then item.title else named.title end is null
+          and message.item_title is not null
+        or case when named.item_id is null then item.url else named.url end is null
+          and message.item_url is not null
+        or case when named.item_id is null then item.parent_item_id else named.parent_item_id end is null
+          and message.item_parent is not null
       )
   ) then
     return;
@@ -48,7 +41,11 @@ begin
   -- Sorted, so that concurrent batches do not cause a deadlock.
   perform item.item_id
   from track.item
-  where item.external_id = any (array(select distinct message.item from unnest(messages) as message))
+  where item.item_id = any (array(
+    select unnest(array[known.item_id, known.merged_item_id])
+    from unnest(messages) as message
+    join track.item as known on known.external_id = message.item
+  ))
   order by item.item_id
   for no key update;
 

@@ -60,6 +60,7 @@ begin
   -- Months first: creating a partition waits for transactions that have inserted items or event types, so that this
   -- transaction must not have inserted any before.
   perform track._enter_months(v_messages);
+  perform track._refuse_old_names();
   perform track._enter_people_of(v_messages, v_sender.browser);
   if v_signalled is not null then
     perform track._enter_people(array_agg('user'::text), array_agg(message.external_id))

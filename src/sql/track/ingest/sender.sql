@@ -14,7 +14,7 @@ declare
   v_sender track.message_sender;
 begin
   v_sender.person := case
-    when current_setting('role') in ('insights_learner', 'insights_analyst')
+    when current_setting('role') in ('insights_learner', 'insights_instructor', 'insights_analyst')
       then nullif(current_setting('insights.person', true), '')
   end;
   v_sender.level := case

@@ -13,12 +13,15 @@ begin
   with placed as materialized (
     select
       people[message.ordinality] as person_id, message.occurred_at, message.message_hash,
-      identities[message.ordinality] as identity_id, event_type.event_type_id,
+      identities[message.ordinality] as identity_id,
+      coalesce(event_type.merged_event_type_id, event_type.event_type_id) as event_type_id,
       coalesce(item.merged_item_id, item.item_id) as item_id, message.received_at, message.properties,
       message.client_at,
       case
         when message.client_at is not null then track._milliseconds_ahead(message.client_at, message.received_at)
-      end as ahead
+      end as ahead,
+      case when event_type.merged_event_type_id is not null then event_type.event_type_id end as named_event_type_id,
+      case when item.merged_item_id is not null then item.item_id end as named_item_id
     from unnest(messages) with ordinality as message
     join track.event_type on event_type.name = message.event_name
     left join track.item on item.external_id = message.item
@@ -27,7 +30,7 @@ begin
   stored as (
     insert into track.event (
       person_id, occurred_at, event_id, identity_id, event_type_id, item_id, received_at, source_id, properties,
-      client_at
+      client_at, named_event_type_id, named_item_id
     )
     select
       placed.person_id,
@@ -39,7 +42,9 @@ begin
       placed.received_at,
       _store_events.source,
       placed.properties,
-      placed.client_at
+      placed.client_at,
+      placed.named_event_type_id,
+      placed.named_item_id
     from placed
   )
 

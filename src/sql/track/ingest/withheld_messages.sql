@@ -225,7 +225,9 @@ begin
         )
       end as tied_to
     from valid
-    left join track.event_type on event_type.name = valid.event_name
+    left join track.event_type as named on named.name = valid.event_name
+    left join track.event_type
+      on event_type.event_type_id = coalesce(named.merged_event_type_id, named.event_type_id)
     join privacy.purpose on purpose.purpose = coalesce(event_type.purpose, 'analytics')
     -- A decision itself needs no consent.
     where not valid.is_decision

@@ -16,9 +16,7 @@ declare
   v_targets bigint[];
 begin
   perform common.check_count('most_items', apply_path_rule.most_items, 1, 100000);
-  -- In the order of track.ingest, which waits here until the events are moved. Afterwards it finds the merged items.
-  lock table track.item in share row exclusive mode;
-  lock table track.event in share mode;
+  perform track._begin_naming();
   select setting.* into v_setting from track.setting;
 
   -- Items with the name of a page that is not normal by the rule of at least one source. A name of 512 characters may
@@ -97,21 +95,40 @@ begin
   ),
 
   paired as (
-    select planned.item_id, coalesce(target.merged_item_id, target.item_id, renamed.item_id) as target_id
+    select
+      planned.item_id, coalesce(target.item_id, renamed.item_id) as target_id,
+      coalesce(target.merged_item_id, target.item_id, renamed.item_id) as root_id
     from planned
     left join track.item as target on target.external_id = planned.name
     left join renamed on renamed.external_id = planned.name
+  ),
+
+  -- Items of a cycle of such pairs wait for the next call, except the first ones.
+  merged as (
+    select paired.item_id, paired.target_id
+    from paired
+    where paired.item_id < paired.root_id
+      or paired.item_id > paired.root_id
+      and not exists (
+        select
+        from paired as other
+        where other.item_id = paired.root_id
+          and other.item_id <> other.root_id
+      )
   )
 
-  select
-    (select count(*) from renamed),
-    array_agg(paired.item_id) filter (where paired.item_id <> paired.target_id),
-    array_agg(paired.target_id) filter (where paired.item_id <> paired.target_id)
+  select (select count(*) from renamed), array_agg(merged.item_id), array_agg(merged.target_id)
   into v_renamed, v_items, v_targets
-  from paired;
+  from merged;
 
   if v_items is not null then
-    perform track._merge_items(v_items, v_targets);
+    perform track._point_items(v_items, v_targets);
+    perform track._log_name('item merged', item.external_id, target.external_id)
+    from unnest(v_items, v_targets) as merged (item_id, target_id)
+    join track.item on item.item_id = merged.item_id
+    join track.item as target on target.item_id = merged.target_id
+    order by item.external_id;
+    perform track._apply_names(100000);
   end if;
   return v_renamed + coalesce(cardinality(v_items), 0);
 end;
@@ -123,7 +140,7 @@ Items are renamed, and those that get the same name are merged, as by `track.mer
 0: all are done.
 At most `most_items` items are changed by a call. All events are read, and messages wait meanwhile. Items that an event
 names explicitly (`properties.item`), described ones (of another kind than `page` and `unknown`), and those on which the
-rules of their sources disagree are not changed. It cannot be undone.
+rules of their sources disagree are not changed. A merge can be undone by `track.unmerge_item`, a new name cannot.
 Errors: CF001 unless `most_items` is from 1 to 100,000.
 $$;
 

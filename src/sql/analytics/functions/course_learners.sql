@@ -1,0 +1,235 @@
+create or replace function analytics._people_active_in(items bigint[], since timestamptz, until timestamptz)
+returns bigint[]
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the number of items.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_first_day constant date := (_people_active_in.since at time zone 'UTC')::date;
+  v_end_day constant date := case
+    when isfinite(_people_active_in.until) then (_people_active_in.until at time zone 'UTC')::date + 1
+    else 'infinity'
+  end;
+begin
+  return array(
+    select item_month.part::bigint * 32768 + listed.person
+    from track.item_month
+    cross join lateral unnest(item_month.people) as listed (person)
+    where item_month.item_id = any (_people_active_in.items)
+      and item_month.month > v_first_day - 31
+      and item_month.month < v_end_day
+
+    union
+
+    select queued.person_id
+    from track.queued_days(v_first_day, v_end_day) as entry
+    cross join lateral unnest(entry.people) as queued (person_id)
+  );
+end;
+$$;
+
+comment on function analytics._people_active_in(bigint[], timestamptz, timestamptz) is $$
+Returns the people who may have used one of the items between two times.
+These are all that did, and all people whose events of these days are queued for a refresh.
+$$;
+
+grant execute on function analytics._people_active_in(bigint[], timestamptz, timestamptz) to insights_reader;
+
+create or replace function analytics._course_learners(course_id bigint, since timestamptz, until timestamptz)
+returns setof analytics.course_learner
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+-- The best plan depends on the period and the number of people.
+set plan_cache_mode to force_custom_plan
+set jit to off
+as $$
+declare
+  v_items constant bigint[] := array(
+    select ancestor.item_id
+    from track.item_ancestor as ancestor
+    where ancestor.ancestor_item_id = _course_learners.course_id
+  );
+  v_people bigint[];
+  v_shown bigint[];
+begin
+  select array_agg(learner.person_id), coalesce(array_agg(learner.person_id) filter (where learner.is_shown), '{}')
+  into v_people, v_shown
+  from analytics._course_people(
+    _course_learners.course_id,
+    array(
+      select enrolment.person_id
+      from track.enrolment
+      where enrolment.item_id = _course_learners.course_id
+    ) || analytics._people_active_in(v_items, _course_learners.since, _course_learners.until)
+  ) as learner;
+
+  return query
+  with part as materialized (
+    select item.item_id, item.kind
+    from track.item
+    where item.item_id = any (v_items)
+  ),
+
+  size as (
+    select
+      count(*) filter (where part.kind not in ('course', 'module')) as items,
+      count(*) filter (where part.kind = 'task') as tasks
+    from part
+  ),
+
+  -- A grade by a teacher, or another automatic event, is not an activity of the learner.
+  happened as materialized (
+    select event.person_id, event.occurred_at, event.item_id, part.kind, event_type.name as event
+    from track.event
+    join part on part.item_id = event.item_id
+    join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+    join track.source on source.source_id = event.source_id and not source.is_automatic
+    where event.person_id = any (v_shown)
+      and event.item_id = any (v_items)
+      and event.occurred_at >= _course_learners.since
+      and event.occurred_at < _course_learners.until
+  ),
+
+  active as (
+    select
+      happened.person_id,
+      min(happened.occurred_at) as first_active_at,
+      max(happened.occurred_at) as last_active_at,
+      count(distinct (happened.occurred_at at time zone 'UTC')::date) as active_days,
+      count(*) as event_count,
+      count(distinct happened.item_id) filter (where happened.kind not in ('course', 'module')) as used_items,
+      count(distinct happened.item_id) filter (
+        where happened.kind = 'task' and happened.event in ('Task Submitted', 'Task Completed')
+      ) as submitted_tasks
+    from happened
+    group by happened.person_id
+  ),
+
+  viewed as (
+    select page_view.person_id, sum(page_view.engaged) as engaged
+    from track.page_view
+    where page_view.person_id = any (v_shown)
+      and page_view.item_id = any (v_items)
+      and page_view.started_at >= _course_learners.since
+      and page_view.started_at < _course_learners.until
+    group by page_view.person_id
+  ),
+
+  enrolled as (
+    select
+      enrolment.person_id,
+      -- In the order of the alphabet: active, or else completed, or else dropped.
+      min(enrolment.status) as status,
+      min(enrolment.enrolled_at) as enrolled_at,
+      case when bool_and(enrolment.ended_at is not null) then max(enrolment.ended_at) end as ended_at
+    from track.enrolment
+    where enrolment.person_id = any (v_people)
+      and enrolment.item_id = _course_learners.course_id
+    group by enrolment.person_id
+  ),
+
+  trait as (
+    select distinct on (trait.person_id, trait.name)
+      trait.person_id, trait.name, left(trait.value #>> '{}', 256) as value
+    from track.trait
+    where trait.person_id = any (v_shown)
+      and trait.name in ('name', 'firstName', 'lastName')
+      and jsonb_typeof(trait.value) = 'string'
+    order by trait.person_id, trait.name, trait.set_at desc, trait.identity_id
+  ),
+
+  named as (
+    select
+      trait.person_id,
+      coalesce(
+        max(nullif(trait.value, '')) filter (where trait.name = 'name'),
+        nullif(concat_ws(
+          ' ',
+          max(nullif(trait.value, '')) filter (where trait.name = 'firstName'),
+          max(nullif(trait.value, '')) filter (where trait.name = 'lastName')
+        ), '')
+      ) as name
+    from trait
+    group by trait.person_id
+  )
+
+  select
+    identity.external_id,
+    named.name,
+    enrolled.status,
+    enrolled.enrolled_at,
+    enrolled.ended_at,
+    active.first_active_at,
+    active.last_active_at,
+    case when shown.is_shown then coalesce(active.active_days, 0)::int end,
+    case when shown.is_shown then coalesce(active.event_count, 0) end,
+    case when shown.is_shown then coalesce(viewed.engaged, '0') end,
+    case when shown.is_shown then coalesce(active.used_items, 0)::int end,
+    case when shown.is_shown then coalesce(active.submitted_tasks, 0)::int end,
+    case when shown.is_shown then coalesce(active.used_items, 0) / nullif(size.items, 0)::float8 end,
+    case when shown.is_shown then coalesce(active.submitted_tasks, 0) / nullif(size.tasks, 0)::float8 end
+  from unnest(v_people) as learner (person_id)
+  cross join size
+  cross join lateral (select learner.person_id = any (v_shown) as is_shown) as shown
+  -- The key of a person is that of its oldest user identity.
+  join track.identity on identity.identity_id = learner.person_id
+  left join enrolled on enrolled.person_id = learner.person_id
+  left join active on active.person_id = learner.person_id
+  left join viewed on viewed.person_id = learner.person_id
+  left join named on named.person_id = learner.person_id
+  where enrolled.person_id is not null
+    or active.person_id is not null
+    or viewed.engaged > '0'
+  order by identity.external_id;
+end;
+$$;
+
+comment on function analytics._course_learners(bigint, timestamptz, timestamptz) is $$
+Computes the result of `analytics.course_learners`, with the privileges of the caller, for any course.
+$$;
+
+grant execute on function analytics._course_learners(bigint, timestamptz, timestamptz) to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for instructors in their own courses only. */
+create or replace function analytics.course_learners(
+  course text, since timestamptz default '-infinity', until timestamptz default 'infinity'
+)
+returns setof analytics.course_learner
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  v_course_id constant bigint := analytics._course_id(course_learners.course);
+begin
+  perform common.check_period(course_learners.since, course_learners.until);
+  return query
+  select *
+  from analytics._course_learners(v_course_id, course_learners.since, course_learners.until);
+end;
+$$;
+
+alter function analytics.course_learners(text, timestamptz, timestamptz) owner to insights_reader;
+
+comment on function analytics.course_learners(text, timestamptz, timestamptz) is $$
+Returns the learners of a course, with their enrolment and their activity in the course between two times.
+`until` is exclusive. Instructors call it for courses that they teach now.
+Learners are the enrolled people, and those who were active in the course within the period without an enrolment. Of the
+latter, anonymous browsers, excluded people (`track.exclude_person`) and people with a role in the course are left out.
+Figures are exact and about the course only, including what it contains. Events count as soon as they are stored;
+engaged time, and who is counted, are as of the last refresh.
+Of people who have opted out of the purpose `analytics`, only the enrolment is returned.
+Errors: CF001 for a period, CF002 for an unknown course, or one that the instructor does not teach.
+$$;
+
+grant execute on function analytics.course_learners(text, timestamptz, timestamptz)
+to insights_instructor, insights_admin, insights_worker;

@@ -1,0 +1,198 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ingest, type Message, refresh } from "../sql/track/messages.ts";
+import { type Queries, testDatabase } from "../support/database.ts";
+import { dayOf, monthOf, ofGroups, ofHours, people, type Use, weekOf } from "../support/floor.ts";
+
+/*
+ * The answers that analysts receive do not depend on the events of one learner in a group below the floor, for any
+ * arguments, and for any events of anonymous browsers.
+ */
+const database = await testDatabase();
+
+const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const start = Date.UTC(2026, 1, 23); // a Monday; the month ends on the Saturday
+const FLOOR = 3;
+const users = ["ada", "ben", "cleo", "dan", "eve", "finn"];
+
+const action = fc.record({
+  person: fc.constantFrom(...users),
+  hour: fc.integer({ min: 0, max: 14 * 4 - 1 }).map((part) => Math.floor(part / 4) * 24 + 9 + (part % 4)),
+  item: fc.constantFrom("page-a", "page-b", "course-a"),
+});
+const world = fc.record({
+  actions: fc.array(action, { minLength: 20, maxLength: 80 }),
+  secret: action,
+  times: fc.integer({ min: 1, max: 30 }),
+  browsers: fc.array(action, { maxLength: 6 }),
+  refreshed: fc.boolean(),
+});
+type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
+
+const at = ({ hour }: Action): number => start + hour * HOUR;
+const items = (name: string): string[] => (name === "page-a" ? [name, "course-a"] : [name]);
+
+/** Whether the events would be in a figure: of their event type, of their item, or of what contains it. */
+const isShown = (actions: readonly Action[], secret: Action): boolean => {
+  const uses = (list: readonly Action[]) => list.map((one) => ({ ...one, at: at(one) }));
+  const all = [uses([...actions, secret])];
+  for (const item of items(secret.item)) {
+    all.push(uses([...actions, secret].filter((one) => one.item === item)));
+    all.push(uses([...actions, secret].filter((one) => items(one.item).includes(item))));
+  }
+  const week = weekOf(at(secret));
+  return all.some((uses) =>
+    ofGroups(uses, week, week + 7 * DAY, FLOOR).some((one) => one.at >= week && dayOf(one.at) === dayOf(at(secret))),
+  );
+};
+
+/** Without actions of the same week, one by one, until the secret is below the floor. */
+function withoutWitnesses(actions: readonly Action[], secret: Action): Action[] {
+  let kept = [...actions];
+  while (isShown(kept, secret)) {
+    const place = kept.findIndex((one) => dayOf(at(one)) === dayOf(at(secret)));
+    const other = place >= 0 ? place : kept.findIndex((one) => weekOf(at(one)) === weekOf(at(secret)));
+    kept = kept.filter((_, index) => index !== other);
+  }
+  return kept;
+}
+
+const message = (who: object, one: Action, messageId: string): Message => ({
+  type: "track",
+  messageId,
+  ...who,
+  event: "Read",
+  timestamp: new Date(at(one)).toISOString(),
+  properties: { item: one.item },
+});
+
+/** The answers about many periods, most of which begin or end with a day or its week. */
+async function answers(db: Queries, of: number): Promise<unknown> {
+  await db.query("set local role insights_analyst");
+  const result = [];
+  const day = (number: number): string => new Date(start + number * DAY).toISOString();
+  const monday = Math.floor(of / 7) * 7;
+  const periods = [
+    [0, of],
+    [0, of + 1],
+    [of, of + 1],
+    [of, 14],
+    [of + 1, 14],
+    [monday, monday + 7],
+    [-30, 40],
+  ]
+    .filter(([since = 0, until = 0]) => since < until)
+    .map((days) => days.map(day));
+  for (const [since, until] of periods) {
+    result.push(
+      await db.rows(
+        `select bucket, point.* from unnest('{day,week,month}'::text[]) as bucket
+         cross join analytics.trend('Read', bucket, $1, $2, 3) as point order by bucket, bucket_start`,
+        [since, until],
+      ),
+      await db.rows(
+        `select half_life, measure, kinds.kind as asked_kind, popular.*
+         from (values ('people', '1 day'), ('people', null), ('events', '2 days'), ('events', null)) as asked (measure, half_life)
+         cross join (values ('course'), (null)) as kinds (kind)
+         cross join analytics.popular_items(kinds.kind, $1, $2, half_life::interval, 10, measure) as popular
+         order by 1, 2, 3, rank`,
+        [since, until],
+      ),
+    );
+  }
+  result.push(await db.rows("select * from analytics.trend('Read', 'hour', $1, $2)", [day(0), day(14)]));
+  await db.query("reset role");
+  return result;
+}
+
+test("one learner below the floor is not seen in any answer", { timeout: 600_000 }, async () => {
+  let told = 0;
+  await fc.assert(
+    fc.asyncProperty(world, async ({ actions, secret, times, browsers, refreshed }) => {
+      const others = withoutWitnesses(actions, secret);
+      const ask = (more: readonly Message[]) =>
+        database.as("postgres", {}, async (db) => {
+          await db.query("update analytics.setting set smallest_group = $1", [FLOOR]);
+          await ingest(db, [
+            ...["course-a", "page-a", "page-b"].map((item) => ({
+              type: "track",
+              messageId: item,
+              userId: "catalogue",
+              event: "Published",
+              timestamp: "2026-01-01T00:00:00Z",
+              properties: {
+                item,
+                itemKind: item.split("-")[0],
+                ...(item === "page-a" ? { parent: "course-a" } : {}),
+              },
+            })),
+            ...users.map((userId) => ({ type: "identify", messageId: `user ${userId}`, userId })),
+            ...others.map((one, index) => message({ userId: one.person }, one, `m${index}`)),
+          ]);
+          if (refreshed) await refresh(db);
+          await ingest(db, [
+            ...more,
+            message({ userId: "ada" }, { person: "ada", item: "page-b", hour: 24 * 60 }, "later"),
+          ]);
+          if (refreshed) await refresh(db);
+          return await answers(db, Math.floor(secret.hour / 24));
+        });
+      const without = await ask([]);
+      const secrets = Array.from({ length: times }, (_, index) =>
+        message({ userId: secret.person }, secret, `secret ${index}`),
+      );
+      const invented = browsers.map((one, index) =>
+        message({ anonymousId: `browser ${one.person}` }, one, `browser ${index}`),
+      );
+      expect(await ask([...secrets, ...invented])).toEqual(without);
+      if (JSON.stringify(without).includes('"rank"')) told += 1;
+    }),
+    { numRuns: database.native ? 12 : 5 },
+  );
+  // The answers are not silent for want of people.
+  expect(told).toBeGreaterThan(0);
+});
+
+describe("no two periods differ by fewer people than the floor", () => {
+  const uses = fc
+    .array(fc.record({ person: fc.constantFrom(...users), at: fc.integer({ min: 0, max: 24 * 40 - 1 }) }), {
+      maxLength: 120,
+    })
+    .map((list): Use[] => list.map(({ person, at: hour }) => ({ person, at: Date.UTC(2026, 1, 2) + hour * HOUR })));
+  const missing = (whole: readonly Use[], part: readonly Use[]): number =>
+    people(whole.filter((one) => !part.includes(one)));
+
+  test("one within the other, or buckets of one within those of the other", () => {
+    fc.assert(
+      fc.property(uses, fc.integer({ min: 2, max: 5 }), (all, floor) => {
+        const first = Date.UTC(2026, 1, 2);
+        const answers: Use[][] = [];
+        for (let since = 0; since < 40; since += 3)
+          for (let until = since + 1; until <= 42; until += 2)
+            answers.push(ofGroups(all, first + since * DAY, first + until * DAY, floor));
+        for (const first of [Date.UTC(2026, 1), Date.UTC(2026, 2)])
+          answers.push(ofGroups(all, first, monthOf(first + 32 * DAY), floor));
+        for (const whole of answers)
+          for (const part of answers)
+            if (part.length < whole.length && part.every((one) => whole.includes(one)))
+              expect(missing(whole, part)).toBeGreaterThanOrEqual(floor);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test("a day, and its hours", () => {
+    fc.assert(
+      fc.property(uses, fc.integer({ min: 2, max: 5 }), (all, floor) => {
+        const crowded = all.map(({ person, at: time }) => ({ person, at: dayOf(time) + (time % (4 * HOUR)) }));
+        const hours = ofHours(crowded, floor);
+        for (const day of new Set(crowded.map((one) => dayOf(one.at)))) {
+          const left = missing(ofGroups(crowded, day, day + DAY, floor), hours);
+          if (left > 0) expect(left).toBeGreaterThanOrEqual(floor);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
