@@ -22,7 +22,7 @@ declare
   v_decays constant boolean := _item_use.half_life is not null;
   v_of_courses constant boolean := _item_use.kind is not distinct from 'course'
     and not exists (select from track.stale_course);
-  -- People of whole months are the bits of courses. All other people are read from the months of items.
+  -- People of whole months are the bits of courses. All other people are read from the days of people.
   v_by_bits constant boolean := v_of_courses and not v_decays;
   v_first_month date := date_trunc('month', _item_use.first_day + interval '1 month' - interval '1 day')::date;
   v_end_month date := date_trunc('month', _item_use.end_day::timestamp)::date;
@@ -198,26 +198,39 @@ begin
     group by course_presence.item_id, course_presence.block
   ),
 
-  -- The days of people in the months of items.
-  listed_days as not materialized (
+  -- The people of items by month. Those of courses are stored.
+  listed_month as not materialized (
     select
-      target.target_id, item_month.month,
-      item_month.part::bigint * 32768 + listed.person as person_id,
-      listed.days & limits.mask as days
+      course_presence.item_id as target_id, course_presence.month,
+      course_presence.block::bigint * 4096 as first_person_id, course_presence.members as people, course_presence.days
+    from track.course_presence
+    where v_of_courses
+    union all
+    select
+      target.target_id, item_month.month, item_month.part::bigint * 32768, item_month.people, item_month.days
     from track.item_month
     join target on target.item_id = item_month.item_id
+    where not v_of_courses
+  ),
+
+  -- With the days in the period.
+  listed_days as not materialized (
+    select
+      listed_month.target_id, listed_month.month, listed_month.first_person_id + listed.person as person_id,
+      listed.days & limits.mask as days
+    from listed_month
     left join left_out_month
-      on left_out_month.target_id = target.target_id
-      and left_out_month.month = item_month.month
+      on left_out_month.target_id = listed_month.target_id
+      and left_out_month.month = listed_month.month
     cross join lateral (
       select (
-        ((1::bigint << least(_item_use.end_day - item_month.month, 31)) - 1)
-          & ~((1::bigint << least(greatest(_item_use.first_day - item_month.month, 0), 31)) - 1)
+        ((1::bigint << least(_item_use.end_day - listed_month.month, 31)) - 1)
+          & ~((1::bigint << least(greatest(_item_use.first_day - listed_month.month, 0), 31)) - 1)
       )::int & ~coalesce(left_out_month.mask, 0) as mask
     ) as limits
-    cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
-    where item_month.month > _item_use.first_day - 31
-      and item_month.month < _item_use.end_day
+    cross join lateral unnest(listed_month.people, listed_month.days) as listed (person, days)
+    where listed_month.month > _item_use.first_day - 31
+      and listed_month.month < _item_use.end_day
       and listed.days & limits.mask <> 0
   ),
 
