@@ -408,10 +408,12 @@ async function measureUpkeep(client: pg.Client, until: number): Promise<Map<stri
           using (
             select numbered.person_id, numbered.occurred_at, numbered.event_id
             from (
-              select event.*, row_number() over (partition by event.person_id order by md5(event.event_id::text)) as place
+              select event.*, row_number() over (partition by event.person_id order by event.occurred_at desc) as place
               from track.identity
               join track.event using (person_id)
-              where identity.kind = 'user' and identity.external_id = any ($1)
+              where identity.kind = 'user'
+                and identity.external_id = any ($1)
+                and event.occurred_at < $2
             ) as numbered
             where place <= 10
           ) as chosen
@@ -424,9 +426,9 @@ async function measureUpkeep(client: pg.Client, until: number): Promise<Map<stri
         select person_id, min(occurred_at), max(occurred_at)
         from deleted
         group by person_id, date_trunc('month', occurred_at)`,
-        [people],
+        [people, new Date(until - 40 * DAY)],
       );
-      await note("track.refresh after up to 10,000 deleted events", () => refreshAll(client));
+      await note("track.refresh after 10,000 events deleted, 40 days old", () => refreshAll(client));
     });
     await note("analytics.refresh_views", () => client.query("select analytics.refresh_views()"));
     await client.query("vacuum");
