@@ -800,12 +800,11 @@ comment on column track.named_prerequisite.required_item_id is $$Item that shoul
 
 create index if not exists named_prerequisite_required on track.named_prerequisite (required_item_id);
 
-alter table track.enrolment add column if not exists named_item_id bigint references track.item;
+alter table track.enrolment add column if not exists named_item_id bigint;
 create index if not exists enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
@@ -984,3 +983,5 @@ on conflict do nothing;
 
 alter table track.packed_message enable row level security;
 alter table track.message_packing enable row level security;
+
+comment on column track.consumer.consumer is $$Name of the consumer, such as `recommend.interaction`.$$;

@@ -45,8 +45,8 @@ Each release runs in one transaction. A statement that waits for a lock makes ot
 after INSIGHTS_LOCK_TIMEOUT milliseconds (400); the release is rolled back and tried again, INSIGHTS_LOCK_TRIES times (10,
 over two and a half minutes), and each time the session that holds the lock is printed. Indexes on partitioned tables are
 built concurrently, partition by partition, after the releases; if that is interrupted, the next run continues.
-A release that changes derived data queues all people; their data are then refreshed, some people at a time, while everything
-else goes on. If that is interrupted, the workers or the next run continue.
+A release that changes derived data queues all people; their data are then refreshed, some people at a time, while readers and
+writers continue. If that is interrupted, the workers or the next run continue.
 Months of events that do not begin at 00:00 UTC are repaired one by one in the same way, while reads and writes of events wait.`,
   )
   .action(async (options: Options) => {

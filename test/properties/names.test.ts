@@ -190,7 +190,7 @@ async function take(db: Queries, world: World, step: Step, index: number): Promi
   }
 }
 
-/** What is stored and derived, with names instead of keys. */
+/** The stored and derived rows, with names instead of keys. */
 async function read(db: Queries, withTree: boolean): Promise<Record<string, unknown>> {
   await refresh(db);
   expect(await db.value("select count(*)::int from track.renamed_month")).toBe(0);

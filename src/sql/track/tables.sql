@@ -498,14 +498,13 @@ create table track.enrolment (
   enrolled_at timestamptz not null,
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
-  named_item_id bigint references track.item,
+  named_item_id bigint,
   primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
@@ -1119,7 +1118,7 @@ timestamptz[], until timestamptz[]`: one position per period in which data of a 
 `infinity` for all data of the person. It recomputes these periods and returns void. `insights doctor` checks that the
 functions exist.
 $$;
-comment on column track.consumer.consumer is $$Name of the consumer, such as `analytics.activity`.$$;
+comment on column track.consumer.consumer is $$Name of the consumer, such as `recommend.interaction`.$$;
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$

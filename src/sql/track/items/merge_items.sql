@@ -39,9 +39,9 @@ $$;
 
 comment on function track.merge_items(text, text, int) is $$
 Merges `item` into `target`.
-Its events, parts, prerequisites, roles and enrolments become those of `target`, and later messages with its name too. Columns
-of `target` that have no value get those of `item`, whose row stays, with the kind `merged`. `target` may be a merged
-item: it then means what that one means, also after this is undone for that one.
+Its events, parts, prerequisites, roles and enrolments become those of `target`, and later messages with its name too.
+Columns of `target` that have no value get those of `item`, whose row stays, with the kind `merged`. `target` may be a
+merged item: it then means what that one means, also after this is undone for that one.
 Returns the number of stored events that this call changed, at most `most_events`. The others follow with the next calls
 of `track.refresh` or of this function, which returns 0 when there are none left. Until then an event counts for one of
 the two items. 0 leaves all of them to the refresh. Derived data follow with the next `track.refresh`, and models with

@@ -15,8 +15,8 @@ begin
     select max(renamed_month.month) into v_month from track.renamed_month;
     exit when v_month is null;
 
-    -- Without a lock of the table: the functions that store or move events after the change give them types and items by
-    -- the new names. Planned for each execution, so that one partition is read.
+    -- Without a lock of the table, because the functions that store or move events after the change give them types and
+    -- items by the new names. Planned for each execution, so that one partition is read.
     execute $statement$
       with named as (
         select

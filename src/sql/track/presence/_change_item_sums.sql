@@ -12,7 +12,7 @@ declare
   v_person_counts int[];
   v_engaged interval[];
 begin
-  -- Of items by themselves, and of courses with all that they contain.
+  -- Items by themselves, and courses with all that they contain.
   with signed as (
     select entry.person_id, entry.item_id, entry.day, entry.event_count, entry.engaged, true as is_added
     from unnest(_change_item_sums.added) as entry
