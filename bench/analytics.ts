@@ -491,6 +491,16 @@ async function prepare(client: pg.Client): Promise<void> {
     analyze public.person`);
 }
 
+/** A whole cycle; a last call gives the space of the packed messages back. */
+async function packMessages(client: pg.Client): Promise<void> {
+  for (let position = 1; position > 0; ) {
+    await client.query("select track.pack_messages(false)");
+    const { rows } = await client.query<{ position: string }>("select position from track.message_packing");
+    position = Number(rows[0]?.position);
+  }
+  await client.query("select track.pack_messages()");
+}
+
 /** Everything that is derived from the events. People have entered their sets before, as in use. */
 async function rebuild(client: pg.Client, events: number): Promise<void> {
   await step("sets of people", async () => {
@@ -518,6 +528,7 @@ async function run(database: BenchDatabase, size: number, file: string): Promise
     const until = Math.floor(Date.now() / DAY) * DAY;
     const platform = new Platform({ events: size, people: peopleOf(size), seed: Number(given.seed), until });
     const stored = await storePlatform(client, platform, step);
+    await step("messages, packed by track.pack_messages", () => packMessages(client));
     await step("vacuum analyze", () => client.query("vacuum analyze"));
     await rebuild(client, stored);
     await client.query("select analytics.refresh_views()");
