@@ -1377,12 +1377,15 @@ create table track.course_presence (
   month date not null,
   block int not null check (block >= 0),
   people bit(4096) not null check (bit_count(people) > 0),
+  members smallint[] not null check (cardinality(members) = bit_count(people)),
+  days int[] not null check (cardinality(days) = cardinality(members)),
   primary key (item_id, month, block)
 );
 
 comment on table track.course_presence is $$
 @behavior -*
-The people with events or page views of a course, or of an item it contains, in a month: one bit per person.
+The people with events or page views of a course, or of an item it contains, in a month: one bit per person, and days.
+Whole months are read from the bits, parts of months from the days.
 Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of
 date.
 $$;
@@ -1391,6 +1394,12 @@ comment on column track.course_presence.month is $$First day of the month, UTC.$
 comment on column track.course_presence.block is $$Number of the block: `person_id / 4096`.$$;
 comment on column track.course_presence.people is $$
 One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+comment on column track.course_presence.members is $$
+These people: `person_id % 4096`, ascending.
+$$;
+comment on column track.course_presence.days is $$
+Days of the month of each of them: `1 << (day - 1)` for each day, combined by `|`.
 $$;
 
 create table track.stale_course (
