@@ -211,7 +211,8 @@ async function read(db: Queries, withTree: boolean): Promise<Record<string, unkn
       from track.page_view join owner using (person_id) left join thing using (item_id) order by event_id`),
     activity: await db.rows(`
       select person, day::text, event_type.name, item, event_count, engaged::text, automatic_count
-      from analytics.activity join owner using (person_id) join track.event_type using (event_type_id)
+      from track.activity_of(null, '-infinity', 'infinity') as activity join owner using (person_id)
+      left join track.event_type using (event_type_id)
       left join thing using (item_id) order by person, day, name collate "C", item collate "C"`),
   };
   if (!withTree) return derived;
