@@ -164,7 +164,7 @@ begin
 
   -- Alone, because the next steps would only find a part of the events.
   if coalesce(refresh.step, 'track.name') = 'track.name' and exists (select from track.renamed_month) then
-    v_changed := track._apply_names(least(refresh.most_people * 50::bigint, 100000));
+    v_changed := track._apply_names(least(refresh.most_people * 50::bigint, 100000), false);
     if v_changed > 0 then
       return next row('track.name', v_changed, 0, null)::track.refreshed;
       return;
