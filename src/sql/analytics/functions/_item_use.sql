@@ -179,30 +179,12 @@ begin
     ) as months
   ),
 
-  -- The counted people of each month, without those who have queued days in it.
-  settled as materialized (
+  queued_block as materialized (
     select
-      months.month::date as month,
-      counted.block,
-      counted.people & ~coalesce(queued_block.people, v_no_people) as people
-    from counted
-    cross join (
-      select generate_series(
-        date_trunc('month', greatest(_item_use.first_day, min(item_day.day))::timestamp),
-        least(_item_use.end_day - 1, max(item_day.day))::timestamp,
-        interval '1 month'
-      ) as month
-      from track.item_day
-      where not item_day.with_parts
-      having min(item_day.day) is not null
-    ) as months
-    left join (
-      select
-        queued_month.month, queued_month.person_id / 4096 as block,
-        bit_or(track.person_bit(queued_month.person_id)) as people
-      from queued_month
-      group by 1, 2
-    ) as queued_block on queued_block.month = months.month::date and queued_block.block = counted.block
+      queued_month.month, (queued_month.person_id / 4096)::int as block,
+      bit_or(track.person_bit(queued_month.person_id)) as people
+    from queued_month
+    group by 1, 2
   ),
 
   left_out_month as materialized (
@@ -213,17 +195,24 @@ begin
     group by 1, 2
   ),
 
+  -- People with queued days in a month are not read from its bits, but from their days.
   used_in_months as (
-    select
-      course_presence.item_id as target_id, course_presence.block,
-      bit_or(course_presence.people & settled.people) as people
-    from track.course_presence
-    join settled on settled.month = course_presence.month and settled.block = course_presence.block
-    where v_by_bits
-      and course_presence.month >= v_first_month
-      and course_presence.month < v_end_month
-      and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
-    group by course_presence.item_id, course_presence.block
+    select by_block.target_id, by_block.block, by_block.people & counted.people as people
+    from (
+      select
+        course_presence.item_id as target_id, course_presence.block,
+        bit_or(course_presence.people & ~coalesce(queued_block.people, v_no_people)) as people
+      from track.course_presence
+      left join queued_block
+        on queued_block.month = course_presence.month
+        and queued_block.block = course_presence.block
+      where v_by_bits
+        and course_presence.month >= v_first_month
+        and course_presence.month < v_end_month
+        and course_presence.item_id not in (select left_out_month.target_id from left_out_month)
+      group by course_presence.item_id, course_presence.block
+    ) as by_block
+    join counted on counted.block = by_block.block
   ),
 
   -- The days of the people of courses in the period.
@@ -255,14 +244,19 @@ begin
         listed_days.target_id, listed_days.person_id,
         case when v_decays then listed_days.month - 1 + width_bucket(listed_days.days, v_powers) end as last_day
       from listed_days
-      join settled
-        on settled.month = listed_days.month
-        and settled.block = listed_days.person_id / 4096
-        and get_bit(settled.people, (listed_days.person_id % 4096)::int) <> 0
-      where not v_by_bits
-        or listed_days.month < v_first_month
-        or listed_days.month >= v_end_month
-        or listed_days.target_id in (select of_target.target_id from left_out_month as of_target)
+      join counted
+        on counted.block = listed_days.person_id / 4096
+        and get_bit(counted.people, (listed_days.person_id % 4096)::int) <> 0
+      left join queued_block
+        on queued_block.month = listed_days.month
+        and queued_block.block = listed_days.person_id / 4096
+      where coalesce(get_bit(queued_block.people, (listed_days.person_id % 4096)::int), 0) = 0
+        and (
+          not v_by_bits
+          or listed_days.month < v_first_month
+          or listed_days.month >= v_end_month
+          or listed_days.target_id in (select of_target.target_id from left_out_month as of_target)
+        )
 
       union all
 
