@@ -331,7 +331,7 @@ describe.skipIf(!database.native)("steps while messages arrive (needs parallel s
       expect(await sending).toBe(how === "commit" ? 5 : 6);
       await sender.end("commit");
       expect(await stored(`between-${how}`)).toBe(25);
-      expect(await recent(database)).toBe(how === "commit" ? 6 : 6);
+      expect(await recent(database)).toBe(6);
       expect(await ingest(database, [...batch, ...fresh])).toMatchObject({ accepted: 0, duplicates: 25 });
     }
   });
@@ -398,6 +398,8 @@ describe.skipIf(!database.native)("steps while messages arrive (needs parallel s
         try {
           for (let step = 0; step < 20 && writing; step++) {
             const asked = client.query("select track.pack_messages(false)");
+            // Its failure is handled below.
+            asked.catch(() => {});
             if (step === 19) await database.query("select pg_terminate_backend($1)", [rows[0]?.pid]);
             await asked;
             steps++;
