@@ -491,14 +491,18 @@ async function prepare(client: pg.Client): Promise<void> {
     analyze public.person`);
 }
 
-/** A whole cycle; a last call gives the space of the packed messages back. */
+/** A whole cycle. The call that has nothing to pack gives the space of the packed messages back. */
 async function packMessages(client: pg.Client): Promise<void> {
   for (let position = 1; position > 0; ) {
     await client.query("select track.pack_messages(false)");
     const { rows } = await client.query<{ position: string }>("select position from track.message_packing");
     position = Number(rows[0]?.position);
   }
-  await client.query("select track.pack_messages()");
+  let moved: number | null;
+  do {
+    const { rows } = await client.query<{ moved: number | null }>("select track.pack_messages() as moved");
+    moved = rows[0]?.moved ?? null;
+  } while (moved !== null);
 }
 
 /** Everything that is derived from the events. People have entered their sets before, as in use. */
