@@ -322,6 +322,37 @@ const checks: Record<string, Check> = {
         };
   },
 
+  async rollups(context) {
+    if (!(await exists(context, "track.rollup_check")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { may } = await one<{ may: boolean }>(
+      context,
+      "select has_function_privilege('track.rollup_trust(int)', 'execute') as may",
+    );
+    if (!may) return ok("only a login that may read the trust score can check it");
+    const { checked, score, differing, names } = await one<{
+      checked: string | null;
+      score: number | null;
+      differing: string | null;
+      names: string | null;
+    }>(
+      context,
+      `select max(checked) filter (where rollup = 'all') as checked, max(score) filter (where rollup = 'all') as score,
+         max(differing) filter (where rollup = 'all') as differing,
+         string_agg(format('%s (%s)', rollup, differing), ', ' order by rollup)
+           filter (where rollup <> 'all' and differing > 0) as names
+       from track.rollup_trust()`,
+    );
+    if (score === null) return ok("no rollup has been compared with the events yet");
+    return names === null
+      ? ok(`${checked} cells were compared with the events, and all agree`)
+      : {
+          status: "warning",
+          text: `trust score ${score}: ${differing} of ${checked} cells differed from the events, and were repaired: ${names}`,
+          fix: `See example in track.rollup_check. To check all rows now: select ${queueSchema}.add_job('insights:check_rollups', '{"checks": 1000}')`,
+        };
+  },
+
   async refresh(context) {
     if (!(await exists(context, "track.consumer")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };

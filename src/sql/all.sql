@@ -356,6 +356,14 @@
 --!include track/presence/moved_people.sql
 --!include track/presence/queued_days.sql
 --!include track/presence/activity_of.sql
+--!include track/trust/_raw_activity.sql
+--!include track/trust/_check_steps.sql
+--!include track/trust/_check_presence.sql
+--!include track/trust/_check_item_months.sql
+--!include track/trust/_check_course_presence.sql
+--!include track/trust/_check_item_sums.sql
+--!include track/trust/check_rollups.sql
+--!include track/trust/rollup_trust.sql
 --!include track/person_sets/person_set_members.sql
 --!include track/person_sets/is_in_person_set.sql
 --!include track/person_sets/_identity_to_exclude.sql

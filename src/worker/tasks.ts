@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import checkRollups from "../../tasks/check_rollups.ts";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
@@ -15,6 +16,7 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
+  check_rollups: checkRollups,
   delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,
   make_partitions: makePartitions,

@@ -33,13 +33,13 @@ test("a database that was never migrated has one fix, and it works", async () =>
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "refresh", "models"]) {
+  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "rollups", "refresh", "models"]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "refresh"]) {
+  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "rollups", "refresh"]) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -116,6 +116,23 @@ test("problems are named: failed runs, jobs, stale models", async () => {
   expect(findings["models"]).toMatchObject({
     status: "warning",
     text: expect.stringContaining("recommend.course (version 3"),
+  });
+});
+
+test("a trust score below 1 is named", async () => {
+  await database.query(`
+    insert into track.rollup_check (check_id, rollup, checked_at, month, block, checked, differing, example, duration)
+    values (1, 'track.step', now(), '2026-03-01', 0, 30, 0, null, '1 s'), (1, 'track.presence', now(), '2026-03-01', 0, 10, 4, 'block 0', '1 s')
+  `);
+  expect((await doctor()).findings["rollups"]).toMatchObject({
+    status: "warning",
+    text: "trust score 0.9: 4 of 40 cells differed from the events, and were repaired: track.presence (4)",
+    fix: expect.stringContaining("insights:check_rollups"),
+  });
+  await database.query("update track.rollup_check set differing = 0");
+  expect((await doctor()).findings["rollups"]).toMatchObject({
+    status: "ok",
+    text: expect.stringContaining("40 cells"),
   });
 });
 

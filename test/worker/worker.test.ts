@@ -111,6 +111,22 @@ describe("one round of everything", async () => {
     expect(await database.value("select count(*)::int from track.renamed_month")).toBe(0);
   });
 
+  test("compares rollups with the events, and repairs them", async () => {
+    const check = async (): Promise<Run | undefined> => {
+      await database.query("truncate monitor.run");
+      await database.query("select insights_queue.add_job('insights:check_rollups', '{\"checks\": 40}')");
+      await runWorkerOnce(target);
+      return (await runs()).find(({ task }) => task === "check_rollups");
+    };
+    expect(await check()).toMatchObject({ outcome: "ok", detail: { differing: 0 } });
+    await database.query("update track.presence set event_count = event_count + 1");
+    const cells = await database.value("select count(*)::int from track.presence");
+    const found = await check();
+    expect(found).toMatchObject({ outcome: "ok", detail: { differing: cells } });
+    expect(Number(found?.row_count)).toBeGreaterThan(Number(cells));
+    expect(await check()).toMatchObject({ detail: { differing: 0 } });
+  });
+
   test("a task has the rights of insights_worker and no more", async () => {
     await database.query("revoke execute on function analytics.refresh_views() from insights_worker");
     vi.spyOn(console, "error").mockImplementation(() => {});

@@ -47,12 +47,16 @@ grant select on
   track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.stale_course
 to insights_reader, insights_admin, insights_worker;
 
+grant select on track.rollup_check to insights_admin, insights_worker;
+
 grant select on track.person_set to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on track.person_set_member, track.person_set_block, track.exclusion
 to insights_reader, insights_admin, insights_worker;
 
 drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);
+drop policy if exists all_rows on track.rollup_check;
+create policy all_rows on track.rollup_check for select using (true);
 drop policy if exists all_rows on track.item_ancestor;
 create policy all_rows on track.item_ancestor for select using (true);
 drop policy if exists all_rows on track.prerequisite;

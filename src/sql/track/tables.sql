@@ -1416,6 +1416,43 @@ $$;
 comment on column track.stale_course.item_id is $$Item that is, or was, a course.$$;
 comment on column track.stale_course.stale_id is $$Key of the row.$$;
 
+create table track.rollup_check (
+  check_id bigint not null,
+  rollup text not null,
+  checked_at timestamptz not null,
+  month date not null,
+  block int not null,
+  day date,
+  checked int not null,
+  differing int not null check (differing between 0 and checked),
+  example text,
+  duration interval not null,
+  primary key (check_id, rollup)
+);
+
+comment on table track.rollup_check is $$
+@behavior -*
+Results of `track.check_rollups`, one row per check and rollup, of the last 10,000 checks.
+$$;
+comment on column track.rollup_check.check_id is $$Number of the check, ascending with time.$$;
+comment on column track.rollup_check.rollup is $$
+Table that was compared with the events; `track.item_month sums` are its columns `event_count` and `engaged`.
+$$;
+comment on column track.rollup_check.checked_at is $$Time of the check.$$;
+comment on column track.rollup_check.month is $$First day of the month that was compared (UTC).$$;
+comment on column track.rollup_check.block is $$
+Number of the block of people that was compared: `person_id / 4096`. Sums contain the people of all blocks.
+$$;
+comment on column track.rollup_check.day is $$Day that was compared (UTC), for `track.item_day`; null for others.$$;
+comment on column track.rollup_check.checked is $$Number of cells that were compared.$$;
+comment on column track.rollup_check.differing is $$
+Number of cells that differed from the events, and were written again.
+$$;
+comment on column track.rollup_check.example is $$Keys of one of the cells that differed; null when none did.$$;
+comment on column track.rollup_check.duration is $$Duration of the check.$$;
+
+create index rollup_check_day on track.rollup_check (day, check_id) where day is not null;
+
 /* ----------------------------------------------------------------------------------------------------- types -- */
 
 create type track.ingest_result as (accepted int, duplicates int, rejected int, errors jsonb);
@@ -1699,6 +1736,39 @@ comment on column track.activity.automatic_count is $$
 Number of these events that are of an automatic type or source: not an activity of the person.
 $$;
 
+create type track.rollup_comparison as (checked int, differing int, example text, items bigint[]);
+
+comment on type track.rollup_comparison is $$
+Result of comparing cells of a rollup with the events.
+$$;
+comment on column track.rollup_comparison.checked is $$Number of cells that were compared.$$;
+comment on column track.rollup_comparison.differing is $$Number of cells that differ.$$;
+comment on column track.rollup_comparison.example is $$Keys of one of them; null when there is none.$$;
+comment on column track.rollup_comparison.items is $$
+Items of cells that differ, at most 1000, whose sums are compared too; null for other rollups.
+$$;
+
+create type track.rollup_trust as (
+  rollup text,
+  checked bigint,
+  differing bigint,
+  score float8,
+  checked_at timestamptz,
+  differed_at timestamptz
+);
+
+comment on type track.rollup_trust is $$
+Trust score of a rollup: how much of what was compared agreed with the events.
+$$;
+comment on column track.rollup_trust.rollup is $$Rollup, as in `track.rollup_check`; `all` for all of them.$$;
+comment on column track.rollup_trust.checked is $$Number of cells that were compared.$$;
+comment on column track.rollup_trust.differing is $$Number of cells that differed, and were written again.$$;
+comment on column track.rollup_trust.score is $$
+Share of the compared cells that agreed, from 0 to 1; null when none was compared.
+$$;
+comment on column track.rollup_trust.checked_at is $$Time of the last check.$$;
+comment on column track.rollup_trust.differed_at is $$Time of the last check with a difference; null without one.$$;
+
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$
@@ -1873,6 +1943,7 @@ alter table track.item_month enable row level security;
 alter table track.item_day enable row level security;
 alter table track.course_presence enable row level security;
 alter table track.stale_course enable row level security;
+alter table track.rollup_check enable row level security;
 alter table track.stale enable row level security;
 alter table track.consumer enable row level security;
 alter table track.changed enable row level security;

@@ -1,0 +1,168 @@
+/*
+ * A check compares the rows of a month and a block of 4,096 people. The next check takes the next block, and after the
+ * last one the next month, so that all rows are compared in turn. Sums of all people are compared for the day of the
+ * month whose last check is the oldest, and for some items of the month.
+ */
+create or replace function track._next_check(out month date, out block int)
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_last track.rollup_check;
+  v_months date[];
+  v_newest bigint;
+begin
+  select * into v_last from track.rollup_check order by rollup_check.check_id desc limit 1;
+  v_newest := coalesce((select max(person.person_id) from track.person), 0) / 4096;
+  -- The months of the partitions, and those of rows without events.
+  v_months := array(
+    select to_date(substr(partition.relname, 7), 'YYYY_MM')
+    from pg_catalog.pg_inherits
+    join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
+    where pg_inherits.inhparent = 'track.event'::regclass
+      and partition.relname ~ '^event_\d{4}_\d\d$'
+      and to_date(substr(partition.relname, 7), 'YYYY_MM') <= (now() at time zone 'UTC')::date + 31
+    union
+    select item_month.month
+    from track.item_month
+    order by 1
+  );
+  if v_last.month = any (v_months) and v_last.block < v_newest then
+    month := v_last.month;
+    block := (
+      select min(person.person_id) / 4096
+      from track.person
+      where person.person_id >= (v_last.block + 1)::bigint * 4096
+    );
+  else
+    -- From the latest month back, and then again from the latest.
+    month := coalesce(
+      (select max(listed) from unnest(v_months) as listed where listed < v_last.month),
+      v_months[cardinality(v_months)]
+    );
+    block := 0;
+  end if;
+end;
+$$;
+
+comment on function track._next_check() is $$
+Returns the month and the block of people of the next check, from the last one. Null without any month of events.
+$$;
+
+create or replace function track._check_block(month date, block int)
+returns setof track.rollup_check
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_check_id constant bigint := coalesce((select max(rollup_check.check_id) from track.rollup_check), 0) + 1;
+  v_day date;
+  v_items bigint[];
+  v_rollup text;
+  v_started timestamptz;
+  v_found track.rollup_comparison;
+  v_row track.rollup_check;
+begin
+  v_day := (
+    select listed::date
+    from generate_series(_check_block.month, _check_block.month + interval '1 month - 1 day', '1 day') as listed
+    left join track.rollup_check as earlier on earlier.rollup = 'track.item_day' and earlier.day = listed::date
+    group by listed
+    order by max(earlier.check_id) nulls first, listed
+    limit 1
+  );
+  v_items := array(
+    select item_month.item_id
+    from track.item_month
+    where item_month.month = _check_block.month
+    group by item_month.item_id
+    order by random()
+    limit 100
+  );
+
+  foreach v_rollup in array array[
+    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence',
+    'track.item_day'
+  ]
+  loop
+    v_started := clock_timestamp();
+    -- First without the lock of the refresh. Under it, the differences are those that no refresh is about to change.
+    for v_attempt in 1 .. 2 loop
+      v_found := case v_rollup
+        when 'track.step' then track._check_steps(month, block, v_attempt = 2)
+        when 'track.presence' then track._check_presence(month, block, v_attempt = 2)
+        when 'track.item_month' then track._check_item_months(month, block, v_attempt = 2)
+        when 'track.item_month sums' then track._check_item_sums(month, v_items, v_attempt = 2)
+        when 'track.course_presence' then track._check_course_presence(month, block, v_attempt = 2)
+        else track._check_item_days(v_day, v_attempt = 2)
+      end;
+      exit when v_found.differing = 0;
+      perform pg_advisory_xact_lock(hashtext('track.refresh'));
+    end loop;
+    v_items := v_items || coalesce(v_found.items, '{}');
+
+    insert into track.rollup_check (
+      check_id, rollup, checked_at, month, block, day, checked, differing, example, duration
+    )
+    values (
+      v_check_id, v_rollup, v_started, month, block, case when v_rollup = 'track.item_day' then v_day end,
+      v_found.checked, v_found.differing, v_found.example, clock_timestamp() - v_started
+    )
+    returning * into v_row;
+    return next v_row;
+  end loop;
+end;
+$$;
+
+comment on function track._check_block(date, int) is $$
+Compares the rollups of a month and a block of people with the events, repairs what differs, and records the result.
+$$;
+
+create or replace function track.check_rollups(checks int default 1)
+returns setof track.rollup_check
+language plpgsql
+volatile
+-- A definer: it reads the events of all people and repairs derived tables, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set timezone to 'UTC'
+set datestyle to 'ISO, MDY'
+set jit to off
+as $$
+declare
+  v_next record;
+begin
+  perform common.check_count('checks', check_rollups.checks, 1, 100);
+  -- One at a time: two would check the same block.
+  perform pg_advisory_xact_lock(hashtext('track.check_rollups'));
+  for v_check in 1 .. check_rollups.checks loop
+    -- With a long queue most cells could not be compared, and the work would not be bounded.
+    if (select count(*) from (select from track.stale limit 10001) as queued) > 10000
+      or (select count(*) from (select from track.changed limit 10001) as queued) > 10000
+    then
+      exit;
+    end if;
+    v_next := track._next_check();
+    exit when v_next.month is null;
+    return query select checked.* from track._check_block(v_next.month, v_next.block) as checked;
+  end loop;
+  delete from track.rollup_check
+  where rollup_check.check_id <= (select max(latest.check_id) from track.rollup_check as latest) - 10000;
+end;
+$$;
+
+comment on function track.check_rollups(int) is $$
+@behavior -*
+Compares a sample of the rollups with the events, repairs what differs, and records the result; one row per rollup.
+These are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`. One check is a month and 4,096
+people; each takes the next ones, so that all are compared in turn. What is queued for a refresh is not compared, and
+nothing is checked while more than 10,000 changes are queued. `differing` is the number of cells that were wrong: they
+are written again from the events. `track.rollup_trust` summarizes the results.
+From the first difference on, refreshes wait for the end of the transaction: prefer many calls to many checks.
+Errors: CF001 for fewer than one check, or more than 100.
+$$;
+
+grant execute on function track.check_rollups(int) to insights_admin, insights_worker;

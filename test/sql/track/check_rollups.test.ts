@@ -1,0 +1,302 @@
+import { describe, expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../support/database.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+import { ingest, type Message, refresh } from "./messages.ts";
+
+const database = await testDatabase();
+
+const rollups = [
+  "track.course_presence",
+  "track.item_day",
+  "track.item_month",
+  "track.item_month sums",
+  "track.presence",
+  "track.step",
+];
+
+interface Check {
+  rollup: string;
+  checked: number;
+  differing: number;
+  example: string | null;
+}
+
+/** A course with pages, and the events of five people on three days, one of them excluded and one a browser. */
+async function fill(db: Queries): Promise<void> {
+  await db.query(
+    `create table public.catalogue as
+     select * from (values ('course', 'course', null), ('page-1', 'page', 'course'), ('page-2', 'page', 'course'))
+       as row (external_id, kind, parent)`,
+  );
+  await db.query("select track.sync_items('public.catalogue')");
+  const events: Message[] = [];
+  for (const [index, who] of ["ada", "ben", "cleo", "dan", "browser"].entries())
+    for (const day of ["03", "04", "20"])
+      for (const [minute, item] of ["page-1", "page-2", "course"].entries())
+        events.push({
+          type: "track",
+          messageId: `${who}-${day}-${minute}`,
+          ...(who === "browser" ? { anonymousId: who } : { userId: who }),
+          event: minute === 2 ? "Task Submitted" : "Page Viewed",
+          timestamp: `2026-03-${day}T1${index}:0${minute}:00Z`,
+          properties: { item },
+        });
+  expect(await ingest(db, events)).toMatchObject({ accepted: 45, errors: [] });
+  await db.query("select track.exclude_person('dan', 'staff')");
+  await refresh(db);
+}
+
+/** The sums of the results of a number of checks. */
+const check = (db: Queries, checks: number): Promise<Check[]> =>
+  db.rows<Check>(
+    `select result.rollup, sum(result.checked)::int as checked, sum(result.differing)::int as differing,
+       max(result.example) as example
+     from generate_series(1, $1::int) as number cross join lateral track.check_rollups(number / number) as result
+     group by result.rollup order by result.rollup`,
+    [checks],
+  );
+
+/** Each month once: the partitions that exist, with one block of people. */
+const months = async (db: Queries): Promise<number> =>
+  Number(
+    await db.value(
+      "select count(*) from pg_inherits where inhparent = 'track.event'::regclass and inhrelid::regclass::text ~ '\\d\\d$'",
+    ),
+  );
+
+const contents = async (db: Queries): Promise<unknown> =>
+  db.rows(
+    ["step", "presence", "item_month", "item_day", "course_presence"]
+      .map((table) => `select '${table}' as name, to_jsonb(${table}) as contents from track.${table}`)
+      .join(" union all ")
+      .concat(" order by 1, 2"),
+  );
+
+test("right data has a score of 1, and each cell is compared", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    const before = await contents(db);
+    const all = 31 * (await months(db));
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(
+      rollups.map((rollup) => [rollup, 0]),
+    );
+    expect(await contents(db)).toEqual(before);
+    const trust = await db.rows<{ rollup: string; checked: string; score: number; differed_at: unknown }>(
+      "select rollup, checked, score, differed_at from track.rollup_trust()",
+    );
+    expect(trust.map(({ rollup }) => rollup)).toEqual([...rollups, "all"]);
+    for (const { score, checked, differed_at: differed } of trust) {
+      expect([score, differed]).toEqual([1, null]);
+      expect(Number(checked)).toBeGreaterThan(0);
+    }
+    // All days of a month in 31 checks of it: every row of track.item_day was compared once.
+    expect(
+      await db.value(
+        "select sum(checked) = (select count(*) from track.item_day) from track.rollup_check where rollup = 'track.item_day' and check_id <= $1",
+        [all],
+      ),
+    ).toBe(true);
+  });
+});
+
+const faults: [string, string, string][] = [
+  [
+    "a deleted journey",
+    "track.step",
+    "delete from track.step where event_type_id = (select min(event_type_id) from track.step)",
+  ],
+  [
+    "a journey without one event",
+    "track.step",
+    "update track.step set occurred_at = occurred_at[2:], item_ids = item_ids[2:] where cardinality(item_ids) > 1",
+  ],
+  ["a wrong item in a journey", "track.step", "update track.step set item_ids[1] = 0"],
+  [
+    "an invented journey",
+    "track.step",
+    "insert into track.step select person_id, 999, false, '2026-01-01', '{2026-03-03 01:00Z}', '{0}' from track.person where person_id <> 0",
+  ],
+  ["a wrong bit", "track.presence", "update track.presence set people = people # (b'1'::bit(4096) >> 77)"],
+  ["a missing day", "track.presence", "delete from track.presence where day = '2026-03-04'"],
+  ["a wrong number of events", "track.presence", "update track.presence set event_count = event_count + 1"],
+  ["a wrong number of counted events", "track.presence", "update track.presence set counted_count = 0"],
+  [
+    "an invented day",
+    "track.presence",
+    "insert into track.presence values (1, '2026-03-09', 0, b'1'::bit(4096) >> 3, 1, 1)",
+  ],
+  ["a missing person", "track.item_month", "update track.item_month set people = people[2:], days = days[2:]"],
+  ["a wrong day", "track.item_month", "update track.item_month set days[1] = days[1] # 4"],
+  ["a missing month", "track.item_month", "delete from track.item_month"],
+  ["a wrong sum of a month", "track.item_month sums", "update track.item_month set event_count = event_count - 1"],
+  ["a wrong time of a month", "track.item_month sums", "update track.item_month set engaged = engaged + '1 second'"],
+  [
+    "a wrong course",
+    "track.course_presence",
+    "update track.course_presence set people = people # (b'1'::bit(4096) >> 99)",
+  ],
+  ["a missing course", "track.course_presence", "delete from track.course_presence"],
+  ["a missing sum of a day", "track.item_day", "delete from track.item_day where day = '2026-03-20'"],
+  [
+    "a wrong sum of a day",
+    "track.item_day",
+    "update track.item_day set person_count = person_count + 1 where with_parts",
+  ],
+  [
+    "an invented sum of a day",
+    "track.item_day",
+    "insert into track.item_day select '2026-03-31', item_id, false, 1, 1, '0' from track.item where external_id = 'page-1'",
+  ],
+];
+
+describe("is found and repaired", () => {
+  test.each(faults)("%s", async (_name, rollup, fault) => {
+    await database.as("postgres", {}, async (db) => {
+      await fill(db);
+      const before = await contents(db);
+      await db.query(fault);
+      expect(await contents(db)).not.toEqual(before);
+      const found = (await check(db, (rollup === "track.item_day" ? 31 : 1) * (await months(db)))).find(
+        (one) => one.rollup === rollup,
+      );
+      expect(found?.differing).toBeGreaterThan(0);
+      expect(found?.example).toMatch(/\d/);
+      expect(await contents(db)).toEqual(before);
+      const [all] = await db.rows<{ score: number; differed: boolean }>(
+        "select score, differed_at is not null as differed from track.rollup_trust(10000) where rollup = 'all'",
+      );
+      expect(all?.score).toBeGreaterThan(0);
+      expect(all?.score).toBeLessThan(1);
+      expect(all?.differed).toBe(true);
+      // After the repair, as much as before, a refresh and a further check change nothing.
+      await db.query("select track.rebuild()");
+      await refresh(db);
+      expect(await contents(db)).toEqual(before);
+    });
+  });
+});
+
+test("what is queued is not compared", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    // New and deleted events, a merge of people, a person who counts no longer, and an item in another course.
+    await ingest(db, [
+      {
+        type: "track",
+        messageId: "new",
+        userId: "ben",
+        event: "Page Viewed",
+        timestamp: "2026-03-04T12:00:00Z",
+        properties: { item: "page-2" },
+      },
+      {
+        type: "track",
+        messageId: "other",
+        userId: "eve",
+        event: "Page Viewed",
+        timestamp: "2026-03-05T12:00:00Z",
+        properties: { item: "page-1" },
+      },
+      { type: "identify", messageId: "link", userId: "ada", anonymousId: "browser" },
+    ]);
+    await db.query("select track.exclude_person('cleo', 'staff'), track.include_person('dan')");
+    await db.query("update track.item set parent_item_id = null where external_id = 'page-2'");
+    const before = await contents(db);
+    const all = 31 * (await months(db));
+    const quiet = rollups.map((rollup) => [rollup, 0]);
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+    expect(await contents(db)).toEqual(before);
+    // Between the steps of a refresh.
+    await db.query("select track.refresh_sessions(1)");
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+    await db.query("select track.refresh_sessions()");
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+    await refresh(db);
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+  });
+});
+
+test("checks go through all months and blocks of people in turn", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    await db.query("insert into track.person (person_id) values (4096), (20000)");
+    const count = 3 * (await months(db));
+    await check(db, 2 * count);
+    expect(
+      await db.rows(
+        `select array_agg(distinct block order by block) as blocks, count(distinct month)::int * 3 as units,
+           bool_and(times = 2) as twice
+         from (select month, block, count(*) as times from track.rollup_check where rollup = 'track.step' group by 1, 2) as unit`,
+      ),
+    ).toEqual([{ blocks: [0, 1, 4], units: count, twice: true }]);
+  });
+});
+
+test("nothing is checked with a long queue", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    await db.query(
+      "insert into track.stale (person_id, since, until) select 1, now(), now() from generate_series(1, 10001)",
+    );
+    expect(await check(db, 1)).toEqual([]);
+  });
+});
+
+test("a number of checks in one call, at most 100", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    expect(await db.value("select count(*)::int from track.check_rollups(3)")).toBe(18);
+    await expect(db.query("select from track.check_rollups(101)")).rejects.toMatchObject({ code: "CF001" });
+  });
+});
+
+test.each(["0", "-1", "10001", "null"])("check_rollups(%s) and rollup_trust(%s) are CF001", async (checks) => {
+  for (const name of ["check_rollups", "rollup_trust"])
+    await database.as("postgres", {}, async (db) => {
+      await expect(db.query(`select * from track.${name}(${checks})`)).rejects.toMatchObject({ code: "CF001" });
+    });
+});
+
+test("admins and workers check; analysts read the score, without keys of people", async () => {
+  expect(await rolesThatMay(database, "select * from track.check_rollups()")).toEqual(["admin", "worker"]);
+  expect(await rolesThatMay(database, "select * from track.rollup_trust()")).toEqual(["analyst", "admin", "worker"]);
+  expect(await rolesThatMay(database, "select * from track.rollup_check")).toEqual(["admin", "worker"]);
+});
+
+// The last test, because what it stores stays.
+test.skipIf(!database.native)(
+  "events and refreshes during a check cause no false alarm",
+  { timeout: 60_000 },
+  async () => {
+    const stop = { now: false };
+    const batch = (round: number): Message[] =>
+      Array.from({ length: 40 }, (_, index) => ({
+        type: "track",
+        messageId: `round-${round}-${index}`,
+        userId: `person-${(round * 7 + index) % 60}`,
+        event: index % 3 === 0 ? "Task Submitted" : "Page Viewed",
+        timestamp: `2026-03-0${(index % 3) + 3}T10:${String(round % 60).padStart(2, "0")}:00Z`,
+        properties: { item: `page-${index % 5}` },
+      }));
+    const sender = (async () => {
+      for (let round = 0; round < 60 && !stop.now; round++)
+        await database.query("select track.ingest($1::jsonb)", [JSON.stringify(batch(round))]);
+    })();
+    const refresher = (async () => {
+      while (!stop.now) await database.query("select track.refresh(20)");
+    })();
+    const found: number[] = [];
+    const checked: number[] = [];
+    for (let round = 0; round < 40; round++) {
+      const [row] = await database.rows<{ differing: number; checked: number }>(
+        "select sum(differing)::int as differing, sum(checked)::int as checked from track._check_block('2026-03-01', 0)",
+      );
+      found.push(row?.differing ?? -1);
+      checked.push(row?.checked ?? 0);
+    }
+    stop.now = true;
+    await Promise.all([sender, refresher]);
+    expect(found).toEqual(found.map(() => 0));
+    expect(Math.max(...checked)).toBeGreaterThan(100);
+  },
+);
