@@ -352,12 +352,15 @@ create table if not exists track.course_presence (
   month date not null,
   block int not null check (block >= 0),
   people bit(4096) not null check (bit_count(people) > 0),
+  members smallint[] not null check (cardinality(members) = bit_count(people)),
+  days int[] not null check (cardinality(days) = cardinality(members)),
   primary key (item_id, month, block)
 );
 
 comment on table track.course_presence is $$
 @behavior -*
-The people with events or page views of a course, or of an item it contains, in a month: one bit per person.
+The people with events or page views of a course, or of an item it contains, in a month: one bit per person, and days.
+Whole months are read from the bits, parts of months from the days.
 Maintained by `track.refresh_sessions`. Courses in `track.stale_course` are out of
 date.
 $$;
@@ -366,6 +369,12 @@ comment on column track.course_presence.month is $$First day of the month, UTC.$
 comment on column track.course_presence.block is $$Number of the block: `person_id / 4096`.$$;
 comment on column track.course_presence.people is $$
 One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`. Person 0 has no bit.
+$$;
+comment on column track.course_presence.members is $$
+These people: `person_id % 4096`, ascending.
+$$;
+comment on column track.course_presence.days is $$
+Days of the month of each of them: `1 << (day - 1)` for each day, combined by `|`.
 $$;
 
 create table if not exists track.stale_course (
@@ -791,12 +800,11 @@ comment on column track.named_prerequisite.required_item_id is $$Item that shoul
 
 create index if not exists named_prerequisite_required on track.named_prerequisite (required_item_id);
 
-alter table track.enrolment add column if not exists named_item_id bigint references track.item;
+alter table track.enrolment add column if not exists named_item_id bigint;
 create index if not exists enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-@foreignKey (named_item_id) references track.item (item_id)
 Enrolments of people in items, as stored by the application.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
@@ -975,6 +983,8 @@ on conflict do nothing;
 
 alter table track.packed_message enable row level security;
 alter table track.message_packing enable row level security;
+
+comment on column track.consumer.consumer is $$Name of the consumer, such as `recommend.interaction`.$$;
 
 -- Checks of the rollups
 

@@ -7,7 +7,7 @@
  *   --events 1000000,10000000   sizes; upkeep is compared between the first and the last
  *   --people 50000              learners of the largest size; the others have fewer in proportion (default: events / 200)
  *   --seed 1                    another seed gives other events
- *   --only popular              only the questions whose name contains this
+ *   --only 'trend|28 days'      only the questions whose name matches this regular expression
  *   --no-upkeep                 without ingestion and refreshes
  *   --keep                      keeps the databases, and DuckDB's files in the temporary directory
  *   --reuse                     uses those that an earlier run kept; nothing is generated
@@ -215,7 +215,7 @@ function questions(until: number): Question[] {
       trend(event, "week", date(lastWeek - 52 * 7 * DAY), date(lastWeek)),
       trend(event, "month", month(until, 12), month(until, 0)),
     ]),
-  ].filter(({ name }) => name.includes(given.only));
+  ].filter(({ name }) => new RegExp(given.only).test(name));
 }
 
 /* --------------------------------------------------------------------------------------------------- measurements -- */
@@ -408,10 +408,12 @@ async function measureUpkeep(client: pg.Client, until: number): Promise<Map<stri
           using (
             select numbered.person_id, numbered.occurred_at, numbered.event_id
             from (
-              select event.*, row_number() over (partition by event.person_id order by md5(event.event_id::text)) as place
+              select event.*, row_number() over (partition by event.person_id order by event.occurred_at desc) as place
               from track.identity
               join track.event using (person_id)
-              where identity.kind = 'user' and identity.external_id = any ($1)
+              where identity.kind = 'user'
+                and identity.external_id = any ($1)
+                and event.occurred_at < $2
             ) as numbered
             where place <= 10
           ) as chosen
@@ -424,9 +426,9 @@ async function measureUpkeep(client: pg.Client, until: number): Promise<Map<stri
         select person_id, min(occurred_at), max(occurred_at)
         from deleted
         group by person_id, date_trunc('month', occurred_at)`,
-        [people],
+        [people, new Date(until - 40 * DAY)],
       );
-      await note("track.refresh after up to 10,000 deleted events", () => refreshAll(client));
+      await note("track.refresh after 10,000 events deleted, 40 days old", () => refreshAll(client));
     });
     await note("analytics.refresh_views", () => client.query("select analytics.refresh_views()"));
     await client.query("vacuum");
@@ -489,6 +491,20 @@ async function prepare(client: pg.Client): Promise<void> {
     analyze public.person`);
 }
 
+/** A whole cycle. The call that has nothing to pack gives the space of the packed messages back. */
+async function packMessages(client: pg.Client): Promise<void> {
+  for (let position = 1; position > 0; ) {
+    await client.query("select track.pack_messages(false)");
+    const { rows } = await client.query<{ position: string }>("select position from track.message_packing");
+    position = Number(rows[0]?.position);
+  }
+  let moved: number | null;
+  do {
+    const { rows } = await client.query<{ moved: number | null }>("select track.pack_messages() as moved");
+    moved = rows[0]?.moved ?? null;
+  } while (moved !== null);
+}
+
 /** Everything that is derived from the events. People have entered their sets before, as in use. */
 async function rebuild(client: pg.Client, events: number): Promise<void> {
   await step("sets of people", async () => {
@@ -516,6 +532,7 @@ async function run(database: BenchDatabase, size: number, file: string): Promise
     const until = Math.floor(Date.now() / DAY) * DAY;
     const platform = new Platform({ events: size, people: peopleOf(size), seed: Number(given.seed), until });
     const stored = await storePlatform(client, platform, step);
+    await step("messages, packed by track.pack_messages", () => packMessages(client));
     await step("vacuum analyze", () => client.query("vacuum analyze"));
     await rebuild(client, stored);
     await client.query("select analytics.refresh_views()");

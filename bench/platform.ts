@@ -573,6 +573,15 @@ export async function storePlatform(client: pg.Client, platform: Platform, step:
       throw new Error(`${compared[0].taken} of ${messages.length} were stored, track.ingest differs: ${examples}`);
     }
   });
+  // As the worker does: all of them, and then the size of the table.
+  await step("hashes of messages are packed", async () => {
+    for (let round = 0; round < 2; round++) {
+      const packed = async () => (await client.query("select track.pack_messages() as moved")).rows[0].moved === null;
+      while (!(await packed()));
+      await client.query("vacuum track.message, track.packed_message");
+    }
+    await client.query("select track.pack_messages()");
+  });
   const { rows } = await client.query<{ events: string }>("select count(*) as events from public.platform_event");
   await client.query("drop table public.platform_event");
   await client.query("reset work_mem");

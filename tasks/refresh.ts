@@ -3,13 +3,14 @@ import { InsightsError } from "../src/errors.ts";
 import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
-/** Refreshes all data derived from events and decisions: sessions first, then each consumer of `track.consumer`. */
+/** Refreshes all data derived from events and decisions: changed names, sessions, each consumer of `track.consumer`. */
 export default defineTask({
   name: "refresh",
   payload: z.object({ most_people: z.int().min(1).optional() }),
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
-      "select exists (select from track.stale) or exists (select from track.changed) as any",
+      `select exists (select from track.stale) or exists (select from track.changed)
+         or exists (select from track.renamed_month) as any`,
     );
     return found?.any === true;
   },

@@ -132,6 +132,17 @@ const show = {
       true,
     );
   },
+  trackTaughtCourses({ nodes }) {
+    const rows = nodes.map(({ course, title, role, endedAt }) => [
+      title ?? course,
+      role,
+      endedAt === null ? "" : moment.format(new Date(endedAt)),
+    ]);
+    return panel(
+      "Courses that you teach",
+      rows.length === 0 ? empty("You teach no course now.") : table(["course", "role", "until"], rows),
+    );
+  },
   analyticsTrend({ nodes }) {
     return panel(
       "Page views, last 28 days",

@@ -190,7 +190,7 @@ async function take(db: Queries, world: World, step: Step, index: number): Promi
   }
 }
 
-/** What is stored and derived, with names instead of keys. */
+/** The stored and derived rows, with names instead of keys. */
 async function read(db: Queries, withTree: boolean): Promise<Record<string, unknown>> {
   await refresh(db);
   expect(await db.value("select count(*)::int from track.renamed_month")).toBe(0);
@@ -211,7 +211,8 @@ async function read(db: Queries, withTree: boolean): Promise<Record<string, unkn
       from track.page_view join owner using (person_id) left join thing using (item_id) order by event_id`),
     activity: await db.rows(`
       select person, day::text, event_type.name, item, event_count, engaged::text, automatic_count
-      from analytics.activity join owner using (person_id) join track.event_type using (event_type_id)
+      from track.activity_of(null, '-infinity', 'infinity') as activity join owner using (person_id)
+      left join track.event_type using (event_type_id)
       left join thing using (item_id) order by person, day, name collate "C", item collate "C"`),
   };
   if (!withTree) return derived;

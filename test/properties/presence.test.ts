@@ -243,13 +243,15 @@ const pairs: Record<string, [string, string]> = {
      where ${isCounted("used.person_id")} group by 1, 2, 3 order by 1, 2, 3`,
   ],
   "people of courses": [
-    `select item_id, month::text, person.person_id from track.course_presence
-     join track.person on person.person_id / 4096 = block and get_bit(people, (person.person_id % 4096)::int) <> 0
+    `select item_id, month::text, block::bigint * 4096 + member as person_id, used.days,
+       get_bit(people, member) = 1 as has_bit
+     from track.course_presence, unnest(members, course_presence.days) as used (member, days)
      order by 1, 2, 3`,
-    `select distinct ancestor_item_id as item_id, date_trunc('month', day::timestamp)::date::text as month, person_id
+    `select ancestor_item_id as item_id, date_trunc('month', day::timestamp)::date::text as month, person_id,
+       bit_or(1 << (extract(day from day)::int - 1)) as days, true as has_bit
      from ${used} join track.item_ancestor using (item_id)
      join track.item on item.item_id = ancestor_item_id and item.kind = 'course'
-     where person_id <> 0 order by 1, 2, 3`,
+     where person_id <> 0 group by 1, 2, 3 order by 1, 2, 3`,
   ],
 };
 

@@ -59,6 +59,9 @@ const steps: Record<string, string> = {
   "queued days": "select first_days, end_days from track.queued_days('2025-03-01', '2025-04-01')",
   "people of courses":
     "select month, person_id from track.course_people(array(select item_id from track.item where kind = 'course'), '2025-01-01', '2026-01-01') order by 1, 2",
+  learners: `select person, enrolled_at, last_active_at from analytics.course_learners(${course}, ${spring}) order by 1`,
+  "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
+  "taught courses": "select count(*) from track.taught_courses()",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
   "my journey": "select occurred_at, since_previous from track.my_journey('2025-03-01 00:00Z', '2025-05-01 00:00Z')",
   "popular items": `select * from analytics.popular_items('course', ${spring}, '7 days', 5, 'engaged')`,

@@ -66,6 +66,7 @@ describe("one round of everything", async () => {
     expect(count("refresh")).toBe(people);
     const { steps } = done.find(({ task }) => task === "refresh")?.detail ?? {};
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
+      ["track.name", 0],
       ["track.session", people],
       ["track.person_set", people],
       ["recommend.interaction", people],
@@ -97,6 +98,17 @@ describe("one round of everything", async () => {
     await ingest("eve", "new-3");
     await runWorkerOnce(target);
     expect((await runs()).find(({ task }) => task === "train")?.detail?.trained).toMatchObject([{ version: 2 }]);
+  });
+
+  test("applies a change of names that was left to the refresh", async () => {
+    await database.query("select track.rename_event('Course Enrolled', 'Enrolled', most_events => 0)");
+    const named = "select count(*)::int from track.event where named_event_type_id is not null";
+    expect(await database.value(named)).toBe(0);
+    await runWorkerOnce(target);
+    const { steps } = (await runs()).find(({ task }) => task === "refresh")?.detail ?? {};
+    expect(steps?.["track.name"]?.people).toBeGreaterThan(0);
+    expect(await database.value(named)).toBe(steps?.["track.name"]?.people);
+    expect(await database.value("select count(*)::int from track.renamed_month")).toBe(0);
   });
 
   test("compares rollups with the events, and repairs them", async () => {
@@ -148,6 +160,20 @@ describe("one round of everything", async () => {
     expect(await database.rows("select consumer from track.changed")).toEqual([{ consumer: "test.broken" }]);
     await database.query("delete from track.consumer where consumer = 'test.broken'; drop function public.broken");
     await database.query("delete from insights_queue._private_jobs");
+  });
+
+  test("packs messages until no step is scheduled", async () => {
+    const recent = await database.value<number>("select count(*)::int from track.message");
+    await database.query("update track.message_packing set cycle_started_at = now() - interval '8 days'");
+    await database.query("select insights_queue.add_job('insights:pack_messages')");
+    await runWorkerOnce(target);
+    // A whole cycle, and the first step of the next one.
+    expect(await database.value("select step::int from track.message_packing")).toBe(257);
+    expect(await database.value("select count(*)::int from track.message")).toBe(0);
+    expect((await runs()).find(({ task }) => task === "pack_messages")).toMatchObject({
+      outcome: "ok",
+      row_count: String(recent),
+    });
   });
 
   test("an invalid payload fails without a run", async () => {

@@ -173,6 +173,29 @@ describe("popular_items", () => {
     });
   });
 
+  test("small days of a person who is queued for other days count together as after the refresh", async () => {
+    await database.as("postgres", {}, async (db) => {
+      // Monday and Wednesday: five people together.
+      const on = (userId: string, day: string) =>
+        message({ userId, timestamp: `2026-06-${day}T12:00:00Z`, properties: { item: "small" } });
+      await ingest(db, [on("a", "01"), on("b", "01"), on("c", "03"), on("d", "03"), on("e", "03")]);
+      await refresh(db);
+      await ingest(db, [on("a", "09")]);
+      const shown = async () => {
+        await db.query("set local role insights_analyst");
+        const rows = await db.rows(
+          "select item, person_count::int as people from analytics.popular_items(null, '2026-06-01Z', '2026-06-15Z')",
+        );
+        await db.query("set local role postgres");
+        return rows;
+      };
+      const before = await shown();
+      expect(before).toEqual([{ item: "small", people: 5 }]);
+      await refresh(db);
+      expect(await shown()).toEqual(before);
+    });
+  });
+
   test("a page that stayed open over night is used on the next day, by whole days and by parts of one, without a visit", async () => {
     await database.as("postgres", {}, async (db) => {
       const people = ["n1", "n2", "n3", "n4", "n5"];

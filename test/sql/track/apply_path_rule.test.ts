@@ -34,7 +34,7 @@ async function derived(db: Queries): Promise<unknown[]> {
     found.push(
       await db.rows(`
         select item.external_id, ${exit} as exit,
-          to_jsonb(given) - '{item_id,entry_item_id,exit_item_id,view_item_ids,person_id,identity_id,received_at}'::text[] as row
+          to_jsonb(given) - '{item_id,named_item_id,entry_item_id,exit_item_id,view_item_ids,person_id,identity_id,received_at}'::text[] as row
         from ${table} as given left join track.item on item.item_id = given.${item}
         order by ${order}, external_id collate "C"`),
     );

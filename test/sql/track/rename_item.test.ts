@@ -49,6 +49,25 @@ test("both ids mean one item, with what was stated of it; the parts follow", asy
   });
 });
 
+test("a parent that a merged name gave follows its new id", async () => {
+  await owner(async (db) => {
+    await db.query(`
+      create temporary table app_item as
+      select * from (values ('course', 'course', null), ('page', 'page', 'course'), ('target', 'page', null)) as app (external_id, kind, parent);
+      select track.sync_items('app_item')`);
+    await db.query("select track.merge_items('page', 'target'), track.rename_item('course', 'new course')");
+    const parent = () =>
+      db.value(
+        "select parent.external_id from track.item join track.item as parent on parent.item_id = item.parent_item_id where item.external_id = 'target'",
+      );
+    expect(await parent()).toBe("new course");
+    await db.query("select track.unmerge_item('course')");
+    expect(await parent()).toBe("course");
+    await db.query("select track.unmerge_item('page')");
+    expect(await parent()).toBeUndefined();
+  });
+});
+
 test("errors name the items", async () => {
   await owner(async (db) => {
     await ingest(

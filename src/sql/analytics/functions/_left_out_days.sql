@@ -102,7 +102,14 @@ begin
     where small.week >= _left_out_days.first_day
       and small.week + 7 <= _left_out_days.end_day
       and listed.days & (1 << (extract(day from small.day)::int - 1)) <> 0
-      and item_month.part::bigint * 32768 + listed.person <> all (coalesce(v_queued.people, '{}'))
+      and not exists (
+        select
+        from unnest(v_queued.people, v_queued.first_days, v_queued.end_days)
+          as queued_day (person_id, first_day, end_day)
+        where queued_day.person_id = item_month.part::bigint * 32768 + listed.person
+          and small.day >= queued_day.first_day
+          and small.day < queued_day.end_day
+      )
 
     union all
 

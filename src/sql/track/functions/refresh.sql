@@ -164,7 +164,7 @@ begin
 
   -- Alone, because the next steps would only find a part of the events.
   if coalesce(refresh.step, 'track.name') = 'track.name' and exists (select from track.renamed_month) then
-    v_changed := track._apply_names(100000);
+    v_changed := track._apply_names(least(refresh.most_people * 50::bigint, 100000), false);
     if v_changed > 0 then
       return next row('track.name', v_changed, 0, null)::track.refreshed;
       return;
@@ -198,10 +198,10 @@ $$;
 
 comment on function track.refresh(int, text) is $$
 Refreshes all data that is derived from changed data of people, for at most `most_people` people.
-First the events whose names were changed (`track.name`: at most 100,000 events, of which `people` is the number, and no
-other step in the same call), then the sessions (`track.session`), then the consumers of `track.consumer` in their
-order; `step` restricts it to one of these steps. Returns one row per step that processed people. Call it until no row
-has `people` above 0, each call in its own transaction.
+First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
+the number of these events, and the call does no other step), then the sessions (`track.session`), then the consumers of
+`track.consumer` in their order; `step` restricts it to one of these steps. Returns one row per step that processed
+people. Call it until no row has `people` above 0, each call in its own transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
 a refresh fail are reported and stay queued; the others are refreshed.
 Errors: CF001 for an invalid `most_people`, CF002 for an unknown step.

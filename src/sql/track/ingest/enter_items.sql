@@ -13,14 +13,18 @@ begin
     where message.item is not null
       and (
         item.item_id is null
-        or case when named.item_id is null then item.kind else named.kind end = 'unknown'
+        -- An item that an earlier version merged has no description of its own.
+        or (item.merged_item_id is null or named.item_id is not null)
+        and (
+          case when named.item_id is null then item.kind else named.kind end = 'unknown'
           and message.item_kind is not null
-        or case when named.item_id is null then item.title else named.title end is null
+          or case when named.item_id is null then item.title else named.title end is null
           and message.item_title is not null
-        or case when named.item_id is null then item.url else named.url end is null
+          or case when named.item_id is null then item.url else named.url end is null
           and message.item_url is not null
-        or case when named.item_id is null then item.parent_item_id else named.parent_item_id end is null
+          or case when named.item_id is null then item.parent_item_id else named.parent_item_id end is null
           and message.item_parent is not null
+        )
       )
   ) then
     return;

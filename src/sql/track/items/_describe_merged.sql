@@ -103,17 +103,18 @@ begin
   -- that of the next name. Items of which a container was merged into a part of theirs would form a cycle: the part
   -- is not in itself. For the same tree in any order of the merges, all of these items are placed in one order.
   v_children := array(
-    select named_item.item_id
-    from track.named_item
-    join track.item on item.item_id = named_item.item_id
-    where item.merged_item_id is null
-      and (
-        item.item_id = any (v_members)
+    select placed.item_id
+    from (
+      select distinct root.item_id
+      from track.named_item
+      join track.item on item.item_id = named_item.item_id
+      join track.item as root on root.item_id = coalesce(item.merged_item_id, item.item_id)
+      where root.item_id = any (v_members)
         or named_item.parent_item_id = any (v_members)
         -- Those that had no parent because of a cycle.
-        or item.parent_item_id is null and named_item.parent_item_id is not null
-      )
-    order by exists (select from track.item as merged where merged.merged_item_id = item.item_id), item.item_id
+        or root.parent_item_id is null and named_item.parent_item_id is not null
+    ) as placed
+    order by exists (select from track.item as merged where merged.merged_item_id = placed.item_id), placed.item_id
   );
   if not exists (
     select

@@ -48,8 +48,7 @@ comment on function track.unmerge_item(text, int) is $$
 Undoes `track.merge_items` or `track.rename_item` of `item`.
 Every event, part, prerequisite and enrolment that was sent or stored with its name goes back to it, also those of later
 messages and tables, with the names that were merged into it; and both items have the columns again that were stated of
-each. Merges can be undone in any order. What an earlier version merged, or `track.apply_path_rule` of one, stays where
-it is.
+each. Merges can be undone in any order. Events that an earlier version merged stay: it did not keep their names.
 Returns the number of stored events that this call changed, at most `most_events`; the others follow with the next calls
 of `track.refresh`. Messages wait while it runs, as with `track.merge_items`.
 Errors: CF002 for an unknown item, CF001 for one that is not merged and for a negative `most_events`.

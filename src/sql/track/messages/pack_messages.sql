@@ -14,7 +14,10 @@ declare
   v_sources smallint[];
   v_hashes uuid[];
 begin
-  if pg_total_relation_size('track.message') < 20e6 then
+  -- With a snapshot from before the lock, hashes that were inserted in between would be lost.
+  if pg_total_relation_size('track.message') < 20e6
+    or current_setting('transaction_isolation') not in ('read committed', 'read uncommitted')
+  then
     return;
   end if;
   select count(*) into v_left
@@ -69,7 +72,8 @@ as $$
 declare
   v_all constant bigint := 4294967296;
   v_cycle constant interval := '7 days';
-  v_largest_node constant int := 500;
+  -- A row of more than about 200 hashes has its remainders out of line.
+  v_largest_node constant int := 450;
   v_packing track.message_packing;
   v_all_sources smallint[];
   v_until bigint;
@@ -110,7 +114,7 @@ begin
       v_packing.depth := v_packing.next_depth;
     end if;
   end if;
-  -- From 1 to 32 rows: at least 256 steps in a cycle, each of a part of a second.
+  -- From 1 to 32 rows: at least 256 steps in a cycle, each of a fraction of a second.
   v_until := v_packing.position
     + (v_all >> v_packing.next_depth) * least(greatest(1 << v_packing.next_depth >> 8, 1), 32);
 

@@ -50,5 +50,5 @@ $$;
 
 comment on function track._packed_hashes(uuid[], smallint, track.message_packing) is $$
 Returns those of the hashes of a source that are in `track.packed_message`.
-Of any hash that is not, with a probability of one in 200, two rows are read instead of one.
+Of any hash that is not, in one of 200 cases, the remainders are read too.
 $$;

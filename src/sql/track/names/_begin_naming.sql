@@ -14,6 +14,8 @@ begin
   end if;
   -- Before the locks of tables: a step of track._apply_names holds it while it waits for these.
   perform pg_advisory_xact_lock(hashtext('track.name'));
+  -- Waits for messages that create a month: they lock track.event before the other tables.
+  perform pg_advisory_xact_lock(hashtext('track.make_partitions'));
   -- In the order of track.ingest. These locks wait for the transactions that have stored events, and later ones wait
   -- here and then read the new names. So all events that must be moved are stored by now.
   lock table track.event_type in share row exclusive mode;

@@ -65,8 +65,8 @@ comment on function track.rename_event(text, text, int) is $$
 Renames the event `name`. Messages with the old name and with the new one belong to the same event afterwards.
 A new event type gets the new name and the properties of the old one, which is merged into it: see
 `track.merge_events`, also for `most_events` and the result. Settings of the old name, such as those of
-`recommend.event_weight`, apply to the new one. `track.unmerge_events(name)` undoes it: events that were sent with the old name get
-it back, and those that were sent with the new name keep that.
+`recommend.event_weight`, apply to the new one. `track.unmerge_events(name)` undoes it: events that were sent with the
+old name get it back, and those that were sent with the new name keep that.
 Errors: CF002 for an unknown event, CF001 for a new name that exists or is empty, for an event that was merged into
 another, for names that the collection itself uses and for a negative `most_events`, CF008 for a name of more than 200
 characters.

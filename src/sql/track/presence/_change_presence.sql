@@ -135,86 +135,74 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
-  v_people bigint[];
-  v_first_days date[];
-  v_end_days date[];
 begin
-  -- A person who lost a day with an item may have another day of the month, or another item of the course.
-  with lost as (
-    select distinct entry.person_id, date_trunc('month', entry.day::timestamp)::date as month
-    from unnest(_change_course_presence.removed) as entry
-    where entry.item_id is not null
-      and entry.person_id <> 0
-      and not exists (
-        select
-        from unnest(_change_course_presence.added) as kept
-        where kept.person_id = entry.person_id
-          and kept.day = entry.day
-          and kept.item_id = entry.item_id
-      )
-  )
-
-  select array_agg(lost.person_id), array_agg(lost.month), array_agg((lost.month + interval '1 month')::date)
-  into v_people, v_first_days, v_end_days
-  from lost;
-
-  with added as (
-    select distinct
-      course.item_id, date_trunc('month', entry.day::timestamp)::date as month, entry.person_id
-    from unnest(_change_course_presence.added) as entry
+  with by_person as (
+    select
+      course.item_id, date_trunc('month', entry.day::timestamp)::date as month, entry.person_id,
+      coalesce(bit_or(1 << (extract(day from entry.day)::int - 1)) filter (where entry.was), 0) as cleared,
+      coalesce(bit_or(1 << (extract(day from entry.day)::int - 1)) filter (where not entry.was), 0) as added
+    from (
+      select item_id, day, person_id, false as was from unnest(_change_course_presence.added)
+      union
+      select item_id, day, person_id, true from unnest(_change_course_presence.removed)
+    ) as entry
     join track.item_ancestor as ancestor on ancestor.item_id = entry.item_id
     join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
     where entry.person_id <> 0
+      -- Courses that are queued are recomputed by the next refresh.
+      and course.item_id not in (select stale_course.item_id from track.stale_course)
+    group by 1, 2, 3
   ),
 
-  cleared as (
+  change as materialized (
     select
-      course.item_id, lost.month, lost.person_id
-    from unnest(v_people, v_first_days) as lost (person_id, month)
-    join unnest(_change_course_presence.removed) as entry
-      on entry.person_id = lost.person_id
-      and entry.day >= lost.month
-      and entry.day < lost.month + interval '1 month'
-    join track.item_ancestor as ancestor on ancestor.item_id = entry.item_id
-    join track.item as course on course.item_id = ancestor.ancestor_item_id and course.kind = 'course'
-
-    except
-
-    select ancestor.ancestor_item_id, date_trunc('month', entry.day::timestamp)::date, entry.person_id
-    from track.stored_activity(v_people, v_first_days, v_end_days) as entry
-    join track.item_ancestor as ancestor on ancestor.item_id = entry.item_id
+      by_person.item_id, by_person.month, (by_person.person_id / 4096)::int as block,
+      array_agg((by_person.person_id % 4096)::smallint) as members,
+      array_agg(by_person.cleared) as cleared,
+      array_agg(by_person.added) as added
+    from by_person
+    where by_person.cleared <> by_person.added
+    group by 1, 2, 3
   )
 
   merge into track.course_presence
   using (
-    select
-      entry.item_id, entry.month, (entry.person_id / 4096)::int as block,
-      coalesce(bit_or(track.person_bit(entry.person_id)) filter (where not entry.is_cleared), v_no_people) as set_bits,
-      coalesce(bit_or(track.person_bit(entry.person_id)) filter (where entry.is_cleared), v_no_people) as cleared_bits
-    from (
-      select *, false as is_cleared from added
-      union all
-      select *, true from cleared
-    ) as entry
-    -- Courses that are queued are recomputed by the next refresh.
-    where entry.item_id not in (select stale_course.item_id from track.stale_course)
-    group by 1, 2, 3
+    select change.item_id, change.month, change.block, fresh.people, fresh.members, fresh.days
+    from change
+    left join track.course_presence as stored
+      on stored.item_id = change.item_id and stored.month = change.month and stored.block = change.block
+    cross join lateral (
+      select
+        bit_or(track.person_bit(combined.member)) as people,
+        array_agg(combined.member order by combined.member) as members,
+        array_agg(combined.days order by combined.member) as days
+      from (
+        select
+          entry.member, bit_or(entry.days) & ~bit_or(entry.cleared) | bit_or(entry.added) as days
+        from (
+          select listed.member, listed.days, 0 as cleared, 0 as added
+          from unnest(stored.members, stored.days) as listed (member, days)
+          union all
+          select changed.member, 0, changed.cleared, changed.added
+          from unnest(change.members, change.cleared, change.added) as changed (member, cleared, added)
+        ) as entry
+        group by entry.member
+      ) as combined
+      where combined.days <> 0
+    ) as fresh
   ) as change
   on course_presence.item_id = change.item_id
     and course_presence.month = change.month
     and course_presence.block = change.block
-  when matched and bit_count(course_presence.people & ~change.cleared_bits | change.set_bits) = 0 then delete
-  when matched then update set people = course_presence.people & ~change.cleared_bits | change.set_bits
-  when not matched and bit_count(change.set_bits) > 0 then
-    insert (item_id, month, block, people)
-    values (change.item_id, change.month, change.block, change.set_bits);
+  when matched and change.people is null then delete
+  when matched then update set people = change.people, members = change.members, days = change.days
+  when not matched and change.people is not null then
+    insert (item_id, month, block, people, members, days)
+    values (change.item_id, change.month, change.block, change.people, change.members, change.days);
 end;
 $$;
 
 comment on function track._change_course_presence(track.activity[], track.activity[]) is $$
-Clears and sets the bits of `track.course_presence` after a change of activity, given before and after the change.
-Both contain all activity of these people on the days of the change, and the stored rows of the people are those after
-the change.
+Changes the people and days of `track.course_presence` after a change of activity, given before and after the change.
+Both contain all activity of these people on the days of the change.
 $$;

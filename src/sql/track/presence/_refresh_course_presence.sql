@@ -17,8 +17,12 @@ begin
   select array_agg(distinct taken.item_id) into v_courses from taken;
 
   delete from track.course_presence where course_presence.item_id = any (v_courses);
-  insert into track.course_presence (item_id, month, block, people)
-  select used.course_id, used.month, (used.person_id / 4096)::int, bit_or(track.person_bit(used.person_id))
+  insert into track.course_presence (item_id, month, block, people, members, days)
+  select
+    used.course_id, used.month, (used.person_id / 4096)::int,
+    bit_or(track.person_bit(used.person_id)),
+    array_agg((used.person_id % 4096)::smallint order by used.person_id),
+    array_agg(used.days order by used.person_id)
   from track.course_people(v_courses, '-infinity', 'infinity') as used
   group by 1, 2, 3;
 
