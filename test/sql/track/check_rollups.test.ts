@@ -130,11 +130,8 @@ const faults: [string, string, string][] = [
   ["a missing month", "track.item_month", "delete from track.item_month"],
   ["a wrong sum of a month", "track.item_month sums", "update track.item_month set event_count = event_count - 1"],
   ["a wrong time of a month", "track.item_month sums", "update track.item_month set engaged = engaged + '1 second'"],
-  [
-    "a wrong course",
-    "track.course_presence",
-    "update track.course_presence set people = people # (b'1'::bit(4096) >> 99)",
-  ],
+  ["a wrong course", "track.course_presence", "update track.course_presence set people = people >> 1"],
+  ["a wrong day of a course", "track.course_presence", "update track.course_presence set days[1] = days[1] # 4"],
   ["a missing course", "track.course_presence", "delete from track.course_presence"],
   ["a missing sum of a day", "track.item_day", "delete from track.item_day where day = '2026-03-20'"],
   [
