@@ -72,6 +72,8 @@ begin
     and page_view.session_id = session.session_id
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
+  -- Until the first refresh after an upgrade, the page views of a person are in no table of presence and sums.
+  where exists (select from track.step where step.person_id = period.person_id)
   group by 1, 2, 4;
 end;
 $$;
