@@ -329,3 +329,34 @@ test("an upgrade adds the page views of people to the sums, also of people who a
       expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
   });
 });
+
+test("sums follow when hundreds of people join or leave a set at once", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await makeItems(db);
+    await ingest(
+      db,
+      Array.from(
+        { length: 230 },
+        (_, index): Message => ({
+          type: "track",
+          messageId: `many-${index}`,
+          userId: `many-${index}`,
+          event: "Page Viewed",
+          timestamp: new Date(start).toISOString(),
+          properties: { item: "page-1" },
+        }),
+      ),
+    );
+    await refresh(db);
+    const sum = "select coalesce(sum(event_count), 0)::int from track.item_day where not with_parts";
+    expect(await db.value(sum)).toBe(230);
+    await db.query("select track.exclude_person('many-' || number, 'staff') from generate_series(0, 219) as number");
+    await refresh(db);
+    expect(await db.value(sum)).toBe(10);
+    await db.query("select track.include_person('many-' || number) from generate_series(0, 104) as number");
+    await refresh(db);
+    for (const [name, [stored, computed]] of Object.entries(pairs))
+      expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
+    expect(await db.value(sum)).toBe(115);
+  });
+});

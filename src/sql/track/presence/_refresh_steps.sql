@@ -61,7 +61,8 @@ begin
     from period
     join track.step
       on step.person_id = period.person_id
-      and step.since > period.first_day - 366
+      -- Rows are by year, those of person 0 by day.
+      and step.since > period.first_day - case when period.person_id = 0 then 1 else 366 end
       and step.since < period.end_day
   ),
 
