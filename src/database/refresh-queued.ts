@@ -31,7 +31,8 @@ export async function refreshQueued(url: string, say: (line: string) => void): P
     const { people } = await left();
     if (people === 0) return 0;
     let reportedAt = Date.now();
-    for (let rest = await left(); rest.people > 0 || rest.consumers; rest = await left()) {
+    let refreshed = true;
+    for (let rest = await left(); refreshed && (rest.people > 0 || rest.consumers); rest = await left()) {
       if (Date.now() - reportedAt > reportEvery) {
         say(
           `refreshing derived data: ${rest.people} of ${people} people left; it can be interrupted, and workers do the same`,
@@ -40,8 +41,15 @@ export async function refreshQueued(url: string, say: (line: string) => void): P
       }
       await client.query("begin");
       await client.query("set local role insights_owner");
-      await client.query("select track.refresh($1)", [peopleAtOnce]);
+      const { rows } = await client.query<{ step: string; people: number; failed: number; error: string | null }>(
+        "select * from track.refresh($1)",
+        [peopleAtOnce],
+      );
       await client.query("commit");
+      refreshed = rows.some((row) => row.people > 0);
+      if (refreshed) continue;
+      // People whose data make a refresh fail stay queued, and the worker reports them.
+      for (const { step, failed, error } of rows) say(`${step} failed for ${failed} people, such as: ${error}`);
     }
     return people;
   } finally {

@@ -331,6 +331,7 @@
 --!include track/presence/_refresh_course_presence.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
+--!include track/functions/_refresh_sessions.sql
 --!include track/functions/refresh_sessions.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql

@@ -242,6 +242,7 @@ const samples: Record<string, Record<string, string>> = {
   "track.rename_event": { name: "'Some Event'", new_name: "'Renamed'" },
   "track.unmerge_events": { name: "'Merged Event'" },
   "*": {
+    checks: "1",
     algorithm: "'linear'",
     as_of: "'2025-05-20 00:00Z'",
     batch: `'[{"type": "identify", "messageId": "a1", "userId": "new", "anonymousId": "browser", "traits": {"plan": "x"}},
@@ -288,6 +289,7 @@ const samples: Record<string, Record<string, string>> = {
     newest_known: "0",
     note: "'x'",
     older_than: "'90 days'",
+    only_scheduled: "false",
     origin: "null",
     origins: "'{https://campus.example}'",
     other: "'new'",

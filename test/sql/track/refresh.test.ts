@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
-import { ingest, message, refresh } from "./messages.ts";
+import { ingest, type Message, message, refresh } from "./messages.ts";
 
 const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
@@ -418,5 +418,24 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     await db.query("select track.refresh()");
     await db.query("select track.sync_enrolments('public.enrolled')");
     expect(await queued(db)).toEqual([]);
+  });
+});
+
+test("people whose sessions cannot be refreshed stay queued and are reported, the others are refreshed", async () => {
+  await inside(async (db) => {
+    await db.query(
+      "insert into track.item (item_id, external_id) overriding system value values (3000000000, 'beyond')",
+    );
+    const of = (userId: string, item: string): Message => ({ ...start(userId), properties: { item } });
+    await ingest(db, [of("ada", "beyond"), of("ben", "course"), of("cleo", "beyond"), of("dan", "course")]);
+    const call = async () =>
+      (await db.rows<{ people: number; failed: number; error: string }>(
+        "select people, failed, error from track.refresh(100, 'track.session')",
+      )) as [{ people: number; failed: number; error: string }];
+    let last = await call();
+    while (last[0].people > 0) last = await call();
+    expect(last).toEqual([{ people: 0, failed: 2, error: "integer out of range" }]);
+    expect(await db.value("select count(*)::int from track.session")).toBe(2);
+    expect(await db.value("select count(distinct person_id)::int from track.stale")).toBe(2);
   });
 });

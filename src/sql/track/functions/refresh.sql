@@ -128,6 +128,51 @@ comment on function track._refresh_consumer(track.consumer, int) is $$
 Refreshes at most `most_people` of the people that are queued for a consumer. Those that fail are queued again.
 $$;
 
+create or replace function track._refresh_all_sessions(most_people int)
+returns track.refreshed
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_most int := most_people;
+  v_failed bigint[] := '{}';
+  v_people int;
+  v_error text;
+begin
+  loop
+    begin
+      v_people := (select sessions.people from track._refresh_sessions(v_most, v_failed) as sessions);
+      exit;
+    exception
+      -- Errors that the data of one person, or those of many people together, may cause.
+      when data_exception or integrity_constraint_violation or program_limit_exceeded then
+        get stacked diagnostics v_error = message_text;
+    end;
+    v_most := least(
+      v_most, (select count(distinct stale.person_id) from track.stale where stale.person_id <> all (v_failed))
+    ) / 2;
+    if v_most = 0 then
+      v_failed := v_failed || (
+        select min(stale.person_id) from track.stale where stale.person_id <> all (v_failed)
+      );
+      raise warning 'the sessions of person % cannot be refreshed: %', v_failed[cardinality(v_failed)],
+        left(v_error, 100);
+      v_most := most_people;
+    end if;
+  end loop;
+  return row(
+    'track.session', v_people, cardinality(v_failed), case when v_failed <> '{}' then left(v_error, 100) end
+  )::track.refreshed;
+end;
+$$;
+
+comment on function track._refresh_all_sessions(int) is $$
+Refreshes the sessions of at most `most_people` people.
+When that fails because of their data, their number is halved repeatedly, until one person is left who fails; she stays
+queued, and the others are refreshed.
+$$;
+
 create or replace function track.refresh(most_people int default 2000, step text default null)
 returns setof track.refreshed
 language plpgsql
@@ -174,10 +219,8 @@ begin
   if coalesce(refresh.step, 'track.session') = 'track.session'
     and (exists (select from track.stale) or exists (select from track.stale_course))
   then
-    v_refreshed := row(
-      'track.session', (select sessions.people from track.refresh_sessions(refresh.most_people) as sessions), 0, null
-    );
-    if v_refreshed.people > 0 then
+    v_refreshed := track._refresh_all_sessions(refresh.most_people);
+    if v_refreshed.people + v_refreshed.failed > 0 then
       return next v_refreshed;
     end if;
   end if;
