@@ -56,6 +56,9 @@ const steps: Record<string, string> = {
     "select day, event_count from track.stored_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
   "activity of her events":
     "select day, event_count from track.event_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
+  // Not the durations and times of the checks.
+  checks: "select rollup, checked, differing from track.check_rollups(2) order by 1, 2",
+  trust: "select rollup, checked, differing from track.rollup_trust() order by 1",
   "queued days": "select first_days, end_days from track.queued_days('2025-03-01', '2025-04-01')",
   "people of courses":
     "select month, person_id from track.course_people(array(select item_id from track.item where kind = 'course'), '2025-01-01', '2026-01-01') order by 1, 2",
