@@ -24,6 +24,11 @@ export async function refreshQueued(url: string, say: (line: string) => void): P
   await client.connect();
   try {
     await client.query("set statement_timeout to 0");
+    // Without any release there is no queue.
+    const { rows: tables } = await client.query<{ exists: boolean }>(
+      "select pg_catalog.to_regclass('track.changed') is not null as exists",
+    );
+    if (tables[0]?.exists !== true) return 0;
     const left = async (): Promise<{ people: number; consumers: boolean }> => {
       const { rows } = await client.query<{ people: number; consumers: boolean }>(queued);
       return rows[0] ?? { people: 0, consumers: false };
