@@ -90,7 +90,9 @@ $$;
 comment on column analytics.trend_point.breakdown_value is $$
 Value of the breakdown; null without a breakdown and for events and people without a value.
 $$;
-comment on column analytics.trend_point.is_other is $$Whether the row contains all values that have no row of their own.$$;
+comment on column analytics.trend_point.is_other is $$
+Whether the row contains all values that have no row of their own.
+$$;
 comment on column analytics.trend_point.engaged is $$
 Engaged time of counted people in page views that began in the bucket; null for one event, and by property.
 $$;
@@ -105,7 +107,7 @@ Relative change of the number of events from the bucket before, 0.1 for 10 % mor
 Null when that is not part of the result, has no events, or when the bucket is not complete.
 $$;
 comment on column analytics.trend_point.season_growth is $$
-Relative change of the number of events from the bucket one season earlier, when growth would be null also null.
+Relative change of the number of events from the bucket one season earlier; null as `growth`.
 The season is 1,440 minutes (a day), 168 hours (a week), 7 days, 52 weeks, 12 months or 4 quarters; years have none.
 $$;
 comment on column analytics.trend_point.slope_lower is $$

@@ -27,8 +27,9 @@ as $$
 $$;
 
 comment on function analytics._confidence_quantile(int) is $$
-Returns the quantile 0.975 of Student's t with `nu` degrees of freedom, to 11 digits: half the width of a 95 % confidence
-interval in standard errors. The same as `ml.students_t_quantile(0.975, nu)`, without its cost. Null below 1.
+Returns the quantile 0.975 of Student's t with `nu` degrees of freedom, to 11 digits.
+It is half the width of a 95 % confidence interval in standard errors, and the same as
+`ml.students_t_quantile(0.975, nu)`, which takes longer. Null below 1.
 $$;
 
 grant execute on function analytics._confidence_quantile(int) to insights_reader;

@@ -20,7 +20,9 @@ declare
   v_first_day constant date := (bounds[1] at time zone 'UTC')::date;
   v_end_day constant date := (bounds[cardinality(bounds)] at time zone 'UTC')::date;
   v_bounds constant date[] := array(
-    select (bound at time zone 'UTC')::date from unnest(bounds) with ordinality as given (bound, position) order by position
+    select (given.bound at time zone 'UTC')::date
+    from unnest(bounds) with ordinality as given (bound, position)
+    order by given.position
   );
   v_queued record;
 begin

@@ -253,7 +253,7 @@ begin
     where ranked.key is not null
   ),
 
-  -- What a value has less than in the parent is not that of a small group either.
+  -- The difference of a value to its parent is not that of a small group either.
   shown_value_unit as (
     select
       ranked.level, ranked.unit_start, ranked.key,
@@ -341,15 +341,16 @@ end;
 $$;
 
 comment on function analytics._trend_by_value_of_groups(int, timestamptz[], bigint, text, text, int, int) is $$
-Returns the figures of counted people per bucket and value of a breakdown, so that no difference of figures is that of a
-small group, with the privileges of the caller. The other arguments are those of `analytics._trend_by_value`.
+Returns the figures of counted people per bucket and value of a breakdown.
+No difference of figures is that of a small group. With the privileges of the caller; the other arguments are those of
+`analytics._trend_by_value`.
 Of buckets that consist of days (UTC), the rules for days are those of `analytics._trend_of_groups`. All other buckets
 consist of hours (UTC), or where a bound is not that of an hour, of quarters of an hour or of minutes. Small hours are
 left out, and in each day that has one the smallest other hour as well (secondary suppression); so are small quarters of
 the hours, and small minutes of the quarters. What is missing of a day therefore has at least `smallest_group` people.
 A part is in a figure of members of `among` if members and others are groups, or there are no others.
-Within a part, values of small groups are in the rest (`is_other`), and the smallest other value too if the rest would be
-small; the sum over all values is the figure without a breakdown. The days of a week that count together are in the rest.
+Within a part, values of small groups are in the rest (`is_other`), and the smallest other value too if the rest would
+be small; the sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
 The named values are those with most events in the figures as shown.
 Errors: CF008 for a period of more than 200,000 parts.
 $$;

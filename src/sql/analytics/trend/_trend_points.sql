@@ -33,7 +33,7 @@ declare
     and not exists (select from unnest(v_bounds) as bound where bound <> date_trunc('day', bound));
   v_has_engaged constant boolean := v_event_type_id = 0
     and coalesce(_trend_points.breakdown, '') not like 'property.%';
-  -- The number of buckets after which they repeat, and the part of the time that tells which ones are alike.
+  -- The number of buckets in a season, and the format of the place of a bucket in it.
   v_season int;
   v_season_part text;
 begin

@@ -132,8 +132,8 @@ comment on function analytics.trend(
 Returns the number of events per time bucket, of the buckets from `since` until `until` (exclusive).
 `event_name`: an event; null: any event that is not automatic. `item`: only events of the item and of what it contains;
 with `event_name` null any use of it, as in `analytics.popular_items`, whose figures are the same. `bucket`: `minute`,
-`hour`, `day`, `week` (from Monday), `month`, `quarter` or `year`, in `zone`, a name of the IANA time zone database: days
-have 23 or 25 hours when its clocks change. `among`: an expression of sets of people as of now, such as
+`hour`, `day`, `week` (from Monday), `month`, `quarter` or `year`, in `zone`, a name of the IANA time zone database:
+days have 23 or 25 hours when its clocks change. `among`: an expression of sets of people as of now, such as
 `segment.power & ~cohort.beta`.
 The period is extended to whole buckets at both ends: the figures of a bucket do not depend on the arguments. Empty
 buckets are zero. Each bucket has the numbers of events and distinct people, the engaged time of any page or of the item
