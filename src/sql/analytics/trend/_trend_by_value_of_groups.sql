@@ -59,6 +59,13 @@ declare
   );
   v_atoms timestamptz[];
 begin
+  if _trend_by_value_of_groups.breakdown is not null and not v_of_days then
+    perform common.refuse(
+      'CF001',
+      'the buckets of a breakdown are not whole days of the zone UTC',
+      'Figures of groups are broken down by day: use day or a longer bucket, and the zone UTC, or leave out breakdown.'
+    );
+  end if;
   if v_first > v_last or v_event_days[1] is null then
     return;
   end if;
@@ -197,91 +204,77 @@ begin
         not between 1 and _trend_by_value_of_groups.smallest_group - 1
   ),
 
-  -- Values within a unit: small ones are part of the rest, and the smallest other one if the rest was small.
+  -- Values of a day: small ones are part of the rest, and the smallest other one if the rest was small.
   value_person as materialized (
-    select
-      level.level, date_bin(level.unit, used.atom, v_monday) as unit_start,
-      date_bin(coalesce(level.parent_unit, level.unit), used.atom, v_monday) as parent_start,
-      used.key, used.person_id
+    select used.atom, used.key, used.person_id, bool_or(used.is_member) as is_member
     from used
-    cross join level
     where _trend_by_value_of_groups.breakdown is not null
-      and used.is_member
       and used.is_use
-    group by 1, 2, 3, 4, 5
+    group by 1, 2, 3
   ),
 
-  value_size as materialized (
+  value_size as (
     select
-      value_person.level, value_person.unit_start, value_person.parent_start, value_person.key, count(*) as people,
+      value_person.atom, value_person.key,
+      count(*) as people, count(*) filter (where value_person.is_member) as members,
       count(*) >= _trend_by_value_of_groups.smallest_group and value_person.key is not null as is_group
     from value_person
-    group by 1, 2, 3, 4
-  ),
-
-  rest_size as (
-    select value_person.level, value_person.unit_start, count(distinct value_person.person_id) as people
-    from value_person
-    join value_size
-      on value_size.level = value_person.level
-      and value_size.unit_start = value_person.unit_start
-      and value_size.key is not distinct from value_person.key
-    where not value_size.is_group
     group by 1, 2
   ),
 
-  value_unit as (
+  value_group as materialized (
     select
-      ranked.level, ranked.unit_start, ranked.parent_start, ranked.key, ranked.people,
-      shown_unit.is_shown
-        and ranked.is_group
-        and (
-          ranked.position > 1
-          or coalesce(rest_size.people, 0) not between 1 and _trend_by_value_of_groups.smallest_group - 1
-        ) as is_kept
-    from (
-      select
-        value_size.*,
-        row_number() over (
-          partition by value_size.level, value_size.unit_start, value_size.is_group
-          order by value_size.people, value_size.key collate "C"
-        ) as position
-      from value_size
-    ) as ranked
-    join shown_unit on shown_unit.level = ranked.level and shown_unit.unit_start = ranked.unit_start
-    left join rest_size on rest_size.level = ranked.level and rest_size.unit_start = ranked.unit_start
-    where ranked.key is not null
+      value_size.*,
+      row_number() over (
+        partition by value_size.atom, value_size.is_group order by value_size.people, value_size.key collate "C"
+      ) as position
+    from value_size
   ),
 
-  -- The difference of a value to its parent is not that of a small group either.
-  shown_value_unit as (
-    select
-      ranked.level, ranked.unit_start, ranked.key,
-      ranked.is_kept and (ranked.level = 1 or not ranked.has_hidden or ranked.position > 1) as is_shown
+  small_rest as (
+    select value_person.atom
+    from value_person
+    join value_group
+      on value_group.atom = value_person.atom
+      and value_group.key is not distinct from value_person.key
+    where not value_group.is_group
+    group by 1
+    having count(distinct value_person.person_id) < _trend_by_value_of_groups.smallest_group
+  ),
+
+  kept_value as materialized (
+    select value_group.atom, value_group.key, value_group.people, value_group.members
+    from value_group
+    left join small_rest on small_rest.atom = value_group.atom
+    where value_group.is_group
+      and (value_group.position > 1 or small_rest.atom is null)
+  ),
+
+  -- Of members, the values of a day only if none of them, nor the rest, has a small group of members or of others.
+  mixed_day as (
+    select mixed.atom
     from (
+      select kept_value.atom, kept_value.people, kept_value.members from kept_value
+      union all
       select
-        value_unit.*,
-        bool_or(not value_unit.is_kept) over (
-          partition by value_unit.level, value_unit.parent_start, value_unit.key
-        ) as has_hidden,
-        row_number() over (
-          partition by value_unit.level, value_unit.parent_start, value_unit.key, value_unit.is_kept
-          order by value_unit.people, value_unit.unit_start
-        ) as position
-      from value_unit
-    ) as ranked
+        value_person.atom, count(distinct value_person.person_id),
+        count(distinct value_person.person_id) filter (where value_person.is_member)
+      from value_person
+      left join kept_value on kept_value.atom = value_person.atom and kept_value.key = value_person.key
+      where kept_value.key is null
+      group by 1
+    ) as mixed
+    where _trend_by_value_of_groups.among is not null
+      and (
+        mixed.members between 1 and _trend_by_value_of_groups.smallest_group - 1
+        or mixed.people - mixed.members between 1 and _trend_by_value_of_groups.smallest_group - 1
+      )
   ),
 
   shown_value as materialized (
-    select value_atom.key, value_atom.atom
-    from (select distinct used.key, used.atom from used where used.is_member and used.is_use) as value_atom
-    cross join level
-    join shown_value_unit
-      on shown_value_unit.level = level.level
-      and shown_value_unit.unit_start = date_bin(level.unit, value_atom.atom, v_monday)
-      and shown_value_unit.key = value_atom.key
-    group by 1, 2
-    having bool_and(shown_value_unit.is_shown) and count(*) = cardinality(v_units)
+    select kept_value.atom, kept_value.key
+    from kept_value
+    where kept_value.atom not in (select mixed_day.atom from mixed_day)
   ),
 
   counted as materialized (
@@ -349,10 +342,11 @@ consist of hours (UTC), or where a bound is not that of an hour, of quarters of 
 left out, and in each day that has one the smallest other hour as well (secondary suppression); so are small quarters of
 the hours, and small minutes of the quarters. What is missing of a day therefore has at least `smallest_group` people.
 A part is in a figure of members of `among` if members and others are groups, or there are no others.
-Within a part, values of small groups are in the rest (`is_other`), and the smallest other value too if the rest would
-be small; the sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
+Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest other
+value too if the rest would be small; with `among` all values are, unless members and others are groups in each of them.
+The sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
 The named values are those with most events in the figures as shown.
-Errors: CF008 for a period of more than 200,000 parts.
+Errors: CF001 for a breakdown of other buckets than days, CF008 for a period of more than 200,000 parts.
 $$;
 
 grant execute on function analytics._trend_by_value_of_groups(int, timestamptz[], bigint, text, text, int, int)
