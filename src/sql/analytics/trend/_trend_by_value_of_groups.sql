@@ -137,7 +137,7 @@ begin
   -- Of these the units of the members, whose difference to all people must not be a small group either.
   shown_unit as materialized (
     select
-      ranked.level, ranked.unit_start, ranked.is_open,
+      ranked.level, ranked.unit_start, ranked.is_open, ranked.members,
       case
         when _trend_by_value_of_groups.among is null then ranked.is_open
         else ranked.is_of_groups and (ranked.level = 1 or not ranked.has_hidden or ranked.member_position > 1)
@@ -185,7 +185,8 @@ begin
     from shown_unit
     where v_of_days
       and not shown_unit.is_shown
-      and (_trend_by_value_of_groups.among is null or shown_unit.is_open)
+      -- A day without members adds nothing, and must not make a group of the others.
+      and (_trend_by_value_of_groups.among is null or shown_unit.is_open and shown_unit.members > 0)
   ),
 
   shown_week as (
