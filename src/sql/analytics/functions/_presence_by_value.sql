@@ -91,11 +91,35 @@ set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  v_property text;
+  v_property constant text := substr(_presence_by_value.breakdown, length('property.') + 1);
   v_items bigint[];
+  v_keys text[];
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
+  if _presence_by_value.breakdown is null and _presence_by_value.among is null
+    and _presence_by_value.smallest_group is null
+  then
+    return query
+    select 'none', present.bucket, present.block, present.people
+    from analytics._presence(
+      _presence_by_value.event_type_id, _presence_by_value.bounds, _presence_by_value.item_id
+    ) as present;
+    return;
+  end if;
+
+  if _presence_by_value.breakdown like 'property.%' and _presence_by_value.known_values is null then
+    perform common.refuse(
+      'CF001',
+      format('breakdown is "%s"', left(_presence_by_value.breakdown, 100)),
+      'Use "set.<family or name of sets of people>" or "trait.<name>".'
+    );
+  end if;
+  -- Read first, so that an invalid argument is an error also when there are no events.
+  select array_agg(everyone.block), array_agg(everyone.people) into v_blocks, v_people
+  from analytics._among(_presence_by_value.among, _presence_by_value.smallest_group) as everyone;
+
   if _presence_by_value.breakdown like 'property.%' then
-    v_property := substr(_presence_by_value.breakdown, length('property.') + 1);
     v_items := array(
       select ancestor.item_id
       from track.item_ancestor as ancestor
@@ -138,8 +162,7 @@ begin
         ) as stated
         group by 1, 2, 3
       ) as by_person
-      join analytics._among(_presence_by_value.among, _presence_by_value.smallest_group) as among
-        on among.block = by_person.person_id / 4096
+      join unnest(v_blocks, v_people) as among (block, people) on among.block = by_person.person_id / 4096
       left join track.person_set_blocks('excluded') as excluded on excluded.block = among.block
       group by by_person.value_key, by_person.bucket, among.block, among.people, excluded.people
     ) as by_block
@@ -147,14 +170,12 @@ begin
     return;
   end if;
 
-  if _presence_by_value.breakdown is not null then
-    return query
-    with among as materialized (
-      select everyone.block, everyone.people
-      from analytics._among(_presence_by_value.among, _presence_by_value.smallest_group) as everyone
-    ),
-
-    named as materialized (
+  if _presence_by_value.breakdown is null then
+    v_keys := array_fill('none'::text, array[cardinality(v_blocks)]);
+  else
+    select array_agg(named.value_key), array_agg(named.block), array_agg(named.people)
+    into v_keys, v_blocks, v_people
+    from (
       select
         case
           when of_value.is_other then 'other'
@@ -166,35 +187,17 @@ begin
       from analytics._people_by_value(
         _presence_by_value.breakdown, _presence_by_value.top_values, _presence_by_value.smallest_group
       ) as of_value
-      join among on among.block = of_value.block
-    )
-
-    select named.value_key, present.bucket, present.block, present.people & named.people
-    from analytics._presence(
-      _presence_by_value.event_type_id, _presence_by_value.bounds, _presence_by_value.item_id
-    ) as present
-    join named on named.block = present.block
-    where bit_count(present.people & named.people) > 0;
-    return;
-  end if;
-
-  if _presence_by_value.among is not null or _presence_by_value.smallest_group is not null then
-    return query
-    select 'none', present.bucket, present.block, present.people & among.people
-    from analytics._presence(
-      _presence_by_value.event_type_id, _presence_by_value.bounds, _presence_by_value.item_id
-    ) as present
-    join analytics._among(_presence_by_value.among, _presence_by_value.smallest_group) as among
-      on among.block = present.block
-    where bit_count(present.people & among.people) > 0;
-    return;
+      join unnest(v_blocks, v_people) as among (block, people) on among.block = of_value.block
+    ) as named;
   end if;
 
   return query
-  select 'none', present.bucket, present.block, present.people
+  select named.value_key, present.bucket, present.block, present.people & named.people
   from analytics._presence(
     _presence_by_value.event_type_id, _presence_by_value.bounds, _presence_by_value.item_id
-  ) as present;
+  ) as present
+  join unnest(v_keys, v_blocks, v_people) as named (value_key, block, people) on named.block = present.block
+  where bit_count(present.people & named.people) > 0;
 end;
 $$;
 
@@ -203,8 +206,8 @@ Returns the people with an event in each bucket, as `analytics._presence`, of th
 breakdown.
 `value_key`: `=` and the value, `other` for other values, `none` for people or events without one, and without a
 breakdown. `breakdown`: that of `analytics._people_by_value`, or `property.<name>` for a property of the events, read
-from the events, of which `known_values` are named. `smallest_group`: counted people only; null: all people who are not
-excluded.
+from the events, of which `known_values` are named (null: refused). `smallest_group`: counted people only; null: all
+people who are not excluded.
 $$;
 
 grant execute on function analytics._presence_by_value(int, timestamptz[], bigint, text, text, int, text[], int)

@@ -78,12 +78,15 @@ begin
   ),
 
   series as materialized (
-    select listed.*, row_number() over () * 10000 as first_key
+    select
+      listed.*,
+      row_number() over () as series_number,
+      dense_rank() over (order by listed.value_key)::int as value_number
     from (select distinct present.value_key, present.days, present.block from present) as listed
   ),
 
   keyed as materialized (
-    select series.first_key + present.day_number as day_key, present.people
+    select series.series_number * 10000 + present.day_number as day_key, present.people
     from present
     join series
       on series.value_key = present.value_key
@@ -91,75 +94,79 @@ begin
       and series.block = present.block
   ),
 
-  -- Each day of each block, also without people.
-  filled as materialized (
+  -- Each day of each block, also without people, for each window. `length`: the number of last days of the rows that
+  -- the window contains.
+  filled as (
     select
-      series.value_key, series.block, series.days, day.number as day_number,
+      series.series_number * 1000 + size.days as run,
+      series.value_number,
+      series.block,
+      size.days as window_days,
+      size.days - series.days + 1 as length,
+      day.number as day_number,
       coalesce(keyed.people, v_no_people) as people
     from series
+    join (select distinct listed.days from unnest(_active_people.windows) as listed (days)) as size
+      on size.days >= series.days
+      and size.days > 1
     cross join generate_series(1, cardinality(v_bounds) - 1) as day (number)
-    left join keyed on keyed.day_key = series.first_key + day.number
-  ),
-
-  -- `length`: the number of last days of the rows that a window contains.
-  of_window as (
-    select filled.*, size.days as window_days, size.days - filled.days + 1 as length
-    from filled
-    join (
-      select distinct listed.days from unnest(_active_people.windows || 1) as listed (days)
-    ) as size on size.days >= filled.days
+    left join keyed on keyed.day_key = series.series_number * 10000 + day.number
   ),
 
   -- Days are divided into parts of the length of the window. A window is the end of a part and the beginning of the
   -- next one: the number of operations does not depend on the length (van Herk, Gil and Werman).
   part as (
     select
-      of_window.*,
-      bit_or(of_window.people) over (
-        partition by
-          of_window.value_key, of_window.window_days, of_window.days, of_window.block,
-          (of_window.day_number - 1) / of_window.length
-        order by of_window.day_number
+      filled.*,
+      bit_or(filled.people) over (
+        partition by filled.run, (filled.day_number - 1) / filled.length order by filled.day_number
       ) as until_day,
-      bit_or(of_window.people) over (
-        partition by
-          of_window.value_key, of_window.window_days, of_window.days, of_window.block,
-          (of_window.day_number - 1) / of_window.length
-        order by of_window.day_number desc
+      bit_or(filled.people) over (
+        partition by filled.run, (filled.day_number - 1) / filled.length order by filled.day_number desc
       ) as from_day
-    from of_window
+    from filled
   ),
 
-  rolled as (
+  rolled as not materialized (
     select
-      part.value_key, part.window_days, part.block, part.day_number,
+      part.value_number, part.window_days, part.block, part.day_number,
       part.until_day | coalesce(
-        lag(part.from_day, part.length - 1) over (
-          partition by part.value_key, part.window_days, part.days, part.block order by part.day_number
-        ),
-        v_no_people
+        lag(part.from_day, part.length - 1) over (partition by part.run order by part.day_number), v_no_people
       ) as people
     from part
   ),
 
   counted as (
-    select rolled.value_key, rolled.window_days, rolled.day_number, sum(bit_count(rolled.people)) as person_count
-    from rolled
-    where rolled.day_number > v_earlier_days
-      and _active_people.smallest_group is null
-    group by rolled.value_key, rolled.window_days, rolled.day_number
+    select
+      series.value_number, 1 as window_days, present.day_number,
+      sum(bit_count(present.people)::int) as person_count
+    from present
+    join series
+      on series.value_key = present.value_key
+      and series.days = present.days
+      and series.block = present.block
+    where present.days = 1
+    group by series.value_number, present.day_number
 
     union all
 
-    select combined.value_key, combined.window_days, combined.day_number, sum(bit_count(combined.people))
+    select rolled.value_number, rolled.window_days, rolled.day_number, sum(bit_count(rolled.people)::int)
+    from rolled
+    where rolled.day_number > v_earlier_days
+      and _active_people.smallest_group is null
+    group by rolled.value_number, rolled.window_days, rolled.day_number
+
+    union all
+
+    select combined.value_number, combined.window_days, combined.day_number, sum(bit_count(combined.people)::int)
     from (
-      select rolled.value_key, rolled.window_days, rolled.day_number, rolled.block, bit_or(rolled.people) as people
+      select rolled.value_number, rolled.window_days, rolled.day_number, rolled.block, bit_or(rolled.people) as people
       from rolled
       where rolled.day_number > v_earlier_days
         and _active_people.smallest_group is not null
-      group by rolled.value_key, rolled.window_days, rolled.day_number, rolled.block
+      group by rolled.value_number, rolled.window_days, rolled.day_number, rolled.block
     ) as combined
-    group by combined.value_key, combined.window_days, combined.day_number
+    group by combined.value_number, combined.window_days, combined.day_number
   ),
 
   shown as (
@@ -168,17 +175,21 @@ begin
       size.days as window_days,
       day.number as day_number,
       coalesce(
-        analytics._shown(counted.person_count, counted.person_count::bigint, _active_people.smallest_group), 0
+        case
+          when _active_people.smallest_group is null then counted.person_count
+          else analytics._shown(counted.person_count, counted.person_count::bigint, _active_people.smallest_group)
+        end,
+        0
       )::bigint as person_count
     from (
-      select distinct present.value_key from present where _active_people.breakdown is not null
+      select distinct series.value_key, series.value_number from series where _active_people.breakdown is not null
       union all
-      select 'none' where _active_people.breakdown is null
+      select 'none', 1 where _active_people.breakdown is null
     ) as keys
     cross join (select distinct listed.days from unnest(_active_people.windows || 1) as listed (days)) as size
     cross join generate_series(v_earlier_days + 1, cardinality(v_bounds) - 1) as day (number)
     left join counted
-      on counted.value_key = keys.value_key
+      on counted.value_number = keys.value_number
       and counted.window_days = size.days
       and counted.day_number = day.number
   )

@@ -18,6 +18,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
+-- A row has a bit string of half a kilobyte.
+set work_mem to '64MB'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
@@ -90,9 +92,9 @@ begin
     select
       compared.value_key,
       compared.bucket_number,
-      sum(bit_count(compared.active)) as active_people,
-      sum(bit_count(compared.active & ~compared.seen)) as new_people,
-      sum(bit_count(compared.active & compared.previous)) as returning_people
+      sum(bit_count(compared.active)::int) as active_people,
+      sum(bit_count(compared.active & ~compared.seen)::int) as new_people,
+      sum(bit_count(compared.active & compared.previous)::int) as returning_people
     from compared
     group by compared.value_key, compared.bucket_number
   ),

@@ -25,6 +25,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
+-- A row has a bit string of half a kilobyte.
+set work_mem to '64MB'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
@@ -210,7 +212,7 @@ begin
   ),
 
   counted as (
-    select did.value_key, did.cohort, did.period, sum(bit_count(did.people)) as person_count
+    select did.value_key, did.cohort, did.period, sum(bit_count(did.people)::int) as person_count
     from did
     where not _retention.or_after
     group by did.value_key, did.cohort, did.period
@@ -218,7 +220,7 @@ begin
     union all
 
     -- On or after: in this period or a later one.
-    select later.value_key, later.cohort, covered.period, sum(bit_count(later.people))
+    select later.value_key, later.cohort, covered.period, sum(bit_count(later.people)::int)
     from (
       select
         did.value_key, did.cohort, did.period,
@@ -233,7 +235,7 @@ begin
 
     union all
 
-    select member.value_key, member.cohort, 0, sum(bit_count(member.people))
+    select member.value_key, member.cohort, 0, sum(bit_count(member.people)::int)
     from member
     group by member.value_key, member.cohort
   ),
