@@ -30,7 +30,7 @@ begin
   end if;
 
   return query
-  with everybody as materialized (
+  with everyone as materialized (
     select everyone.block, coalesce(set_block.people, everyone.people) as people
     from (
       select blocks.block, ~v_no_people as people
@@ -53,44 +53,44 @@ begin
     cross join lateral track.person_set_blocks(term.name) as set_block
   ),
 
-  -- A set of too few people reads as nobody, and one that leaves out too few people as everybody.
+  -- A set of too few people reads as an empty one, and one that leaves out too few people as that of all people.
   read as (
     select
       whole.position, whole.is_left_out, whole.block,
       case
         when _among.smallest_group is null then whole.people
-        when sum(bit_count(whole.everyone & whole.people)) over of_term < _among.smallest_group then v_no_people
-        when sum(bit_count(whole.everyone & ~whole.people)) over of_term < _among.smallest_group then ~v_no_people
+        when sum(bit_count(whole.of_all & whole.people)) over of_term < _among.smallest_group then v_no_people
+        when sum(bit_count(whole.of_all & ~whole.people)) over of_term < _among.smallest_group then ~v_no_people
         else whole.people
       end as people
     from (
       select
-        term.position, term.is_left_out, everybody.block, everybody.people as everyone,
+        term.position, term.is_left_out, everyone.block, everyone.people as of_all,
         coalesce(named.people, v_no_people) as people
       from term
-      cross join everybody
-      left join named on named.position = term.position and named.block = everybody.block
+      cross join everyone
+      left join named on named.position = term.position and named.block = everyone.block
     ) as whole
     window of_term as (partition by whole.position)
   )
 
   select
-    everybody.block,
-    everybody.people & coalesce(
+    everyone.block,
+    everyone.people & coalesce(
       bit_and(case when read.is_left_out then ~read.people else read.people end), ~v_no_people
     )
-  from everybody
-  left join read on read.block = everybody.block
-  group by everybody.block, everybody.people;
+  from everyone
+  left join read on read.block = everyone.block
+  group by everyone.block, everyone.people;
 end;
 $$;
 
 comment on function analytics._among(text, int) is $$
 Returns the people of an expression of sets, one bit per person, as of now.
 `among`: names of sets (`track.person_set`), with `&` between them and `~` before those to leave out, such as
-`segment.power & ~cohort.beta`; null: everybody. `smallest_group`: counted people only (set `counted`), and a set of
-fewer counted people than this reads as one of nobody, and one that all counted people but fewer than this belong to as
-one of everybody; null: all people.
+`segment.power & ~cohort.beta`; null: all people. `smallest_group`: counted people only (set `counted`), a set of fewer
+counted people than this reads as an empty one, and one without fewer counted people than this as that of all people;
+null: all people, and the sets as they are. Bits that belong to no person may be set: use the result as a filter.
 Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets.
 $$;
 

@@ -83,7 +83,7 @@ begin
 
   v_length := case _bounds.bucket when 'quarter' then interval '3 months' else ('1 ' || _bounds.bucket)::interval end;
   v_first := date_trunc(_bounds.bucket, _bounds.since at time zone _bounds.zone);
-  -- A day that a zone skipped, such as one at the date line, is no bucket.
+  -- A day that a zone skipped, as at the date line, is left out.
   return array(
     select distinct moment at time zone _bounds.zone as bound
     from generate_series(

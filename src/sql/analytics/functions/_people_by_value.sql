@@ -42,21 +42,22 @@ begin
     end if;
 
     return query
-    with everybody as materialized (
+    with everyone as materialized (
       select among.block, among.people from analytics._among(null, _people_by_value.smallest_group) as among
     ),
 
     named as materialized (
-      select substr(family.name, length(v_name) + 2) as value, members.block, members.people & everybody.people as people
+      select
+        substr(family.name, length(v_name) + 2) as value, members.block, members.people & everyone.people as people
       from unnest(v_sets) as family (name)
       cross join lateral analytics._among(family.name, _people_by_value.smallest_group) as members
-      join everybody on everybody.block = members.block
+      join everyone on everyone.block = members.block
 
       union all
 
-      select 'true', members.block, members.people & everybody.people
+      select 'true', members.block, members.people & everyone.people
       from analytics._among(v_name, _people_by_value.smallest_group) as members
-      join everybody on everybody.block = members.block
+      join everyone on everyone.block = members.block
       where v_sets = '{}'
     )
 
@@ -66,12 +67,12 @@ begin
 
     union all
 
-    select case when v_sets = '{}' then 'false' end, false, everybody.block, rest.people
-    from everybody
+    select case when v_sets = '{}' then 'false' end, false, everyone.block, rest.people
+    from everyone
     cross join lateral (
       select
-        everybody.people & ~coalesce(
-          (select bit_or(named.people) from named where named.block = everybody.block), v_no_people
+        everyone.people & ~coalesce(
+          (select bit_or(named.people) from named where named.block = everyone.block), v_no_people
         ) as people
     ) as rest
     where bit_count(rest.people) > 0;
@@ -79,7 +80,7 @@ begin
   end if;
 
   return query
-  with everybody as materialized (
+  with everyone as materialized (
     select among.block, among.people from analytics._among(null, _people_by_value.smallest_group) as among
   ),
 
@@ -94,11 +95,11 @@ begin
   by_value as materialized (
     select
       stated.value, (stated.person_id / 4096)::int as block,
-      bit_or(track.person_bit(stated.person_id)) & everybody.people as people
+      bit_or(track.person_bit(stated.person_id)) & everyone.people as people
     from stated
-    join everybody on everybody.block = stated.person_id / 4096
+    join everyone on everyone.block = stated.person_id / 4096
     where stated.value is not null
-    group by stated.value, everybody.block, everybody.people, (stated.person_id / 4096)::int
+    group by stated.value, everyone.block, everyone.people, (stated.person_id / 4096)::int
   ),
 
   ranked as (
@@ -119,12 +120,12 @@ begin
 
   union all
 
-  select null, false, everybody.block, rest.people
-  from everybody
+  select null, false, everyone.block, rest.people
+  from everyone
   cross join lateral (
     select
-      everybody.people & ~coalesce(
-        (select bit_or(by_value.people) from by_value where by_value.block = everybody.block), v_no_people
+      everyone.people & ~coalesce(
+        (select bit_or(by_value.people) from by_value where by_value.block = everyone.block), v_no_people
       ) as people
   ) as rest
   where bit_count(rest.people) > 0;

@@ -27,7 +27,9 @@ declare
 begin
   if not v_by_day or _presence.item_id is not null and _presence.event_type_id <> 0 then
     return query
-    select person_bucket.bucket, (person_bucket.person_id / 4096)::int, bit_or(track.person_bit(person_bucket.person_id))
+    select
+      person_bucket.bucket, (person_bucket.person_id / 4096)::int,
+      bit_or(track.person_bit(person_bucket.person_id))
     from analytics._person_buckets(_presence.event_type_id, _presence.bounds, _presence.item_id) as person_bucket
     where person_bucket.person_id <> 0
     group by 1, 2;
