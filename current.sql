@@ -9,7 +9,7 @@ do $$
 begin
   if to_regtype('analytics.retention_cell') is null then
     create type analytics.retention_cell as (
-      value text,
+      breakdown_value text,
       is_other boolean,
       cohort_start timestamptz,
       cohort_size bigint,
@@ -25,7 +25,7 @@ begin
   if to_regtype('analytics.lifecycle_bucket') is null then
     create type analytics.lifecycle_bucket as (
       bucket_start timestamptz,
-      value text,
+      breakdown_value text,
       is_other boolean,
       new_people bigint,
       returning_people bigint,
@@ -37,7 +37,7 @@ begin
   end if;
   if to_regtype('analytics.stickiness_group') is null then
     create type analytics.stickiness_group as (
-      value text,
+      breakdown_value text,
       is_other boolean,
       bucket_count int,
       person_count bigint,
@@ -49,7 +49,7 @@ begin
   if to_regtype('analytics.active_people_point') is null then
     create type analytics.active_people_point as (
       bucket_start timestamptz,
-      value text,
+      breakdown_value text,
       is_other boolean,
       window_days int,
       person_count bigint,
@@ -65,7 +65,7 @@ comment on type analytics.retention_cell is $$
 A cohort in a period after its start, or the mean of the cohorts in a period.
 For analysts, numbers of people are rounded, a group of too few people is 0, and shares are computed from these numbers.
 $$;
-comment on column analytics.retention_cell.value is $$
+comment on column analytics.retention_cell.breakdown_value is $$
 Value of the breakdown; null for people or events without one, for other values, and without a breakdown.
 $$;
 comment on column analytics.retention_cell.is_other is $$Whether the row is about all values that are not named.$$;
@@ -98,7 +98,7 @@ New, returning and resurrecting people together are the active people of the buc
 rounded, and a group of too few people is 0.
 $$;
 comment on column analytics.lifecycle_bucket.bucket_start is $$Start of the bucket.$$;
-comment on column analytics.lifecycle_bucket.value is $$
+comment on column analytics.lifecycle_bucket.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;
 comment on column analytics.lifecycle_bucket.is_other is $$Whether the row is about all values that are not named.$$;
@@ -121,7 +121,7 @@ comment on type analytics.stickiness_group is $$
 The people who were active in a number of buckets of a period.
 For analysts, numbers of people are rounded, a group of too few people is 0, and shares are computed from these numbers.
 $$;
-comment on column analytics.stickiness_group.value is $$
+comment on column analytics.stickiness_group.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;
 comment on column analytics.stickiness_group.is_other is $$Whether the row is about all values that are not named.$$;
@@ -141,7 +141,7 @@ For analysts, numbers of people are rounded, a group of too few people is 0, and
 numbers.
 $$;
 comment on column analytics.active_people_point.bucket_start is $$Start of the day.$$;
-comment on column analytics.active_people_point.value is $$
+comment on column analytics.active_people_point.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;
 comment on column analytics.active_people_point.is_other is $$Whether the row is about all values that are not named.$$;

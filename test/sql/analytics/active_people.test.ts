@@ -107,7 +107,7 @@ test("by trait, among sets, and without people", async () => {
     ]);
     const of = async (rest: string): Promise<unknown> =>
       await db.rows(
-        `select value, is_other, array_agg(person_count::int order by window_days, bucket_start) as people
+        `select breakdown_value as value, is_other, array_agg(person_count::int order by window_days, bucket_start) as people
          from analytics.active_people('Opened', '2026-05-04Z', '2026-05-06Z', windows => '{1,2}', ${rest})
          group by 1, 2 order by is_other, value`,
       );

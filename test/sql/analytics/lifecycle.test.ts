@@ -114,7 +114,7 @@ test("new, returning, resurrecting and dormant people", async () => {
     await db.query("select track.set_person_set('pilot', array[track.find_person('ada')], 'Pilot.')");
     expect(
       await db.rows(
-        `select value, array_agg(array[new_people, returning_people, resurrecting_people, dormant_people]::int[] order by bucket_start) as people
+        `select breakdown_value as value, array_agg(array[new_people, returning_people, resurrecting_people, dormant_people]::int[] order by bucket_start) as people
          from analytics.lifecycle('Opened', 'week', '2026-05-04Z', '2026-05-18Z', breakdown => 'set.pilot') group by 1 order by 1`,
       ),
     ).toEqual([

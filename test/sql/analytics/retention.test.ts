@@ -182,7 +182,10 @@ describe("the cells and means are those of the events", () => {
     ["simple mean", { mean: "simple" }],
     ["without means", { mean: null, orAfter: true, firstTime: true, since: start }],
     ["of an item and its parts", { item: "course-b" }],
-    ["of a course, any event, first-time", { item: "course-b", event: null, firstTime: true, since: start, bucket: "day" }],
+    [
+      "of a course, any event, first-time",
+      { item: "course-b", event: null, firstTime: true, since: start, bucket: "day" },
+    ],
   ];
   for (const [name, asked] of cases) {
     for (const floor of [1, 3, 5]) {
@@ -263,7 +266,7 @@ describe("published semantics", () => {
       await happen(db, { eve: [1], finn: [0] }, { plan: 7 });
       await happen(db, { finn: [1], gus: [0, 1] });
       const rows = await db.rows(
-        `select value, is_other, array_agg(person_count::int order by period) as people
+        `select breakdown_value as value, is_other, array_agg(person_count::int order by period) as people
          from analytics.retention('Opened', 'Opened', 'day', '2026-05-04Z', '2026-05-05Z', periods => 1, mean => null,
            breakdown => 'property.plan', top_values => 2)
          group by 1, 2 order by is_other, value`,
@@ -291,7 +294,7 @@ describe("published semantics", () => {
       );
       const by = async (rest: string): Promise<unknown> =>
         await db.rows(
-          `select value, is_other, array_agg(person_count::int order by cohort_start, period) as people
+          `select breakdown_value as value, is_other, array_agg(person_count::int order by cohort_start, period) as people
            from analytics.retention(${asked}, ${rest}) group by 1, 2 order by is_other, value`,
         );
       expect(await by("breakdown => 'trait.plan'")).toEqual([
@@ -432,7 +435,7 @@ describe("for analysts", () => {
       ]);
       await db.query("set local role insights_analyst");
       const rows = await db.rows(
-        `select distinct value, is_other from analytics.retention('Opened', null, 'week', '2026-05-04Z', '2026-05-11Z', breakdown => 'property.plan')`,
+        `select distinct breakdown_value as value, is_other from analytics.retention('Opened', null, 'week', '2026-05-04Z', '2026-05-11Z', breakdown => 'property.plan')`,
       );
       expect(rows).toEqual([{ value: "pro", is_other: false }]);
     });

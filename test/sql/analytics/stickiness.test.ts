@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { activeIn, type Bucket, shownPeople, spans } from "../../support/activity.ts";
 import { testDatabase } from "../../support/database.ts";
+import { ofHours } from "../../support/floor.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { ingest, message } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, parents, start, withFloor } from "./doings.ts";
@@ -111,7 +112,7 @@ test("by set, among sets, and in a zone", async () => {
     await db.query("select track.set_person_set('pilot', array[track.find_person('ada')], 'Pilot.')");
     const of = async (rest: string): Promise<unknown> =>
       await db.rows(
-        `select value, array_agg(person_count::int order by bucket_count) as people, min(zone) as zone
+        `select breakdown_value as value, array_agg(person_count::int order by bucket_count) as people, min(zone) as zone
          from analytics.stickiness('Opened', 'day', '2026-05-04 00:00Z', '2026-05-06 00:00Z', ${rest}) group by 1 order by 1`,
       );
     expect(await of("zone => 'UTC'")).toEqual([{ value: null, people: [2, 0], zone: "UTC" }]);
@@ -175,4 +176,36 @@ test("is for analysts, admins and workers", async () => {
     "admin",
     "worker",
   ]);
+});
+
+test("for analysts, days of a zone consist of hours, without small ones and the smallest other one of the day", async () => {
+  const uses = doings.map((one) => ({ ...one, at: Math.floor(one.at / DAY) * DAY + (one.at % 3) * 8 * 3_600_000 }));
+  await database.as("postgres", {}, async (db) => {
+    await ingest(
+      db,
+      uses.map(({ person, at }) => message({ userId: person, event: "Opened", timestamp: iso(at) })),
+    );
+    for (const floor of [2, 3, 4]) {
+      const shown = ofHours(uses, floor);
+      const times = new Map<string, number>();
+      const zone = 5 * 3_600_000;
+      for (let day = 3; day < 31; day++) {
+        const since = start + day * DAY - zone;
+        for (const person of activeIn(shown, [since, since + DAY], 1)) times.set(person, (times.get(person) ?? 0) + 1);
+      }
+      await db.query("update analytics.setting set smallest_group = $1", [floor]);
+      await db.query("set local role insights_analyst");
+      const rows = await db.rows<{ people: number }>(
+        `select person_count::int as people from analytics.stickiness('Opened', 'day', $1, $2, zone => 'Asia/Tashkent')`,
+        [iso(start + 3 * DAY - zone), iso(start + 31 * DAY - zone)],
+      );
+      await db.query("reset role");
+      expect(rows.map(({ people }) => people)).toEqual(
+        Array.from({ length: 28 }, (_, index) =>
+          shownPeople([...times.values()].filter((of) => of === index + 1).length, floor),
+        ),
+      );
+      if (floor === 2) expect(rows.some(({ people }) => people > 0)).toBe(true);
+    }
+  });
 });

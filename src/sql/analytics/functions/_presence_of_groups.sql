@@ -1,9 +1,6 @@
 create or replace function analytics._presence_of_groups(
   event_type_id int,
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
+  bounds timestamptz[],
   item_id bigint,
   among text,
   breakdown text,
@@ -17,110 +14,131 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
-  v_first timestamp;
-  v_end constant timestamp := date_trunc(
-    'week', (_presence_of_groups.until - interval '1 microsecond') at time zone _presence_of_groups.zone
-  ) + interval '7 days';
-  v_bounds timestamptz[];
-begin
-  if _presence_of_groups.bucket in ('minute', 'hour') then
-    -- Of whole days, so that what is left out does not depend on the period.
-    v_bounds := analytics._bounds(
-      _presence_of_groups.bucket,
-      date_trunc('day', _presence_of_groups.since, _presence_of_groups.zone),
-      (
-        date_trunc('day', (_presence_of_groups.until - interval '1 microsecond') at time zone _presence_of_groups.zone)
-          + interval '1 day'
-      ) at time zone _presence_of_groups.zone,
-      _presence_of_groups.zone
-    );
-    return query
-    with present as materialized (
-      select by_value.value_key, by_value.bucket, by_value.block, by_value.people
-      from analytics._presence_by_value(
-        _presence_of_groups.event_type_id, v_bounds, _presence_of_groups.item_id, _presence_of_groups.among,
-        _presence_of_groups.breakdown, _presence_of_groups.top_values, _presence_of_groups.known_values,
-        _presence_of_groups.smallest_group
-      ) as by_value
-    ),
-
-    sized as (
-      select
-        summed.*,
-        summed.person_count >= _presence_of_groups.smallest_group as is_group,
-        bool_or(summed.person_count < _presence_of_groups.smallest_group)
-          over (partition by summed.value_key, summed.day) as has_small
-      from (
+  v_monday constant timestamptz := '1970-01-05Z';
+  v_week constant interval := interval '7 days';
+  -- Each is part of the one before it. The last ones are the parts that buckets consist of.
+  v_units constant interval[] := array(
+    select level.unit
+    from unnest('{1 day,1 hour,15 minutes,1 minute}'::interval[], '{null,1 day,1 hour,15 minutes}'::interval[])
+      with ordinality as level (unit, parent_unit, position)
+    where level.parent_unit is null
+      or exists (
         select
-          present.value_key, present.bucket, sum(bit_count(present.people)) as person_count,
-          date_trunc('day', v_bounds[present.bucket] at time zone _presence_of_groups.zone) as day
-        from present
-        group by present.value_key, present.bucket
-      ) as summed
-    ),
-
-    numbered as (
-      select
-        sized.*,
-        row_number() over (
-          partition by sized.value_key, sized.day, sized.is_group order by sized.person_count, sized.bucket
-        ) as position
-      from sized
-    )
-
-    select
-      present.value_key, v_bounds[present.bucket], v_bounds[present.bucket + 1], present.block, present.people
-    from numbered
-    join present on present.value_key = numbered.value_key and present.bucket = numbered.bucket
-    where numbered.is_group
-      and (not numbered.has_small or numbered.position > 1);
+        from unnest(_presence_of_groups.bounds) as bound
+        where isfinite(bound)
+          and bound <> date_bin(level.parent_unit, bound, v_monday)
+      )
+    order by level.position
+  );
+  v_unit constant interval := v_units[cardinality(v_units)];
+  v_of_days constant boolean := cardinality(v_units) = 1;
+  v_extent constant interval := case when v_of_days then v_week else interval '1 day' end;
+  v_since timestamptz := bounds[1];
+  -- No event is later than its arrival.
+  v_until constant timestamptz := least(bounds[cardinality(bounds)], now() + interval '2 days');
+  v_parts timestamptz[];
+begin
+  if not isfinite(v_since) and v_of_days then
+    v_since := least(
+      (
+        select min(presence.day)
+        from track.presence
+        where presence.event_type_id = _presence_of_groups.event_type_id
+      )::timestamptz,
+      (select setting.oldest_event from track.setting),
+      v_until
+    ) - v_week;
+  elsif not isfinite(v_since) then
+    -- The past of parts of days is read by day.
+    v_since := date_trunc('day', bounds[2]);
+    return query
+    select past.*
+    from analytics._presence_of_groups(
+      _presence_of_groups.event_type_id, array['-infinity', v_since], _presence_of_groups.item_id,
+      _presence_of_groups.among, _presence_of_groups.breakdown, _presence_of_groups.top_values,
+      _presence_of_groups.known_values, _presence_of_groups.smallest_group
+    ) as past
+    where past.end_at <= v_since;
+  end if;
+  if v_since >= v_until then
     return;
   end if;
 
-  v_first := date_trunc(
-    'week',
-    case
-      when isfinite(_presence_of_groups.since) then _presence_of_groups.since
-      else coalesce(
-        least(
-          (
-            select min(presence.day)
-            from track.presence
-            where presence.event_type_id = _presence_of_groups.event_type_id
-          )::timestamptz - interval '1 day',
-          (select setting.oldest_event from track.setting),
-          _presence_of_groups.until - interval '1 day'
-        ),
-        _presence_of_groups.until - interval '1 day'
-      )
-    end at time zone _presence_of_groups.zone
+  -- Whole weeks or days, so that what is left out does not depend on the period.
+  v_since := date_bin(v_extent, v_since, v_monday);
+  if extract(epoch from v_until - v_since) > 200000 * extract(epoch from v_unit) then
+    perform common.refuse(
+      'CF008',
+      format('the period consists of more than 200000 parts of %s', v_unit),
+      'Give a shorter period, or use days of the zone UTC.'
+    );
+  end if;
+  v_parts := array(
+    select generate_series(
+      v_since, date_bin(v_extent, v_until - interval '1 microsecond', v_monday) + v_extent, v_unit
+    )
   );
-  -- Days of the zone. The last bound is that of a week, so that the first day of each week is a bound.
-  v_bounds := array(
-    select distinct day at time zone _presence_of_groups.zone as bound
-    from generate_series(v_first, v_end, '1 day') as day
-    order by bound
-  );
+
   return query
   with present as materialized (
-    select
-      by_value.value_key, by_value.bucket, by_value.block, by_value.people,
-      date_trunc('week', v_bounds[by_value.bucket] at time zone _presence_of_groups.zone) as week
+    select by_value.value_key, v_parts[by_value.bucket] as start_at, by_value.block, by_value.people
     from analytics._presence_by_value(
-      _presence_of_groups.event_type_id, v_bounds, _presence_of_groups.item_id, _presence_of_groups.among,
+      _presence_of_groups.event_type_id, v_parts, _presence_of_groups.item_id, _presence_of_groups.among,
       _presence_of_groups.breakdown, _presence_of_groups.top_values, _presence_of_groups.known_values,
       _presence_of_groups.smallest_group
     ) as by_value
   ),
 
+  level as (
+    select given.unit, given.level, v_units[given.level - 1] as parent_unit
+    from unnest(v_units) with ordinality as given (unit, level)
+  ),
+
   sized as (
     select
-      present.value_key, present.bucket,
-      sum(bit_count(present.people)) >= _presence_of_groups.smallest_group as is_group
-    from present
-    group by present.value_key, present.bucket
+      by_block.value_key, by_block.level, by_block.unit_start, by_block.parent_start,
+      sum(bit_count(by_block.people)) as person_count
+    from (
+      select
+        present.value_key, level.level, date_bin(level.unit, present.start_at, v_monday) as unit_start,
+        date_bin(coalesce(level.parent_unit, level.unit), present.start_at, v_monday) as parent_start,
+        present.block, bit_or(present.people) as people
+      from present
+      cross join level
+      group by 1, 2, 3, 4, 5
+    ) as by_block
+    group by by_block.value_key, by_block.level, by_block.unit_start, by_block.parent_start
+  ),
+
+  ranked as (
+    select
+      sized.*,
+      sized.person_count >= _presence_of_groups.smallest_group as is_group,
+      bool_or(sized.person_count < _presence_of_groups.smallest_group)
+        over (partition by sized.value_key, sized.level, sized.parent_start) as has_small,
+      row_number() over (
+        partition by
+          sized.value_key, sized.level, sized.parent_start,
+          sized.person_count >= _presence_of_groups.smallest_group
+        order by sized.person_count, sized.unit_start
+      ) as position
+    from sized
+  ),
+
+  shown_part as materialized (
+    select part.value_key, part.start_at
+    from (select distinct present.value_key, present.start_at from present) as part
+    cross join level
+    join ranked
+      on ranked.value_key = part.value_key
+      and ranked.level = level.level
+      and ranked.unit_start = date_bin(level.unit, part.start_at, v_monday)
+    group by part.value_key, part.start_at
+    having bool_and(ranked.is_group and (ranked.level = 1 or not ranked.has_small or ranked.position > 1))
   ),
 
   small_week as materialized (
@@ -128,49 +146,46 @@ begin
       by_week.value_key, by_week.week, by_week.block, by_week.people,
       sum(bit_count(by_week.people)) over (partition by by_week.value_key, by_week.week) as person_count
     from (
-      select present.value_key, present.week, present.block, bit_or(present.people) as people
+      select
+        present.value_key, date_bin(v_week, present.start_at, v_monday) as week, present.block,
+        bit_or(present.people) as people
       from present
-      join sized on sized.value_key = present.value_key and sized.bucket = present.bucket
-      where not sized.is_group
-      group by present.value_key, present.week, present.block
+      left join shown_part on shown_part.value_key = present.value_key and shown_part.start_at = present.start_at
+      where v_of_days
+        and shown_part.start_at is null
+      group by 1, 2, 3
     ) as by_week
   )
 
-  select present.value_key, v_bounds[present.bucket], v_bounds[present.bucket + 1], present.block, present.people
+  select present.value_key, present.start_at, present.start_at + v_unit, present.block, present.people
   from present
-  join sized on sized.value_key = present.value_key and sized.bucket = present.bucket
-  where sized.is_group
+  join shown_part on shown_part.value_key = present.value_key and shown_part.start_at = present.start_at
 
   union all
 
-  select
-    small_week.value_key, small_week.week at time zone _presence_of_groups.zone,
-    (small_week.week + interval '7 days') at time zone _presence_of_groups.zone, small_week.block, small_week.people
+  select small_week.value_key, small_week.week, small_week.week + v_week, small_week.block, small_week.people
   from small_week
   where small_week.person_count >= _presence_of_groups.smallest_group;
 end;
 $$;
 
-comment on function analytics._presence_of_groups(
-  int, text, timestamptz, timestamptz, text, bigint, text, text, int, text[], int
-) is $$
+comment on function analytics._presence_of_groups(int, timestamptz[], bigint, text, text, int, text[], int) is $$
 Returns the counted people with an event by period, of periods with at least `smallest_group` of them.
-A period is a day of the zone, or a whole week (from Monday): of the people of its small days together, when they are
-at least as many. With a bucket of a minute or an hour, it is such a bucket; in each day that has a small one, the
-smallest other one is left out as well (secondary suppression). So no figure contains the use of fewer people, and no
-two differ by it. The periods cover `since` until `until`, and the whole weeks or days at both ends. `since` may be
-`-infinity`. The other arguments are those of `analytics._presence_by_value`.
+Where all bounds are those of days (UTC), a period is a day, or a whole week (from Monday): of the people of its small
+days together, when they are at least as many. Otherwise it is an hour (UTC), or where a bound is not that of an hour, a
+quarter of an hour or a minute; in each day (hour, quarter) that has a small one, the smallest other one is left out as
+well (secondary suppression). So no figure contains the use of fewer people, and no two differ by it, whatever the
+buckets and zones. The periods cover those between the bounds, and the whole weeks or days at both ends. The first bound
+may be `-infinity`: the past is read by day. The other arguments are those of `analytics._presence_by_value`.
+Errors: CF008 for more than 200,000 hours, quarters or minutes.
 $$;
 
-grant execute on function analytics._presence_of_groups(
-  int, text, timestamptz, timestamptz, text, bigint, text, text, int, text[], int
-) to insights_reader;
+grant execute on function analytics._presence_of_groups(int, timestamptz[], bigint, text, text, int, text[], int)
+to insights_reader;
 
 create or replace function analytics._presence_in_buckets(
   event_type_id int,
   bounds timestamptz[],
-  bucket text,
-  zone text,
   item_id bigint,
   among text,
   breakdown text,
@@ -183,10 +198,7 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
-set timezone to 'UTC'
 as $$
-declare
-  v_since timestamptz := bounds[1];
 begin
   if _presence_in_buckets.smallest_group is null then
     return query
@@ -199,29 +211,14 @@ begin
     return;
   end if;
 
-  -- The past of hours is read by day.
-  if _presence_in_buckets.bucket in ('minute', 'hour') and not isfinite(v_since) then
-    v_since := date_trunc('day', bounds[2], _presence_in_buckets.zone);
-    return query
-    select past.value_key, 1, past.block, bit_or(past.people)
-    from analytics._presence_of_groups(
-      _presence_in_buckets.event_type_id, 'day', '-infinity', v_since, _presence_in_buckets.zone,
-      _presence_in_buckets.item_id, _presence_in_buckets.among, _presence_in_buckets.breakdown,
-      _presence_in_buckets.top_values, _presence_in_buckets.known_values, _presence_in_buckets.smallest_group
-    ) as past
-    where past.end_at <= v_since
-    group by past.value_key, past.block;
-  end if;
-
   return query
   select placed.value_key, placed.bucket_number, placed.block, bit_or(placed.people)
   from (
     select of_group.*, width_bucket(of_group.start_at, _presence_in_buckets.bounds) as bucket_number
     from analytics._presence_of_groups(
-      _presence_in_buckets.event_type_id, _presence_in_buckets.bucket, v_since, bounds[cardinality(bounds)],
-      _presence_in_buckets.zone, _presence_in_buckets.item_id, _presence_in_buckets.among,
-      _presence_in_buckets.breakdown, _presence_in_buckets.top_values, _presence_in_buckets.known_values,
-      _presence_in_buckets.smallest_group
+      _presence_in_buckets.event_type_id, _presence_in_buckets.bounds, _presence_in_buckets.item_id,
+      _presence_in_buckets.among, _presence_in_buckets.breakdown, _presence_in_buckets.top_values,
+      _presence_in_buckets.known_values, _presence_in_buckets.smallest_group
     ) as of_group
   ) as placed
   where placed.bucket_number between 1 and cardinality(_presence_in_buckets.bounds) - 1
@@ -230,15 +227,11 @@ begin
 end;
 $$;
 
-comment on function analytics._presence_in_buckets(
-  int, timestamptz[], text, text, bigint, text, text, int, text[], int
-) is $$
+comment on function analytics._presence_in_buckets(int, timestamptz[], bigint, text, text, int, text[], int) is $$
 Returns the people with an event in each bucket, by value of a breakdown.
-`smallest_group` null: those of `analytics._presence_by_value`. Otherwise those of `analytics._presence_of_groups`,
-whose periods are whole within the bucket: the numbers of people of all functions for analysts agree. `bounds` are those
-of buckets of the size `bucket` in the zone; the first one may be `-infinity`.
+`smallest_group` null: those of `analytics._presence_by_value`. Otherwise those of `analytics._presence_of_groups` whose
+periods are whole within the bucket. The arguments are those of these functions.
 $$;
 
-grant execute on function analytics._presence_in_buckets(
-  int, timestamptz[], text, text, bigint, text, text, int, text[], int
-) to insights_reader;
+grant execute on function analytics._presence_in_buckets(int, timestamptz[], bigint, text, text, int, text[], int)
+to insights_reader;

@@ -54,27 +54,29 @@ begin
   with present as materialized (
     select by_value.value_key, 1 as days, by_value.bucket_number as day_number, by_value.block, by_value.people
     from analytics._presence_in_buckets(
-      v_event_type_id, v_bounds, 'day', _active_people.zone, v_item_id, _active_people.among,
-      _active_people.breakdown, _active_people.top_values, null, null
+      v_event_type_id, v_bounds, v_item_id, _active_people.among, _active_people.breakdown,
+      _active_people.top_values, null, null
     ) as by_value
     where _active_people.smallest_group is null
 
     union all
 
     select
-      of_group.value_key,
-      width_bucket(of_group.end_at - interval '1 microsecond', v_bounds)
-        - width_bucket(of_group.start_at, v_bounds) + 1,
-      width_bucket(of_group.end_at - interval '1 microsecond', v_bounds),
-      of_group.block,
-      of_group.people
-    from analytics._presence_of_groups(
-      v_event_type_id, 'day', v_bounds[1], v_bounds[cardinality(v_bounds)], _active_people.zone, v_item_id,
-      _active_people.among, _active_people.breakdown, _active_people.top_values, null, _active_people.smallest_group
-    ) as of_group
-    where _active_people.smallest_group is not null
-      and of_group.start_at >= v_bounds[1]
-      and of_group.end_at <= v_bounds[cardinality(v_bounds)]
+      placed.value_key, placed.last_day - placed.first_day + 1, placed.last_day, placed.block, bit_or(placed.people)
+    from (
+      select
+        of_group.value_key, of_group.block, of_group.people,
+        width_bucket(of_group.start_at, v_bounds) as first_day,
+        width_bucket(of_group.end_at - interval '1 microsecond', v_bounds) as last_day
+      from analytics._presence_of_groups(
+        v_event_type_id, v_bounds, v_item_id, _active_people.among, _active_people.breakdown,
+        _active_people.top_values, null, _active_people.smallest_group
+      ) as of_group
+      where _active_people.smallest_group is not null
+        and of_group.start_at >= v_bounds[1]
+        and of_group.end_at <= v_bounds[cardinality(v_bounds)]
+    ) as placed
+    group by 1, 2, 3, 4
   ),
 
   series as materialized (

@@ -43,8 +43,8 @@ begin
   with active as materialized (
     select present.value_key, present.bucket_number, present.block, present.people
     from analytics._presence_in_buckets(
-      v_event_type_id, v_with_past, _lifecycle.bucket, _lifecycle.zone, v_item_id, _lifecycle.among,
-      _lifecycle.breakdown, _lifecycle.top_values, null, _lifecycle.smallest_group
+      v_event_type_id, v_with_past, v_item_id, _lifecycle.among, _lifecycle.breakdown, _lifecycle.top_values,
+      null, _lifecycle.smallest_group
     ) as present
   ),
 
@@ -62,8 +62,8 @@ begin
       -- People are not new when they did anything before.
       select present.value_key, present.bucket_number, present.block, present.people, false
       from analytics._presence_in_buckets(
-        0, v_with_past, _lifecycle.bucket, _lifecycle.zone, null, _lifecycle.among,
-        _lifecycle.breakdown, _lifecycle.top_values, null, _lifecycle.smallest_group
+        0, v_with_past, null, _lifecycle.among, _lifecycle.breakdown, _lifecycle.top_values, null,
+        _lifecycle.smallest_group
       ) as present
       where v_event_type_id <> 0
         or v_item_id is not null

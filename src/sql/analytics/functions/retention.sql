@@ -120,8 +120,8 @@ begin
   with returned as materialized (
     select present.value_key, present.bucket_number, present.block, present.people
     from analytics._presence_in_buckets(
-      v_return_type_id, v_bounds, _retention.bucket, _retention.zone, v_item_id, _retention.among,
-      _retention.breakdown, _retention.top_values, v_values, _retention.smallest_group
+      v_return_type_id, v_bounds, v_item_id, _retention.among, _retention.breakdown, _retention.top_values,
+      v_values, _retention.smallest_group
     ) as present
   ),
 
@@ -129,8 +129,8 @@ begin
   started as (
     select present.value_key, present.bucket_number - 1 as cohort, present.block, present.people
     from analytics._presence_in_buckets(
-      v_event_type_id, '-infinity'::timestamptz || v_cohorts, _retention.bucket, _retention.zone, v_item_id,
-      _retention.among, _retention.breakdown, _retention.top_values, v_values, _retention.smallest_group
+      v_event_type_id, '-infinity'::timestamptz || v_cohorts, v_item_id, _retention.among, _retention.breakdown,
+      _retention.top_values, v_values, _retention.smallest_group
     ) as present
     where _retention.first_time
 
@@ -138,8 +138,8 @@ begin
 
     select present.value_key, present.bucket_number, present.block, present.people
     from analytics._presence_in_buckets(
-      v_event_type_id, v_cohorts, _retention.bucket, _retention.zone, v_item_id, _retention.among,
-      _retention.breakdown, _retention.top_values, v_values, _retention.smallest_group
+      v_event_type_id, v_cohorts, v_item_id, _retention.among, _retention.breakdown, _retention.top_values,
+      v_values, _retention.smallest_group
     ) as present
     where not _retention.first_time
       and v_event_type_id <> v_return_type_id

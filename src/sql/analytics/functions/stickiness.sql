@@ -95,8 +95,8 @@ begin
     from (
       select present.value_key, present.block, analytics._people_by_times(array_agg(present.people)) as people
       from analytics._presence_in_buckets(
-        v_event_type_id, v_bounds, _stickiness.bucket, _stickiness.zone, v_item_id, _stickiness.among,
-        _stickiness.breakdown, _stickiness.top_values, null, _stickiness.smallest_group
+        v_event_type_id, v_bounds, v_item_id, _stickiness.among, _stickiness.breakdown, _stickiness.top_values,
+        null, _stickiness.smallest_group
       ) as present
       group by present.value_key, present.block
     ) as by_block
