@@ -19,6 +19,7 @@ create table if not exists track.trait_history (
 );
 
 comment on table track.trait_history is $$
+@behavior -*
 @foreignKey (identity_id) references track.identity (identity_id)
 The values that traits of people had in the course of time: one row per identity, trait and year.
 The times of repetitions are kept, because a message with another value may arrive late and be between two of them. The
@@ -30,11 +31,13 @@ comment on column track.trait_history.identity_id is $$Identity for which the tr
 comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
 comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
 comment on column track.trait_history.set_at is $$
-Times at which a value was sent, in order: of `identify`, the time of the message; of the time zone of other messages,
-the start of the hour (UTC) of the message. The latest `track.setting.most_trait_times` of the year.
+Times at which a value was sent, in order.
+Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
+The latest `track.setting.most_trait_times` of the year are kept.
 $$;
 comment on column track.trait_history.value is $$
-The value of each time; null: the same value as at the time before. JSON null for a value of more than 1,000 characters.
+The value of each time; null: the same value as at the time before.
+JSON null for a value of more than 1,000 bytes.
 $$;
 
 create index if not exists trait_history_identity on track.trait_history (identity_id);
@@ -55,7 +58,7 @@ on conflict do nothing;
 insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
 select
   person_id, identity_id, name, date_trunc('year', set_at at time zone 'UTC')::date, array[set_at],
-  array[case when length(value::text) > 1000 then 'null' else value end]
+  array[case when octet_length(value::text) > 1000 then 'null' else value end]
 from track.trait
 where not exists (
   select

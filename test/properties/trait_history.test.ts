@@ -83,7 +83,7 @@ async function apply(db: Queries, { link, one, other }: { link: boolean; one: st
 }
 
 /** The messages as a table, to which the history is compared by plain SQL. */
-async function remember(db: Queries, steps: readonly Step[]): Promise<void> {
+async function record(db: Queries, steps: readonly Step[]): Promise<void> {
   await db.query(
     "create temp table said (kind text, name text, is_stated boolean, sent_at timestamptz, trait text, value jsonb)",
   );
@@ -205,7 +205,7 @@ test("whatever the order of arrival, links and their removals: the history is th
       fc.array(fc.nat({ max: 25 }), { maxLength: 4 }),
       async (steps: Step[], changes, cuts) => {
         await database.as("postgres", {}, async (db) => {
-          await remember(db, steps);
+          await record(db, steps);
           const places = [0, ...cuts.map((cut) => cut % steps.length).toSorted((a, b) => a - b), steps.length];
           for (const [index, start] of places.slice(0, -1).entries()) {
             await ingest(
@@ -241,7 +241,7 @@ test("whatever the order of arrival, the latest times of each year are kept", as
       async (steps: Step[], cuts, most) => {
         await database.as("postgres", {}, async (db) => {
           await db.query("update track.setting set most_trait_times = $1", [most]);
-          await remember(db, steps);
+          await record(db, steps);
           const places = [0, ...cuts.map((cut) => cut % steps.length).toSorted((a, b) => a - b), steps.length];
           for (const [index, start] of places.slice(0, -1).entries()) {
             await ingest(

@@ -25,4 +25,4 @@ time. `people` null: all people.
 $$;
 
 grant execute on function track.current_trait(bigint[], text)
-to insights_reader, insights_learner, insights_admin, insights_worker;
+to insights_reader, insights_learner, insights_admin;

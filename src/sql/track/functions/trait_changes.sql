@@ -64,10 +64,10 @@ comment on function track.trait_changes(bigint[], text) is $$
 @behavior -*
 Returns the values that a trait of people had in the course of time: one row per person who has had it.
 The value at a time is `value[width_bucket(time, set_at)]`: null before the first known one. Each of the values differs
-from the one before; JSON null is a value of more than 1,000 characters, or one that was sent as null. Of several
+from the one before; JSON null is a value of more than 1,000 bytes, or one that was sent as null. Of several
 identities of a person, the one that sent the trait last applies, and the greater value of two of the same time.
 `people` null: all people.
 $$;
 
 grant execute on function track.trait_changes(bigint[], text)
-to insights_reader, insights_learner, insights_admin, insights_worker;
+to insights_reader, insights_learner, insights_admin;

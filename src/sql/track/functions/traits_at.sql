@@ -21,4 +21,4 @@ Null before the first known value. See `track.trait_changes`.
 $$;
 
 grant execute on function track.traits_at(bigint[], text, timestamptz[])
-to insights_reader, insights_learner, insights_admin, insights_worker;
+to insights_reader, insights_learner, insights_admin;

@@ -86,7 +86,7 @@ begin
           - row_number() over (partition by said.identity_id, said.name, said.since order by said.set_at) as later
       from (
         select distinct on (point.identity_id, point.name, year.since, point.set_at)
-          point.person_id, point.identity_id, point.name, year.since, point.set_at, point.value
+          point.person_id, point.identity_id, point.name, year.since, point.set_at, shown.value
         from unnest(
           _store_trait_history.people, _store_trait_history.identities, _store_trait_history.names,
           _store_trait_history.times, _store_trait_history.trait_values
@@ -94,8 +94,11 @@ begin
         cross join lateral (
           select date_trunc('year', point.set_at at time zone 'UTC')::date as since
         ) as year
+        cross join lateral (
+          select case when octet_length(point.value::text) > 1000 then 'null' else point.value end as value
+        ) as shown
         order by
-          point.identity_id, point.name, year.since, point.set_at, point.value desc, point.value::text desc
+          point.identity_id, point.name, year.since, point.set_at, shown.value desc, shown.value::text desc
       ) as said
     ) as kept
     where kept.later < v_most
@@ -117,5 +120,6 @@ end;
 $$;
 
 comment on function track._store_trait_history(bigint[], bigint[], text[], timestamptz[], jsonb[]) is $$
-Adds times with values to `track.trait_history`. The lists have the same length.
+Adds times with values to `track.trait_history`, a value of more than 1,000 bytes as JSON null.
+The lists have the same length.
 $$;

@@ -16,4 +16,4 @@ Returns the times of a row of `track.trait_history`, each with its value.
 $$;
 
 grant execute on function track._trait_points(timestamptz[], jsonb[])
-to insights_reader, insights_learner, insights_admin, insights_worker;
+to insights_reader, insights_learner, insights_admin;
