@@ -237,6 +237,9 @@
 --!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_events.sql
+--!include track/identities/_trait_points.sql
+--!include track/identities/_store_trait_history.sql
+--!include track/identities/_move_trait_history.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/_browser_spans.sql
@@ -373,6 +376,9 @@
 --!include track/functions/_journey.sql
 --!include track/functions/journey.sql
 --!include track/functions/my_journey.sql
+--!include track/functions/trait_changes.sql
+--!include track/functions/traits_at.sql
+--!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
 --!include track/functions/sync_enrolments.sql
