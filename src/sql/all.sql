@@ -404,6 +404,17 @@
 --!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/functions/trend.sql
+--!include analytics/functions/_people_among.sql
+--!include analytics/functions/_wilson_bounds.sql
+--!include analytics/functions/_bayesian_average.sql
+--!include analytics/functions/_course_completion.sql
+--!include analytics/functions/_course_use.sql
+--!include analytics/functions/_course_ratings.sql
+--!include analytics/functions/popular_courses.sql
+--!include analytics/functions/_item_days.sql
+--!include analytics/functions/trending_items.sql
+--!include analytics/functions/_feature_people.sql
+--!include analytics/functions/feature_usage.sql
 --!include analytics/functions/_active_days.sql
 --!include analytics/functions/_learner_features.sql
 --!include analytics/functions/_learner_outcomes.sql

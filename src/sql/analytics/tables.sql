@@ -678,3 +678,158 @@ comment on column analytics.summarized_course.last_day is $$
 Latest day of use, UTC; for analysts, the latest day with enough people. Null when there is none.
 $$;
 comment on column analytics.summarized_course.refreshed_at is $$Time of the refresh.$$;
+
+create type analytics.popular_course as (
+  rank int,
+  course text,
+  title text,
+  event_count bigint,
+  person_count bigint,
+  engaged interval,
+  enrolment_count bigint,
+  completion_count bigint,
+  completion_rate float8,
+  completion_lower float8,
+  completion_upper float8,
+  completion_score float8,
+  rating_count bigint,
+  mean_rating float8,
+  rating_score float8
+);
+
+comment on type analytics.popular_course is $$
+A course with its use in a period, completion and ratings.
+Rates, bounds and averages are computed from the numbers in the same row and those of all courses.
+For analysts, numbers are rounded.
+$$;
+comment on column analytics.popular_course.rank is $$Rank, 1 for the most popular course.$$;
+comment on column analytics.popular_course.course is $$External id of the course.$$;
+comment on column analytics.popular_course.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.popular_course.event_count is $$
+Number of events of the course and of those it contains.
+$$;
+comment on column analytics.popular_course.person_count is $$Number of distinct people.$$;
+comment on column analytics.popular_course.engaged is $$Engaged time.$$;
+comment on column analytics.popular_course.enrolment_count is $$
+Number of people who are or were enrolled, as of now.
+$$;
+comment on column analytics.popular_course.completion_count is $$Number of these people who completed the course.$$;
+comment on column analytics.popular_course.completion_rate is $$
+`completion_count` / `enrolment_count`; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_lower is $$
+Lower bound of the rate, by Wilson's score interval; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_upper is $$
+Upper bound of the rate, by Wilson's score interval; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_score is $$
+Bayesian average of the rate, drawn towards that of all courses; null without enrolments.
+$$;
+comment on column analytics.popular_course.rating_count is $$
+Number of people who rated the course; null unless the measure is `rating`.
+$$;
+comment on column analytics.popular_course.mean_rating is $$
+Mean of their latest ratings; null without ratings, for analysts also for few ones.
+$$;
+comment on column analytics.popular_course.rating_score is $$
+Bayesian average of the ratings, drawn towards that of all courses; null without `mean_rating`.
+$$;
+
+create type analytics.trending_item as (
+  rank int,
+  item text,
+  title text,
+  kind text,
+  measured float8,
+  expected float8,
+  deviation float8,
+  growth float8,
+  score float8
+);
+
+comment on type analytics.trending_item is $$
+An item that is used more than expected, with the measure that was asked for.
+For analysts, the use is rounded, and everything else is computed from it.
+$$;
+comment on column analytics.trending_item.rank is $$Rank, 1 for the most significant item.$$;
+comment on column analytics.trending_item.item is $$External id of the item.$$;
+comment on column analytics.trending_item.title is $$Title of the item; null when unknown.$$;
+comment on column analytics.trending_item.kind is $$Kind of the item.$$;
+comment on column analytics.trending_item.measured is $$Use in the period: people by day, events or seconds.$$;
+comment on column analytics.trending_item.expected is $$Expected use, from earlier periods.$$;
+comment on column analytics.trending_item.deviation is $$
+Standard deviation of the use, from earlier periods, and at least that of Poisson counts.
+$$;
+comment on column analytics.trending_item.growth is $$`measured` / `expected` - 1; null when nothing was expected.$$;
+comment on column analytics.trending_item.score is $$Significance: see `analytics.trending_items`.$$;
+
+create type analytics.used_feature as (
+  rank int,
+  event text,
+  item_kind text,
+  event_count bigint,
+  person_count bigint,
+  active_person_count bigint,
+  adoption_rate float8,
+  new_person_count bigint,
+  events_per_person float8,
+  median_events float8,
+  days_per_person float8,
+  observed_person_count bigint,
+  returned_person_count bigint,
+  return_rate float8,
+  previous_event_count bigint,
+  previous_person_count bigint,
+  event_growth float8,
+  person_growth float8,
+  first_day date,
+  last_day date
+);
+
+comment on type analytics.used_feature is $$
+The use of a feature (event type) or action (event type and kind of item) in a period.
+Rates and means are computed from the numbers in the same row. For analysts, numbers are rounded.
+$$;
+comment on column analytics.used_feature.rank is $$Rank by the measure, from 1.$$;
+comment on column analytics.used_feature.event is $$Name of the event.$$;
+comment on column analytics.used_feature.item_kind is $$
+Kind of the item of the event; null without a breakdown, and for events without an item.
+$$;
+comment on column analytics.used_feature.event_count is $$Number of events.$$;
+comment on column analytics.used_feature.person_count is $$Number of distinct people.$$;
+comment on column analytics.used_feature.active_person_count is $$
+Number of people with any event that is not automatic.
+$$;
+comment on column analytics.used_feature.adoption_rate is $$
+`person_count` / `active_person_count`, at most 1; null without active people.
+$$;
+comment on column analytics.used_feature.new_person_count is $$
+Number of people who never used the feature before the period; null with a breakdown.
+$$;
+comment on column analytics.used_feature.events_per_person is $$Events per person; null without people.$$;
+comment on column analytics.used_feature.median_events is $$
+Median of the events per person; null unless it was asked for.
+$$;
+comment on column analytics.used_feature.days_per_person is $$Days with use per person; null without people.$$;
+comment on column analytics.used_feature.observed_person_count is $$
+Number of people whose use was early enough in the period to return within it.
+$$;
+comment on column analytics.used_feature.returned_person_count is $$Number of these people who returned.$$;
+comment on column analytics.used_feature.return_rate is $$
+`returned_person_count` / `observed_person_count`; null without observed people.
+$$;
+comment on column analytics.used_feature.previous_event_count is $$Number of events in the period before.$$;
+comment on column analytics.used_feature.previous_person_count is $$Number of distinct people in the period before.$$;
+comment on column analytics.used_feature.event_growth is $$
+`event_count` / `previous_event_count` - 1; null without previous events.
+$$;
+comment on column analytics.used_feature.person_growth is $$
+`person_count` / `previous_person_count` - 1; null without previous people.
+$$;
+comment on column analytics.used_feature.first_day is $$
+Day of the first use, UTC; null when there is none, and with a breakdown.
+$$;
+comment on column analytics.used_feature.last_day is $$
+Day of the last use before the end of the period, UTC; null when there is none.
+$$;
