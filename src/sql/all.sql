@@ -403,7 +403,15 @@
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
---!include analytics/functions/trend.sql
+--!include analytics/trend/_trend.sql
+--!include analytics/trend/_trend_of_groups.sql
+--!include analytics/trend/_trend_uses.sql
+--!include analytics/trend/_trend_values.sql
+--!include analytics/trend/_trend_by_value.sql
+--!include analytics/trend/_trend_by_value_of_groups.sql
+--!include analytics/trend/_confidence_quantile.sql
+--!include analytics/trend/_trend_points.sql
+--!include analytics/trend/trend.sql
 --!include analytics/functions/_people_among.sql
 --!include analytics/functions/_wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql
