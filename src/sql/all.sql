@@ -412,6 +412,12 @@
 --!include analytics/trend/_confidence_quantile.sql
 --!include analytics/trend/_trend_points.sql
 --!include analytics/trend/trend.sql
+--!include analytics/functions/_presence_by_value.sql
+--!include analytics/functions/_presence_of_groups.sql
+--!include analytics/functions/retention.sql
+--!include analytics/functions/lifecycle.sql
+--!include analytics/functions/stickiness.sql
+--!include analytics/functions/active_people.sql
 --!include analytics/functions/_people_among.sql
 --!include analytics/functions/_wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql
