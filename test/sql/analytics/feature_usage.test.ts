@@ -325,7 +325,12 @@ test("the use of one learner below the floor changes no figure: not the new peop
     await ingest(
       db,
       [1, 2, 3, 4].map((number) =>
-        message({ anonymousId: `invented ${number}`, event: "Searched", timestamp: "2026-03-15T10:00:00Z" }),
+        message({
+          userId: undefined,
+          anonymousId: `invented ${number}`,
+          event: "Searched",
+          timestamp: "2026-03-15T10:00:00Z",
+        }),
       ),
     );
     expect(await answers(db)).toEqual(before);

@@ -243,7 +243,12 @@ describe("ratings", () => {
     rate("p10", "course-a", 1e300, 1),
     rate("p11", "course-a", -1, 1),
     rate("p11", "page-a", 5, 1),
-    message({ anonymousId: "somebody", event: "Course Rated", properties: { item: "course-a", rating: 100 } }),
+    message({
+      userId: undefined,
+      anonymousId: "somebody",
+      event: "Course Rated",
+      properties: { item: "course-a", rating: 100 },
+    }),
   ];
 
   test("are the latest ones of each person, also before the refresh, and drawn to the mean of all", async () => {
