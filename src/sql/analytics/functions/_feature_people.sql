@@ -46,7 +46,9 @@ declare
   v_present_types constant int[] := 0 || case when v_by_kind then '{}' else v_event_types end;
   -- The people who count, by block: an array, because the planner cannot estimate a join.
   v_members constant bit(4096)[] := (
-    select array_agg(coalesce(member.people & ~coalesce(excluded.people, v_no_people), v_no_people) order by blocks.block)
+    select array_agg(
+      coalesce(member.people & ~coalesce(excluded.people, v_no_people), v_no_people) order by blocks.block
+    )
     from generate_series(0, (select max(person.person_id) / 4096 from track.person)) as blocks (block)
     left join analytics._among(_feature_people.among, _feature_people.smallest_group) as member
       on member.block = blocks.block

@@ -20,7 +20,7 @@ declare
   v_end_day date;
   -- The period before, of the same length.
   v_previous_day date;
-  -- The last day of the period that has begun.
+  -- The last day of the period until now.
   v_last_day date;
 begin
   -- Whole days, so that two periods differ by a day at least.
