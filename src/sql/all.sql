@@ -407,6 +407,7 @@
 --!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
+--!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/trend/_trend.sql
 --!include analytics/trend/_trend_of_groups.sql
@@ -423,6 +424,17 @@
 --!include analytics/functions/lifecycle.sql
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
+--!include analytics/functions/_people_among.sql
+--!include analytics/functions/_wilson_bounds.sql
+--!include analytics/functions/_bayesian_average.sql
+--!include analytics/functions/_course_completion.sql
+--!include analytics/functions/_course_use.sql
+--!include analytics/functions/_course_ratings.sql
+--!include analytics/functions/popular_courses.sql
+--!include analytics/functions/_item_days.sql
+--!include analytics/functions/trending_items.sql
+--!include analytics/functions/_feature_people.sql
+--!include analytics/functions/feature_usage.sql
 --!include analytics/functions/_active_days.sql
 --!include analytics/functions/_learner_features.sql
 --!include analytics/functions/_learner_outcomes.sql
