@@ -421,6 +421,10 @@
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
 --!include analytics/functions/course_journey.sql
+--!include analytics/annotations/author.sql
+--!include analytics/annotations/annotate.sql
+--!include analytics/annotations/remove_annotation.sql
+--!include analytics/annotations/annotations.sql
 --!include analytics/policies.sql
 
 -- recommend

@@ -15,3 +15,19 @@ drop policy if exists all_rows on analytics.prediction_target;
 create policy all_rows on analytics.prediction_target for select using (true);
 drop policy if exists admins_change on analytics.prediction_target;
 create policy admins_change on analytics.prediction_target for update to insights_admin using (true);
+
+grant select on analytics.annotation
+to insights_reader, insights_instructor, insights_analyst, insights_admin, insights_worker;
+grant insert (kind, title, description, starts_at, ends_at, created_by), delete on analytics.annotation
+to insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.annotation;
+create policy all_rows on analytics.annotation for select using (true);
+drop policy if exists roles_write on analytics.annotation;
+create policy roles_write on analytics.annotation for insert
+to insights_analyst, insights_admin, insights_worker with check (created_by = analytics.author());
+drop policy if exists authors_delete on analytics.annotation;
+create policy authors_delete on analytics.annotation for delete
+to insights_analyst using (created_by = analytics.author());
+drop policy if exists admins_delete on analytics.annotation;
+create policy admins_delete on analytics.annotation for delete
+to insights_admin, insights_worker using (true);
