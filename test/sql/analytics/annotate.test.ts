@@ -51,18 +51,3 @@ test("analysts, administrators and workers may annotate, and none of them as ano
     });
   }
 });
-
-test("a login of its own cannot claim to be another person", async ({ skip }) => {
-  if (!database.native) skip("the embedded database has one login");
-  const login = `reporting_${process.pid}`;
-  await database.query(`create role ${login} in role insights_analyst`);
-  try {
-    await database.as("postgres", {}, async (db) => {
-      await db.query(`set local session authorization ${login}`);
-      await db.query("select set_config('insights.person', 'ada', true)");
-      expect(await db.value("select created_by from analytics.annotate('x', now())")).toBe(login);
-    });
-  } finally {
-    await database.query(`drop role ${login}`);
-  }
-});
