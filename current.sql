@@ -37,3 +37,84 @@ alter table analytics.annotation enable row level security;
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
 values ('analytics', 'annotation', 'created_by', 'identity', 'service', 'Author of the annotation.')
 on conflict do nothing;
+
+/* ---------------------------------------------------------------------------------------------- saved queries -- */
+
+create table if not exists analytics.saved_query (
+  name text primary key check (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text check (length(description) <= 2000),
+  function_name text not null check (function_name ~ '^[a-z]+\.[a-z][a-z0-9_]*$'),
+  arguments jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
+  created_by text not null,
+  created_at timestamptz not null default now(),
+  changed_at timestamptz not null default now()
+);
+
+comment on table analytics.saved_query is $$
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete
+Saved queries: a function of the API with named arguments, run with the privileges of the caller.
+Analysts can read those whose function they may execute.
+$$;
+comment on column analytics.saved_query.name is $$Name of the query.$$;
+comment on column analytics.saved_query.description is $$Description; null when there is none.$$;
+comment on column analytics.saved_query.function_name is $$Function, with its schema.$$;
+comment on column analytics.saved_query.arguments is $$
+Arguments by name; the others have their defaults. A time can be relative to now, such as "-28 days".
+$$;
+comment on column analytics.saved_query.created_by is $$
+Author: `userId` of the analyst or administrator, or the database login.
+$$;
+comment on column analytics.saved_query.created_at is $$Time at which the query was saved first.$$;
+comment on column analytics.saved_query.changed_at is $$Time at which the query was saved last.$$;
+
+alter table analytics.saved_query enable row level security;
+
+insert into analytics.saved_query (name, function_name, arguments, created_by, description)
+values
+  (
+    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'Courses with the most people of the last 28 days.'
+  ),
+  (
+    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
+    'Pages with the most people of the last 28 days.'
+  ),
+  (
+    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
+    'Predicted dropout by course, the next 14 days.'
+  )
+on conflict do nothing;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'Author of the query.'),
+  (
+    'analytics', 'saved_query', 'arguments', 'identity', 'service',
+    'Arguments; those of queries for administrators can name a person.'
+  )
+on conflict do nothing;
+
+do $do$
+begin
+  if to_regtype('analytics.query_function') is null then
+    create type analytics.query_function as (
+      function_name text,
+      argument_names text[],
+      argument_types text[],
+      required_count int,
+      description text
+    );
+  end if;
+end;
+$do$;
+
+comment on type analytics.query_function is $$
+A function that can be queried by name.
+$$;
+comment on column analytics.query_function.function_name is $$Function, with its schema.$$;
+comment on column analytics.query_function.argument_names is $$Names of the arguments, in their order.$$;
+comment on column analytics.query_function.argument_types is $$Types of the arguments.$$;
+comment on column analytics.query_function.required_count is $$
+Number of arguments that have no default: the first ones.
+$$;
+comment on column analytics.query_function.description is $$First line of the description of the function.$$;
