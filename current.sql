@@ -15,7 +15,7 @@ create table if not exists analytics.annotation (
 );
 
 comment on table analytics.annotation is $$
-@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete -type:node
 Annotations of the time axis: releases, terms, holidays and other events that explain changes of figures.
 Analysts and instructors can read all of them.
 $$;
@@ -51,7 +51,7 @@ create table if not exists analytics.saved_query (
 );
 
 comment on table analytics.saved_query is $$
-@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete -type:node
 Saved queries: a function of the API with named arguments, run with the privileges of the caller.
 Analysts can read those whose function they may execute.
 $$;

@@ -315,7 +315,7 @@ const list = "select name, function_name, arguments, created_by, description fro
 export default new Command()
   .description(
     "Prints the rows of a query, of a saved query or of a function. It runs in a read-only transaction, as an analyst " +
-      "unless --as says otherwise, on the configured database, also while `insights start` runs.",
+      "unless --as gives another role, on the configured database, also while `insights start` runs.",
   )
   .argument(
     "[query]",

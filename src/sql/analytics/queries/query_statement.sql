@@ -114,10 +114,10 @@ $$;
 comment on function analytics.query_statement(text, jsonb) is $$
 @behavior -queryField
 Returns the SQL statement of a query: of a saved one, or of a function with its schema.
-`arguments` replace arguments of the saved query. Times that are relative to now stay so in the statement: "-28 days" and
-"P28D" are before now, "+7 days" after it. The function and its arguments are checked: the statement calls a function
-that the caller may execute (`analytics.query_functions`), with literals of the types of its arguments, to be read with
-the time zone UTC.
+`arguments` replace arguments of the saved query. Times that are relative to now stay so in the statement: "-28 days"
+and "P28D" are before now, "+7 days" after it.
+The function and its arguments are checked: the statement calls a function that the caller may execute
+(`analytics.query_functions`), with literals of the types of its arguments, to be read with the time zone UTC.
 Errors: CF002 for an unknown query or function (with the nearest name), CF001 for an argument that is unknown, missing
 or not of its type, CF008 and CF009 for arguments that are too long or not an object.
 $$;

@@ -10,7 +10,6 @@ volatile
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
-#variable_conflict use_column
 declare
   v_query analytics.saved_query;
 begin
@@ -24,8 +23,11 @@ begin
       'It can have at most 2,000.');
   end if;
   if save_query.function_name is null or strpos(save_query.function_name, '.') = 0 then
-    perform common.refuse('CF001', format('function_name is "%s"', coalesce(left(save_query.function_name, 100), 'null')),
-      'Give a function with its schema, such as analytics.popular_items: analytics.query_functions() returns all.');
+    perform common.refuse(
+      'CF001',
+      format('function_name is "%s"', coalesce(left(save_query.function_name, 100), 'null')),
+      'Give a function with its schema, such as analytics.popular_items: analytics.query_functions() returns all.'
+    );
   end if;
   perform analytics.query_statement(save_query.function_name, save_query.arguments);
 
@@ -56,11 +58,11 @@ $$;
 
 comment on function analytics.save_query(text, text, jsonb, text) is $$
 Saves a query: a function that reads, with arguments by name. Replaces a query of the same name of the same author.
-`function_name`: a function that the caller may query, with its schema (`analytics.query_functions`). `arguments`: a JSON
-object with each argument that has no default, such as {"kind": "course", "since": "-28 days"}; times can be relative to
-now, so that the query stays up to date. It runs with the privileges of the caller (`analytics.run_query`), and analysts
-see the queries of functions that they may execute: these take no person as an argument. Administrators can replace and
-drop queries of all authors.
+`function_name`: a function that the caller may query, with its schema (`analytics.query_functions`).
+`arguments`: a JSON object with each argument that has no default, such as {"kind": "course", "since": "-28 days"}.
+Times can be relative to now, so that the query stays up to date. It runs with the privileges of the caller
+(`analytics.run_query`), and analysts see the queries of functions that they may execute: these take no person as an
+argument. Administrators can replace and drop queries of all authors.
 Errors: CF001 for an invalid name or argument, CF002 for an unknown function, CF005 for the name of a query of another
 author, CF008 and CF009 for a description or arguments that are too long or malformed.
 $$;
