@@ -118,3 +118,5 @@ comment on column analytics.query_function.required_count is $$
 Number of arguments that have no default: the first ones.
 $$;
 comment on column analytics.query_function.description is $$First line of the description of the function.$$;
+/* Journeys by event type. */
+create index if not exists step_type on track.step (event_type_id, since);

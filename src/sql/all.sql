@@ -393,6 +393,13 @@
 --!include analytics/functions/_shown_mean.sql
 --!include analytics/functions/_weight.sql
 --!include analytics/functions/_queued_use.sql
+--!include analytics/functions/_bounds.sql
+--!include analytics/functions/_event_type_id.sql
+--!include analytics/functions/_item_id.sql
+--!include analytics/functions/_person_buckets.sql
+--!include analytics/functions/_presence.sql
+--!include analytics/functions/_among.sql
+--!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/popular_items.sql
