@@ -403,7 +403,21 @@
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/popular_items.sql
---!include analytics/functions/trend.sql
+--!include analytics/trend/_trend.sql
+--!include analytics/trend/_trend_of_groups.sql
+--!include analytics/trend/_trend_uses.sql
+--!include analytics/trend/_trend_values.sql
+--!include analytics/trend/_trend_by_value.sql
+--!include analytics/trend/_trend_by_value_of_groups.sql
+--!include analytics/trend/_confidence_quantile.sql
+--!include analytics/trend/_trend_points.sql
+--!include analytics/trend/trend.sql
+--!include analytics/functions/_presence_by_value.sql
+--!include analytics/functions/_presence_of_groups.sql
+--!include analytics/functions/retention.sql
+--!include analytics/functions/lifecycle.sql
+--!include analytics/functions/stickiness.sql
+--!include analytics/functions/active_people.sql
 --!include analytics/functions/_active_days.sql
 --!include analytics/functions/_learner_features.sql
 --!include analytics/functions/_learner_outcomes.sql
@@ -439,6 +453,7 @@
 --!include analytics/queries/drop_query.sql
 --!include analytics/queries/saved_queries.sql
 --!include analytics/queries/run_query.sql
+--!include analytics/views.sql
 --!include analytics/policies.sql
 
 -- recommend

@@ -65,3 +65,8 @@ to insights_analyst using (created_by = analytics.author());
 drop policy if exists admins_delete on analytics.saved_query;
 create policy admins_delete on analytics.saved_query for delete
 to insights_admin, insights_worker using (true);
+
+grant select on
+  analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
+  analytics.weekly_retention
+to insights_analyst, insights_admin, insights_worker;
