@@ -665,6 +665,7 @@ comment on column analytics.query_function.required_count is $$
 Number of arguments that have no default: the first ones.
 $$;
 comment on column analytics.query_function.description is $$First line of the description of the function.$$;
+
 /* --- retention, lifecycle, stickiness, active people --- */
 
 create type analytics.retention_cell as (
