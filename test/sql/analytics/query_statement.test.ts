@@ -37,7 +37,13 @@ test.each([
   ["analytics.run_query", { query: "x" }, "CF002", '"analytics.run_query" for', expect.any(String)],
   ["analytics.trend(1); drop table x", {}, "CF002", 'drop table x" for', expect.any(String)],
   ["x".repeat(500), {}, "CF002", `"${"x".repeat(100)}"`, expect.any(String)],
-  ["analytics.trend", {}, "CF001", "the query of analytics.trend has no event_name", expect.any(String)],
+  [
+    "recommend.similar_items",
+    { top: 1 },
+    "CF001",
+    "the query of recommend.similar_items has no item",
+    expect.any(String),
+  ],
   ["analytics.trend", { sinse: "now" }, "CF001", 'has no argument "sinse"', expect.stringContaining("since, until")],
   ["analytics.saved_queries", { a: 1 }, "CF001", 'has no argument "a"', "It has no arguments."],
   [

@@ -67,7 +67,7 @@ test.each([
   ["'x', null", "CF001", 'function_name is "null"'],
   ["'x', 'popular-courses'", "CF001", 'function_name is "popular-courses"'],
   ["'x', 'analytics.popular_item'", "CF002", "analytics.popular_item"],
-  ["'x', 'analytics.trend'", "CF001", "has no event_name"],
+  ["'x', 'recommend.similar_items'", "CF001", "has no item"],
   ["'x', 'analytics.popular_items', '{\"top\": \"many\"}'", "CF001", 'top of analytics.popular_items is "many"'],
   ["'x', 'analytics.popular_items', '[]'", "CF009", "JSON array"],
   ["'x', 'analytics.popular_items', '{}', repeat('x', 2001)", "CF008", "2001 characters"],
