@@ -13,6 +13,7 @@
 --!include common/functions/columns.sql
 --!include common/functions/expression_type.sql
 --!include common/functions/numeric_expression.sql
+--!include common/functions/literal.sql
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
 
@@ -460,6 +461,17 @@
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
 --!include analytics/functions/course_journey.sql
+--!include analytics/annotations/author.sql
+--!include analytics/annotations/annotate.sql
+--!include analytics/annotations/remove_annotation.sql
+--!include analytics/annotations/annotations.sql
+--!include analytics/queries/query_functions.sql
+--!include analytics/queries/query_statement.sql
+--!include analytics/queries/save_query.sql
+--!include analytics/queries/drop_query.sql
+--!include analytics/queries/saved_queries.sql
+--!include analytics/queries/run_query.sql
+--!include analytics/views.sql
 --!include analytics/policies.sql
 
 -- recommend
