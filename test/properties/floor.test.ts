@@ -213,8 +213,9 @@ describe("no two trends differ by fewer people than the floor", () => {
     isPilot: fc.boolean(),
   });
   const uses = fc.array(use, { minLength: names.length, maxLength: names.length });
+  type Placed = typeof use extends fc.Arbitrary<infer T> ? T : never;
   // The day has four members and five others; one hour three members alone, the other one member.
-  const oneMember = names.map((_, index) => ({
+  const oneMember = names.map((_, index): Placed => ({
     hour: index < 3 ? 9 : 10,
     minute: 0,
     item: "page-a",

@@ -343,8 +343,8 @@ consist of hours (UTC), or where a bound is not that of an hour, of quarters of 
 left out, and in each day that has one the smallest other hour as well (secondary suppression); so are small quarters of
 the hours, and small minutes of the quarters. What is missing of a day therefore has at least `smallest_group` people.
 A part is in a figure of members of `among` if members and others are groups, or there are no others.
-Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest other
-value too if the rest would be small; with `among` all values are, unless members and others are groups in each of them.
+Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest
+other value too if the rest would be small; with `among` all values are, unless members and others are groups in each.
 The sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
 The named values are those with most events in the figures as shown.
 Errors: CF001 for a breakdown of other buckets than days, CF008 for a period of more than 200,000 parts.

@@ -43,9 +43,9 @@ begin
     perform common.refuse('CF008', format('breakdown has %s characters', length(_trend_points.breakdown)),
       'It can have 200 at most.');
   end if;
-  if _trend_points.breakdown !~ '^(item|(property|set|trait)\..+)$' then
+  if _trend_points.breakdown !~ '^(item|(property|set|trait|trait_then)\..+)$' then
     perform common.refuse('CF001', format('breakdown is "%s"', left(_trend_points.breakdown, 100)),
-      'Use item, property.<name>, trait.<name> or set.<family or name of sets of people>.');
+      'Use item, property.<name>, trait.<name>, trait_then.<name> or set.<family or name of sets of people>.');
   end if;
   if _trend_points.breakdown is not null and v_buckets * (_trend_points.top_values + 2) > 200000 then
     perform common.refuse(
@@ -208,6 +208,18 @@ begin
     from (select distinct line.n from line where line.n >= 3) as distinct_n
   ),
 
+  noted as (
+    select
+      placed.bucket_number,
+      array_agg(annotation.title order by annotation.starts_at, annotation.annotation_id) as titles
+    from generate_series(1, v_buckets) as placed (bucket_number)
+    join analytics.annotation
+      on annotation.starts_at < v_bounds[placed.bucket_number + 1]
+      and coalesce(annotation.ends_at, annotation.starts_at + interval '1 microsecond') > v_bounds[placed.bucket_number]
+    where annotation.starts_at < v_bounds[v_buckets + 1]
+    group by placed.bucket_number
+  ),
+
   component as (
     select
       detrended.series_number, detrended.season_part,
@@ -241,9 +253,11 @@ begin
     line.slope::float8 + quantile.quantile * line.std_err::float8,
     case when line.is_complete then (line.event_count - component.component)::float8 end,
     _trend_points.zone,
-    least(now(), v_bounds[v_buckets + 1])
+    least(now(), v_bounds[v_buckets + 1]),
+    coalesce(noted.titles, '{}')
   from line
   left join quantile on quantile.n = line.n
+  left join noted on noted.bucket_number = line.bucket_number
   left join component
     on component.series_number = line.series_number
     and component.season_part = to_char(line.bucket_start at time zone _trend_points.zone, v_season_part)
