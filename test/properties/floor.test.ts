@@ -215,13 +215,15 @@ describe("no two trends differ by fewer people than the floor", () => {
   const uses = fc.array(use, { minLength: names.length, maxLength: names.length });
   type Placed = typeof use extends fc.Arbitrary<infer T> ? T : never;
   // The day has four members and five others; one hour three members alone, the other one member.
-  const oneMember = names.map((_, index): Placed => ({
-    hour: index < 3 ? 9 : 10,
-    minute: 0,
-    item: "page-a",
-    score: 1,
-    isPilot: index < 4,
-  }));
+  const oneMember = names.map(
+    (_, index): Placed => ({
+      hour: index < 3 ? 9 : 10,
+      minute: 0,
+      item: "page-a",
+      score: 1,
+      isPilot: index < 4,
+    }),
+  );
   const sets = [null, "pilot", "~pilot", "counted & pilot"];
   const questions = [
     ...["hour", "day", "week"].flatMap((bucket) =>
@@ -281,7 +283,7 @@ describe("no two trends differ by fewer people than the floor", () => {
     return zone === "UTC" && bucket !== "hour" ? 0 : 1;
   };
 
-  /** Whether one is a part of the other by what was asked, whoever the people are. */
+  /** Whether one is a part of the other by their arguments, for any people. */
   const contains = (whole: Figure, part: Figure): boolean =>
     fineness(whole) <= fineness(part) &&
     whole.since <= part.since &&

@@ -343,7 +343,7 @@ describe("trend", () => {
       expect(await compare()).toBeGreaterThan(0);
       expect(
         await db.value(
-          "select sum(engaged) > '10 minutes' from analytics.trend(null, 'day', '2026-02-02Z', '2026-03-16Z')",
+          "select sum(engaged) > '1 minute' from analytics.trend(null, 'day', '2026-02-02Z', '2026-03-16Z')",
         ),
       ).toBe(true);
       expect(
@@ -360,6 +360,23 @@ describe("trend", () => {
       await db.query("update analytics.setting set smallest_group = 3");
       await db.query("set local role insights_analyst");
       expect(await compare()).toBeGreaterThan(0);
+    });
+  });
+
+  test("buckets have the annotations that overlap them", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query(
+        `insert into analytics.annotation (title, starts_at, ends_at, created_by)
+         values ('Term', '2026-02-03 12:00Z', '2026-02-05Z', 'x'), ('Release', '2026-02-04Z', null, 'x')`,
+      );
+      await db.query("set local role insights_analyst");
+      expect(
+        (
+          await db.rows<{ annotations: string[] }>(
+            "select annotations from analytics.trend('Task Submitted', 'day', '2026-02-02Z', '2026-02-06Z')",
+          )
+        ).map(({ annotations }) => annotations),
+      ).toEqual([[], ["Term"], ["Term", "Release"], []]);
     });
   });
 
@@ -414,6 +431,31 @@ describe("trend", () => {
           { value: "other", is_other: false, events: 2 },
           { value: "other", is_other: true, events: 2 },
         ]);
+      });
+    });
+
+    test("of a trait at the time of the event, and as of now", async () => {
+      await database.as("postgres", {}, async (db) => {
+        const act = (day: number) => message({ userId: "grower", event: "Grown", timestamp: iso(start + day * DAY) });
+        const plan = (value: string, day: number) => ({
+          ...message({ userId: "grower", timestamp: iso(start + day * DAY) }),
+          type: "identify",
+          event: undefined,
+          traits: { plan: value },
+        });
+        await ingest(db, [act(0), plan("free", 1), act(2), act(3), plan("pro", 4), act(5)]);
+        const by = async (breakdown: string) =>
+          await db.rows(
+            `select breakdown_value as value, event_count::int as events
+             from analytics.trend('Grown', 'month', '2026-02-02Z', '2026-02-09Z', breakdown => $1)`,
+            [breakdown],
+          );
+        expect(await by("trait_then.plan")).toEqual([
+          { value: "free", events: 2 },
+          { value: null, events: 1 },
+          { value: "pro", events: 1 },
+        ]);
+        expect(await by("trait.plan")).toEqual([{ value: "pro", events: 4 }]);
       });
     });
 

@@ -47,6 +47,13 @@ begin
     perform common.refuse('CF001', format('breakdown is "%s"', left(_trend_points.breakdown, 100)),
       'Use item, property.<name>, trait.<name>, trait_then.<name> or set.<family or name of sets of people>.');
   end if;
+  -- Also where no event is read.
+  if _trend_points.among is not null then
+    perform from analytics._among(_trend_points.among);
+  end if;
+  if _trend_points.breakdown like 'set.%' then
+    perform from analytics._people_by_value(_trend_points.breakdown, 1);
+  end if;
   if _trend_points.breakdown is not null and v_buckets * (_trend_points.top_values + 2) > 200000 then
     perform common.refuse(
       'CF008',
@@ -110,7 +117,8 @@ begin
   series as (
     select
       listed.value, listed.is_other,
-      row_number() over (order by listed.is_other, listed.event_count desc, listed.value collate "C") as series_number
+      row_number() over (order by listed.is_other, listed.event_count desc, listed.value collate "C" nulls first)
+        as series_number
     from (
       select figures.value, figures.is_other, sum(figures.event_count) as event_count
       from figures
