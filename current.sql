@@ -128,6 +128,8 @@ drop function if exists analytics._trend_shown(text, text, timestamptz, timestam
 drop function if exists analytics._trend_points(text, text, timestamptz, timestamptz, int, int);
 drop function if exists analytics._trend_of_groups(int, text, timestamptz, timestamptz, int);
 drop function if exists analytics._trend(int, text, timestamptz, timestamptz, date[]);
+drop function if exists analytics._trend(int, timestamptz[], date[]);
+drop function if exists analytics._trend_of_groups(int, timestamptz[], int);
 
 do $$
 begin

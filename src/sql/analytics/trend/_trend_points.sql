@@ -27,7 +27,7 @@ declare
   v_item_id constant bigint := analytics._item_id(_trend_points.item);
   v_buckets constant int := cardinality(v_bounds) - 1;
   v_complete constant int := width_bucket(now(), v_bounds) - 1;
-  v_is_fast constant boolean := _trend_points.item is null
+  v_is_fast constant boolean := (_trend_points.item is null or v_event_type_id = 0)
     and _trend_points.among is null
     and _trend_points.breakdown is null
     and not exists (select from unnest(v_bounds) as bound where bound <> date_trunc('day', bound));
@@ -74,12 +74,12 @@ begin
   with kernel as (
     select null::text as value, false as is_other, exact.bucket, exact.event_count, exact.person_count,
       exact.counted_engaged as engaged
-    from analytics._trend(v_event_type_id, v_bounds) as exact
+    from analytics._trend(v_event_type_id, v_bounds, null, v_item_id) as exact
     where v_is_fast
       and _trend_points.smallest_group is null
     union all
     select null, false, of_groups.bucket, of_groups.event_count, of_groups.person_count, of_groups.engaged
-    from analytics._trend_of_groups(v_event_type_id, v_bounds, _trend_points.smallest_group) as of_groups
+    from analytics._trend_of_groups(v_event_type_id, v_bounds, _trend_points.smallest_group, v_item_id) as of_groups
     where v_is_fast
       and _trend_points.smallest_group is not null
     union all

@@ -134,17 +134,14 @@ begin
       and viewed.started_at >= queued.since
       and viewed.started_at < queued.until
     -- An event that was moved to another person, or deleted, has a page view until the next refresh of the sessions.
-    where case
-      when queued.person_id is null
-        then exists (select from track.step where step.person_id = viewed.person_id)
-      else exists (
+    where queued.person_id is null
+      or exists (
         select
         from track.event
         where event.person_id = viewed.person_id
           and event.occurred_at between viewed.started_at and viewed.ended_at
           and event.event_id = viewed.event_id
       )
-    end
     group by 1, 2, 3, 4
   ) as spent
   left join track.item on item.item_id = spent.item_id;
