@@ -102,6 +102,18 @@ async function answers(db: Queries, of: number): Promise<unknown> {
     );
   }
   result.push(await db.rows("select * from analytics.trend('Read', 'hour', $1, $2)", [day(0), day(14)]));
+  for (const asked of [
+    "'Read', 'hour', $1, $2, zone => 'Asia/Kolkata'",
+    "'Read', 'day', $1, $2, zone => 'Australia/Eucla'",
+    "'Read', 'week', $1, $2, zone => 'Europe/Berlin'",
+    "null, 'day', $1, $2, breakdown => 'item'",
+    "null, 'week', $1, $2, breakdown => 'property.item', top_values => 1",
+    "null, 'day', $1, $2, item => 'page-a'",
+    "null, 'week', $1, $2, item => 'course-a'",
+    "'Read', 'day', $1, $2, item => 'page-b'",
+    "'Read', 'hour', $1, $2, item => 'course-a', zone => 'Europe/Berlin'",
+  ])
+    result.push(await db.rows(`select * from analytics.trend(${asked})`, [day(0), day(14)]));
   await db.query("reset role");
   return result;
 }
