@@ -40,7 +40,7 @@ begin
   end if;
   if _trending_items.bias is null or not (_trending_items.bias between 1 and 1000000) then
     perform common.refuse('CF001', format('bias is %s', coalesce(_trending_items.bias::text, 'null')),
-      'Give a number from 1 to 1000000: the use that says nothing yet, such as 5 people.');
+      'Give a number from 1 to 1000000: use below it is not significant.');
   end if;
   perform common.check_count('top', _trending_items.top, 1, 10000);
   if _trending_items.kind is not null
@@ -98,8 +98,8 @@ begin
     ) as by_period
   ),
 
-  -- An earlier period weighs by its age and by the use of all items in it: the expected share of an item is the ratio of
-  -- two decayed sums. Periods without any use, such as those before the first event, do not count.
+  -- An earlier period weighs by its age and by the use of all items in it: the expected share of an item is the ratio
+  -- of two decayed sums. Periods without any use, such as those before the first event, do not count.
   earlier as (
     select
       total.period,
@@ -312,9 +312,9 @@ Returns the items that are used more than expected between two times (`until` ex
 The expectation is a mean of earlier periods of the same length, up to four half-lives back: the weight of a period is
 halved per `half_life` of age. The method is SigniTrend (E. Schubert, M. Weiler, H.-P. Kriegel, KDD 2014): the score is
 (measured - max(expected, `bias`)) / (deviation + `bias`), a number of standard deviations from an exponentially
-weighted mean, in which `bias` keeps items of little use from being significant. What is compared is the share of an item
-in the use of all items of its kind: in a holiday, at the start of a term, and on a day that has not ended, all items
-have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at least
+weighted mean, in which `bias` keeps items of little use from being significant. What is compared is the share of an
+item in the use of all items of its kind: in a holiday, at the start of a term, and on a day that has not ended, all
+items have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at least
 that of Poisson counts.
 `measure`: `people` (the distinct people of each day, added up: a person who is active on three days counts three
 times, one who sends a thousand events does not), `events` or `engaged` (seconds). Use includes that of what an item
