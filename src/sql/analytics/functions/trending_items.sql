@@ -314,8 +314,8 @@ halved per `half_life` of age. The method is SigniTrend (E. Schubert, M. Weiler,
 (measured - max(expected, `bias`)) / (deviation + `bias`), a number of standard deviations from an exponentially
 weighted mean, in which `bias` keeps items of little use from being significant. What is compared is the share of an
 item in the use of all items of its kind: in a holiday, at the start of a term, and on a day that has not ended, all
-items have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at least
-that of Poisson counts.
+items have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at
+least that of Poisson counts.
 `measure`: `people` (the distinct people of each day, added up: a person who is active on three days counts three
 times, one who sends a thousand events does not), `events` or `engaged` (seconds). Use includes that of what an item
 contains; `kind` null: the items themselves. The period is extended to whole days, UTC; use periods of whole weeks,
