@@ -101,7 +101,7 @@ async function answers(db: Queries, of: number): Promise<unknown> {
       ),
     );
   }
-  for (const [since, until] of periods)
+  for (const [since, until] of periods.filter((_, place) => place % 2 === 0))
     result.push(
       await db.rows("select * from analytics.popular_courses($1, $2)", [since, until]),
       await db.rows(

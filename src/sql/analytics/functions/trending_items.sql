@@ -12,6 +12,7 @@ set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
 declare
+  v_is_exact constant boolean := coalesce(_trending_items.smallest_group, 1) = 1;
   v_bounds timestamptz[];
   v_first_day date;
   v_end_day date;
@@ -83,15 +84,22 @@ begin
   measured as materialized (
     select
       by_period.item_id, by_period.period,
-      analytics._shown(by_period.measured, by_period.person_count, _trending_items.smallest_group) as measured,
       case
-        when coalesce(_trending_items.smallest_group, 1) > 1
+        when v_is_exact then by_period.measured
+        else analytics._shown(by_period.measured, by_period.person_count, _trending_items.smallest_group)
+      end as measured,
+      case
+        when not v_is_exact
           then _trending_items.smallest_group
             * analytics._power_of_two(by_period.measured / by_period.person_count)
       end as unit
     from (
       select
-        used.item_id, used.period, round(sum(used.measured)::numeric, 6)::float8 as measured,
+        used.item_id, used.period,
+        case
+          when _trending_items.measure = 'engaged' then round(sum(used.measured)::numeric, 6)::float8
+          else sum(used.measured)
+        end as measured,
         max(used.person_count) as person_count
       from used
       group by used.item_id, used.period
