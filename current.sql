@@ -535,6 +535,7 @@ Use and completion of each course, over all time, as of the last refresh: what `
 Of people in the set `counted`; with all that the course contains. Refreshed concurrently by a worker
 (`analytics.refresh_views`), after `analytics.item_popularity`, which it reads. The columns `group_…` are those for
 analysts: they leave out the days on which fewer than `analytics.setting.smallest_group` people used the course.
+After a change of this setting, they follow with the next refresh.
 $$;
 comment on column analytics.course_summary.course_id is $$Course: key of an item.$$;
 comment on column analytics.course_summary.person_count is $$Number of distinct people with events or page views.$$;

@@ -101,6 +101,25 @@ async function answers(db: Queries, of: number): Promise<unknown> {
       ),
     );
   }
+  for (const [since, until] of periods.filter((_, place) => place % 2 === 0))
+    result.push(
+      await db.rows("select * from analytics.popular_courses($1, $2)", [since, until]),
+      await db.rows(
+        `select breakdown, feature.*
+         from unnest('{kind,null}'::text[]) as breakdown
+         cross join analytics.feature_usage(null, breakdown, $1, $2, with_median => true) as feature
+         order by breakdown, rank`,
+        [since, until],
+      ),
+      await db.rows(
+        `select kinds.kind as asked_kind, measure, trending.*
+         from unnest('{course,null}'::text[]) as kinds (kind)
+         cross join unnest('{people,events}'::text[]) as measure
+         cross join analytics.trending_items(kinds.kind, $1, $2, measure, '7 days', bias => 1) as trending
+         order by 1, 2, rank`,
+        [since, until],
+      ),
+    );
   result.push(await db.rows("select * from analytics.trend('Read', 'hour', $1, $2)", [day(0), day(14)]));
   await db.query("reset role");
   return result;
