@@ -128,6 +128,8 @@ drop function if exists analytics._trend_shown(text, text, timestamptz, timestam
 drop function if exists analytics._trend_points(text, text, timestamptz, timestamptz, int, int);
 drop function if exists analytics._trend_of_groups(int, text, timestamptz, timestamptz, int);
 drop function if exists analytics._trend(int, text, timestamptz, timestamptz, date[]);
+drop function if exists analytics._trend(int, timestamptz[], date[]);
+drop function if exists analytics._trend_of_groups(int, timestamptz[], int);
 
 do $$
 begin
@@ -151,6 +153,20 @@ begin
       add attribute seasonally_adjusted float8,
       add attribute zone text,
       add attribute complete_until timestamptz;
+  end if;
+end;
+$$;
+
+do $$
+begin
+  if not exists (
+    select
+    from pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass
+      and attname = 'annotations'
+      and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute annotations text[];
   end if;
 end;
 $$;
@@ -209,6 +225,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 /* --- retention, lifecycle, stickiness, active people --- */

@@ -408,9 +408,11 @@
 --!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
+--!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
+--!include analytics/trend/_trend_of_item.sql
 --!include analytics/trend/_trend.sql
 --!include analytics/trend/_trend_of_groups.sql
 --!include analytics/trend/_trend_uses.sql

@@ -68,7 +68,8 @@ create type analytics.trend_point as (
   slope_upper float8,
   seasonally_adjusted float8,
   zone text,
-  complete_until timestamptz
+  complete_until timestamptz,
+  annotations text[]
 );
 
 comment on type analytics.trend_point is $$
@@ -125,6 +126,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 create materialized view analytics.item_popularity as
