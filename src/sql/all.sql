@@ -402,7 +402,15 @@
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/popular_items.sql
---!include analytics/functions/trend.sql
+--!include analytics/trend/_trend.sql
+--!include analytics/trend/_trend_of_groups.sql
+--!include analytics/trend/_trend_uses.sql
+--!include analytics/trend/_trend_values.sql
+--!include analytics/trend/_trend_by_value.sql
+--!include analytics/trend/_trend_by_value_of_groups.sql
+--!include analytics/trend/_confidence_quantile.sql
+--!include analytics/trend/_trend_points.sql
+--!include analytics/trend/trend.sql
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql
 --!include analytics/functions/retention.sql
