@@ -401,7 +401,7 @@ describe("for analysts", () => {
         [0, 1, 3].flatMap((week) => many.map((userId) => opened(userId, week))),
       );
       const without = await ask();
-      // Four people come back in week 2 alone: on or after, brackets and means say nothing of them.
+      // Four people come back in week 2 alone: on or after, brackets and means do not show them.
       await ingest(
         db,
         many.slice(0, 4).map((userId) => opened(userId, 2)),

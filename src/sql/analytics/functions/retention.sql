@@ -526,7 +526,7 @@ of the zone; weeks start on Monday). A person belongs to the cohort of each buck
 `first_time`, to that of her first event of this type ever, also before `since`. Period 0 is the bucket of the cohort,
 and contains the whole cohort; period n is the nth bucket after it, and contains the people of the cohort who did
 `return_event` in it. Null for either event: any event that is not automatic.
-There is one row for each cohort and period that has begun, from 0 to `periods`, and one for the mean of each period
+There is one row for each cohort and period that has started, from 0 to `periods`, and one for the mean of each period
 (`cohort_start` is null). A period that has not ended is not complete (`is_complete`), and is left out of the means.
 `or_after`: people who did it in the period or in a later one, up to the last period. `brackets`: lengths of the periods
 in buckets, instead of `periods`: {1,2,4} are the periods of bucket 1, of 2 and 3, and of 4 to 7. `reference`: shares
