@@ -229,16 +229,11 @@ async function answers(
             values,
           ),
         }),
-    ...(name === null || zone !== "UTC"
-      ? {}
-      : {
-          trend: await counts(db, "select bucket_start, person_count as people from analytics.trend($1, $2, $3, $4)", [
-            name,
-            bucket,
-            since,
-            until,
-          ]),
-        }),
+    trend: await counts(
+      db,
+      "select bucket_start, person_count as people from analytics.trend($1, $2, $4, $5, zone => $3)",
+      values,
+    ),
   };
 }
 
