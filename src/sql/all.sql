@@ -423,6 +423,7 @@
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql
 --!include analytics/functions/_presence_in_buckets.sql
+--!include analytics/functions/_value_count.sql
 --!include analytics/functions/retention.sql
 --!include analytics/functions/lifecycle.sql
 --!include analytics/functions/stickiness.sql

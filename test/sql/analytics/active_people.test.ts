@@ -188,7 +188,8 @@ test.each([
   ["item => 'page-z'", "CF002"],
   ["among => '&'", "CF001"],
   ["breakdown => 'property.plan'", "CF001"],
-  ["null, now() - interval '4000 days'", "CF008"],
+  ["null, now() - interval '7000 days'", "CF008"],
+  ["null, now() - interval '400 days', windows => '{1,2,3,4,5}', breakdown => 'trait.plan'", "CF008"],
 ])("active_people(%s) is %s", async (given, code) => {
   expect(await database.rejects(`select * from analytics.active_people(${given})`)).toMatchObject({ code });
 });

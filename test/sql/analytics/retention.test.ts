@@ -472,6 +472,10 @@ test.each([
   ["breakdown => 'trait.plan', top_values => 101", "CF001"],
   ["null, null, 'minute', now() - interval '2 days', periods => 1000", "CF008"],
   ["null, null, 'day', '-infinity', 'infinity'", "CF008"],
+  [
+    "null, null, 'day', now() - interval '100 days', periods => 30, breakdown => 'trait.plan', top_values => 100",
+    "CF008",
+  ],
   ["null, null, 'hour', now() - interval '400 days', periods => 1000", "CF008"],
 ])("retention(%s) is %s", async (given, code) => {
   expect(await database.rejects(`select * from analytics.retention(${given})`)).toMatchObject({ code });

@@ -85,11 +85,14 @@ begin
 
   v_cohorts := analytics._bounds(_retention.bucket, _retention.since, _retention.until, _retention.zone);
   v_cohort_count := cardinality(v_cohorts) - 1;
-  if v_cohort_count * (cardinality(v_lengths) + 1)::bigint > 100000 or v_cohort_count + v_last_period > 10000 then
+  if v_cohort_count * (cardinality(v_lengths) + 1)
+      * analytics._value_count(_retention.breakdown, _retention.top_values) > 100000
+    or v_cohort_count + v_last_period > 10000
+  then
     perform common.refuse(
       'CF008',
       format('there are %s cohorts with %s buckets each', v_cohort_count, v_last_period + 1),
-      'There can be 100,000 cells, in 10,000 buckets. Give a shorter period, a larger bucket or fewer periods.'
+      'There can be 100,000 cells, in 10,000 buckets. Give a shorter period, a larger bucket, fewer periods or values.'
     );
   end if;
   v_local := v_cohorts[v_cohort_count + 1] at time zone _retention.zone;
@@ -547,7 +550,7 @@ small days of a week together; a number of fewer people reads as 0, others are r
 shares and means are computed from the figures as shown.
 The result includes every event that was stored when the function was called, also before a refresh.
 Errors: CF001 for an invalid argument, CF002 for an unknown event, item, set or zone (names the nearest), CF008 for
-more than 100,000 cells or 10,000 buckets.
+more than 100,000 cells (cohorts, periods and values), or 10,000 buckets.
 $$;
 
 grant execute on function analytics.retention(
