@@ -270,6 +270,21 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             },
           })),
         );
+        // On two days of each week a group for analysts; all other events are random.
+        await ingest(
+          db,
+          users.flatMap((userId, person) =>
+            [0, 1, 2, 3].flatMap((week) =>
+              names.map((name, index) => ({
+                type: "track",
+                messageId: `base-${userId}-${week}-${index}`,
+                userId,
+                event: name,
+                timestamp: at(week * 7 + (person % 2) + 0.5),
+              })),
+            ),
+          ),
+        );
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
         if (refreshed) await refresh(db);
 
