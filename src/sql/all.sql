@@ -422,8 +422,11 @@
 --!include analytics/trend/_confidence_quantile.sql
 --!include analytics/trend/_trend_points.sql
 --!include analytics/trend/trend.sql
+--!include analytics/functions/_property_values.sql
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql
+--!include analytics/functions/_presence_in_buckets.sql
+--!include analytics/functions/_value_count.sql
 --!include analytics/functions/retention.sql
 --!include analytics/functions/lifecycle.sql
 --!include analytics/functions/stickiness.sql

@@ -78,6 +78,12 @@ const steps: Record<string, string> = {
   trend: `select * from analytics.trend('Page Viewed', 'day', ${spring}, 3)`,
   "trend by week": `select * from analytics.trend('Page Viewed', 'week', ${spring}, 3)`,
   "trend by month": `select * from analytics.trend('Page Viewed', 'month', ${spring}, 3)`,
+  retention: `select * from analytics.retention('Page Viewed', null, 'week', ${spring}, periods => 3)`,
+  "retention by day of a zone": `select * from analytics.retention('Page Viewed', null, 'day', ${spring}, 'Pacific/Chatham', 2, first_time => true)`,
+  lifecycle: `select * from analytics.lifecycle('Page Viewed', 'week', ${spring})`,
+  "lifecycle of a zone": `select * from analytics.lifecycle(null, 'month', ${spring}, 'America/St_Johns')`,
+  stickiness: `select * from analytics.stickiness('Page Viewed', 'day', ${spring}, 'Europe/Dublin')`,
+  "active people": `select * from analytics.active_people('Page Viewed', ${spring}, 'Asia/Kolkata')`,
   risk: `select * from analytics.dropout_risk(${course}, '2025-04-03 05:30Z')`,
   "risk after a change of clocks": `select * from analytics.dropout_risk(${course}, '2025-04-08 02:00Z')`,
   completion: `select * from analytics.completion_probability(${course}, '2025-04-20 00:00Z')`,
@@ -122,6 +128,13 @@ const steps: Record<string, string> = {
   "error: period before Christ": "select common.check_period('0044-03-15 00:00Z', '0044-03-15 12:34:56Z BC')",
   "error: period": "select common.check_period('2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: infinite period": "select common.check_period('infinity', '-infinity')",
+  "error: retention":
+    "select * from analytics.retention('Page Viewed', null, 'day', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: buckets of retention":
+    "select * from analytics.retention(null, null, 'hour', '2001-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: lifecycle": "select * from analytics.lifecycle(null, 'day', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: stickiness": "select * from analytics.stickiness(null, 'hour', '2025-01-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: active people": "select * from analytics.active_people(null, '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: popular items":
     "select * from analytics.popular_items('course', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: half-life": `select * from analytics.popular_items('course', ${spring}, make_interval(days => -1, hours => 2))`,

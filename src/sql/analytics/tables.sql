@@ -706,8 +706,8 @@ $$;
 comment on column analytics.retention_cell.period_start is $$Start of the period; null in a mean.$$;
 comment on column analytics.retention_cell.period_end is $$End of the period (exclusive); null in a mean.$$;
 comment on column analytics.retention_cell.person_count is $$
-Number of people of the cohort who did the return event in the period, or in it or a later one; in period 0 the whole
-cohort. In a mean the sum over its cohorts.
+Number of people of the cohort who did the return event in the period, or also in a later one.
+In period 0 the whole cohort; in a mean the sum over its cohorts.
 $$;
 comment on column analytics.retention_cell.share is $$
 Number of people in proportion to the cohort, or to the previous period; null when that is 0.
