@@ -300,6 +300,7 @@
 --!include track/ingest/store_signals.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
+--!include track/functions/queue_people.sql
 --!include track/functions/decisions_changed.sql
 --!include track/names/_refuse_old_names.sql
 --!include track/names/_begin_naming.sql
@@ -351,7 +352,9 @@
 --!include track/person_sets/set_person_set.sql
 --!include track/person_sets/add_to_person_set.sql
 --!include track/person_sets/remove_from_person_set.sql
+--!include track/person_sets/undefine_person_set.sql
 --!include track/person_sets/drop_person_set.sql
+--!include track/person_sets/members_among.sql
 --!include track/person_sets/person_set_size.sql
 --!include track/person_sets/person_set_blocks.sql
 --!include track/presence/moved_people.sql
@@ -366,6 +369,7 @@
 --!include track/trust/check_rollups.sql
 --!include track/trust/rollup_trust.sql
 --!include track/person_sets/person_set_members.sql
+--!include track/person_sets/list_person_set.sql
 --!include track/person_sets/is_in_person_set.sql
 --!include track/person_sets/_identity_to_exclude.sql
 --!include track/person_sets/exclude_person.sql
@@ -428,6 +432,25 @@
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
 --!include analytics/functions/course_journey.sql
+--!include analytics/cohorts/_cohort_set.sql
+--!include analytics/cohorts/_bit_counts.sql
+--!include analytics/cohorts/_rule_window.sql
+--!include analytics/cohorts/_rule_events.sql
+--!include analytics/cohorts/_rule_people.sql
+--!include analytics/cohorts/cohort_members.sql
+--!include analytics/cohorts/_check_rule.sql
+--!include analytics/cohorts/_check_references.sql
+--!include analytics/cohorts/define_cohort.sql
+--!include analytics/cohorts/drop_cohort.sql
+--!include analytics/cohorts/refresh_cohorts.sql
+--!include analytics/cohorts/_segment_rules.sql
+--!include analytics/cohorts/define_segments.sql
+--!include analytics/cohorts/cohort_people.sql
+--!include analytics/cohorts/cohorts.sql
+--!include analytics/cohorts/segments.sql
+--!include analytics/cohorts/_rfm.sql
+--!include analytics/cohorts/rfm.sql
+--!include analytics/cohorts/person_rfm.sql
 --!include analytics/policies.sql
 
 -- recommend

@@ -15,3 +15,11 @@ drop policy if exists all_rows on analytics.prediction_target;
 create policy all_rows on analytics.prediction_target for select using (true);
 drop policy if exists admins_change on analytics.prediction_target;
 create policy admins_change on analytics.prediction_target for update to insights_admin using (true);
+
+grant select on analytics.segment_setting to insights_reader, insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.segment_setting;
+create policy all_rows on analytics.segment_setting for select using (true);
+grant select on analytics.cohort to insights_reader, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.cohort;
+create policy all_rows on analytics.cohort for select to insights_reader, insights_admin, insights_worker
+using (true);

@@ -1,0 +1,102 @@
+create or replace function analytics._rule_sets(rule jsonb)
+returns setof text
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select found.value #>> '{}'
+  from jsonb_path_query(rule, 'strict $.** ? (exists (@.set)).set') as found (value);
+$$;
+
+comment on function analytics._rule_sets(jsonb) is $$Returns the sets of people that a rule names, with repetitions.$$;
+
+create or replace function analytics._check_references(name text, rule jsonb)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_most constant int := 200;
+  v_circle text;
+  v_largest record;
+begin
+  -- From each set that the rule names to those that it names itself, each set once.
+  with recursive named as (
+    select distinct entry.set_name, array[_check_references.name, entry.set_name] as path
+    from analytics._rule_sets(_check_references.rule) as entry (set_name)
+    union all
+    select entry.set_name, named.path || entry.set_name
+    from named
+    join analytics.cohort on cohort.name = named.set_name
+    cross join lateral analytics._rule_sets(cohort.rule) as entry (set_name)
+    where named.set_name <> _check_references.name
+      and cardinality(named.path) <= 10
+  )
+  select array_to_string(named.path, ' → ') into v_circle
+  from named
+  where named.set_name = _check_references.name
+  limit 1;
+  if found then
+    perform common.refuse(
+      'CF001',
+      format('"%s" names itself: %s', _check_references.name, left(v_circle, 300)),
+      'A cohort can be defined by others, but not by itself.'
+    );
+  end if;
+
+  -- The conditions of each cohort with those of the sets that it names. The list ends with the first that is too long.
+  for v_largest in
+    with recursive rules as materialized (
+      select cohort.name, cohort.rule
+      from analytics.cohort
+      where cohort.name <> _check_references.name
+        and cohort.is_live
+      union all
+      select _check_references.name, _check_references.rule
+    )
+    select root.name, counted.conditions, counted.levels
+    from rules as root
+    cross join lateral (
+      select count(*) as conditions, max(taken.level) as levels
+      from (
+        with recursive part (rule, level) as (
+          select root.rule, 1
+          union all
+          select child.rule, child.level
+          from part
+          cross join lateral (
+            select entry.value as rule, part.level
+            from jsonb_array_elements(
+              coalesce(part.rule -> 'all', part.rule -> 'any', jsonb_build_array(part.rule -> 'not'))
+            ) as entry
+            where part.rule ?| '{all,any,not}'
+            union all
+            select rules.rule, part.level + 1
+            from rules
+            where rules.name = part.rule ->> 'set'
+          ) as child
+          where part.level <= 10
+        )
+        select part.level from part limit v_most + 1
+      ) as taken
+    ) as counted
+  loop
+    if v_largest.conditions > v_most or v_largest.levels > 10 then
+      perform common.refuse(
+        'CF008',
+        format('"%s" has more than %s conditions or 10 levels, with those of the cohorts that it names',
+          v_largest.name, v_most),
+        'Use fewer conditions, or a cohort that is not live (is_live false), whose people are fixed.'
+      );
+    end if;
+  end loop;
+end;
+$$;
+
+comment on function analytics._check_references(text, jsonb) is $$
+Raises an error for a rule that names its own cohort, also through others (CF001), and for one that makes its cohort, or
+one that names it, too large (CF008).
+$$;
