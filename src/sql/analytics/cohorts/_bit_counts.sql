@@ -96,7 +96,7 @@ begin
     if low & (1 << (v_place - 1)) <> 0 then
       v_equal := v_equal & counts[v_place];
     else
-      v_greater := v_greater | v_equal & counts[v_place];
+      v_greater := v_greater | (v_equal & counts[v_place]);
       v_equal := v_equal & ~counts[v_place];
     end if;
   end loop;

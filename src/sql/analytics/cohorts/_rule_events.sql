@@ -1,3 +1,66 @@
+/*
+ * Which of the given people have events on a number of days, from the bits of days. The plan is the same for all periods,
+ * so that it is made once in a session.
+ */
+create or replace function analytics._people_on_days(
+  given analytics.people_block[], without bigint[], event_type_id int, low int, high int, first_day date, end_day date
+)
+returns setof analytics.people_block
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_is_any constant boolean := low <= 1 and high is null or coalesce(high, 1) = 0;
+begin
+  return query
+  select entry.block, entry.members::bit(4096)
+  from (
+    select
+      part.block,
+      part.people
+        & ~coalesce(without.people, v_no_people)
+        & case
+          when high = 0 then ~coalesce(present.people, v_no_people)
+          when low <= 0 and high is null then ~v_no_people
+          when v_is_any then coalesce(present.people, v_no_people)
+          else
+            analytics._bits_from(present.counts, low)
+            & ~case when high is null then v_no_people else analytics._bits_from(present.counts, high + 1) end
+        end as members
+    from unnest(given) as part
+    left join (
+      select
+        presence.block,
+        bit_or(presence.people) as people,
+        case when not v_is_any then analytics._bit_counts(presence.people) end as counts
+      from track.presence
+      where presence.event_type_id = _people_on_days.event_type_id
+        and presence.day >= _people_on_days.first_day
+        and presence.day < _people_on_days.end_day
+        and presence.block = any (array(select part.block from unnest(given) as part))
+      group by presence.block
+    ) as present on present.block = part.block
+    left join (
+      select (entry.person_id / 4096)::int as block, bit_or(track.person_bit(entry.person_id)) as people
+      from unnest(_people_on_days.without) as entry (person_id)
+      group by 1
+    ) as without on without.block = part.block
+  ) as entry
+  where bit_count(entry.members) > 0;
+end;
+$$;
+
+comment on function analytics._people_on_days(analytics.people_block[], bigint[], int, int, int, date, date) is $$
+Returns those of the given people who have events on `low` to `high` days (UTC; `high` null: no limit) from `first_day`
+until `end_day`, but those in `without`. As of the last refresh of the sessions.
+$$;
+
+grant execute on function analytics._people_on_days(analytics.people_block[], bigint[], int, int, int, date, date)
+to insights_reader;
+
 /* Which of the given people have done something a number of times, or on a number of days, in a period. */
 create or replace function analytics._people_with_events(
   given analytics.people_block[],
@@ -21,7 +84,6 @@ set timezone to 'UTC'
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_first_day constant date := _people_with_events.since::date;
   v_end_day constant date := _people_with_events.until::date;
   -- Of whole days, without a filter of events: from the bits of days.
@@ -29,7 +91,7 @@ declare
     and _people_with_events.property is null
     and v_first_day::timestamptz = _people_with_events.since
     and v_end_day::timestamptz = _people_with_events.until
-    and (by_day or low <= 1 and high is null or high = 0);
+    and (by_day or low <= 1 and high is null or coalesce(high, 1) = 0);
   v_stale constant bigint[] := array(
     select distinct stale.person_id
     from track.stale
@@ -40,42 +102,10 @@ declare
 begin
   if v_by_bits then
     return query
-    select entry.block, entry.members
-    from (
-      select
-        part.block,
-        part.people
-          & ~coalesce(stale.people, v_no_people)
-          & case
-            when high = 0 then ~coalesce(present.people, v_no_people)
-            when low <= 1 and high is null then
-              case when low <= 0 then ~v_no_people else coalesce(present.people, v_no_people) end
-            else
-              analytics._bits_from(present.counts, low)
-              & ~case when high is null then v_no_people else analytics._bits_from(present.counts, high + 1) end
-          end as members
-      from unnest(given) as part
-      left join (
-        select
-          presence.block,
-          bit_or(presence.people) as people,
-          case
-            when (low > 1 or high is not null) and high is distinct from 0 then analytics._bit_counts(presence.people)
-          end as counts
-        from track.presence
-        where presence.event_type_id = _people_with_events.event_type_id
-          and presence.day >= v_first_day
-          and presence.day < v_end_day
-          and presence.block = any (array(select part.block from unnest(given) as part))
-        group by presence.block
-      ) as present on present.block = part.block
-      left join (
-        select (entry.person_id / 4096)::int as block, bit_or(track.person_bit(entry.person_id)) as people
-        from unnest(v_stale) as entry (person_id)
-        group by 1
-      ) as stale on stale.block = part.block
-    ) as entry
-    where bit_count(entry.members) > 0;
+    select *
+    from analytics._people_on_days(
+      given, v_stale, _people_with_events.event_type_id, low, high, v_first_day, v_end_day
+    );
     if v_stale = '{}' then
       return;
     end if;
@@ -154,7 +184,7 @@ begin
     group by happened.person_id
   )
 
-  select (listed.person_id / 4096)::int, bit_or(track.person_bit(listed.person_id))
+  select (listed.person_id / 4096)::int, bit_or(track.person_bit(listed.person_id))::bit(4096)
   from (select distinct entry.person_id from unnest(v_listed) as entry (person_id)) as listed
   left join counted on counted.person_id = listed.person_id
   where coalesce(counted.times, 0) >= low
@@ -224,7 +254,7 @@ begin
   end if;
 
   return query
-  select entry.block, entry.members
+  select entry.block, entry.members::bit(4096)
   from (
     select
       recent.block, bit_or(recent.people) & ~coalesce((array_agg(former.people))[1], v_no_people) as members

@@ -17,7 +17,7 @@ begin
     order by trait.person_id, trait.set_at desc, trait.value desc, trait.identity_id
   )
 
-  select (entry.person_id / 4096)::int, bit_or(track.person_bit(entry.person_id))
+  select (entry.person_id / 4096)::int, bit_or(track.person_bit(entry.person_id))::bit(4096)
   from unnest(_rule_traits.people) as entry (person_id)
   left join stated on stated.person_id = entry.person_id and jsonb_typeof(stated.value) <> 'null'
   where case
@@ -60,7 +60,7 @@ set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  select (enrolment.person_id / 4096)::int, bit_or(track.person_bit(enrolment.person_id))
+  select (enrolment.person_id / 4096)::int, bit_or(track.person_bit(enrolment.person_id))::bit(4096)
   from track.enrolment
   where enrolment.person_id = any (_rule_enrolments.people)
     and enrolment.item_id = (
