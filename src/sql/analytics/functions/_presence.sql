@@ -23,6 +23,7 @@ declare
     where ancestor.ancestor_item_id = _presence.item_id
   );
   v_queued record;
+  v_is_queued boolean;
 begin
   if not v_by_day or _presence.item_id is not null and _presence.event_type_id <> 0 then
     return query
@@ -36,6 +37,7 @@ begin
   end if;
 
   v_queued := track.queued_days(v_first_day, v_end_day);
+  v_is_queued := v_queued.people is not null;
   if _presence.item_id is not null then
     return query
     with excluded as materialized (
@@ -101,7 +103,8 @@ begin
     from (
       select activity.person_id, activity.day, true as was
       from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
-      where case
+      where v_is_queued
+        and case
           when _presence.event_type_id = 0 then activity.event_count > activity.automatic_count
           else activity.event_type_id = _presence.event_type_id
         end
@@ -110,8 +113,8 @@ begin
       from track.event_activity(
         v_queued.people, v_queued.first_days, v_queued.end_days, nullif(_presence.event_type_id, 0)
       ) as activity
-      where _presence.event_type_id <> 0
-        or activity.event_count > activity.automatic_count
+      where v_is_queued
+        and (_presence.event_type_id <> 0 or activity.event_count > activity.automatic_count)
     ) as queued
     where queued.person_id <> 0
     group by 1, 2
@@ -121,9 +124,11 @@ begin
     select
       width_bucket(presence.day::timestamptz, _presence.bounds) as bucket,
       presence.block,
-      bit_or(presence.people & ~coalesce(change.cleared, v_no_people)) as people
+      bit_or(
+        case when change.cleared is null then presence.people else presence.people & ~change.cleared end
+      ) as people
     from track.presence
-    left join change on change.day = presence.day and change.block = presence.block
+    left join change on v_is_queued and change.day = presence.day and change.block = presence.block
     where presence.event_type_id = _presence.event_type_id
       and presence.day >= v_first_day
       and presence.day < v_end_day
