@@ -1,10 +1,9 @@
-import { z } from "zod";
-import { defineTask } from "../src/worker/define-task.ts";
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
 /** Moves the days of live cohorts and segments on, and applies names that changed; the next refresh computes the people. */
 export default defineTask({
   name: "refresh_cohorts",
-  payload: z.object({}),
+  payload: emptyPayload,
   async run(_payload, { call }) {
     const [queued] = await call<{ people: number }>("select analytics.refresh_cohorts() as people");
     return { rows: queued?.people ?? 0 };

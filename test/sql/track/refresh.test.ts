@@ -16,7 +16,7 @@ const queued = (db: Queries) =>
   );
 const forDecisions = (...people: string[]) =>
   people.flatMap((person) =>
-    ["recommend.interaction", "track.person_set"].map((consumer) => ({
+    ["analytics.cohort", "recommend.interaction", "track.person_set"].map((consumer) => ({
       person,
       consumer,
       since: "-infinity",
@@ -47,6 +47,11 @@ describe("the lists", () => {
         inputs: ["event", "enrolment", "decision", "identity"],
       },
       { consumer: "recommend.interaction", refresh: "recommend.refresh_interactions", inputs: ["event", "decision"] },
+      {
+        consumer: "analytics.cohort",
+        refresh: "analytics.refresh_cohort_people",
+        inputs: ["event", "enrolment", "decision", "identity", "trait", "set"],
+      },
     ]);
   });
 
@@ -107,11 +112,13 @@ describe("track.refresh", () => {
         row("track.session", 2),
         row("track.person_set", 2),
         row("recommend.interaction", 2),
+        row("analytics.cohort", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
         row("track.person_set", 1),
         row("recommend.interaction", 1),
+        row("analytics.cohort", 1),
       ]);
       expect(await call()).toEqual([]);
       for (const table of ["track.session", "track.step", "recommend.interaction"])

@@ -11,7 +11,47 @@ $$;
 
 comment on function analytics._rule_sets(jsonb) is $$Returns the sets of people that a rule names, with repetitions.$$;
 
-create or replace function analytics._check_references(name text, rule jsonb)
+create or replace function analytics._check_circle(name text, rule jsonb)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_circle text;
+begin
+  -- From each set that the rule names to those that it names itself, each set once.
+  with recursive named as (
+    select distinct entry.set_name, array[_check_circle.name, entry.set_name] as path
+    from analytics._rule_sets(_check_circle.rule) as entry (set_name)
+    union all
+    select entry.set_name, named.path || entry.set_name
+    from named
+    join analytics.cohort on cohort.name = named.set_name
+    cross join lateral analytics._rule_sets(cohort.rule) as entry (set_name)
+    where named.set_name <> _check_circle.name
+      and cardinality(named.path) <= 10
+  )
+  select array_to_string(named.path, ' → ') into v_circle
+  from named
+  where named.set_name = _check_circle.name
+  limit 1;
+  if found then
+    perform common.refuse(
+      'CF001',
+      format('"%s" names itself: %s', _check_circle.name, left(v_circle, 300)),
+      'A cohort can be defined by others, but not by itself.'
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics._check_circle(text, jsonb) is $$
+Raises CF001 for a rule that names its own cohort, also through others.
+$$;
+
+create or replace function analytics._check_size(name text, rule jsonb)
 returns void
 language plpgsql
 stable
@@ -20,42 +60,17 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_most constant int := 200;
-  v_circle text;
   v_largest record;
 begin
-  -- From each set that the rule names to those that it names itself, each set once.
-  with recursive named as (
-    select distinct entry.set_name, array[_check_references.name, entry.set_name] as path
-    from analytics._rule_sets(_check_references.rule) as entry (set_name)
-    union all
-    select entry.set_name, named.path || entry.set_name
-    from named
-    join analytics.cohort on cohort.name = named.set_name
-    cross join lateral analytics._rule_sets(cohort.rule) as entry (set_name)
-    where named.set_name <> _check_references.name
-      and cardinality(named.path) <= 10
-  )
-  select array_to_string(named.path, ' → ') into v_circle
-  from named
-  where named.set_name = _check_references.name
-  limit 1;
-  if found then
-    perform common.refuse(
-      'CF001',
-      format('"%s" names itself: %s', _check_references.name, left(v_circle, 300)),
-      'A cohort can be defined by others, but not by itself.'
-    );
-  end if;
-
   -- The conditions of each cohort with those of the sets that it names. The list ends with the first that is too long.
   for v_largest in
     with recursive rules as materialized (
       select cohort.name, cohort.rule
       from analytics.cohort
-      where cohort.name <> _check_references.name
+      where cohort.name <> _check_size.name
         and cohort.is_live
       union all
-      select _check_references.name, _check_references.rule
+      select _check_size.name, _check_size.rule
     )
     select root.name, counted.conditions, counted.levels
     from rules as root
@@ -96,7 +111,6 @@ begin
 end;
 $$;
 
-comment on function analytics._check_references(text, jsonb) is $$
-Raises an error for a rule that names its own cohort, also through others (CF001), and for one that makes its cohort, or
-one that names it, too large (CF008).
+comment on function analytics._check_size(text, jsonb) is $$
+Raises CF008 for a rule that makes its cohort, or one that names it, too large.
 $$;

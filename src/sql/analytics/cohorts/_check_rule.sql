@@ -118,13 +118,6 @@ declare
   v_unknown text;
   v_entry record;
 begin
-  if depth = 1 then
-    if length(rule::text) > 20000 then
-      perform common.refuse(
-        'CF008', format('the rule has %s characters', length(rule::text)), 'A rule has 20,000 characters at most.'
-      );
-    end if;
-  end if;
   if depth > 10 then
     perform common.refuse('CF008', format('%s has more than 10 levels', left(path, 100)), 'Use fewer levels.');
   end if;
@@ -138,12 +131,17 @@ begin
 
   select min(entry.key) into v_kind from jsonb_object_keys(rule) as entry (key) where entry.key = any (v_kinds);
   if v_kind is null or (select count(*) from jsonb_object_keys(rule) as key where key = any (v_kinds)) > 1 then
-    select min(entry.key) into v_unknown from jsonb_object_keys(rule) as entry (key) where entry.key <> all (v_kinds);
     perform common.refuse(
       'CF001',
       format('%s is %s', left(path, 100), left(rule::text, 100)),
-      coalesce('Did you mean "' || case when v_kind is null then common.nearest_name(v_unknown, v_kinds) end || '"? ', '')
-        || 'A condition has exactly one of the keys all, any, not, trait, event, enrolment, prediction and set.'
+      coalesce(
+        'Did you mean "' || (
+          select min(common.nearest_name(entry.key, v_kinds))
+          from (select key from jsonb_object_keys(rule) as key order by key limit 20) as entry
+          where v_kind is null
+        ) || '"? ',
+        ''
+      ) || 'A condition has exactly one of the keys all, any, not, trait, event, enrolment, prediction and set.'
     );
   end if;
 

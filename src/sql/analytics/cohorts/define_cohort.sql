@@ -209,6 +209,13 @@ begin
       'CF008', format('the description has %s characters', length(define_cohort.description)), 'It has 1,000 at most.'
     );
   end if;
+  if length(define_cohort.rule::text) > 20000 then
+    perform common.refuse(
+      'CF008', format('the rule has %s characters', length(define_cohort.rule::text)),
+      'A rule has 20,000 characters at most.'
+    );
+  end if;
+
   -- One definition at a time, so that two cohorts cannot name each other.
   perform pg_advisory_xact_lock(hashtext('analytics.cohort'));
   select person_set.members into v_members from track.person_set where person_set.name = v_name;
@@ -217,8 +224,9 @@ begin
       'CF001', format('the members of "%s" are computed by %s', v_name, v_members), 'Use another name.'
     );
   end if;
+  perform analytics._check_circle(v_name, define_cohort.rule);
   perform analytics._check_rule(define_cohort.rule);
-  perform analytics._check_references(v_name, define_cohort.rule);
+  perform analytics._check_size(v_name, define_cohort.rule);
   return analytics._place_cohort(
     v_name, define_cohort.rule, define_cohort.description, define_cohort.is_live,
     coalesce(nullif(current_setting('insights.person', true), ''), session_user)
