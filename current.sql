@@ -267,9 +267,9 @@ end;
 $do$;
 
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision`, `identity`, `trait` or
-`set`. `identity`: identities that are new, moved to another person, excluded or included. `set`: lists of people
-(`track.set_person_set`).
+Data that it is derived from: `event`, `enrolment`, `decision`, `identity`, `trait` or `set`.
+`event`: also sessions and page views. `identity`: identities that are new, moved to another person, excluded or
+included. `set`: lists of people (`track.set_person_set`).
 $$;
 
 drop function if exists track.define_person_set(text, text, text, text);

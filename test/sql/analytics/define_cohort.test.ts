@@ -85,7 +85,7 @@ describe("rules", () => {
     ["a time without a zone", { event: null, since: "2023-02-28T09:30:00" }, "CF001", /zone/],
     ["once or more", { event: null, exactly: 1, at_most: 2 }, "CF001", /exactly/],
     ["too few", { event: null, at_least: 3, at_most: 2 }, "CF001", /at_most/],
-    ["0 times at least", { event: null, at_least: 0 }, "CF001", /everybody/],
+    ["0 times at least", { event: null, at_least: 0 }, "CF001", /true of all people/],
     ["half a time", { event: null, at_least: 1.5 }, "CF001", /whole number/],
     ["a first event in no period", { event: null, first: true }, "CF001", /period/],
     ["several first events", { event: null, first: true, within: "7 days", at_least: 2 }, "CF001", /no number/],
@@ -99,7 +99,7 @@ describe("rules", () => {
     expect(error.message.length).toBeLessThan(400);
   });
 
-  test("an error says where it is", async () => {
+  test("an error names its place", async () => {
     const rule = { all: [{ set: "counted" }, { not: { event: null, within: "x" } }] };
     expect(
       (await database.rejects("select analytics.define_cohort('tried', $1)", [JSON.stringify(rule)])).message,
@@ -174,7 +174,7 @@ describe("a cohort", () => {
     });
   });
 
-  test("of nobody is legal", async () => {
+  test("without people is legal", async () => {
     expect(await matching({ all: [{ set: "counted" }, { not: { set: "counted" } }] })).toEqual([]);
     expect(await matching({ trait: "none", is: true })).toEqual([]);
   });

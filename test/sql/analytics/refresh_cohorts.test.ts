@@ -9,8 +9,12 @@ import { define, did, happen, peopleOf } from "./people.ts";
 const database = await testDatabase();
 await makeKnownCourse(database);
 await importModels(database);
-await happen(database, did("p1", 1, { properties: { item: "course", itemKind: "course" } }));
-await happen(database, ...[1, 6, 7, 8, 9, 30].map((days) => did(`p${days}`, days)), did("p30", 8, { event: "Other" }));
+await happen(database, did("p1", 1, { properties: { item: "school", itemKind: "course" } }));
+await happen(
+  database,
+  ...[1, 6, 7, 8, 9, 30].map((days) => did(`p${days}`, days)),
+  did("p30", 8, { event: "Other", properties: { item: "lesson", itemKind: "page", parent: "school" } }),
+);
 await define(database, "week", { event: "Task Submitted", within: "7 days" });
 
 test("as days pass, those whose last event is older leave: only people of these days are computed", async () => {
@@ -41,9 +45,9 @@ test("a second call on the same day does nothing", async () => {
 test("a name that means something else is applied", async () => {
   await database.as("postgres", {}, async (db) => {
     await define(db, "other", { event: "Other" });
-    expect(await define(db, "inside", { event: null, item: "course" })).toBe(6);
+    expect(await define(db, "inside", { event: null, item: "school" })).toBe(2);
     await db.query("select track.merge_events('Other', 'Task Submitted')");
-    await db.query("update track.item set parent_item_id = null where external_id = 'page'");
+    await db.query("update track.item set parent_item_id = null where external_id = 'lesson'");
     while ((await db.rows("select from track.refresh()")).length > 0);
     await db.query("select analytics.refresh_cohorts()");
     expect((await peopleOf(db, "other")).filter((name) => name.startsWith("p"))).toEqual([

@@ -112,7 +112,7 @@ test("cells are the people of a cell, for admins and for analysts", async () => 
   }
   expect(exact.reduce((sum, { people: count }) => sum + count, 0)).toBe(people.length);
 
-  // Two of the people are browsers that anybody can invent; their scores are not even computed.
+  // Two of the people are browsers that any client can invent; their scores are not even computed.
   const shown = await cells("insights_analyst");
   expect(shown.length).toBeGreaterThan(2);
   expect(shown.every(({ people: count }) => count >= 5 && count % 5 === 0)).toBe(true);

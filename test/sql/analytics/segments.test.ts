@@ -72,30 +72,6 @@ test("sizes, with those of an earlier day", async () => {
   }
 });
 
-test("thresholds can be changed", async () => {
-  await database.as("postgres", {}, async (db) => {
-    expect(
-      await db.rows("select window_days, regular_days, power_days from analytics.define_segments(7, 2, 3)"),
-    ).toEqual([{ window_days: 7, regular_days: 2, power_days: 3 }]);
-    expect(await peopleOf(db, "segment.power")).toEqual(["new and busy", "power", "regular at most"]);
-    expect(await peopleOf(db, "segment.new")).toEqual(["newest"]);
-    const all = await Promise.all(names.map((name) => peopleOf(db, `segment.${name}`)));
-    expect(all.flat().length).toBe(11);
-    expect(await db.value("select description from track.person_set where name = 'segment.power'")).toBe(
-      "Active on at least 3 of the last 7 days, and active in those before them.",
-    );
-  });
-  for (const [call, code] of [
-    ["2", "CF001"],
-    ["28, 1", "CF001"],
-    ["28, 4, 4", "CF001"],
-    ["28, 4, 29", "CF001"],
-    ["null", "CF001"],
-    ["28, null", "CF001"],
-  ])
-    expect(await database.rejects(`select analytics.define_segments(${call})`), call).toMatchObject({ code });
-});
-
 test("they are a filter and a breakdown", async () => {
   const rows = await database.rows(
     `select breakdown_value, sum(person_count)::int as people
@@ -115,6 +91,5 @@ test("analysts see rounded numbers, and nothing of small segments", async () => 
     names.map((segment) => ({ segment, people: 0, former: segment === "new" ? 5 : 0, share: null })),
   );
   expect(await rolesThatMay(database, "select * from analytics.segments()")).toEqual(["analyst", "admin", "worker"]);
-  expect(await rolesThatMay(database, "select * from analytics.define_segments()")).toEqual(["admin"]);
   expect(await database.rejects("select * from analytics.segments(0)")).toMatchObject({ code: "CF001" });
 });

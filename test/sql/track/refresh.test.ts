@@ -244,6 +244,9 @@ describe("track.refresh", () => {
       expect(await db.rejects("select track.refresh(1, 'lab.share')")).toMatchObject({ code: "42P01" });
       expect(await db.rows("select people from track.refresh(1, 'recommend.interaction')")).toEqual([{ people: 1 }]);
       expect((await queued(db)).map(({ consumer }) => consumer)).toEqual([
+        // As a new identity, and for its event.
+        "analytics.cohort",
+        "analytics.cohort",
         "lab.share",
         // As a new identity, and for its event.
         "track.person_set",
@@ -368,7 +371,10 @@ describe("a changed decision queues its person", () => {
       ] as const) {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
-        expect((await queued(db)).map(({ person }) => person)).toEqual([older, older, newer, newer]);
+        expect((await queued(db)).map(({ person }) => person)).toEqual([
+          ...[older, older, older],
+          ...[newer, newer, newer],
+        ]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
       }
@@ -410,7 +416,8 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
     const sets = { person: "ada", consumer: "track.person_set", since: "-infinity", until: "infinity" };
-    expect(await queued(db)).toEqual([sets]);
+    const cohorts = { ...sets, consumer: "analytics.cohort" };
+    expect(await queued(db)).toEqual([cohorts, sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
@@ -419,6 +426,7 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
     expect(await queued(db)).toEqual([
+      cohorts,
       { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
       sets,
     ]);

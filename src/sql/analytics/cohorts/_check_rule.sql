@@ -40,7 +40,9 @@ begin
         when v_type <> 'array' then 'a list of strings, numbers, true or false'
         when jsonb_array_length(value) not between 1 and 1000 then 'a list of 1 to 1000 values'
         when exists (
-          select from jsonb_array_elements(value) as entry where jsonb_typeof(entry) not in ('string', 'number', 'boolean')
+          select
+          from jsonb_array_elements(value) as entry
+          where jsonb_typeof(entry) not in ('string', 'number', 'boolean')
         ) then 'a list of strings, numbers, true or false'
       end
     when name in ('greater', 'less', 'above', 'below') then case when v_type <> 'number' then 'a number' end
@@ -53,7 +55,7 @@ begin
     when name in ('at_least', 'at_most', 'exactly') then
       case
         when v_type <> 'number' or value::text !~ '^[0-9]{1,7}$' then 'a whole number from 0 to 9999999'
-        when name = 'at_least' and value::text = '0' then 'a whole number from 1 (everybody has done it at least 0 times)'
+        when name = 'at_least' and value::text = '0' then 'a whole number from 1, because 0 is true of all people'
       end
     when name in ('within', 'older_than') then
       case
@@ -163,7 +165,10 @@ begin
       'CF001',
       format('%s has the unknown key "%s"', left(path, 100), left(v_unknown, 100)),
       coalesce('Did you mean "' || common.nearest_name(v_unknown, v_known) || '"?',
-        format('Beside "%s" it can have %s.', v_kind, coalesce(nullif(array_to_string(v_known[2:], ', '), ''), 'no key')))
+        format(
+          'Beside "%s" it can have %s.', v_kind, coalesce(nullif(array_to_string(v_known[2:], ', '), ''), 'no key')
+        )
+      )
     );
   end if;
 
@@ -175,7 +180,9 @@ begin
       );
     end if;
     for v_entry in select * from jsonb_array_elements(rule -> v_kind) with ordinality as entry (value, position) loop
-      perform analytics._check_rule(v_entry.value, format('%s.%s[%s]', path, v_kind, v_entry.position - 1), depth + 1);
+      perform analytics._check_rule(
+        v_entry.value, format('%s.%s[%s]', path, v_kind, v_entry.position - 1), depth + 1
+      );
     end loop;
     return;
   elsif v_kind = 'not' then

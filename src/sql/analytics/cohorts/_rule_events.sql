@@ -1,7 +1,4 @@
-/*
- * Which of the given people have events on a number of days, from the bits of days. The plan is the same for all periods,
- * so that it is made once in a session.
- */
+/* The plan is the same for all periods, so that it is made once in a session. */
 create or replace function analytics._people_on_days(
   given analytics.people_block[], without bigint[], event_type_id int, low int, high int, first_day date, end_day date
 )
@@ -54,14 +51,14 @@ end;
 $$;
 
 comment on function analytics._people_on_days(analytics.people_block[], bigint[], int, int, int, date, date) is $$
-Returns those of the given people who have events on `low` to `high` days (UTC; `high` null: no limit) from `first_day`
-until `end_day`, but those in `without`. As of the last refresh of the sessions.
+Returns those of the given people who have events on a number of days in a period.
+On `low` to `high` days (UTC; `high` null: no limit) from `first_day` until `end_day`, as of the last refresh of the
+sessions. People in `without` are left out.
 $$;
 
 grant execute on function analytics._people_on_days(analytics.people_block[], bigint[], int, int, int, date, date)
 to insights_reader;
 
-/* Which of the given people have done something a number of times, or on a number of days, in a period. */
 create or replace function analytics._people_with_events(
   given analytics.people_block[],
   people bigint[],
@@ -196,8 +193,9 @@ $$;
 comment on function analytics._people_with_events(
   analytics.people_block[], bigint[], int, bigint[], jsonb, boolean, int, int, timestamptz, timestamptz
 ) is $$
-Returns those of the given people who have events `low` to `high` times (`high` null: no limit) from `since` until
-`until`. `given`: their bits; `people`: a list that contains them. `by_day`: the number of days (UTC) with such events.
+Returns those of the given people who have a number of events in a period.
+`low` to `high` times (`high` null: no limit) from `since` until `until`. `given`: their bits; `people`: a
+list that contains them. `by_day`: the number of days (UTC) with such events.
 `items`: events of these items, automatic ones too; `property`: events with the property `name` of the value `is`.
 Exact as of now: the events of people who are queued for a refresh of their journeys are read from `track.event`.
 A block may be returned twice, with different people.

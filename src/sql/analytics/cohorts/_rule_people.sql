@@ -1,4 +1,4 @@
-/* One statement per condition, for all people. Sets of people are bit strings, so that all, any and not are &, | and ~. */
+/* One statement per condition. Sets of people are bit strings, so that all, any and not are &, | and ~. */
 create or replace function analytics._rule_traits(rule jsonb, people bigint[])
 returns setof analytics.people_block
 language plpgsql
@@ -78,23 +78,6 @@ Returns those of the given people for whom a condition on an enrolment is true. 
 $$;
 
 grant execute on function analytics._rule_enrolments(jsonb, bigint[]) to insights_reader;
-
-create or replace function analytics._prediction_set(rule jsonb)
-returns text
-language sql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-  select format('prediction.%s_%s', rule ->> 'prediction', left(md5(rule::text), 12));
-$$;
-
-comment on function analytics._prediction_set(jsonb) is $$
-Returns the name of the set that contains the people for whom a condition on a prediction is true.
-The set is a list, which `analytics.refresh_cohorts` replaces once a day.
-$$;
-
-grant execute on function analytics._prediction_set(jsonb) to insights_reader;
 
 create or replace function analytics._rule_people(
   rule jsonb,
@@ -193,7 +176,7 @@ $$;
 comment on function analytics._rule_people(jsonb, analytics.people_block[], bigint[], date, timestamptz) is $$
 Returns those of the given people for whom a rule is true, as of a day: see `analytics.define_cohort`.
 `given`: their bits; `people`: a list that contains them. `ignored_from`: events from this time on are ignored. The rule
-is one that `analytics._check_rule` accepted; what it names and no longer exists is nobody's.
+is one that `analytics._check_rule` accepted; a set that it names and that no longer exists has no people.
 $$;
 
 grant execute on function analytics._rule_people(jsonb, analytics.people_block[], bigint[], date, timestamptz)

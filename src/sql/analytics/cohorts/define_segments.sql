@@ -45,7 +45,7 @@ Active days are days (UTC) with an event that is not automatic; the window are t
 `segment.new`: first active in the window. `segment.dormant`: active once, but not in the window. `segment.returning`:
 active in the window, not in the window before it, and active earlier. All others are active in both windows:
 `segment.power` on at least `power_days` days of this one, `segment.regular` on at least `regular_days`, and
-`segment.casual` on fewer. Everybody who was ever active is in exactly one segment.
+`segment.casual` on fewer. Each person who was ever active is in exactly one segment.
 Errors: CF001 for thresholds that leave a segment without people.
 $$;
 

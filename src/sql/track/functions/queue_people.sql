@@ -15,5 +15,5 @@ $$;
 comment on function track.queue_people(text, bigint[]) is $$
 @behavior -*
 Queues people for the refresh of one consumer, with all of their data.
-For a room whose derived data also changes with something that is no input of `track.consumer`, such as the time.
+For a room whose derived data also changes with something that is not an input of `track.consumer`, such as the time.
 $$;

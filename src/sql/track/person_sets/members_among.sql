@@ -22,8 +22,8 @@ $$;
 
 comment on function track.members_among(text, bigint[]) is $$
 @behavior -*
-Returns which of the given people belong to a set, computed from its definition: as of now, also of people who are
-queued for a refresh. Nobody belongs to a set that does not exist.
+Returns which of the given people belong to a set, computed from its definition.
+That is as of now, also for people who are queued for a refresh. A set that does not exist has no people.
 $$;
 
 grant execute on function track.members_among(text, bigint[]) to insights_reader;
