@@ -19,7 +19,7 @@ await happen(
 test("thresholds can be changed", async () => {
   await database.as("insights_admin", {}, async (db) => {
     const all = async () => Promise.all(names.map((name) => peopleOf(db, `segment.${name}`)));
-    expect(await all()).toEqual([["a", "b", "c", "d"], ["f"], [], [], [], ["e"]]);
+    expect(await all()).toEqual([["a", "b", "c", "d"], [], ["f"], [], [], ["e"]]);
     expect(
       await db.rows("select window_days, regular_days, power_days from analytics.define_segments(7, 2, 3)"),
     ).toEqual([{ window_days: 7, regular_days: 2, power_days: 3 }]);

@@ -134,7 +134,10 @@ describe("track.refresh", () => {
       expect(await db.rows("select step from track.refresh(10, 'recommend.interaction')")).toEqual([
         { step: "recommend.interaction" },
       ]);
-      expect(await db.rows("select step from track.refresh(10)")).toEqual([{ step: "track.person_set" }]);
+      expect(await db.rows("select step from track.refresh(10)")).toEqual([
+        { step: "track.person_set" },
+        { step: "analytics.cohort" },
+      ]);
     });
   });
 
