@@ -9,12 +9,9 @@ set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  with stated as (
-    select distinct on (trait.person_id) trait.person_id, trait.value
-    from track.trait
-    where trait.person_id = any (_rule_traits.people)
-      and trait.name = rule ->> 'trait'
-    order by trait.person_id, trait.set_at desc, trait.value desc, trait.identity_id
+  with stated as materialized (
+    select current_value.person_id, current_value.value
+    from track.current_trait(_rule_traits.people, rule ->> 'trait') as current_value
   )
 
   select (entry.person_id / 4096)::int, bit_or(track.person_bit(entry.person_id))::bit(4096)
