@@ -479,6 +479,7 @@
 --!include analytics/cohorts/_cohort_set.sql
 --!include analytics/cohorts/_bit_counts.sql
 --!include analytics/cohorts/_bits_from.sql
+--!include analytics/cohorts/_bit_number.sql
 --!include analytics/cohorts/_days_of.sql
 --!include analytics/cohorts/_rule_window.sql
 --!include analytics/cohorts/_rule_events.sql

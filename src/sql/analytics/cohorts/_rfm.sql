@@ -44,6 +44,7 @@ begin
   counted as materialized (
     select
       day.block,
+      bit_or(day.people) as people,
       analytics._bit_counts(day.people) as active,
       analytics._bit_counts(day.until_last) as last
     from (
@@ -61,17 +62,14 @@ begin
     group by day.block
   ),
 
-  active as (
+  active as materialized (
     select
       counted.block::bigint * 4096 + place as person_id,
-      (select sum(get_bit(slice.bits, place) << (slice.number - 1)::int)
-       from unnest(counted.active) with ordinality as slice (bits, number))::int as active_days,
-      (select sum(get_bit(slice.bits, place) << (slice.number - 1)::int)
-       from unnest(counted.last) with ordinality as slice (bits, number))::int as last_day
+      analytics._bit_number(counted.active, place) as active_days,
+      analytics._bit_number(counted.last, place) as last_day
     from counted
     cross join generate_series(0, 4095) as place
-    where get_bit(counted.last[1], place) = 1
-      or exists (select from unnest(counted.last[2:]) as bits where get_bit(bits, place) = 1)
+    where get_bit(counted.people, place) = 1
   ),
 
   used as (

@@ -1,4 +1,4 @@
-/* The plan is the same for all periods, so that it is made once in a session. */
+/* The plans are the same for all periods, so that they are made once in a session. */
 create or replace function analytics._people_on_days(
   given analytics.people_block[], without bigint[], event_type_id int, low int, high int, first_day date, end_day date
 )
@@ -7,11 +7,46 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  v_is_any constant boolean := low <= 1 and high is null or coalesce(high, 1) = 0;
+  v_present analytics.people_block[];
 begin
+  -- Two statements, because an aggregate is computed even where its result is not used.
+  if coalesce(high, 1) = 0 or low = 1 and high is null then
+    v_present := array(
+      select row(presence.block, bit_or(presence.people))::analytics.people_block
+      from track.presence
+      where presence.event_type_id = _people_on_days.event_type_id
+        and presence.day >= _people_on_days.first_day
+        and presence.day < _people_on_days.end_day
+        and presence.block = any (array(select part.block from unnest(given) as part))
+      group by presence.block
+    );
+  elsif low > 0 or high is not null then
+    v_present := array(
+      select
+        row(
+          counted.block,
+          case
+            when low <= 0 then analytics._bits_from(counted.counts, high + 1)
+            when high is null then analytics._bits_from(counted.counts, low)
+            else analytics._bits_from(counted.counts, low) & ~analytics._bits_from(counted.counts, high + 1)
+          end
+        )::analytics.people_block
+      from (
+        select presence.block, analytics._bit_counts(presence.people) as counts
+        from track.presence
+        where presence.event_type_id = _people_on_days.event_type_id
+          and presence.day >= _people_on_days.first_day
+          and presence.day < _people_on_days.end_day
+          and presence.block = any (array(select part.block from unnest(given) as part))
+        group by presence.block
+      ) as counted
+    );
+  end if;
+
   return query
   select entry.block, entry.members::bit(4096)
   from (
@@ -19,27 +54,13 @@ begin
       part.block,
       part.people
         & ~coalesce(without.people, v_no_people)
+        -- With a minimum of 0, those who have more than the maximum are left out.
         & case
-          when high = 0 then ~coalesce(present.people, v_no_people)
-          when low <= 0 and high is null then ~v_no_people
-          when v_is_any then coalesce(present.people, v_no_people)
-          else
-            analytics._bits_from(present.counts, low)
-            & ~case when high is null then v_no_people else analytics._bits_from(present.counts, high + 1) end
+          when low <= 0 then ~coalesce(present.people, v_no_people)
+          else coalesce(present.people, v_no_people)
         end as members
     from unnest(given) as part
-    left join (
-      select
-        presence.block,
-        bit_or(presence.people) as people,
-        case when not v_is_any then analytics._bit_counts(presence.people) end as counts
-      from track.presence
-      where presence.event_type_id = _people_on_days.event_type_id
-        and presence.day >= _people_on_days.first_day
-        and presence.day < _people_on_days.end_day
-        and presence.block = any (array(select part.block from unnest(given) as part))
-      group by presence.block
-    ) as present on present.block = part.block
+    left join unnest(v_present) as present on present.block = part.block
     left join (
       select (entry.person_id / 4096)::int as block, bit_or(track.person_bit(entry.person_id)) as people
       from unnest(_people_on_days.without) as entry (person_id)
@@ -89,14 +110,17 @@ declare
     and v_first_day::timestamptz = _people_with_events.since
     and v_end_day::timestamptz = _people_with_events.until
     and (by_day or low <= 1 and high is null or coalesce(high, 1) = 0);
-  v_stale constant bigint[] := array(
-    select distinct stale.person_id
-    from track.stale
-    where stale.person_id = any (_people_with_events.people)
-  );
+  v_stale bigint[] := '{}';
   v_listed bigint[];
   v_from_events bigint[];
 begin
+  if exists (select from track.stale) then
+    v_stale := array(
+      select distinct stale.person_id
+      from track.stale
+      where stale.person_id = any (_people_with_events.people)
+    );
+  end if;
   if v_by_bits then
     return query
     select *
