@@ -1145,7 +1145,7 @@ create table track.consumer (
   consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
   position smallint not null unique,
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
-  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity}'),
+  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity,trait,set}'),
   description text not null
 );
 
@@ -1160,8 +1160,9 @@ comment on column track.consumer.consumer is $$Name of the consumer, such as `re
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
-`identity`: identities that are new, moved to another person, excluded or included.
+Data that it is derived from: `event`, `enrolment`, `decision`, `identity`, `trait` or `set`.
+`event`: also sessions and page views. `identity`: identities that are new, moved to another person, excluded or
+included. `set`: lists of people (`track.set_person_set`).
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
 
