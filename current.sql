@@ -397,6 +397,7 @@ create table if not exists track.trait_history (
   since date not null,
   set_at timestamptz[] not null check (cardinality(set_at) > 0),
   value jsonb[] not null check (cardinality(value) = cardinality(set_at)),
+  repeated_at timestamptz[] not null,
   primary key (person_id, identity_id, name, since)
 );
 
@@ -413,13 +414,15 @@ comment on column track.trait_history.identity_id is $$Identity for which the tr
 comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
 comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
 comment on column track.trait_history.set_at is $$
-Times at which a value was sent, in order.
+Times at which a value was sent that is not the one before, in order, so that `width_bucket` finds a position.
 Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
-The latest `track.setting.most_trait_times` of the year are kept.
 $$;
 comment on column track.trait_history.value is $$
-The value of each time; null: the same value as at the time before.
-JSON null for a value of more than 1,000 bytes.
+The value of each time in `set_at`; JSON null for a value of more than 1,000 bytes.
+$$;
+comment on column track.trait_history.repeated_at is $$
+Times at which the value was sent again, in order.
+Of these and `set_at` together, the latest `track.setting.most_trait_times` of the year are kept.
 $$;
 
 create index if not exists trait_history_identity on track.trait_history (identity_id);
@@ -437,10 +440,10 @@ values
 on conflict do nothing;
 
 -- The history begins with the values that are known.
-insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
+insert into track.trait_history (person_id, identity_id, name, since, set_at, value, repeated_at)
 select
   person_id, identity_id, name, date_trunc('year', set_at at time zone 'UTC')::date, array[set_at],
-  array[case when octet_length(value::text) > 1000 then 'null' else value end]
+  array[case when octet_length(value::text) > 1000 then 'null' else value end], '{}'
 from track.trait
 where not exists (
   select

@@ -65,6 +65,10 @@ const steps: Record<string, string> = {
   learners: `select person, enrolled_at, last_active_at from analytics.course_learners(${course}, ${spring}) order by 1`,
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
   "taught courses": "select count(*) from track.taught_courses()",
+  "current trait": "select value, set_at from track.current_trait(array[track.find_person('t')], 'plan')",
+  "changes of a trait": "select set_at, value from track.trait_changes(array[track.find_person('t')], 'plan')",
+  "trait at a time":
+    "select at, value from track.traits_at(array[track.find_person('t')], 'plan', array['2025-04-01 12:00Z'::timestamptz])",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
   "my journey": "select occurred_at, since_previous from track.my_journey('2025-03-01 00:00Z', '2025-05-01 00:00Z')",
   "popular items": `select * from analytics.popular_items('course', ${spring}, '7 days', 5, 'engaged')`,
