@@ -151,6 +151,31 @@ describe("who runs it, and what it may do", () => {
     expect(own.text).toBe("count\n1\n");
   });
 
+  test("a login that is an analyst only, such as that of a BI tool, runs no query as another role", async ({
+    skip,
+  }) => {
+    if (!database.native) skip("the embedded database has one login");
+    const login = `query_${process.pid}`;
+    await database.query(`create role ${login} login in role insights_analyst`);
+    try {
+      const url = new URL(database.url());
+      url.username = login;
+      const as = async (...parameters: string[]) => {
+        const running = call(["--format", "csv", ...parameters], "", { DATABASE_URL: url.href });
+        return { code: await running.exitCode(), text: running.output() };
+      };
+      expect(await as("select analytics.author() as author, current_user")).toEqual({
+        code: 0,
+        text: `author,current_user\n${login},insights_analyst\n`,
+      });
+      const denied = await as("--as", "admin", "table track.event");
+      expect(denied.code).toBe(1);
+      expect(denied.text).toMatch(/^error: permission denied to set role "insights_admin" \[42501\]\nhint: --as/);
+    } finally {
+      await database.query(`drop role ${login}`);
+    }
+  });
+
   test.each([
     [
       "a write in a function",
