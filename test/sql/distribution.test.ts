@@ -351,6 +351,7 @@ describe("the list", () => {
       "track.stale by person_id beside track.event",
       "track.step by person_id beside track.event",
       "track.trait by person_id beside track.event",
+      "track.trait_history by person_id beside track.event",
     ]);
   });
 

@@ -3,6 +3,7 @@
 grant select on analytics.setting to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (smallest_group) on analytics.setting to insights_admin;
 grant select on analytics.item_popularity to insights_reader;
+grant select on analytics.course_summary to insights_reader;
 
 drop policy if exists all_rows on analytics.setting;
 create policy all_rows on analytics.setting for select using (true);
