@@ -366,7 +366,7 @@ Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
       const printRest = await withSession("query", (session) =>
         run(session, query, options, interrupt.signal, async (pieces) => {
           if (options.output === undefined || options.output === "-") {
-            return await print(pieces, interrupt.signal, session.database.embedded && options.format !== "table");
+            return await print(pieces, interrupt.signal, session.database.embedded);
           }
           const rows = await writeFile(options.output, pieces, interrupt.signal);
           return async () => console.log(`${rows} ${rows === 1 ? "row" : "rows"} in ${options.output}`);
