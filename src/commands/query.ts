@@ -229,6 +229,7 @@ async function print(pieces: Pieces, signal: AbortSignal, spool: boolean): Promi
   await writeFile(path, pieces, signal);
   return async () => {
     for await (const piece of createReadStream(path)) {
+      signal.throwIfAborted();
       if (!process.stdout.write(piece)) await once(process.stdout, "drain", { signal });
     }
   };
@@ -257,6 +258,7 @@ async function run<T>(
        set local extra_float_digits to 1; set local bytea_output to 'hex'; set local cursor_tuple_fraction to 1`,
     );
     const { rows } = await client.query<{ process: number }>("select pg_catalog.pg_backend_pid() as process");
+    signal.throwIfAborted();
     signal.addEventListener("abort", () => {
       // The embedded database cannot cancel a statement: it ends with the process, or at its limit of time.
       setTimeout(() => process.exit(), database.embedded ? 0 : longest).unref();
