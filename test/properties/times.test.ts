@@ -63,6 +63,13 @@ const steps: Record<string, string> = {
   "people of courses":
     "select month, person_id from track.course_people(array(select item_id from track.item where kind = 'course'), '2025-01-01', '2026-01-01') order by 1, 2",
   learners: `select person, enrolled_at, last_active_at from analytics.course_learners(${course}, ${spring}) order by 1`,
+  annotation: `select kind, starts_at, ends_at from analytics.annotate('Spring', ${spring}, 'term')`,
+  annotations: `select title, starts_at, ends_at from analytics.annotations(${spring})`,
+  "saved query": `select arguments from analytics.save_query('spring', 'analytics.annotations',
+    '{"since": "2025-03-20 00:00", "until": "05/01/2025"}')`,
+  "saved queries": "select name, arguments from analytics.saved_queries()",
+  "statement of a query": "select analytics.query_statement('spring')",
+  "rows of a query": "select analytics.run_query('spring') - 'annotation_id' - 'created_at'",
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
   "taught courses": "select count(*) from track.taught_courses()",
   "current trait": "select value, set_at from track.current_trait(array[track.find_person('t')], 'plan')",

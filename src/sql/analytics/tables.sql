@@ -631,16 +631,16 @@ alter table analytics.saved_query enable row level security;
 insert into analytics.saved_query (name, function_name, arguments, created_by, description)
 values
   (
-    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'popular-courses', 'analytics.popular_courses', '{"since": "-28 days", "measure": "people"}', 'insights',
     'Courses with the most people of the last 28 days.'
   ),
   (
-    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
-    'Pages with the most people of the last 28 days.'
+    'feature-usage', 'analytics.feature_usage', '{"since": "-28 days", "breakdown": "kind"}', 'insights',
+    'Use, adoption and return of features and actions of the last 28 days.'
   ),
   (
-    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
-    'Predicted dropout by course, the next 14 days.'
+    'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
+    'People of each of the last 12 weeks who came back in later weeks.'
   );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
