@@ -306,6 +306,7 @@
 --!include track/names/_queue_months.sql
 --!include track/names/_apply_names.sql
 --!include track/names/_log_name.sql
+--!include track/properties/_copy_declarations.sql
 --!include track/names/_point_event_type.sql
 --!include track/names/merge_events.sql
 --!include track/names/rename_event.sql
@@ -329,6 +330,13 @@
 --!include track/presence/_change_type_sums.sql
 --!include track/presence/_refresh_presence.sql
 --!include track/presence/_refresh_course_presence.sql
+--!include track/properties/property_text.sql
+--!include track/properties/stored_values.sql
+--!include track/properties/event_values.sql
+--!include track/properties/_refresh_step_values.sql
+--!include track/properties/_change_value_presence.sql
+--!include track/properties/_refresh_values.sql
+--!include track/properties/_refresh_properties.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
 --!include track/functions/_refresh_sessions.sql
@@ -357,9 +365,15 @@
 --!include track/presence/moved_people.sql
 --!include track/presence/queued_days.sql
 --!include track/presence/activity_of.sql
+--!include track/properties/declare_property.sql
+--!include track/properties/undeclare_property.sql
+--!include track/properties/is_property_complete.sql
+--!include track/properties/value_days.sql
 --!include track/trust/_raw_activity.sql
 --!include track/trust/_check_steps.sql
 --!include track/trust/_check_presence.sql
+--!include track/trust/_check_step_values.sql
+--!include track/trust/_check_value_presence.sql
 --!include track/trust/_check_item_months.sql
 --!include track/trust/_check_course_presence.sql
 --!include track/trust/_check_item_sums.sql

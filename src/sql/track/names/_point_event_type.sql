@@ -106,6 +106,7 @@ begin
   from member
   cross join target
   where event_type.event_type_id = member.event_type_id;
+  perform track._copy_declarations();
   perform track._queue_months();
 end;
 $$;

@@ -1,0 +1,191 @@
+create or replace function track.value_days(
+  event_type_id int,
+  property text,
+  first_day date,
+  end_day date,
+  bucket text default 'day'
+)
+returns table (value text, day date, block int, people bit(4096), event_count bigint, counted_count bigint)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the queue.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_no_people constant bit(16384) := b'0'::bit(16384);
+  v_person_0 constant bit(16384) := b'1'::bit(16384);
+  v_declared track.declared_property;
+  v_queued record;
+begin
+  if track.is_property_complete(value_days.event_type_id, value_days.property) is not true then
+    return;
+  end if;
+  select declared.* into v_declared
+  from track.declared_property as declared
+  where declared.event_type_id = value_days.event_type_id
+    and declared.property = value_days.property;
+  v_queued := track.queued_days(value_days.first_day, value_days.end_day);
+
+  return query
+  with known as materialized (
+    select property_value.value_id, '=' || property_value.value as key
+    from track.property_value
+    where property_value.property_id = v_declared.property_id
+    union all
+    values (0, ''), (-1, '=other')
+  ),
+
+  -- The changes of the next refresh.
+  queued as (
+    select activity.person_id, activity.day, known.key, -activity.event_count as event_count, true as was
+    from track.stored_values(v_queued.people, v_queued.first_days, v_queued.end_days, v_declared.property_id)
+      as activity
+    join known on known.value_id = activity.value_id
+    union all
+    select activity.person_id, activity.day, coalesce('=' || activity.value, ''), activity.event_count, false
+    from track.event_values(
+      v_queued.people, v_queued.first_days, v_queued.end_days, value_days.event_type_id, value_days.property
+    ) as activity
+  ),
+
+  excluded as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('excluded') as set_block
+  ),
+
+  counted as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('counted') as set_block
+  ),
+
+  judged as (
+    select
+      queued.*,
+      coalesce(
+        get_bit(
+          case when queued.was then stored_excluded.people else excluded.people end, (queued.person_id % 4096)::int
+        ),
+        0
+      ) <> 0 as is_excluded,
+      coalesce(
+        get_bit(
+          case when queued.was then stored_counted.people else counted.people end, (queued.person_id % 4096)::int
+        ),
+        0
+      ) <> 0 as is_counted
+    from queued
+    left join excluded on excluded.block = queued.person_id / 4096
+    left join counted on counted.block = queued.person_id / 4096
+    left join track.person_set_block as stored_excluded
+      on stored_excluded.name = 'excluded' and stored_excluded.block = queued.person_id / 4096
+    left join track.person_set_block as stored_counted
+      on stored_counted.name = 'counted' and stored_counted.block = queued.person_id / 4096
+  ),
+
+  change as (
+    select
+      judged.key, judged.day, (judged.person_id / 16384)::int as part,
+      coalesce(
+        bit_or(v_person_0 >> (judged.person_id % 16384)::int) filter (where judged.was), v_no_people
+      ) as cleared,
+      coalesce(
+        bit_or(v_person_0 >> (judged.person_id % 16384)::int) filter (where not judged.was and judged.person_id <> 0),
+        v_no_people
+      ) as added,
+      coalesce(sum(judged.event_count) filter (where not judged.is_excluded), 0) as event_count,
+      coalesce(sum(judged.event_count) filter (where judged.is_counted), 0) as counted_count
+    from judged
+    group by 1, 2, 3
+  ),
+
+  stored as (
+    select
+      known.key, value_presence.day, value_presence.part, value_presence.people, value_presence.event_count,
+      value_presence.counted_count
+    from track.value_presence
+    join known on known.value_id = value_presence.value_id
+    where value_presence.property_id = v_declared.property_id
+      and value_presence.day >= value_days.first_day
+      and value_presence.day < value_days.end_day
+  ),
+
+  by_bucket as materialized (
+    select
+      coalesce(stored.key, change.key) as key,
+      date_trunc(value_days.bucket, coalesce(stored.day, change.day)::timestamp)::date as day,
+      coalesce(stored.part, change.part) as part,
+      bit_or(
+        case
+          when change.cleared is null then stored.people
+          else coalesce(stored.people & ~change.cleared, v_no_people) | change.added
+        end
+      ) as people,
+      sum(coalesce(stored.event_count, 0) + coalesce(change.event_count, 0)) as event_count,
+      sum(coalesce(stored.counted_count, 0) + coalesce(change.counted_count, 0)) as counted_count
+    from stored
+    full join change on change.key = stored.key and change.day = stored.day and change.part = stored.part
+    group by 1, 2, 3
+  ),
+
+  ranked as (
+    select
+      by_bucket.key,
+      row_number() over (order by sum(by_bucket.event_count) desc, by_bucket.key collate "C") as by_events,
+      row_number() over (order by sum(by_bucket.counted_count) desc, by_bucket.key collate "C") as by_counted
+    from by_bucket
+    where by_bucket.key not in ('', '=other')
+    group by by_bucket.key
+  ),
+
+  shown as (
+    select
+      case
+        when by_bucket.key = '' then null
+        when least(ranked.by_events, ranked.by_counted) <= v_declared.most_values then substr(by_bucket.key, 2)
+        else 'other'
+      end as value,
+      by_bucket.day, by_bucket.part, by_bucket.people, by_bucket.event_count, by_bucket.counted_count
+    from by_bucket
+    left join ranked on ranked.key = by_bucket.key
+  ),
+
+  summed as (
+    select
+      shown.value, shown.day, shown.part, bit_or(shown.people) as people,
+      sum(shown.event_count) as event_count, sum(shown.counted_count) as counted_count
+    from shown
+    group by 1, 2, 3
+  ),
+
+  divided as (
+    select
+      summed.value, summed.day, summed.part * 4 + piece as block,
+      substring(summed.people from piece * 4096 + 1 for 4096)::bit(4096) as people,
+      case piece when 0 then summed.event_count else 0 end as event_count,
+      case piece when 0 then summed.counted_count else 0 end as counted_count
+    from summed
+    cross join generate_series(0, 3) as piece
+  )
+
+  select
+    divided.value, divided.day, divided.block, divided.people, divided.event_count::bigint,
+    divided.counted_count::bigint
+  from divided
+  where bit_count(divided.people) > 0
+    or divided.event_count > 0;
+end;
+$$;
+
+comment on function track.value_days(int, text, date, date, text) is $$
+@behavior -*
+Returns who did an event, by value of a declared property and day (UTC), exact as of now, with queued people.
+`end_day` exclusive. `bucket`: rows are by `day`, `week`, `month`, `quarter` or `year`, whose first day is `day`.
+`people` as in `track.presence`, with people who are excluded. `event_count`: events of people who are not excluded,
+`counted_count`: of the set `counted`; they are those of four blocks and are in the row of the first of these, so that
+only their sum over all blocks of a value and day has a meaning.
+`value` is null for events without the property. The values with the most events in the period are shown, as many as
+declared (ties: the first in byte order), and those with the most events of counted people; the rest is `other`.
+Without rows when the property is not declared or not complete: see `track.is_property_complete`. Read the events then.
+$$;
+
+grant execute on function track.value_days(int, text, date, date, text) to insights_reader, insights_admin;
