@@ -7,8 +7,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_no_people constant bit(16384) := b'0'::bit(16384);
-  v_person_0 constant bit(16384) := b'1'::bit(16384);
+  v_no_people constant bit(4096) := b'0'::bit(4096);
 begin
   with by_person as (
     select
@@ -26,38 +25,49 @@ begin
       or sum(case when entry.was then -entry.event_count else entry.event_count end) <> 0
   ),
 
-  change as materialized (
+  by_block as (
     select
-      by_person.property_id, by_person.value_id, by_person.day, (by_person.person_id / 16384)::int as part,
-      coalesce(
-        bit_or(v_person_0 >> (by_person.person_id % 16384)::int)
-          filter (where of_set is null and by_person.person_id <> 0 and by_person.is_present and not by_person.was),
-        v_no_people
-      ) as set_bits,
-      coalesce(
-        bit_or(v_person_0 >> (by_person.person_id % 16384)::int)
-          filter (where of_set is null and by_person.was and not by_person.is_present),
-        v_no_people
-      ) as cleared_bits,
-      coalesce(
-        sum(by_person.event_count) filter (
-          where of_set = 'excluded'
-            or of_set is null and coalesce(get_bit(excluded.people, (by_person.person_id % 4096)::int), 0) = 0
-        ),
-        0
-      )::int as event_count,
-      coalesce(
-        sum(by_person.event_count) filter (
-          where of_set = 'counted'
-            or of_set is null and get_bit(counted.people, (by_person.person_id % 4096)::int) <> 0
-        ),
-        0
-      )::int as counted_count
+      by_person.property_id, by_person.value_id, by_person.day, (by_person.person_id / 4096)::int as block,
+      bit_or(track.person_bit(by_person.person_id))
+        filter (where of_set is null and by_person.person_id <> 0 and by_person.is_present and not by_person.was)
+        as set_bits,
+      bit_or(track.person_bit(by_person.person_id))
+        filter (where of_set is null and by_person.was and not by_person.is_present) as cleared_bits,
+      sum(by_person.event_count) filter (
+        where of_set = 'excluded'
+          or of_set is null and coalesce(get_bit(excluded.people, (by_person.person_id % 4096)::int), 0) = 0
+      ) as event_count,
+      sum(by_person.event_count) filter (
+        where of_set = 'counted'
+          or of_set is null and get_bit(counted.people, (by_person.person_id % 4096)::int) <> 0
+      ) as counted_count
     from by_person
     left join track.person_set_block as excluded
       on excluded.name = 'excluded' and excluded.block = by_person.person_id / 4096
     left join track.person_set_block as counted
       on counted.name = 'counted' and counted.block = by_person.person_id / 4096
+    group by 1, 2, 3, 4
+  ),
+
+  -- The four blocks of a part are put together last, because an operation on bits costs their length.
+  change as materialized (
+    select
+      by_block.property_id, by_block.value_id, by_block.day, by_block.block / 4 as part,
+      (
+        coalesce(bit_or(by_block.set_bits) filter (where by_block.block % 4 = 0), v_no_people)
+        || coalesce(bit_or(by_block.set_bits) filter (where by_block.block % 4 = 1), v_no_people)
+        || coalesce(bit_or(by_block.set_bits) filter (where by_block.block % 4 = 2), v_no_people)
+        || coalesce(bit_or(by_block.set_bits) filter (where by_block.block % 4 = 3), v_no_people)
+      )::bit(16384) as set_bits,
+      (
+        coalesce(bit_or(by_block.cleared_bits) filter (where by_block.block % 4 = 0), v_no_people)
+        || coalesce(bit_or(by_block.cleared_bits) filter (where by_block.block % 4 = 1), v_no_people)
+        || coalesce(bit_or(by_block.cleared_bits) filter (where by_block.block % 4 = 2), v_no_people)
+        || coalesce(bit_or(by_block.cleared_bits) filter (where by_block.block % 4 = 3), v_no_people)
+      )::bit(16384) as cleared_bits,
+      coalesce(sum(by_block.event_count), 0)::int as event_count,
+      coalesce(sum(by_block.counted_count), 0)::int as counted_count
+    from by_block
     group by 1, 2, 3, 4
   )
 
