@@ -307,6 +307,7 @@
 --!include track/names/_apply_names.sql
 --!include track/names/_log_name.sql
 --!include track/properties/_copy_declarations.sql
+--!include track/names/_known_event_type.sql
 --!include track/names/_point_event_type.sql
 --!include track/names/merge_events.sql
 --!include track/names/rename_event.sql
@@ -330,13 +331,14 @@
 --!include track/presence/_change_type_sums.sql
 --!include track/presence/_refresh_presence.sql
 --!include track/presence/_refresh_course_presence.sql
---!include track/properties/property_text.sql
 --!include track/properties/stored_values.sql
 --!include track/properties/event_values.sql
+--!include track/properties/_enter_values.sql
 --!include track/properties/_refresh_step_values.sql
 --!include track/properties/_change_value_presence.sql
 --!include track/properties/_refresh_values.sql
---!include track/properties/_refresh_properties.sql
+--!include track/properties/_whole_values.sql
+--!include track/properties/_refresh_all_properties.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
 --!include track/functions/_refresh_sessions.sql

@@ -18,7 +18,8 @@ const declarable: [string, string][] = [
   ["Page Viewed", "plan"],
   ["Task Sent", "plan"],
 ];
-const values = [null, 1, "1", 1.5, true, "pro", "free", "other", "", "ä", ["list"], { a: 1 }, "x".repeat(201)];
+const long = "x".repeat(200);
+const values = [null, 1, "1", 1.5, true, "pro", "free", "other", "", "ä", ["list"], { a: 1 }, long, `${long}y`];
 
 const event = fc.record({
   who: person,
@@ -247,27 +248,26 @@ const events = `(select event.*, ${day("occurred_at")} as day, event_type.is_aut
 const used = `(select person_id, item_id, ${day("occurred_at")} as day, 1 as events, interval '0' as engaged from track.event
   union all select person_id, item_id, ${day("started_at")}, 0, engaged from track.page_view) as used`;
 
-/** Events with the text of a declared property; objects, lists, long texts and the text "other" are the rest. */
+/** Events with the text of a declared property. */
 const valued = `(select event.*, ${day("occurred_at")} as day, event_type.is_automatic or source.is_automatic as is_automatic,
-    property_id, most_values, case when jsonb_typeof(properties -> property) in ('object', 'array')
-      or length(properties ->> property) > 200 then 'other' else properties ->> property end as value
+    property_id, most_values, left(properties ->> property, 200) as value
   from track.event join track.event_type using (event_type_id) join track.source using (source_id)
   join track.declared_property using (event_type_id)) as event`;
 const text = (of: string): string =>
-  `case ${of} when 0 then null when -1 then 'other' else (select value from track.property_value where property_value.value_id = ${of}) end`;
+  `case ${of} when 0 then null else (select value from track.property_value where property_value.value_id = ${of}) end`;
 /** Values by property, and the most frequent ones of the whole time, of which the tables themselves know nothing. */
 const shown = `(
     with counted as (
       select property_id, value, most_values, count(*) filter (where not ${isExcluded("event.person_id")}) as events,
         count(*) filter (where ${isCounted("event.person_id")}) as counted
-      from ${valued} where value <> 'other' group by 1, 2, 3
+      from ${valued} where value is not null group by 1, 2, 3
     ), ranked as (
       select *, row_number() over (partition by property_id order by events desc, value collate "C") as by_events,
         row_number() over (partition by property_id order by counted desc, value collate "C") as by_counted
       from counted
     )
-    select event.*, case when event.value is null or least(by_events, by_counted) <= event.most_values then event.value
-      else 'other' end as shown
+    select event.*, coalesce(least(by_events, by_counted) > event.most_values, false) as is_other,
+      case when least(by_events, by_counted) <= event.most_values then event.value end as shown
     from ${valued} left join ranked using (property_id, value)
   ) as event`;
 
@@ -384,39 +384,39 @@ const valuePairs: Record<string, [string, string]> = {
   ],
   "values that an event has": [
     byValue("select property_id, value from track.property_value"),
-    byValue(`select distinct property_id, value from ${valued} where value <> 'other'`),
+    byValue(`select distinct property_id, value from ${valued} where value is not null`),
   ],
 };
 
-/** What readers see at any moment, of the properties that are complete. */
+/** Answers to readers at any moment, of the properties that are complete. */
 const readers: [string, string] = [
   byValue(
-    `select property_id, read.value, read.day::text, read.events, read.counted, read.people
+    `select property_id, read.value, read.is_other, read.day::text, read.events, read.counted, read.people
      from track.declared_property
      cross join lateral (
-       select days.value, days.day, (sum(days.event_count) filter (where number = 1))::int as events,
+       select days.value, days.is_other, days.day, (sum(days.event_count) filter (where number = 1))::int as events,
          (sum(days.counted_count) filter (where number = 1))::int as counted,
          array_agg(person_id order by person_id) filter (where person_id is not null) as people
        from (
-         select days.*, person_id, row_number() over (partition by days.value, days.day, days.block) as number
+         select days.*, person_id, row_number() over (partition by days.value, days.is_other, days.day, days.block) as number
          from track.value_days(event_type_id, property, '2025-12-01', '2026-03-01') as days
          left join track.person
            on person_id / 4096 = days.block and get_bit(days.people, (person_id % 4096)::int) <> 0
        ) as days
-       group by days.value, days.day
+       group by days.value, days.is_other, days.day
      ) as read
      where track.is_property_complete(event_type_id, property)`,
-    ", day",
+    ", is_other, day",
   ),
   byValue(
-    `select property_id, shown as value, day::text,
+    `select property_id, shown as value, is_other, day::text,
        (count(*) filter (where not ${isExcluded("event.person_id")}))::int as events,
        (count(*) filter (where ${isCounted("event.person_id")}))::int as counted,
        array_agg(distinct person_id order by person_id) filter (where person_id <> 0) as people
      from ${shown} join track.declared_property using (property_id)
      where track.is_property_complete(declared_property.event_type_id, property)
-     group by property_id, shown, day`,
-    ", day",
+     group by property_id, shown, is_other, day`,
+    ", is_other, day",
   ),
 ];
 
@@ -479,6 +479,7 @@ test("an upgrade adds the page views of people to the sums, also of people who a
         item: index === 0 ? item : null,
         view: "v" as const,
         refused: false,
+        properties: {},
       })),
     });
     for (const [index, who] of users.entries()) await perform(db, view(who, index, "page-1"), `view-${index}`);

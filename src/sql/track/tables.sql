@@ -1462,7 +1462,7 @@ comment on column track.stale_property.property_id is $$Declared property.$$;
 create table track.property_value (
   value_id int generated always as identity primary key,
   property_id int not null references track.declared_property,
-  value text not null check (length(value) <= 200 and value <> 'other'),
+  value text not null check (length(value) <= 200),
   unique (property_id, value)
 );
 
@@ -1473,7 +1473,7 @@ $$;
 comment on column track.property_value.value_id is $$Key of the value, above 0.$$;
 comment on column track.property_value.property_id is $$Declared property.$$;
 comment on column track.property_value.value is $$
-Text of the value: a string, or a number or boolean as in JSON.
+Text of the value, its first 200 characters: a string, or anything else as in JSON. 1 and "1" are one value.
 $$;
 
 create table track.step_value (
@@ -1496,8 +1496,7 @@ comment on column track.step_value.property_id is $$Declared property.$$;
 comment on column track.step_value.is_automatic is $$As in `track.step`.$$;
 comment on column track.step_value.since is $$As in `track.step`.$$;
 comment on column track.step_value.value_ids is $$
-Value of each event of `track.step.occurred_at`: a `value_id` of `track.property_value`; 0 for events without a value,
--1 for values that count as `other` (objects, lists, texts of more than 200 characters, and the text `other`).
+Value of each event of `track.step.occurred_at`: a key of `track.property_value`, or 0 for an event without a value.
 $$;
 
 create table track.value_presence (
@@ -1521,7 +1520,7 @@ The people with events with a value of a declared property on a day, one bit per
 Read by `track.value_days`. Maintained by `track.refresh_sessions`, as `track.presence` is.
 $$;
 comment on column track.value_presence.property_id is $$Declared property.$$;
-comment on column track.value_presence.value_id is $$Value, as in `track.step_value`; also 0 and -1.$$;
+comment on column track.value_presence.value_id is $$Value, or 0, as in `track.step_value`.$$;
 comment on column track.value_presence.day is $$Day, UTC.$$;
 comment on column track.value_presence.part is $$Number of the part of people: `person_id / 16384`, four blocks.$$;
 comment on column track.value_presence.people is $$

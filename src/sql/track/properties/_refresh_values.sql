@@ -41,24 +41,3 @@ comment on function track._refresh_values(track.value_activity[], bigint[], date
 Recomputes the values of declared properties in the given days of people, after their journeys.
 `removed`: their `track.stored_values` before the journeys were refreshed. `of_property` null: all properties.
 $$;
-
-create or replace function track._whole_values(people bigint[])
-returns setof track.value_activity
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return query
-  select stored.*
-  from track.stored_values(
-    people,
-    array_fill('-infinity'::date, array[cardinality(people)]),
-    array_fill('infinity'::date, array[cardinality(people)])
-  ) as stored;
-end;
-$$;
-
-comment on function track._whole_values(bigint[]) is $$
-Returns all stored values of people.
-$$;

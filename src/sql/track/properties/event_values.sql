@@ -34,7 +34,7 @@ begin
   select
     event.person_id,
     (event.occurred_at at time zone 'UTC')::date,
-    track.property_text(event.properties, event_values.property),
+    left(event.properties ->> event_values.property, 200),
     count(*)::int
   from period
   join track.event
@@ -52,7 +52,7 @@ comment on function track.event_values(bigint[], date[], date[], int, text) is $
 @behavior -*
 Returns the events of a type of people by value of a property, computed from the events.
 Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
-overlap. The values are those of `track.property_text`.
+overlap. A value is a text of at most 200 characters, or null, as in `track.property_value`.
 $$;
 
 grant execute on function track.event_values(bigint[], date[], date[], int, text) to insights_reader, insights_admin;

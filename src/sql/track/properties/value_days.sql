@@ -5,7 +5,15 @@ create or replace function track.value_days(
   end_day date,
   bucket text default 'day'
 )
-returns table (value text, day date, block int, people bit(4096), event_count bigint, counted_count bigint)
+returns table (
+  value text,
+  day date,
+  block int,
+  people bit(4096),
+  event_count bigint,
+  counted_count bigint,
+  is_other boolean
+)
 language plpgsql
 stable
 parallel safe
@@ -34,7 +42,7 @@ begin
     from track.property_value
     where property_value.property_id = v_declared.property_id
     union all
-    values (0, ''), (-1, '=other')
+    values (0, '')
   ),
 
   -- The changes of the next refresh.
@@ -130,20 +138,18 @@ begin
   ranked as (
     select
       by_bucket.key,
-      row_number() over (order by sum(by_bucket.event_count) desc, by_bucket.key collate "C") as by_events,
-      row_number() over (order by sum(by_bucket.counted_count) desc, by_bucket.key collate "C") as by_counted
+      row_number() over (order by sum(by_bucket.event_count) desc, by_bucket.key collate "C") > v_declared.most_values
+        and row_number() over (order by sum(by_bucket.counted_count) desc, by_bucket.key collate "C")
+          > v_declared.most_values as is_other
     from by_bucket
-    where by_bucket.key not in ('', '=other')
+    where by_bucket.key <> ''
     group by by_bucket.key
   ),
 
   shown as (
     select
-      case
-        when by_bucket.key = '' then null
-        when least(ranked.by_events, ranked.by_counted) <= v_declared.most_values then substr(by_bucket.key, 2)
-        else 'other'
-      end as value,
+      ranked.key is not null and ranked.is_other as is_other,
+      case when not ranked.is_other then substr(by_bucket.key, 2) end as value,
       by_bucket.day, by_bucket.part, by_bucket.people, by_bucket.event_count, by_bucket.counted_count
     from by_bucket
     left join ranked on ranked.key = by_bucket.key
@@ -151,15 +157,15 @@ begin
 
   summed as (
     select
-      shown.value, shown.day, shown.part, bit_or(shown.people) as people,
+      shown.value, shown.is_other, shown.day, shown.part, bit_or(shown.people) as people,
       sum(shown.event_count) as event_count, sum(shown.counted_count) as counted_count
     from shown
-    group by 1, 2, 3
+    group by 1, 2, 3, 4
   ),
 
   divided as (
     select
-      summed.value, summed.day, summed.part * 4 + piece as block,
+      summed.value, summed.is_other, summed.day, summed.part * 4 + piece as block,
       substring(summed.people from piece * 4096 + 1 for 4096)::bit(4096) as people,
       case piece when 0 then summed.event_count else 0 end as event_count,
       case piece when 0 then summed.counted_count else 0 end as counted_count
@@ -169,7 +175,7 @@ begin
 
   select
     divided.value, divided.day, divided.block, divided.people, divided.event_count::bigint,
-    divided.counted_count::bigint
+    divided.counted_count::bigint, divided.is_other
   from divided
   where bit_count(divided.people) > 0
     or divided.event_count > 0;
@@ -183,8 +189,9 @@ Returns who did an event, by value of a declared property and day (UTC), exact a
 `people` as in `track.presence`, with people who are excluded. `event_count`: events of people who are not excluded,
 `counted_count`: of the set `counted`; they are those of four blocks and are in the row of the first of these, so that
 only their sum over all blocks of a value and day has a meaning.
-`value` is null for events without the property. The values with the most events in the period are shown, as many as
-declared (ties: the first in byte order), and those with the most events of counted people; the rest is `other`.
+`value` is null for events without the property, and for the rest (`is_other`). Named are the values with the most
+events in the period, as many as declared, and those with the most events of counted people; of equal ones the first in
+byte order. This depends on the events alone, and not on the order of their arrival.
 Without rows when the property is not declared or not complete: see `track.is_property_complete`. Read the events then.
 $$;
 

@@ -33,14 +33,7 @@ begin
     join track.event_type on event_type.event_type_id = event.event_type_id
     join track.source on source.source_id = event.source_id
     join track.declared_property as declared on declared.event_type_id = event.event_type_id and declared.is_queued
-    cross join lateral (
-      select
-        case
-          when jsonb_typeof(event.properties -> declared.property) in ('object', 'array') then 'other'
-          when length(event.properties ->> declared.property) > 200 then 'other'
-          else event.properties ->> declared.property
-        end as value
-    ) as valued
+    cross join lateral (select substr(event.properties ->> declared.property, 1, 200) as value) as valued
     where event.person_id between v_first and v_last
       and event.occurred_at >= v_since
       and event.occurred_at < v_until
@@ -84,7 +77,6 @@ begin
           select array_agg(
             case place.value_id
               when 0 then null
-              when -1 then 'other'
               else coalesce(property_value.value, format('unknown value %s', place.value_id))
             end
             order by place.number

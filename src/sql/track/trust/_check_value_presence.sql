@@ -47,11 +47,7 @@ begin
       event.person_id,
       (event.occurred_at at time zone 'UTC')::date as day,
       declared.property_id,
-      case
-        when jsonb_typeof(event.properties -> declared.property) in ('object', 'array') then 'other'
-        when length(event.properties ->> declared.property) > 200 then 'other'
-        else event.properties ->> declared.property
-      end as value,
+      substr(event.properties ->> declared.property, 1, 200) as value,
       event.person_id = any ((select queued.people from queued)::bigint[])
         or exists (
           select
@@ -81,11 +77,11 @@ begin
     group by 1, 2, 3
   ),
 
-  -- What the rows contain of queued people is not compared.
+  -- Queued people are compared with nothing: their bits stay, and numbers that contain their events too.
   left_out as (
     select
       activity.property_id,
-      case activity.value_id when 0 then '' when -1 then '=other' else '=' || property_value.value end as key,
+      case activity.value_id when 0 then '' else '=' || property_value.value end as key,
       activity.day,
       bit_or(v_one >> (activity.person_id % 16384)::int) as people
     from queued
@@ -99,7 +95,6 @@ begin
       value_presence.*,
       case value_presence.value_id
         when 0 then ''
-        when -1 then '=other'
         else coalesce('=' || property_value.value, format('unknown value %s', value_presence.value_id))
       end as key
     from track.value_presence
@@ -158,9 +153,8 @@ begin
       select property_value.property_id, property_value.value_id, '=' || property_value.value as key
       from track.property_value
       union all
-      select declared.property_id, special.value_id, special.key
+      select declared.property_id, 0, ''
       from track.declared_property as declared
-      cross join (values (0, ''), (-1, '=other')) as special (value_id, key)
     ) as named using (property_id, key)
     where is_repair
       and (bit_count(differing.people) > 0 or differing.event_count > 0)

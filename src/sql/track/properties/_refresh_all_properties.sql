@@ -12,9 +12,12 @@ begin
   -- One refresh at a time. Under the lock, each refresh before this one has not stored values of a new declaration, and
   -- each later one does, so that the people of the journeys are all who are missing.
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
-  for v_declared in
-    update track.declared_property set is_queued = true where not is_queued returning *
-  loop
+  -- A declaration may have been made at the same time as a merge of its event.
+  if exists (select from track.declared_property as declared where not declared.is_queued) then
+    perform track._copy_declarations();
+  end if;
+  for v_declared in select declared.* from track.declared_property as declared where not declared.is_queued loop
+    update track.declared_property set is_queued = true where declared_property.property_id = v_declared.property_id;
     insert into track.stale_property (person_id, property_id)
     select distinct step.person_id, v_declared.property_id
     from track.step
