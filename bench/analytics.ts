@@ -34,6 +34,7 @@ import type { Message } from "../src/importer/message.ts";
 import { type BenchDatabase, nativeDatabase } from "./database.ts";
 import { type Duck, openDuck } from "./duck.ts";
 import { ingest, Platform, type Step, storePlatform } from "./platform.ts";
+import { DAY, date, popularItems, questions, trend } from "./questions.ts";
 
 const { values: given } = parseArgs({
   options: {
@@ -46,177 +47,10 @@ const { values: given } = parseArgs({
     reuse: { type: "boolean", default: false },
   },
 });
-const DAY = 86_400_000;
 const sizes = given.events.split(",").map(Number);
 if (!sizes.every((size) => size >= 1_000)) throw new Error(`--events ${given.events}: give numbers from 1000`);
 const largest = Math.max(...sizes);
 const peopleOf = (size: number): number => Math.ceil((Number(given.people ?? largest / 200) * size) / largest);
-
-/* ----------------------------------------------------------------------------------------------------- questions -- */
-
-/** A question, as it is asked of each. `'2026-01-31'::moment` is a time in the dialect of each. */
-interface Question {
-  name: string;
-  ours: string;
-  /** Over the events: the same text for plain SQL and DuckDB, whose tables have the same names. */
-  plain: string;
-  /** A form that DuckDB answers faster. */
-  duck?: string;
-  /** The largest ratio to the time of DuckDB; 1 when not given. */
-  times?: number;
-  /** Milliseconds; 50 when not given. */
-  aim?: number;
-}
-
-const date = (time: number): string => new Date(time).toISOString().slice(0, 10);
-const month = (time: number, back: number): string => {
-  const day = new Date(time);
-  return date(Date.UTC(day.getUTCFullYear(), day.getUTCMonth() - back));
-};
-
-function popularItems(
-  name: string,
-  period: readonly [since: string, until: string],
-  {
-    measure = "people",
-    halfLife,
-    kind = "course",
-  }: { measure?: "people" | "events" | "engaged"; halfLife?: number; kind?: "course" | null } = {},
-): Question {
-  const [since, until] = period;
-  const weight =
-    halfLife === undefined
-      ? "1"
-      : `pow(0.5::float8, (cast('${until}' as date) - cast(happened_at as date)) / ${halfLife}::float8)`;
-  const scores = {
-    people: "sum(weight)",
-    events: "sum(decayed_count)",
-    engaged: "sum(decayed_engaged)",
-  };
-  return {
-    name: `popular_items, ${name}`,
-    times: kind === null ? 3 : 1,
-    ours: `
-      select rank, item, title, kind, event_count, person_count, seconds(engaged), score
-      from analytics.popular_items(
-        ${kind === null ? "null" : `'${kind}'`}, '${since}'::moment, '${until}'::moment,
-        measure => '${measure}', half_life => ${halfLife === undefined ? "null" : `'${halfLife} days'`}
-      )`,
-    plain: `
-      with happened as (
-        select person_id, item_id, occurred_at as happened_at, 1 as event_count, 0::float8 as engaged
-        from track.event
-        where occurred_at >= '${since}'::moment and occurred_at < '${until}'::moment
-        union all
-        select person_id, item_id, started_at, 0, seconds(engaged)
-        from track.page_view
-        where started_at >= '${since}'::moment and started_at < '${until}'::moment
-      ),
-
-      by_person as (
-        select
-          ${kind === null ? "item_id" : "ancestor_item_id as item_id"}, person_id,
-          sum(event_count) as event_count, sum(engaged) as engaged, max(${weight}) as weight,
-          sum(event_count * ${weight}) as decayed_count, sum(engaged * ${weight}) as decayed_engaged
-        from happened
-        ${
-          kind === null
-            ? "where item_id is not null"
-            : `join (
-          select item_ancestor.item_id, ancestor_item_id
-          from track.item_ancestor
-          join track.item on item.item_id = ancestor_item_id and item.kind = '${kind}'
-        ) as ancestor using (item_id)`
-        }
-        group by 1, 2
-      ),
-
-      by_item as (
-        select
-          item_id, cast(sum(event_count) as bigint) as event_count, count(*) as person_count, sum(engaged) as engaged,
-          round(cast(${scores[measure]} as numeric(30, 12)), 9)::float8 as score
-        from by_person
-        join person using (person_id)
-        where is_counted
-        group by 1
-      )
-
-      select
-        row_number() over (order by score desc, event_count desc, external_id), external_id, title, kind, event_count,
-        person_count, engaged, score
-      from by_item
-      join track.item using (item_id)
-      order by score desc, event_count desc, external_id
-      limit 10`,
-  };
-}
-
-function trend(event: string, bucket: "day" | "week" | "month", since: string, until: string): Question {
-  return {
-    name: `trend, ${event} by ${bucket} of a year`,
-    ours: `
-      select extract(epoch from bucket_start)::float8, event_count, person_count, running_average, slope
-      from analytics.trend('${event}', '${bucket}', '${since}'::moment, '${until}'::moment)`,
-    plain: `
-      with counted as (
-        select
-          date_trunc('${bucket}', occurred_at) as bucket_start, count(*) as event_count,
-          count(distinct person_id) as person_count
-        from track.event
-        join person using (person_id)
-        where event_type_id = (select event_type_id from track.event_type where name = '${event}')
-          and occurred_at >= '${since}'::moment
-          and occurred_at < '${until}'::moment
-          and not is_excluded
-        group by 1
-      ),
-
-      filled as (
-        select
-          bucket_start, row_number() over (order by bucket_start) as position,
-          coalesce(event_count, 0) as event_count, coalesce(person_count, 0) as person_count
-        from (
-          select * from generate_series(
-            '${since}'::moment, '${until}'::moment - interval '1 ${bucket}', interval '1 ${bucket}'
-          ) as bucket (bucket_start)
-        ) as bucket
-        left join counted using (bucket_start)
-      )
-
-      select
-        extract(epoch from bucket_start)::float8, event_count, person_count,
-        avg(event_count) over (order by position rows 6 preceding)::float8,
-        nullif(
-          regr_slope(event_count::float8, position::float8) over (order by position rows 6 preceding), 'nan'::float8
-        )
-      from filled
-      order by position`,
-  };
-}
-
-function questions(until: number): Question[] {
-  const year = date(until - 364 * DAY);
-  // A Monday.
-  const lastWeek = until - ((new Date(until).getUTCDay() + 6) % 7) * DAY;
-  const end = date(until);
-  const months = [month(until, 10), month(until, 0)] as const;
-  return [
-    popularItems("28 days", [date(until - 28 * DAY), end]),
-    popularItems("28 days, half-life of 7 days", [date(until - 28 * DAY), end], { halfLife: 7 }),
-    popularItems("71 days", [date(until - 100 * DAY), date(until - 29 * DAY)]),
-    popularItems("ten months", months),
-    popularItems("ten months, by events", months, { measure: "events" }),
-    popularItems("ten months, by engaged time", months, { measure: "engaged" }),
-    popularItems("ten months, half-life of 30 days", months, { halfLife: 30 }),
-    popularItems("single items, 71 days", [date(until - 100 * DAY), date(until - 29 * DAY)], { kind: null }),
-    popularItems("single items, ten months", months, { kind: null }),
-    ...(["Page Viewed", "Task Submitted", "Course Completed"] as const).flatMap((event) => [
-      trend(event, "day", year, end),
-      trend(event, "week", date(lastWeek - 52 * 7 * DAY), date(lastWeek)),
-      trend(event, "month", month(until, 12), month(until, 0)),
-    ]),
-  ].filter(({ name }) => new RegExp(given.only).test(name));
-}
 
 /* --------------------------------------------------------------------------------------------------- measurements -- */
 
@@ -263,7 +97,9 @@ const step: Step = async (label, work) => {
 type Answer = (string | number | null)[][];
 
 async function ask(client: pg.Client, question: string): Promise<Answer> {
-  const text = question.replaceAll(/'([\d-]+)'::moment/g, "timestamptz '$1 00:00Z'");
+  const text = question
+    .replaceAll(/'([\d-]+)'::moment/g, "timestamptz '$1 00:00Z'")
+    .replaceAll(/'(\w+)'::property/g, "properties ->> '$1'");
   const { rows } = await client.query<(string | number | null)[]>({ text, rowMode: "array" });
   return rows;
 }
@@ -284,9 +120,11 @@ function compareAnswers(name: string, ours: Answer, theirs: Answer, peer: string
 }
 
 async function measureQuestions({ client, url }: BenchDatabase, duck: Duck, until: number): Promise<void> {
+  const asked = questions(until).filter(({ name }) => new RegExp(given.only).test(name));
+  if (asked.length === 0) throw new Error(`no question matches --only ${given.only}`);
   const columns = ["cold", "warm", "plain SQL", "DuckDB", "warm / DuckDB", "plain / warm"];
   console.log(`\n${"".padEnd(48)}${columns.map((column) => column.padStart(14)).join("")}`);
-  for (const { name, ours, plain, duck: form = plain, aim = 50, times = 1 } of questions(until)) {
+  for (const { name, ours, plain, duck: form = plain, aim = 50, times = 1 } of asked) {
     const fresh = new pg.Client({ connectionString: url });
     await fresh.connect();
     await fresh.query(SETTINGS);

@@ -137,7 +137,7 @@ grant execute on function monitor.notes() to insights_admin;
   const stored = (): Promise<number> => database.value<number>("select count(*)::int from track.event");
 
   test("a release with a change of each kind", async () => {
-    const trend = "src/sql/analytics/functions/trend.sql";
+    const trend = "src/sql/analytics/trend/trend.sql";
     const before = await copy.read(trend);
     await copy.write(
       trend,

@@ -244,9 +244,11 @@ const samples: Record<string, Record<string, string>> = {
   "*": {
     checks: "1",
     algorithm: "'linear'",
+    among: "'counted'",
     as_of: "'2025-05-20 00:00Z'",
     batch: `'[{"type": "identify", "messageId": "a1", "userId": "new", "anonymousId": "browser", "traits": {"plan": "x"}},
       {"type": "track", "messageId": "a2", "userId": "new", "event": "Page Viewed", "properties": {"item": "new", "duration": 3}}]'`,
+    breakdown: "'set.counted'",
     bucket: "'day'",
     calibration: `'{"method": "platt", "slope": 1, "intercept": 0}'`,
     champion_factor: "1",
@@ -318,8 +320,10 @@ const samples: Record<string, Record<string, string>> = {
     target: "'dropout'",
     tolerance: "0",
     top: "5",
+    top_values: "5",
     until: "'2025-06-01 00:00Z'",
     window_size: "7",
+    zone: "'UTC'",
   },
 };
 

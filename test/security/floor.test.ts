@@ -278,11 +278,14 @@ describe("figures of analysts", () => {
     });
 
     test.each([
-      "select * from analytics._trend_exact('Chapter Read', 'day', '2026-02-08Z', '2026-02-09Z', 7)",
+      "select * from analytics._trend_exact('Chapter Read', 'day', '2026-02-08Z', '2026-02-09Z', 7, 'UTC', null, null, null, 10)",
       "select * from analytics._popular_items_exact('course', '2026-02-08Z', '2026-02-09Z', null, 10, 'people')",
       "select * from analytics._course_outlook_exact('dropout', now())",
-      "select * from analytics._trend_points('Chapter Read', 'day', '2026-02-08Z', '2026-02-09Z', 7, null)",
-      "select * from analytics._trend(1, 'day', '2026-02-08Z', '2026-02-09Z')",
+      "select * from analytics._trend_points('Chapter Read', 'day', '2026-02-08Z', '2026-02-09Z', 7, 'UTC', null, null, null, 10, null)",
+      "select * from analytics._trend(1, '{2026-02-08Z,2026-02-09Z}')",
+      "select * from analytics._trend_by_value(1, '{2026-02-08Z,2026-02-09Z}', null, null, null, 10)",
+      "select * from analytics._trend_values(1, '{2026-02-08Z,2026-02-09Z}', null, null, null, null)",
+      "select * from analytics._trend_uses(1, '{2026-02-08Z,2026-02-09Z}', null, null)",
       "select * from analytics._popular_items('course', '2026-02-08Z', '2026-02-09Z', null, 'people', 1)",
       "select * from analytics._course_outlook('dropout', now(), 1)",
       "update analytics.setting set smallest_group = 1",

@@ -1287,6 +1287,9 @@ $$;
 comment on column track.step.occurred_at is $$Times of the events.$$;
 comment on column track.step.item_ids is $$Item of each event; 0 for events that name none.$$;
 
+-- The journeys of all people with one event.
+create index step_type on track.step (event_type_id, since);
+
 create table track.presence (
   event_type_id int not null,
   day date not null,

@@ -1,0 +1,97 @@
+create or replace function analytics._among(among text, smallest_group int default null)
+returns table (block int, people bit(4096))
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_terms constant text[] := regexp_split_to_array(btrim(left(_among.among, 1001)), '\s*&\s*');
+  v_invalid text;
+begin
+  if length(_among.among) > 1000 or cardinality(v_terms) > 20 then
+    perform common.refuse(
+      'CF008',
+      format('among has %s characters and %s sets', length(_among.among), cardinality(v_terms)),
+      'It can have 1,000 characters and 20 sets at most.'
+    );
+  end if;
+  select term.term into v_invalid
+  from unnest(v_terms) as term (term)
+  where term.term !~ '^~?\s*[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$'
+  limit 1;
+  if found then
+    perform common.refuse(
+      'CF001',
+      format('among has "%s" in place of a set of people', left(v_invalid, 100)),
+      'Give names of sets with & between them and ~ before those to leave out: "segment.power & ~cohort.beta".'
+    );
+  end if;
+
+  return query
+  with everyone as materialized (
+    select everyone.block, coalesce(set_block.people, everyone.people) as people
+    from (
+      select blocks.block, ~v_no_people as people
+      from generate_series(0, (select max(person.person_id) / 4096 from track.person)::int) as blocks (block)
+    ) as everyone
+    left join track.person_set_blocks('counted') as set_block
+      on set_block.block = everyone.block and _among.smallest_group is not null
+    where set_block.block is not null
+      or _among.smallest_group is null
+  ),
+
+  term as (
+    select entry.position, entry.term like '~%' as is_left_out, btrim(ltrim(entry.term, '~')) as name
+    from unnest(v_terms) with ordinality as entry (term, position)
+  ),
+
+  named as materialized (
+    select term.position, set_block.block, set_block.people
+    from term
+    cross join lateral track.person_set_blocks(term.name) as set_block
+  ),
+
+  -- A set of too few people reads as an empty one, and one that leaves out too few people as that of all people.
+  read as (
+    select
+      whole.position, whole.is_left_out, whole.block,
+      case
+        when _among.smallest_group is null then whole.people
+        when sum(bit_count(whole.of_all & whole.people)) over of_term < _among.smallest_group then v_no_people
+        when sum(bit_count(whole.of_all & ~whole.people)) over of_term < _among.smallest_group then ~v_no_people
+        else whole.people
+      end as people
+    from (
+      select
+        term.position, term.is_left_out, everyone.block, everyone.people as of_all,
+        coalesce(named.people, v_no_people) as people
+      from term
+      cross join everyone
+      left join named on named.position = term.position and named.block = everyone.block
+    ) as whole
+    window of_term as (partition by whole.position)
+  )
+
+  select
+    everyone.block,
+    everyone.people & coalesce(
+      bit_and(case when read.is_left_out then ~read.people else read.people end), ~v_no_people
+    )
+  from everyone
+  left join read on read.block = everyone.block
+  group by everyone.block, everyone.people;
+end;
+$$;
+
+comment on function analytics._among(text, int) is $$
+Returns the people of an expression of sets, one bit per person, as of now.
+`among`: names of sets (`track.person_set`), with `&` between them and `~` before those to leave out, such as
+`segment.power & ~cohort.beta`; null: all people. `smallest_group`: counted people only (set `counted`), a set of fewer
+counted people than this reads as an empty one, and one without fewer counted people than this as that of all people;
+null: all people, and the sets as they are. Bits that belong to no person may be set: use the result as a filter.
+Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets.
+$$;
+
+grant execute on function analytics._among(text, int) to insights_reader;

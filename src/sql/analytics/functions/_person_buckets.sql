@@ -1,0 +1,169 @@
+create or replace function analytics._person_buckets(
+  event_type_id int, bounds timestamptz[], item_id bigint default null
+)
+returns table (person_id bigint, bucket int, event_count bigint)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_since constant timestamptz := bounds[1];
+  v_until constant timestamptz := bounds[cardinality(bounds)];
+  v_first_day constant date := (v_since at time zone 'UTC')::date;
+  v_end_day constant date := (v_until at time zone 'UTC')::date + 1;
+  v_items constant bigint[] := array(
+    select ancestor.item_id
+    from track.item_ancestor as ancestor
+    where ancestor.ancestor_item_id = _person_buckets.item_id
+  );
+  v_people bigint[];
+  v_queued record;
+begin
+  v_queued := track.queued_days(v_first_day, v_end_day);
+  if _person_buckets.item_id is not null then
+    -- The journeys of the people of the item only.
+    v_people := array(
+      select distinct item_month.part::bigint * 32768 + listed.person
+      from track.item_month
+      cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
+      where item_month.item_id = any (v_items)
+        and item_month.month > v_first_day - 31
+        and item_month.month < v_end_day
+    );
+  end if;
+
+  return query
+  with queued as materialized (
+    select
+      entry.person_id,
+      greatest(entry.first_day::timestamp at time zone 'UTC', v_since) as since,
+      least(entry.end_day::timestamp at time zone 'UTC', v_until) as until
+    from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
+  ),
+
+  excluded as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('excluded') as set_block
+  ),
+
+  journey as (
+    select step.person_id, step.occurred_at, step.item_ids, queued.since, queued.until
+    from track.step
+    left join queued on queued.person_id = step.person_id
+    where step.event_type_id = _person_buckets.event_type_id
+      and v_people is null
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+
+    union all
+
+    -- Any event that is not automatic.
+    select step.person_id, step.occurred_at, step.item_ids, queued.since, queued.until
+    from track.step
+    left join queued on queued.person_id = step.person_id
+    where _person_buckets.event_type_id = 0
+      and v_people is null
+      and not step.is_automatic
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+
+    union all
+
+    -- Any use of an item.
+    select step.person_id, step.occurred_at, step.item_ids, queued.since, queued.until
+    from unnest(v_people) as person (person_id)
+    join track.step on step.person_id = person.person_id
+    left join queued on queued.person_id = step.person_id
+    where _person_buckets.event_type_id in (0, step.event_type_id)
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+  ),
+
+  counted as (
+    select journey.person_id, placed.bucket, placed.event_count
+    from journey
+    cross join lateral (
+      select
+        width_bucket(journey.since - interval '1 microsecond', journey.occurred_at) as queued_since,
+        width_bucket(journey.until - interval '1 microsecond', journey.occurred_at) as queued_until,
+        width_bucket(v_since - interval '1 microsecond', journey.occurred_at) as since,
+        width_bucket(v_until - interval '1 microsecond', journey.occurred_at) as until
+    ) as place
+    cross join lateral (
+      select width_bucket(happened.occurred_at, _person_buckets.bounds) as bucket, count(*) as event_count
+      from unnest(
+        case
+          when journey.since is null then journey.occurred_at[place.since + 1:place.until]
+          else journey.occurred_at[place.since + 1:place.queued_since]
+            || journey.occurred_at[place.queued_until + 1:place.until]
+        end,
+        case
+          when v_people is null then null
+          when journey.since is null then journey.item_ids[place.since + 1:place.until]
+          else journey.item_ids[place.since + 1:place.queued_since]
+            || journey.item_ids[place.queued_until + 1:place.until]
+        end
+      ) as happened (occurred_at, item_id)
+      where v_people is null
+        or happened.item_id = any (v_items)
+      group by 1
+    ) as placed
+    where place.since < place.until
+
+    union all
+
+    select event.person_id, width_bucket(event.occurred_at, _person_buckets.bounds), count(*)
+    from queued
+    join track.event
+      on event.person_id = queued.person_id
+      and event.occurred_at >= queued.since
+      and event.occurred_at < queued.until
+    join track.event_type on event_type.event_type_id = event.event_type_id
+    join track.source on source.source_id = event.source_id
+    where event.occurred_at >= v_since
+      and event.occurred_at < v_until
+      and case
+        when _person_buckets.event_type_id <> 0 then event.event_type_id = _person_buckets.event_type_id
+        else _person_buckets.item_id is not null or not (event_type.is_automatic or source.is_automatic)
+      end
+      and (_person_buckets.item_id is null or event.item_id = any (v_items) and event.person_id <> 0)
+    group by 1, 2
+
+    union all
+
+    -- Page views of the item, also those that continue in a later session, without an event.
+    select page_view.person_id, width_bucket(page_view.started_at, _person_buckets.bounds), 0
+    from track.session
+    join track.page_view
+      on page_view.person_id = session.person_id
+      and page_view.session_id = session.session_id
+      and page_view.started_at >= v_since
+      and page_view.started_at < v_until
+    where _person_buckets.event_type_id = 0
+      and session.person_id = any (v_people)
+      and session.ended_at >= v_since
+      and session.started_at < v_until
+      and session.view_continued is not null
+      and page_view.item_id = any (v_items)
+  )
+
+  select counted.person_id, counted.bucket, sum(counted.event_count)::bigint
+  from counted
+  left join excluded on excluded.block = counted.person_id / 4096
+  where coalesce(get_bit(excluded.people, (counted.person_id % 4096)::int), 0) = 0
+  group by 1, 2;
+end;
+$$;
+
+comment on function analytics._person_buckets(int, timestamptz[], bigint) is $$
+Returns the number of events per person and bucket, of people who are not excluded, with the privileges of the caller.
+`bounds`: n + 1 ascending times, for the buckets 1 to n; the first one may be `-infinity`. `event_type_id` 0: any event
+that is not automatic. `item_id`: events of the item and of what it contains; with `event_type_id` 0 any use, as in
+`analytics.popular_items`: automatic events too, and a person who only continued to read a page has 0 events.
+Read from the journeys, with the events of people who are queued for a refresh. Person 0 (anonymised events) is included
+unless an item is given.
+$$;
+
+grant execute on function analytics._person_buckets(int, timestamptz[], bigint) to insights_reader;

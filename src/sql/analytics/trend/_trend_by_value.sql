@@ -1,0 +1,62 @@
+create or replace function analytics._trend_by_value(
+  event_type_id int, bounds timestamptz[], of_item_id bigint, among text, breakdown text, top_values int
+)
+returns table (
+  value text, is_other boolean, bucket int, event_count bigint, person_count bigint, engaged interval
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+as $$
+begin
+  return query
+  with used as materialized (
+    select
+      entry.person_id, entry.bucket, entry.value, entry.event_count, entry.engaged,
+      -- Null: a value that is not named. Keys are comparable where values are null.
+      case when not entry.is_other then coalesce('=' || entry.value, '') end as key
+    from analytics._trend_values(
+      _trend_by_value.event_type_id, _trend_by_value.bounds, _trend_by_value.of_item_id, _trend_by_value.among,
+      _trend_by_value.breakdown, null
+    ) as entry
+  ),
+
+  top as materialized (
+    select used.key, used.value
+    from used
+    where used.key is not null
+    group by used.key, used.value
+    order by sum(used.event_count) desc, used.key collate "C"
+    limit _trend_by_value.top_values
+  ),
+
+  by_person as (
+    select
+      top.value, top.key is null as is_other, used.bucket, used.person_id,
+      sum(used.event_count) as event_count, sum(used.engaged) as engaged
+    from used
+    left join top on top.key = used.key
+    group by 1, 2, 3, 4
+  )
+
+  select
+    by_person.value, by_person.is_other, by_person.bucket, sum(by_person.event_count)::bigint,
+    count(*) filter (
+      where by_person.person_id <> 0 and (by_person.event_count > 0 or _trend_by_value.of_item_id is not null)
+    ),
+    sum(by_person.engaged)
+  from by_person
+  group by by_person.value, by_person.is_other, by_person.bucket;
+end;
+$$;
+
+comment on function analytics._trend_by_value(int, timestamptz[], bigint, text, text, int) is $$
+Returns the exact figures per bucket and value of a breakdown that has events, with the privileges of the caller.
+The arguments are those of `analytics._trend_values`. The `top_values` values with most events in the period are named;
+the others are one group, `is_other`. Engaged time is that of counted people, and null where there is none.
+$$;
+
+grant execute on function analytics._trend_by_value(int, timestamptz[], bigint, text, text, int) to insights_reader;
