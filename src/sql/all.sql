@@ -371,6 +371,7 @@
 --!include track/properties/undeclare_property.sql
 --!include track/properties/is_property_complete.sql
 --!include track/properties/value_days.sql
+--!include track/properties/value_buckets.sql
 --!include track/trust/_raw_activity.sql
 --!include track/trust/_check_steps.sql
 --!include track/trust/_check_presence.sql

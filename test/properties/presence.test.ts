@@ -420,6 +420,20 @@ const readers: [string, string] = [
   ),
 ];
 
+/** The same in buckets of any length, of everybody. */
+const valueBuckets: [string, string] = [
+  `select property_id, person_id, bucket, value, sum(event_count)::int as events from track.declared_property
+   cross join lateral track.value_buckets(event_type_id, property, $1::timestamptz[])
+   where track.is_property_complete(event_type_id, property)
+   group by 1, 2, 3, 4 order by 1, 2, 3, value collate "C"`,
+  `select property_id, person_id, width_bucket(occurred_at, $1::timestamptz[]) as bucket, value, count(*)::int as events
+   from ${valued} join track.declared_property using (property_id)
+   where occurred_at >= ($1::timestamptz[])[1] and occurred_at < ($1::timestamptz[])[4]
+     and track.is_property_complete(declared_property.event_type_id, declared_property.property)
+   group by 1, 2, 3, 4 order by 1, 2, 3, value collate "C"`,
+];
+const cuts = ["2025-12-21T07:30:00Z", "2025-12-23T00:00:00.000001Z", "2026-01-01T00:00:00Z", "2026-01-09T13:00:00Z"];
+
 /** The number of cells that the check of the rollups would repair, in all months and on all days. */
 const differing = `
   select (
@@ -450,10 +464,13 @@ test("journeys, presence and sums are those of the events after any history", as
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
         // Queued changes are not differences for the check of the rollups.
         expect(await db.value(differing)).toBe("0");
-        const [read, happened] = readers;
-        expect(await db.rows(read)).toEqual(await db.rows(happened));
-        await refresh(db);
-        expect(await db.rows(read)).toEqual(await db.rows(happened));
+        for (const isRefreshed of [false, true]) {
+          if (isRefreshed) await refresh(db);
+          const [read, happened] = readers;
+          expect(await db.rows(read)).toEqual(await db.rows(happened));
+          const [kept, counted] = valueBuckets;
+          expect(await db.rows(kept, [cuts])).toEqual(await db.rows(counted, [cuts]));
+        }
         expect(await db.value(differing)).toBe("0");
         for (const [name, [stored, computed]] of Object.entries({ ...pairs, ...valuePairs }))
           expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
@@ -477,6 +494,7 @@ const everyEvent: Step = {
     item: "page-1",
     view: "v" as const,
     refused: false,
+    properties: {},
   })),
 };
 

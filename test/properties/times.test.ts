@@ -62,7 +62,9 @@ const steps: Record<string, string> = {
   "stored values of hers":
     "select day, event_count from track.stored_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day",
   "days of values":
-    "select day, event_count from track.value_days((select event_type_id from track.event_type where name = 'E'), 'x', '2025-03-09', '2025-05-01', 'week') order by day",
+    "select day, event_count from track.value_days((select event_type_id from track.event_type where name = 'E'), 'x', '2025-03-09', '2025-05-01', '{2025-03-09,2025-04-01}') order by day",
+  "buckets of values":
+    "select bucket, event_count from track.value_buckets((select event_type_id from track.event_type where name = 'E'), 'x', '{2025-03-09 00:00Z,2025-04-01 00:00Z}') order by bucket",
   // Not the durations and times of the checks.
   checks: "select rollup, checked, differing from track.check_rollups(2) order by 1, 2",
   trust: "select rollup, checked, differing from track.rollup_trust() order by 1",

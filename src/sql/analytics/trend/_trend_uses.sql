@@ -20,7 +20,16 @@ declare
     where ancestor.ancestor_item_id = _trend_uses.of_item_id
   );
 begin
-  if _trend_uses.breakdown = 'item' or _trend_uses.breakdown like 'property.%' then
+  if _trend_uses.breakdown like 'property.%'
+    and _trend_uses.of_item_id is null
+    and track.is_property_complete(_trend_uses.event_type_id, v_property)
+  then
+    return query
+    select declared.person_id, declared.bucket, declared.value, declared.event_count, null::interval
+    from track.value_buckets(_trend_uses.event_type_id, v_property, _trend_uses.bounds) as declared
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = declared.person_id / 4096
+    where coalesce(get_bit(excluded.people, (declared.person_id % 4096)::int), 0) = 0;
+  elsif _trend_uses.breakdown = 'item' or _trend_uses.breakdown like 'property.%' then
     return query
     with excluded as materialized (
       select set_block.block, set_block.people from track.person_set_blocks('excluded') as set_block
@@ -132,8 +141,9 @@ $$;
 comment on function analytics._trend_uses(int, timestamptz[], bigint, text) is $$
 Returns the numbers of events per person, bucket and value of a breakdown, with the privileges of the caller.
 `event_type_id`, `bounds` and `of_item_id` are those of `analytics._person_buckets`. `breakdown`: `item` or
-`property.<name>`, read from the events: the external id of the item of an event, or the text of its property, of which
-the first 200 characters distinguish values; other breakdowns are not values of events, and leave `value` null.
+`property.<name>`: the external id of the item of an event, or the text of its property, of which the first 200
+characters distinguish values; other breakdowns are not values of events, and leave `value` null. Declared properties
+(`track.declare_property`) are read from the journeys, items and other properties from the events.
 Engaged times are rows of their own, without events: those of page views of counted people; none for one event type, and
 none by property.
 $$;

@@ -3,7 +3,7 @@ create or replace function track.value_days(
   property text,
   first_day date,
   end_day date,
-  bucket text default 'day'
+  bounds date[] default null
 )
 returns table (
   value text,
@@ -120,7 +120,10 @@ begin
   by_bucket as materialized (
     select
       coalesce(stored.key, change.key) as key,
-      date_trunc(value_days.bucket, coalesce(stored.day, change.day)::timestamp)::date as day,
+      case
+        when value_days.bounds is null then coalesce(stored.day, change.day)
+        else value_days.bounds[width_bucket(coalesce(stored.day, change.day), value_days.bounds)]
+      end as day,
       coalesce(stored.part, change.part) as part,
       bit_or(
         case
@@ -182,10 +185,11 @@ begin
 end;
 $$;
 
-comment on function track.value_days(int, text, date, date, text) is $$
+comment on function track.value_days(int, text, date, date, date[]) is $$
 @behavior -*
 Returns who did an event, by value of a declared property and day (UTC), exact as of now, with queued people.
-`end_day` exclusive. `bucket`: rows are by `day`, `week`, `month`, `quarter` or `year`, whose first day is `day`.
+`end_day` exclusive. `bounds`: rows are by the days from one of these to the next one, of which `day` is the first;
+null: by day. `day` is null before the first bound.
 `people` as in `track.presence`, with people who are excluded. `event_count`: events of people who are not excluded,
 `counted_count`: of the set `counted`; they are those of four blocks and are in the row of the first of these, so that
 only their sum over all blocks of a value and day has a meaning.
@@ -195,4 +199,4 @@ byte order. This depends on the events alone, and not on the order of their arri
 Without rows when the property is not declared or not complete: see `track.is_property_complete`. Read the events then.
 $$;
 
-grant execute on function track.value_days(int, text, date, date, text) to insights_reader, insights_admin;
+grant execute on function track.value_days(int, text, date, date, date[]) to insights_reader, insights_admin;
