@@ -423,6 +423,7 @@
 --!include analytics/trend/_trend_of_groups.sql
 --!include analytics/trend/_trend_uses.sql
 --!include analytics/trend/_trend_values.sql
+--!include analytics/trend/_trend_by_declared_value.sql
 --!include analytics/trend/_trend_by_value.sql
 --!include analytics/trend/_trend_by_value_of_groups.sql
 --!include analytics/trend/_confidence_quantile.sql
