@@ -420,7 +420,7 @@ const readers: [string, string] = [
   ),
 ];
 
-/** The same in buckets of any length, of everybody. */
+/** The same in buckets of any length, of all people. */
 const valueBuckets: [string, string] = [
   `select property_id, person_id, bucket, value, sum(event_count)::int as events from track.declared_property
    cross join lateral track.value_buckets(event_type_id, property, $1::timestamptz[])

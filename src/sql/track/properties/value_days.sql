@@ -117,52 +117,47 @@ begin
       and value_presence.day < value_days.end_day
   ),
 
-  by_bucket as materialized (
+  -- Each row as of now. A stored row that does not change stays compressed.
+  current as materialized (
     select
       coalesce(stored.key, change.key) as key,
-      case
-        when value_days.bounds is null then coalesce(stored.day, change.day)
-        else value_days.bounds[width_bucket(coalesce(stored.day, change.day), value_days.bounds)]
-      end as day,
+      coalesce(stored.day, change.day) as day,
       coalesce(stored.part, change.part) as part,
-      bit_or(
-        case
-          when change.cleared is null then stored.people
-          else coalesce(stored.people & ~change.cleared, v_no_people) | change.added
-        end
-      ) as people,
-      sum(coalesce(stored.event_count, 0) + coalesce(change.event_count, 0)) as event_count,
-      sum(coalesce(stored.counted_count, 0) + coalesce(change.counted_count, 0)) as counted_count
+      case
+        when change.cleared is null then stored.people
+        else coalesce(stored.people & ~change.cleared, v_no_people) | change.added
+      end as people,
+      coalesce(stored.event_count, 0) + coalesce(change.event_count, 0) as event_count,
+      coalesce(stored.counted_count, 0) + coalesce(change.counted_count, 0) as counted_count
     from stored
     full join change on change.key = stored.key and change.day = stored.day and change.part = stored.part
-    group by 1, 2, 3
   ),
 
   ranked as (
     select
-      by_bucket.key,
-      row_number() over (order by sum(by_bucket.event_count) desc, by_bucket.key collate "C") > v_declared.most_values
-        and row_number() over (order by sum(by_bucket.counted_count) desc, by_bucket.key collate "C")
+      current.key,
+      row_number() over (order by sum(current.event_count) desc, current.key collate "C") > v_declared.most_values
+        and row_number() over (order by sum(current.counted_count) desc, current.key collate "C")
           > v_declared.most_values as is_other
-    from by_bucket
-    where by_bucket.key <> ''
-    group by by_bucket.key
-  ),
-
-  shown as (
-    select
-      ranked.key is not null and ranked.is_other as is_other,
-      case when not ranked.is_other then substr(by_bucket.key, 2) end as value,
-      by_bucket.day, by_bucket.part, by_bucket.people, by_bucket.event_count, by_bucket.counted_count
-    from by_bucket
-    left join ranked on ranked.key = by_bucket.key
+    from current
+    where current.key <> ''
+    group by current.key
   ),
 
   summed as (
     select
-      shown.value, shown.is_other, shown.day, shown.part, bit_or(shown.people) as people,
-      sum(shown.event_count) as event_count, sum(shown.counted_count) as counted_count
-    from shown
+      coalesce(ranked.is_other, false) as is_other,
+      case when not ranked.is_other then substr(current.key, 2) end as value,
+      case
+        when value_days.bounds is null then current.day
+        else value_days.bounds[width_bucket(current.day, value_days.bounds)]
+      end as day,
+      current.part,
+      bit_or(current.people) as people,
+      sum(current.event_count) as event_count,
+      sum(current.counted_count) as counted_count
+    from current
+    left join ranked on ranked.key = current.key
     group by 1, 2, 3, 4
   ),
 
