@@ -337,8 +337,8 @@
 --!include track/properties/_refresh_step_values.sql
 --!include track/properties/_change_value_presence.sql
 --!include track/properties/_refresh_values.sql
---!include track/properties/_whole_values.sql
 --!include track/properties/_refresh_all_properties.sql
+--!include track/properties/_move_value_sums.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
 --!include track/functions/_refresh_sessions.sql

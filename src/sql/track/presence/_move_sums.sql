@@ -9,10 +9,6 @@ declare
   v_at_once constant int := 100;
   v_joined track.activity[];
   v_departed track.activity[];
-  v_joined_values track.value_activity[];
-  v_departed_values track.value_activity[];
-  v_has_values constant boolean := set_name in ('counted', 'excluded')
-    and exists (select from track.declared_property as declared where declared.is_queued);
 begin
   for v_first in 1..greatest(cardinality(joined), cardinality(departed)) by v_at_once loop
     v_joined := array(select track._whole_activity(joined[v_first:v_first + v_at_once - 1]));
@@ -23,17 +19,10 @@ begin
     elsif set_name = 'excluded' then
       perform track._change_type_sums(set_name, v_joined, v_departed);
     end if;
-
-    if v_has_values then
-      v_joined_values := array(select track._whole_values(joined[v_first:v_first + v_at_once - 1]));
-      v_departed_values := array(select track._whole_values(departed[v_first:v_first + v_at_once - 1]));
-      if set_name = 'counted' then
-        perform track._change_value_presence(v_departed_values, v_joined_values, set_name);
-      else
-        perform track._change_value_presence(v_joined_values, v_departed_values, set_name);
-      end if;
-    end if;
   end loop;
+  if set_name in ('counted', 'excluded') then
+    perform track._move_value_sums(set_name, joined, departed);
+  end if;
 end;
 $$;
 

@@ -1,6 +1,4 @@
-create or replace function track._change_value_presence(
-  removed track.value_activity[], added track.value_activity[], of_set text default null
-)
+create or replace function track._change_value_presence(removed track.value_activity[], added track.value_activity[])
 returns void
 language plpgsql
 volatile
@@ -29,17 +27,15 @@ begin
     select
       by_person.property_id, by_person.value_id, by_person.day, (by_person.person_id / 4096)::int as block,
       bit_or(track.person_bit(by_person.person_id))
-        filter (where of_set is null and by_person.person_id <> 0 and by_person.is_present and not by_person.was)
+        filter (where by_person.person_id <> 0 and by_person.is_present and not by_person.was)
         as set_bits,
       bit_or(track.person_bit(by_person.person_id))
-        filter (where of_set is null and by_person.was and not by_person.is_present) as cleared_bits,
+        filter (where by_person.was and not by_person.is_present) as cleared_bits,
       sum(by_person.event_count) filter (
-        where of_set = 'excluded'
-          or of_set is null and coalesce(get_bit(excluded.people, (by_person.person_id % 4096)::int), 0) = 0
+        where coalesce(get_bit(excluded.people, (by_person.person_id % 4096)::int), 0) = 0
       ) as event_count,
       sum(by_person.event_count) filter (
-        where of_set = 'counted'
-          or of_set is null and get_bit(counted.people, (by_person.person_id % 4096)::int) <> 0
+        where get_bit(counted.people, (by_person.person_id % 4096)::int) <> 0
       ) as counted_count
     from by_person
     left join track.person_set_block as excluded
@@ -95,8 +91,7 @@ begin
 end;
 $$;
 
-comment on function track._change_value_presence(track.value_activity[], track.value_activity[], text) is $$
+comment on function track._change_value_presence(track.value_activity[], track.value_activity[]) is $$
 Changes `track.value_presence` after a change of the values of events, given before and after the change.
 Both contain all events with declared properties of these people on the days of the change.
-`of_set`: only a sum changes, because people joined or left the set `counted` or `excluded`.
 $$;

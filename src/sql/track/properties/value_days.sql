@@ -23,7 +23,7 @@ set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_no_people constant bit(16384) := b'0'::bit(16384);
-  v_person_0 constant bit(16384) := b'1'::bit(16384);
+  v_no_block constant bit(4096) := b'0'::bit(4096);
   v_declared track.declared_property;
   v_queued record;
 begin
@@ -90,19 +90,35 @@ begin
       on stored_counted.name = 'counted' and stored_counted.block = queued.person_id / 4096
   ),
 
+  change_block as (
+    select
+      judged.key, judged.day, (judged.person_id / 4096)::int as block,
+      bit_or(track.person_bit(judged.person_id)) filter (where judged.was) as cleared,
+      bit_or(track.person_bit(judged.person_id)) filter (where not judged.was and judged.person_id <> 0) as added,
+      sum(judged.event_count) filter (where not judged.is_excluded) as event_count,
+      sum(judged.event_count) filter (where judged.is_counted) as counted_count
+    from judged
+    group by 1, 2, 3
+  ),
+
   change as (
     select
-      judged.key, judged.day, (judged.person_id / 16384)::int as part,
-      coalesce(
-        bit_or(v_person_0 >> (judged.person_id % 16384)::int) filter (where judged.was), v_no_people
-      ) as cleared,
-      coalesce(
-        bit_or(v_person_0 >> (judged.person_id % 16384)::int) filter (where not judged.was and judged.person_id <> 0),
-        v_no_people
-      ) as added,
-      coalesce(sum(judged.event_count) filter (where not judged.is_excluded), 0) as event_count,
-      coalesce(sum(judged.event_count) filter (where judged.is_counted), 0) as counted_count
-    from judged
+      change_block.key, change_block.day, change_block.block / 4 as part,
+      (
+        coalesce(bit_or(change_block.cleared) filter (where change_block.block % 4 = 0), v_no_block)
+        || coalesce(bit_or(change_block.cleared) filter (where change_block.block % 4 = 1), v_no_block)
+        || coalesce(bit_or(change_block.cleared) filter (where change_block.block % 4 = 2), v_no_block)
+        || coalesce(bit_or(change_block.cleared) filter (where change_block.block % 4 = 3), v_no_block)
+      )::bit(16384) as cleared,
+      (
+        coalesce(bit_or(change_block.added) filter (where change_block.block % 4 = 0), v_no_block)
+        || coalesce(bit_or(change_block.added) filter (where change_block.block % 4 = 1), v_no_block)
+        || coalesce(bit_or(change_block.added) filter (where change_block.block % 4 = 2), v_no_block)
+        || coalesce(bit_or(change_block.added) filter (where change_block.block % 4 = 3), v_no_block)
+      )::bit(16384) as added,
+      sum(change_block.event_count) as event_count,
+      sum(change_block.counted_count) as counted_count
+    from change_block
     group by 1, 2, 3
   ),
 
