@@ -82,7 +82,11 @@ export async function openDuck(file: string, client: pg.Client, events: number, 
     for (const [table, columns, order] of [
       ["track.item", "item_id INTEGER, external_id VARCHAR, kind VARCHAR, title VARCHAR", "item_id"],
       ["track.item_ancestor", "item_id INTEGER, ancestor_item_id INTEGER", "item_id"],
-      ["track.event_type", "event_type_id SMALLINT, name VARCHAR, is_automatic BOOLEAN", "event_type_id"],
+      [
+        "track.event_type",
+        "event_type_id SMALLINT, name VARCHAR, is_automatic BOOLEAN, is_heartbeat BOOLEAN",
+        "event_type_id",
+      ],
       ["person", "person_id INTEGER, is_counted BOOLEAN, is_excluded BOOLEAN", "person_id"],
     ] as const) {
       const names = columns.split(", ").map((column) => column.replace(/ .*/, ""));

@@ -264,6 +264,51 @@ function stickiness(since: string, until: string): Question {
   };
 }
 
+function featureUsage(since: string, until: string): Question {
+  return {
+    name: "feature_usage, 28 days",
+    ours: `
+      select event, event_count, person_count, days_per_person, new_person_count
+      from analytics.feature_usage(since => '${since}'::moment, until => '${until}'::moment)
+      where event_count > 0
+      order by 1`,
+    plain: `
+      with used as (
+        select event_type_id, person_id, occurred_at
+        from track.event
+        join person using (person_id)
+        where occurred_at < '${until}'::moment
+          and not is_excluded
+      ),
+
+      by_person as (
+        select
+          event_type_id, person_id, count(*) as event_count, count(distinct date_trunc('day', occurred_at)) as day_count
+        from used
+        where occurred_at >= '${since}'::moment
+        group by 1, 2
+      ),
+
+      began as (
+        select event_type_id, count(*) as person_count
+        from (select event_type_id, person_id from used group by 1, 2 having min(occurred_at) >= '${since}'::moment) as new
+        where person_id <> 0
+        group by 1
+      )
+
+      select
+        name, cast(sum(event_count) as bigint), count(nullif(person_id, 0)),
+        sum(day_count) / count(nullif(person_id, 0))::float8, coalesce(max(began.person_count), 0)
+      from by_person
+      join track.event_type using (event_type_id)
+      left join began using (event_type_id)
+      where not is_automatic
+        and not is_heartbeat
+      group by name
+      order by name`,
+  };
+}
+
 /** Numbers of events and people by week, in a zone, of a set of people, or by value. */
 function trendOf(
   name: string,
@@ -349,5 +394,6 @@ export function questions(until: number): Question[] {
     lifecycle(...weeks),
     retention(...weeks),
     stickiness(date(until - 28 * DAY), end),
+    featureUsage(date(until - 28 * DAY), end),
   ];
 }

@@ -46,6 +46,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "run SQL on the configured database",
     load: () => import("./commands/sql.ts"),
   },
+  query: {
+    summary: "print the rows of a query or a saved query as CSV, JSON or a table, as an analyst",
+    load: () => import("./commands/query.ts"),
+  },
   token: {
     summary: "print a token that signs in as a role and a person",
     load: () => import("./commands/token.ts"),

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Database } from "../database/connect.ts";
 
 /** Milliseconds from a signal to the forced exit: service managers often send kill -9 soon after it. */
-const longest = 4000;
+export const longest = 4000;
 
 /**
  * Limits the time of a shutdown. The embedded database cannot cancel a statement, and ending it during one is

@@ -13,6 +13,7 @@
 --!include common/functions/columns.sql
 --!include common/functions/expression_type.sql
 --!include common/functions/numeric_expression.sql
+--!include common/functions/literal.sql
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
 
@@ -237,6 +238,9 @@
 --!include track/identities/_with_siblings.sql
 --!include track/identities/_lock_people.sql
 --!include track/identities/_move_events.sql
+--!include track/identities/_trait_points.sql
+--!include track/identities/_store_trait_history.sql
+--!include track/identities/_move_trait_history.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/_browser_spans.sql
@@ -390,6 +394,9 @@
 --!include track/functions/_journey.sql
 --!include track/functions/journey.sql
 --!include track/functions/my_journey.sql
+--!include track/functions/trait_changes.sql
+--!include track/functions/traits_at.sql
+--!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
 --!include track/functions/sync_enrolments.sql
@@ -418,6 +425,7 @@
 --!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
+--!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
 --!include analytics/trend/_trend.sql
 --!include analytics/trend/_trend_of_groups.sql
@@ -435,6 +443,17 @@
 --!include analytics/functions/lifecycle.sql
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
+--!include analytics/functions/_people_among.sql
+--!include analytics/functions/_wilson_bounds.sql
+--!include analytics/functions/_bayesian_average.sql
+--!include analytics/functions/_course_completion.sql
+--!include analytics/functions/_course_use.sql
+--!include analytics/functions/_course_ratings.sql
+--!include analytics/functions/popular_courses.sql
+--!include analytics/functions/_item_days.sql
+--!include analytics/functions/trending_items.sql
+--!include analytics/functions/_feature_people.sql
+--!include analytics/functions/feature_usage.sql
 --!include analytics/functions/_active_days.sql
 --!include analytics/functions/_learner_features.sql
 --!include analytics/functions/_learner_outcomes.sql
@@ -460,6 +479,17 @@
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
 --!include analytics/functions/course_journey.sql
+--!include analytics/annotations/author.sql
+--!include analytics/annotations/annotate.sql
+--!include analytics/annotations/remove_annotation.sql
+--!include analytics/annotations/annotations.sql
+--!include analytics/queries/query_functions.sql
+--!include analytics/queries/query_statement.sql
+--!include analytics/queries/save_query.sql
+--!include analytics/queries/drop_query.sql
+--!include analytics/queries/saved_queries.sql
+--!include analytics/queries/run_query.sql
+--!include analytics/views.sql
 --!include analytics/policies.sql
 
 -- recommend

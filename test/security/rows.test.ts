@@ -293,6 +293,7 @@ describe("functions", () => {
     expect(await may("instructor")).toEqual(
       [
         ...(await may("learner")),
+        "analytics.annotations",
         "analytics.completion_probability",
         "analytics.course_journey",
         "analytics.course_learners",

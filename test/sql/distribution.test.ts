@@ -352,6 +352,7 @@ describe("the list", () => {
       "track.step by person_id beside track.event",
       "track.step_value by person_id beside track.event",
       "track.trait by person_id beside track.event",
+      "track.trait_history by person_id beside track.event",
     ]);
   });
 

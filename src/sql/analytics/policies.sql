@@ -3,6 +3,7 @@
 grant select on analytics.setting to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (smallest_group) on analytics.setting to insights_admin;
 grant select on analytics.item_popularity to insights_reader;
+grant select on analytics.course_summary to insights_reader;
 
 drop policy if exists all_rows on analytics.setting;
 create policy all_rows on analytics.setting for select using (true);
@@ -15,3 +16,58 @@ drop policy if exists all_rows on analytics.prediction_target;
 create policy all_rows on analytics.prediction_target for select using (true);
 drop policy if exists admins_change on analytics.prediction_target;
 create policy admins_change on analytics.prediction_target for update to insights_admin using (true);
+
+grant select on analytics.annotation
+to insights_reader, insights_instructor, insights_analyst, insights_admin, insights_worker;
+grant insert (kind, title, description, starts_at, ends_at, created_by), delete on analytics.annotation
+to insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.annotation;
+create policy all_rows on analytics.annotation for select using (true);
+drop policy if exists roles_write on analytics.annotation;
+create policy roles_write on analytics.annotation for insert
+to insights_analyst, insights_admin, insights_worker with check (created_by = analytics.author());
+drop policy if exists authors_delete on analytics.annotation;
+create policy authors_delete on analytics.annotation for delete
+to insights_analyst using (created_by = analytics.author());
+drop policy if exists admins_delete on analytics.annotation;
+create policy admins_delete on analytics.annotation for delete
+to insights_admin, insights_worker using (true);
+
+grant select, delete on analytics.saved_query to insights_analyst, insights_admin, insights_worker;
+grant insert (name, description, function_name, arguments, created_by),
+  update (description, function_name, arguments, changed_at)
+on analytics.saved_query to insights_analyst, insights_admin, insights_worker;
+drop policy if exists queries_of_functions on analytics.saved_query;
+create policy queries_of_functions on analytics.saved_query for select
+to insights_analyst using (
+  exists (
+    select
+    from pg_catalog.pg_proc as procedure
+    join pg_catalog.pg_namespace as namespace on namespace.oid = procedure.pronamespace
+    where namespace.nspname = split_part(saved_query.function_name, '.', 1)
+      and procedure.proname = split_part(saved_query.function_name, '.', 2)
+      and has_function_privilege(procedure.oid, 'execute')
+  )
+);
+drop policy if exists all_rows on analytics.saved_query;
+create policy all_rows on analytics.saved_query for select to insights_admin, insights_worker using (true);
+drop policy if exists roles_write on analytics.saved_query;
+create policy roles_write on analytics.saved_query for insert
+to insights_analyst, insights_admin, insights_worker with check (created_by = analytics.author());
+drop policy if exists authors_change on analytics.saved_query;
+create policy authors_change on analytics.saved_query for update
+to insights_analyst using (created_by = analytics.author());
+drop policy if exists admins_change on analytics.saved_query;
+create policy admins_change on analytics.saved_query for update
+to insights_admin, insights_worker using (true);
+drop policy if exists authors_delete on analytics.saved_query;
+create policy authors_delete on analytics.saved_query for delete
+to insights_analyst using (created_by = analytics.author());
+drop policy if exists admins_delete on analytics.saved_query;
+create policy admins_delete on analytics.saved_query for delete
+to insights_admin, insights_worker using (true);
+
+grant select on
+  analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
+  analytics.weekly_retention
+to insights_analyst, insights_admin, insights_worker;

@@ -556,6 +556,116 @@ $$;
 
 alter table analytics.prediction_target enable row level security;
 
+/* ------------------------------------------------------------------------------------------------ annotations -- */
+
+create table analytics.annotation (
+  annotation_id bigint generated always as identity primary key,
+  kind text not null default 'other' check (kind in ('release', 'term', 'holiday', 'other')),
+  title text not null check (length(title) between 1 and 200),
+  description text check (length(description) <= 2000),
+  starts_at timestamptz not null check (isfinite(starts_at)),
+  ends_at timestamptz check (isfinite(ends_at)),
+  created_by text not null,
+  created_at timestamptz not null default now(),
+  check (ends_at > starts_at)
+);
+
+comment on table analytics.annotation is $$
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete -type:node
+Annotations of the time axis: releases, terms, holidays and other events that explain changes of figures.
+Analysts and instructors can read all of them.
+$$;
+comment on column analytics.annotation.annotation_id is $$Key of the annotation.$$;
+comment on column analytics.annotation.kind is $$`release`, `term`, `holiday` or `other`.$$;
+comment on column analytics.annotation.title is $$Title, as shown in a chart.$$;
+comment on column analytics.annotation.description is $$Description; null when there is none.$$;
+comment on column analytics.annotation.starts_at is $$Start of the annotated period, or its time.$$;
+comment on column analytics.annotation.ends_at is $$End of the period, exclusive; null for a single time.$$;
+comment on column analytics.annotation.created_by is $$
+Author: `userId` of the analyst or administrator, or the database login.
+$$;
+comment on column analytics.annotation.created_at is $$Time at which the annotation was written.$$;
+
+create index annotation_time on analytics.annotation (starts_at);
+
+alter table analytics.annotation enable row level security;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('analytics', 'annotation', 'created_by', 'identity', 'service', 'Author of the annotation.');
+
+/* ---------------------------------------------------------------------------------------------- saved queries -- */
+
+create table analytics.saved_query (
+  name text primary key check (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text check (length(description) <= 2000),
+  function_name text not null check (function_name ~ '^[a-z]+\.[a-z][a-z0-9_]*$'),
+  arguments jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
+  created_by text not null,
+  created_at timestamptz not null default now(),
+  changed_at timestamptz not null default now()
+);
+
+comment on table analytics.saved_query is $$
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete -type:node
+Saved queries: a function of the API with named arguments, run with the privileges of the caller.
+Analysts can read those whose function they may execute.
+$$;
+comment on column analytics.saved_query.name is $$Name of the query.$$;
+comment on column analytics.saved_query.description is $$Description; null when there is none.$$;
+comment on column analytics.saved_query.function_name is $$Function, with its schema.$$;
+comment on column analytics.saved_query.arguments is $$
+Arguments by name; the others have their defaults. A time can be relative to now, such as "-28 days".
+$$;
+comment on column analytics.saved_query.created_by is $$
+Author: `userId` of the analyst or administrator, or the database login.
+$$;
+comment on column analytics.saved_query.created_at is $$Time at which the query was saved first.$$;
+comment on column analytics.saved_query.changed_at is $$Time at which the query was saved last.$$;
+
+alter table analytics.saved_query enable row level security;
+
+insert into analytics.saved_query (name, function_name, arguments, created_by, description)
+values
+  (
+    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'Courses with the most people of the last 28 days.'
+  ),
+  (
+    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
+    'Pages with the most people of the last 28 days.'
+  ),
+  (
+    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
+    'Predicted dropout by course, the next 14 days.'
+  );
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'Author of the query.'),
+  (
+    'analytics', 'saved_query', 'arguments', 'identity', 'service',
+    'Arguments; those of queries for administrators can name a person.'
+  );
+
+create type analytics.query_function as (
+  function_name text,
+  argument_names text[],
+  argument_types text[],
+  required_count int,
+  description text
+);
+
+comment on type analytics.query_function is $$
+A function that can be queried by name.
+$$;
+comment on column analytics.query_function.function_name is $$Function, with its schema.$$;
+comment on column analytics.query_function.argument_names is $$Names of the arguments, in their order.$$;
+comment on column analytics.query_function.argument_types is $$Types of the arguments.$$;
+comment on column analytics.query_function.required_count is $$
+Number of arguments that have no default: the first ones.
+$$;
+comment on column analytics.query_function.description is $$First line of the description of the function.$$;
+
 /* --- retention, lifecycle, stickiness, active people --- */
 
 create type analytics.retention_cell as (
@@ -698,3 +808,332 @@ Active people of the day in proportion to those of the window: with 30 days, DAU
 $$;
 comment on column analytics.active_people_point.is_complete is $$Whether the day has ended.$$;
 comment on column analytics.active_people_point.zone is $$Time zone of the days.$$;
+
+/* ------------------------------------------------------------------------- popular courses, trending, features -- */
+
+create materialized view analytics.course_summary as
+-- People and sums of days on which fewer people used the course are in no figure for analysts.
+with smallest as materialized (
+  select setting.smallest_group from analytics.setting
+),
+
+counted as materialized (
+  select person_set_block.block, person_set_block.people
+  from track.person_set_block
+  where person_set_block.name = 'counted'
+),
+
+used as (
+  select
+    item_day.item_id,
+    sum(item_day.event_count) filter (where item_day.person_count >= smallest.smallest_group) as event_count,
+    sum(item_day.engaged) filter (where item_day.person_count >= smallest.smallest_group) as engaged,
+    max(item_day.day) filter (where item_day.person_count >= smallest.smallest_group) as last_day
+  from track.item_day
+  cross join smallest
+  where item_day.with_parts
+  group by item_day.item_id
+),
+
+small_month as (
+  select
+    item_day.item_id, date_trunc('month', item_day.day::timestamp)::date as month,
+    bit_or(1 << (extract(day from item_day.day)::int - 1)) as days
+  from track.item_day
+  cross join smallest
+  where item_day.with_parts
+    and item_day.person_count < smallest.smallest_group
+  group by 1, 2
+),
+
+present as (
+  select by_block.item_id, sum(bit_count(by_block.people & counted.people)) as person_count
+  from (
+    select
+      course_presence.item_id, course_presence.block,
+      bit_or(course_presence.people & ~coalesce(only_small.people, b'0'::bit(4096))) as people
+    from track.course_presence
+    left join small_month using (item_id, month)
+    left join lateral (
+      select bit_or(b'1'::bit(4096) >> listed.member) as people
+      from unnest(course_presence.members, course_presence.days) as listed (member, days)
+      where listed.days & ~small_month.days = 0
+    ) as only_small on small_month.days is not null
+    group by course_presence.item_id, course_presence.block
+  ) as by_block
+  join counted using (block)
+  group by by_block.item_id
+),
+
+-- A person completed a course when one of her enrolments in it is completed.
+enrolled as (
+  select
+    by_person.item_id,
+    count(*) as enrolment_count,
+    count(*) filter (where by_person.is_completed) as completion_count,
+    count(*) filter (where by_person.is_dropped and not by_person.is_completed) as dropped_count
+  from (
+    select
+      enrolment.item_id, enrolment.person_id,
+      bool_or(enrolment.status = 'completed') as is_completed,
+      bool_and(enrolment.status <> 'active') as is_dropped
+    from track.enrolment
+    group by enrolment.item_id, enrolment.person_id
+  ) as by_person
+  join counted
+    on counted.block = by_person.person_id / 4096
+    and get_bit(counted.people, (by_person.person_id % 4096)::int) <> 0
+  group by by_person.item_id
+)
+
+select
+  item.item_id as course_id,
+  coalesce(popularity.person_count, 0) as person_count,
+  coalesce(enrolled.enrolment_count, 0) as enrolment_count,
+  coalesce(enrolled.completion_count, 0) as completion_count,
+  coalesce(enrolled.dropped_count, 0) as dropped_count,
+  coalesce(popularity.event_count, 0)::bigint as event_count,
+  coalesce(popularity.engaged, '0') as engaged,
+  popularity.last_day,
+  coalesce(present.person_count, 0)::bigint as group_person_count,
+  coalesce(used.event_count, 0)::bigint as group_event_count,
+  coalesce(used.engaged, '0') as group_engaged,
+  used.last_day as group_last_day,
+  now() as refreshed_at
+from track.item
+left join analytics.item_popularity as popularity on popularity.item_id = item.item_id
+left join used on used.item_id = item.item_id
+left join present on present.item_id = item.item_id
+left join enrolled on enrolled.item_id = item.item_id
+where item.kind = 'course'
+with no data;
+
+comment on materialized view analytics.course_summary is $$
+@behavior -*
+Use and completion of each course, over all time, as of the last refresh: what `analytics.course_summaries` returns.
+Of people in the set `counted`; with all that the course contains. Refreshed concurrently by a worker
+(`analytics.refresh_views`), after `analytics.item_popularity`, which it reads. The columns `group_…` are those for
+analysts: they leave out the days on which fewer than `analytics.setting.smallest_group` people used the course.
+$$;
+comment on column analytics.course_summary.course_id is $$Course: key of an item.$$;
+comment on column analytics.course_summary.person_count is $$Number of distinct people with events or page views.$$;
+comment on column analytics.course_summary.enrolment_count is $$Number of people who are or were enrolled.$$;
+comment on column analytics.course_summary.completion_count is $$Number of these people who completed the course.$$;
+comment on column analytics.course_summary.dropped_count is $$
+Number of these people who dropped the course and did not complete it.
+$$;
+comment on column analytics.course_summary.event_count is $$Number of events.$$;
+comment on column analytics.course_summary.engaged is $$Engaged time.$$;
+comment on column analytics.course_summary.last_day is $$Latest day of use, UTC; null when it was never used.$$;
+comment on column analytics.course_summary.group_person_count is $$
+Number of distinct people on days with at least `smallest_group` people.
+$$;
+comment on column analytics.course_summary.group_event_count is $$
+Number of events on days with at least `smallest_group` people.
+$$;
+comment on column analytics.course_summary.group_engaged is $$
+Engaged time on days with at least `smallest_group` people.
+$$;
+comment on column analytics.course_summary.group_last_day is $$
+Latest day with at least `smallest_group` people, UTC; null when there is none.
+$$;
+comment on column analytics.course_summary.refreshed_at is $$Time of the refresh.$$;
+
+create unique index course_summary_course on analytics.course_summary (course_id);
+
+create type analytics.summarized_course as (
+  course text,
+  title text,
+  person_count bigint,
+  enrolment_count bigint,
+  completion_count bigint,
+  dropped_count bigint,
+  completion_rate float8,
+  event_count bigint,
+  engaged interval,
+  last_day date,
+  refreshed_at timestamptz
+);
+
+comment on type analytics.summarized_course is $$
+Use and completion of a course, over all time, as of the last refresh.
+For analysts, figures are rounded, and those of too few people are 0.
+$$;
+comment on column analytics.summarized_course.course is $$External id of the course.$$;
+comment on column analytics.summarized_course.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.summarized_course.person_count is $$
+Number of distinct people who used the course or something in it.
+$$;
+comment on column analytics.summarized_course.enrolment_count is $$Number of people who are or were enrolled.$$;
+comment on column analytics.summarized_course.completion_count is $$
+Number of these people who completed the course.
+$$;
+comment on column analytics.summarized_course.dropped_count is $$
+Number of these people who dropped the course and did not complete it.
+$$;
+comment on column analytics.summarized_course.completion_rate is $$
+`completion_count` / `enrolment_count`; null without enrolments.
+$$;
+comment on column analytics.summarized_course.event_count is $$
+Number of events of the course and of those it contains.
+$$;
+comment on column analytics.summarized_course.engaged is $$Engaged time.$$;
+comment on column analytics.summarized_course.last_day is $$
+Latest day of use, UTC; for analysts, the latest day with enough people. Null when there is none.
+$$;
+comment on column analytics.summarized_course.refreshed_at is $$Time of the refresh.$$;
+
+create type analytics.popular_course as (
+  rank int,
+  course text,
+  title text,
+  event_count bigint,
+  person_count bigint,
+  engaged interval,
+  enrolment_count bigint,
+  completion_count bigint,
+  completion_rate float8,
+  completion_lower float8,
+  completion_upper float8,
+  completion_score float8,
+  rating_count bigint,
+  mean_rating float8,
+  rating_score float8
+);
+
+comment on type analytics.popular_course is $$
+A course with its use in a period, completion and ratings.
+Rates, bounds and averages are computed from the numbers in the same row and those of all courses.
+For analysts, numbers are rounded.
+$$;
+comment on column analytics.popular_course.rank is $$Rank, 1 for the most popular course.$$;
+comment on column analytics.popular_course.course is $$External id of the course.$$;
+comment on column analytics.popular_course.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.popular_course.event_count is $$
+Number of events of the course and of those it contains.
+$$;
+comment on column analytics.popular_course.person_count is $$Number of distinct people.$$;
+comment on column analytics.popular_course.engaged is $$Engaged time.$$;
+comment on column analytics.popular_course.enrolment_count is $$
+Number of people who are or were enrolled, as of now.
+$$;
+comment on column analytics.popular_course.completion_count is $$Number of these people who completed the course.$$;
+comment on column analytics.popular_course.completion_rate is $$
+`completion_count` / `enrolment_count`; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_lower is $$
+Lower bound of the rate, by Wilson's score interval; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_upper is $$
+Upper bound of the rate, by Wilson's score interval; null without enrolments.
+$$;
+comment on column analytics.popular_course.completion_score is $$
+Bayesian average of the rate, drawn towards that of all courses; null without enrolments.
+$$;
+comment on column analytics.popular_course.rating_count is $$
+Number of people who rated the course; null unless the measure is `rating`.
+$$;
+comment on column analytics.popular_course.mean_rating is $$
+Mean of their latest ratings; null without ratings, for analysts also for few ones.
+$$;
+comment on column analytics.popular_course.rating_score is $$
+Bayesian average of the ratings, drawn towards that of all courses; null without `mean_rating`.
+$$;
+
+create type analytics.trending_item as (
+  rank int,
+  item text,
+  title text,
+  kind text,
+  measured float8,
+  expected float8,
+  deviation float8,
+  growth float8,
+  score float8
+);
+
+comment on type analytics.trending_item is $$
+An item that is used more than expected, with the measure that was asked for.
+For analysts, the use is rounded, and everything else is computed from it.
+$$;
+comment on column analytics.trending_item.rank is $$Rank, 1 for the most significant item.$$;
+comment on column analytics.trending_item.item is $$External id of the item.$$;
+comment on column analytics.trending_item.title is $$Title of the item; null when unknown.$$;
+comment on column analytics.trending_item.kind is $$Kind of the item.$$;
+comment on column analytics.trending_item.measured is $$Use in the period: people by day, events or seconds.$$;
+comment on column analytics.trending_item.expected is $$Expected use, from earlier periods.$$;
+comment on column analytics.trending_item.deviation is $$
+Standard deviation of the use, from earlier periods, and at least that of Poisson counts.
+$$;
+comment on column analytics.trending_item.growth is $$`measured` / `expected` - 1; null when nothing was expected.$$;
+comment on column analytics.trending_item.score is $$Significance: see `analytics.trending_items`.$$;
+
+create type analytics.used_feature as (
+  rank int,
+  event text,
+  item_kind text,
+  event_count bigint,
+  person_count bigint,
+  active_person_count bigint,
+  adoption_rate float8,
+  new_person_count bigint,
+  events_per_person float8,
+  median_events float8,
+  days_per_person float8,
+  observed_person_count bigint,
+  returned_person_count bigint,
+  return_rate float8,
+  previous_event_count bigint,
+  previous_person_count bigint,
+  event_growth float8,
+  person_growth float8,
+  first_day date,
+  last_day date
+);
+
+comment on type analytics.used_feature is $$
+The use of a feature (event type) or action (event type and kind of item) in a period.
+Rates and means are computed from the numbers in the same row. For analysts, numbers are rounded.
+$$;
+comment on column analytics.used_feature.rank is $$Rank by the measure, from 1.$$;
+comment on column analytics.used_feature.event is $$Name of the event.$$;
+comment on column analytics.used_feature.item_kind is $$
+Kind of the item of the event; null without a breakdown, and for events without an item.
+$$;
+comment on column analytics.used_feature.event_count is $$Number of events.$$;
+comment on column analytics.used_feature.person_count is $$Number of distinct people.$$;
+comment on column analytics.used_feature.active_person_count is $$
+Number of people with any event that is not automatic.
+$$;
+comment on column analytics.used_feature.adoption_rate is $$
+`person_count` / `active_person_count`, at most 1; null without active people.
+$$;
+comment on column analytics.used_feature.new_person_count is $$
+Number of people who never used the feature before the period; null with a breakdown.
+$$;
+comment on column analytics.used_feature.events_per_person is $$Events per person; null without people.$$;
+comment on column analytics.used_feature.median_events is $$
+Median of the events per person; null unless it was asked for.
+$$;
+comment on column analytics.used_feature.days_per_person is $$Days with use per person; null without people.$$;
+comment on column analytics.used_feature.observed_person_count is $$
+Number of people whose use was early enough in the period to return within it.
+$$;
+comment on column analytics.used_feature.returned_person_count is $$Number of these people who returned.$$;
+comment on column analytics.used_feature.return_rate is $$
+`returned_person_count` / `observed_person_count`; null without observed people.
+$$;
+comment on column analytics.used_feature.previous_event_count is $$Number of events in the period before.$$;
+comment on column analytics.used_feature.previous_person_count is $$Number of distinct people in the period before.$$;
+comment on column analytics.used_feature.event_growth is $$
+`event_count` / `previous_event_count` - 1; null without previous events.
+$$;
+comment on column analytics.used_feature.person_growth is $$
+`person_count` / `previous_person_count` - 1; null without previous people.
+$$;
+comment on column analytics.used_feature.first_day is $$
+Day of the first use, UTC; null when there is none, and with a breakdown.
+$$;
+comment on column analytics.used_feature.last_day is $$
+Day of the last use before the end of the period, UTC; null when there is none.
+$$;

@@ -15,7 +15,7 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
   longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters,
-  most_identities
+  most_identities, most_trait_times
 )
 on track.setting to insights_admin;
 
@@ -27,8 +27,8 @@ grant update (purpose, opens_view, is_heartbeat, is_automatic, description) on t
 grant update (heartbeat, is_automatic) on track.source to insights_admin;
 
 grant select on
-  track.person, track.identity, track.identity_link, track.trait, track.enrolment, track.item_role, track.event,
-  track.session, track.page_view
+  track.person, track.identity, track.identity_link, track.trait, track.trait_history, track.enrolment,
+  track.item_role, track.event, track.session, track.page_view
 to insights_reader, insights_learner, insights_admin;
 
 grant select (
@@ -124,8 +124,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'person', 'identity', 'trait', 'enrolment', 'item_role', 'event', 'session', 'automatic_period', 'step', 'stale',
-    'changed', 'step_value', 'stale_property'
+    'person', 'identity', 'trait', 'trait_history', 'enrolment', 'item_role', 'event', 'session', 'automatic_period',
+    'step', 'stale', 'changed', 'step_value', 'stale_property'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);

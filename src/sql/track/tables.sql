@@ -26,7 +26,8 @@ create table track.setting (
     default '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'
     check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
   kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100),
-  most_identities int not null default 2500 check (most_identities > 0)
+  most_identities int not null default 2500 check (most_identities > 0),
+  most_trait_times int not null default 2000 check (most_trait_times between 1 and 100000)
 );
 
 comment on table track.setting is $$
@@ -76,6 +77,9 @@ Parameters of the query string that belong to the name of a page, such as the `i
 $$;
 comment on column track.setting.most_identities is $$
 Maximum number of identities of a person; further `identify` and `alias` messages are rejected.
+$$;
+comment on column track.setting.most_trait_times is $$
+Maximum number of times that `track.trait_history` keeps per identity, trait and year: the latest ones.
 $$;
 
 insert into track.setting default values;
@@ -399,6 +403,40 @@ comment on column track.trait.value is $$Value of the trait.$$;
 comment on column track.trait.set_at is $$Time of the message that set the value.$$;
 
 create index trait_identity on track.trait (identity_id);
+
+create table track.trait_history (
+  person_id bigint not null,
+  identity_id bigint not null references track.identity,
+  name text not null check (length(name) between 1 and 100),
+  since date not null,
+  set_at timestamptz[] not null check (cardinality(set_at) > 0),
+  value jsonb[] not null check (cardinality(value) = cardinality(set_at)),
+  primary key (person_id, identity_id, name, since)
+);
+
+comment on table track.trait_history is $$
+@behavior -*
+@foreignKey (identity_id) references track.identity (identity_id)
+The values that traits of people had in the course of time: one row per identity, trait and year.
+The times of repetitions are kept, because a message with another value may arrive late and be between two of them. The
+rows are the same in any order of arrival of the messages, and follow merges of people and their reversal as
+`track.trait` does. Of two values of the same time, the greater one applies. See `track.trait_changes`.
+$$;
+comment on column track.trait_history.person_id is $$Person that has the trait.$$;
+comment on column track.trait_history.identity_id is $$Identity for which the trait was sent.$$;
+comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
+comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
+comment on column track.trait_history.set_at is $$
+Times at which a value was sent, in order.
+Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
+The latest `track.setting.most_trait_times` of the year are kept.
+$$;
+comment on column track.trait_history.value is $$
+The value of each time; null: the same value as at the time before.
+JSON null for a value of more than 1,000 bytes.
+$$;
+
+create index trait_history_identity on track.trait_history (identity_id);
 
 /* ------------------------------------------------------------------------------------------------------ items -- */
 
@@ -1997,6 +2035,7 @@ insert into track.distribution (schema_name, table_name, column_name, colocated_
 values
   ('track', 'event', 'person_id', null, 'Events; other tables with data of a person are colocated with this one.'),
   ('track', 'trait', 'person_id', 'track.event', 'Traits of the person.'),
+  ('track', 'trait_history', 'person_id', 'track.event', 'Former values of traits of the person.'),
   ('track', 'enrolment', 'person_id', 'track.event', 'Enrolments of the person.'),
   ('track', 'session', 'person_id', 'track.event', 'Derived from the events of the person, with the page views.'),
   ('track', 'automatic_period', 'person_id', 'track.event', 'Derived from the events of the person.'),
@@ -2020,6 +2059,8 @@ values
   ('track', 'person', 'person_id', 'person', 'service', 'The person.'),
   ('track', 'trait', 'person_id', 'person', 'analytics', 'Person that has the trait.'),
   ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
+  ('track', 'trait_history', 'person_id', 'person', 'analytics', 'Person that had the trait.'),
+  ('track', 'trait_history', 'value', 'traits', 'analytics', 'Former values of a trait of the person.'),
   ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
   ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
   ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
@@ -2059,6 +2100,7 @@ alter table track.identity enable row level security;
 alter table track.identity_link enable row level security;
 alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
+alter table track.trait_history enable row level security;
 alter table track.item enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;

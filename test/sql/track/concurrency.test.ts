@@ -99,6 +99,7 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
       "select count(*) from track.%s as row join track.identity using (identity_id) where row.person_id <> identity.person_id";
     expect(await database.value(wrong.replace("%s", "event"))).toBe("0");
     expect(await database.value(wrong.replace("%s", "trait"))).toBe("0");
+    expect(await database.value(wrong.replace("%s", "trait_history"))).toBe("0");
     expect(
       await database.value("select count(*) from track.event where person_id = (select track.find_person('keep'))"),
     ).toBe("4");
@@ -228,7 +229,7 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
       }
     });
     await Promise.all(writers);
-    for (const table of ["event", "trait"]) {
+    for (const table of ["event", "trait", "trait_history"]) {
       expect(
         await database.value(
           `select count(*) from track.${table} as row join track.identity using (identity_id) where row.person_id <> identity.person_id`,
@@ -290,7 +291,7 @@ describe.skipIf(!database.native)("two sessions at once (needs parallel sessions
     );
     expect(accepted.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(sent.size);
     expect(stored).toBe(messages.filter(({ type }) => type === "track").length);
-    for (const table of ["event", "trait"]) {
+    for (const table of ["event", "trait", "trait_history"]) {
       expect(
         await database.value(
           `select count(*) from track.${table} as row join track.identity using (identity_id) where row.person_id <> identity.person_id`,

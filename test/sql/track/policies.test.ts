@@ -10,6 +10,7 @@ const personal = [
   "track.identity",
   "track.identity_link",
   "track.trait",
+  "track.trait_history",
   "track.enrolment",
   "track.item_role",
   "track.event",

@@ -12,6 +12,7 @@ const tables = [
   "select * from track.person order by 1",
   "select * from track.identity order by identity_id",
   "select * from track.trait order by identity_id, name",
+  "select * from track.trait_history order by identity_id, name, since",
   "select * from track.enrolment order by identity_id, item_id",
   "select * from privacy.consent order by consent_id",
   "select * from track.session order by session_id",

@@ -41,6 +41,18 @@ begin
   from deleted;
 
   with deleted as (
+    delete from track.trait_history
+    using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
+      as moved (identity_id, old_person_id, new_person_id)
+    where trait_history.person_id = moved.old_person_id
+      and trait_history.identity_id = moved.identity_id
+    returning moved.new_person_id, trait_history.*
+  )
+  insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
+  select new_person_id, identity_id, name, since, set_at, value
+  from deleted;
+
+  with deleted as (
     delete from track.enrolment
     using unnest(_move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people)
       as moved (identity_id, old_person_id, new_person_id)

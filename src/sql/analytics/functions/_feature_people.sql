@@ -1,0 +1,319 @@
+create or replace function analytics._feature_people(
+  of_event_type_id int, breakdown text, first_day date, end_day date, previous_day date, observed_day date,
+  return_days int, among text, smallest_group int
+)
+returns table (
+  event_type_id int,
+  item_kind text,
+  block int,
+  people bit(4096),
+  earlier_people bit(4096),
+  observed_people bit(4096),
+  returned_people bit(4096),
+  previous_people bit(4096),
+  person_days bigint,
+  event_count bigint,
+  previous_event_count bigint,
+  days date[],
+  oldest_day date,
+  latest_day date
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+-- The best plan depends on the period and the filters.
+set plan_cache_mode to force_custom_plan
+-- The bits of a year are sorted in memory.
+set work_mem to '64MB'
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_by_kind constant boolean := _feature_people.breakdown is not null;
+  v_reads_journeys constant boolean := v_by_kind or _feature_people.among is not null;
+  v_event_types constant int[] := array(
+    select event_type.event_type_id
+    from track.event_type
+    where event_type.merged_event_type_id is null
+      and case
+        when _feature_people.of_event_type_id is null
+          then not event_type.is_automatic and not event_type.is_heartbeat and event_type.purpose <> 'service'
+        else event_type.event_type_id = _feature_people.of_event_type_id
+      end
+  );
+  -- Type 0 is any event that is not automatic. By kind of item, the other types are read from the journeys.
+  v_present_types constant int[] := 0 || case when v_by_kind then '{}' else v_event_types end;
+  -- The people who count, by block: an array, because the planner cannot estimate a join.
+  v_members constant bit(4096)[] := (
+    select array_agg(
+      coalesce(member.people & ~coalesce(excluded.people, v_no_people), v_no_people) order by blocks.block
+    )
+    from generate_series(0, (select max(person.person_id) / 4096 from track.person)) as blocks (block)
+    left join analytics._among(_feature_people.among, _feature_people.smallest_group) as member
+      on member.block = blocks.block
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = blocks.block
+  );
+  v_queued record;
+  v_is_queued boolean;
+begin
+  v_queued := track.queued_days('-infinity', _feature_people.end_day);
+  v_is_queued := v_queued.people is not null;
+
+  return query
+  with excluded as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('excluded') as set_block
+  ),
+
+  counted as materialized (
+    select set_block.block, set_block.people from track.person_set_blocks('counted') as set_block
+  ),
+
+  -- The changes of the next refresh.
+  queued as (
+    select
+      typed.event_type_id, entry.person_id, entry.day, entry.was,
+      case when entry.was then -typed.event_count else typed.event_count end as event_count
+    from (
+      select activity.*, true as was
+      from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
+      union all
+      select activity.*, false
+      from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
+    ) as entry
+    cross join lateral (
+      values (entry.event_type_id, entry.event_count), (0, entry.event_count - entry.automatic_count)
+    ) as typed (event_type_id, event_count)
+    where typed.event_count > 0
+      and typed.event_type_id = any (v_present_types)
+  ),
+
+  change as materialized (
+    select
+      queued.event_type_id, queued.day, (queued.person_id / 4096)::int as block,
+      coalesce(bit_or(track.person_bit(queued.person_id)) filter (where queued.was), v_no_people) as cleared,
+      coalesce(
+        bit_or(track.person_bit(queued.person_id)) filter (where not queued.was and queued.person_id <> 0), v_no_people
+      ) as added,
+      coalesce(sum(queued.event_count) filter (where not membership.is_excluded), 0) as event_count,
+      coalesce(sum(queued.event_count) filter (where membership.is_counted), 0) as counted_count
+    from queued
+    left join excluded on excluded.block = queued.person_id / 4096
+    left join counted on counted.block = queued.person_id / 4096
+    left join track.person_set_block as stored_excluded
+      on stored_excluded.name = 'excluded' and stored_excluded.block = queued.person_id / 4096
+    left join track.person_set_block as stored_counted
+      on stored_counted.name = 'counted' and stored_counted.block = queued.person_id / 4096
+    cross join lateral (
+      select
+        coalesce(
+          get_bit(
+            case when queued.was then stored_excluded.people else excluded.people end, (queued.person_id % 4096)::int
+          ),
+          0
+        ) <> 0 as is_excluded,
+        coalesce(
+          get_bit(
+            case when queued.was then stored_counted.people else counted.people end, (queued.person_id % 4096)::int
+          ),
+          0
+        ) <> 0 as is_counted
+    ) as membership
+    group by 1, 2, 3
+  ),
+
+  -- Numbers of events of some people, and events by kind of item, are in the journeys.
+  journey as materialized (
+    select
+      activity.event_type_id,
+      case when v_by_kind then coalesce(item.kind, '') else '' end as item_kind,
+      activity.day, (activity.person_id / 4096)::int as block,
+      case
+        when v_by_kind
+          then coalesce(
+            bit_or(track.person_bit(activity.person_id)) filter (where activity.person_id <> 0), v_no_people
+          )
+        else v_no_people
+      end as people,
+      sum(activity.event_count) as event_count
+    from track.activity_of(
+      analytics._people_among(_feature_people.among, _feature_people.smallest_group, false)
+        -- Anonymised events.
+        || case
+          when _feature_people.among is null and _feature_people.smallest_group is null then '{0}'::bigint[]
+        end,
+      _feature_people.previous_day,
+      _feature_people.end_day
+    ) as activity
+    left join track.item on item.item_id = activity.item_id
+    where v_reads_journeys
+      and activity.event_type_id = any (v_event_types)
+      and activity.event_count > 0
+    group by 1, 2, 3, 4
+  ),
+
+  -- Rows of the same feature, day and block add up. Not materialized: the bits of all days are larger than what remains.
+  cell as not materialized (
+    select
+      presence.event_type_id, '' as item_kind, presence.day, presence.block,
+      presence.people & ~coalesce(change.cleared, v_no_people) & coalesce(v_members[presence.block + 1], v_no_people)
+        as people,
+      case
+        when _feature_people.among is not null then 0
+        when _feature_people.smallest_group is not null then presence.counted_count
+        else presence.event_count
+      end as event_count
+    from track.presence
+    left join change
+      on v_is_queued
+      and change.event_type_id = presence.event_type_id
+      and change.day = presence.day
+      and change.block = presence.block
+    where presence.event_type_id = any (v_present_types)
+      and presence.day < _feature_people.end_day
+
+    union all
+
+    select
+      change.event_type_id, '', change.day, change.block,
+      change.added & coalesce(v_members[change.block + 1], v_no_people),
+      case
+        when _feature_people.among is not null then 0
+        when _feature_people.smallest_group is not null then change.counted_count
+        else change.event_count
+      end
+    from change
+
+    union all
+
+    select journey.event_type_id, journey.item_kind, journey.day, journey.block, journey.people, journey.event_count
+    from journey
+  ),
+
+  small_day as materialized (
+    select cell.event_type_id, cell.item_kind, cell.day, date_trunc('week', cell.day::timestamp)::date as week
+    from cell
+    where _feature_people.smallest_group is not null
+    group by cell.event_type_id, cell.item_kind, cell.day
+    having sum(bit_count(cell.people)) < _feature_people.smallest_group
+  ),
+
+  -- Weeks (from Monday) whose small days have enough people together. They count in periods that contain the whole week.
+  week_of_group as materialized (
+    select by_block.event_type_id, by_block.item_kind, by_block.week
+    from (
+      select cell.event_type_id, cell.item_kind, small_day.week, cell.block, bit_or(cell.people) as people
+      from small_day
+      join cell using (event_type_id, item_kind, day)
+      group by cell.event_type_id, cell.item_kind, small_day.week, cell.block
+    ) as by_block
+    group by by_block.event_type_id, by_block.item_kind, by_block.week
+    having sum(bit_count(by_block.people)) >= _feature_people.smallest_group
+  ),
+
+  placed as not materialized (
+    select
+      cell.event_type_id, cell.item_kind, cell.day, cell.block, cell.people, cell.event_count,
+      small_day.day is null as is_large,
+      cell.day >= _feature_people.first_day
+        and (
+          small_day.day is null
+          or week_of_group.week >= _feature_people.first_day
+            and week_of_group.week + 7 <= _feature_people.end_day
+        ) as in_period,
+      cell.day >= _feature_people.previous_day
+        and cell.day < _feature_people.first_day
+        and (
+          small_day.day is null
+          or week_of_group.week >= _feature_people.previous_day
+            and week_of_group.week + 7 <= _feature_people.first_day
+        ) as in_previous,
+      cell.day < _feature_people.first_day
+        and (small_day.day is null or week_of_group.week + 7 <= _feature_people.first_day) as is_before
+    from cell
+    left join small_day
+      on small_day.event_type_id = cell.event_type_id
+      and small_day.item_kind = cell.item_kind
+      and small_day.day = cell.day
+    left join week_of_group
+      on week_of_group.event_type_id = small_day.event_type_id
+      and week_of_group.item_kind = small_day.item_kind
+      and week_of_group.week = small_day.week
+  ),
+
+  returned as (
+    select
+      in_order.event_type_id, in_order.item_kind, in_order.block, bit_or(in_order.people & in_order.earlier) as people
+    from (
+      select
+        placed.event_type_id, placed.item_kind, placed.block, placed.people,
+        bit_or(placed.people) over (
+          partition by placed.event_type_id, placed.item_kind, placed.block
+          order by placed.day
+          range between unbounded preceding and make_interval(days => _feature_people.return_days) preceding
+        ) as earlier
+      from placed
+      where placed.day >= _feature_people.first_day
+        and placed.in_period
+        and placed.event_type_id <> 0
+    ) as in_order
+    group by in_order.event_type_id, in_order.item_kind, in_order.block
+  ),
+
+  by_block as (
+    select
+      placed.event_type_id, placed.item_kind, placed.block,
+      coalesce(bit_or(placed.people) filter (where placed.in_period), v_no_people) as people,
+      coalesce(bit_or(placed.people) filter (where placed.is_before), v_no_people) as earlier_people,
+      coalesce(
+        bit_or(placed.people) filter (where placed.in_period and placed.day <= _feature_people.observed_day),
+        v_no_people
+      ) as observed_people,
+      coalesce(bit_or(placed.people) filter (where placed.in_previous), v_no_people) as previous_people,
+      coalesce(sum(bit_count(placed.people)) filter (where placed.in_period), 0)::bigint as person_days,
+      coalesce(sum(placed.event_count) filter (where placed.in_period), 0)::bigint as event_count,
+      coalesce(sum(placed.event_count) filter (where placed.in_previous), 0)::bigint as previous_event_count,
+      array_agg(placed.day) filter (where placed.in_period) as days,
+      min(placed.day) filter (where placed.is_large and placed.people <> v_no_people) as oldest_day,
+      max(placed.day) filter (where placed.is_large and placed.people <> v_no_people) as latest_day
+    from placed
+    group by placed.event_type_id, placed.item_kind, placed.block
+  )
+
+  select
+    by_block.event_type_id,
+    nullif(by_block.item_kind, ''),
+    by_block.block,
+    by_block.people,
+    by_block.earlier_people,
+    by_block.observed_people,
+    coalesce(returned.people, v_no_people),
+    by_block.previous_people,
+    by_block.person_days,
+    by_block.event_count,
+    by_block.previous_event_count,
+    by_block.days,
+    by_block.oldest_day,
+    by_block.latest_day
+  from by_block
+  left join returned using (event_type_id, item_kind, block);
+end;
+$$;
+
+comment on function analytics._feature_people(
+  int, text, date, date, date, date, int, text, int
+) is $$
+Returns the people and events of event types in a period, one row per block of 4,096 people, as of now.
+Event types are those that people cause by an action, or the one of `of_event_type_id`, and type 0: any event that is
+not automatic. Days are UTC; the period is from `first_day` until `end_day` (exclusive), the one before it begins with
+`previous_day`. `people`: in the period; `earlier_people`: on any day before it; `observed_people`: in the period until
+`observed_day`; `returned_people`: in the period, and again at least `return_days` days later; `previous_people`: in the
+period before. `days`: the days of the period that count. `oldest_day` and `latest_day`: of all days before `end_day`.
+With `breakdown`, by kind of item, type 0 without kinds, and nothing before `previous_day`.
+`among` and `smallest_group` are the arguments of `analytics._among`; excluded people are left out. With a
+`smallest_group`, small days are left out as in `analytics._trend_of_groups`, in each of the periods by itself.
+$$;
+
+grant execute on function analytics._feature_people(
+  int, text, date, date, date, date, int, text, int
+) to insights_reader;
