@@ -84,7 +84,7 @@ async function answers(db: Queries, of: number): Promise<unknown> {
   ]
     .filter(([since = 0, until = 0]) => since < until)
     .map((days) => days.map(day));
-  for (const [since, until] of periods) {
+  for (const [index, [since, until]] of periods.entries()) {
     result.push(
       await db.rows(
         `select bucket, point.* from unnest('{day,week,month}'::text[]) as bucket
@@ -100,7 +100,54 @@ async function answers(db: Queries, of: number): Promise<unknown> {
         [since, until],
       ),
     );
+    const item = [null, "page-a", "course-a"][index % 3];
+    result.push(
+      await db.rows(
+        `select bucket, asked.first_time, cell.*
+         from unnest('{day,week}'::text[]) as bucket
+         cross join unnest('{true,false}'::boolean[]) as asked (first_time)
+         cross join analytics.retention(
+           'Read', 'Read', bucket, $1, $2, periods => 2, first_time => asked.first_time, or_after => asked.first_time, item => $3
+         ) as cell
+         order by 1, 2, cohort_start, period`,
+        [since, until, item],
+      ),
+      await db.rows(
+        `select bucket, point.* from unnest('{day,week}'::text[]) as bucket
+         cross join analytics.lifecycle('Read', bucket, $1, $2, item => $3) as point order by bucket, bucket_start`,
+        [since, until, item],
+      ),
+      await db.rows(
+        `select bucket, sticky.* from unnest('{day,week}'::text[]) as bucket
+         cross join analytics.stickiness('Read', bucket, $1, $2, item => $3) as sticky order by bucket, bucket_count`,
+        [since, until, item],
+      ),
+      await db.rows("select * from analytics.active_people('Read', $1, $2, windows => '{1,2,7,9}', item => $3)", [
+        since,
+        until,
+        item,
+      ]),
+    );
   }
+  for (const [since, until] of periods.filter((_, place) => place % 2 === 0))
+    result.push(
+      await db.rows("select * from analytics.popular_courses($1, $2)", [since, until]),
+      await db.rows(
+        `select breakdown, feature.*
+         from unnest('{kind,null}'::text[]) as breakdown
+         cross join analytics.feature_usage(null, breakdown, $1, $2, with_median => true) as feature
+         order by breakdown, rank`,
+        [since, until],
+      ),
+      await db.rows(
+        `select kinds.kind as asked_kind, measure, trending.*
+         from unnest('{course,null}'::text[]) as kinds (kind)
+         cross join unnest('{people,events}'::text[]) as measure
+         cross join analytics.trending_items(kinds.kind, $1, $2, measure, '7 days', bias => 1) as trending
+         order by 1, 2, rank`,
+        [since, until],
+      ),
+    );
   result.push(await db.rows("select * from analytics.trend('Read', 'hour', $1, $2)", [day(0), day(14)]));
   for (const asked of [
     "'Read', 'hour', $1, $2, zone => 'Asia/Kolkata'",
@@ -114,6 +161,13 @@ async function answers(db: Queries, of: number): Promise<unknown> {
     "'Read', 'hour', $1, $2, item => 'course-a', zone => 'Europe/Berlin'",
   ])
     result.push(await db.rows(`select * from analytics.trend(${asked})`, [day(0), day(14)]));
+  result.push(
+    await db.rows("select * from analytics.lifecycle('Read', 'day', $1, $2, 'Asia/Kolkata')", [day(0), day(14)]),
+    await db.rows("select * from analytics.active_people('Read', $1, $2, 'America/St_Johns', '{1,3}')", [
+      day(0),
+      day(14),
+    ]),
+  );
   await db.query("reset role");
   return result;
 }

@@ -128,8 +128,14 @@ begin
     union all
     select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
     from left_out
+    join track.item_day on item_day.item_id = left_out.target_id and item_day.day = left_out.day and item_day.with_parts
+    where v_of_courses
+    union all
+    select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
+    from left_out
     join target on target.target_id = left_out.target_id
     join track.item_day on item_day.item_id = target.item_id and item_day.day = left_out.day and not item_day.with_parts
+    where not v_of_courses
     union all
     select
       queued.target_id, queued.day,
