@@ -270,7 +270,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             },
           })),
         );
-        // On two days of each week a group for analysts; all other events are random.
+        // Two days of each week have enough people for analysts; all other events are random.
         await ingest(
           db,
           users.flatMap((userId, person) =>
