@@ -498,7 +498,6 @@
 --!include analytics/queries/drop_query.sql
 --!include analytics/queries/saved_queries.sql
 --!include analytics/queries/run_query.sql
---!include analytics/views.sql
 --!include analytics/cohorts/_cohort_set.sql
 --!include analytics/cohorts/_bit_counts.sql
 --!include analytics/cohorts/_bits_from.sql
@@ -531,6 +530,7 @@
 --!include analytics/cohorts/_rfm.sql
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
+--!include analytics/views.sql
 --!include analytics/policies.sql
 
 -- recommend

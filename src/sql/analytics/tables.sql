@@ -1190,6 +1190,7 @@ create table analytics.cohort (
 );
 
 comment on table analytics.cohort is $$
+@behavior -*
 Rules of cohorts and segments: sets of people (`track.person_set`) for whom a rule is true.
 See `analytics.define_cohort` and `analytics.define_segments`, which write the rows.
 $$;

@@ -240,3 +240,44 @@ Relative change of the number of people from the 28 days before; null without pe
 $$;
 comment on column analytics.feature_overview.first_day is $$Day of the first use, UTC; null when there is none.$$;
 comment on column analytics.feature_overview.last_day is $$Day of the last use, UTC; null when there is none.$$;
+
+create or replace view analytics.segment_overview with (security_invoker = true) as
+select
+  size.segment,
+  size.description,
+  size.person_count,
+  size.share,
+  size.former_count,
+  size.as_of,
+  size.former_as_of
+from analytics.segments() as size;
+
+comment on view analytics.segment_overview is $$
+@behavior -*
+Number of people of each segment, now and 28 days earlier, for BI tools.
+The figures are those of `analytics.segments`.
+$$;
+comment on column analytics.segment_overview.segment is $$Name of the segment.$$;
+comment on column analytics.segment_overview.description is $$Description.$$;
+comment on column analytics.segment_overview.person_count is $$Number of people.$$;
+comment on column analytics.segment_overview.share is $$Share of the people of all segments, from 0 to 1.$$;
+comment on column analytics.segment_overview.former_count is $$Number of people 28 days earlier.$$;
+comment on column analytics.segment_overview.as_of is $$Day (UTC) as of which the segment is computed.$$;
+comment on column analytics.segment_overview.former_as_of is $$Day (UTC) of the earlier number.$$;
+
+create or replace view analytics.cohort_overview with (security_invoker = true) as
+select size.name, size.description, size.is_live, size.person_count, size.as_of
+from analytics.cohorts() as size;
+
+comment on view analytics.cohort_overview is $$
+@behavior -*
+Number of people of each cohort and segment, for BI tools.
+The figures are those of `analytics.cohorts`.
+$$;
+comment on column analytics.cohort_overview.name is $$Set of people, such as `cohort.beta` or `segment.power`.$$;
+comment on column analytics.cohort_overview.description is $$Description.$$;
+comment on column analytics.cohort_overview.is_live is $$Whether its people follow its rule; false: a fixed list.$$;
+comment on column analytics.cohort_overview.person_count is $$Number of people.$$;
+comment on column analytics.cohort_overview.as_of is $$
+Day (UTC) as of which its rule is computed; null for a list without a rule.
+$$;

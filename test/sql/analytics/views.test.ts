@@ -58,6 +58,15 @@ const views: Record<string, { rows: string; called: string }> = {
         new_person_count, return_rate, person_growth, first_day, last_day
       from analytics.feature_usage(since => now() - interval '28 days', top => 1000) order by rank`,
   },
+  segment_overview: {
+    rows: "select * from analytics.segment_overview order by 1",
+    called:
+      "select segment, description, person_count, share, former_count, as_of, former_as_of from analytics.segments() order by 1",
+  },
+  cohort_overview: {
+    rows: "select * from analytics.cohort_overview order by 1",
+    called: "select name, description, is_live, person_count, as_of from analytics.cohorts() order by 1",
+  },
 };
 
 test("each view of the schema is here", async () => {
