@@ -228,6 +228,17 @@ describe("trend", () => {
     });
   });
 
+  test("the quantiles of the intervals are those of Student's t", async () => {
+    expect(
+      await database.rows(
+        `select nu, analytics._confidence_quantile(nu) as ours, ml.students_t_quantile(0.975, nu) as exact
+         from unnest(array(select generate_series(1, 31)) || '{50,199,200,201,500,9998}') as nu
+         where abs(analytics._confidence_quantile(nu) / ml.students_t_quantile(0.975, nu) - 1) > 1e-11`,
+      ),
+    ).toEqual([]);
+    expect(await database.value("select analytics._confidence_quantile(0)")).toBe(null);
+  });
+
   test("the seasonally adjusted number has no weekdays, and one day does not change the others", async () => {
     await database.as("postgres", {}, async (db) => {
       const weekdays = [6, 8, 9, 7, 5, 1, 6];

@@ -16,7 +16,7 @@ as $$
         2.0796138447276795, 2.073873067904025, 2.0686576104190473, 2.0638985616280245, 2.0595385527532977,
         2.055529438642872, 2.051830516480284, 2.0484071417952454, 2.0452296421327048, 2.0422724563012373
       }'::float8[])[_confidence_quantile.nu]
-    when _confidence_quantile.nu <= 200 then ml.students_t_quantile(0.975, _confidence_quantile.nu)
+    when _confidence_quantile.nu between 31 and 200 then ml.students_t_quantile(0.975, _confidence_quantile.nu)
     -- Abramowitz and Stegun, 26.7.5.
     when _confidence_quantile.nu > 200
       then z + (z ^ 3 + z) / (4 * n) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * n ^ 2)

@@ -15,6 +15,19 @@ as $$
 declare
   v_property constant text := substr(breakdown, 10);
 begin
+  if _trend_by_value.breakdown is null and _trend_by_value.of_item_id is null then
+    -- One row per person and bucket, beside those of engaged time.
+    return query
+    select
+      null::text, false, entry.bucket, sum(entry.event_count)::bigint,
+      count(*) filter (where entry.person_id <> 0 and entry.event_count > 0), sum(entry.engaged)
+    from analytics._trend_values(
+      _trend_by_value.event_type_id, _trend_by_value.bounds, null, _trend_by_value.among, null, null
+    ) as entry
+    group by entry.bucket;
+    return;
+  end if;
+
   if _trend_by_value.breakdown like 'property.%'
     and _trend_by_value.among is null
     and _trend_by_value.of_item_id is null
