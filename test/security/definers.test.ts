@@ -225,6 +225,9 @@ const samples: Record<string, Record<string, string>> = {
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
   "monitor.start_run": { task: "'refresh'" },
+  "analytics.define_cohort": { name: "'attack'" },
+  "analytics.drop_cohort": { name: "'attacked'" },
+  "analytics.cohort_people": { name: "'segment.new'" },
   "track.drop_person_set": { name: "'lab.dropped'" },
   "track.include_person": { person: "'uncounted'" },
   "track.count_refused": { source: "'web'" },
@@ -306,6 +309,13 @@ const samples: Record<string, Record<string, string>> = {
     person_id: "person_id",
     profile: "'[]'",
     purpose: "'analytics'",
+    rule: `'{"all": [{"set": "counted"}, {"trait": "plan", "is": "x"}, {"event": null, "within": "28 days"}]}'`,
+    compared_days: "28",
+    is_live: "true",
+    regular_days: "4",
+    power_days: "12",
+    window_days: "28",
+    cell: "null",
     reason: "'test'",
     reference: "'previous'",
     requests_per_minute: "60",
@@ -396,6 +406,7 @@ beforeAll(async () => {
     select track.create_write_key('lab', 'signed_in');
     select track.set_person_set('lab.listed', array(select person_id from track.person where person_id <> 0));
     select track.set_person_set('lab.dropped', '{}');
+    select analytics.define_cohort('attacked', '{"set": "counted"}');
     select track.ingest('[{"type": "track", "messageId": "u", "userId": "uncounted", "event": "Page Viewed"},
       {"type": "track", "messageId": "v", "userId": "uncounted", "event": "Some Event", "properties": {"item": "some item"}},
       {"type": "track", "messageId": "w", "userId": "uncounted", "event": "Merged Event", "properties": {"item": "merged item"}}]');

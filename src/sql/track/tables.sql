@@ -411,6 +411,7 @@ create table track.trait_history (
   since date not null,
   set_at timestamptz[] not null check (cardinality(set_at) > 0),
   value jsonb[] not null check (cardinality(value) = cardinality(set_at)),
+  repeated_at timestamptz[] not null,
   primary key (person_id, identity_id, name, since)
 );
 
@@ -427,13 +428,15 @@ comment on column track.trait_history.identity_id is $$Identity for which the tr
 comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
 comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
 comment on column track.trait_history.set_at is $$
-Times at which a value was sent, in order.
+Times at which a value was sent that is not the one before, in order, so that `width_bucket` finds a position.
 Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
-The latest `track.setting.most_trait_times` of the year are kept.
 $$;
 comment on column track.trait_history.value is $$
-The value of each time; null: the same value as at the time before.
-JSON null for a value of more than 1,000 bytes.
+The value of each time in `set_at`; JSON null for a value of more than 1,000 bytes.
+$$;
+comment on column track.trait_history.repeated_at is $$
+Times at which the value was sent again, in order.
+Of these and `set_at` together, the latest `track.setting.most_trait_times` of the year are kept.
 $$;
 
 create index trait_history_identity on track.trait_history (identity_id);
@@ -1145,7 +1148,7 @@ create table track.consumer (
   consumer text primary key check (consumer ~ '^[a-z][a-z_.]*$' and consumer <> 'track.session'),
   position smallint not null unique,
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
-  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity}'),
+  inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity,trait,set}'),
   description text not null
 );
 
@@ -1160,8 +1163,9 @@ comment on column track.consumer.consumer is $$Name of the consumer, such as `re
 comment on column track.consumer.position is $$Position in the order of the refresh, after the sessions.$$;
 comment on column track.consumer.refresh is $$Name of the function, with its schema.$$;
 comment on column track.consumer.inputs is $$
-Data that it is derived from: `event` (also sessions and page views), `enrolment`, `decision` or `identity`.
-`identity`: identities that are new, moved to another person, excluded or included.
+Data that it is derived from: `event`, `enrolment`, `decision`, `identity`, `trait` or `set`.
+`event`: also sessions and page views. `identity`: identities that are new, moved to another person, excluded or
+included. `set`: lists of people (`track.set_person_set`).
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
 
