@@ -270,7 +270,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             },
           })),
         );
-        // On two days of each week a group for analysts; all other events are random.
+        // Each week contains a group for analysts, on two days; all other events are random.
         await ingest(
           db,
           users.flatMap((userId, person) =>
