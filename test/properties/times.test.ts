@@ -56,6 +56,15 @@ const steps: Record<string, string> = {
     "select day, event_count from track.stored_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
   "activity of her events":
     "select day, event_count from track.event_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
+  "values of her events":
+    "select day, value, event_count from track.event_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}', (select event_type_id from track.event_type where name = 'E'), 'x') order by day",
+  "a declared property": "select track.declare_property('E', 'x'), people from track.refresh(1000, 'track.property')",
+  "stored values of hers":
+    "select day, event_count from track.stored_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day",
+  "days of values":
+    "select day, event_count from track.value_days((select event_type_id from track.event_type where name = 'E'), 'x', '2025-03-09', '2025-05-01', '{2025-03-09,2025-04-01}') order by day",
+  "buckets of values":
+    "select bucket, event_count from track.value_buckets((select event_type_id from track.event_type where name = 'E'), 'x', '{2025-03-09 00:00Z,2025-04-01 00:00Z}') order by bucket",
   // Not the durations and times of the checks.
   checks: "select rollup, checked, differing from track.check_rollups(2) order by 1, 2",
   trust: "select rollup, checked, differing from track.rollup_trust() order by 1",

@@ -22,7 +22,16 @@ declare
     where ancestor.ancestor_item_id = _trend_uses.of_item_id
   );
 begin
-  if v_kind in ('item', 'property', 'trait_then') then
+  if v_kind = 'property'
+    and _trend_uses.of_item_id is null
+    and track.is_property_complete(_trend_uses.event_type_id, v_name)
+  then
+    return query
+    select declared.person_id, declared.bucket, declared.value, declared.event_count, null::interval
+    from track.value_buckets(_trend_uses.event_type_id, v_name, _trend_uses.bounds) as declared
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = declared.person_id / 4096
+    where coalesce(get_bit(excluded.people, (declared.person_id % 4096)::int), 0) = 0;
+  elsif v_kind in ('item', 'property', 'trait_then') then
     return query
     with history as materialized (
       select changes.person_id, changes.set_at, changes.value
@@ -154,7 +163,8 @@ Returns the numbers of events per person, bucket and value of a breakdown, with 
 `event_type_id`, `bounds` and `of_item_id` are those of `analytics._person_buckets`. `breakdown`: `item`,
 `property.<name>` or `trait_then.<name>`, read from the events: the external id of the item of an event, the text of its
 property, or that of the trait of the person at this time, of which the first 200 characters distinguish values; other
-breakdowns are not values of events, and leave `value` null.
+breakdowns are not values of events, and leave `value` null. Declared properties (`track.declare_property`) are read from
+the journeys.
 Engaged times are rows of their own, without events: those of page views of counted people; none for one event type, and
 none by property.
 $$;
