@@ -429,7 +429,6 @@
 --!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
---!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql

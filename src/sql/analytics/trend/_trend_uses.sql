@@ -163,8 +163,8 @@ Returns the numbers of events per person, bucket and value of a breakdown, with 
 `event_type_id`, `bounds` and `of_item_id` are those of `analytics._person_buckets`. `breakdown`: `item`,
 `property.<name>` or `trait_then.<name>`, read from the events: the external id of the item of an event, the text of its
 property, or that of the trait of the person at this time, of which the first 200 characters distinguish values; other
-breakdowns are not values of events, and leave `value` null. Declared properties (`track.declare_property`) are read from
-the journeys.
+breakdowns are not values of events, and leave `value` null. Declared properties (`track.declare_property`) are read
+from the journeys.
 Engaged times are rows of their own, without events: those of page views of counted people; none for one event type, and
 none by property.
 $$;
