@@ -4,8 +4,8 @@ import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
 
 /*
- * One definition of person, event and bucket: after any history, refreshed or not, the numbers of people of retention,
- * lifecycle, stickiness, active people and trend are those of plain SQL over the events, and equal each other, for
+ * One definition of person, event and bucket: after any history, refreshed or not, the numbers of people of cohorts,
+ * retention, lifecycle, stickiness, active people and trend are those of plain SQL over the events, and equal each other, for
  * admins and for analysts.
  */
 const database = await testDatabase();
@@ -270,7 +270,15 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             },
           })),
         );
-        // Two days of each week have enough people for analysts; all other events are random.
+        // A cohort of the people of the period, which follows all that happens from now on.
+        await db.query(
+          `select analytics.define_cohort('truth', jsonb_build_object('event', $1::text, 'since', since, 'until', until))
+           from (
+             select timezone($2, $3::timestamptz at time zone 'UTC') as since, timezone($2, $4::timestamptz at time zone 'UTC') as until
+           ) as period`,
+          [name, zone, since, until],
+        );
+        // Each week contains a group for analysts, on two days; all other events are random.
         await ingest(
           db,
           users.flatMap((userId, person) =>
@@ -322,10 +330,11 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
                      (
                        select coalesce(sum(cohort_size), 0)::int from analytics.retention($1, null, $2, $4, $5, $3, periods => 1, first_time => true)
                        where cohort_start is not null and period = 0
-                     ) as first`,
+                     ) as first,
+                     (select person_count::int from analytics.cohorts() where name = 'cohort.truth') as cohort`,
               [...values, [WEEKS * 7]],
             ),
-          ).toEqual([{ sticky: total, active: total, first }]);
+          ).toEqual([{ sticky: total, active: total, first, cohort: total }]);
 
           await db.query("set local role insights_analyst");
           const shown = await answers(db, ...values);

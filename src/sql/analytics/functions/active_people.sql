@@ -58,7 +58,7 @@ begin
 
   return query
   -- For analysts, the people of the small days of a week are at its last day.
-  with present as materialized (
+  with present as (
     select by_value.value_key, 1 as days, by_value.bucket_number as day_number, by_value.block, by_value.people
     from analytics._presence_in_buckets(
       v_event_type_id, v_bounds, v_item_id, _active_people.among, _active_people.breakdown,
@@ -86,21 +86,26 @@ begin
     group by 1, 2, 3, 4
   ),
 
+  -- `series_key`: in one column, because the planner underestimates a join on three.
+  named as materialized (
+    select present.*, (present.value_key || ' ' || present.days || ' ' || present.block) collate "C" as series_key
+    from present
+  ),
+
   series as materialized (
     select
       listed.*,
       row_number() over () as series_number,
       dense_rank() over (order by listed.value_key)::int as value_number
-    from (select distinct present.value_key, present.days, present.block from present) as listed
+    from (select distinct named.series_key, named.value_key, named.days, named.block from named) as listed
   ),
 
   keyed as materialized (
-    select series.series_number * 10000 + present.day_number as day_key, present.people
-    from present
-    join series
-      on series.value_key = present.value_key
-      and series.days = present.days
-      and series.block = present.block
+    select
+      series.series_number * 100000 + named.day_number as day_key, series.value_number, named.days, named.day_number,
+      named.people
+    from named
+    join series on series.series_key = named.series_key
   ),
 
   -- Each day of each block, also without people, for each window. `length`: the number of last days of the rows that
@@ -119,43 +124,34 @@ begin
       on size.days >= series.days
       and size.days > 1
     cross join generate_series(1, cardinality(v_bounds) - 1) as day (number)
-    left join keyed on keyed.day_key = series.series_number * 10000 + day.number
+    left join keyed on keyed.day_key = series.series_number * 100000 + day.number
   ),
 
   -- Days are divided into parts of the length of the window. A window is the end of a part and the beginning of the
   -- next one: the number of operations does not depend on the length (van Herk, Gil and Werman).
   part as (
     select
-      filled.*,
-      bit_or(filled.people) over (
-        partition by filled.run, (filled.day_number - 1) / filled.length order by filled.day_number
-      ) as until_day,
-      bit_or(filled.people) over (
-        partition by filled.run, (filled.day_number - 1) / filled.length order by filled.day_number desc
-      ) as from_day
-    from filled
+      parted.*,
+      bit_or(parted.people) over (partition by parted.run, parted.part order by parted.day_number desc) as from_day
+    from (select filled.*, (filled.day_number - 1) / filled.length as part from filled) as parted
   ),
 
   rolled as not materialized (
     select
       part.value_number, part.window_days, part.block, part.day_number,
-      part.until_day | coalesce(
-        lag(part.from_day, part.length - 1) over (partition by part.run order by part.day_number), v_no_people
+      bit_or(part.people) over (partition by part.run, part.part order by part.day_number) | coalesce(
+        -- In the order of the other window: one sort for both.
+        lag(part.from_day, part.length - 1) over (partition by part.run order by part.part, part.day_number),
+        v_no_people
       ) as people
     from part
   ),
 
   counted as (
-    select
-      series.value_number, 1 as window_days, present.day_number,
-      sum(bit_count(present.people)::int) as person_count
-    from present
-    join series
-      on series.value_key = present.value_key
-      and series.days = present.days
-      and series.block = present.block
-    where present.days = 1
-    group by series.value_number, present.day_number
+    select keyed.value_number, 1 as window_days, keyed.day_number, sum(bit_count(keyed.people)::int) as person_count
+    from keyed
+    where keyed.days = 1
+    group by keyed.value_number, keyed.day_number
 
     union all
 
