@@ -72,16 +72,16 @@ alter table analytics.saved_query enable row level security;
 insert into analytics.saved_query (name, function_name, arguments, created_by, description)
 values
   (
-    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'popular-courses', 'analytics.popular_courses', '{"since": "-28 days", "measure": "people"}', 'insights',
     'Courses with the most people of the last 28 days.'
   ),
   (
-    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
-    'Pages with the most people of the last 28 days.'
+    'feature-usage', 'analytics.feature_usage', '{"since": "-28 days", "breakdown": "kind"}', 'insights',
+    'Use, adoption and return of features and actions of the last 28 days.'
   ),
   (
-    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
-    'Predicted dropout by course, the next 14 days.'
+    'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
+    'People of each of the last 12 weeks who came back in later weeks.'
   )
 on conflict do nothing;
 
@@ -128,6 +128,8 @@ drop function if exists analytics._trend_shown(text, text, timestamptz, timestam
 drop function if exists analytics._trend_points(text, text, timestamptz, timestamptz, int, int);
 drop function if exists analytics._trend_of_groups(int, text, timestamptz, timestamptz, int);
 drop function if exists analytics._trend(int, text, timestamptz, timestamptz, date[]);
+drop function if exists analytics._trend(int, timestamptz[], date[]);
+drop function if exists analytics._trend_of_groups(int, timestamptz[], int);
 
 do $$
 begin
@@ -151,6 +153,20 @@ begin
       add attribute seasonally_adjusted float8,
       add attribute zone text,
       add attribute complete_until timestamptz;
+  end if;
+end;
+$$;
+
+do $$
+begin
+  if not exists (
+    select
+    from pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass
+      and attname = 'annotations'
+      and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute annotations text[];
   end if;
 end;
 $$;
@@ -209,6 +225,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 /* --- retention, lifecycle, stickiness, active people --- */
@@ -289,8 +308,8 @@ $$;
 comment on column analytics.retention_cell.period_start is $$Start of the period; null in a mean.$$;
 comment on column analytics.retention_cell.period_end is $$End of the period (exclusive); null in a mean.$$;
 comment on column analytics.retention_cell.person_count is $$
-Number of people of the cohort who did the return event in the period, or in it or a later one; in period 0 the whole
-cohort. In a mean the sum over its cohorts.
+Number of people of the cohort who did the return event in the period, or also in a later one.
+In period 0 the whole cohort; in a mean the sum over its cohorts.
 $$;
 comment on column analytics.retention_cell.share is $$
 Number of people in proportion to the cohort, or to the previous period; null when that is 0.
@@ -378,6 +397,7 @@ create table if not exists track.trait_history (
   since date not null,
   set_at timestamptz[] not null check (cardinality(set_at) > 0),
   value jsonb[] not null check (cardinality(value) = cardinality(set_at)),
+  repeated_at timestamptz[] not null,
   primary key (person_id, identity_id, name, since)
 );
 
@@ -394,13 +414,15 @@ comment on column track.trait_history.identity_id is $$Identity for which the tr
 comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
 comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
 comment on column track.trait_history.set_at is $$
-Times at which a value was sent, in order.
+Times at which a value was sent that is not the one before, in order, so that `width_bucket` finds a position.
 Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
-The latest `track.setting.most_trait_times` of the year are kept.
 $$;
 comment on column track.trait_history.value is $$
-The value of each time; null: the same value as at the time before.
-JSON null for a value of more than 1,000 bytes.
+The value of each time in `set_at`; JSON null for a value of more than 1,000 bytes.
+$$;
+comment on column track.trait_history.repeated_at is $$
+Times at which the value was sent again, in order.
+Of these and `set_at` together, the latest `track.setting.most_trait_times` of the year are kept.
 $$;
 
 create index if not exists trait_history_identity on track.trait_history (identity_id);
@@ -418,10 +440,10 @@ values
 on conflict do nothing;
 
 -- The history begins with the values that are known.
-insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
+insert into track.trait_history (person_id, identity_id, name, since, set_at, value, repeated_at)
 select
   person_id, identity_id, name, date_trunc('year', set_at at time zone 'UTC')::date, array[set_at],
-  array[case when octet_length(value::text) > 1000 then 'null' else value end]
+  array[case when octet_length(value::text) > 1000 then 'null' else value end], '{}'
 from track.trait
 where not exists (
   select
@@ -783,3 +805,459 @@ $$;
 comment on column analytics.used_feature.last_day is $$
 Day of the last use before the end of the period, UTC; null when there is none.
 $$;
+
+-- Cohorts, segments and RFM: two further inputs of consumers, and the tables.
+do $do$
+declare
+  v_name text;
+begin
+  for v_name in
+    select conname
+    from pg_constraint
+    where conrelid = 'track.consumer'::regclass
+      and pg_get_constraintdef(oid) like '%identity%'
+      and pg_get_constraintdef(oid) not like '%trait%'
+  loop
+    execute format('alter table track.consumer drop constraint %I', v_name);
+    execute format(
+      'alter table track.consumer add constraint %I check (inputs <> ''{}'' and inputs <@ %L::text[])',
+      v_name, '{event,enrolment,decision,identity,trait,set}'
+    );
+  end loop;
+end;
+$do$;
+
+comment on column track.consumer.inputs is $$
+Data that it is derived from: `event`, `enrolment`, `decision`, `identity`, `trait` or `set`.
+`event`: also sessions and page views. `identity`: identities that are new, moved to another person, excluded or
+included. `set`: lists of people (`track.set_person_set`).
+$$;
+
+drop function if exists track.define_person_set(text, text, text, text);
+/* ------------------------------------------------------------------------------------- cohorts, segments, RFM -- */
+
+do $do$
+begin
+  create type analytics.people_block as (block int, people bit(4096));
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.people_block is $$
+The people of a block of 4,096: one bit per person, as in `track.person_set_block`.
+$$;
+comment on column analytics.people_block.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column analytics.people_block.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`.
+$$;
+
+create table if not exists analytics.segment_setting (
+  only_row boolean primary key default true check (only_row),
+  window_days int not null default 28 check (window_days between 3 and 366),
+  regular_days int not null default 4 check (regular_days between 2 and window_days - 1),
+  power_days int not null default 12 check (power_days between regular_days + 1 and window_days)
+);
+
+comment on table analytics.segment_setting is $$
+Thresholds of the segments: one row. `analytics.define_segments` changes them.
+$$;
+comment on column analytics.segment_setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column analytics.segment_setting.window_days is $$
+Length of the window of activity, in days (UTC), the current day included.
+$$;
+comment on column analytics.segment_setting.regular_days is $$
+Minimum number of active days in the window of `segment.regular`; with fewer, a person is in `segment.casual`.
+$$;
+comment on column analytics.segment_setting.power_days is $$
+Minimum number of active days in the window of `segment.power`.
+$$;
+
+insert into analytics.segment_setting default values on conflict do nothing;
+
+create table if not exists analytics.cohort (
+  name text primary key references track.person_set on delete cascade check (name ~ '^(cohort|segment)[.]'),
+  rule jsonb not null,
+  is_live boolean not null,
+  as_of date not null,
+  names text not null,
+  defined_by text not null,
+  defined_at timestamptz not null default clock_timestamp(),
+  evaluated_at timestamptz not null default clock_timestamp()
+);
+
+comment on table analytics.cohort is $$
+Rules of cohorts and segments: sets of people (`track.person_set`) for whom a rule is true.
+See `analytics.define_cohort` and `analytics.define_segments`, which write the rows.
+$$;
+comment on column analytics.cohort.name is $$Set of people, such as `cohort.beta` or `segment.power`.$$;
+comment on column analytics.cohort.rule is $$Rule: see `analytics.define_cohort`.$$;
+comment on column analytics.cohort.is_live is $$
+Whether the refresh keeps the people up to date. False: the people are those at the time of the definition.
+$$;
+comment on column analytics.cohort.as_of is $$
+Day (UTC) as of which periods such as the last 28 days are computed. `analytics.refresh_cohorts` moves it on.
+$$;
+comment on column analytics.cohort.names is $$
+Hash of what the names in the rule mean: when it changes, all people are computed again.
+$$;
+comment on column analytics.cohort.defined_by is $$
+Administrator who defined it: the signed-in person, or else the login of the database; `insights` for the defaults.
+$$;
+comment on column analytics.cohort.defined_at is $$Time of the definition.$$;
+comment on column analytics.cohort.evaluated_at is $$
+Time at which all people were last computed. Changes since then were applied person by person.
+$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'analytics.cohort', 100, 'analytics.refresh_cohort_people', '{event,enrolment,decision,identity,trait,set}',
+  'The people of live cohorts and segments, after all data that their rules read.'
+)
+on conflict do nothing;
+
+insert into track.person_set (name, description, members, consumer)
+select segment.name, segment.description, 'analytics.cohort_members', 'analytics.cohort'
+from (
+  values
+    ('segment.new', 'First active in the last 28 days.'),
+    ('segment.returning', 'Active in the last 28 days, not in the 28 days before them, and active earlier.'),
+    ('segment.casual', 'Active in the last 28 days and in those before them, on fewer than 4 of the last days.'),
+    ('segment.regular', 'Active on 4 to 11 of the last 28 days, and active in those before them.'),
+    ('segment.power', 'Active on at least 12 of the last 28 days, and active in those before them.'),
+    ('segment.dormant', 'Active once, and not in the last 28 days.')
+) as segment (name, description)
+on conflict do nothing;
+
+-- The rules that analytics._segment_rules returns for these thresholds.
+insert into analytics.cohort (name, rule, is_live, as_of, names, defined_by)
+select
+  segment.name,
+  replace(
+    replace(
+      replace(
+        replace(
+          replace(segment.rule, 'ACTIVE', '{"event": null, "within": "28 days"}'),
+          'EARLIER', '{"event": null, "older_than": "28 days"}'
+        ),
+        'BEFORE', '{"event": null, "within": "56 days", "older_than": "28 days"}'
+      ),
+      'REGULAR', '{"event": null, "within": "28 days", "counted": "days", "at_least": 4}'
+    ),
+    'POWER', '{"event": null, "within": "28 days", "counted": "days", "at_least": 12}'
+  )::jsonb,
+  true,
+  (now() at time zone 'UTC')::date,
+  md5(''),
+  'insights'
+from (
+  values
+    ('segment.new', '{"all": [ACTIVE, {"not": EARLIER}]}'),
+    ('segment.returning', '{"all": [ACTIVE, EARLIER, {"not": BEFORE}]}'),
+    ('segment.casual', '{"all": [ACTIVE, BEFORE, {"not": REGULAR}]}'),
+    ('segment.regular', '{"all": [REGULAR, BEFORE, {"not": POWER}]}'),
+    ('segment.power', '{"all": [POWER, BEFORE]}'),
+    ('segment.dormant', '{"all": [EARLIER, {"not": ACTIVE}]}')
+) as segment (name, rule)
+on conflict do nothing;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('analytics', 'cohort', 'defined_by', 'identity', 'service', 'Administrator who defined the cohort.')
+on conflict do nothing;
+
+alter table analytics.segment_setting enable row level security;
+alter table analytics.cohort enable row level security;
+
+do $do$
+begin
+  create type analytics.cohort_size as (name text, description text, is_live boolean, person_count bigint, as_of date);
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.cohort_size is $$
+A cohort or segment with its size.
+$$;
+comment on column analytics.cohort_size.name is $$Set of people, such as `cohort.beta` or `segment.power`.$$;
+comment on column analytics.cohort_size.description is $$Description.$$;
+comment on column analytics.cohort_size.is_live is $$Whether its people follow its rule; false: a fixed list.$$;
+comment on column analytics.cohort_size.person_count is $$
+Number of people; for analysts rounded, and 0 when there are too few.
+$$;
+comment on column analytics.cohort_size.as_of is $$
+Day (UTC) as of which its rule is computed; null for a list without a rule.
+$$;
+
+do $do$
+begin
+  create type analytics.cohort_person as (person_id bigint, person text);
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.cohort_person is $$
+A person of a cohort or segment.
+$$;
+comment on column analytics.cohort_person.person_id is $$Key of the person.$$;
+comment on column analytics.cohort_person.person is $$
+Name of the person in the application: the `userId`, or else an `anonymousId`.
+$$;
+
+do $do$
+begin
+  create type analytics.segment_size as (
+  segment text,
+  description text,
+  person_count bigint,
+  share float8,
+  former_count bigint,
+  change bigint,
+  as_of date,
+  former_as_of date
+);
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.segment_size is $$
+A segment with its size, and that of an earlier day. For analysts, numbers are rounded.
+$$;
+comment on column analytics.segment_size.segment is $$
+`new`, `returning`, `casual`, `regular`, `power` or `dormant`.
+$$;
+comment on column analytics.segment_size.description is $$Definition, with the thresholds.$$;
+comment on column analytics.segment_size.person_count is $$Number of people.$$;
+comment on column analytics.segment_size.share is $$
+Share of the people of all segments, from 0 to 1; null when there are none.
+$$;
+comment on column analytics.segment_size.former_count is $$Number of people as of the earlier day.$$;
+comment on column analytics.segment_size.change is $$`person_count` minus `former_count`.$$;
+comment on column analytics.segment_size.as_of is $$Day (UTC) of the numbers.$$;
+comment on column analytics.segment_size.former_as_of is $$The earlier day (UTC).$$;
+
+do $do$
+begin
+  create type analytics.rfm_cell as (
+  cell text,
+  person_count bigint,
+  share float8,
+  recency_days float8,
+  active_days float8,
+  engaged interval
+);
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.rfm_cell is $$
+A cell of an RFM analysis. For analysts, figures are rounded, and cells of too few people are absent.
+$$;
+comment on column analytics.rfm_cell.cell is $$Name of the cell, such as `champions`.$$;
+comment on column analytics.rfm_cell.person_count is $$Number of people.$$;
+comment on column analytics.rfm_cell.share is $$Share of the people of all cells, from 0 to 1.$$;
+comment on column analytics.rfm_cell.recency_days is $$
+Mean number of days from the last active day to the last day of the period.
+$$;
+comment on column analytics.rfm_cell.active_days is $$Mean number of active days.$$;
+comment on column analytics.rfm_cell.engaged is $$Mean engaged time.$$;
+
+do $do$
+begin
+  create type analytics.person_rfm as (
+  person_id bigint,
+  person text,
+  recency_days int,
+  active_days int,
+  engaged interval,
+  recency_score int,
+  frequency_score int,
+  engaged_score int,
+  cell text
+);
+exception
+  when duplicate_object then null;
+end;
+$do$;
+
+comment on type analytics.person_rfm is $$
+A person in an RFM analysis: see `analytics.rfm`.
+$$;
+comment on column analytics.person_rfm.person_id is $$Key of the person.$$;
+comment on column analytics.person_rfm.person is $$
+Name of the person in the application: the `userId`, or else an `anonymousId`.
+$$;
+comment on column analytics.person_rfm.recency_days is $$
+Days from the last active day to the last day of the period; 0: active on that day.
+$$;
+comment on column analytics.person_rfm.active_days is $$Number of active days.$$;
+comment on column analytics.person_rfm.engaged is $$Engaged time, as of the last refresh of the sessions.$$;
+comment on column analytics.person_rfm.recency_score is $$Score of recency, from 1 to 5 (most recent).$$;
+comment on column analytics.person_rfm.frequency_score is $$Score of the active days, from 1 to 5.$$;
+comment on column analytics.person_rfm.engaged_score is $$Score of the engaged time, from 1 to 5.$$;
+comment on column analytics.person_rfm.cell is $$Name of the cell, such as `champions`.$$;
+
+-- The people of the segments, once: the refresh computes them.
+insert into track.changed (person_id, consumer, since, until)
+select person.person_id, 'analytics.cohort', '-infinity', 'infinity'
+from track.person
+where person.person_id <> 0
+  and not exists (select from track.person_set_block where starts_with(person_set_block.name, 'segment.'))
+  and not exists (select from track.changed where changed.consumer = 'analytics.cohort');
+
+-- Declared properties.
+create table if not exists track.declared_property (
+  property_id int generated always as identity primary key,
+  event_type_id int not null references track.event_type,
+  property text not null check (length(property) between 1 and 200),
+  most_values int not null check (most_values between 1 and 1000),
+  is_queued boolean not null default false,
+  declared_at timestamptz not null default now(),
+  unique (event_type_id, property)
+);
+
+comment on table track.declared_property is $$
+Properties of events whose values are maintained for analyses: see `track.declare_property`.
+A merge of event types copies the declarations to the target.
+$$;
+comment on column track.declared_property.property_id is $$Key of the declared property.$$;
+comment on column track.declared_property.event_type_id is $$Event type; of a merged one, no events are left.$$;
+comment on column track.declared_property.property is $$Name of the property: a key of `track.event.properties`.$$;
+comment on column track.declared_property.most_values is $$
+Number of values that analyses show; the rest is `other`.
+$$;
+comment on column track.declared_property.is_queued is $$
+Whether the people with such events were queued (`track.stale_property`): from then on the values are maintained.
+$$;
+comment on column track.declared_property.declared_at is $$Time of the declaration.$$;
+
+create table if not exists track.stale_property (
+  person_id bigint not null,
+  property_id int not null references track.declared_property,
+  primary key (person_id, property_id)
+);
+
+create index if not exists stale_property_property on track.stale_property (property_id);
+
+comment on table track.stale_property is $$
+@behavior -*
+People whose values of a declared property are not stored yet. Emptied by `track.refresh` (step `track.property`).
+The tables of values contain nothing of the person and the property until then.
+$$;
+comment on column track.stale_property.person_id is $$Person with events of the type; 0 for anonymized events.$$;
+comment on column track.stale_property.property_id is $$Declared property.$$;
+
+create table if not exists track.property_value (
+  value_id int generated always as identity primary key,
+  property_id int not null references track.declared_property,
+  value text not null check (length(value) <= 200),
+  unique (property_id, value)
+);
+
+comment on table track.property_value is $$
+@behavior -*
+The values of declared properties, each with a key that it keeps. A value is removed with the last event that has it.
+$$;
+comment on column track.property_value.value_id is $$Key of the value, above 0.$$;
+comment on column track.property_value.property_id is $$Declared property.$$;
+comment on column track.property_value.value is $$
+Text of the value, its first 200 characters: a string, or anything else as in JSON. 1 and "1" are one value.
+$$;
+
+create table if not exists track.step_value (
+  person_id bigint not null,
+  property_id int not null,
+  is_automatic boolean not null,
+  since date not null,
+  value_ids int[] not null,
+  primary key (person_id, property_id, is_automatic, since)
+)
+with (fillfactor = 80);
+
+comment on table track.step_value is $$
+@behavior -*
+The values of a declared property in the journeys of people: beside each row of `track.step` of the event type.
+There is no row when none of the events has a value. Events of the same time and item are in the order of their values.
+$$;
+comment on column track.step_value.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.step_value.property_id is $$Declared property.$$;
+comment on column track.step_value.is_automatic is $$As in `track.step`.$$;
+comment on column track.step_value.since is $$As in `track.step`.$$;
+comment on column track.step_value.value_ids is $$
+Value of each event of `track.step.occurred_at`: a key of `track.property_value`, or 0 for an event without a value.
+$$;
+
+create table if not exists track.value_presence (
+  property_id int not null references track.declared_property,
+  value_id int not null,
+  day date not null,
+  part int not null check (part >= 0),
+  people bit(16384) not null,
+  event_count int not null check (event_count >= 0),
+  counted_count int not null check (counted_count >= 0),
+  primary key (property_id, value_id, day, part),
+  check (bit_count(people) > 0 or event_count > 0)
+);
+
+-- Most of these bits are 0. A row above 2 kB is compressed, and stays in its page.
+alter table track.value_presence alter column people set storage main;
+
+comment on table track.value_presence is $$
+@behavior -*
+The people with events with a value of a declared property on a day, one bit per person, and the number of events.
+Read by `track.value_days`. Maintained by `track.refresh_sessions`, as `track.presence` is.
+$$;
+comment on column track.value_presence.property_id is $$Declared property.$$;
+comment on column track.value_presence.value_id is $$Value, or 0, as in `track.step_value`.$$;
+comment on column track.value_presence.day is $$Day, UTC.$$;
+comment on column track.value_presence.part is $$Number of the part of people: `person_id / 16384`, four blocks.$$;
+comment on column track.value_presence.people is $$
+One bit per person of the part; bit 0, the leftmost, is the person `part * 16384`. Person 0 has no bit.
+$$;
+comment on column track.value_presence.event_count is $$
+Number of events of the people of the part who are not in the set `excluded`.
+$$;
+comment on column track.value_presence.counted_count is $$
+Number of events of the people of the part who are in the set `counted`.
+$$;
+
+do $$
+begin
+  if to_regtype('track.value_activity') is null then
+    create type track.value_activity as (
+      person_id bigint, day date, property_id int, value_id int, event_count int
+    );
+  end if;
+end;
+$$;
+
+comment on type track.value_activity is $$
+Events of a person on a day (UTC) with a value of a declared property.
+$$;
+comment on column track.value_activity.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.value_activity.day is $$Day, UTC.$$;
+comment on column track.value_activity.property_id is $$Declared property.$$;
+comment on column track.value_activity.value_id is $$Value, as in `track.step_value`.$$;
+comment on column track.value_activity.event_count is $$Number of events.$$;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('track', 'step_value', 'person_id', 'track.event', 'Derived from the events of the person.')
+on conflict do nothing;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('track', 'stale_property', 'person_id', 'person', 'analytics', 'Person whose values are not stored yet.'),
+  ('track', 'step_value', 'person_id', 'person', 'analytics', 'Person of the events.'),
+  ('track', 'property_value', 'value', 'behaviour', 'analytics', 'Values of properties, while an event has them.'),
+  ('track', 'value_presence', 'people', 'derived', 'analytics', 'People with a value on a day, one bit per person.')
+on conflict do nothing;
+
+alter table track.declared_property enable row level security;
+alter table track.stale_property enable row level security;
+alter table track.property_value enable row level security;
+alter table track.step_value enable row level security;
+alter table track.value_presence enable row level security;

@@ -1,4 +1,4 @@
-/* What bench/analytics.ts asks: of the functions, and of plain SQL and DuckDB over the events. */
+/* Questions of bench/analytics.ts: to the functions, and to plain SQL and DuckDB over the events. */
 
 /**
  * A question, as it is asked of each. `'2026-01-31'::moment` is a time, and `'plan'::property` a property of an event, in

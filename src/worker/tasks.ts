@@ -7,6 +7,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
+import refreshCohorts from "../../tasks/refresh_cohorts.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
@@ -22,6 +23,7 @@ const tasks = {
   make_partitions: makePartitions,
   pack_messages: packMessages,
   refresh,
+  refresh_cohorts: refreshCohorts,
   refresh_views: refreshViews,
   train,
   train_predictions: trainPredictions,

@@ -128,7 +128,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
 }
 
 const wanted: readonly (readonly string[])[] = [
-  ["make_partitions", "refresh"],
+  ["make_partitions", "refresh_cohorts", "refresh"],
   // Statistics first: without them, a plan may take ten times as long.
   ["vacuum", "refresh_views", "train", "train_predictions", "watch_models"],
 ];

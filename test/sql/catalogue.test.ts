@@ -341,6 +341,7 @@ describe("functions", () => {
       from pg_catalog.pg_proc
       where pronamespace = 'analytics'::regnamespace
         and proname ~ '^_'
+        and prokind = 'f'
         and not (prosecdef and proname ~ '_shown$')
     `);
     expect(kernels.length).toBeGreaterThan(5);

@@ -59,8 +59,8 @@ describe("one round of everything", async () => {
       done
         .map(({ task }) => task)
         .filter((task) => task !== "vacuum")
-        .slice(0, 3),
-    ).toEqual(["make_partitions", "refresh", "refresh_views"]);
+        .slice(0, 4),
+    ).toEqual(["make_partitions", "refresh_cohorts", "refresh", "refresh_views"]);
     const count = (task: string): number => Number(done.find((run) => run.task === task)?.row_count);
     const people = await database.value<number>("select count(*)::int from track.person where person_id <> 0");
     expect(count("refresh")).toBe(people);
@@ -70,6 +70,7 @@ describe("one round of everything", async () => {
       ["track.session", people],
       ["track.person_set", people],
       ["recommend.interaction", people],
+      ["analytics.cohort", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
     expect(await database.value("select count(*)::int from track.changed")).toBe(0);
@@ -85,6 +86,7 @@ describe("one round of everything", async () => {
     await runWorkerOnce(target);
     expect((await runs()).map(({ task }) => task).filter((task) => task !== "vacuum")).toEqual([
       "make_partitions",
+      "refresh_cohorts",
       "refresh_views",
     ]);
   });

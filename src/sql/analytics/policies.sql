@@ -69,5 +69,13 @@ to insights_admin, insights_worker using (true);
 
 grant select on
   analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
-  analytics.weekly_retention
+  analytics.weekly_retention, analytics.course_overview, analytics.course_popularity, analytics.feature_overview
 to insights_analyst, insights_admin, insights_worker;
+
+grant select on analytics.segment_setting to insights_reader, insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.segment_setting;
+create policy all_rows on analytics.segment_setting for select using (true);
+grant select on analytics.cohort to insights_reader, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.cohort;
+create policy all_rows on analytics.cohort for select to insights_reader, insights_admin, insights_worker
+using (true);

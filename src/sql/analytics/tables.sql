@@ -68,7 +68,8 @@ create type analytics.trend_point as (
   slope_upper float8,
   seasonally_adjusted float8,
   zone text,
-  complete_until timestamptz
+  complete_until timestamptz,
+  annotations text[]
 );
 
 comment on type analytics.trend_point is $$
@@ -125,6 +126,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 create materialized view analytics.item_popularity as
@@ -627,16 +631,16 @@ alter table analytics.saved_query enable row level security;
 insert into analytics.saved_query (name, function_name, arguments, created_by, description)
 values
   (
-    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'popular-courses', 'analytics.popular_courses', '{"since": "-28 days", "measure": "people"}', 'insights',
     'Courses with the most people of the last 28 days.'
   ),
   (
-    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
-    'Pages with the most people of the last 28 days.'
+    'feature-usage', 'analytics.feature_usage', '{"since": "-28 days", "breakdown": "kind"}', 'insights',
+    'Use, adoption and return of features and actions of the last 28 days.'
   ),
   (
-    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
-    'Predicted dropout by course, the next 14 days.'
+    'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
+    'People of each of the last 12 weeks who came back in later weeks.'
   );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
@@ -702,8 +706,8 @@ $$;
 comment on column analytics.retention_cell.period_start is $$Start of the period; null in a mean.$$;
 comment on column analytics.retention_cell.period_end is $$End of the period (exclusive); null in a mean.$$;
 comment on column analytics.retention_cell.person_count is $$
-Number of people of the cohort who did the return event in the period, or in it or a later one; in period 0 the whole
-cohort. In a mean the sum over its cohorts.
+Number of people of the cohort who did the return event in the period, or also in a later one.
+In period 0 the whole cohort; in a mean the sum over its cohorts.
 $$;
 comment on column analytics.retention_cell.share is $$
 Number of people in proportion to the cohort, or to the previous period; null when that is 0.
@@ -1138,3 +1142,229 @@ $$;
 comment on column analytics.used_feature.last_day is $$
 Day of the last use before the end of the period, UTC; null when there is none.
 $$;
+
+/* ------------------------------------------------------------------------------------- cohorts, segments, RFM -- */
+
+create type analytics.people_block as (block int, people bit(4096));
+
+comment on type analytics.people_block is $$
+The people of a block of 4,096: one bit per person, as in `track.person_set_block`.
+$$;
+comment on column analytics.people_block.block is $$Number of the block: `person_id / 4096`.$$;
+comment on column analytics.people_block.people is $$
+One bit per person of the block; bit 0, the leftmost, is the person `block * 4096`.
+$$;
+
+create table analytics.segment_setting (
+  only_row boolean primary key default true check (only_row),
+  window_days int not null default 28 check (window_days between 3 and 366),
+  regular_days int not null default 4 check (regular_days between 2 and window_days - 1),
+  power_days int not null default 12 check (power_days between regular_days + 1 and window_days)
+);
+
+comment on table analytics.segment_setting is $$
+Thresholds of the segments: one row. `analytics.define_segments` changes them.
+$$;
+comment on column analytics.segment_setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column analytics.segment_setting.window_days is $$
+Length of the window of activity, in days (UTC), the current day included.
+$$;
+comment on column analytics.segment_setting.regular_days is $$
+Minimum number of active days in the window of `segment.regular`; with fewer, a person is in `segment.casual`.
+$$;
+comment on column analytics.segment_setting.power_days is $$
+Minimum number of active days in the window of `segment.power`.
+$$;
+
+insert into analytics.segment_setting default values;
+
+create table analytics.cohort (
+  name text primary key references track.person_set on delete cascade check (name ~ '^(cohort|segment)[.]'),
+  rule jsonb not null,
+  is_live boolean not null,
+  as_of date not null,
+  names text not null,
+  defined_by text not null,
+  defined_at timestamptz not null default clock_timestamp(),
+  evaluated_at timestamptz not null default clock_timestamp()
+);
+
+comment on table analytics.cohort is $$
+Rules of cohorts and segments: sets of people (`track.person_set`) for whom a rule is true.
+See `analytics.define_cohort` and `analytics.define_segments`, which write the rows.
+$$;
+comment on column analytics.cohort.name is $$Set of people, such as `cohort.beta` or `segment.power`.$$;
+comment on column analytics.cohort.rule is $$Rule: see `analytics.define_cohort`.$$;
+comment on column analytics.cohort.is_live is $$
+Whether the refresh keeps the people up to date. False: the people are those at the time of the definition.
+$$;
+comment on column analytics.cohort.as_of is $$
+Day (UTC) as of which periods such as the last 28 days are computed. `analytics.refresh_cohorts` moves it on.
+$$;
+comment on column analytics.cohort.names is $$
+Hash of what the names in the rule mean: when it changes, all people are computed again.
+$$;
+comment on column analytics.cohort.defined_by is $$
+Administrator who defined it: the signed-in person, or else the login of the database; `insights` for the defaults.
+$$;
+comment on column analytics.cohort.defined_at is $$Time of the definition.$$;
+comment on column analytics.cohort.evaluated_at is $$
+Time at which all people were last computed. Changes since then were applied person by person.
+$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'analytics.cohort', 100, 'analytics.refresh_cohort_people', '{event,enrolment,decision,identity,trait,set}',
+  'The people of live cohorts and segments, after all data that their rules read.'
+);
+
+insert into track.person_set (name, description, members, consumer)
+select segment.name, segment.description, 'analytics.cohort_members', 'analytics.cohort'
+from (
+  values
+    ('segment.new', 'First active in the last 28 days.'),
+    ('segment.returning', 'Active in the last 28 days, not in the 28 days before them, and active earlier.'),
+    ('segment.casual', 'Active in the last 28 days and in those before them, on fewer than 4 of the last days.'),
+    ('segment.regular', 'Active on 4 to 11 of the last 28 days, and active in those before them.'),
+    ('segment.power', 'Active on at least 12 of the last 28 days, and active in those before them.'),
+    ('segment.dormant', 'Active once, and not in the last 28 days.')
+) as segment (name, description);
+
+-- The rules that analytics._segment_rules returns for these thresholds.
+insert into analytics.cohort (name, rule, is_live, as_of, names, defined_by)
+select
+  segment.name,
+  replace(
+    replace(
+      replace(
+        replace(
+          replace(segment.rule, 'ACTIVE', '{"event": null, "within": "28 days"}'),
+          'EARLIER', '{"event": null, "older_than": "28 days"}'
+        ),
+        'BEFORE', '{"event": null, "within": "56 days", "older_than": "28 days"}'
+      ),
+      'REGULAR', '{"event": null, "within": "28 days", "counted": "days", "at_least": 4}'
+    ),
+    'POWER', '{"event": null, "within": "28 days", "counted": "days", "at_least": 12}'
+  )::jsonb,
+  true,
+  (now() at time zone 'UTC')::date,
+  md5(''),
+  'insights'
+from (
+  values
+    ('segment.new', '{"all": [ACTIVE, {"not": EARLIER}]}'),
+    ('segment.returning', '{"all": [ACTIVE, EARLIER, {"not": BEFORE}]}'),
+    ('segment.casual', '{"all": [ACTIVE, BEFORE, {"not": REGULAR}]}'),
+    ('segment.regular', '{"all": [REGULAR, BEFORE, {"not": POWER}]}'),
+    ('segment.power', '{"all": [POWER, BEFORE]}'),
+    ('segment.dormant', '{"all": [EARLIER, {"not": ACTIVE}]}')
+) as segment (name, rule);
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('analytics', 'cohort', 'defined_by', 'identity', 'service', 'Administrator who defined the cohort.');
+
+alter table analytics.segment_setting enable row level security;
+alter table analytics.cohort enable row level security;
+
+create type analytics.cohort_size as (name text, description text, is_live boolean, person_count bigint, as_of date);
+
+comment on type analytics.cohort_size is $$
+A cohort or segment with its size.
+$$;
+comment on column analytics.cohort_size.name is $$Set of people, such as `cohort.beta` or `segment.power`.$$;
+comment on column analytics.cohort_size.description is $$Description.$$;
+comment on column analytics.cohort_size.is_live is $$Whether its people follow its rule; false: a fixed list.$$;
+comment on column analytics.cohort_size.person_count is $$
+Number of people; for analysts rounded, and 0 when there are too few.
+$$;
+comment on column analytics.cohort_size.as_of is $$
+Day (UTC) as of which its rule is computed; null for a list without a rule.
+$$;
+
+create type analytics.cohort_person as (person_id bigint, person text);
+
+comment on type analytics.cohort_person is $$
+A person of a cohort or segment.
+$$;
+comment on column analytics.cohort_person.person_id is $$Key of the person.$$;
+comment on column analytics.cohort_person.person is $$
+Name of the person in the application: the `userId`, or else an `anonymousId`.
+$$;
+
+create type analytics.segment_size as (
+  segment text,
+  description text,
+  person_count bigint,
+  share float8,
+  former_count bigint,
+  change bigint,
+  as_of date,
+  former_as_of date
+);
+
+comment on type analytics.segment_size is $$
+A segment with its size, and that of an earlier day. For analysts, numbers are rounded.
+$$;
+comment on column analytics.segment_size.segment is $$
+`new`, `returning`, `casual`, `regular`, `power` or `dormant`.
+$$;
+comment on column analytics.segment_size.description is $$Definition, with the thresholds.$$;
+comment on column analytics.segment_size.person_count is $$Number of people.$$;
+comment on column analytics.segment_size.share is $$
+Share of the people of all segments, from 0 to 1; null when there are none.
+$$;
+comment on column analytics.segment_size.former_count is $$Number of people as of the earlier day.$$;
+comment on column analytics.segment_size.change is $$`person_count` minus `former_count`.$$;
+comment on column analytics.segment_size.as_of is $$Day (UTC) of the numbers.$$;
+comment on column analytics.segment_size.former_as_of is $$The earlier day (UTC).$$;
+
+create type analytics.rfm_cell as (
+  cell text,
+  person_count bigint,
+  share float8,
+  recency_days float8,
+  active_days float8,
+  engaged interval
+);
+
+comment on type analytics.rfm_cell is $$
+A cell of an RFM analysis. For analysts, figures are rounded, and cells of too few people are absent.
+$$;
+comment on column analytics.rfm_cell.cell is $$Name of the cell, such as `champions`.$$;
+comment on column analytics.rfm_cell.person_count is $$Number of people.$$;
+comment on column analytics.rfm_cell.share is $$Share of the people of all cells, from 0 to 1.$$;
+comment on column analytics.rfm_cell.recency_days is $$
+Mean number of days from the last active day to the last day of the period.
+$$;
+comment on column analytics.rfm_cell.active_days is $$Mean number of active days.$$;
+comment on column analytics.rfm_cell.engaged is $$Mean engaged time.$$;
+
+create type analytics.person_rfm as (
+  person_id bigint,
+  person text,
+  recency_days int,
+  active_days int,
+  engaged interval,
+  recency_score int,
+  frequency_score int,
+  engaged_score int,
+  cell text
+);
+
+comment on type analytics.person_rfm is $$
+A person in an RFM analysis: see `analytics.rfm`.
+$$;
+comment on column analytics.person_rfm.person_id is $$Key of the person.$$;
+comment on column analytics.person_rfm.person is $$
+Name of the person in the application: the `userId`, or else an `anonymousId`.
+$$;
+comment on column analytics.person_rfm.recency_days is $$
+Days from the last active day to the last day of the period; 0: active on that day.
+$$;
+comment on column analytics.person_rfm.active_days is $$Number of active days.$$;
+comment on column analytics.person_rfm.engaged is $$Engaged time, as of the last refresh of the sessions.$$;
+comment on column analytics.person_rfm.recency_score is $$Score of recency, from 1 to 5 (most recent).$$;
+comment on column analytics.person_rfm.frequency_score is $$Score of the active days, from 1 to 5.$$;
+comment on column analytics.person_rfm.engaged_score is $$Score of the engaged time, from 1 to 5.$$;
+comment on column analytics.person_rfm.cell is $$Name of the cell, such as `champions`.$$;

@@ -16,7 +16,7 @@ const queued = (db: Queries) =>
   );
 const forDecisions = (...people: string[]) =>
   people.flatMap((person) =>
-    ["recommend.interaction", "track.person_set"].map((consumer) => ({
+    ["analytics.cohort", "recommend.interaction", "track.person_set"].map((consumer) => ({
       person,
       consumer,
       since: "-infinity",
@@ -47,6 +47,11 @@ describe("the lists", () => {
         inputs: ["event", "enrolment", "decision", "identity"],
       },
       { consumer: "recommend.interaction", refresh: "recommend.refresh_interactions", inputs: ["event", "decision"] },
+      {
+        consumer: "analytics.cohort",
+        refresh: "analytics.refresh_cohort_people",
+        inputs: ["event", "enrolment", "decision", "identity", "trait", "set"],
+      },
     ]);
   });
 
@@ -107,11 +112,13 @@ describe("track.refresh", () => {
         row("track.session", 2),
         row("track.person_set", 2),
         row("recommend.interaction", 2),
+        row("analytics.cohort", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
         row("track.person_set", 1),
         row("recommend.interaction", 1),
+        row("analytics.cohort", 1),
       ]);
       expect(await call()).toEqual([]);
       for (const table of ["track.session", "track.step", "recommend.interaction"])
@@ -127,7 +134,10 @@ describe("track.refresh", () => {
       expect(await db.rows("select step from track.refresh(10, 'recommend.interaction')")).toEqual([
         { step: "recommend.interaction" },
       ]);
-      expect(await db.rows("select step from track.refresh(10)")).toEqual([{ step: "track.person_set" }]);
+      expect(await db.rows("select step from track.refresh(10)")).toEqual([
+        { step: "track.person_set" },
+        { step: "analytics.cohort" },
+      ]);
     });
   });
 
@@ -237,6 +247,9 @@ describe("track.refresh", () => {
       expect(await db.rejects("select track.refresh(1, 'lab.share')")).toMatchObject({ code: "42P01" });
       expect(await db.rows("select people from track.refresh(1, 'recommend.interaction')")).toEqual([{ people: 1 }]);
       expect((await queued(db)).map(({ consumer }) => consumer)).toEqual([
+        // As a new identity, and for its event.
+        "analytics.cohort",
+        "analytics.cohort",
         "lab.share",
         // As a new identity, and for its event.
         "track.person_set",
@@ -361,7 +374,10 @@ describe("a changed decision queues its person", () => {
       ] as const) {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
-        expect((await queued(db)).map(({ person }) => person)).toEqual([older, older, newer, newer]);
+        expect((await queued(db)).map(({ person }) => person)).toEqual([
+          ...[older, older, older],
+          ...[newer, newer, newer],
+        ]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
       }
@@ -403,7 +419,8 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
     const sets = { person: "ada", consumer: "track.person_set", since: "-infinity", until: "infinity" };
-    expect(await queued(db)).toEqual([sets]);
+    const cohorts = { ...sets, consumer: "analytics.cohort" };
+    expect(await queued(db)).toEqual([cohorts, sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
@@ -412,6 +429,7 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     );
     await db.query("select track.sync_enrolments('public.enrolled')");
     expect(await queued(db)).toEqual([
+      cohorts,
       { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
       sets,
     ]);

@@ -39,6 +39,7 @@ begin
   where trait.person_id = older.person_id
     and trait.identity_id = older.identity_id
     and trait.name = older.name;
+  perform track._enqueue('trait', array(select distinct entry.person_id from unnest(v_people) as entry (person_id)));
 end;
 $$;
 

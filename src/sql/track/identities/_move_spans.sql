@@ -48,6 +48,9 @@ begin
   set value = excluded.value, set_at = excluded.set_at
   where (trait.set_at, trait.value) < (excluded.set_at, excluded.value);
   perform track._keep_latest_traits(_move_spans.new_identity_ids);
+  perform track._enqueue(
+    'trait', array(select distinct entry.person_id from unnest(v_old || v_new) as entry (person_id))
+  );
   perform track._move_trait_history(
     _move_spans.identity_ids, _move_spans.new_identity_ids, v_old, v_new, _move_spans.since, _move_spans.until
   );

@@ -78,6 +78,13 @@ begin
   if v_is_shared then
     perform track._keep_latest_traits(identities);
   end if;
+  -- People with another message than `identify` are queued for its event.
+  perform track._enqueue('trait', array(
+    select distinct people[message.ordinality]
+    from unnest(messages) with ordinality as message
+    where message.traits is not null
+      and message.type = 'identify'
+  ));
   if v_said.people is not null then
     perform track._store_trait_history(
       v_said.people, v_said.identities, v_said.names, v_said.times, v_said.trait_values

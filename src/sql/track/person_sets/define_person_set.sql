@@ -1,5 +1,9 @@
 create or replace function track.define_person_set(
-  name text, description text, members text, consumer text default 'track.person_set'
+  name text,
+  description text,
+  members text,
+  consumer text default 'track.person_set',
+  queue_people boolean default true
 )
 returns bigint
 language plpgsql
@@ -29,6 +33,10 @@ begin
   set description = excluded.description, members = excluded.members, consumer = excluded.consumer;
   delete from track.person_set_member where person_set_member.name = define_person_set.name;
 
+  if not coalesce(define_person_set.queue_people, true) then
+    return 0;
+  end if;
+
   -- The refresh fills the set, a number of people in each call.
   insert into track.changed (person_id, consumer, since, until)
   select person.person_id, define_person_set.consumer, '-infinity', 'infinity'
@@ -39,7 +47,7 @@ begin
 end;
 $$;
 
-comment on function track.define_person_set(text, text, text, text) is $$
+comment on function track.define_person_set(text, text, text, text, boolean) is $$
 @behavior -*
 Registers a set whose members a function returns, or replaces it. Returns the number of people that are queued.
 `members`: the name of a function `room.function(set_name text, people bigint[]) returns setof bigint`, which returns

@@ -17,7 +17,7 @@ begin
       'Only sets whose members are listed can be dropped.'
     );
   end if;
-  delete from track.person_set where person_set.name = v_set.name;
+  perform track.undefine_person_set(v_set.name);
 end;
 $$;
 

@@ -11,10 +11,19 @@ as $$
 declare
   v_set constant track.person_set := track._find_person_set(person_set_blocks.set_name);
   v_queued constant bigint[] := array(
-    select distinct changed.person_id
+    select changed.person_id
     from track.changed
     where changed.consumer = v_set.consumer
       and changed.person_id <> 0
+
+    union
+
+    -- Queued for the consumer after the refresh of their sessions. The sets of track.person_set read no events.
+    select stale.person_id
+    from track.stale
+    join track.consumer on consumer.consumer = v_set.consumer and 'event' = any (consumer.inputs)
+    where v_set.consumer <> 'track.person_set'
+      and stale.person_id <> 0
   );
 begin
   if v_queued = '{}' then

@@ -40,6 +40,10 @@ begin
     return;
   end if;
   perform track._move_sums(v_name, v_joined, v_departed);
+  -- Those whose members are computed change with another input.
+  if (person_set).members is null then
+    perform track._enqueue('set', v_joined || v_departed);
+  end if;
 
   delete from track.person_set_block
   using unnest(v_blocks, v_people) as fresh (block, people)

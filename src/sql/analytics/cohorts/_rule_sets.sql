@@ -1,0 +1,12 @@
+create or replace function analytics._rule_sets(rule jsonb)
+returns setof text
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select found.value #>> '{}'
+  from jsonb_path_query(rule, 'strict $.** ? (exists (@.set)).set') as found (value);
+$$;
+
+comment on function analytics._rule_sets(jsonb) is $$Returns the sets of people that a rule names, with repetitions.$$;

@@ -1,0 +1,55 @@
+/* A definer owned by insights_reader: it returns people, and is granted to roles that may read them. */
+create or replace function analytics.person_rfm(
+  since timestamptz default now() - interval '90 days',
+  until timestamptz default now(),
+  among text default null,
+  cell text default null
+)
+returns setof analytics.person_rfm
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+begin
+  if person_rfm.cell not in (
+    select analytics._rfm_cell(recency, value)
+    from generate_series(1, 5) as recency
+    cross join generate_series(1, 5) as value
+  ) then
+    perform common.refuse(
+      'CF002',
+      format('there is no cell "%s"', left(person_rfm.cell, 100)),
+      'The cells are those that analytics.rfm returns, such as champions.'
+    );
+  end if;
+  return query
+  select
+    scored.person_id, named.external_id, scored.recency_days, scored.active_days, scored.engaged,
+    scored.recency_score, scored.frequency_score, scored.engaged_score, scored.cell
+  from analytics._rfm(person_rfm.since, person_rfm.until, person_rfm.among, null) as scored
+  left join lateral (
+    select identity.external_id
+    from track.identity
+    where identity.person_id = scored.person_id
+    order by identity.kind = 'user' desc, identity.identity_id
+    limit 1
+  ) as named on true
+  where scored.cell = coalesce(person_rfm.cell, scored.cell)
+  order by scored.person_id;
+end;
+$$;
+
+alter function analytics.person_rfm(timestamptz, timestamptz, text, text) owner to insights_reader;
+
+comment on function analytics.person_rfm(timestamptz, timestamptz, text, text) is $$
+Returns the people of an RFM analysis with their values and scores: see `analytics.rfm`.
+`cell`: only this cell; the scores are those among all people of the analysis. Of people who are not excluded.
+Errors: CF001 for an invalid period or `among`, CF002 for an unknown set or cell, CF008 for more than 1,100 days.
+$$;
+
+grant execute on function analytics.person_rfm(timestamptz, timestamptz, text, text)
+to insights_admin, insights_worker;
