@@ -15,6 +15,7 @@ declare
   -- Whole days, so that two periods differ by a day at least.
   v_first_day constant date := greatest(_popular_courses.since::date, '0001-01-01');
   v_end_day constant date := least((_popular_courses.until - interval '1 microsecond')::date, '9999-12-30') + 1;
+  v_z float8;
 begin
   perform common.check_period(_popular_courses.since, _popular_courses.until);
   perform common.check_count('top', _popular_courses.top, 1, 10000);
@@ -35,6 +36,8 @@ begin
       'Give a number of learners from 0 to 1000000: the mean of all courses counts for as many.'
     );
   end if;
+
+  v_z := ml.normal_quantile((1 + _popular_courses.confidence) / 2);
 
   return query
   with used as (
@@ -121,7 +124,7 @@ begin
     left join rated on rated.course_id = used.course_id
     cross join lateral (
       select analytics._wilson_bounds(
-        completed.completion_count, completed.enrolment_count, _popular_courses.confidence
+        completed.completion_count, completed.enrolment_count, v_z
       ) as bound
     ) as bounds
   )
