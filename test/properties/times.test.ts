@@ -58,7 +58,8 @@ const steps: Record<string, string> = {
     "select day, event_count from track.event_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
   "values of her events":
     "select day, value, event_count from track.event_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}', (select event_type_id from track.event_type where name = 'E'), 'x') order by day",
-  "a declared property": "select track.declare_property('E', 'x'), people from track.refresh(1000, 'track.property')",
+  "a declared property": "select track.declare_property('E', 'x')",
+  "values of stored events": "select people from track.refresh(1000, 'track.property')",
   "stored values of hers":
     "select day, event_count from track.stored_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day",
   "days of values":

@@ -14,8 +14,7 @@ declare
   v_entered int[];
   v_added track.value_activity[];
 begin
-  v_entered := track._enter_values(people, first_days, end_days, of_property);
-  perform track._refresh_step_values(people, first_days, end_days, of_property);
+  v_entered := track._refresh_step_values(people, first_days, end_days, of_property);
   v_added := array(select track.stored_values(people, first_days, end_days, of_property));
   if removed is distinct from v_added then
     perform track._change_value_presence(removed, v_added);

@@ -148,7 +148,6 @@ declare
   v_first_days constant date[] := array_fill('-infinity'::date, array[cardinality(people)]);
   v_end_days constant date[] := array_fill('infinity'::date, array[cardinality(people)]);
 begin
-  perform track._enter_values(people, v_first_days, v_end_days, null);
   perform track._refresh_step_values(people, v_first_days, v_end_days, null);
 end;
 $$;
