@@ -68,9 +68,9 @@ describe("one round of everything", async () => {
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
       ["track.name", 0],
       ["track.session", people],
+      ["analytics.cohort", people],
       ["track.person_set", people],
       ["recommend.interaction", people],
-      ["analytics.cohort", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
     expect(await database.value("select count(*)::int from track.changed")).toBe(0);
