@@ -72,16 +72,16 @@ alter table analytics.saved_query enable row level security;
 insert into analytics.saved_query (name, function_name, arguments, created_by, description)
 values
   (
-    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'popular-courses', 'analytics.popular_courses', '{"since": "-28 days", "measure": "people"}', 'insights',
     'Courses with the most people of the last 28 days.'
   ),
   (
-    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
-    'Pages with the most people of the last 28 days.'
+    'feature-usage', 'analytics.feature_usage', '{"since": "-28 days", "breakdown": "kind"}', 'insights',
+    'Use, adoption and return of features and actions of the last 28 days.'
   ),
   (
-    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
-    'Predicted dropout by course, the next 14 days.'
+    'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
+    'People of each of the last 12 weeks who came back in later weeks.'
   )
 on conflict do nothing;
 
@@ -128,6 +128,8 @@ drop function if exists analytics._trend_shown(text, text, timestamptz, timestam
 drop function if exists analytics._trend_points(text, text, timestamptz, timestamptz, int, int);
 drop function if exists analytics._trend_of_groups(int, text, timestamptz, timestamptz, int);
 drop function if exists analytics._trend(int, text, timestamptz, timestamptz, date[]);
+drop function if exists analytics._trend(int, timestamptz[], date[]);
+drop function if exists analytics._trend_of_groups(int, timestamptz[], int);
 
 do $$
 begin
@@ -151,6 +153,20 @@ begin
       add attribute seasonally_adjusted float8,
       add attribute zone text,
       add attribute complete_until timestamptz;
+  end if;
+end;
+$$;
+
+do $$
+begin
+  if not exists (
+    select
+    from pg_attribute
+    where attrelid = 'analytics.trend_point'::regclass
+      and attname = 'annotations'
+      and not attisdropped
+  ) then
+    alter type analytics.trend_point add attribute annotations text[];
   end if;
 end;
 $$;
@@ -209,6 +225,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 /* --- retention, lifecycle, stickiness, active people --- */
@@ -289,8 +308,8 @@ $$;
 comment on column analytics.retention_cell.period_start is $$Start of the period; null in a mean.$$;
 comment on column analytics.retention_cell.period_end is $$End of the period (exclusive); null in a mean.$$;
 comment on column analytics.retention_cell.person_count is $$
-Number of people of the cohort who did the return event in the period, or in it or a later one; in period 0 the whole
-cohort. In a mean the sum over its cohorts.
+Number of people of the cohort who did the return event in the period, or also in a later one.
+In period 0 the whole cohort; in a mean the sum over its cohorts.
 $$;
 comment on column analytics.retention_cell.share is $$
 Number of people in proportion to the cohort, or to the previous period; null when that is 0.
@@ -378,6 +397,7 @@ create table if not exists track.trait_history (
   since date not null,
   set_at timestamptz[] not null check (cardinality(set_at) > 0),
   value jsonb[] not null check (cardinality(value) = cardinality(set_at)),
+  repeated_at timestamptz[] not null,
   primary key (person_id, identity_id, name, since)
 );
 
@@ -394,13 +414,15 @@ comment on column track.trait_history.identity_id is $$Identity for which the tr
 comment on column track.trait_history.name is $$Name of the trait, such as `plan`.$$;
 comment on column track.trait_history.since is $$First day (UTC) of the year of the times.$$;
 comment on column track.trait_history.set_at is $$
-Times at which a value was sent, in order.
+Times at which a value was sent that is not the one before, in order, so that `width_bucket` finds a position.
 Of `identify`, the time of the message; of the time zone in other messages, the start of the hour (UTC) of the message.
-The latest `track.setting.most_trait_times` of the year are kept.
 $$;
 comment on column track.trait_history.value is $$
-The value of each time; null: the same value as at the time before.
-JSON null for a value of more than 1,000 bytes.
+The value of each time in `set_at`; JSON null for a value of more than 1,000 bytes.
+$$;
+comment on column track.trait_history.repeated_at is $$
+Times at which the value was sent again, in order.
+Of these and `set_at` together, the latest `track.setting.most_trait_times` of the year are kept.
 $$;
 
 create index if not exists trait_history_identity on track.trait_history (identity_id);
@@ -418,10 +440,10 @@ values
 on conflict do nothing;
 
 -- The history begins with the values that are known.
-insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
+insert into track.trait_history (person_id, identity_id, name, since, set_at, value, repeated_at)
 select
   person_id, identity_id, name, date_trunc('year', set_at at time zone 'UTC')::date, array[set_at],
-  array[case when octet_length(value::text) > 1000 then 'null' else value end]
+  array[case when octet_length(value::text) > 1000 then 'null' else value end], '{}'
 from track.trait
 where not exists (
   select
@@ -535,6 +557,7 @@ Use and completion of each course, over all time, as of the last refresh: what `
 Of people in the set `counted`; with all that the course contains. Refreshed concurrently by a worker
 (`analytics.refresh_views`), after `analytics.item_popularity`, which it reads. The columns `group_…` are those for
 analysts: they leave out the days on which fewer than `analytics.setting.smallest_group` people used the course.
+After a change of this setting, they follow with the next refresh.
 $$;
 comment on column analytics.course_summary.course_id is $$Course: key of an item.$$;
 comment on column analytics.course_summary.person_count is $$Number of distinct people with events or page views.$$;
@@ -1084,3 +1107,157 @@ from track.person
 where person.person_id <> 0
   and not exists (select from track.person_set_block where starts_with(person_set_block.name, 'segment.'))
   and not exists (select from track.changed where changed.consumer = 'analytics.cohort');
+
+-- Declared properties.
+create table if not exists track.declared_property (
+  property_id int generated always as identity primary key,
+  event_type_id int not null references track.event_type,
+  property text not null check (length(property) between 1 and 200),
+  most_values int not null check (most_values between 1 and 1000),
+  is_queued boolean not null default false,
+  declared_at timestamptz not null default now(),
+  unique (event_type_id, property)
+);
+
+comment on table track.declared_property is $$
+Properties of events whose values are maintained for analyses: see `track.declare_property`.
+A merge of event types copies the declarations to the target.
+$$;
+comment on column track.declared_property.property_id is $$Key of the declared property.$$;
+comment on column track.declared_property.event_type_id is $$Event type; of a merged one, no events are left.$$;
+comment on column track.declared_property.property is $$Name of the property: a key of `track.event.properties`.$$;
+comment on column track.declared_property.most_values is $$
+Number of values that analyses show; the rest is `other`.
+$$;
+comment on column track.declared_property.is_queued is $$
+Whether the people with such events were queued (`track.stale_property`): from then on the values are maintained.
+$$;
+comment on column track.declared_property.declared_at is $$Time of the declaration.$$;
+
+create table if not exists track.stale_property (
+  person_id bigint not null,
+  property_id int not null references track.declared_property,
+  primary key (person_id, property_id)
+);
+
+create index if not exists stale_property_property on track.stale_property (property_id);
+
+comment on table track.stale_property is $$
+@behavior -*
+People whose values of a declared property are not stored yet. Emptied by `track.refresh` (step `track.property`).
+The tables of values contain nothing of the person and the property until then.
+$$;
+comment on column track.stale_property.person_id is $$Person with events of the type; 0 for anonymized events.$$;
+comment on column track.stale_property.property_id is $$Declared property.$$;
+
+create table if not exists track.property_value (
+  value_id int generated always as identity primary key,
+  property_id int not null references track.declared_property,
+  value text not null check (length(value) <= 200),
+  unique (property_id, value)
+);
+
+comment on table track.property_value is $$
+@behavior -*
+The values of declared properties, each with a key that it keeps. A value is removed with the last event that has it.
+$$;
+comment on column track.property_value.value_id is $$Key of the value, above 0.$$;
+comment on column track.property_value.property_id is $$Declared property.$$;
+comment on column track.property_value.value is $$
+Text of the value, its first 200 characters: a string, or anything else as in JSON. 1 and "1" are one value.
+$$;
+
+create table if not exists track.step_value (
+  person_id bigint not null,
+  property_id int not null,
+  is_automatic boolean not null,
+  since date not null,
+  value_ids int[] not null,
+  primary key (person_id, property_id, is_automatic, since)
+)
+with (fillfactor = 80);
+
+comment on table track.step_value is $$
+@behavior -*
+The values of a declared property in the journeys of people: beside each row of `track.step` of the event type.
+There is no row when none of the events has a value. Events of the same time and item are in the order of their values.
+$$;
+comment on column track.step_value.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.step_value.property_id is $$Declared property.$$;
+comment on column track.step_value.is_automatic is $$As in `track.step`.$$;
+comment on column track.step_value.since is $$As in `track.step`.$$;
+comment on column track.step_value.value_ids is $$
+Value of each event of `track.step.occurred_at`: a key of `track.property_value`, or 0 for an event without a value.
+$$;
+
+create table if not exists track.value_presence (
+  property_id int not null references track.declared_property,
+  value_id int not null,
+  day date not null,
+  part int not null check (part >= 0),
+  people bit(16384) not null,
+  event_count int not null check (event_count >= 0),
+  counted_count int not null check (counted_count >= 0),
+  primary key (property_id, value_id, day, part),
+  check (bit_count(people) > 0 or event_count > 0)
+);
+
+-- Most of these bits are 0. A row above 2 kB is compressed, and stays in its page.
+alter table track.value_presence alter column people set storage main;
+
+comment on table track.value_presence is $$
+@behavior -*
+The people with events with a value of a declared property on a day, one bit per person, and the number of events.
+Read by `track.value_days`. Maintained by `track.refresh_sessions`, as `track.presence` is.
+$$;
+comment on column track.value_presence.property_id is $$Declared property.$$;
+comment on column track.value_presence.value_id is $$Value, or 0, as in `track.step_value`.$$;
+comment on column track.value_presence.day is $$Day, UTC.$$;
+comment on column track.value_presence.part is $$Number of the part of people: `person_id / 16384`, four blocks.$$;
+comment on column track.value_presence.people is $$
+One bit per person of the part; bit 0, the leftmost, is the person `part * 16384`. Person 0 has no bit.
+$$;
+comment on column track.value_presence.event_count is $$
+Number of events of the people of the part who are not in the set `excluded`.
+$$;
+comment on column track.value_presence.counted_count is $$
+Number of events of the people of the part who are in the set `counted`.
+$$;
+
+do $$
+begin
+  if to_regtype('track.value_activity') is null then
+    create type track.value_activity as (
+      person_id bigint, day date, property_id int, value_id int, event_count int
+    );
+  end if;
+end;
+$$;
+
+comment on type track.value_activity is $$
+Events of a person on a day (UTC) with a value of a declared property.
+$$;
+comment on column track.value_activity.person_id is $$Person; 0 for anonymized events.$$;
+comment on column track.value_activity.day is $$Day, UTC.$$;
+comment on column track.value_activity.property_id is $$Declared property.$$;
+comment on column track.value_activity.value_id is $$Value, as in `track.step_value`.$$;
+comment on column track.value_activity.event_count is $$Number of events.$$;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('track', 'step_value', 'person_id', 'track.event', 'Derived from the events of the person.')
+on conflict do nothing;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('track', 'stale_property', 'person_id', 'person', 'analytics', 'Person whose values are not stored yet.'),
+  ('track', 'step_value', 'person_id', 'person', 'analytics', 'Person of the events.'),
+  ('track', 'property_value', 'value', 'behaviour', 'analytics', 'Values of properties, while an event has them.'),
+  ('track', 'value_presence', 'people', 'derived', 'analytics', 'People with a value on a day, one bit per person.')
+on conflict do nothing;
+
+alter table track.declared_property enable row level security;
+alter table track.stale_property enable row level security;
+alter table track.property_value enable row level security;
+alter table track.step_value enable row level security;
+alter table track.value_presence enable row level security;

@@ -1,4 +1,4 @@
-/* What bench/analytics.ts asks: of the functions, and of plain SQL and DuckDB over the events. */
+/* Questions of bench/analytics.ts: to the functions, and to plain SQL and DuckDB over the events. */
 
 /**
  * A question, as it is asked of each. `'2026-01-31'::moment` is a time, and `'plan'::property` a property of an event, in
@@ -309,6 +309,91 @@ function featureUsage(since: string, until: string): Question {
   };
 }
 
+function trendingItems(kind: "course" | null, since: string, until: string): Question {
+  return {
+    name: `trending_items, ${kind === null ? "single items" : "courses"}, 7 days`,
+    times: kind === null ? 3 : 1,
+    ours: `
+      select rank, item, measured, expected, score
+      from analytics.trending_items(${kind === null ? "null" : `'${kind}'`}, '${since}'::moment, '${until}'::moment)`,
+    plain: `
+      with happened as (
+        select person_id, item_id, occurred_at as happened_at from track.event
+        union all
+        select person_id, item_id, started_at from track.page_view
+      ),
+
+      used as (
+        select
+          ${kind === null ? "item_id" : "ancestor_item_id as item_id"}, person_id, cast(happened_at as date) as day
+        from happened
+        join person using (person_id)
+        ${
+          kind === null
+            ? ""
+            : `join (
+          select item_ancestor.item_id, ancestor_item_id
+          from track.item_ancestor
+          join track.item on item.item_id = ancestor_item_id and item.kind = '${kind}'
+        ) as ancestor using (item_id)`
+        }
+        where is_counted
+          and item_id is not null
+          and happened_at < '${until}'::moment
+        group by 1, 2, 3
+      ),
+
+      by_period as (
+        select
+          item_id, cast(floor((cast('${until}' as date) - 1 - day) / 7.0) as int) as period,
+          cast(count(*) as float8) as measured
+        from used
+        group by 1, 2
+      ),
+
+      earlier as (
+        select
+          period, sum(measured) as total, pow(0.5::float8, period * 7 / 28.0::float8) * sum(measured) as weight,
+          (select sum(measured) from by_period where period = 0) as recent_total
+        from by_period
+        where period between 1 and 16
+        group by 1
+      ),
+
+      compared as (
+        select
+          recent.item_id, recent.measured, weight, coalesce(own.measured, 0) / total * recent_total as scaled
+        from by_period as recent
+        cross join earlier
+        left join by_period as own on own.item_id = recent.item_id and own.period = earlier.period
+        where recent.period = 0
+      ),
+
+      mean as (
+        select item_id, measured, sum(weight * scaled) / sum(weight) as expected from compared group by 1, 2
+      ),
+
+      scored as (
+        select
+          mean.item_id, mean.measured, expected,
+          (mean.measured - greatest(expected, 5))
+            / (sqrt(greatest(sum(weight * pow(scaled - expected, 2)) / sum(weight), expected)) + 5) as score
+        from mean
+        join compared using (item_id)
+        group by 1, 2, 3
+      )
+
+      select
+        row_number() over (order by round(cast(score as numeric(30, 12)), 9) desc, measured desc, external_id),
+        external_id, measured, expected, score
+      from scored
+      join track.item using (item_id)
+      where score > 0
+      order by 1
+      limit 10`,
+  };
+}
+
 /** Numbers of events and people by week, in a zone, of a set of people, or by value. */
 function trendOf(
   name: string,
@@ -395,5 +480,7 @@ export function questions(until: number): Question[] {
     retention(...weeks),
     stickiness(date(until - 28 * DAY), end),
     featureUsage(date(until - 28 * DAY), end),
+    trendingItems("course", date(until - 7 * DAY), end),
+    trendingItems(null, date(until - 7 * DAY), end),
   ];
 }

@@ -10,7 +10,8 @@ export default defineTask({
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
       `select exists (select from track.stale) or exists (select from track.changed)
-         or exists (select from track.renamed_month) as any`,
+         or exists (select from track.renamed_month) or exists (select from track.stale_property)
+         or exists (select from track.declared_property where not is_queued) as any`,
     );
     return found?.any === true;
   },

@@ -10,7 +10,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import pg from "pg";
 import { withClient } from "../database/connect.ts";
 import { errorCode, InsightsError } from "../errors.ts";
-import { type Session, withSession } from "./session.ts";
+import { readInput, type Session, withSession } from "./session.ts";
 import { longest } from "./shutdown.ts";
 
 const formats = ["table", "csv", "json"] as const;
@@ -21,7 +21,7 @@ interface Options {
   output?: string;
   as: (typeof roles)[number];
   person?: string;
-  set: Record<string, unknown>;
+  set?: Record<string, unknown>;
   list?: true;
   raw?: true;
 }
@@ -229,6 +229,7 @@ async function print(pieces: Pieces, signal: AbortSignal, spool: boolean): Promi
   await writeFile(path, pieces, signal);
   return async () => {
     for await (const piece of createReadStream(path)) {
+      signal.throwIfAborted();
       if (!process.stdout.write(piece)) await once(process.stdout, "drain", { signal });
     }
   };
@@ -257,6 +258,7 @@ async function run<T>(
        set local extra_float_digits to 1; set local bytea_output to 'hex'; set local cursor_tuple_fraction to 1`,
     );
     const { rows } = await client.query<{ process: number }>("select pg_catalog.pg_backend_pid() as process");
+    signal.throwIfAborted();
     signal.addEventListener("abort", () => {
       // The embedded database cannot cancel a statement: it ends with the process, or at its limit of time.
       setTimeout(() => process.exit(), database.embedded ? 0 : longest).unref();
@@ -274,7 +276,10 @@ async function run<T>(
     }
     const statement = nameOfQuery.test(query)
       ? await client
-          .query<{ statement: string }>("select analytics.query_statement($1, $2) as statement", [query, options.set])
+          .query<{ statement: string }>("select analytics.query_statement($1, $2) as statement", [
+            query,
+            options.set ?? {},
+          ])
           .then((answer) => answer.rows[0]?.statement ?? "")
       : query.replace(/;\s*$/, "");
     const columns = await openCursor(client, statement);
@@ -290,7 +295,7 @@ async function run<T>(
 }
 
 /** `name=value`. A list or an object is written as JSON. */
-function argument(text: string, before: Record<string, unknown>): Record<string, unknown> {
+function argument(text: string, before: Record<string, unknown> = {}): Record<string, unknown> {
   const [, name, value = ""] = /^([a-z_][a-z0-9_]*)=(.*)$/s.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError("Use name=value, such as since=2026-01-01.");
   let parsed: unknown = value;
@@ -302,12 +307,6 @@ function argument(text: string, before: Record<string, unknown>): Record<string,
     }
   }
   return { ...before, [name]: parsed };
-}
-
-async function readInput(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 const list = "select name, function_name, arguments, created_by, description from analytics.saved_queries()";
@@ -323,7 +322,7 @@ export default new Command()
   )
   .addOption(new Option("-f, --format <format>", "form of the rows").choices(formats).default("table"))
   .option("-o, --output <file>", "write to this file; it gets its name when it is complete")
-  .option("--set <name=value>", "argument of a saved query or a function; repeat it for several", argument, {})
+  .option("--set <name=value>", "argument of a saved query or a function; repeat it for several", argument)
   .addOption(new Option("--as <role>", "role that the query runs as").choices(roles).default("analyst"))
   .option("--person <person>", "with --as learner or instructor: as this person")
   .option("--raw", "in CSV, texts as they are, also those that a spreadsheet would evaluate as a formula")
@@ -352,7 +351,7 @@ Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
       command.error("error: give a query, or --list", { exitCode: 2 });
     }
     const query = given === "-" ? await readInput() : (given ?? list);
-    if (Object.keys(options.set).length > 0 && !nameOfQuery.test(query)) {
+    if (options.set !== undefined && !nameOfQuery.test(query)) {
       command.error("error: --set is for saved queries and functions", { exitCode: 2 });
     }
 
@@ -366,7 +365,7 @@ Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
       const printRest = await withSession("query", (session) =>
         run(session, query, options, interrupt.signal, async (pieces) => {
           if (options.output === undefined || options.output === "-") {
-            return await print(pieces, interrupt.signal, session.database.embedded && options.format !== "table");
+            return await print(pieces, interrupt.signal, session.database.embedded);
           }
           const rows = await writeFile(options.output, pieces, interrupt.signal);
           return async () => console.log(`${rows} ${rows === 1 ? "row" : "rows"} in ${options.output}`);

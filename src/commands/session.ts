@@ -68,3 +68,10 @@ export async function asAdministrator<T>(
     }
   });
 }
+
+/** The standard input, as text. */
+export async function readInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString("utf8");
+}

@@ -2,7 +2,7 @@ import Table from "cli-table3";
 import { Command } from "commander";
 import type pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
-import { withSession } from "./session.ts";
+import { readInput, withSession } from "./session.ts";
 
 function cell(value: unknown): string {
   if (value === null || value === undefined) return "";
@@ -43,12 +43,6 @@ const cleanUp = [
   "discard temp",
   "select pg_catalog.pg_advisory_unlock_all()",
 ];
-
-async function readInput(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString("utf8");
-}
 
 export default new Command()
   .description(

@@ -17,10 +17,10 @@ export interface Refreshed {
 /** People per statement: the embedded database has one session, for which all other clients wait. */
 const peoplePerStatement = { native: 2000, embedded: 50 };
 
-/** The steps of a refresh in order: names of stored events, the sessions, then the data derived from them. */
+/** The steps of a refresh in order: names of stored events, sessions, values of new declared properties, data derived from them. */
 export async function refreshSteps(query: Query): Promise<string[]> {
   const consumers = await query<{ consumer: string }>("select consumer from track.consumer order by position", []);
-  return ["track.name", "track.session", ...consumers.map(({ consumer }) => consumer)];
+  return ["track.name", "track.session", "track.property", ...consumers.map(({ consumer }) => consumer)];
 }
 
 export interface RefreshOptions {

@@ -151,6 +151,31 @@ describe("who runs it, and what it may do", () => {
     expect(own.text).toBe("count\n1\n");
   });
 
+  test("a login that is an analyst only, such as that of a BI tool, runs no query as another role", async ({
+    skip,
+  }) => {
+    if (!database.native) skip("the embedded database has one login");
+    const login = `query_${process.pid}`;
+    await database.query(`create role ${login} login in role insights_analyst`);
+    try {
+      const url = new URL(database.url());
+      url.username = login;
+      const as = async (...parameters: string[]) => {
+        const running = call(["--format", "csv", ...parameters], "", { DATABASE_URL: url.href });
+        return { code: await running.exitCode(), text: running.output() };
+      };
+      expect(await as("select analytics.author() as author, current_user")).toEqual({
+        code: 0,
+        text: `author,current_user\n${login},insights_analyst\n`,
+      });
+      const denied = await as("--as", "admin", "table track.event");
+      expect(denied.code).toBe(1);
+      expect(denied.text).toMatch(/^error: permission denied to set role "insights_admin" \[42501\]\nhint: --as/);
+    } finally {
+      await database.query(`drop role ${login}`);
+    }
+  });
+
   test.each([
     [
       "a write in a function",
@@ -228,7 +253,7 @@ describe("saved queries and functions", () => {
     });
     const { text } = await query(["popular-courses", "--set", "top=all"]);
     expect(text).toBe(
-      'error: top of analytics.popular_items is "all" [CF001]\nhint: Give a value of the type integer.\n',
+      'error: top of analytics.popular_courses is "all" [CF001]\nhint: Give a value of the type integer.\n',
     );
   });
 });
@@ -314,17 +339,22 @@ describe.skipIf(inject("server").kind === "native")("on the embedded database", 
     });
     try {
       await migrate(embedded.migrationUrl);
-      const ask = (...parameters: string[]) =>
-        insights(["query", "--format", "csv", ...parameters], { INSIGHTS_DATA_DIR: dataDirectory });
-      const paused = ask("select n, repeat('x', 100) as text from generate_series(1, 20000) as n");
-      await once(paused.child.stdout as NodeJS.ReadableStream, "data");
-      paused.child.stdout?.pause();
-      const other = ask("select current_user");
-      expect(await other.exitCode()).toBe(0);
-      expect(other.output()).toBe("current_user\ninsights_analyst\n");
-      paused.child.stdout?.resume();
-      expect(await paused.exitCode()).toBe(0);
-      expect(paused.printed().trim().split("\n")).toHaveLength(20_001);
+      const ask = (...parameters: string[]) => insights(["query", ...parameters], { INSIGHTS_DATA_DIR: dataDirectory });
+      for (const format of ["csv", "table"]) {
+        const paused = ask(
+          "--format",
+          format,
+          "select n, repeat('x', 100) as text from generate_series(1, 20000) as n",
+        );
+        await once(paused.child.stdout as NodeJS.ReadableStream, "data");
+        paused.child.stdout?.pause();
+        const other = ask("--format", "csv", "select current_user");
+        expect(await other.exitCode()).toBe(0);
+        expect(other.output()).toBe("current_user\ninsights_analyst\n");
+        paused.child.stdout?.resume();
+        expect(await paused.exitCode()).toBe(0);
+        expect(paused.printed().match(/x{100}/g)).toHaveLength(format === "csv" ? 20_000 : 1000);
+      }
     } finally {
       await embedded.close();
     }

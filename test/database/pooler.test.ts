@@ -281,6 +281,8 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
         [["recommend", "ada"], ""],
         [["sql", "select count(*) from track.event"], ""],
         [["sql", "--role", "insights_learner", "--person", "ada", "select count(*) from track.event"], ""],
+        [["query", "--as", "admin", "table track.event"], ""],
+        [["query", "popular-courses", "--format", "csv"], ""],
         [["sql", "-"], "set role insights_owner; set work_mem = '7MB'; listen x; prepare y as select 1; -- no end"],
         [
           ["sql", "select pg_advisory_lock(1), set_config('insights.person', 'ada', false); create temp table z ()"],
@@ -290,7 +292,7 @@ describe.skipIf(!possible)("through PgBouncer in transaction mode (needs PgBounc
       ] as const) {
         const call = insights([...words], { DATABASE_URL: url }, input);
         expect(await call.exitCode(), `${words.join(" ")}\n${call.output()}`).toBe(0);
-        if (words[0] === "doctor") expect(call.output()).toContain("insights migrate needs DIRECT_DATABASE_URL");
+        if (words[0] === "doctor") expect(call.output()).toContain("insights migrate requires DIRECT_DATABASE_URL");
       }
     });
   });

@@ -54,6 +54,7 @@ const examples: Record<string, readonly Example[]> = {
   CF001: [
     ["admin", "select recommend.for_person('ada', top => 0)"],
     ["analyst", "select analytics.popular_items(since => '2026-02-01', until => '2026-01-01')"],
+    ["analyst", `select analytics.run_query('popular-courses', '{"since": "last week"}')`],
     ["admin", "select ml.linregr_train('lab.houses', 'lab.model', 'price', 'array[1, tax]; drop table lab.houses')"],
     ["admin", "select ml.linregr_train('', 'lab.model', 'price', 'array[1, tax]')"],
     ["admin", "select ml.linregr_train('lab.houses', 'lab.model', 'area', 'array[1, tax]')"],
@@ -63,6 +64,7 @@ const examples: Record<string, readonly Example[]> = {
     ["admin", "select privacy.record_consent(1, 'analytics', null)"],
   ],
   CF002: [
+    ["analyst", "select analytics.run_query('popular-corses')"],
     ["admin", "select ml.linregr_train('lab.house', 'lab.model', 'price', 'array[1, tax]')"],
     ["admin", "select ml.linregr_train('lab.houses', 'lab.model', 'pric', 'array[1, tax]')"],
     ["admin", "select ml.pivot('lab.houses', 'lab.model', 'area', 'bath', 'price', 'averag')"],
@@ -83,6 +85,7 @@ const examples: Record<string, readonly Example[]> = {
     ["worker", "select analytics.train_predictions('dropout')"],
   ],
   CF005: [
+    ["analyst", "select analytics.drop_query('popular-courses')"],
     ["admin", "select ml.summary('lab.secret', 'lab.model')"],
     ["admin", "select ml.summary('lab.houses', 'track.model')"],
     ["learner", "select track.record_my_consent('analytics', true)"],

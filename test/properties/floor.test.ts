@@ -84,7 +84,7 @@ async function answers(db: Queries, of: number): Promise<unknown> {
   ]
     .filter(([since = 0, until = 0]) => since < until)
     .map((days) => days.map(day));
-  for (const [since, until] of periods) {
+  for (const [index, [since, until]] of periods.entries()) {
     result.push(
       await db.rows(
         `select bucket, point.* from unnest('{day,week,month}'::text[]) as bucket
@@ -100,8 +100,74 @@ async function answers(db: Queries, of: number): Promise<unknown> {
         [since, until],
       ),
     );
+    const item = [null, "page-a", "course-a"][index % 3];
+    result.push(
+      await db.rows(
+        `select bucket, asked.first_time, cell.*
+         from unnest('{day,week}'::text[]) as bucket
+         cross join unnest('{true,false}'::boolean[]) as asked (first_time)
+         cross join analytics.retention(
+           'Read', 'Read', bucket, $1, $2, periods => 2, first_time => asked.first_time, or_after => asked.first_time, item => $3
+         ) as cell
+         order by 1, 2, cohort_start, period`,
+        [since, until, item],
+      ),
+      await db.rows(
+        `select bucket, point.* from unnest('{day,week}'::text[]) as bucket
+         cross join analytics.lifecycle('Read', bucket, $1, $2, item => $3) as point order by bucket, bucket_start`,
+        [since, until, item],
+      ),
+      await db.rows(
+        `select bucket, sticky.* from unnest('{day,week}'::text[]) as bucket
+         cross join analytics.stickiness('Read', bucket, $1, $2, item => $3) as sticky order by bucket, bucket_count`,
+        [since, until, item],
+      ),
+      await db.rows("select * from analytics.active_people('Read', $1, $2, windows => '{1,2,7,9}', item => $3)", [
+        since,
+        until,
+        item,
+      ]),
+    );
   }
+  for (const [since, until] of periods.filter((_, place) => place % 2 === 0))
+    result.push(
+      await db.rows("select * from analytics.popular_courses($1, $2)", [since, until]),
+      await db.rows(
+        `select breakdown, feature.*
+         from unnest('{kind,null}'::text[]) as breakdown
+         cross join analytics.feature_usage(null, breakdown, $1, $2, with_median => true) as feature
+         order by breakdown, rank`,
+        [since, until],
+      ),
+      await db.rows(
+        `select kinds.kind as asked_kind, measure, trending.*
+         from unnest('{course,null}'::text[]) as kinds (kind)
+         cross join unnest('{people,events}'::text[]) as measure
+         cross join analytics.trending_items(kinds.kind, $1, $2, measure, '7 days', bias => 1) as trending
+         order by 1, 2, rank`,
+        [since, until],
+      ),
+    );
   result.push(await db.rows("select * from analytics.trend('Read', 'hour', $1, $2)", [day(0), day(14)]));
+  for (const asked of [
+    "'Read', 'hour', $1, $2, zone => 'Asia/Kolkata'",
+    "'Read', 'day', $1, $2, zone => 'Australia/Eucla'",
+    "'Read', 'week', $1, $2, zone => 'Europe/Berlin'",
+    "null, 'day', $1, $2, breakdown => 'item'",
+    "null, 'week', $1, $2, breakdown => 'property.item', top_values => 1",
+    "null, 'day', $1, $2, item => 'page-a'",
+    "null, 'week', $1, $2, item => 'course-a'",
+    "'Read', 'day', $1, $2, item => 'page-b'",
+    "'Read', 'hour', $1, $2, item => 'course-a', zone => 'Europe/Berlin'",
+  ])
+    result.push(await db.rows(`select * from analytics.trend(${asked})`, [day(0), day(14)]));
+  result.push(
+    await db.rows("select * from analytics.lifecycle('Read', 'day', $1, $2, 'Asia/Kolkata')", [day(0), day(14)]),
+    await db.rows("select * from analytics.active_people('Read', $1, $2, 'America/St_Johns', '{1,3}')", [
+      day(0),
+      day(14),
+    ]),
+  );
   await db.query("reset role");
   return result;
 }
@@ -194,5 +260,170 @@ describe("no two periods differ by fewer people than the floor", () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+/*
+ * Each person has a number of events of her own, a power of two, all at one time: a figure is then the set of its people,
+ * and so is the difference of two figures. The figures are those of analysts before they are rounded.
+ */
+describe("no two trends differ by fewer people than the floor", () => {
+  const floor = 3;
+  const names = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8"];
+  const monday = Date.UTC(2026, 2, 2);
+  const use = fc.record({
+    hour: fc.constantFrom(9, 9, 10, 23, 24, 33),
+    minute: fc.constantFrom(0, 5, 20, 50),
+    item: fc.constantFrom("page-a", "page-a", "page-b", "course-c"),
+    score: fc.constantFrom<(string | number)[]>(1, "1", 2),
+    isPilot: fc.boolean(),
+  });
+  const uses = fc.array(use, { minLength: names.length, maxLength: names.length });
+  type Placed = typeof use extends fc.Arbitrary<infer T> ? T : never;
+  // The day has four members and five others; one hour three members alone, the other one member.
+  const oneMember = names.map(
+    (_, index): Placed => ({
+      hour: index < 3 ? 9 : 10,
+      minute: 0,
+      item: "page-a",
+      score: 1,
+      isPilot: index < 4,
+    }),
+  );
+  const sets = [null, "pilot", "~pilot", "counted & pilot"];
+  const questions = [
+    ...["hour", "day", "week"].flatMap((bucket) =>
+      ["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Eucla"].flatMap((zone) =>
+        sets.map((among) => ({ bucket, zone, among, breakdown: null })),
+      ),
+    ),
+    ...sets.flatMap((among) => [
+      { bucket: "minute", zone: "UTC", among, breakdown: null },
+      { bucket: "month", zone: "UTC", among, breakdown: null },
+      ...["item", "property.score", "set.pilot"].flatMap((breakdown) =>
+        ["day", "week"].map((bucket) => ({ bucket, zone: "UTC", among, breakdown })),
+      ),
+    ]),
+  ];
+
+  interface Figure {
+    about: string;
+    since: number;
+    until: number;
+    among: string | null;
+    breakdown: string | null;
+    /** Null: the sum over all values; "" are the values that have no row of their own. */
+    value: string | null;
+    people: number;
+  }
+
+  /** The figures of each question, and their sums by bucket and by value. */
+  const figuresOf = async (db: Queries): Promise<Figure[]> =>
+    await db.rows<Figure>(
+      `with answer as (
+         select
+           asked.value ->> 'among' as among, asked.value ->> 'breakdown' as breakdown, asked.value::text as about,
+           bounds[answer.bucket] as since, bounds[answer.bucket + 1] as until, answer.event_count,
+           case when is_other then '' else '=' || coalesce(answer.value, '') end as value
+         from jsonb_array_elements($1::jsonb) as asked (value)
+         cross join lateral analytics._bounds(
+           asked.value ->> 'bucket', '2026-03-02Z', '2026-03-05Z', asked.value ->> 'zone'
+         ) as bounds
+         cross join lateral analytics._trend_by_value_of_groups(
+           analytics._event_type_id('Read'), bounds, null, asked.value ->> 'among', asked.value ->> 'breakdown', 10, $2
+         ) as answer
+       )
+       select
+         about, extract(epoch from min(since))::float8 as since, extract(epoch from max(until))::float8 as until,
+         among, breakdown, case when breakdown is not null then value end as value, sum(event_count)::int as people
+       from answer
+       group by grouping sets ((about, among, breakdown, since, value), (about, among, breakdown, since), (about, among, breakdown, value), (about, among, breakdown))`,
+      [JSON.stringify(questions), floor],
+    );
+
+  /** Figures consist of days, hours, quarters of an hour or minutes, and nobody can know that the others are empty. */
+  const fineness = ({ about }: Figure): number => {
+    const { bucket, zone } = JSON.parse(about);
+    if (bucket === "minute") return 3;
+    if (zone === "Asia/Kolkata" || zone === "Australia/Eucla") return 2;
+    return zone === "UTC" && bucket !== "hour" ? 0 : 1;
+  };
+
+  /** Whether one is a part of the other by their arguments, for any people. */
+  const contains = (whole: Figure, part: Figure): boolean =>
+    fineness(whole) <= fineness(part) &&
+    whole.since <= part.since &&
+    part.until <= whole.until &&
+    (whole.among === null || whole.among === part.among || `counted & ${whole.among}` === part.among) &&
+    (whole.value === null ||
+      (whole.breakdown === part.breakdown &&
+        whole.value === part.value &&
+        (whole.value !== "" || whole.among === part.among)));
+
+  const size = (people: number): number => people.toString(2).replaceAll("0", "").length;
+
+  test("of zones, parts of a day, sets of people and values", { timeout: 600_000 }, async () => {
+    let differences = 0;
+    await fc.assert(
+      fc.asyncProperty(uses, fc.boolean(), async (list, refreshed) => {
+        await database.as("postgres", {}, async (db) => {
+          await ingest(
+            db,
+            list.flatMap(({ hour, minute, item, score }, index) =>
+              Array.from({ length: 2 ** index }, (_, number) => ({
+                type: "track",
+                messageId: `${index} ${number}`,
+                userId: names[index] as string,
+                event: "Read",
+                timestamp: new Date(monday + hour * HOUR + minute * 60_000).toISOString(),
+                properties: { item, score },
+              })),
+            ),
+          );
+          await db.query(
+            `select track.set_person_set(
+               'pilot', array(select person_id from track.identity where external_id = any ($1)), 'Pilot.'
+             )`,
+            [names.filter((_, index) => list[index]?.isPilot)],
+          );
+          if (refreshed) await refresh(db);
+          const figures = await figuresOf(db);
+          for (const whole of figures) {
+            expect(size(whole.people), JSON.stringify(whole)).toBeGreaterThanOrEqual(floor);
+            for (const part of figures) {
+              if (whole.people === part.people || !contains(whole, part)) continue;
+              const left = whole.people & ~part.people;
+              expect(part.people & ~whole.people, `${JSON.stringify(part)} within ${JSON.stringify(whole)}`).toBe(0);
+              differences += 1;
+              expect(size(left), `${JSON.stringify(whole)} without ${JSON.stringify(part)}`).toBeGreaterThanOrEqual(
+                floor,
+              );
+            }
+          }
+          // Members and others, beside all.
+          const key = ({ about, since, until, value }: Figure): string =>
+            JSON.stringify([
+              JSON.parse(about).bucket,
+              JSON.parse(about).zone,
+              JSON.parse(about).breakdown,
+              since,
+              until,
+              value,
+            ]);
+          const members = new Map(
+            figures.filter(({ among }) => among === "pilot").map((one) => [key(one), one.people]),
+          );
+          const others = new Map(
+            figures.filter(({ among }) => among === "~pilot").map((one) => [key(one), one.people]),
+          );
+          for (const whole of figures.filter(({ among, value }) => among === null && value !== "")) {
+            const left = whole.people & ~(members.get(key(whole)) ?? 0) & ~(others.get(key(whole)) ?? 0);
+            if (left !== 0) expect(size(left), JSON.stringify(whole)).toBeGreaterThanOrEqual(floor);
+          }
+        });
+      }),
+      { numRuns: database.native ? 25 : 5, examples: [[oneMember, true]] },
+    );
+    expect(differences).toBeGreaterThan(0);
   });
 });

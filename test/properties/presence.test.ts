@@ -11,14 +11,27 @@ const users = ["ada", "ben", "cleo", "dan"];
 const browsers = ["b1", "b2"];
 const items = ["course-1", "module-1", "page-1", "page-2", "course-2", "page-3"];
 const person = fc.constantFrom(...users, ...browsers);
+/** The type and the key of a declared property. */
+const declarable: [string, string][] = [
+  ["Task Submitted", "plan"],
+  ["Task Submitted", "grade"],
+  ["Page Viewed", "plan"],
+  ["Task Sent", "plan"],
+];
+const long = "x".repeat(200);
+const values = [null, 1, "1", 1.5, true, "pro", "free", "other", "", "ä", ["list"], { a: 1 }, long, `${long}y`];
 
 const event = fc.record({
   who: person,
   hour: fc.integer({ min: 0, max: 24 * 60 }),
-  event: fc.constantFrom("Page Viewed", "Page Viewed", "Heartbeat", "Task Submitted", "Task Graded"),
+  event: fc.constantFrom("Page Viewed", "Page Viewed", "Heartbeat", "Task Submitted", "Task Sent", "Task Graded"),
   item: fc.constantFrom(null, ...items),
   view: fc.constantFrom("v", "w"),
   refused: fc.boolean(),
+  properties: fc.record(
+    { plan: fc.constantFrom(...values), grade: fc.constantFrom(...values.slice(0, 4)) },
+    { requiredKeys: [] },
+  ),
 });
 const step = fc.oneof(
   {
@@ -72,6 +85,15 @@ const step = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.constant({ what: "merge" as const }) },
+  { weight: 1, arbitrary: fc.constantFrom({ what: "merge event" as const }, { what: "unmerge event" as const }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ what: fc.constant("declare" as const), property: fc.constantFrom(...declarable) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ what: fc.constant("undeclare" as const), property: fc.constantFrom(...declarable) }),
+  },
   { weight: 1, arbitrary: fc.constant({ what: "rebuild" as const }) },
   { weight: 1, arbitrary: fc.constant({ what: "upgrade" as const }) },
   {
@@ -79,7 +101,7 @@ const step = fc.oneof(
     arbitrary: fc.record({
       what: fc.constant("refresh" as const),
       people: fc.integer({ min: 1, max: 3 }),
-      step: fc.constantFrom(null, "track.session", "track.person_set"),
+      step: fc.constantFrom(null, "track.session", "track.person_set", "track.property", "track.name"),
     }),
   },
 );
@@ -92,10 +114,14 @@ async function makeItems(db: Queries): Promise<void> {
        ('page-2', 'page', 'course-1'), ('course-2', 'course', null), ('page-3', 'page', 'course-2')) as row (external_id, kind, parent)`,
   );
   await db.query("select track.sync_items('public.catalogue')");
+  await db.query("insert into track.event_type (name) values ('Task Submitted'), ('Task Sent')");
 }
 
 async function upgrade(db: Queries): Promise<void> {
-  await db.query("truncate track.step, track.presence, track.item_month, track.item_day, track.course_presence");
+  await db.query(
+    `truncate track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.step_value,
+       track.value_presence, track.property_value`,
+  );
   await db.query(
     "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
   );
@@ -109,13 +135,13 @@ async function perform(db: Queries, action: Step, key: string): Promise<void> {
       await ingest(
         db,
         action.events.map(
-          ({ who, hour, event: type, item, view, refused }, index): Message => ({
+          ({ who, hour, event: type, item, view, refused, properties }, index): Message => ({
             type: "track",
             messageId: `${key}-${index}`,
             ...(browsers.includes(who) ? { anonymousId: who } : { userId: who }),
             event: type,
             timestamp: new Date(start + hour * 3_600_000).toISOString(),
-            properties: { viewId: view, ...(item === null ? {} : { item }) },
+            properties: { viewId: view, ...(item === null ? {} : { item }), ...properties },
             ...(refused && index === 0 ? { context: { consent: { categoryPreferences: { analytics: false } } } } : {}),
           }),
         ),
@@ -179,6 +205,25 @@ async function perform(db: Queries, action: Step, key: string): Promise<void> {
       if ((await db.value("select merged_item_id is null from track.item where external_id = 'page-2'")) === true)
         await db.query("select track.merge_items('page-2', 'page-3')");
       return;
+    case "merge event":
+    case "unmerge event": {
+      const merged = await db.value(
+        "select target_event_type_id is not null from track.event_type where name = 'Task Sent'",
+      );
+      if (merged === (action.what === "unmerge event"))
+        await db.query(
+          merged === true
+            ? "select track.unmerge_events('Task Sent', 3)"
+            : "select track.merge_events('Task Sent', 'Task Submitted', 3)",
+        );
+      return;
+    }
+    case "declare":
+      await db.query("select track.declare_property($1, $2, 3)", action.property);
+      return;
+    case "undeclare":
+      await db.query("select track.undeclare_property($1, $2)", action.property);
+      return;
     case "rebuild":
       await db.query("select track.rebuild()");
       return;
@@ -202,6 +247,29 @@ const events = `(select event.*, ${day("occurred_at")} as day, event_type.is_aut
 /** Use of items: events and page views of people. */
 const used = `(select person_id, item_id, ${day("occurred_at")} as day, 1 as events, interval '0' as engaged from track.event
   union all select person_id, item_id, ${day("started_at")}, 0, engaged from track.page_view) as used`;
+
+/** Events with the text of a declared property. */
+const valued = `(select event.*, ${day("occurred_at")} as day, event_type.is_automatic or source.is_automatic as is_automatic,
+    property_id, most_values, left(properties ->> property, 200) as value
+  from track.event join track.event_type using (event_type_id) join track.source using (source_id)
+  join track.declared_property using (event_type_id)) as event`;
+const text = (of: string): string =>
+  `case ${of} when 0 then null else (select value from track.property_value where property_value.value_id = ${of}) end`;
+/** Values by property, and the most frequent ones of the whole time, of which the tables themselves know nothing. */
+const shown = `(
+    with counted as (
+      select property_id, value, most_values, count(*) filter (where not ${isExcluded("event.person_id")}) as events,
+        count(*) filter (where ${isCounted("event.person_id")}) as counted
+      from ${valued} where value is not null group by 1, 2, 3
+    ), ranked as (
+      select *, row_number() over (partition by property_id order by events desc, value collate "C") as by_events,
+        row_number() over (partition by property_id order by counted desc, value collate "C") as by_counted
+      from counted
+    )
+    select event.*, coalesce(least(by_events, by_counted) > event.most_values, false) as is_other,
+      case when least(by_events, by_counted) <= event.most_values then event.value end as shown
+    from ${valued} left join ranked using (property_id, value)
+  ) as event`;
 
 /** Pairs of queries: what is stored, and what plain SQL over the events gives. */
 const pairs: Record<string, [string, string]> = {
@@ -267,12 +335,112 @@ const pairs: Record<string, [string, string]> = {
   ],
 };
 
+/** Rows of a query in the order of a property, a value and further columns. */
+const byValue = (sql: string, more = ""): string =>
+  `select * from (${sql}) as listed order by property_id, value collate "C"${more}`;
+/** The same for the values of declared properties. */
+const valuePairs: Record<string, [string, string]> = {
+  "values of journeys": [
+    `select step.person_id, property_id, step.is_automatic, step.since::text,
+       cardinality(value_ids) = cardinality(occurred_at) as is_aligned,
+       array_agg(array[at::text, item::text, ${text("listed.value_id")}]
+         order by at, item, ${text("listed.value_id")} collate "C") as events
+     from track.step join track.declared_property using (event_type_id)
+     left join track.step_value using (person_id, property_id, is_automatic, since)
+     cross join unnest(occurred_at, item_ids, coalesce(value_ids, array_fill(0, array[cardinality(occurred_at)])))
+       as listed (at, item, value_id)
+     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4`,
+    `select person_id, property_id, is_automatic,
+       case when person_id = 0 then day else date_trunc('year', day::timestamp)::date end::text as since,
+       case when count(value) > 0 then true end as is_aligned,
+       array_agg(array[occurred_at::text, coalesce(item_id, 0)::text, value]
+         order by occurred_at, coalesce(item_id, 0), value collate "C") as events
+     from ${valued} group by 1, 2, 3, 4 order by 1, 2, 3, 4`,
+  ],
+  "people of values": [
+    byValue(
+      `select property_id, ${text("value_presence.value_id")} as value, day::text, person_id from track.value_presence
+       join track.person on person_id / 16384 = part and get_bit(people, (person_id % 16384)::int) <> 0`,
+      ", day, person_id",
+    ),
+    byValue(
+      `select distinct property_id, value, day::text, person_id from ${valued} where person_id <> 0`,
+      ", day, person_id",
+    ),
+  ],
+  "events of values": [
+    byValue(
+      `select property_id, ${text("value_presence.value_id")} as value, day::text, sum(event_count)::int as events,
+         sum(counted_count)::int as counted
+       from track.value_presence group by 1, 2, 3 having sum(event_count) > 0`,
+      ", day",
+    ),
+    byValue(
+      `select property_id, value, day::text, count(*)::int as events,
+         (count(*) filter (where ${isCounted("event.person_id")}))::int as counted
+       from ${valued} where not ${isExcluded("event.person_id")} group by 1, 2, 3`,
+      ", day",
+    ),
+  ],
+  "values that an event has": [
+    byValue("select property_id, value from track.property_value"),
+    byValue(`select distinct property_id, value from ${valued} where value is not null`),
+  ],
+};
+
+/** Answers to readers at any moment, of the properties that are complete. */
+const readers: [string, string] = [
+  byValue(
+    `select property_id, read.value, read.is_other, read.day::text, read.events, read.counted, read.people
+     from track.declared_property
+     cross join lateral (
+       select days.value, days.is_other, days.day, (sum(days.event_count) filter (where number = 1))::int as events,
+         (sum(days.counted_count) filter (where number = 1))::int as counted,
+         array_agg(person_id order by person_id) filter (where person_id is not null) as people
+       from (
+         select days.*, person_id, row_number() over (partition by days.value, days.is_other, days.day, days.block) as number
+         from track.value_days(event_type_id, property, '2025-12-01', '2026-03-01') as days
+         left join track.person
+           on person_id / 4096 = days.block and get_bit(days.people, (person_id % 4096)::int) <> 0
+       ) as days
+       group by days.value, days.is_other, days.day
+     ) as read
+     where track.is_property_complete(event_type_id, property)`,
+    ", is_other, day",
+  ),
+  byValue(
+    `select property_id, shown as value, is_other, day::text,
+       (count(*) filter (where not ${isExcluded("event.person_id")}))::int as events,
+       (count(*) filter (where ${isCounted("event.person_id")}))::int as counted,
+       array_agg(distinct person_id order by person_id) filter (where person_id <> 0) as people
+     from ${shown} join track.declared_property using (property_id)
+     where track.is_property_complete(declared_property.event_type_id, property)
+     group by property_id, shown, is_other, day`,
+    ", is_other, day",
+  ),
+];
+
+/** The same in buckets of any length, of all people. */
+const valueBuckets: [string, string] = [
+  `select property_id, person_id, bucket, value, sum(event_count)::int as events from track.declared_property
+   cross join lateral track.value_buckets(event_type_id, property, $1::timestamptz[])
+   where track.is_property_complete(event_type_id, property)
+   group by 1, 2, 3, 4 order by 1, 2, 3, value collate "C"`,
+  `select property_id, person_id, width_bucket(occurred_at, $1::timestamptz[]) as bucket, value, count(*)::int as events
+   from ${valued} join track.declared_property using (property_id)
+   where occurred_at >= ($1::timestamptz[])[1] and occurred_at < ($1::timestamptz[])[4]
+     and track.is_property_complete(declared_property.event_type_id, declared_property.property)
+   group by 1, 2, 3, 4 order by 1, 2, 3, value collate "C"`,
+];
+const cuts = ["2025-12-21T07:30:00Z", "2025-12-23T00:00:00.000001Z", "2026-01-01T00:00:00Z", "2026-01-09T13:00:00Z"];
+
 /** The number of cells that the check of the rollups would repair, in all months and on all days. */
 const differing = `
   select (
     select sum(
       (track._check_steps(month, 0, false)).differing + (track._check_presence(month, 0, false)).differing
         + (track._check_item_months(month, 0, false)).differing + (track._check_course_presence(month, 0, false)).differing
+        + (track._check_step_values(month, 0, false)).differing + (track._check_value_presence(month, 0, false)).differing
         + (track._check_item_sums(month, array(select item_id from track.item), false)).differing
     )
     from (values (date '2025-12-01'), ('2026-01-01'), ('2026-02-01')) as listed (month)
@@ -286,18 +454,30 @@ const differing = `
 
 test("journeys, presence and sums are those of the events after any history", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 14 }), async (steps) => {
+    fc.asyncProperty(fc.boolean(), fc.array(step, { minLength: 1, maxLength: 14 }), async (isDeclared, steps) => {
       await database.as("postgres", {}, async (db) => {
         await makeItems(db);
+        if (isDeclared) {
+          for (const property of declarable) await db.query("select track.declare_property($1, $2, 3)", property);
+          await refresh(db);
+        }
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
         // Queued changes are not differences for the check of the rollups.
         expect(await db.value(differing)).toBe("0");
-        await refresh(db);
+        for (const isRefreshed of [false, true]) {
+          if (isRefreshed) await refresh(db);
+          const [read, happened] = readers;
+          expect(await db.rows(read)).toEqual(await db.rows(happened));
+          const [kept, counted] = valueBuckets;
+          expect(await db.rows(kept, [cuts])).toEqual(await db.rows(counted, [cuts]));
+        }
         expect(await db.value(differing)).toBe("0");
-        for (const [name, [stored, computed]] of Object.entries(pairs))
+        for (const [name, [stored, computed]] of Object.entries({ ...pairs, ...valuePairs }))
           expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
         // No row is left over without content, and no queue.
         expect(await db.value("select count(*)::int from track.stale_course")).toBe(0);
+        expect(await db.value("select count(*)::int from track.stale_property")).toBe(0);
+        expect(await db.value("select count(*)::int from track.declared_property where not is_queued")).toBe(0);
       });
     }),
     { numRuns: database.native ? 60 : 15 },
@@ -314,6 +494,7 @@ const everyEvent: Step = {
     item: "page-1",
     view: "v" as const,
     refused: false,
+    properties: {},
   })),
 };
 
@@ -411,6 +592,7 @@ test("an upgrade adds the page views of people to the sums, also of people who a
         item: index === 0 ? item : null,
         view: "v" as const,
         refused: false,
+        properties: {},
       })),
     });
     for (const [index, who] of users.entries()) await perform(db, view(who, index, "page-1"), `view-${index}`);
@@ -418,9 +600,10 @@ test("an upgrade adds the page views of people to the sums, also of people who a
     await upgrade(db);
     await perform(db, { what: "exclude", user: "ada" }, "exclude");
     await perform(db, { what: "refresh", people: 3, step: "track.person_set" } as Step, "sets");
+    await db.query("select track.declare_property('Page Viewed', 'item')");
     await refresh(db);
     expect(await db.value("select sum(engaged)::text from track.item_day where not with_parts")).toBe("00:03:00");
-    for (const [name, [stored, computed]] of Object.entries(pairs))
+    for (const [name, [stored, computed]] of Object.entries({ ...pairs, ...valuePairs }))
       expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
   });
 });
@@ -443,6 +626,8 @@ test("sums follow when hundreds of people join or leave a set at once", async ()
       ),
     );
     await refresh(db);
+    await db.query("select track.declare_property('Page Viewed', 'item')");
+    await refresh(db);
     const sum = "select coalesce(sum(event_count), 0)::int from track.item_day where not with_parts";
     expect(await db.value(sum)).toBe(230);
     await db.query("select track.exclude_person('many-' || number, 'staff') from generate_series(0, 219) as number");
@@ -450,7 +635,7 @@ test("sums follow when hundreds of people join or leave a set at once", async ()
     expect(await db.value(sum)).toBe(10);
     await db.query("select track.include_person('many-' || number) from generate_series(0, 104) as number");
     await refresh(db);
-    for (const [name, [stored, computed]] of Object.entries(pairs))
+    for (const [name, [stored, computed]] of Object.entries({ ...pairs, ...valuePairs }))
       expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
     expect(await db.value(sum)).toBe(115);
   });

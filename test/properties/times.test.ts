@@ -56,6 +56,15 @@ const steps: Record<string, string> = {
     "select day, event_count from track.stored_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
   "activity of her events":
     "select day, event_count from track.event_activity(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day, event_type_id, item_id",
+  "values of her events":
+    "select day, value, event_count from track.event_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}', (select event_type_id from track.event_type where name = 'E'), 'x') order by day",
+  "a declared property": "select track.declare_property('E', 'x'), people from track.refresh(1000, 'track.property')",
+  "stored values of hers":
+    "select day, event_count from track.stored_values(array[track.find_person('t')], '{2025-03-09}', '{2025-03-11}') order by day",
+  "days of values":
+    "select day, event_count from track.value_days((select event_type_id from track.event_type where name = 'E'), 'x', '2025-03-09', '2025-05-01', '{2025-03-09,2025-04-01}') order by day",
+  "buckets of values":
+    "select bucket, event_count from track.value_buckets((select event_type_id from track.event_type where name = 'E'), 'x', '{2025-03-09 00:00Z,2025-04-01 00:00Z}') order by bucket",
   // Not the durations and times of the checks.
   checks: "select rollup, checked, differing from track.check_rollups(2) order by 1, 2",
   trust: "select rollup, checked, differing from track.rollup_trust() order by 1",
@@ -63,15 +72,38 @@ const steps: Record<string, string> = {
   "people of courses":
     "select month, person_id from track.course_people(array(select item_id from track.item where kind = 'course'), '2025-01-01', '2026-01-01') order by 1, 2",
   learners: `select person, enrolled_at, last_active_at from analytics.course_learners(${course}, ${spring}) order by 1`,
+  annotation: `select kind, starts_at, ends_at from analytics.annotate('Spring', ${spring}, 'term')`,
+  annotations: `select title, starts_at, ends_at from analytics.annotations(${spring})`,
+  "saved query": `select arguments from analytics.save_query('spring', 'analytics.annotations',
+    '{"since": "2025-03-20 00:00", "until": "05/01/2025"}')`,
+  "saved queries": "select name, arguments from analytics.saved_queries()",
+  "statement of a query": "select analytics.query_statement('spring')",
+  "rows of a query": "select analytics.run_query('spring') - 'annotation_id' - 'created_at'",
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
   "taught courses": "select count(*) from track.taught_courses()",
+  "current trait": "select value, set_at from track.current_trait(array[track.find_person('t')], 'plan')",
+  "changes of a trait": "select set_at, value from track.trait_changes(array[track.find_person('t')], 'plan')",
+  "trait at a time":
+    "select at, value from track.traits_at(array[track.find_person('t')], 'plan', array['2025-04-01 12:00Z'::timestamptz])",
   journey: `select session_id, occurred_at, event, item, since_previous from track.journey(${learner}, ${spring})`,
   "my journey": "select occurred_at, since_previous from track.my_journey('2025-03-01 00:00Z', '2025-05-01 00:00Z')",
   "popular items": `select * from analytics.popular_items('course', ${spring}, '7 days', 5, 'engaged')`,
   "popular items by events": `select * from analytics.popular_items(null, ${spring}, interval '1 month', 5, 'events')`,
+  views: "select analytics.refresh_views() as items",
+  "summaries of courses": "select course, person_count, engaged, last_day from analytics.course_summaries()",
+  "popular courses": `select * from analytics.popular_courses(${spring}, 'engaged', 5)`,
+  "trending items": `select * from analytics.trending_items(null, ${spring}, 'engaged', '1 month', 5)`,
+  "use of features": `select * from analytics.feature_usage(null, null, ${spring}, with_median => true)`,
+  "use of features by kind": `select * from analytics.feature_usage(null, 'kind', ${spring})`,
   trend: `select * from analytics.trend('Page Viewed', 'day', ${spring}, 3)`,
   "trend by week": `select * from analytics.trend('Page Viewed', 'week', ${spring}, 3)`,
   "trend by month": `select * from analytics.trend('Page Viewed', 'month', ${spring}, 3)`,
+  retention: `select * from analytics.retention('Page Viewed', null, 'week', ${spring}, periods => 3)`,
+  "retention by day of a zone": `select * from analytics.retention('Page Viewed', null, 'day', ${spring}, 'Pacific/Chatham', 2, first_time => true)`,
+  lifecycle: `select * from analytics.lifecycle('Page Viewed', 'week', ${spring})`,
+  "lifecycle of a zone": `select * from analytics.lifecycle(null, 'month', ${spring}, 'America/St_Johns')`,
+  stickiness: `select * from analytics.stickiness('Page Viewed', 'day', ${spring}, 'Europe/Dublin')`,
+  "active people": `select * from analytics.active_people('Page Viewed', ${spring}, 'Asia/Kolkata')`,
   risk: `select * from analytics.dropout_risk(${course}, '2025-04-03 05:30Z')`,
   "risk after a change of clocks": `select * from analytics.dropout_risk(${course}, '2025-04-08 02:00Z')`,
   completion: `select * from analytics.completion_probability(${course}, '2025-04-20 00:00Z')`,
@@ -116,6 +148,13 @@ const steps: Record<string, string> = {
   "error: period before Christ": "select common.check_period('0044-03-15 00:00Z', '0044-03-15 12:34:56Z BC')",
   "error: period": "select common.check_period('2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: infinite period": "select common.check_period('infinity', '-infinity')",
+  "error: retention":
+    "select * from analytics.retention('Page Viewed', null, 'day', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: buckets of retention":
+    "select * from analytics.retention(null, null, 'hour', '2001-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: lifecycle": "select * from analytics.lifecycle(null, 'day', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: stickiness": "select * from analytics.stickiness(null, 'hour', '2025-01-03 05:06:07Z', '2025-03-30 00:00Z')",
+  "error: active people": "select * from analytics.active_people(null, '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: popular items":
     "select * from analytics.popular_items('course', '2025-04-03 05:06:07Z', '2025-03-30 00:00Z')",
   "error: half-life": `select * from analytics.popular_items('course', ${spring}, make_interval(days => -1, hours => 2))`,

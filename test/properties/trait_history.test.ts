@@ -131,7 +131,7 @@ const pointSql = `
 
 const stored = (db: Queries): Promise<object[]> =>
   db.rows(
-    `select own.kind, own.external_id as name, person.external_id as used_by, history.name as trait, since::text, set_at, value
+    `select own.kind, own.external_id as name, person.external_id as used_by, history.name as trait, since::text, set_at, value, repeated_at
      from track.trait_history as history
      join track.identity as own using (identity_id)
      left join track.identity as person on person.identity_id = own.user_identity_id
@@ -152,8 +152,9 @@ const expected = (db: Queries, most: number): Promise<object[]> =>
        where place <= $1
      )
      select kind, name, used_by, trait, to_char(year at time zone 'UTC', 'YYYY-MM-DD') as since,
-       array_agg(set_at order by set_at) as set_at,
-       array_agg(case when value is distinct from previous then value end order by set_at) as value
+       array_agg(set_at order by set_at) filter (where value is distinct from previous) as set_at,
+       array_agg(value order by set_at) filter (where value is distinct from previous) as value,
+       coalesce(array_agg(set_at order by set_at) filter (where value is not distinct from previous), '{}') as repeated_at
      from marked
      group by kind, name, used_by, trait, year
      order by 1, 2, 3, 4, 5`,

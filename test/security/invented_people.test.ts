@@ -38,6 +38,8 @@ async function shown(db: Queries): Promise<Record<string, unknown>> {
   const read = async (sql: string) => await db.rows(sql);
   return {
     popular: await read("select * from analytics.popular_items('course', '2020-01-01', now() + interval '1 day')"),
+    courses: await read("select * from analytics.popular_courses('2020-01-01', now() + interval '1 day', 'rating')"),
+    trending: await read("select * from analytics.trending_items(null, now() - interval '7 days', bias => 1)"),
     pages: await read("select * from analytics.popular_items(null, '2020-01-01', now(), '1 day', 100, 'events')"),
     popularity: await read("select * from recommend._popularity('course') order by item_id"),
     newcomer: (

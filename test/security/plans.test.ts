@@ -75,6 +75,9 @@ describe("for_me", () => {
 
 test.each([
   "select * from analytics.popular_items()",
+  "select * from analytics.popular_courses()",
+  "select * from analytics.trending_items()",
+  "select * from analytics.feature_usage()",
   "select * from analytics.trend('Page Viewed')",
   "select * from recommend.similar_items('course-algebra')",
 ])("an analyst sees the plan of her own statement alone: %s", async (call) => {

@@ -350,6 +350,7 @@ describe("the list", () => {
       "track.session by person_id beside track.event",
       "track.stale by person_id beside track.event",
       "track.step by person_id beside track.event",
+      "track.step_value by person_id beside track.event",
       "track.trait by person_id beside track.event",
       "track.trait_history by person_id beside track.event",
     ]);
@@ -386,6 +387,11 @@ describe("the list", () => {
          )
        order by 1`,
     );
-    expect(rows.map(({ name }) => name)).toEqual(["track.identity", "track.item_role", "track.person"]);
+    expect(rows.map(({ name }) => name)).toEqual([
+      "track.identity",
+      "track.item_role",
+      "track.person",
+      "track.stale_property",
+    ]);
   });
 });

@@ -1,4 +1,4 @@
-/* Who was active in buckets of time (UTC), computed without the functions of the room. */
+/* The people who were active in buckets of time (UTC), computed without the functions of the room. */
 import { dayOf, monthOf, ofGroups, type Use, weekOf } from "./floor.ts";
 
 const DAY = 86_400_000;

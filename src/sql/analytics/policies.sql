@@ -69,7 +69,7 @@ to insights_admin, insights_worker using (true);
 
 grant select on
   analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
-  analytics.weekly_retention
+  analytics.weekly_retention, analytics.course_overview, analytics.course_popularity, analytics.feature_overview
 to insights_analyst, insights_admin, insights_worker;
 
 grant select on analytics.segment_setting to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -68,7 +68,8 @@ create type analytics.trend_point as (
   slope_upper float8,
   seasonally_adjusted float8,
   zone text,
-  complete_until timestamptz
+  complete_until timestamptz,
+  annotations text[]
 );
 
 comment on type analytics.trend_point is $$
@@ -125,6 +126,9 @@ $$;
 comment on column analytics.trend_point.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_point.complete_until is $$
 Time until which the result is complete: that of the query, or the end of the last bucket if it is earlier.
+$$;
+comment on column analytics.trend_point.annotations is $$
+Titles of the annotations that overlap the bucket (`analytics.annotations`), in the order of their starts.
 $$;
 
 create materialized view analytics.item_popularity as
@@ -627,16 +631,16 @@ alter table analytics.saved_query enable row level security;
 insert into analytics.saved_query (name, function_name, arguments, created_by, description)
 values
   (
-    'popular-courses', 'analytics.popular_items', '{"kind": "course", "since": "-28 days"}', 'insights',
+    'popular-courses', 'analytics.popular_courses', '{"since": "-28 days", "measure": "people"}', 'insights',
     'Courses with the most people of the last 28 days.'
   ),
   (
-    'popular-pages', 'analytics.popular_items', '{"kind": "page", "since": "-28 days", "top": 50}', 'insights',
-    'Pages with the most people of the last 28 days.'
+    'feature-usage', 'analytics.feature_usage', '{"since": "-28 days", "breakdown": "kind"}', 'insights',
+    'Use, adoption and return of features and actions of the last 28 days.'
   ),
   (
-    'dropout-outlook', 'analytics.course_outlook', '{"target": "dropout"}', 'insights',
-    'Predicted dropout by course, the next 14 days.'
+    'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
+    'People of each of the last 12 weeks who came back in later weeks.'
   );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
@@ -702,8 +706,8 @@ $$;
 comment on column analytics.retention_cell.period_start is $$Start of the period; null in a mean.$$;
 comment on column analytics.retention_cell.period_end is $$End of the period (exclusive); null in a mean.$$;
 comment on column analytics.retention_cell.person_count is $$
-Number of people of the cohort who did the return event in the period, or in it or a later one; in period 0 the whole
-cohort. In a mean the sum over its cohorts.
+Number of people of the cohort who did the return event in the period, or also in a later one.
+In period 0 the whole cohort; in a mean the sum over its cohorts.
 $$;
 comment on column analytics.retention_cell.share is $$
 Number of people in proportion to the cohort, or to the previous period; null when that is 0.
@@ -914,6 +918,7 @@ Use and completion of each course, over all time, as of the last refresh: what `
 Of people in the set `counted`; with all that the course contains. Refreshed concurrently by a worker
 (`analytics.refresh_views`), after `analytics.item_popularity`, which it reads. The columns `group_…` are those for
 analysts: they leave out the days on which fewer than `analytics.setting.smallest_group` people used the course.
+After a change of this setting, they follow with the next refresh.
 $$;
 comment on column analytics.course_summary.course_id is $$Course: key of an item.$$;
 comment on column analytics.course_summary.person_count is $$Number of distinct people with events or page views.$$;

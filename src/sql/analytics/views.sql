@@ -129,3 +129,114 @@ Number of people of the cohort who were active in the later week.
 $$;
 comment on column analytics.weekly_retention.share is $$Share of the cohort; null for a cohort without people.$$;
 comment on column analytics.weekly_retention.is_complete is $$Whether the later week has ended.$$;
+
+create or replace view analytics.course_overview with (security_invoker = true) as
+select
+  summary.course,
+  summary.title,
+  summary.person_count,
+  summary.enrolment_count,
+  summary.completion_count,
+  summary.dropped_count,
+  summary.completion_rate,
+  summary.event_count,
+  extract(epoch from summary.engaged)::float8 / 3600 as engaged_hours,
+  summary.last_day,
+  summary.refreshed_at
+from analytics.course_summaries() as summary;
+
+comment on view analytics.course_overview is $$
+@behavior -*
+Use and completion of each course, over all time, for BI tools.
+The figures are those of `analytics.course_summaries`, as of the last refresh.
+$$;
+comment on column analytics.course_overview.course is $$External id of the course.$$;
+comment on column analytics.course_overview.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.course_overview.person_count is $$Number of distinct people.$$;
+comment on column analytics.course_overview.enrolment_count is $$Number of people who were ever enrolled.$$;
+comment on column analytics.course_overview.completion_count is $$Number of them who completed the course.$$;
+comment on column analytics.course_overview.dropped_count is $$Number of them who dropped the course.$$;
+comment on column analytics.course_overview.completion_rate is $$
+Share of the enrolled people who completed the course; null without them.
+$$;
+comment on column analytics.course_overview.event_count is $$Number of events.$$;
+comment on column analytics.course_overview.engaged_hours is $$Engaged time, in hours.$$;
+comment on column analytics.course_overview.last_day is $$Last day of use, UTC; null when there is none.$$;
+comment on column analytics.course_overview.refreshed_at is $$Time of the refresh.$$;
+
+create or replace view analytics.course_popularity with (security_invoker = true) as
+select
+  popular.rank,
+  popular.course,
+  popular.title,
+  popular.person_count,
+  popular.event_count,
+  extract(epoch from popular.engaged)::float8 / 3600 as engaged_hours,
+  popular.enrolment_count,
+  popular.completion_count,
+  popular.completion_rate,
+  popular.rating_count,
+  popular.mean_rating
+from analytics.popular_courses(since => now() - interval '28 days', until => now(), top => 1000) as popular;
+
+comment on view analytics.course_popularity is $$
+@behavior -*
+The 1,000 courses with the most people of the last 28 days, with completion and ratings, for BI tools.
+The figures are those of `analytics.popular_courses`.
+$$;
+comment on column analytics.course_popularity.rank is $$Rank, 1 for the course with the most people.$$;
+comment on column analytics.course_popularity.course is $$External id of the course.$$;
+comment on column analytics.course_popularity.title is $$Title of the course; null when unknown.$$;
+comment on column analytics.course_popularity.person_count is $$Number of distinct people.$$;
+comment on column analytics.course_popularity.event_count is $$Number of events.$$;
+comment on column analytics.course_popularity.engaged_hours is $$Engaged time, in hours.$$;
+comment on column analytics.course_popularity.enrolment_count is $$
+Number of people who enrolled: see `analytics.popular_courses`.
+$$;
+comment on column analytics.course_popularity.completion_count is $$Number of these people who completed the course.$$;
+comment on column analytics.course_popularity.completion_rate is $$Share of these people who completed the course.$$;
+comment on column analytics.course_popularity.rating_count is $$Number of ratings.$$;
+comment on column analytics.course_popularity.mean_rating is $$Mean of the ratings; null without them.$$;
+
+create or replace view analytics.feature_overview with (security_invoker = true) as
+select
+  used.rank,
+  used.event,
+  used.person_count,
+  used.event_count,
+  used.adoption_rate,
+  used.events_per_person,
+  used.days_per_person,
+  used.new_person_count,
+  used.return_rate,
+  used.person_growth,
+  used.first_day,
+  used.last_day
+from analytics.feature_usage(since => now() - interval '28 days', until => now(), top => 1000) as used;
+
+comment on view analytics.feature_overview is $$
+@behavior -*
+Use, adoption and return of each feature of the last 28 days, for BI tools.
+The figures are those of `analytics.feature_usage`.
+$$;
+comment on column analytics.feature_overview.rank is $$Rank, 1 for the feature with the most people.$$;
+comment on column analytics.feature_overview.event is $$Name of the event.$$;
+comment on column analytics.feature_overview.person_count is $$Number of distinct people.$$;
+comment on column analytics.feature_overview.event_count is $$Number of events.$$;
+comment on column analytics.feature_overview.adoption_rate is $$
+Share of the active people who used the feature; null without active people.
+$$;
+comment on column analytics.feature_overview.events_per_person is $$Events per person; null without people.$$;
+comment on column analytics.feature_overview.days_per_person is $$Days with use per person; null without people.$$;
+comment on column analytics.feature_overview.new_person_count is $$
+Number of people who never used the feature before the period.
+$$;
+comment on column analytics.feature_overview.return_rate is $$
+Share of the people who used it 7 days or more before the end who used it again 7 days or more later.
+Null without such people.
+$$;
+comment on column analytics.feature_overview.person_growth is $$
+Relative change of the number of people from the 28 days before; null without people then.
+$$;
+comment on column analytics.feature_overview.first_day is $$Day of the first use, UTC; null when there is none.$$;
+comment on column analytics.feature_overview.last_day is $$Day of the last use, UTC; null when there is none.$$;

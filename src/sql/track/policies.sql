@@ -47,6 +47,10 @@ grant select on
   track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.stale_course
 to insights_reader, insights_admin, insights_worker;
 
+grant select on track.declared_property to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on track.stale_property, track.property_value, track.step_value, track.value_presence
+to insights_reader, insights_admin, insights_worker;
+
 grant select on track.rollup_check to insights_admin, insights_worker;
 
 grant select on track.person_set to insights_reader, insights_analyst, insights_admin, insights_worker;
@@ -57,6 +61,8 @@ drop policy if exists all_rows on track.item;
 create policy all_rows on track.item for select using (true);
 drop policy if exists all_rows on track.rollup_check;
 create policy all_rows on track.rollup_check for select using (true);
+drop policy if exists all_rows on track.declared_property;
+create policy all_rows on track.declared_property for select using (true);
 drop policy if exists all_rows on track.item_ancestor;
 create policy all_rows on track.item_ancestor for select using (true);
 drop policy if exists all_rows on track.prerequisite;
@@ -119,7 +125,7 @@ declare
 begin
   foreach v_table in array array[
     'person', 'identity', 'trait', 'trait_history', 'enrolment', 'item_role', 'event', 'session', 'automatic_period',
-    'step', 'stale', 'changed'
+    'step', 'stale', 'changed', 'step_value', 'stale_property'
   ]
   loop
     execute format('drop policy if exists own on track.%I', v_table);
@@ -146,7 +152,9 @@ do $$
 declare
   v_table text;
 begin
-  foreach v_table in array array['presence', 'item_month', 'item_day', 'course_presence', 'stale_course']
+  foreach v_table in array array[
+    'presence', 'item_month', 'item_day', 'course_presence', 'stale_course', 'property_value', 'value_presence'
+  ]
   loop
     execute format('drop policy if exists all_people on track.%I', v_table);
     execute format(

@@ -365,7 +365,7 @@ test.each([
   ["return_days => 0", "CF001"],
   ["return_days => 367", "CF001"],
   ["with_median => null", "CF001"],
-  ["among => 'nobody.knows'", "CF002"],
+  ["among => 'no.such_set'", "CF002"],
   ["among => 'signed_in | counted'", "CF001"],
 ])("feature_usage(%s) is %s, with a hint", async (values, code) => {
   const error = await database.rejects(`select * from analytics.feature_usage(${values})`);

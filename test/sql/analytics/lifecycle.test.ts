@@ -187,7 +187,7 @@ test("for analysts, a small group cannot be computed from the other three number
       { returning_people: "20" },
       { dormant_people: "20" },
     ]);
-    // Two who are new among twenty others, and stay away: the row says 0, as without them.
+    // Two who are new among twenty others, and stay away: the row contains 0, as without them.
     await ingest(db, did(2, "few", 1));
     expect(await ask()).toEqual(without);
   });

@@ -104,7 +104,7 @@ describe("use", () => {
     }
   }
 
-  const everybody = ["p1", "p2", "p3", "p5", "p7", "p8", "p10"];
+  const chosen = ["p1", "p2", "p3", "p5", "p7", "p8", "p10"];
   for (const floor of [1, 3]) {
     for (const [from, to] of [
       [7, 28],
@@ -113,12 +113,12 @@ describe("use", () => {
       test(`of a set of people, days ${from} to ${to}, floor ${floor}: from the events`, async () => {
         const set = await database.value<string[]>(
           "select array_agg(track.find_person(name)) from unnest($1::text[]) as name",
-          [everybody],
+          [chosen],
         );
         const [since, until] = [start + from * DAY, start + to * DAY];
         const expected = ["course-a", "course-b"].flatMap((course) => {
           const own = doings.filter(
-            ({ item, person }) => (item === course || parents[item] === course) && everybody.includes(person),
+            ({ item, person }) => (item === course || parents[item] === course) && chosen.includes(person),
           );
           const counted = ofGroups(own, since, until, floor);
           const people = peopleOf(counted);
@@ -245,7 +245,7 @@ describe("ratings", () => {
     rate("p11", "page-a", 5, 1),
     message({
       userId: undefined,
-      anonymousId: "somebody",
+      anonymousId: "browser",
       event: "Course Rated",
       properties: { item: "course-a", rating: 100 },
     }),
@@ -394,7 +394,7 @@ test.each([
   ["confidence => null", "CF001"],
   ["prior_weight => -1", "CF001"],
   ["prior_weight => 'infinity'", "CF001"],
-  ["among => 'nobody.knows'", "CF002"],
+  ["among => 'no.such_set'", "CF002"],
   ["among => ''", "CF001"],
 ])("popular_courses(%s) is %s, with a hint", async (values, code) => {
   const error = await database.rejects(`select * from analytics.popular_courses(${values})`);

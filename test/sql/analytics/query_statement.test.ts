@@ -19,10 +19,10 @@ test("is a call of the function with literals, in the order of its arguments", a
 
 test("arguments replace those of a saved query", async () => {
   expect(await statement("popular-courses", { since: "P7D", top: 3 })).toBe(
-    "select * from analytics.popular_items(kind => 'course'::text, since => (now() - 'P7D'::interval), top => '3'::integer)",
+    "select * from analytics.popular_courses(since => (now() - 'P7D'::interval), measure => 'people'::text, top => '3'::integer)",
   );
   expect(await database.value("select analytics.query_statement('popular-courses', null)")).toBe(
-    "select * from analytics.popular_items(kind => 'course'::text, since => (now() - '28 days'::interval))",
+    "select * from analytics.popular_courses(since => (now() - '28 days'::interval), measure => 'people'::text)",
   );
 });
 

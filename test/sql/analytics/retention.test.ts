@@ -401,7 +401,7 @@ describe("for analysts", () => {
         [0, 1, 3].flatMap((week) => many.map((userId) => opened(userId, week))),
       );
       const without = await ask();
-      // Four people come back in week 2 alone: on or after, brackets and means say nothing of them.
+      // Four people come back in week 2 alone: on or after, brackets and means do not show them.
       await ingest(
         db,
         many.slice(0, 4).map((userId) => opened(userId, 2)),
@@ -472,6 +472,10 @@ test.each([
   ["breakdown => 'trait.plan', top_values => 101", "CF001"],
   ["null, null, 'minute', now() - interval '2 days', periods => 1000", "CF008"],
   ["null, null, 'day', '-infinity', 'infinity'", "CF008"],
+  [
+    "null, null, 'day', now() - interval '100 days', periods => 30, breakdown => 'trait.plan', top_values => 100",
+    "CF008",
+  ],
   ["null, null, 'hour', now() - interval '400 days', periods => 1000", "CF008"],
 ])("retention(%s) is %s", async (given, code) => {
   expect(await database.rejects(`select * from analytics.retention(${given})`)).toMatchObject({ code });

@@ -146,7 +146,7 @@ describe("equals the events", () => {
     });
   });
 
-  test("items with parts that are no courses", async () => {
+  test("items with parts, other than courses", async () => {
     await database.as("postgres", {}, async (db) => {
       await db.query("update analytics.setting set smallest_group = 1");
       const use = (person: string, item: string, day: number, properties = {}): Message =>
@@ -229,7 +229,7 @@ describe("what trends", () => {
     });
   });
 
-  test("nothing in a holiday, at the start of a term, or in a week that has only begun", async () => {
+  test("nothing in a holiday, at the start of a term, or in a week that has just started", async () => {
     await empty.as("postgres", {}, async (db) => {
       const times = (factor: number) =>
         Object.fromEntries(Object.entries(usual).map(([item, people]) => [item, people * factor]));
@@ -376,7 +376,7 @@ test.each([
   ["bias => 0", "CF001"],
   ["bias => 'nan'", "CF001"],
   ["bias => null", "CF001"],
-  ["among => 'nobody.knows'", "CF002"],
+  ["among => 'no.such_set'", "CF002"],
 ])("trending_items(%s) is %s, with a hint", async (values, code) => {
   const error = await database.rejects(`select * from analytics.trending_items(${values})`);
   expect(error).toMatchObject({ code });

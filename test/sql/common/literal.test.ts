@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
@@ -49,6 +50,28 @@ test.each([
   ["x", "text; drop table track.event"],
 ])("literal(%j, %s) is null: not a value of the type", async (value, type) => {
   expect(await literal(value, type)).toBeNull();
+});
+
+test("the expression of any text is that text, whatever the session sets", async () => {
+  const character = fc.constantFrom("'", "\\", "$", ";", "-", "/", "*", '"', "a", " ", "é", "\n");
+  const text = fc.oneof(
+    fc.string({ unit: character }),
+    fc.string({ unit: "grapheme" }).map((any) => any.replaceAll("\0", "")),
+  );
+  for (const conforming of ["on", "off"]) {
+    await database.as("insights_analyst", { standard_conforming_strings: conforming }, async (db) => {
+      await fc.assert(
+        fc.asyncProperty(text, fc.array(text, { maxLength: 3 }), async (value, list) => {
+          const [row] = await db.rows<{ one: string; many: string }>(
+            "select common.literal($1, 'text') as one, common.literal($2, 'text[]') as many",
+            [JSON.stringify(value), JSON.stringify(list)],
+          );
+          const [read] = await db.rows(`select ${row?.one} as one, ${row?.many} as many`);
+          expect(read).toEqual({ one: value, many: list });
+        }),
+      );
+    });
+  }
 });
 
 test("a session cannot change how a value is read", async () => {

@@ -173,6 +173,90 @@ describe("is found and repaired", () => {
   });
 });
 
+const valueFaults: [string, string, string][] = [
+  ["deleted values of journeys", "track.step_value", "delete from track.step_value"],
+  [
+    "a wrong value of a journey",
+    "track.step_value",
+    "update track.step_value set value_ids[1] = case value_ids[1] when 0 then value_ids[2] else 0 end",
+  ],
+  ["a value too many", "track.step_value", "update track.step_value set value_ids = value_ids || 0"],
+  [
+    "values without a journey",
+    "track.step_value",
+    "insert into track.step_value select person_id, property_id, true, '2026-01-01', '{1}' from track.person, track.declared_property where person_id <> 0",
+  ],
+  ["a value that does not exist", "track.step_value", "update track.step_value set value_ids[1] = 99999"],
+  [
+    "a wrong bit of a value",
+    "track.value_presence",
+    "update track.value_presence set people = people # (b'1'::bit(16384) >> 7777)",
+  ],
+  ["a missing day of a value", "track.value_presence", "delete from track.value_presence where day = '2026-03-04'"],
+  ["a wrong number", "track.value_presence", "update track.value_presence set event_count = event_count + 1"],
+  ["a wrong number of counted events", "track.value_presence", "update track.value_presence set counted_count = 0"],
+  [
+    "an invented value",
+    "track.value_presence",
+    "insert into track.value_presence select property_id, 99999, '2026-03-09', 0, b'1'::bit(16384) >> 3, 1, 1 from track.declared_property",
+  ],
+];
+
+describe("with a declared property is found and repaired", () => {
+  test.each(valueFaults)("%s", async (_name, rollup, fault) => {
+    await database.as("postgres", {}, async (db) => {
+      await fill(db);
+      await db.query("select track.declare_property('Page Viewed', 'item')");
+      await refresh(db);
+      const values = () =>
+        db.rows(
+          `select 'step_value' as name, to_jsonb(step_value) as contents from track.step_value
+           union all select 'value_presence', to_jsonb(value_presence) from track.value_presence order by 1, 2`,
+        );
+      const before = await values();
+      await db.query(fault);
+      expect(await values()).not.toEqual(before);
+      const found = await check(db, await months(db));
+      expect(found.map((one) => one.rollup)).toEqual(
+        [...rollups, "track.step_value", "track.value_presence"].toSorted(),
+      );
+      expect(found.find((one) => one.rollup === rollup)?.differing).toBeGreaterThan(0);
+      expect(found.filter((one) => one.rollup !== rollup && one.differing > 0)).toEqual([]);
+      expect(await values()).toEqual(before);
+      await db.query("select track.rebuild()");
+      await refresh(db);
+      expect(await values()).toEqual(before);
+    });
+  });
+
+  test("but not what is queued, or belongs to a declaration that is not complete", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await fill(db);
+      await db.query("select track.declare_property('Page Viewed', 'item')");
+      for (let step = 0; step < 4; step++) {
+        await db.query("select track.refresh(1, 'track.property')");
+        expect((await check(db, await months(db))).filter(({ differing }) => differing > 0)).toEqual([]);
+      }
+      await refresh(db);
+      await ingest(db, [
+        {
+          type: "track",
+          messageId: "new",
+          userId: "ben",
+          event: "Page Viewed",
+          timestamp: "2026-03-04T12:00:00Z",
+          properties: { item: "page-2" },
+        },
+        { type: "identify", messageId: "link", userId: "ada", anonymousId: "browser" },
+      ]);
+      await db.query("select track.exclude_person('cleo', 'staff'), track.include_person('dan')");
+      expect((await check(db, await months(db))).filter(({ differing }) => differing > 0)).toEqual([]);
+      await db.query("select track.refresh_sessions(1)");
+      expect((await check(db, await months(db))).filter(({ differing }) => differing > 0)).toEqual([]);
+    });
+  });
+});
+
 test("what is queued is not compared", async () => {
   await database.as("postgres", {}, async (db) => {
     await fill(db);

@@ -78,6 +78,10 @@ describe("row security", () => {
           "track.item_month",
           "track.item_day",
           "track.course_presence",
+          "track.declared_property",
+          "track.property_value",
+          "track.step_value",
+          "track.value_presence",
           "privacy.data_map",
         ]) {
           expect(await db.rejects(`delete from ${relation}`)).toMatchObject({ code: "42501" });

@@ -152,7 +152,7 @@ begin
     group by 1, 2, 3, 4
   ),
 
-  -- Rows of the same feature, day and block add up. Not materialized: the bits of all days are larger than what remains.
+  -- Rows of the same feature, day and block add up. Not materialized: the bits of all days are large.
   cell as not materialized (
     select
       presence.event_type_id, '' as item_kind, presence.day, presence.block,
@@ -198,7 +198,7 @@ begin
     having sum(bit_count(cell.people)) < _feature_people.smallest_group
   ),
 
-  -- Weeks (from Monday) whose small days have enough people together. They count in periods that contain the whole week.
+  -- Weeks (from Monday) whose small days have enough people together. They count in periods that contain them.
   week_of_group as materialized (
     select by_block.event_type_id, by_block.item_kind, by_block.week
     from (

@@ -90,9 +90,9 @@ $$;
 comment on function analytics._item_days(text, date, date, text, int) is $$
 Returns the use of each item of a kind by counted people, by day (UTC), on the days between two (`end_day` exclusive).
 With what the items contain; `kind` null: the items themselves, without what they contain. Days without use have no row.
-`among` and `smallest_group` are the arguments of `analytics._among`; nothing else is left out. Read from the sums of the
-rollup, with the people that are queued for a refresh; kinds of items with parts other than courses, and the use of some
-people, from the journeys.
+`among` and `smallest_group` are the arguments of `analytics._among`; nothing else is left out. Read from the sums of
+the rollup, with the people that are queued for a refresh; kinds of items with parts other than courses, and the use of
+some people, from the journeys.
 $$;
 
 grant execute on function analytics._item_days(text, date, date, text, int) to insights_reader;

@@ -128,8 +128,14 @@ begin
     union all
     select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
     from left_out
+    join track.item_day on item_day.item_id = left_out.target_id and item_day.day = left_out.day and item_day.with_parts
+    where v_of_courses
+    union all
+    select left_out.target_id, left_out.day, -item_day.event_count, -item_day.engaged
+    from left_out
     join target on target.target_id = left_out.target_id
     join track.item_day on item_day.item_id = target.item_id and item_day.day = left_out.day and not item_day.with_parts
+    where not v_of_courses
     union all
     select
       queued.target_id, queued.day,
@@ -432,19 +438,3 @@ set `counted`; items that none of them used have no row. `half_life`: the decaye
 $$;
 
 grant execute on function analytics._item_use(text, date, date, interval, date, int) to insights_reader;
-
-create or replace function analytics._days_of_month(month date, first_day date, end_day date)
-returns int
-language sql
-immutable
-parallel safe
-return (
-  ((1::bigint << least(greatest(end_day - month, 0), 31)) - 1)
-    & ~((1::bigint << least(greatest(first_day - month, 0), 31)) - 1)
-)::int;
-
-comment on function analytics._days_of_month(date, date, date) is $$
-Returns the days of a month that are between two (`end_day` exclusive), as bits: `1 << (day - 1)` for each.
-$$;
-
-grant execute on function analytics._days_of_month(date, date, date) to insights_reader;

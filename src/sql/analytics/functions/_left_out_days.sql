@@ -87,29 +87,59 @@ begin
     where day_size.person_count between 1 and _left_out_days.smallest_group - 1
   ),
 
-  -- The people of the small days of weeks (from Monday) that are whole in the period.
-  used_in_week as (
-    select small.target_id, small.week, item_month.part::bigint * 32768 + listed.person as person_id
+  -- The small days of weeks (from Monday) that are whole in the period, as bits of a month.
+  small_week as materialized (
+    select
+      small.target_id, small.week, date_trunc('month', small.day::timestamp)::date as month,
+      bit_or(1 << (extract(day from small.day)::int - 1)) as days
     from small
-    join target on target.target_id = small.target_id
-    join track.item_month
-      on item_month.item_id = target.item_id
-      and item_month.month = date_trunc('month', small.day::timestamp)::date
-    cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
-    join counted
-      on counted.block = item_month.part * 8 + listed.person / 4096
-      and get_bit(counted.people, listed.person % 4096) <> 0
     where small.week >= _left_out_days.first_day
       and small.week + 7 <= _left_out_days.end_day
-      and listed.days & (1 << (extract(day from small.day)::int - 1)) <> 0
-      and not exists (
-        select
-        from unnest(v_queued.people, v_queued.first_days, v_queued.end_days)
-          as queued_day (person_id, first_day, end_day)
-        where queued_day.person_id = item_month.part::bigint * 32768 + listed.person
-          and small.day >= queued_day.first_day
-          and small.day < queued_day.end_day
-      )
+    group by 1, 2, 3
+  ),
+
+  queued_period as materialized (
+    select queued_day.person_id, queued_day.first_day, queued_day.end_day
+    from unnest(v_queued.people, v_queued.first_days, v_queued.end_days)
+      as queued_day (person_id, first_day, end_day)
+  ),
+
+  -- Their people: those of courses as a whole, and others by the items that are contained.
+  used_in_week as (
+    select used.target_id, used.week, used.person_id
+    from (
+      select
+        small_week.target_id, small_week.week, small_week.month, listed.days & small_week.days as days,
+        course_presence.block::bigint * 4096 + listed.member as person_id
+      from small_week
+      join track.course_presence
+        on course_presence.item_id = small_week.target_id
+        and course_presence.month = small_week.month
+      join counted on counted.block = course_presence.block
+      cross join lateral unnest(course_presence.members, course_presence.days) as listed (member, days)
+      where v_is_stored
+        and _left_out_days.kind is not null
+        and listed.days & small_week.days <> 0
+        and get_bit(counted.people, listed.member) <> 0
+
+      union all
+
+      select
+        small_week.target_id, small_week.week, small_week.month, listed.days & small_week.days,
+        item_month.part::bigint * 32768 + listed.person
+      from small_week
+      join target on target.target_id = small_week.target_id
+      join track.item_month on item_month.item_id = target.item_id and item_month.month = small_week.month
+      cross join lateral unnest(item_month.people, item_month.days) as listed (person, days)
+      join counted
+        on counted.block = item_month.part * 8 + listed.person / 4096
+        and get_bit(counted.people, listed.person % 4096) <> 0
+      where (not v_is_stored or _left_out_days.kind is null)
+        and listed.days & small_week.days <> 0
+    ) as used
+    left join queued_period on queued_period.person_id = used.person_id
+    where queued_period.person_id is null
+      or used.days & ~analytics._days_of_month(used.month, queued_period.first_day, queued_period.end_day) <> 0
 
     union all
 

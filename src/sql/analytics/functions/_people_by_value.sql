@@ -84,12 +84,9 @@ begin
     select among.block, among.people from analytics._among(null, _people_by_value.smallest_group) as among
   ),
 
-  -- Of several identities of a person, the latest value.
   stated as (
-    select distinct on (trait.person_id) trait.person_id, left(trait.value #>> '{}', 200) as value
-    from track.trait
-    where trait.name = v_name
-    order by trait.person_id, trait.set_at desc, trait.value desc, trait.identity_id
+    select trait.person_id, left(trait.value #>> '{}', 200) as value
+    from track.current_trait(null, v_name) as trait
   ),
 
   by_value as materialized (

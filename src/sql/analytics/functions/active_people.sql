@@ -26,6 +26,7 @@ declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
   v_event_type_id constant int := analytics._event_type_id(_active_people.event_name);
   v_item_id constant bigint := analytics._item_id(_active_people.item);
+  v_windows int[];
   v_asked timestamptz[];
   v_bounds timestamptz[];
   v_earlier_days int;
@@ -33,16 +34,22 @@ begin
   perform common.check_count('the number of windows', cardinality(_active_people.windows), 1, 10);
   perform common.check_count('a window', size.days, 1, 366)
   from unnest(_active_people.windows) as size (days);
+  v_windows := array(select distinct size.days from unnest(_active_people.windows) as size (days));
   v_asked := analytics._bounds('day', _active_people.since, _active_people.until, _active_people.zone);
-  if cardinality(v_asked) > 3661 then
-    perform common.refuse('CF008', format('there are %s days', cardinality(v_asked) - 1),
-      'There can be 3,660. Give a shorter period.');
+  if (cardinality(v_asked) - 1) * cardinality(v_windows)
+    * analytics._value_count(_active_people.breakdown, _active_people.top_values) > 20000
+  then
+    perform common.refuse(
+      'CF008',
+      format('there are %s days with %s windows each', cardinality(v_asked) - 1, cardinality(v_windows)),
+      'There can be 20,000 points. Give a shorter period, fewer windows or fewer values.'
+    );
   end if;
   v_bounds := analytics._bounds(
     'day',
     (
       v_asked[1] at time zone _active_people.zone
-        - ((select max(size.days) from unnest(_active_people.windows) as size (days)) - 1) * interval '1 day'
+        - ((select max(size.days) from unnest(v_windows) as size (days)) - 1) * interval '1 day'
     ) at time zone _active_people.zone,
     v_asked[cardinality(v_asked)],
     _active_people.zone
@@ -108,7 +115,7 @@ begin
       day.number as day_number,
       coalesce(keyed.people, v_no_people) as people
     from series
-    join (select distinct listed.days from unnest(_active_people.windows) as listed (days)) as size
+    join unnest(v_windows) as size (days)
       on size.days >= series.days
       and size.days > 1
     cross join generate_series(1, cardinality(v_bounds) - 1) as day (number)
@@ -188,7 +195,7 @@ begin
       union all
       select 'none', 1 where _active_people.breakdown is null
     ) as keys
-    cross join (select distinct listed.days from unnest(_active_people.windows || 1) as listed (days)) as size
+    cross join (select distinct listed.days from unnest(v_windows || 1) as listed (days)) as size
     cross join generate_series(v_earlier_days + 1, cardinality(v_bounds) - 1) as day (number)
     left join counted
       on counted.value_number = keys.value_number
@@ -213,7 +220,7 @@ begin
       max(shown.person_count) over (partition by shown.value_key) as largest
     from shown
   ) as point
-  where point.window_days = any (_active_people.windows)
+  where point.window_days = any (v_windows)
     and (_active_people.breakdown is null or point.largest > 0)
   order by
     point.value_key = 'other', point.value_key = 'none', point.value_key, point.window_days, point.day_number;
@@ -376,7 +383,7 @@ small days of a week together; a number of fewer people reads as 0, others are r
 days of a week count in windows that contain the whole week.
 The result includes every event that was stored when the function was called, also before a refresh.
 Errors: CF001 for an invalid argument, CF002 for an unknown event, item, set or zone (names the nearest), CF008 for
-more than 3,660 days.
+more than 20,000 days of windows and values.
 $$;
 
 grant execute on function analytics.active_people(text, timestamptz, timestamptz, text, int[], text, text, text, int)

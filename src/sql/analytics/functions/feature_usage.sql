@@ -318,10 +318,10 @@ $$;
 comment on function analytics.feature_usage(
   text, text, timestamptz, timestamptz, text, int, text, int, boolean
 ) is $$
-Returns how each feature is used between two times (`until` exclusive): how often, by whom, how deeply, and its adoption.
+Returns how each feature is used between two times (`until` exclusive): how often, by whom, how deeply, its adoption.
 Features are event types, without heartbeats, automatic events and those of the purpose `service`; with `event_name`,
-this event type, whatever it is. `breakdown` = `kind`: actions, which are event types by kind of the item (a page that is
-viewed and a course that is viewed); null as a kind: events without an item. Features that were used neither in the
+this event type, whatever it is. `breakdown` = `kind`: actions, which are event types by kind of the item (a page that
+is viewed and a course that is viewed); null as a kind: events without an item. Features that were used neither in the
 period nor in the one before it are not listed.
 - How often and by whom: events, distinct people, and the share of the active people (those with any event that is not
   automatic) who used the feature: `adoption_rate`.
@@ -334,9 +334,9 @@ period nor in the one before it are not listed.
 - `first_day` and `last_day`: days of the first and the last use before `until`.
 `measure` decides the order: `people`, `events`, `days` (per person), `new`, `return` (rate) or `growth` (of people).
 The period is extended to whole days, UTC. `among`: only people in an expression of sets of people.
-People are read from the bits of `track.presence`, those of all earlier days too, and include every event that was stored
-when the function was called. `among`, `breakdown` and `with_median` read the journeys of the period and of the one
-before it, which takes longer; with `breakdown`, new people and the first day are null, and the last day is one of
+People are read from the bits of `track.presence`, those of all earlier days too, and include every event that was
+stored when the function was called. `among`, `breakdown` and `with_median` read the journeys of the period and of the
+one before it, which takes longer; with `breakdown`, new people and the first day are null, and the last day is one of
 these periods.
 For admins and workers, figures are exact and include anonymous browsers, as those of `analytics.trend`. Analysts see
 figures of counted people: the days on which fewer than `analytics.setting.smallest_group` of them used a feature count

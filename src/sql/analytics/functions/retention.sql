@@ -85,11 +85,14 @@ begin
 
   v_cohorts := analytics._bounds(_retention.bucket, _retention.since, _retention.until, _retention.zone);
   v_cohort_count := cardinality(v_cohorts) - 1;
-  if v_cohort_count * (cardinality(v_lengths) + 1)::bigint > 100000 or v_cohort_count + v_last_period > 10000 then
+  if v_cohort_count * (cardinality(v_lengths) + 1)
+      * analytics._value_count(_retention.breakdown, _retention.top_values) > 100000
+    or v_cohort_count + v_last_period > 10000
+  then
     perform common.refuse(
       'CF008',
       format('there are %s cohorts with %s buckets each', v_cohort_count, v_last_period + 1),
-      'There can be 100,000 cells, in 10,000 buckets. Give a shorter period, a larger bucket or fewer periods.'
+      'There can be 100,000 cells, in 10,000 buckets. Give a shorter period, a larger bucket, fewer periods or values.'
     );
   end if;
   v_local := v_cohorts[v_cohort_count + 1] at time zone _retention.zone;
@@ -117,8 +120,11 @@ begin
   end if;
 
   return query
+  -- `series`: value and block in one column, because the planner underestimates a join on two.
   with returned as materialized (
-    select present.value_key, present.bucket_number, present.block, present.people
+    select
+      present.value_key, present.bucket_number, present.block, present.people,
+      (present.value_key || ' ' || present.block) collate "C" as series
     from analytics._presence_in_buckets(
       v_return_type_id, v_bounds, v_item_id, _retention.among, _retention.breakdown, _retention.top_values,
       v_values, _retention.smallest_group
@@ -154,13 +160,17 @@ begin
   ),
 
   member as materialized (
-    select started.value_key, started.cohort, started.block, started.people
+    select
+      started.value_key, started.cohort, started.block, started.people,
+      (started.value_key || ' ' || started.block) collate "C" as series
     from started
     where not _retention.first_time
 
     union all
 
-    select first_one.value_key, first_one.cohort, first_one.block, first_one.people
+    select
+      first_one.value_key, first_one.cohort, first_one.block, first_one.people,
+      (first_one.value_key || ' ' || first_one.block) collate "C"
     from (
       select
         started.value_key, started.cohort, started.block,
@@ -190,8 +200,7 @@ begin
       member.people & returned.people as people
     from member
     join returned
-      on returned.value_key = member.value_key
-      and returned.block = member.block
+      on returned.series = member.series
       and returned.bucket_number > member.cohort
       and returned.bucket_number <= member.cohort + v_last_period
     where v_is_plain
@@ -202,8 +211,7 @@ begin
       member.value_key, member.cohort, target.period, member.block, bit_or(member.people & returned.people)
     from member
     join returned
-      on returned.value_key = member.value_key
-      and returned.block = member.block
+      on returned.series = member.series
       and returned.bucket_number > member.cohort
       and returned.bucket_number <= member.cohort + v_last_period
     join target on returned.bucket_number - member.cohort between target.first_bucket and target.end_bucket
@@ -526,7 +534,7 @@ of the zone; weeks start on Monday). A person belongs to the cohort of each buck
 `first_time`, to that of her first event of this type ever, also before `since`. Period 0 is the bucket of the cohort,
 and contains the whole cohort; period n is the nth bucket after it, and contains the people of the cohort who did
 `return_event` in it. Null for either event: any event that is not automatic.
-There is one row for each cohort and period that has begun, from 0 to `periods`, and one for the mean of each period
+There is one row for each cohort and period that has started, from 0 to `periods`, and one for the mean of each period
 (`cohort_start` is null). A period that has not ended is not complete (`is_complete`), and is left out of the means.
 `or_after`: people who did it in the period or in a later one, up to the last period. `brackets`: lengths of the periods
 in buckets, instead of `periods`: {1,2,4} are the periods of bucket 1, of 2 and 3, and of 4 to 7. `reference`: shares
@@ -542,7 +550,7 @@ small days of a week together; a number of fewer people reads as 0, others are r
 shares and means are computed from the figures as shown.
 The result includes every event that was stored when the function was called, also before a refresh.
 Errors: CF001 for an invalid argument, CF002 for an unknown event, item, set or zone (names the nearest), CF008 for
-more than 100,000 cells or 10,000 buckets.
+more than 100,000 cells (cohorts, periods and values), or 10,000 buckets.
 $$;
 
 grant execute on function analytics.retention(

@@ -12,6 +12,7 @@ set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
 declare
+  v_is_exact constant boolean := coalesce(_trending_items.smallest_group, 1) = 1;
   v_bounds timestamptz[];
   v_first_day date;
   v_end_day date;
@@ -40,7 +41,7 @@ begin
   end if;
   if _trending_items.bias is null or not (_trending_items.bias between 1 and 1000000) then
     perform common.refuse('CF001', format('bias is %s', coalesce(_trending_items.bias::text, 'null')),
-      'Give a number from 1 to 1000000: the use that says nothing yet, such as 5 people.');
+      'Give a number from 1 to 1000000: use below it is not significant.');
   end if;
   perform common.check_count('top', _trending_items.top, 1, 10000);
   if _trending_items.kind is not null
@@ -83,23 +84,30 @@ begin
   measured as materialized (
     select
       by_period.item_id, by_period.period,
-      analytics._shown(by_period.measured, by_period.person_count, _trending_items.smallest_group) as measured,
       case
-        when coalesce(_trending_items.smallest_group, 1) > 1
+        when v_is_exact then by_period.measured
+        else analytics._shown(by_period.measured, by_period.person_count, _trending_items.smallest_group)
+      end as measured,
+      case
+        when not v_is_exact
           then _trending_items.smallest_group
             * analytics._power_of_two(by_period.measured / by_period.person_count)
       end as unit
     from (
       select
-        used.item_id, used.period, round(sum(used.measured)::numeric, 6)::float8 as measured,
+        used.item_id, used.period,
+        case
+          when _trending_items.measure = 'engaged' then round(sum(used.measured)::numeric, 6)::float8
+          else sum(used.measured)
+        end as measured,
         max(used.person_count) as person_count
       from used
       group by used.item_id, used.period
     ) as by_period
   ),
 
-  -- An earlier period weighs by its age and by the use of all items in it: the expected share of an item is the ratio of
-  -- two decayed sums. Periods without any use, such as those before the first event, do not count.
+  -- An earlier period weighs by its age and by the use of all items in it: the expected share of an item is the ratio
+  -- of two decayed sums. Periods without any use, such as those before the first event, do not count.
   earlier as (
     select
       total.period,
@@ -312,10 +320,10 @@ Returns the items that are used more than expected between two times (`until` ex
 The expectation is a mean of earlier periods of the same length, up to four half-lives back: the weight of a period is
 halved per `half_life` of age. The method is SigniTrend (E. Schubert, M. Weiler, H.-P. Kriegel, KDD 2014): the score is
 (measured - max(expected, `bias`)) / (deviation + `bias`), a number of standard deviations from an exponentially
-weighted mean, in which `bias` keeps items of little use from being significant. What is compared is the share of an item
-in the use of all items of its kind: in a holiday, at the start of a term, and on a day that has not ended, all items
-have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at least
-that of Poisson counts.
+weighted mean, in which `bias` keeps items of little use from being significant. What is compared is the share of an
+item in the use of all items of its kind: in a holiday, at the start of a term, and on a day that has not ended, all
+items have more or less use, and no item trends for that reason. The deviation is that of the earlier periods, and at
+least that of Poisson counts.
 `measure`: `people` (the distinct people of each day, added up: a person who is active on three days counts three
 times, one who sends a thousand events does not), `events` or `engaged` (seconds). Use includes that of what an item
 contains; `kind` null: the items themselves. The period is extended to whole days, UTC; use periods of whole weeks,

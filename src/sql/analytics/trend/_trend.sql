@@ -1,4 +1,6 @@
-create or replace function analytics._trend(event_type_id int, bounds timestamptz[], of_days date[] default null)
+create or replace function analytics._trend(
+  event_type_id int, bounds timestamptz[], of_days date[] default null, of_item_id bigint default null
+)
 returns table (
   bucket int,
   event_count bigint,
@@ -26,6 +28,15 @@ declare
   );
   v_queued record;
 begin
+  if _trend.of_item_id is not null then
+    return query
+    select
+      of_item.bucket, of_item.event_count, of_item.person_count, of_item.event_count, of_item.person_count,
+      of_item.engaged
+    from analytics._trend_of_item(_trend.of_item_id, _trend.bounds, _trend.of_days) as of_item;
+    return;
+  end if;
+
   v_queued := track.queued_days(v_first_day, v_end_day);
   return query
   with excluded as materialized (
@@ -168,12 +179,13 @@ begin
 end;
 $$;
 
-comment on function analytics._trend(int, timestamptz[], date[]) is $$
+comment on function analytics._trend(int, timestamptz[], date[], bigint) is $$
 Returns the exact numbers of events and people per bucket that has events, with the privileges of the caller.
 `event_type_id` 0: any event that is not automatic. `bounds`: n + 1 ascending beginnings of days, UTC, for the buckets
 1 to n. `of_days`: only these days; null: all. Events and people are those of all people who are not excluded, and those
 of the set `counted`, whose engaged time is that of any page; null for one event type. Read from the bits of
-`track.presence` and the sums of `track.item_day`.
+`track.presence` and the sums of `track.item_day`. `of_item_id`: use of the item, by `analytics._trend_of_item`, instead
+of events.
 $$;
 
-grant execute on function analytics._trend(int, timestamptz[], date[]) to insights_reader;
+grant execute on function analytics._trend(int, timestamptz[], date[], bigint) to insights_reader;

@@ -8,10 +8,35 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set work_mem to '64MB'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$
+declare
+  v_property constant text := substr(breakdown, 10);
 begin
+  if _trend_by_value.breakdown like 'property.%'
+    and _trend_by_value.among is null
+    and _trend_by_value.of_item_id is null
+    and track.is_property_complete(_trend_by_value.event_type_id, v_property)
+    and _trend_by_value.top_values <= (
+      select declared.most_values
+      from track.declared_property as declared
+      where declared.event_type_id = _trend_by_value.event_type_id
+        and declared.property = v_property
+    )
+    and not exists (
+      select from unnest(_trend_by_value.bounds) as bound where bound <> date_trunc('day', bound, 'UTC')
+    )
+  then
+    return query
+    select declared.*
+    from analytics._trend_by_declared_value(
+      _trend_by_value.event_type_id, _trend_by_value.bounds, v_property, _trend_by_value.top_values
+    ) as declared;
+    return;
+  end if;
+
   return query
   with used as materialized (
     select

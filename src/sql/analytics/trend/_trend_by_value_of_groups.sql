@@ -14,6 +14,7 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set work_mem to '64MB'
 set timezone to 'UTC'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
@@ -137,7 +138,7 @@ begin
   -- Of these the units of the members, whose difference to all people must not be a small group either.
   shown_unit as materialized (
     select
-      ranked.level, ranked.unit_start, ranked.is_open,
+      ranked.level, ranked.unit_start, ranked.is_open, ranked.members,
       case
         when _trend_by_value_of_groups.among is null then ranked.is_open
         else ranked.is_of_groups and (ranked.level = 1 or not ranked.has_hidden or ranked.member_position > 1)
@@ -185,7 +186,8 @@ begin
     from shown_unit
     where v_of_days
       and not shown_unit.is_shown
-      and (_trend_by_value_of_groups.among is null or shown_unit.is_open)
+      -- A day without members adds nothing, and must not make a group of the others.
+      and (_trend_by_value_of_groups.among is null or shown_unit.is_open and shown_unit.members > 0)
   ),
 
   shown_week as (
@@ -342,8 +344,8 @@ consist of hours (UTC), or where a bound is not that of an hour, of quarters of 
 left out, and in each day that has one the smallest other hour as well (secondary suppression); so are small quarters of
 the hours, and small minutes of the quarters. What is missing of a day therefore has at least `smallest_group` people.
 A part is in a figure of members of `among` if members and others are groups, or there are no others.
-Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest other
-value too if the rest would be small; with `among` all values are, unless members and others are groups in each of them.
+Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest
+other value too if the rest would be small; with `among` all values are, unless members and others are groups in each.
 The sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
 The named values are those with most events in the figures as shown.
 Errors: CF001 for a breakdown of other buckets than days, CF008 for a period of more than 200,000 parts.

@@ -27,7 +27,7 @@ declare
   v_item_id constant bigint := analytics._item_id(_trend_points.item);
   v_buckets constant int := cardinality(v_bounds) - 1;
   v_complete constant int := width_bucket(now(), v_bounds) - 1;
-  v_is_fast constant boolean := _trend_points.item is null
+  v_is_fast constant boolean := (_trend_points.item is null or v_event_type_id = 0)
     and _trend_points.among is null
     and _trend_points.breakdown is null
     and not exists (select from unnest(v_bounds) as bound where bound <> date_trunc('day', bound));
@@ -43,9 +43,16 @@ begin
     perform common.refuse('CF008', format('breakdown has %s characters', length(_trend_points.breakdown)),
       'It can have 200 at most.');
   end if;
-  if _trend_points.breakdown !~ '^(item|(property|set|trait)\..+)$' then
+  if _trend_points.breakdown !~ '^(item|(property|set|trait|trait_then)\..+)$' then
     perform common.refuse('CF001', format('breakdown is "%s"', left(_trend_points.breakdown, 100)),
-      'Use item, property.<name>, trait.<name> or set.<family or name of sets of people>.');
+      'Use item, property.<name>, trait.<name>, trait_then.<name> or set.<family or name of sets of people>.');
+  end if;
+  -- Also where no event is read.
+  if _trend_points.among is not null then
+    perform from analytics._among(_trend_points.among);
+  end if;
+  if _trend_points.breakdown like 'set.%' then
+    perform from analytics._people_by_value(_trend_points.breakdown, 1);
   end if;
   if _trend_points.breakdown is not null and v_buckets * (_trend_points.top_values + 2) > 200000 then
     perform common.refuse(
@@ -67,12 +74,12 @@ begin
   with kernel as (
     select null::text as value, false as is_other, exact.bucket, exact.event_count, exact.person_count,
       exact.counted_engaged as engaged
-    from analytics._trend(v_event_type_id, v_bounds) as exact
+    from analytics._trend(v_event_type_id, v_bounds, null, v_item_id) as exact
     where v_is_fast
       and _trend_points.smallest_group is null
     union all
     select null, false, of_groups.bucket, of_groups.event_count, of_groups.person_count, of_groups.engaged
-    from analytics._trend_of_groups(v_event_type_id, v_bounds, _trend_points.smallest_group) as of_groups
+    from analytics._trend_of_groups(v_event_type_id, v_bounds, _trend_points.smallest_group, v_item_id) as of_groups
     where v_is_fast
       and _trend_points.smallest_group is not null
     union all
@@ -110,7 +117,8 @@ begin
   series as (
     select
       listed.value, listed.is_other,
-      row_number() over (order by listed.is_other, listed.event_count desc, listed.value collate "C") as series_number
+      row_number() over (order by listed.is_other, listed.event_count desc, listed.value collate "C" nulls first)
+        as series_number
     from (
       select figures.value, figures.is_other, sum(figures.event_count) as event_count
       from figures
@@ -208,6 +216,18 @@ begin
     from (select distinct line.n from line where line.n >= 3) as distinct_n
   ),
 
+  noted as (
+    select
+      placed.bucket_number,
+      array_agg(annotation.title order by annotation.starts_at, annotation.annotation_id) as titles
+    from generate_series(1, v_buckets) as placed (bucket_number)
+    join analytics.annotation
+      on annotation.starts_at < v_bounds[placed.bucket_number + 1]
+      and coalesce(annotation.ends_at, annotation.starts_at + interval '1 microsecond') > v_bounds[placed.bucket_number]
+    where annotation.starts_at < v_bounds[v_buckets + 1]
+    group by placed.bucket_number
+  ),
+
   component as (
     select
       detrended.series_number, detrended.season_part,
@@ -241,9 +261,11 @@ begin
     line.slope::float8 + quantile.quantile * line.std_err::float8,
     case when line.is_complete then (line.event_count - component.component)::float8 end,
     _trend_points.zone,
-    least(now(), v_bounds[v_buckets + 1])
+    least(now(), v_bounds[v_buckets + 1]),
+    coalesce(noted.titles, '{}')
   from line
   left join quantile on quantile.n = line.n
+  left join noted on noted.bucket_number = line.bucket_number
   left join component
     on component.series_number = line.series_number
     and component.season_part = to_char(line.bucket_start at time zone _trend_points.zone, v_season_part)

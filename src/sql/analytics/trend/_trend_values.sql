@@ -14,6 +14,7 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
+set work_mem to '64MB'
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
 as $$

@@ -141,9 +141,10 @@ buckets are zero. Each bucket has the numbers of events and distinct people, the
 least-squares line through them with its 95 % confidence interval, in events per bucket.
 `breakdown`: a row for each bucket and value. `item`; `property.<name>`, a property of the event, whose values are the
 text of the JSON scalar, so that 1 and "1" are the same, and are distinguished by their first 200 characters;
-`trait.<name>`, a trait of the person as of now, or `set.<family>`, the sets whose names begin with it, as of now: a
-person may be in several. The value null is that of events and people without one. The `top_values` values with most
-events are named, and all others are one row, `is_other`. Values of people are limited to the 100 with most people.
+`trait.<name>`, a trait of the person as of now; `trait_then.<name>`, as it was at the time of the event; or
+`set.<family>`, the sets whose names begin with it, as of now: a person may be in several. The value null is that of
+events and people without one. The `top_values` values with most events are named, and all others are one row,
+`is_other`. Values of `set` and `trait` are limited to the 100 with most people.
 A bucket that has not ended yet is not complete (`is_complete`). Its numbers are those until now, and are excluded from
 everything that compares buckets, because they differ by the length of the bucket. The average and slope in its own row
 are those of the last complete bucket before it; null when there is none.

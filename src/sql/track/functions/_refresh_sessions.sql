@@ -538,10 +538,13 @@ declare
   v_first_days date[];
   v_end_days date[];
   v_activity track.activity[];
+  v_values track.value_activity[];
+  v_has_values boolean;
   v_result track.refresh_result;
 begin
   -- One refresh at a time: two would compute the same sessions.
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
+  v_has_values := exists (select from track.declared_property as declared where declared.is_queued);
   select * into v_setting from track.setting;
   perform track._refresh_course_presence();
 
@@ -623,6 +626,9 @@ begin
     group by period.person_id
   ) as changed;
   v_activity := array(select track.stored_activity(v_day_people, v_first_days, v_end_days));
+  if v_has_values then
+    v_values := array(select track.stored_values(v_day_people, v_first_days, v_end_days));
+  end if;
 
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
   select continued.people, continued.since, continued.until
@@ -632,6 +638,9 @@ begin
   perform track._refresh_presence(
     v_activity, array(select track.stored_activity(v_day_people, v_first_days, v_end_days))
   );
+  if v_has_values then
+    perform track._refresh_values(v_values, v_day_people, v_first_days, v_end_days);
+  end if;
   perform track._enqueue('event', v_people, v_since, v_until);
   return v_result;
 end;

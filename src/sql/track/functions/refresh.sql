@@ -187,7 +187,7 @@ declare
   v_consumer track.consumer;
   v_refreshed track.refreshed;
   v_changed bigint;
-  v_names constant text[] := array['track.name', 'track.session'] || array(
+  v_names constant text[] := array['track.name', 'track.session', 'track.property'] || array(
     select consumer.consumer from track.consumer order by consumer.position
   );
 begin
@@ -225,6 +225,18 @@ begin
     end if;
   end if;
 
+  if coalesce(refresh.step, 'track.property') = 'track.property'
+    and (
+      exists (select from track.stale_property)
+      or exists (select from track.declared_property as declared where not declared.is_queued)
+    )
+  then
+    v_refreshed := track._refresh_all_properties(refresh.most_people);
+    if v_refreshed.people + v_refreshed.failed > 0 then
+      return next v_refreshed;
+    end if;
+  end if;
+
   for v_consumer in
     select consumer.*
     from track.consumer
@@ -242,9 +254,10 @@ $$;
 comment on function track.refresh(int, text) is $$
 Refreshes all data that is derived from changed data of people, for at most `most_people` people.
 First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
-the number of these events, and the call does no other step), then the sessions (`track.session`), then the consumers of
-`track.consumer` in their order; `step` restricts it to one of these steps. Returns one row per step that processed
-people. Call it until no row has `people` above 0, each call in its own transaction.
+the number of these events, and the call does no other step), then the sessions (`track.session`), the values of new
+declared properties (`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to
+one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each call
+in its own transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
 a refresh fail are reported and stay queued; the others are refreshed.
 Errors: CF001 for an invalid `most_people`, CF002 for an unknown step.

@@ -6,33 +6,47 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 -- Null and a list of people need different plans.
 set plan_cache_mode to force_custom_plan
+-- The planner has no statistics of `stored`, and compares each row of it with each person.
+set enable_nestloop to off
+-- Compilation would take longer than most calls.
+set jit to off
 as $$
 begin
   return query
   with stored as materialized (
-    select
-      history.person_id, history.set_at, history.value,
-      min(history.identity_id) over of_person = max(history.identity_id) over of_person as is_single
+    select history.person_id, history.identity_id, history.set_at, history.value, history.repeated_at
     from track.trait_history as history
     where (trait_changes.people is null or history.person_id = any (trait_changes.people))
       and history.name = trait_changes.name
-    window of_person as (partition by history.person_id)
   ),
 
-  -- Repetitions decide between the identities of a person, and are left out where there is one.
+  -- Most people have one row, or one value.
+  person as materialized (
+    select
+      stored.person_id, min(stored.identity_id) = max(stored.identity_id) as is_identity,
+      max(cardinality(stored.value)) = 1 and min(stored.value[1]::text) = max(stored.value[1]::text) as is_value
+    from stored
+    where stored.person_id in (select one.person_id from stored as one group by one.person_id having count(*) > 1)
+    group by stored.person_id
+  ),
+
   point as (
     select stored.person_id, entry.set_at, entry.value
     from stored
+    join person on person.person_id = stored.person_id
     cross join lateral unnest(stored.set_at, stored.value) as entry (set_at, value)
-    where stored.is_single
-      and entry.value is not null
+    where person.is_identity
+      and not person.is_value
 
     union all
 
+    -- Repetitions decide between the identities of a person.
     select stored.person_id, entry.set_at, entry.value
     from stored
-    cross join lateral track._trait_points(stored.set_at, stored.value) as entry
-    where not stored.is_single
+    join person on person.person_id = stored.person_id
+    cross join lateral track._trait_points(stored.set_at, stored.value, stored.repeated_at) as entry
+    where not person.is_identity
+      and not person.is_value
   ),
 
   said as (
@@ -49,6 +63,20 @@ begin
       ) as is_other
     from said
   )
+
+  select stored.person_id, stored.set_at, stored.value
+  from stored
+  where stored.person_id not in (select person.person_id from person)
+
+  union all
+
+  select stored.person_id, array[min(stored.set_at[1])], array[(array_agg(stored.value[1]))[1]]
+  from stored
+  join person on person.person_id = stored.person_id
+  where person.is_value
+  group by stored.person_id
+
+  union all
 
   select
     changed.person_id,

@@ -48,8 +48,8 @@ begin
       and trait_history.identity_id = moved.identity_id
     returning moved.new_person_id, trait_history.*
   )
-  insert into track.trait_history (person_id, identity_id, name, since, set_at, value)
-  select new_person_id, identity_id, name, since, set_at, value
+  insert into track.trait_history (person_id, identity_id, name, since, set_at, value, repeated_at)
+  select new_person_id, identity_id, name, since, set_at, value, repeated_at
   from deleted;
 
   with deleted as (

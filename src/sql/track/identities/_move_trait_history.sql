@@ -23,7 +23,9 @@ begin
     ) as span (identity_id, person_id, since, until)
     where history.person_id = span.person_id
       and history.identity_id = span.identity_id
-      and history.set_at[cardinality(history.set_at)] >= span.since
+      and greatest(
+        history.set_at[cardinality(history.set_at)], history.repeated_at[cardinality(history.repeated_at)]
+      ) >= span.since
       and history.set_at[1] < span.until
     returning history.*
   )
@@ -36,7 +38,7 @@ begin
     array_agg(history.name), array_agg(point.set_at), array_agg(point.value)
   )
   from unnest(v_rows) as history
-  cross join lateral track._trait_points(history.set_at, history.value) as point
+  cross join lateral track._trait_points(history.set_at, history.value, history.repeated_at) as point
   left join unnest(
     _move_trait_history.identity_ids, _move_trait_history.new_identity_ids, _move_trait_history.new_people,
     _move_trait_history.since, _move_trait_history.until

@@ -1,35 +1,42 @@
 create or replace function track._merge_trait_times(
   set_at timestamptz[],
   value jsonb[],
+  repeated_at timestamptz[],
   new_set_at timestamptz[],
   new_value jsonb[],
+  new_repeated_at timestamptz[],
   most int,
   out merged_at timestamptz[],
-  out merged_value jsonb[]
+  out merged_value jsonb[],
+  out merged_repeated_at timestamptz[]
 )
 language plpgsql
 immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_said jsonb[];
 begin
   -- Messages mostly arrive in their order, so that the new times are later than all others.
-  if new_set_at[1] > set_at[cardinality(set_at)] and cardinality(set_at) + cardinality(new_set_at) <= most then
-    v_said := array_remove(value, null);
-    if v_said[cardinality(v_said)]::text = new_value[1]::text then
-      new_value[1] := null;
+  if new_set_at[1] > greatest(set_at[cardinality(set_at)], repeated_at[cardinality(repeated_at)])
+    and cardinality(set_at) + cardinality(repeated_at) + cardinality(new_set_at) + cardinality(new_repeated_at) <= most
+  then
+    if value[cardinality(value)]::text = new_value[1]::text then
+      merged_at := set_at || new_set_at[2:];
+      merged_value := value || new_value[2:];
+      merged_repeated_at := repeated_at || new_set_at[1] || new_repeated_at;
+    else
+      merged_at := set_at || new_set_at;
+      merged_value := value || new_value;
+      merged_repeated_at := repeated_at || new_repeated_at;
     end if;
-    merged_at := set_at || new_set_at;
-    merged_value := value || new_value;
     return;
   end if;
 
   select
-    array_agg(changed.set_at order by changed.set_at),
-    array_agg(case when changed.is_other then changed.value end order by changed.set_at)
-  into merged_at, merged_value
+    array_agg(changed.set_at order by changed.set_at) filter (where changed.is_other),
+    array_agg(changed.value order by changed.set_at) filter (where changed.is_other),
+    coalesce(array_agg(changed.set_at order by changed.set_at) filter (where not changed.is_other), '{}')
+  into merged_at, merged_value, merged_repeated_at
   from (
     select
       latest.set_at, latest.value,
@@ -37,9 +44,12 @@ begin
     from (
       select distinct on (point.set_at) point.set_at, point.value
       from (
-        select * from track._trait_points(_merge_trait_times.set_at, _merge_trait_times.value)
+        select *
+        from track._trait_points(
+          _merge_trait_times.set_at, _merge_trait_times.value, _merge_trait_times.repeated_at
+        )
         union all
-        select * from track._trait_points(new_set_at, new_value)
+        select * from track._trait_points(new_set_at, new_value, new_repeated_at)
       ) as point
       order by point.set_at desc, point.value desc, point.value::text desc
       limit most
@@ -48,7 +58,9 @@ begin
 end;
 $$;
 
-comment on function track._merge_trait_times(timestamptz[], jsonb[], timestamptz[], jsonb[], int) is $$
+comment on function track._merge_trait_times(
+  timestamptz[], jsonb[], timestamptz[], timestamptz[], jsonb[], timestamptz[], int
+) is $$
 Returns the times and values of two rows of `track.trait_history` as one row, of which the latest times are kept.
 The result does not depend on the order in which rows are merged. Values are compared as text: 1 is not 1.0.
 $$;
@@ -68,11 +80,12 @@ as $$
 declare
   v_most constant int := (select setting.most_trait_times from track.setting);
 begin
-  insert into track.trait_history as history (person_id, identity_id, name, since, set_at, value)
+  insert into track.trait_history as history (person_id, identity_id, name, since, set_at, value, repeated_at)
   select
     changed.person_id, changed.identity_id, changed.name, changed.since,
-    array_agg(changed.set_at order by changed.set_at),
-    array_agg(case when changed.is_other then changed.value end order by changed.set_at)
+    array_agg(changed.set_at order by changed.set_at) filter (where changed.is_other),
+    array_agg(changed.value order by changed.set_at) filter (where changed.is_other),
+    coalesce(array_agg(changed.set_at order by changed.set_at) filter (where not changed.is_other), '{}')
   from (
     select
       kept.person_id, kept.identity_id, kept.name, kept.since, kept.set_at, kept.value,
@@ -106,16 +119,19 @@ begin
   group by changed.identity_id, changed.name, changed.since, changed.person_id
   order by changed.identity_id, changed.name, changed.since
   on conflict (person_id, identity_id, name, since) do update
-  set (set_at, value) = (
-    select merged.merged_at, merged.merged_value
-    from track._merge_trait_times(history.set_at, history.value, excluded.set_at, excluded.value, v_most) as merged
+  set (set_at, value, repeated_at) = (
+    select merged.merged_at, merged.merged_value, merged.merged_repeated_at
+    from track._merge_trait_times(
+      history.set_at, history.value, history.repeated_at, excluded.set_at, excluded.value, excluded.repeated_at, v_most
+    ) as merged
   )
   -- A repetition of the latest time, such as the time zone of the next event of an hour, writes nothing.
   where cardinality(excluded.set_at) > 1
-    or excluded.set_at[1] is distinct from history.set_at[cardinality(history.set_at)]
-    or excluded.value[1]::text is distinct from (
-      (array_remove(history.value, null))[cardinality(array_remove(history.value, null))]
-    )::text;
+    or cardinality(excluded.repeated_at) > 0
+    or excluded.set_at[1] is distinct from greatest(
+      history.set_at[cardinality(history.set_at)], history.repeated_at[cardinality(history.repeated_at)]
+    )
+    or excluded.value[1]::text is distinct from history.value[cardinality(history.value)]::text;
 end;
 $$;
 

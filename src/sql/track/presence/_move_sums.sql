@@ -20,6 +20,9 @@ begin
       perform track._change_type_sums(set_name, v_joined, v_departed);
     end if;
   end loop;
+  if set_name in ('counted', 'excluded') then
+    perform track._move_value_sums(set_name, joined, departed);
+  end if;
 end;
 $$;
 

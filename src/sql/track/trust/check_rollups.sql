@@ -61,6 +61,10 @@ declare
   v_day date;
   v_items bigint[];
   v_rollup text;
+  v_rollups text[] := array[
+    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence',
+    'track.item_day'
+  ];
   v_started timestamptz;
   v_found track.rollup_comparison;
   v_row track.rollup_check;
@@ -82,11 +86,10 @@ begin
     limit 100
   );
 
-  foreach v_rollup in array array[
-    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence',
-    'track.item_day'
-  ]
-  loop
+  if exists (select from track.declared_property as declared where declared.is_queued) then
+    v_rollups := v_rollups || array['track.step_value', 'track.value_presence'];
+  end if;
+  foreach v_rollup in array v_rollups loop
     v_started := clock_timestamp();
     -- First without the lock of the refresh. Under it, the differences are those that no refresh is about to change.
     for v_attempt in 1 .. 2 loop
@@ -95,6 +98,8 @@ begin
         when 'track.presence' then track._check_presence(month, block, v_attempt = 2)
         when 'track.item_month' then track._check_item_months(month, block, v_attempt = 2)
         when 'track.item_month sums' then track._check_item_sums(month, v_items, v_attempt = 2)
+        when 'track.step_value' then track._check_step_values(month, block, v_attempt = 2)
+        when 'track.value_presence' then track._check_value_presence(month, block, v_attempt = 2)
         when 'track.course_presence' then track._check_course_presence(month, block, v_attempt = 2)
         else track._check_item_days(v_day, v_attempt = 2)
       end;
@@ -157,7 +162,8 @@ $$;
 comment on function track.check_rollups(int) is $$
 @behavior -*
 Compares a sample of the rollups with the events, repairs what differs, and records the result; one row per rollup.
-These are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`. One check is a month and 4,096
+These are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`, and with declared properties
+`step_value` and `value_presence`. One check is a month and 4,096
 people; each takes the next ones, so that all are compared in turn. What is queued for a refresh is not compared, and
 nothing is checked while more than 10,000 changes are queued. `differing` is the number of cells that were wrong: they
 are written again from the events. `track.rollup_trust` summarizes the results.
