@@ -110,7 +110,8 @@ async function take(db: Queries, { what, one, other }: Step, index: number): Pro
   }
 }
 
-const stored = (db: Queries) => db.rows("select name, block, people::text from track.person_set_block order by 1, 2");
+const stored = (db: Queries) =>
+  db.rows("select name, block, people::text from track.person_set_block where name !~ '^segment[.]' order by 1, 2");
 
 /** The sets by their definitions, from the tables that they are about. */
 const expected = (db: Queries) =>
@@ -151,7 +152,7 @@ test("sets of people that are kept are those that are computed from scratch", { 
         const kept = await stored(db);
         expect(
           await db.rows(
-            "select person_set.name, member as person_id from track.person_set cross join track.person_set_members(name) as member order by 1, 2",
+            "select person_set.name, member as person_id from track.person_set cross join track.person_set_members(name) as member where name !~ '^segment[.]' order by 1, 2",
           ),
         ).toEqual(await expected(db));
         // The sums contain the people of two of the sets, and are computed with them.

@@ -69,9 +69,9 @@ describe("one round of everything", async () => {
       ["track.name", 0],
       ["track.session", people],
       ["track.property", 0],
+      ["analytics.cohort", people],
       ["track.person_set", people],
       ["recommend.interaction", people],
-      ["analytics.cohort", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);
     expect(await database.value("select count(*)::int from track.changed")).toBe(0);
