@@ -281,11 +281,14 @@ describe("functions", () => {
       "recommend.for_me",
       "recommend.similar_items",
       "track.current_person_id",
+      "track.current_trait",
       "track.find_person",
       "track.ingest",
       "track.my_journey",
       "track.record_my_consent",
       "track.sign_in",
+      "track.trait_changes",
+      "track.traits_at",
     ]);
   });
 

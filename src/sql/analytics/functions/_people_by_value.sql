@@ -38,7 +38,7 @@ begin
       );
     end if;
     if v_sets = '{}' then
-      perform track._find_person_set(v_name);
+      perform track.person_set_size(v_name);
     end if;
 
     return query
