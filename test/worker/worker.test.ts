@@ -68,6 +68,7 @@ describe("one round of everything", async () => {
     expect(Object.entries(steps ?? {}).map(([step, refreshed]) => [step, refreshed.people])).toEqual([
       ["track.name", 0],
       ["track.session", people],
+      ["track.property", 0],
       ["analytics.cohort", people],
       ["track.person_set", people],
       ["recommend.interaction", people],
