@@ -37,7 +37,8 @@ async function makeSameWorld(database: TestDatabase): Promise<void> {
 
 const answers = {
   popular: "select * from analytics.popular_items(since => now() - interval '200 days')",
-  trend: "select * from analytics.trend('Page Viewed', since => now() - interval '200 days')",
+  trend:
+    "select bucket_start, event_count, person_count, running_average, slope from analytics.trend('Page Viewed', since => now() - interval '200 days')",
   recommended: "select rank, item, round(score::numeric, 9) as score, basis from recommend.for_person('ada', 3)",
   notes: "select count(*) from monitor.notes()",
 };

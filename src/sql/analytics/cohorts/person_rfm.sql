@@ -1,6 +1,6 @@
 /* A definer owned by insights_reader: it returns people, and is granted to roles that may read them. */
 create or replace function analytics.person_rfm(
-  since timestamptz default now() - interval '90 days',
+  since timestamptz default (now() at time zone 'UTC' - interval '90 days') at time zone 'UTC',
   until timestamptz default now(),
   among text default null,
   cell text default null

@@ -103,7 +103,9 @@ $$;
 grant execute on function analytics._rfm_shown(timestamptz, timestamptz, text) to insights_analyst;
 
 create or replace function analytics.rfm(
-  since timestamptz default now() - interval '90 days', until timestamptz default now(), among text default null
+  since timestamptz default (now() at time zone 'UTC' - interval '90 days') at time zone 'UTC',
+  until timestamptz default now(),
+  among text default null
 )
 returns setof analytics.rfm_cell
 language plpgsql
