@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 import { type Happened, recompute, type Session, type View } from "./recompute.ts";
 
 const database = await testDatabase();
@@ -221,7 +222,7 @@ describe("whatever the order of arrival, the batches and the refreshes in betwee
           ),
         ).toEqual(Object.fromEntries(activity));
       }),
-      { numRuns: database.native ? 60 : 25 },
+      { numRuns: runs(15, 7, database.native) },
     );
   });
 
@@ -255,7 +256,7 @@ describe("whatever the order of arrival, the batches and the refreshes in betwee
         });
         expect(undone).toEqual(bare);
       }),
-      { numRuns: database.native ? 30 : 12 },
+      { numRuns: runs(8, 3, database.native) },
     );
   });
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* The people of cohorts and segments after any history are those of plain SQL over events, traits and enrolments. */
 const database = await testDatabase();
@@ -363,7 +364,7 @@ test("cohorts and segments are those of plain SQL after any history", { timeout:
         });
       },
     ),
-    { numRuns: database.native ? 60 : 15 },
+    { numRuns: runs(15, 4, database.native) },
   );
   expect(found).toBeGreaterThan(0);
 });

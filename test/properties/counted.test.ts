@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* Whatever people do who are not counted, the figures are those of the counted people alone. */
 const database = await testDatabase();
@@ -151,6 +152,6 @@ test("of all, and of the counted people alone", { timeout: 600_000 }, async () =
       });
       expect(all).toEqual(alone);
     }),
-    { numRuns: database.native ? 40 : 15 },
+    { numRuns: runs(10, 4, database.native) },
   );
 });

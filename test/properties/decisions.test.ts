@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -132,6 +133,6 @@ test("whatever is decided, by whichever door, between merges and refreshes: what
         expect(await db.value("select count(*)::int from track.changed")).toBe(0);
       });
     }),
-    { numRuns: database.native ? 60 : 25 },
+    { numRuns: runs(15, 7, database.native) },
   );
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* A declared property makes trends faster, and changes no figure of them. */
 const database = await testDatabase();
@@ -79,7 +80,7 @@ test("trends by a declared property are those by the same property without a dec
         });
       },
     ),
-    { numRuns: database.native ? 30 : 8 },
+    { numRuns: runs(8, 2, database.native) },
   );
   expect(points).toBeGreaterThan(1000);
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
 import { dayOf, monthOf, ofGroups, ofHours, people, type Use, weekOf } from "../support/floor.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * The answers that analysts receive do not depend on the events of one learner in a group below the floor, for any
@@ -214,7 +215,7 @@ test("one learner below the floor is not seen in any answer", { timeout: 600_000
       expect(await ask([...secrets, ...invented])).toEqual(without);
       if (JSON.stringify(without).includes('"rank"')) told += 1;
     }),
-    { numRuns: database.native ? 12 : 5 },
+    { numRuns: runs(3, 2, database.native) },
   );
   // The answers are not silent for want of people.
   expect(told).toBeGreaterThan(0);
@@ -422,7 +423,7 @@ describe("no two trends differ by fewer people than the floor", () => {
           }
         });
       }),
-      { numRuns: database.native ? 25 : 5, examples: [[oneMember, true]] },
+      { numRuns: runs(7, 2, database.native), examples: [[oneMember, true]] },
     );
     expect(differences).toBeGreaterThan(0);
   });

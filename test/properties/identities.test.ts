@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -172,7 +173,7 @@ describe("links of a batch", () => {
           expect(states[0]).toEqual(states[1]);
         },
       ),
-      { numRuns: database.native ? 100 : 40 },
+      { numRuns: runs(25, 10, database.native) },
     );
   });
 
@@ -326,7 +327,7 @@ describe("browsers of several people", () => {
           });
         },
       ),
-      { numRuns: database.native ? 100 : 40 },
+      { numRuns: runs(25, 10, database.native) },
     );
   });
 });

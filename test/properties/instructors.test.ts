@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * After any history of events, links of people, moves and merges of items and changes of roles: an instructor sees a course
@@ -239,6 +240,6 @@ test("instructors see their courses only, and exact figures, after any history",
         await check(db);
       });
     }),
-    { numRuns: database.native ? 40 : 15 },
+    { numRuns: runs(10, 4, database.native) },
   );
 }, 300_000);

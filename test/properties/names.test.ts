@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* However names are changed and changed back, and whenever messages arrive, the result is that of the final names. */
 const database = await testDatabase();
@@ -309,6 +310,6 @@ test("as if the names had been so from the beginning", { timeout: 600_000 }, asy
       });
       expect(changed.derived).toEqual(final);
     }),
-    { numRuns: database.native ? 40 : 12 },
+    { numRuns: runs(10, 3, database.native) },
   );
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * One definition of person, event and bucket: after any history, refreshed or not, the numbers of people of cohorts,
@@ -355,7 +356,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
         }
       });
     }),
-    { numRuns: database.native ? 40 : 8 },
+    { numRuns: runs(10, 2, database.native) },
   );
   // The answers of analysts are not empty for want of people.
   expect(told).toBeGreaterThan(0);

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 const database = await testDatabase();
 // People on both sides of the edge of a block.
@@ -167,7 +168,7 @@ test("sets of people that are kept are those that are computed from scratch", { 
         excluded += await db.value<number>("select count(*)::int from track.exclusion");
       });
     }),
-    { numRuns: database.native ? 100 : 40 },
+    { numRuns: runs(25, 10, database.native) },
   );
   expect(excluded).toBeGreaterThan(0);
 });

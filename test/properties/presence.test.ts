@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* Journeys, presence and sums after any history are those of plain SQL over the events. */
 const database = await testDatabase();
@@ -480,7 +481,7 @@ test("journeys, presence and sums are those of the events after any history", as
         expect(await db.value("select count(*)::int from track.declared_property where not is_queued")).toBe(0);
       });
     }),
-    { numRuns: database.native ? 60 : 15 },
+    { numRuns: runs(15, 4, database.native) },
   );
 });
 
@@ -576,7 +577,7 @@ test("people and events by bucket are those of the events, in any zone and befor
         });
       },
     ),
-    { numRuns: database.native ? 60 : 15 },
+    { numRuns: runs(15, 4, database.native) },
   );
 });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -177,6 +178,6 @@ test("trends and popular items agree with the events at any moment before, betwe
         });
       },
     ),
-    { numRuns: database.native ? 25 : 10 },
+    { numRuns: runs(7, 3, database.native) },
   );
 });

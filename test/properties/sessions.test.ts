@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 import { defaults, type Happened, recompute, type Session, type Settings, type View } from "./recompute.ts";
 
 const database = await testDatabase();
@@ -267,7 +268,7 @@ describe("sessions of several sources, tabs and days, in any order of arrival", 
           ]);
         });
       }),
-      { numRuns: database.native ? 120 : 40 },
+      { numRuns: runs(30, 10, database.native) },
     );
     // The generator reaches what it is for.
     expect(continued).toBeGreaterThan(0);

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -228,7 +229,7 @@ test("whatever the order of arrival, links and their removals: the history is th
         });
       },
     ),
-    { numRuns: database.native ? 150 : 40 },
+    { numRuns: runs(38, 10, database.native) },
   );
 });
 
@@ -254,6 +255,6 @@ test("whatever the order of arrival, the latest times of each year are kept", as
         });
       },
     ),
-    { numRuns: database.native ? 100 : 30 },
+    { numRuns: runs(25, 8, database.native) },
   );
 });

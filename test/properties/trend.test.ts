@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
+import { runs } from "../support/runs.ts";
 
 /* Trends of any event, item, zone, set and value, after any history, are those of the events counted one by one. */
 const database = await testDatabase();
@@ -305,7 +306,7 @@ test("trends agree with the events at any moment before, between and after refre
         });
       },
     ),
-    { numRuns: database.native ? 25 : 6 },
+    { numRuns: runs(7, 2, database.native) },
   );
   expect(told).toBeGreaterThan(0);
 });

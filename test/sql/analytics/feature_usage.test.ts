@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
 import { dayOf, groupBy, ofGroups, people as peopleOf, shown } from "../../support/floor.ts";
 import { rolesThatMay } from "../../support/roles.ts";
+import { runs } from "../../support/runs.ts";
 import { ingest, type Message, message, refresh } from "../track/messages.ts";
 import { DAY, doings, iso, makeDoings, start, withFloor } from "./doings.ts";
 
@@ -139,7 +140,7 @@ describe("equals the events", () => {
           });
         },
       ),
-      { numRuns: database.native ? 25 : 8 },
+      { numRuns: runs(7, 2, database.native) },
     );
   });
 });

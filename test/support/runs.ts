@@ -1,0 +1,7 @@
+/**
+ * Runs of a property test: a part of those of `.ci/run --full`, which sets INSIGHTS_TEST_RUNS=4. Each run draws other
+ * examples, so that all of them are tried in the course of time.
+ */
+export function runs(native: number, embedded: number, isNative: boolean): number {
+  return (isNative ? native : embedded) * Number(process.env["INSIGHTS_TEST_RUNS"] ?? 1);
+}
