@@ -48,7 +48,7 @@ describe("recommend.train", () => {
       await ingestSteps(db, history);
       await train(db);
       expect(await db.value("select count(*)::int from track.stale")).toBe(0);
-      expect(await db.rows("select distinct consumer from track.changed")).toEqual([]);
+      expect(await db.rows("select distinct consumer from track.changed")).toEqual([{ consumer: "analytics.cohort" }]);
     });
   });
 
