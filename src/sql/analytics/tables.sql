@@ -1228,7 +1228,7 @@ from (
     ('segment.casual', 'Active in the last 28 days and in those before them, on fewer than 4 of the last days.'),
     ('segment.regular', 'Active on 4 to 11 of the last 28 days, and active in those before them.'),
     ('segment.power', 'Active on at least 12 of the last 28 days, and active in those before them.'),
-    ('segment.dormant', 'Active once, and not in the last 28 days.')
+    ('segment.dormant', 'Active earlier, and not in the last 28 days.')
 ) as segment (name, description);
 
 -- The rules that analytics._segment_rules returns for these thresholds.

@@ -47,7 +47,7 @@ begin
     ),
     (
       'segment.dormant',
-      format('Active once, and not in the last %s.', v_window),
+      format('Active earlier, and not in the last %s.', v_window),
       jsonb_build_object('all', jsonb_build_array(v_earlier, jsonb_build_object('not', v_active)))
     );
 end;
