@@ -204,6 +204,7 @@ test.each([
   ["breakdown => 'property.plan'", "CF001"],
   ["breakdown => 'trait.plan', top_values => null", "CF001"],
   ["null, 'minute', now() - interval '20 days'", "CF008"],
+  ["null, 'hour', now() - interval '100 days', breakdown => 'trait.plan', top_values => 100", "CF008"],
 ])("lifecycle(%s) is %s", async (given, code) => {
   expect(await database.rejects(`select * from analytics.lifecycle(${given})`)).toMatchObject({ code });
 });

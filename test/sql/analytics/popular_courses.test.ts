@@ -224,6 +224,44 @@ describe("completion", () => {
       await equal(start, start + 40 * DAY);
     });
   });
+
+  test("is the same for analysts when the people before them were only browsers", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const keys = "track.identity_identity_id_seq";
+      for (const block of [3, 7]) {
+        await db.query("select setval($1, $2)", [keys, block * 4096]);
+        const people = Array.from({ length: 10 }, (_, index) => `later-${block}-${index}`);
+        await ingest(
+          db,
+          people.map((userId) =>
+            message({
+              userId,
+              event: "Task Submitted",
+              timestamp: iso(start),
+              properties: { item: "course-c", itemKind: "course" },
+            }),
+          ),
+        );
+        await db.query(
+          `insert into public.taken
+            select person, 'course-c', 'completed', '2026-02-01Z', '2026-02-20Z' from unnest($1::text[]) as person`,
+          [people],
+        );
+      }
+      await db.query("select track.sync_enrolments('public.taken')");
+      for (const role of ["insights_admin", "insights_analyst"]) {
+        await db.query(`set local role ${role}`);
+        expect(
+          await db.rows(
+            `select enrolment_count::int, completion_count::int
+            from analytics.popular_courses($1, $2)
+            where course = 'course-c'`,
+            [iso(start), iso(start + DAY)],
+          ),
+        ).toEqual([{ enrolment_count: 20, completion_count: 20 }]);
+      }
+    });
+  });
 });
 
 describe("ratings", () => {
@@ -388,6 +426,7 @@ test("without enrolments there is no rate, and the course comes last; top cuts",
 test.each([
   ["'2026-01-02', '2026-01-01'", "CF001"],
   ["null, now()", "CF001"],
+  ["until => '4714-11-24 BC'", "CF001"],
   ["measure => 'likes'", "CF001"],
   ["measure => null", "CF001"],
   ["top => 0", "CF001"],

@@ -6,6 +6,7 @@ import { ingest, message } from "../track/messages.ts";
 
 const database = await testDatabase();
 await makeRecentUse(database);
+const unused = await testDatabase();
 
 /** Each view beside the call whose figures it has. */
 const views: Record<string, { rows: string; called: string }> = {
@@ -103,5 +104,20 @@ test("the names that a merge has replaced have no rows of their own", async () =
     await db.query("select track.merge_events('Task Handed In', 'Task Submitted')");
     const names = await db.rows<{ event: string }>("select distinct event from analytics.weekly_events");
     expect(names.map(({ event }) => event)).not.toContain("Task Handed In");
+  });
+});
+
+test.each(["insights_analyst", "insights_admin"])("before the first event, %s reads everything", async (role) => {
+  await unused.as(role, {}, async (db) => {
+    const functions = ["stickiness()", "segments()", "rfm()", "popular_courses()", "feature_usage()"];
+    for (const name of [...Object.keys(views), ...functions]) {
+      await db.query(`select * from analytics.${name}`);
+    }
+    for (const name of ["trend", "retention", "lifecycle", "stickiness", "active_people"]) {
+      await db.query(`select * from analytics.${name}(among => 'counted', breakdown => 'trait.plan')`);
+    }
+    expect(await db.rows("select distinct new_people::int, dormant_people::int from analytics.lifecycle()")).toEqual([
+      { new_people: 0, dormant_people: 0 },
+    ]);
   });
 });

@@ -40,6 +40,7 @@ test.each([
   ["3.5", "integer"],
   [[1, "x"], "integer[]"],
   [[[1]], "integer[]"],
+  ["[1:2147483647]={1}", "integer[]"],
   ["a", "uuid"],
   ["2026-02-30", time],
   ["last week", time],

@@ -7,11 +7,17 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  -- One bit per person, of all blocks.
+  -- One bit per person, of all blocks, also of those between them without counted people.
   v_people constant varbit := (
-    select string_agg(coalesce(counted.people & among.people, v_no_people)::text, '' order by among.block)::varbit
-    from analytics._among(_course_completion.among, _course_completion.smallest_group) as among
-    left join track.person_set_blocks('counted') as counted on counted.block = among.block
+    with among as materialized (
+      select filter.block, filter.people
+      from analytics._among(_course_completion.among, _course_completion.smallest_group) as filter
+    )
+
+    select string_agg(coalesce(counted.people & among.people, v_no_people)::text, '' order by blocks.block)::varbit
+    from generate_series(0, (select max(among.block) from among)) as blocks (block)
+    left join among on among.block = blocks.block
+    left join track.person_set_blocks('counted') as counted on counted.block = blocks.block
   );
 begin
   -- People with one enrolment in a course, under the identity that gave them their key, are nearly all.

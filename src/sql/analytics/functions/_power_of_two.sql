@@ -1,15 +1,17 @@
 create or replace function analytics._power_of_two(number float8)
 returns float8
-language sql
+language plpgsql
 immutable
 strict
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
+begin
   -- Rounded, because the last digits of a logarithm depend on the platform.
-  select case
+  return case
     when number > 0 then power(2::float8, ceil(round((ln(number) / ln(2::float8))::numeric, 9))::float8)
   end;
+end;
 $$;
 
 comment on function analytics._power_of_two(float8) is $$

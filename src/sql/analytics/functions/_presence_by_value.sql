@@ -98,7 +98,7 @@ begin
   end if;
 
   if _presence_by_value.breakdown is null then
-    v_keys := array_fill('none'::text, array[cardinality(v_blocks)]);
+    v_keys := array_fill('none'::text, array[coalesce(cardinality(v_blocks), 0)]);
   else
     select array_agg(named.value_key), array_agg(named.block), array_agg(named.people)
     into v_keys, v_blocks, v_people

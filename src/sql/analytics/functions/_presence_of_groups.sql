@@ -117,6 +117,9 @@ begin
   ranked as (
     select
       sized.*,
+      -- One column, because a join on three is by the first of them where the planner expects few rows.
+      (sized.value_key || ' ' || sized.level || ' ' || extract(epoch from sized.unit_start)::bigint) collate "C"
+        as place,
       sized.person_count >= _presence_of_groups.smallest_group as is_group,
       bool_or(sized.person_count < _presence_of_groups.smallest_group)
         over (partition by sized.value_key, sized.level, sized.parent_start) as has_small,
@@ -134,9 +137,10 @@ begin
     from (select distinct present.value_key, present.start_at from present) as part
     cross join level
     join ranked
-      on ranked.value_key = part.value_key
-      and ranked.level = level.level
-      and ranked.unit_start = date_bin(level.unit, part.start_at, v_monday)
+      on ranked.place = (
+        part.value_key || ' ' || level.level || ' '
+          || extract(epoch from date_bin(level.unit, part.start_at, v_monday))::bigint
+      ) collate "C"
     group by part.value_key, part.start_at
     having bool_and(ranked.is_group and (ranked.level = 1 or not ranked.has_small or ranked.position > 1))
   ),

@@ -2,22 +2,26 @@ create or replace function analytics._shown(
   figure float8, people bigint, smallest_group int, whole float8 default null
 )
 returns float8
-language sql
+-- An SQL function with settings is not inlined, and is started again for each row.
+language plpgsql
 immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-  select case
-    when coalesce(smallest_group, 1) = 1 then figure
-    when people < smallest_group or figure <= 0 or figure < rounding.part_minimum then 0
-    else floor(figure / rounding.unit + 0.5) * rounding.unit
-  end
-  from (
-    select smallest_group * analytics._power_of_two(coalesce(whole, figure) / nullif(people, 0)) as unit
-  ) as unit
-  cross join lateral (
-    select unit.unit, case when whole is not null then unit.unit else 0 end as part_minimum
-  ) as rounding;
+declare
+  v_unit float8;
+begin
+  if coalesce(smallest_group, 1) = 1 then
+    return figure;
+  elsif people < smallest_group or figure <= 0 then
+    return 0;
+  end if;
+  v_unit := smallest_group * analytics._power_of_two(coalesce(whole, figure) / nullif(people, 0));
+  return case
+    when whole is not null and figure < v_unit then 0
+    else floor(figure / v_unit + 0.5) * v_unit
+  end;
+end;
 $$;
 
 comment on function analytics._shown(float8, bigint, int, float8) is $$

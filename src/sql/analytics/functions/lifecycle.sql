@@ -31,6 +31,18 @@ declare
   v_with_past timestamptz[];
 begin
   v_bounds := analytics._bounds(_lifecycle.bucket, _lifecycle.since, _lifecycle.until, _lifecycle.zone);
+  if _lifecycle.breakdown is not null
+    and (cardinality(v_bounds) - 1) * analytics._value_count(_lifecycle.breakdown, _lifecycle.top_values) > 200000
+  then
+    perform common.refuse(
+      'CF008',
+      format(
+        '%s buckets of %s values are more than 200000 rows',
+        cardinality(v_bounds) - 1, analytics._value_count(_lifecycle.breakdown, _lifecycle.top_values)
+      ),
+      'Give a shorter period, a larger bucket, or fewer top_values.'
+    );
+  end if;
   -- Bucket 1 is all that was before the previous bucket, which is bucket 2.
   v_with_past := array[
     '-infinity',
@@ -94,7 +106,9 @@ begin
       compared.bucket_number,
       sum(bit_count(compared.active)::int) as active_people,
       sum(bit_count(compared.active & ~compared.seen)::int) as new_people,
-      sum(bit_count(compared.active & compared.previous)::int) as returning_people
+      sum(bit_count(compared.active & compared.previous)::int) as returning_people,
+      -- One column, because a join on two is by the first of them where the planner expects few rows.
+      (compared.value_key || ' ' || compared.bucket_number) collate "C" as place
     from compared
     group by compared.value_key, compared.bucket_number
   ),
@@ -113,7 +127,7 @@ begin
       select 'none' where _lifecycle.breakdown is null
     ) as keys
     cross join generate_series(2, cardinality(v_bounds) + 1) as number (bucket_number)
-    left join counted on counted.value_key = keys.value_key and counted.bucket_number = number.bucket_number
+    left join counted on counted.place = (keys.value_key || ' ' || number.bucket_number) collate "C"
     window in_order as (partition by keys.value_key order by number.bucket_number)
   ),
 
@@ -306,7 +320,7 @@ For admins and workers, figures are exact and include anonymous browsers. Analys
 small days of a week together; a number of fewer people reads as 0, others are rounded by `analytics._shown`.
 The result includes every event that was stored when the function was called, also before a refresh.
 Errors: CF001 for an invalid argument, CF002 for an unknown event, item, set or zone (names the nearest), CF008 for
-more than 10,000 buckets.
+more than 10,000 buckets, or 200,000 rows with a breakdown.
 $$;
 
 grant execute on function analytics.lifecycle(text, text, timestamptz, timestamptz, text, text, text, text, int)

@@ -14,7 +14,9 @@ as $$
 declare
   -- Whole days, so that two periods differ by a day at least.
   v_first_day constant date := greatest(_popular_courses.since::date, '0001-01-01');
-  v_end_day constant date := least((_popular_courses.until - interval '1 microsecond')::date, '9999-12-30') + 1;
+  v_end_day constant date := least(
+    (greatest(_popular_courses.until, '0001-01-01') - interval '1 microsecond')::date, '9999-12-30'
+  ) + 1;
   v_z float8;
 begin
   perform common.check_period(_popular_courses.since, _popular_courses.until);

@@ -1,4 +1,4 @@
-create or replace function analytics._people_by_times(sets bit(4096)[])
+create or replace function analytics._people_by_times(counts bit(4096)[], most int)
 returns bigint[]
 language plpgsql
 immutable
@@ -7,35 +7,17 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  -- The number of sets of each person as a binary number: one bit string per digit, the lowest first.
-  v_digits bit(4096)[] := '{}';
-  v_carry bit(4096);
-  v_both bit(4096);
   v_digit int;
   v_people bit(4096);
   v_result bigint[] := '{}';
 begin
-  foreach v_carry in array sets loop
+  for v_times in 1..most loop
+    v_people := case when v_times >> cardinality(counts) = 0 then ~v_no_people else v_no_people end;
     v_digit := 1;
-    while v_carry <> v_no_people loop
-      if v_digit > cardinality(v_digits) then
-        v_digits := v_digits || v_carry;
-        exit;
-      end if;
-      v_both := v_digits[v_digit] & v_carry;
-      v_digits[v_digit] := v_digits[v_digit] # v_carry;
-      v_carry := v_both;
-      v_digit := v_digit + 1;
-    end loop;
-  end loop;
-
-  for v_times in 1..coalesce(cardinality(sets), 0) loop
-    v_people := case when v_times >> cardinality(v_digits) = 0 then ~v_no_people else v_no_people end;
-    v_digit := 1;
-    while v_digit <= cardinality(v_digits) and v_people <> v_no_people loop
+    while v_digit <= cardinality(counts) and v_people <> v_no_people loop
       v_people := v_people & case
-        when v_times & (1 << (v_digit - 1)) <> 0 then v_digits[v_digit]
-        else ~v_digits[v_digit]
+        when v_times & (1 << (v_digit - 1)) <> 0 then counts[v_digit]
+        else ~counts[v_digit]
       end;
       v_digit := v_digit + 1;
     end loop;
@@ -45,12 +27,11 @@ begin
 end;
 $$;
 
-comment on function analytics._people_by_times(bit[]) is $$
-Returns how many people are in exactly 1, 2, … of the sets of a block.
-The sets are added as binary numbers, all people at once: a set takes a few operations on bit strings.
+comment on function analytics._people_by_times(bit[], int) is $$
+Returns how many people of a block have the number 1, 2, … up to `most`, given their numbers (`analytics._bit_counts`).
 $$;
 
-grant execute on function analytics._people_by_times(bit[]) to insights_reader;
+grant execute on function analytics._people_by_times(bit[], int) to insights_reader;
 
 create or replace function analytics._stickiness(
   event_name text,
@@ -93,7 +74,9 @@ begin
   with exact as (
     select by_block.value_key, counted.times::int as times, sum(counted.people) as person_count
     from (
-      select present.value_key, present.block, analytics._people_by_times(array_agg(present.people)) as people
+      select
+        present.value_key, present.block,
+        analytics._people_by_times(analytics._bit_counts(present.people), v_buckets) as people
       from analytics._presence_in_buckets(
         v_event_type_id, v_bounds, v_item_id, _stickiness.among, _stickiness.breakdown, _stickiness.top_values,
         null, _stickiness.smallest_group

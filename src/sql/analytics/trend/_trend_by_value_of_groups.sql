@@ -238,7 +238,8 @@ begin
     from value_person
     join value_group
       on value_group.atom = value_person.atom
-      and value_group.key is not distinct from value_person.key
+      -- Equal, because "is not distinct from" cannot be hashed. No key is that of the values that are not named.
+      and coalesce(value_group.key, 'other') = coalesce(value_person.key, 'other')
     where not value_group.is_group
     group by 1
     having count(distinct value_person.person_id) < _trend_by_value_of_groups.smallest_group

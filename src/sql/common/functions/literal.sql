@@ -52,7 +52,8 @@ begin
     execute format('select %s', v_expression);
     return v_expression;
   exception
-    when data_exception then
+    -- The second one for an array with bounds that are too large.
+    when data_exception or program_limit_exceeded then
       return null;
   end;
 end;
