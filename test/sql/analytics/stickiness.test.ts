@@ -70,7 +70,7 @@ test("people in any number of up to a thousand sets are counted", async () => {
   for (const sets of [1, 2, 7, 8, 31, 100]) {
     const counts = await database.as("postgres", {}, async (db) =>
       db.value(
-        `select analytics._people_by_times(array_agg(people))::int[]
+        `select analytics._people_by_times(analytics._bit_counts(people), $1)::int[]
          from (
            select bit_or(track.person_bit(person)) as people
            from generate_series(1, $1::int) as set_number
