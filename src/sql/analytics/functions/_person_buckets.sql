@@ -8,6 +8,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 -- The best plan depends on the period and the filters.
 set plan_cache_mode to force_custom_plan
+set work_mem to '64MB'
 as $$
 declare
   v_since constant timestamptz := bounds[1];
@@ -23,6 +24,34 @@ declare
   v_queued record;
 begin
   v_queued := track.queued_days(v_first_day, v_end_day);
+  -- Without other events and items there is less to plan, which takes as long as the journeys of some thousand people.
+  if v_queued.people is null and _person_buckets.item_id is null then
+    return query
+    select happened.person_id, happened.bucket, count(*)
+    from (
+      select
+        step.person_id,
+        width_bucket(unnest(step.occurred_at[slice.before + 1:slice.until]), _person_buckets.bounds) as bucket
+      from track.step
+      cross join lateral (
+        select
+          width_bucket(v_since - interval '1 microsecond', step.occurred_at) as before,
+          width_bucket(v_until - interval '1 microsecond', step.occurred_at) as until
+      ) as slice
+      left join track.person_set_blocks('excluded') as excluded on excluded.block = step.person_id / 4096
+      where (
+          step.event_type_id = _person_buckets.event_type_id
+          or _person_buckets.event_type_id = 0 and not step.is_automatic
+        )
+        and step.since > v_first_day - 366
+        and step.since < v_end_day
+        and slice.before < slice.until
+        and coalesce(get_bit(excluded.people, (step.person_id % 4096)::int), 0) = 0
+    ) as happened
+    group by 1, 2;
+    return;
+  end if;
+
   if _person_buckets.item_id is not null then
     -- The journeys of the people of the item only.
     v_people := array(
@@ -42,10 +71,6 @@ begin
       greatest(entry.first_day::timestamp at time zone 'UTC', v_since) as since,
       least(entry.end_day::timestamp at time zone 'UTC', v_until) as until
     from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
-  ),
-
-  excluded as materialized (
-    select set_block.block, set_block.people from track.person_set_blocks('excluded') as set_block
   ),
 
   journey as (
@@ -81,8 +106,21 @@ begin
       and step.since < v_end_day
   ),
 
-  counted as (
-    select journey.person_id, placed.bucket, placed.event_count
+  -- The events of the period, in two parts where those between them are queued.
+  kept as (
+    select
+      journey.person_id,
+      case
+        when journey.since is null then journey.occurred_at[place.since + 1:place.until]
+        else journey.occurred_at[place.since + 1:place.queued_since]
+          || journey.occurred_at[place.queued_until + 1:place.until]
+      end as occurred_at,
+      case
+        when v_people is null then null
+        when journey.since is null then journey.item_ids[place.since + 1:place.until]
+        else journey.item_ids[place.since + 1:place.queued_since]
+          || journey.item_ids[place.queued_until + 1:place.until]
+      end as item_ids
     from journey
     cross join lateral (
       select
@@ -91,30 +129,27 @@ begin
         width_bucket(v_since - interval '1 microsecond', journey.occurred_at) as since,
         width_bucket(v_until - interval '1 microsecond', journey.occurred_at) as until
     ) as place
-    cross join lateral (
-      select width_bucket(happened.occurred_at, _person_buckets.bounds) as bucket, count(*) as event_count
-      from unnest(
-        case
-          when journey.since is null then journey.occurred_at[place.since + 1:place.until]
-          else journey.occurred_at[place.since + 1:place.queued_since]
-            || journey.occurred_at[place.queued_until + 1:place.until]
-        end,
-        case
-          when v_people is null then null
-          when journey.since is null then journey.item_ids[place.since + 1:place.until]
-          else journey.item_ids[place.since + 1:place.queued_since]
-            || journey.item_ids[place.queued_until + 1:place.until]
-        end
-      ) as happened (occurred_at, item_id)
-      where v_people is null
-        or happened.item_id = any (v_items)
-      group by 1
-    ) as placed
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = journey.person_id / 4096
     where place.since < place.until
+      and coalesce(get_bit(excluded.people, (journey.person_id % 4096)::int), 0) = 0
+  ),
+
+  happened as (
+    select
+      kept.person_id, width_bucket(unnest(kept.occurred_at), _person_buckets.bounds) as bucket, 1 as event_count
+    from kept
+    where v_people is null
 
     union all
 
-    select event.person_id, width_bucket(event.occurred_at, _person_buckets.bounds), count(*)
+    select kept.person_id, width_bucket(used.occurred_at, _person_buckets.bounds), 1
+    from kept
+    cross join lateral unnest(kept.occurred_at, kept.item_ids) as used (occurred_at, item_id)
+    where used.item_id = any (v_items)
+
+    union all
+
+    select event.person_id, width_bucket(event.occurred_at, _person_buckets.bounds), 1
     from queued
     join track.event
       on event.person_id = queued.person_id
@@ -122,6 +157,7 @@ begin
       and event.occurred_at < queued.until
     join track.event_type on event_type.event_type_id = event.event_type_id
     join track.source on source.source_id = event.source_id
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = event.person_id / 4096
     where event.occurred_at >= v_since
       and event.occurred_at < v_until
       and case
@@ -129,7 +165,7 @@ begin
         else _person_buckets.item_id is not null or not (event_type.is_automatic or source.is_automatic)
       end
       and (_person_buckets.item_id is null or event.item_id = any (v_items) and event.person_id <> 0)
-    group by 1, 2
+      and coalesce(get_bit(excluded.people, (event.person_id % 4096)::int), 0) = 0
 
     union all
 
@@ -141,18 +177,18 @@ begin
       and page_view.session_id = session.session_id
       and page_view.started_at >= v_since
       and page_view.started_at < v_until
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = session.person_id / 4096
     where _person_buckets.event_type_id = 0
       and session.person_id = any (v_people)
       and session.ended_at >= v_since
       and session.started_at < v_until
       and session.view_continued is not null
       and page_view.item_id = any (v_items)
+      and coalesce(get_bit(excluded.people, (session.person_id % 4096)::int), 0) = 0
   )
 
-  select counted.person_id, counted.bucket, sum(counted.event_count)::bigint
-  from counted
-  left join excluded on excluded.block = counted.person_id / 4096
-  where coalesce(get_bit(excluded.people, (counted.person_id % 4096)::int), 0) = 0
+  select happened.person_id, happened.bucket, sum(happened.event_count)
+  from happened
   group by 1, 2;
 end;
 $$;

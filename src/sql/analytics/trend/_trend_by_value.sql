@@ -15,6 +15,19 @@ as $$
 declare
   v_property constant text := substr(breakdown, 10);
 begin
+  if _trend_by_value.breakdown is null and _trend_by_value.of_item_id is null and _trend_by_value.event_type_id <> 0
+  then
+    return query
+    select
+      null::text, false, entry.bucket, sum(entry.event_count)::bigint, count(nullif(entry.person_id, 0)), null::interval
+    from analytics._person_buckets(_trend_by_value.event_type_id, _trend_by_value.bounds) as entry
+    left join analytics._among(_trend_by_value.among) as member on member.block = entry.person_id / 4096
+    where _trend_by_value.among is null
+      or entry.person_id <> 0 and get_bit(member.people, (entry.person_id % 4096)::int) <> 0
+    group by entry.bucket;
+    return;
+  end if;
+
   if _trend_by_value.breakdown is null and _trend_by_value.of_item_id is null then
     -- One row per person and bucket, beside those of engaged time.
     return query
