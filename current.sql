@@ -44,7 +44,8 @@ create table if not exists analytics.saved_query (
   name text primary key check (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
   description text check (length(description) <= 2000),
   function_name text not null check (function_name ~ '^[a-z]+\.[a-z][a-z0-9_]*$'),
-  arguments jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
+  arguments jsonb not null default '{}'
+    check (jsonb_typeof(arguments) = 'object' and length(arguments::text) <= 8000),
   created_by text not null,
   created_at timestamptz not null default now(),
   changed_at timestamptz not null default now()

@@ -3,6 +3,7 @@
 
 -- common
 --!include common/functions/refuse.sql
+--!include common/functions/author.sql
 --!include common/functions/check_count.sql
 --!include common/functions/check_period.sql
 --!include common/functions/nearest_name.sql
@@ -488,7 +489,6 @@
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
 --!include analytics/functions/course_journey.sql
---!include analytics/annotations/author.sql
 --!include analytics/annotations/annotate.sql
 --!include analytics/annotations/remove_annotation.sql
 --!include analytics/annotations/annotations.sql

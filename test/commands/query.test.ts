@@ -164,7 +164,7 @@ describe("who runs it, and what it may do", () => {
         const running = call(["--format", "csv", ...parameters], "", { DATABASE_URL: url.href });
         return { code: await running.exitCode(), text: running.output() };
       };
-      expect(await as("select analytics.author() as author, current_user")).toEqual({
+      expect(await as("select common.author() as author, current_user")).toEqual({
         code: 0,
         text: `author,current_user\n${login},insights_analyst\n`,
       });

@@ -25,10 +25,10 @@ drop policy if exists all_rows on analytics.annotation;
 create policy all_rows on analytics.annotation for select using (true);
 drop policy if exists roles_write on analytics.annotation;
 create policy roles_write on analytics.annotation for insert
-to insights_analyst, insights_admin, insights_worker with check (created_by = analytics.author());
+to insights_analyst, insights_admin, insights_worker with check (created_by = common.author());
 drop policy if exists authors_delete on analytics.annotation;
 create policy authors_delete on analytics.annotation for delete
-to insights_analyst using (created_by = analytics.author());
+to insights_analyst using (created_by = common.author());
 drop policy if exists admins_delete on analytics.annotation;
 create policy admins_delete on analytics.annotation for delete
 to insights_admin, insights_worker using (true);
@@ -37,8 +37,9 @@ grant select, delete on analytics.saved_query to insights_analyst, insights_admi
 grant insert (name, description, function_name, arguments, created_by),
   update (description, function_name, arguments, changed_at)
 on analytics.saved_query to insights_analyst, insights_admin, insights_worker;
+-- Analysts see, save and change queries of functions that they may execute only.
 drop policy if exists queries_of_functions on analytics.saved_query;
-create policy queries_of_functions on analytics.saved_query for select
+create policy queries_of_functions on analytics.saved_query as restrictive for all
 to insights_analyst using (
   exists (
     select
@@ -50,19 +51,20 @@ to insights_analyst using (
   )
 );
 drop policy if exists all_rows on analytics.saved_query;
-create policy all_rows on analytics.saved_query for select to insights_admin, insights_worker using (true);
+create policy all_rows on analytics.saved_query for select
+to insights_analyst, insights_admin, insights_worker using (true);
 drop policy if exists roles_write on analytics.saved_query;
 create policy roles_write on analytics.saved_query for insert
-to insights_analyst, insights_admin, insights_worker with check (created_by = analytics.author());
+to insights_analyst, insights_admin, insights_worker with check (created_by = common.author());
 drop policy if exists authors_change on analytics.saved_query;
 create policy authors_change on analytics.saved_query for update
-to insights_analyst using (created_by = analytics.author());
+to insights_analyst using (created_by = common.author());
 drop policy if exists admins_change on analytics.saved_query;
 create policy admins_change on analytics.saved_query for update
 to insights_admin, insights_worker using (true);
 drop policy if exists authors_delete on analytics.saved_query;
 create policy authors_delete on analytics.saved_query for delete
-to insights_analyst using (created_by = analytics.author());
+to insights_analyst using (created_by = common.author());
 drop policy if exists admins_delete on analytics.saved_query;
 create policy admins_delete on analytics.saved_query for delete
 to insights_admin, insights_worker using (true);

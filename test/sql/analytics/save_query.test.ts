@@ -87,6 +87,19 @@ test("the arguments of a query that a table takes directly are checked when it r
   });
 });
 
+test("analysts cannot store a query of a function that they may not execute, or a very long one", async () => {
+  const insert = "insert into analytics.saved_query (name, function_name, arguments, created_by) values";
+  await database.as("insights_analyst", {}, async (db) => {
+    await be(db, "ada");
+    expect(await refused(db, `${insert} ('x', 'track.journey', '{}', 'ada')`)).toMatchObject({ code: "42501" });
+  });
+  await database.as("insights_analyst", {}, async (db) => {
+    await be(db, "ada");
+    const long = `jsonb_build_object('event_name', repeat('x', 8000))`;
+    expect(await refused(db, `${insert} ('x', 'analytics.trend', ${long}, 'ada')`)).toMatchObject({ code: "23514" });
+  });
+});
+
 test("analysts, administrators and workers may call it", async () => {
   expect(await rolesThatMay(database, "select analytics.save_query('x', 'analytics.popular_items')")).toEqual([
     "analyst",

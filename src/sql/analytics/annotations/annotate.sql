@@ -52,7 +52,7 @@ begin
     nullif(btrim(annotate.description), ''),
     annotate.starts_at,
     annotate.ends_at,
-    analytics.author()
+    common.author()
   )
   returning * into v_annotation;
   return v_annotation;

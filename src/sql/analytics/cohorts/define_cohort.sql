@@ -49,7 +49,7 @@ begin
   perform analytics._check_size(v_name, define_cohort.rule);
   return analytics._place_cohort(
     v_name, define_cohort.rule, define_cohort.description, define_cohort.is_live,
-    coalesce(nullif(current_setting('insights.person', true), ''), session_user)
+    common.author()
   );
 end;
 $$;

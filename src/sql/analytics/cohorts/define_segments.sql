@@ -13,7 +13,7 @@ set timezone to 'UTC'
 set jit to off
 as $$
 declare
-  v_actor constant text := coalesce(nullif(current_setting('insights.person', true), ''), session_user);
+  v_actor constant text := common.author();
   v_segment record;
 begin
   perform common.check_count('window_days', define_segments.window_days, 3, 366);

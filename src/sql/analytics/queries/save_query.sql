@@ -34,7 +34,7 @@ begin
   insert into analytics.saved_query (name, description, function_name, arguments, created_by)
   values (
     save_query.name, nullif(btrim(save_query.description), ''), save_query.function_name,
-    coalesce(save_query.arguments, '{}'), analytics.author()
+    coalesce(save_query.arguments, '{}'), common.author()
   )
   on conflict do nothing
   returning * into v_query;

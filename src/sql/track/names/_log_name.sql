@@ -10,7 +10,7 @@ begin
     _log_name.action,
     _log_name.name,
     _log_name.target,
-    coalesce(nullif(current_setting('insights.person', true), ''), session_user)
+    common.author()
   );
 end;
 $$;

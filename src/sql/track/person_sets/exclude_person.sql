@@ -29,7 +29,7 @@ begin
   insert into track.exclusion (identity_id, reason, note, excluded_by)
   values (
     v_identity_id, exclude_person.reason, exclude_person.note,
-    coalesce(nullif(current_setting('insights.person', true), ''), session_user)
+    common.author()
   )
   on conflict on constraint exclusion_pkey do update
   set reason = excluded.reason, note = excluded.note

@@ -9,7 +9,7 @@ begin
   values (
     _log_write_key.key_id,
     _log_write_key.action,
-    coalesce(nullif(current_setting('insights.person', true), ''), session_user),
+    common.author(),
     _log_write_key.details
   );
 end;

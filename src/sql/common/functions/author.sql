@@ -1,4 +1,4 @@
-create or replace function analytics.author()
+create or replace function common.author()
 returns text
 language sql
 stable
@@ -11,10 +11,9 @@ begin atomic
   );
 end;
 
-comment on function analytics.author() is $$
-@behavior -queryField
+comment on function common.author() is $$
 Returns the name of the caller: the person of the token, or the login.
 A login that is not one of the API cannot claim the name of another person.
 $$;
 
-grant execute on function analytics.author() to insights_analyst, insights_admin, insights_worker;
+grant execute on function common.author() to insights_analyst, insights_admin, insights_worker;
