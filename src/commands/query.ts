@@ -4,7 +4,7 @@ import { mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { Writable } from "node:stream";
-import { finished } from "node:stream/promises";
+import { pipeline } from "node:stream/promises";
 import Table from "cli-table3";
 import { Command, InvalidArgumentError, Option } from "commander";
 import pg from "pg";
@@ -193,23 +193,25 @@ async function writeFile(path: string, pieces: Pieces, signal: AbortSignal): Pro
   const found = await stat(path).catch(() => undefined);
   const direct = found !== undefined && !found.isFile();
   const partial = direct ? path : join(dirname(path), `.${basename(path)}.${process.pid}`);
-  const file = createWriteStream(partial);
+  let count = 0;
+  const texts = async function* (): AsyncGenerator<string> {
+    for await (const { text, rows } of pieces) {
+      count += rows;
+      yield text;
+    }
+  };
   try {
-    await once(file, "open").catch((error: unknown) => {
-      throw new InsightsError(`cannot write ${path} (${errorCode(error)})`, {
-        hint: "Give the name of a file in a directory that exists and that you may write to.",
-        cause: error,
-      });
-    });
-    const rows = await write(file, pieces, signal);
-    file.end();
-    await finished(file);
+    await pipeline(texts, createWriteStream(partial), { signal });
     if (!direct) await rename(partial, path);
-    return rows;
+    return count;
   } catch (error) {
-    file.destroy();
     if (!direct) await rm(partial, { force: true });
-    throw error;
+    // Errors of the query have no system call.
+    if (!(error instanceof Error) || !("syscall" in error) || error instanceof pg.DatabaseError) throw error;
+    throw new InsightsError(`cannot write ${path} (${errorCode(error)})`, {
+      hint: "Give the name of a file in a directory that exists, that you may write to, and that has enough space.",
+      cause: error,
+    });
   }
 }
 
