@@ -25,7 +25,12 @@ import { makeWorld } from "../support/world.ts";
 
 const database = await testDatabase();
 await makeWorld(database);
-const { ask } = await testApi(database, { INSIGHTS_POOL_SIZE: "6" });
+const { ask } = await testApi(database, {
+  INSIGHTS_POOL_SIZE: "6",
+  // A learner and a visitor would wait for their rates of requests.
+  INSIGHTS_ADDRESS_RATE: "1000000",
+  INSIGHTS_PERSON_RATE: "1000000",
+});
 const schema = buildSchema(await readFile(join(packageRoot, "schema.graphql"), "utf8"));
 
 const cursor = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64");
