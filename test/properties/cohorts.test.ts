@@ -364,7 +364,7 @@ test("cohorts and segments are those of plain SQL after any history", { timeout:
         });
       },
     ),
-    { numRuns: runs(15, 4, database.native) },
+    { numRuns: runs(8, 3, database.native) },
   );
   expect(found).toBeGreaterThan(0);
 });

@@ -214,7 +214,14 @@ test("the steps compute something, and the errors are those of the product", asy
   }
 });
 
-test.each(zones.flatMap((timezone) => styles.map((datestyle) => [timezone, datestyle] as const)))(
+/** On the embedded database, which takes twice as long, each zone with one style, and each style with several zones. */
+const combinations = zones
+  .flatMap((timezone, zone) =>
+    styles.map((datestyle, style) => ({ timezone, datestyle, is: zone % styles.length === style })),
+  )
+  .filter((one) => database.native || one.is);
+
+test.each(combinations.map(({ timezone, datestyle }) => [timezone, datestyle] as const))(
   "no result is another one in %s with %s",
   async (timezone, datestyle) => {
     const number = zones.indexOf(timezone) + styles.indexOf(datestyle);
