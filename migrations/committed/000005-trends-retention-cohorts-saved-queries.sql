@@ -1,5 +1,5 @@
 --! Previous: sha1:b9f16e6e820208a91abccac72929e590007d483b
---! Hash: sha1:54f2bcedfd89330b8d5f04634daa58c311ac5e37
+--! Hash: sha1:449a4e249e44d6de8d48eb2ab764cd88592283fb
 --! Message: trends, retention, cohorts, saved queries
 
 --! Included prepare.sql
@@ -12610,7 +12610,7 @@ begin
       nullif(shown.kind, '') as item_kind,
       shown.event_count,
       shown.person_count,
-      active.person_count as active_person_count,
+      coalesce(active.person_count, 0) as active_person_count,
       least(1, shown.person_count::float8 / nullif(active.person_count, 0)) as adoption_rate,
       shown.new_person_count,
       shown.event_count::float8 / nullif(shown.person_count, 0) as events_per_person,

@@ -142,7 +142,7 @@ begin
       nullif(shown.kind, '') as item_kind,
       shown.event_count,
       shown.person_count,
-      active.person_count as active_person_count,
+      coalesce(active.person_count, 0) as active_person_count,
       least(1, shown.person_count::float8 / nullif(active.person_count, 0)) as adoption_rate,
       shown.new_person_count,
       shown.event_count::float8 / nullif(shown.person_count, 0) as events_per_person,
