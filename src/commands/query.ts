@@ -3,7 +3,6 @@ import { createReadStream, createWriteStream, rmSync } from "node:fs";
 import { mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import Table from "cli-table3";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -178,14 +177,15 @@ async function* format(columns: Column[], batches: AsyncIterable<Cells[]>, optio
 
 type Pieces = AsyncIterable<{ text: string; rows: number }>;
 
-async function write(to: Writable, pieces: Pieces, signal: AbortSignal): Promise<number> {
-  let count = 0;
-  for await (const { text, rows } of pieces) {
+async function* textOf(pieces: Pieces): AsyncGenerator<string> {
+  for await (const { text } of pieces) yield text;
+}
+
+async function writeToStdout(texts: AsyncIterable<string | Buffer>, signal: AbortSignal): Promise<void> {
+  for await (const text of texts) {
     signal.throwIfAborted();
-    count += rows;
-    if (!to.write(text)) await once(to, "drain", { signal });
+    if (!process.stdout.write(text)) await once(process.stdout, "drain", { signal });
   }
-  return count;
 }
 
 /** Writes a file that is complete whenever it has its name; a device or a pipe is written to directly. */
@@ -221,7 +221,7 @@ async function writeFile(path: string, pieces: Pieces, signal: AbortSignal): Pro
  */
 async function print(pieces: Pieces, signal: AbortSignal, spool: boolean): Promise<() => Promise<void>> {
   if (!spool) {
-    await write(process.stdout, pieces, signal);
+    await writeToStdout(textOf(pieces), signal);
     return async () => {};
   }
   const directory = await mkdtemp(join(tmpdir(), "insights-query-"));
@@ -229,12 +229,7 @@ async function print(pieces: Pieces, signal: AbortSignal, spool: boolean): Promi
   process.once("exit", remove);
   const path = join(directory, "rows");
   await writeFile(path, pieces, signal);
-  return async () => {
-    for await (const piece of createReadStream(path)) {
-      signal.throwIfAborted();
-      if (!process.stdout.write(piece)) await once(process.stdout, "drain", { signal });
-    }
-  };
+  return () => writeToStdout(createReadStream(path), signal);
 }
 
 /** Hints for errors that come without one. */
