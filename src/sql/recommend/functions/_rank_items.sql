@@ -199,7 +199,9 @@ begin
       concat_ws('.', _rank_by_model.model_id, ranked.item_id, ranked.rank, 1, _rank_by_model.asked_at),
       (_rank_by_model.secret).inner_key,
       (_rank_by_model.secret).outer_key
-    )
+    ),
+    null::float8,
+    null::text
   from ranked
   order by ranked.rank;
 end;
@@ -262,7 +264,9 @@ begin
       concat_ws('.', 0, ranked.item_id, ranked.rank, 1, _rank_by_popularity.asked_at),
       (_rank_by_popularity.secret).inner_key,
       (_rank_by_popularity.secret).outer_key
-    )
+    ),
+    null::float8,
+    null::text
   from ranked
   order by ranked.rank;
 end;
