@@ -244,6 +244,7 @@
 --!include track/identities/_move_trait_history.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
+--!include track/identities/people_of_identities.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql
@@ -536,10 +537,18 @@
 -- recommend
 --!include recommend/functions/_interactions_of.sql
 --!include recommend/functions/refresh_interactions.sql
+--!include recommend/feedback/_sign.sql
+--!include recommend/feedback/_serving_id.sql
+--!include recommend/feedback/_read_serving_id.sql
+--!include recommend/feedback/_event_types_named.sql
+--!include recommend/feedback/_named_servings.sql
+--!include recommend/feedback/_answers.sql
+--!include recommend/feedback/refresh_impressions.sql
+--!include recommend/feedback/_record_impressions.sql
+--!include recommend/feedback/_recently_shown.sql
 --!include recommend/functions/rebuild.sql
 --!include recommend/functions/_history.sql
 --!include recommend/functions/_deployed_model.sql
---!include recommend/functions/_sign.sql
 --!include recommend/functions/_check.sql
 --!include recommend/functions/_popularity.sql
 --!include recommend/functions/_rank_items.sql

@@ -5,7 +5,7 @@ to insights_reader, insights_learner, insights_analyst, insights_admin, insights
 grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons)
 on recommend.setting to insights_admin;
 grant insert, update, delete on recommend.event_weight to insights_admin;
-grant select on recommend.interaction to insights_reader, insights_learner, insights_admin;
+grant select on recommend.interaction, recommend.impression to insights_reader, insights_learner, insights_admin;
 
 drop policy if exists all_rows on recommend.setting;
 create policy all_rows on recommend.setting for select using (true);
@@ -21,4 +21,13 @@ create policy own on recommend.interaction for select to insights_learner
 using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 drop policy if exists all_people on recommend.interaction;
 create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker
+using (true);
+
+grant update (serving_period, attribution_period) on recommend.setting to insights_admin;
+
+drop policy if exists own on recommend.impression;
+create policy own on recommend.impression for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+drop policy if exists all_people on recommend.impression;
+create policy all_people on recommend.impression for select to insights_reader, insights_admin, insights_worker
 using (true);
