@@ -79,4 +79,4 @@ Rows that were listed for no person, and those of people who have opted out of `
 Errors: CF005 for an id that is invalid, of another transaction, or, for learners, of another person.
 $$;
 
-grant execute on function recommend._record_impressions(text[]) to insights_reader, insights_learner;
+grant execute on function recommend._record_impressions(text[]) to insights_learner, insights_admin, insights_worker;
