@@ -189,18 +189,12 @@ $$;
 drop function if exists recommend._interactions_of(bigint[]);
 
 alter table recommend.setting
-  add column if not exists topic_attribute text not null default 'subject'
-    check (length(topic_attribute) between 1 and 100),
   add column if not exists kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20);
 
 comment on column recommend.setting.full_weight is $$
 Weight from which a person counts as having taken an item.
 A taken item is not recommended to the person. Smaller weights count in proportion; larger weights do not count more.
 After a change, `select recommend.rebuild()` applies it to the stored interactions.
-$$;
-comment on column recommend.setting.topic_attribute is $$
-Attribute of items (`track.item.attributes`) that is their topic.
-An item without it has the topic of the item that contains it.
 $$;
 comment on column recommend.setting.kept_kinds is $$
 Kinds of items of which `recommend.taken` keeps what a person took when the events are deleted.
@@ -234,7 +228,7 @@ begin
           and num_nonnulls(liking, value_property) = 0
       );
 
-    -- A rating is a preference now, and a dropped item is distinct from a dismissed one. Changed weights stay as they are.
+    -- A rating is a preference now, and a dropped item is distinct from a dismissed one.
     update recommend.event_weight
     set value_property = 'rating', value_from = 1, value_to = 5
     where event = 'Course Rated';
@@ -245,8 +239,8 @@ begin
     values ('Item Dismissed', 0, 1, true)
     on conflict do nothing;
     insert into recommend.event_weight (
-      event, weight, most_counted, liking, value_property, value_from, value_to, withdraws, dismisses_topic, marks_known,
-      drops
+      event, weight, most_counted, liking, value_property, value_from, value_to,
+      withdraws, dismisses_topic, marks_known, drops
     )
     values
       ('Item Liked', 0, 1, 1, null, null, null, false, false, false, false),
@@ -331,7 +325,7 @@ $$;
 
 create table if not exists recommend.dismissed_topic (
   person_id bigint not null,
-  topic text not null check (length(topic) between 1 and 200),
+  topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
   primary key (person_id, topic)
@@ -342,7 +336,7 @@ Topics that people are not interested in, by the property `topic` of their event
 Maintained by `recommend.refresh_interactions`.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
-comment on column recommend.dismissed_topic.topic is $$Topic, in lower case.$$;
+comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
 comment on column recommend.dismissed_topic.dismissed_at is $$
 Time at which the person last dismissed the topic; null when never.
 $$;

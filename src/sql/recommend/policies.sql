@@ -2,9 +2,7 @@
 
 grant select on recommend.setting, recommend.event_weight
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant update (
-  full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons, topic_attribute, kept_kinds
-)
+grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons, kept_kinds)
 on recommend.setting to insights_admin;
 grant insert, update, delete on recommend.event_weight to insights_admin;
 grant select on recommend.interaction, recommend.dismissed_topic, recommend.taken

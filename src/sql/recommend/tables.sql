@@ -18,7 +18,6 @@ create table recommend.setting (
   most_test_people int not null default 1000 check (most_test_people >= 0),
   versions_kept int not null default 3 check (versions_kept >= 1),
   most_reasons int not null default 5 check (most_reasons between 1 and 50),
-  topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 100),
   kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20)
 );
 
@@ -47,10 +46,6 @@ Number of versions of a model whose weights are kept, for a rollback. The deploy
 $$;
 comment on column recommend.setting.most_reasons is $$
 Maximum number of items in the reasons of a recommendation; the remaining items are summed in one reason.
-$$;
-comment on column recommend.setting.topic_attribute is $$
-Attribute of items (`track.item.attributes`) that is their topic.
-An item without it has the topic of the item that contains it.
 $$;
 comment on column recommend.setting.kept_kinds is $$
 Kinds of items of which `recommend.taken` keeps what a person took when the events are deleted.
@@ -151,8 +146,8 @@ values
   ('Item Dismissed', 0, 1, false, true);
 
 insert into recommend.event_weight (
-  event, weight, most_counted, liking, value_property, value_from, value_to, withdraws, dismisses_topic, marks_known,
-  drops
+  event, weight, most_counted, liking, value_property, value_from, value_to,
+  withdraws, dismisses_topic, marks_known, drops
 )
 values
   ('Course Rated', 1, 1, null, 'rating', 1, 5, false, false, false, false),
@@ -254,7 +249,7 @@ create index interaction_item on recommend.interaction (item_id);
 
 create table recommend.dismissed_topic (
   person_id bigint not null,
-  topic text not null check (length(topic) between 1 and 200),
+  topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
   primary key (person_id, topic)
@@ -265,7 +260,7 @@ Topics that people are not interested in, by the property `topic` of their event
 Maintained by `recommend.refresh_interactions`.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
-comment on column recommend.dismissed_topic.topic is $$Topic, in lower case.$$;
+comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
 comment on column recommend.dismissed_topic.dismissed_at is $$
 Time at which the person last dismissed the topic; null when never.
 $$;

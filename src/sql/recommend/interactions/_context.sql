@@ -239,6 +239,8 @@ begin
     );
   end if;
 
+  v_context.person_sets := recommend._person_sets(v_person_id);
+
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(
     select distinct split_part(replace(lower(btrim(named.language)), '_', '-'), '.', 1)

@@ -65,7 +65,7 @@ begin
     from track.event
     join named on named.event_type_id = coalesce(event.named_event_type_id, event.event_type_id)
     cross join lateral (
-      select case when named.is_topical then nullif(left(lower(btrim(event.properties ->> 'topic')), 200), '') end
+      select case when named.is_topical then left(nullif(event.properties ->> 'topic', ''), 500) end
     ) as topical (topic)
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
