@@ -534,9 +534,16 @@
 --!include analytics/policies.sql
 
 -- recommend
---!include recommend/functions/_interactions_of.sql
---!include recommend/functions/refresh_interactions.sql
---!include recommend/functions/rebuild.sql
+--!include recommend/interactions/_rating_to_liking.sql
+--!include recommend/interactions/_is_rejected.sql
+--!include recommend/interactions/_strength.sql
+--!include recommend/interactions/_event_names.sql
+--!include recommend/interactions/_interactions_of.sql
+--!include recommend/interactions/refresh_interactions.sql
+--!include recommend/interactions/rebuild.sql
+--!include recommend/rules/_person_sets.sql
+--!include recommend/rules/_topics.sql
+--!include recommend/interactions/_context.sql
 --!include recommend/functions/_history.sql
 --!include recommend/functions/_deployed_model.sql
 --!include recommend/functions/_sign.sql
