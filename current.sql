@@ -409,3 +409,32 @@ values
   ('recommend', 'dismissed_topic', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('recommend', 'taken', 'person_id', 'track.event', 'Derived from events of the person that were deleted.')
 on conflict do nothing;
+
+/* ------------------------------------------------------------------------------------------- ml: recommenders -- */
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'ml.ease_sums'::regclass and attname = 'person_counts'
+  ) then
+    alter type ml.ease_sums add attribute person_counts int[];
+  end if;
+  if to_regtype('ml.neighbour_row') is null then
+    create type ml.neighbour_row as (item_no int, neighbours int[], weights real[]);
+  end if;
+end;
+$do$;
+comment on column ml.ease_sums.person_counts is $$Number of people of each item.$$;
+
+comment on type ml.neighbour_row is $$
+@behavior -*
+An item of a recommender whose weights are sparse, and the items whose scores it changes.
+The score of an item for a person is the sum of the weights from the items of the person.
+$$;
+comment on column ml.neighbour_row.item_no is $$Number of the item, from 1.$$;
+comment on column ml.neighbour_row.neighbours is $$
+Numbers of the items whose score it changes, in ascending order, without the item itself.
+$$;
+comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
