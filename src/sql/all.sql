@@ -556,6 +556,15 @@
 --!include recommend/functions/_sign.sql
 --!include recommend/functions/_check.sql
 --!include recommend/functions/_popularity.sql
+--!include recommend/rules/_rules_of.sql
+--!include recommend/rules/_matching_rules.sql
+--!include recommend/rules/_topics.sql
+--!include recommend/rules/_unmet_prerequisites.sql
+--!include recommend/rules/_time_text.sql
+--!include recommend/rules/_blocked.sql
+--!include recommend/rules/_boosts.sql
+--!include recommend/rules/_pins.sql
+--!include recommend/rules/_person_sets.sql
 --!include recommend/functions/_rank_items.sql
 --!include recommend/functions/_recommend.sql
 --!include recommend/functions/for_me.sql

@@ -37,3 +37,15 @@ using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id
 drop policy if exists all_people on recommend.taken;
 create policy all_people on recommend.taken for select to insights_reader, insights_admin, insights_worker
 using (true);
+-- Rules are changed by functions, which check and log them.
+grant select on recommend.rule, recommend.rule_item
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on recommend.rule_log to insights_admin;
+grant update (explored_slots, explored_pool_size, diversity, diversity_method) on recommend.setting to insights_admin;
+
+drop policy if exists all_rows on recommend.rule;
+create policy all_rows on recommend.rule for select using (true);
+drop policy if exists all_rows on recommend.rule_item;
+create policy all_rows on recommend.rule_item for select using (true);
+drop policy if exists all_rows on recommend.rule_log;
+create policy all_rows on recommend.rule_log for select using (true);
