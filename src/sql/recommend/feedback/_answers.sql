@@ -28,7 +28,7 @@ begin
   ),
 
   weighed as materialized (
-    select named.event_type_id, event_weight.completes, event_weight.dismisses
+    select named.event_type_id, event_weight.*
     from unnest(v_named.event_type_ids, v_named.events) as named (event_type_id, event)
     join recommend.event_weight on event_weight.event = named.event
   ),
@@ -40,7 +40,18 @@ begin
       case
         when event.properties ? 'servingId' then recommend._read_serving_id(event.properties ->> 'servingId')
       end as serving,
-      weighed.completes, weighed.dismisses
+      weighed.completes, weighed.dismisses,
+      -- With a topic, it is the dismissal of the topic that is withdrawn.
+      weighed.withdraws and nullif(event.properties ->> 'topic', '') is null as withdraws,
+      coalesce(
+        weighed.liking,
+        case
+          when jsonb_typeof(event.properties -> weighed.value_property) = 'number'
+            then recommend._rating_to_liking(
+              (event.properties ->> weighed.value_property)::float8, weighed.value_from, weighed.value_to
+            )
+        end
+      ) as liking
     from span
     join track.event
       on event.person_id = span.person_id
@@ -49,6 +60,7 @@ begin
     left join weighed on weighed.event_type_id = coalesce(event.named_event_type_id, event.event_type_id)
     where event.properties ? 'servingId'
       or weighed.completes
+      or weighed.withdraws
   ),
 
   answered as (
@@ -56,13 +68,30 @@ begin
       serving.person_id, serving.serving_key,
       min(said.occurred_at) as seen_at,
       min(said.occurred_at) filter (where said.event_type_id = any (v_clicked)) as clicked_at,
-      max(said.occurred_at) filter (where said.dismisses) as dismissed_at
+      max(said.occurred_at) filter (where said.dismisses) as dismissed_at,
+      max(said.occurred_at) filter (where said.liking is not null) as liked_at,
+      (
+        array_agg(said.liking order by said.occurred_at desc, said.event_id desc)
+        filter (where said.liking is not null)
+      )[1] as liking
     from serving
     join said
       on said.person_id = serving.person_id
       and (said.serving).serving_key = serving.serving_key
       and said.occurred_at >= serving.listed_at - v_tolerance
       and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    group by serving.person_id, serving.serving_key
+  ),
+
+  withdrawn as (
+    select serving.person_id, serving.serving_key, max(said.occurred_at) as withdrawn_at
+    from serving
+    join said
+      on said.person_id = serving.person_id
+      and (said.item_id = serving.target_id or (said.serving).serving_key = serving.serving_key)
+      and said.occurred_at >= serving.listed_at
+      and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    where said.withdraws
     group by serving.person_id, serving.serving_key
   ),
 
@@ -94,12 +123,20 @@ begin
   select
     serving.person_id, serving.serving_key, serving.identity_id, serving.model_id, serving.item_id, serving.rank,
     serving.basis, serving.propensity, serving.pool, serving.listed_at, serving.is_served,
-    answered.seen_at, answered.clicked_at, answered.dismissed_at, null::timestamptz, null::real, null::timestamptz,
+    answered.seen_at,
+    answered.clicked_at,
+    case when answered.dismissed_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.dismissed_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liked_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liking end,
+    withdrawn.withdrawn_at,
     completed.completed_at
   from serving
   left join answered
     on answered.person_id = serving.person_id
     and answered.serving_key = serving.serving_key
+  left join withdrawn
+    on withdrawn.person_id = serving.person_id
+    and withdrawn.serving_key = serving.serving_key
   left join completed
     on completed.person_id = serving.person_id
     and completed.serving_key = serving.serving_key;

@@ -66,8 +66,8 @@ begin
     perform common.refuse('CF001', format('topic is "%s"', left(v_topic, 100)),
       'A topic belongs to dismiss_topic and withdraw.');
   end if;
-  if length(v_topic) > 200 then
-    perform common.refuse('CF008', format('topic has %s characters', length(v_topic)), 'A topic has at most 200.');
+  if length(v_topic) > 500 then
+    perform common.refuse('CF008', format('topic has %s characters', length(v_topic)), 'A topic has at most 500.');
   end if;
   if v_item_id is null and v_topic is null then
     perform common.refuse(

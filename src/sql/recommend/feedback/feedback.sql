@@ -36,7 +36,7 @@ The answer is an event (see `docs/events.md`) that `track.ingest` stores. Return
 person has opted out of personalization or of what the event is stored for.
 Errors: CF002 for an unknown `feedback` or item (names the nearest), CF001 for missing or contradictory arguments,
 CF005 for a `serving_id` that is too old or of another person and when no person is signed in, CF009 for one that is
-not a valid one, CF008 for a topic of more than 200 characters, and those of the event.
+not a valid one, CF008 for a topic of more than 500 characters, and those of the event.
 $$;
 
 grant execute on function recommend.feedback(text, text, float8, text, text) to insights_learner;

@@ -122,6 +122,7 @@ begin
         from unnest(v_weights.event_type_ids, v_weights.events) as weighed (event_type_id, event)
         join recommend.event_weight on event_weight.event = weighed.event
         where event_weight.completes
+          or event_weight.withdraws
       )
   )
 
@@ -167,8 +168,8 @@ $$;
 comment on function recommend._touched_impressions(bigint[], timestamptz[], timestamptz[], recommend.impression[]) is $$
 @behavior -*
 Returns the rows whose answers may differ after a change of events in the given periods of people.
-Those that events of the periods name (`named`), those with an answer in a period, and those whose item was finished in
-one.
+Those that events of the periods name (`named`), those with an answer in a period, and those whose item was finished or
+withdrawn in one.
 $$;
 
 /*
