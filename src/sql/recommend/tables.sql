@@ -865,3 +865,142 @@ comment on column recommend.rule_problem.problem is $$Description, with what the
 alter table recommend.rule enable row level security;
 alter table recommend.rule_item enable row level security;
 alter table recommend.rule_log enable row level security;
+/* ------------------------------------------------------------------------------------- impressions and feedback -- */
+
+alter table recommend.setting
+add column serving_period interval not null default '90 days' check (serving_period > '0'),
+add column attribution_period interval not null default '30 days' check (attribution_period > '0');
+
+comment on column recommend.setting.serving_period is $$
+Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
+$$;
+comment on column recommend.setting.attribution_period is $$
+Time after a list was made in which finishing an item of it counts as completed after the recommendation.
+$$;
+
+create type recommend.serving as (
+  serving_key uuid,
+  model_id bigint,
+  item_id bigint,
+  rank int,
+  propensity float8,
+  listed_at timestamptz,
+  identity_id bigint,
+  basis text,
+  pool bigint[],
+  problem text
+);
+
+comment on type recommend.serving is $$
+@behavior -*
+Content of a `serving_id` whose signature is valid, or the problem of an invalid one.
+$$;
+comment on column recommend.serving.serving_key is $$
+The 128 bits of the signature, which identify the row of the list.
+$$;
+comment on column recommend.serving.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.serving.item_id is $$Item.$$;
+comment on column recommend.serving.rank is $$Rank of the item in the list.$$;
+comment on column recommend.serving.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.serving.listed_at is $$Time at which the list was made, in milliseconds.$$;
+comment on column recommend.serving.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.serving.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.serving.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.serving.problem is $$
+Null for a valid id; otherwise what is wrong with it, and all other columns are null.
+$$;
+
+create table recommend.impression (
+  person_id bigint not null,
+  serving_key uuid not null,
+  identity_id bigint,
+  model_id bigint,
+  item_id bigint not null,
+  rank int not null,
+  basis text not null,
+  propensity float8,
+  pool bigint[],
+  listed_at timestamptz not null,
+  is_served boolean not null,
+  seen_at timestamptz,
+  clicked_at timestamptz,
+  dismissed_at timestamptz,
+  liked_at timestamptz,
+  liking real,
+  withdrawn_at timestamptz,
+  completed_at timestamptz,
+  primary key (person_id, serving_key)
+);
+
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.person_id is $$Person.$$;
+comment on column recommend.impression.serving_key is $$Signature of the `serving_id`.$$;
+comment on column recommend.impression.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.impression.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.impression.item_id is $$Item that was recommended, under the name it had then.$$;
+comment on column recommend.impression.rank is $$Rank of the item in the list, from 1.$$;
+comment on column recommend.impression.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.impression.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.impression.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.impression.listed_at is $$Time at which the list was made.$$;
+comment on column recommend.impression.is_served is $$
+Whether the row was recorded when it was served; false when it is known only from an event.
+$$;
+comment on column recommend.impression.seen_at is $$
+Time of the first event that shows that the person saw the row, of any kind; null when there is none.
+$$;
+comment on column recommend.impression.clicked_at is $$Time of the first click; null when there is none.$$;
+comment on column recommend.impression.dismissed_at is $$
+Time of the last dismissal that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liked_at is $$
+Time of the last like, dislike or rating that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liking is $$
+Liking that it expressed, from -1 to 1; null when there is none.
+$$;
+comment on column recommend.impression.withdrawn_at is $$
+Time at which the person last withdrew her answers about the item; null when she did not.
+$$;
+comment on column recommend.impression.completed_at is $$
+Time at which the person first finished the item after `listed_at`; null when she did not.
+Within `recommend.setting.attribution_period`.
+$$;
+
+create index impression_listed on recommend.impression using brin (listed_at);
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.impression', 3, 'recommend.refresh_impressions', '{event,enrolment,decision,identity}',
+  'The answers of people to what was recommended to them.'
+);
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values (
+  'recommend', 'impression', 'person_id', 'person', 'personalization', 'Person to whom the item was recommended.'
+);
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'impression', 'person_id', 'track.event', 'Items that were recommended to the person, with her answers.'
+);
+
+alter table recommend.impression enable row level security;
