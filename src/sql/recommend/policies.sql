@@ -7,6 +7,7 @@ on recommend.setting to insights_admin;
 grant insert, update, delete on recommend.event_weight to insights_admin;
 grant select on recommend.interaction, recommend.dismissed_topic, recommend.taken
 to insights_reader, insights_learner, insights_admin;
+grant select on recommend.interaction, recommend.impression to insights_reader, insights_learner, insights_admin;
 
 drop policy if exists all_rows on recommend.setting;
 create policy all_rows on recommend.setting for select using (true);
@@ -49,8 +50,6 @@ drop policy if exists all_rows on recommend.rule_item;
 create policy all_rows on recommend.rule_item for select using (true);
 drop policy if exists all_rows on recommend.rule_log;
 create policy all_rows on recommend.rule_log for select using (true);
-
-grant select on recommend.impression to insights_reader, insights_learner, insights_admin;
 grant update (serving_period, attribution_period) on recommend.setting to insights_admin;
 
 drop policy if exists own on recommend.impression;

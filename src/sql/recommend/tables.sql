@@ -865,7 +865,6 @@ comment on column recommend.rule_problem.problem is $$Description, with what the
 alter table recommend.rule enable row level security;
 alter table recommend.rule_item enable row level security;
 alter table recommend.rule_log enable row level security;
-
 /* ------------------------------------------------------------------------------------- impressions and feedback -- */
 
 alter table recommend.setting
