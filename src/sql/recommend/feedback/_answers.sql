@@ -13,9 +13,8 @@ declare
 begin
   return query
   with serving as materialized (
-    select given.*, coalesce(item.merged_item_id, given.item_id) as target_id
+    select given.*
     from unnest(_answers.servings) as given
-    left join track.item on item.item_id = given.item_id
   ),
 
   span as materialized (
@@ -35,7 +34,7 @@ begin
 
   said as materialized (
     select
-      event.person_id, event.occurred_at, event.event_id, event.item_id,
+      event.person_id, event.occurred_at, event.event_id, event.item_id, event.named_item_id,
       coalesce(event.named_event_type_id, event.event_type_id) as event_type_id,
       case
         when event.properties ? 'servingId' then recommend._read_serving_id(event.properties ->> 'servingId')
@@ -83,12 +82,16 @@ begin
     group by serving.person_id, serving.serving_key
   ),
 
+  -- By the item as it was named, or as it is called since a merge: both change only with the event.
   withdrawn as (
     select serving.person_id, serving.serving_key, max(said.occurred_at) as withdrawn_at
     from serving
     join said
       on said.person_id = serving.person_id
-      and (said.item_id = serving.target_id or (said.serving).serving_key = serving.serving_key)
+      and (
+        serving.item_id in (said.item_id, said.named_item_id)
+        or serving.serving_key = (said.serving).serving_key
+      )
       and said.occurred_at >= serving.listed_at
       and said.occurred_at <= serving.listed_at + v_setting.serving_period
     where said.withdraws
@@ -96,13 +99,13 @@ begin
   ),
 
   completion as (
-    select said.person_id, said.item_id, said.occurred_at
+    select said.person_id, said.item_id, said.named_item_id, said.occurred_at
     from said
     where said.completes
 
     union all
 
-    select enrolment.person_id, enrolment.item_id, enrolment.ended_at
+    select enrolment.person_id, enrolment.item_id, enrolment.named_item_id, enrolment.ended_at
     from span
     join track.enrolment
       on enrolment.person_id = span.person_id
@@ -114,7 +117,7 @@ begin
     from serving
     join completion
       on completion.person_id = serving.person_id
-      and completion.item_id = serving.target_id
+      and serving.item_id in (completion.item_id, completion.named_item_id)
       and completion.occurred_at >= serving.listed_at
       and completion.occurred_at <= serving.listed_at + v_setting.attribution_period
     group by serving.person_id, serving.serving_key

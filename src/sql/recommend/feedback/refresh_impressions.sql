@@ -110,7 +110,7 @@ begin
 
   -- Events that matter for the rows of their item, whether they name a list or not.
   about as materialized (
-    select event.person_id, event.item_id, event.occurred_at
+    select event.person_id, event.item_id, event.named_item_id, event.occurred_at
     from period
     join track.event
       on event.person_id = period.person_id
@@ -128,7 +128,6 @@ begin
 
   select impression.*
   from recommend.impression
-  left join track.item on item.item_id = impression.item_id
   where impression.person_id = any (v_known)
     and (
       exists (
@@ -157,7 +156,7 @@ begin
         select
         from about
         where about.person_id = impression.person_id
-          and about.item_id = coalesce(item.merged_item_id, impression.item_id)
+          and impression.item_id in (about.item_id, about.named_item_id)
           and about.occurred_at >= impression.listed_at
           and about.occurred_at <= impression.listed_at + v_horizon
       )
