@@ -20,6 +20,7 @@ begin
       used.item_id,
       1099511627776 * used.strength::float8 * part.share
         * part.history_decay::float8 ^ (cardinality(_contributions.items) - used.place) as factor,
+      case when used.strength < 0 then 0::real else '-infinity'::real end as least_weight,
       -- With an empty array appended, the values are read from their storage once, not once per target.
       found.neighbour_ids || '{}'::bigint[] as neighbour_ids,
       found.weights || '{}'::real[] as weights
@@ -41,6 +42,7 @@ begin
       target.item_id as target_id,
       source.item_id,
       source.factor,
+      source.least_weight,
       source.neighbour_ids,
       source.weights,
       -- The neighbours are in ascending order, so that this is a binary search.
@@ -53,12 +55,7 @@ begin
     select
       located.target_id,
       located.item_id,
-      round(
-        located.factor * case
-          when located.factor < 0 then greatest(located.weights[located.position], 0)
-          else located.weights[located.position]
-        end
-      ) as units
+      round(located.factor * greatest(located.weights[located.position], located.least_weight)) as units
     from located
     where located.neighbour_ids[located.position] = located.target_id
   )

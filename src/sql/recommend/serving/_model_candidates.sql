@@ -18,11 +18,14 @@ set jit to off
 set plan_cache_mode to force_generic_plan
 as $$
 begin
-  with source as (
+  -- Materialized, so that the factor is computed once per item, not once per neighbour.
+  with source as materialized (
     select
       -- In units of 2^-40: whole numbers, whose sum does not depend on the order.
       1099511627776 * used.strength::float8 * part.share
         * part.history_decay::float8 ^ (cardinality(_model_candidates.items) - used.place) as factor,
+      -- An item with a negative strength lowers similar items, and raises none.
+      case when used.strength < 0 then 0::real else '-infinity'::real end as least_weight,
       found.neighbour_ids,
       found.weights
     from unnest(_model_candidates.items, _model_candidates.strengths) with ordinality as used (item_id, strength, place)
@@ -39,17 +42,12 @@ begin
   ),
 
   entry as (
-    select unnest(source.neighbour_ids) as item_id, unnest(source.weights) as weight, source.factor
+    select unnest(source.neighbour_ids) as item_id, unnest(source.weights) as weight, source.factor, source.least_weight
     from source
   ),
 
   scored as (
-    select
-      entry.item_id,
-      -- An item with a negative strength lowers similar items, and raises none.
-      sum(
-        round(entry.factor * case when entry.factor < 0 then greatest(entry.weight, 0) else entry.weight end)
-      ) as units
+    select entry.item_id, sum(round(entry.factor * greatest(entry.weight, entry.least_weight))) as units
     from entry
     group by entry.item_id
   ),

@@ -1,13 +1,19 @@
 create or replace function track.find_person(person text)
 returns bigint
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select identity.person_id
-  from track.identity
-  where identity.identity_id = track.find_identity(find_person.person);
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- plpgsql, because it caches the plan: each request for a person calls this function.
+  return (
+    select identity.person_id
+    from track.identity
+    where identity.identity_id = (select track.find_identity(find_person.person))
+  );
 end;
+$$;
 
 comment on function track.find_person(text) is $$
 @behavior -queryField
