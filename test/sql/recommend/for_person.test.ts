@@ -200,7 +200,7 @@ describe("with a model", () => {
         .toString("hex")
         .slice(0, 32),
     );
-    expect(parts.slice(2, 4)).toEqual(["1", "1"]);
+    expect(parts.slice(2, 4)).toEqual(["1", "0"]);
     expect(inner_key.equals(outer_key)).toBe(false);
   });
 });

@@ -20,7 +20,6 @@ as $$
 declare
   v_most_reasons constant int := (select most_reasons from recommend.setting);
   v_secret constant recommend.secret := (select secret from recommend.secret);
-  v_asked_at constant text := floor(extract(epoch from now()))::text;
 begin
   return query
   with chosen as materialized (
@@ -130,14 +129,15 @@ begin
     coalesce(explained.reasons, '{}'),
     chosen.basis,
     case when chosen.basis = 'model' then _explain.model_version end,
-    recommend._sign(
-      concat_ws(
-        '.',
-        case when chosen.basis = 'model' then _explain.model_id else 0 end,
-        chosen.item_id, _explain.first_rank + chosen.place - 1, 1, v_asked_at, (_explain.context).identity_id
-      ),
-      v_secret.inner_key,
-      v_secret.outer_key
+    recommend._serving_id(
+      v_secret,
+      case when chosen.basis = 'model' then _explain.model_id end,
+      chosen.item_id,
+      _explain.first_rank + chosen.place - 1,
+      null,
+      now(),
+      (_explain.context).identity_id,
+      chosen.basis
     ),
     null::float8,
     case when chosen.place = cardinality(_explain.items) then _explain.next_page end
