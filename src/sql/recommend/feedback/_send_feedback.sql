@@ -23,7 +23,7 @@ declare
     }'::jsonb
   ) ->> _send_feedback.feedback;
   v_topic constant text := nullif(btrim(_send_feedback.topic), '');
-  v_item_id bigint := (recommend._find_items(array[_send_feedback.item]))[1];
+  v_item_id bigint;
   v_serving recommend.serving;
   v_weight recommend.event_weight;
   v_result track.ingest_result;
@@ -39,6 +39,9 @@ begin
     );
   end if;
 
+  if _send_feedback.item is not null then
+    v_item_id := (recommend._find_items(array[_send_feedback.item]))[1];
+  end if;
   if _send_feedback.serving_id is not null then
     v_serving := recommend._own_serving(_send_feedback.serving_id, track.find_person(_send_feedback.person));
     select coalesce(known.merged_item_id, known.item_id) into v_serving.item_id
