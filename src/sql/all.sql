@@ -244,6 +244,7 @@
 --!include track/identities/_move_trait_history.sql
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
+--!include track/identities/people_of_identities.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql
@@ -539,6 +540,8 @@
 --!include recommend/interactions/_strength.sql
 --!include recommend/interactions/_event_names.sql
 --!include recommend/interactions/_interactions_of.sql
+--!include recommend/interactions/_kept_of.sql
+--!include recommend/interactions/_move_taken.sql
 --!include recommend/interactions/refresh_interactions.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
