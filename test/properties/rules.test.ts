@@ -220,7 +220,7 @@ class Platform {
 
   topic(id: number): string | undefined {
     const holder = this.line(id).find(({ attributes }) => typeof attributes["subject"] === "string");
-    return (holder?.attributes["subject"] as string | undefined)?.trim();
+    return holder?.attributes["subject"] as string | undefined;
   }
 
   applied(context: Context, kind: string, action: string): Rule[] {
