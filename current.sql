@@ -61,7 +61,7 @@ create table if not exists recommend.ranked_list (
   kind text not null,
   list text not null,
   item_id bigint not null references track.item,
-  score real not null,
+  score float8 not null,
   primary key (kind, list, item_id)
 );
 
@@ -824,3 +824,107 @@ values (
 on conflict do nothing;
 
 alter table recommend.impression enable row level security;
+
+/* ------------------------------------------------------------------------------------- recommend: serving -- */
+
+alter table recommend.neighbours alter column neighbour_ids set storage external;
+alter table recommend.neighbours alter column weights set storage external;
+
+create index if not exists item_newest on track.item (kind, created_at desc, item_id desc);
+
+-- The versions that are stored are served by their strongest weights: 200 of a column, 1,000 of a row.
+do $do$
+begin
+  if to_regclass('recommend.item_weight') is null then
+    return;
+  end if;
+  insert into recommend.model_part (model_id, part, algorithm)
+  select distinct item_weight.model_id, 1, 'ease'
+  from recommend.item_weight
+  on conflict do nothing;
+
+  insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
+  with target as (
+    -- P[i,j] = -B[j,i] P[i,i], and B[i,j] = -P[i,j] / P[j,j].
+    select
+      item_weight.model_id,
+      item_weight.item_no,
+      item_weight.item_id,
+      strongest.item_no as source_no,
+      (strongest.product / item_weight.diagonal)::real as weight
+    from recommend.item_weight
+    cross join lateral (
+      select source.item_no, entry.weight::float8 * source.diagonal as product
+      from unnest(item_weight.weights::real[]) with ordinality as entry (weight, item_no)
+      join recommend.item_weight as source
+        on source.model_id = item_weight.model_id
+        and source.item_no = entry.item_no
+      where entry.weight <> 0
+        and source.item_no <> item_weight.item_no
+      order by abs(entry.weight::float8 * source.diagonal) desc, source.item_no
+      limit 200
+    ) as strongest
+  ),
+
+  kept as (
+    select
+      target.*,
+      row_number() over (
+        partition by target.model_id, target.source_no
+        order by abs(target.weight) desc, target.item_no
+      ) as place
+    from target
+  )
+
+  select
+    source.model_id,
+    1,
+    source.item_id,
+    source.person_count,
+    coalesce(array_agg(kept.item_id order by kept.item_id) filter (where kept.item_id is not null), '{}'),
+    coalesce(array_agg(kept.weight order by kept.item_id) filter (where kept.item_id is not null), '{}')
+  from recommend.item_weight as source
+  left join kept
+    on kept.model_id = source.model_id
+    and kept.source_no = source.item_no
+    and kept.place <= 1000
+  group by source.model_id, source.item_no, source.item_id, source.person_count
+  on conflict do nothing;
+
+  drop table recommend.item_weight;
+end;
+$do$;
+
+drop function if exists recommend.for_me(int, text);
+drop function if exists recommend.for_person(text, int, text);
+drop function if exists recommend._recommend(bigint, int, text);
+drop function if exists recommend._rank_items(text, bigint[], real[], bigint[], int);
+drop function if exists recommend._rank_by_popularity(text, bigint[], int, recommend.secret, text);
+drop function if exists recommend._rank_by_model(
+  text, bigint[], real[], bigint[], int, bigint, int, recommend.secret, text
+);
+drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
+
+do $do$
+begin
+  if to_regtype('recommend.page') is null then
+    create type recommend.page as (
+      model_id bigint,
+      served bigint[],
+      frozen bigint[],
+      tiers int[]
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.page is $$
+@behavior -*
+State of a list that is continued: what `recommendation.next_page` holds, signed.
+$$;
+comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
+comment on column recommend.page.served is $$Items of the former pages.$$;
+comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
+comment on column recommend.page.tiers is $$
+Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+$$;

@@ -333,39 +333,6 @@ values
   ('recommend', 'dismissed_topic', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('recommend', 'taken', 'person_id', 'track.event', 'Derived from events of the person that were deleted.');
 
-/* ---------------------------------------------------------------------------------------------------- models -- */
-
-create table recommend.item_weight (
-  model_id bigint not null references ml.model on delete cascade,
-  item_no int not null check (item_no > 0),
-  item_id bigint not null references track.item,
-  person_count int not null check (person_count > 0),
-  diagonal real not null check (diagonal > 0),
-  weights vector not null,
-  primary key (model_id, item_no),
-  unique (model_id, item_id)
-);
-
-comment on table recommend.item_weight is $$
-@behavior -*
-Weights of EASE models, one row of the matrix B per item.
-The sum of the rows of the items of a person is the score of every item for this person.
-$$;
-comment on column recommend.item_weight.model_id is $$Version of the model.$$;
-comment on column recommend.item_weight.item_no is $$Position of the item in all vectors of the version, from 1.$$;
-comment on column recommend.item_weight.item_id is $$Item.$$;
-comment on column recommend.item_weight.person_count is $$
-Number of people who had taken the item when the version was trained.
-$$;
-comment on column recommend.item_weight.diagonal is $$
-Element of the item on the diagonal of P = (XᵀX + λI)⁻¹, so that B[i,j] = B[j,i] P[i,i] / P[j,j].
-$$;
-comment on column recommend.item_weight.weights is $$
-Weights from this item to each item, in the order of `item_no`; 0 for the item itself.
-$$;
-
-create index item_weight_item on recommend.item_weight (item_id);
-
 /* --------------------------------------------------------------------------------------------- neighbour lists -- */
 
 create table recommend.model_part (
@@ -401,6 +368,10 @@ create table recommend.neighbours (
   check (cardinality(neighbour_ids) = cardinality(weights))
 );
 
+-- Read whole, often: uncompressed.
+alter table recommend.neighbours alter column neighbour_ids set storage external;
+alter table recommend.neighbours alter column weights set storage external;
+
 comment on table recommend.neighbours is $$
 @behavior -*
 Weights of models between items: one row per item of a person, with the items whose score it changes.
@@ -425,7 +396,7 @@ create table recommend.ranked_list (
   kind text not null,
   list text not null,
   item_id bigint not null references track.item,
-  score real not null,
+  score float8 not null,
   primary key (kind, list, item_id)
 );
 
@@ -643,7 +614,6 @@ alter table recommend.secret enable row level security;
 alter table recommend.interaction enable row level security;
 alter table recommend.dismissed_topic enable row level security;
 alter table recommend.taken enable row level security;
-alter table recommend.item_weight enable row level security;
 alter table recommend.model_part enable row level security;
 alter table recommend.neighbours enable row level security;
 alter table recommend.ranked_list enable row level security;
@@ -1005,3 +975,23 @@ values (
 );
 
 alter table recommend.impression enable row level security;
+
+/* -------------------------------------------------------------------------------------------------- serving -- */
+
+create type recommend.page as (
+  model_id bigint,
+  served bigint[],
+  frozen bigint[],
+  tiers int[]
+);
+
+comment on type recommend.page is $$
+@behavior -*
+State of a list that is continued: what `recommendation.next_page` holds, signed.
+$$;
+comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
+comment on column recommend.page.served is $$Items of the former pages.$$;
+comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
+comment on column recommend.page.tiers is $$
+Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+$$;
