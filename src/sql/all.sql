@@ -572,6 +572,13 @@
 --!include recommend/rules/_blocked.sql
 --!include recommend/rules/_boosts.sql
 --!include recommend/rules/_pins.sql
+--!include recommend/rules/_explore.sql
+--!include recommend/rules/_diversify.sql
+--!include recommend/rules/_check_rule.sql
+--!include recommend/rules/_log_rule.sql
+--!include recommend/rules/set_rule.sql
+--!include recommend/rules/drop_rule.sql
+--!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
 --!include recommend/serving/_check.sql
 --!include recommend/serving/_find_items.sql
@@ -587,6 +594,12 @@
 --!include recommend/serving/for_me.sql
 --!include recommend/serving/for_person.sql
 --!include recommend/serving/similar_items.sql
+--!include recommend/rules/_why_not.sql
+--!include recommend/rules/why_not.sql
+--!include recommend/rules/why_not_me.sql
+--!include recommend/rules/_rank_given.sql
+--!include recommend/rules/rank_items.sql
+--!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
 --!include recommend/train/_held_out_ranks.sql
 --!include recommend/train/_hold_out.sql
