@@ -823,6 +823,113 @@ values (
 )
 on conflict do nothing;
 
+do $do$
+begin
+  if to_regtype('recommend.serving_figures') is null then
+    create type recommend.serving_figures as (
+      name text,
+      person_count bigint,
+      served_count bigint,
+      seen_count bigint,
+      clicked_count bigint,
+      dismissed_count bigint,
+      liked_count bigint,
+      disliked_count bigint,
+      completed_count bigint,
+      click_rate float8,
+      click_rate_lower float8,
+      click_rate_upper float8,
+      dismissal_rate float8,
+      dismissal_rate_lower float8,
+      dismissal_rate_upper float8,
+      completion_rate float8,
+      completion_rate_lower float8,
+      completion_rate_upper float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.serving_figures is $$
+Figures about the recommendations of one model version, basis, rank or kind of slot.
+Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
+$$;
+comment on column recommend.serving_figures.name is $$
+Version of the model (null: none), basis, rank, or `explored` and `ranked` for slots.
+$$;
+comment on column recommend.serving_figures.person_count is $$Number of people.$$;
+comment on column recommend.serving_figures.served_count is $$
+Number of rows that were recorded when they were served.
+$$;
+comment on column recommend.serving_figures.seen_count is $$Number of rows that people saw.$$;
+comment on column recommend.serving_figures.clicked_count is $$Number of rows that people clicked.$$;
+comment on column recommend.serving_figures.dismissed_count is $$
+Number of rows that people dismissed and did not withdraw.
+$$;
+comment on column recommend.serving_figures.liked_count is $$Number of rows that people liked, or rated well.$$;
+comment on column recommend.serving_figures.disliked_count is $$
+Number of rows that people disliked, or rated badly.
+$$;
+comment on column recommend.serving_figures.completed_count is $$
+Number of rows that were seen, and whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.click_rate is $$Share of the seen rows that were clicked.$$;
+comment on column recommend.serving_figures.click_rate_lower is $$Lower bound of `click_rate`.$$;
+comment on column recommend.serving_figures.click_rate_upper is $$Upper bound of `click_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate is $$Share of the seen rows that were dismissed.$$;
+comment on column recommend.serving_figures.dismissal_rate_lower is $$Lower bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate_upper is $$Upper bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.completion_rate is $$
+Share of the seen rows whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.completion_rate_lower is $$Lower bound of `completion_rate`.$$;
+comment on column recommend.serving_figures.completion_rate_upper is $$Upper bound of `completion_rate`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.policy_value') is null then
+    create type recommend.policy_value as (
+      policy text,
+      outcome text,
+      slots bigint,
+      people bigint,
+      mean_weight float8,
+      effective_sample_size float8,
+      ips float8,
+      ips_standard_error float8,
+      snips float8,
+      snips_standard_error float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.policy_value is $$
+Value of a policy, estimated from slots that were filled by another one with known probabilities.
+$$;
+comment on column recommend.policy_value.policy is $$Policy whose value was estimated.$$;
+comment on column recommend.policy_value.outcome is $$`clicked`, `completed` or `liked`.$$;
+comment on column recommend.policy_value.slots is $$Number of slots.$$;
+comment on column recommend.policy_value.people is $$Number of people.$$;
+comment on column recommend.policy_value.mean_weight is $$
+Mean of the weights: 1 is expected. Less means that the policy selects items that the slots could not hold.
+$$;
+comment on column recommend.policy_value.effective_sample_size is $$
+Number of slots of equal weight that would be as precise (Kish): (Σw)² / Σw².
+$$;
+comment on column recommend.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
+$$;
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people.
+$$;
+comment on column recommend.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people.
+$$;
+
 alter table recommend.impression enable row level security;
 
 /* ------------------------------------------------------------------------------------- recommend: serving -- */

@@ -427,6 +427,7 @@
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/_power_of_two.sql
 --!include analytics/functions/_shown.sql
+--!include analytics/functions/shown.sql
 --!include analytics/functions/_shown_mean.sql
 --!include analytics/functions/_weight.sql
 --!include analytics/functions/_queued_use.sql
@@ -463,7 +464,7 @@
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
 --!include analytics/functions/_people_among.sql
---!include analytics/functions/_wilson_bounds.sql
+--!include analytics/functions/wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql
 --!include analytics/functions/_course_completion.sql
 --!include analytics/functions/_course_use.sql
@@ -608,6 +609,14 @@
 --!include recommend/train/_store_neighbours.sql
 --!include recommend/train/train.sql
 --!include recommend/functions/due_trainings.sql
+--!include recommend/feedback/_own_serving.sql
+--!include recommend/feedback/_send_feedback.sql
+--!include recommend/feedback/feedback.sql
+--!include recommend/feedback/person_feedback.sql
+--!include recommend/feedback/serve_me.sql
+--!include recommend/feedback/serve_person.sql
+--!include recommend/feedback/serving_report.sql
+--!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/policies.sql
 
 -- monitor
