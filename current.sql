@@ -442,7 +442,7 @@ comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
 alter table recommend.setting
-  add column if not exists topic_attribute text not null default 'subject',
+  add column if not exists topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
   add column if not exists explored_slots int[] not null default '{}'
     check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
   add column if not exists explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),

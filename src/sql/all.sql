@@ -549,6 +549,8 @@
 --!include recommend/interactions/_strength.sql
 --!include recommend/interactions/_event_names.sql
 --!include recommend/interactions/_interactions_of.sql
+--!include recommend/interactions/_kept_of.sql
+--!include recommend/interactions/_move_taken.sql
 --!include recommend/interactions/refresh_interactions.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
@@ -571,6 +573,13 @@
 --!include recommend/rules/_blocked.sql
 --!include recommend/rules/_boosts.sql
 --!include recommend/rules/_pins.sql
+--!include recommend/rules/_explore.sql
+--!include recommend/rules/_diversify.sql
+--!include recommend/rules/_check_rule.sql
+--!include recommend/rules/_log_rule.sql
+--!include recommend/rules/set_rule.sql
+--!include recommend/rules/drop_rule.sql
+--!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
 --!include recommend/serving/_check.sql
 --!include recommend/serving/_find_items.sql
@@ -586,6 +595,12 @@
 --!include recommend/serving/for_me.sql
 --!include recommend/serving/for_person.sql
 --!include recommend/serving/similar_items.sql
+--!include recommend/rules/_why_not.sql
+--!include recommend/rules/why_not.sql
+--!include recommend/rules/why_not_me.sql
+--!include recommend/rules/_rank_given.sql
+--!include recommend/rules/rank_items.sql
+--!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
 --!include recommend/train/_held_out_ranks.sql
 --!include recommend/train/_hold_out.sql

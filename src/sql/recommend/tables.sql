@@ -621,7 +621,7 @@ alter table recommend.ranked_list enable row level security;
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
 alter table recommend.setting
-  add column topic_attribute text not null default 'subject',
+  add column topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
   add column explored_slots int[] not null default '{}'
     check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
   add column explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
@@ -835,6 +835,7 @@ comment on column recommend.rule_problem.problem is $$Description, with what the
 alter table recommend.rule enable row level security;
 alter table recommend.rule_item enable row level security;
 alter table recommend.rule_log enable row level security;
+
 /* ------------------------------------------------------------------------------------- impressions and feedback -- */
 
 alter table recommend.setting
