@@ -584,6 +584,13 @@
 --!include recommend/train/_delete_old_weights.sql
 --!include recommend/train/train.sql
 --!include recommend/functions/due_trainings.sql
+--!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_fit_parts.sql
+--!include recommend/evaluation/_rank_targets.sql
+--!include recommend/evaluation/_metrics.sql
+--!include recommend/evaluation/_candidates.sql
+--!include recommend/evaluation/_choose_part.sql
+--!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/policies.sql
 
 -- monitor
