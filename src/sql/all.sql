@@ -617,6 +617,13 @@
 --!include recommend/feedback/serve_person.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_fit_parts.sql
+--!include recommend/evaluation/_rank_targets.sql
+--!include recommend/evaluation/_metrics.sql
+--!include recommend/evaluation/_candidates.sql
+--!include recommend/evaluation/_choose_part.sql
+--!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/policies.sql
 
 -- monitor

@@ -1090,3 +1090,28 @@ comment on column recommend.page.frozen is $$Items that follow, in the order of 
 comment on column recommend.page.tiers is $$
 Number of the tier of each of `frozen`, in the order of `recommend._rank`.
 $$;
+/* ------------------------------------------------------------------------------------------------- evaluation -- */
+
+create type recommend.part as (algorithm text, parameters jsonb, history_decay float8, share float8);
+
+create type recommend.metric as (model text, metric text, k int, value float8);
+
+comment on type recommend.part is $$
+@behavior -*
+A part of a model before it is trained.
+$$;
+comment on column recommend.part.algorithm is $$Method, such as `sequence`: a name of `recommend._candidates`.$$;
+comment on column recommend.part.parameters is $$Arguments of the function of the algorithm in `ml`, by name.$$;
+comment on column recommend.part.history_decay is $$
+Factor of the strength of an item for each item that the person used later: 1 means that the order does not matter.
+$$;
+comment on column recommend.part.share is $$Factor of the scores of the part.$$;
+
+comment on type recommend.metric is $$
+@behavior -*
+A measured value, returned by `recommend.evaluate_relations`.
+$$;
+comment on column recommend.metric.model is $$Name of the model, as it was given.$$;
+comment on column recommend.metric.metric is $$Name of the metric, such as `ndcg`.$$;
+comment on column recommend.metric.k is $$Length of the lists.$$;
+comment on column recommend.metric.value is $$Mean over the people; `coverage`: share of the items.$$;
