@@ -46,7 +46,7 @@ $$;
 
 grant execute on function recommend._event_names() to insights_reader, insights_learner;
 
-create or replace function recommend._interactions_of(people bigint[])
+create or replace function recommend._interactions_of(people bigint[], until timestamptz default 'infinity')
 returns setof recommend.interaction
 language plpgsql
 stable
@@ -73,6 +73,7 @@ begin
     join recommend.event_weight on event_weight.event = named.event
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
+      and event.occurred_at < _interactions_of.until
       and event.item_id is not null
     group by event.person_id, event.item_id, event_weight.event, event_weight.weight, event_weight.most_counted
   )
@@ -91,9 +92,9 @@ begin
 end;
 $$;
 
-comment on function recommend._interactions_of(bigint[]) is $$
+comment on function recommend._interactions_of(bigint[], timestamptz) is $$
 Computes the interactions of the given people from their events.
-The result is the same as the rows of `recommend.interaction` after a refresh.
+The result is the same as the rows of `recommend.interaction` after a refresh. Events from `until` on do not count.
 $$;
 
-grant execute on function recommend._interactions_of(bigint[]) to insights_reader, insights_learner;
+grant execute on function recommend._interactions_of(bigint[], timestamptz) to insights_reader, insights_learner;

@@ -1,4 +1,4 @@
-create or replace function recommend._training_rows(kind text)
+create or replace function recommend._training_rows(kind text, until timestamptz default 'infinity')
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
 language plpgsql
 stable
@@ -11,17 +11,36 @@ declare
     from privacy.purpose
     where purpose.purpose = 'personalization'
   );
+  -- People with an item that they used before and after that time.
+  v_straddling constant bigint[] := array(
+    select distinct interaction.person_id
+    from recommend.interaction
+    where interaction.first_at < _training_rows.until
+      and interaction.last_at >= _training_rows.until
+  );
 begin
   return query
   with leaf as (
     select interaction.person_id, interaction.item_id, interaction.weight, interaction.first_at, interaction.last_at
     from recommend.interaction
+    where interaction.last_at < _training_rows.until
+
+    union all
+
+    -- What a later event changed is computed from the events before that time.
+    select before.person_id, before.item_id, before.weight, before.first_at, before.last_at
+    from recommend._interactions_of(v_straddling, _training_rows.until) as before
+    join recommend.interaction
+      on interaction.person_id = before.person_id
+      and interaction.item_id = before.item_id
+      and interaction.last_at >= _training_rows.until
 
     union all
 
     -- Enrolments that the application reports count as taken.
     select enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at
     from track.enrolment
+    where enrolment.enrolled_at < _training_rows.until
   ),
 
   allowed as (
@@ -64,9 +83,10 @@ begin
 end;
 $$;
 
-comment on function recommend._training_rows(text) is $$
+comment on function recommend._training_rows(text, timestamptz) is $$
 @behavior -*
 Returns the interactions and enrolments with the items of a kind, by the same rules as `recommend._history`.
+Events and enrolments from `until` on do not count.
 Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included, without
 what they teach or wrote.
 $$;
