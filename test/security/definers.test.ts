@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { rooms } from "../../src/database/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
@@ -625,6 +626,12 @@ test.each(Object.keys(kinds))(
   "no definer runs a %s of its caller with rights of another role",
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
+    const turn = Object.keys(kinds).indexOf(kind);
+    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them.
+    const tried = (role: string): Definer[] =>
+      definers.filter(({ roles }, i) =>
+        runs(1, 1, database.native) > 1 ? roles.includes(role) : roles[(i + turn) % roles.length] === role,
+      );
     const path = weakness === "no path" ? "set local search_path to attacker, pg_catalog;" : "";
     const broken: string[] = [];
 
@@ -636,7 +643,7 @@ test.each(Object.keys(kinds))(
           expect((await call(`select attacker."control ${kind}"()`)).taken, "the attack works").toEqual([
             "insights_owner",
           ]);
-          for (const definer of definers.filter(({ roles }) => roles.includes(role))) {
+          for (const definer of tried(role)) {
             const outcome = await call(definer.call, definer.values);
             if (outcome.taken.length > 0) fallen.add(`${definer.name} called by ${role}`);
             fail(definer, outcome);
@@ -658,7 +665,7 @@ test.each(Object.keys(kinds))(
     await weaken(weakness);
     const weak = await play(() => {}).finally(restore);
     expect(weak.size, "rows that could have failed").toBeGreaterThan(0);
-    const all = definers.reduce((sum, { roles }) => sum + roles.length, 0);
+    const all = every.reduce((sum, role) => sum + tried(role).length, 0);
     figures.push(`${kind}: ${all} tried, ${weak.size} counted`);
   },
   600_000,

@@ -17,7 +17,8 @@ create table recommend.setting (
   fewest_people int not null default 5 check (fewest_people >= 2),
   most_test_people int not null default 1000 check (most_test_people >= 0),
   versions_kept int not null default 3 check (versions_kept >= 1),
-  most_reasons int not null default 5 check (most_reasons between 1 and 50)
+  most_reasons int not null default 5 check (most_reasons between 1 and 50),
+  kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20)
 );
 
 comment on table recommend.setting is $$
@@ -27,6 +28,7 @@ comment on column recommend.setting.only_row is $$Always true, so that the table
 comment on column recommend.setting.full_weight is $$
 Weight from which a person counts as having taken an item.
 A taken item is not recommended to the person. Smaller weights count in proportion; larger weights do not count more.
+After a change, `select recommend.rebuild()` applies it to the stored interactions.
 $$;
 comment on column recommend.setting.lambdas is $$
 Candidate values of the ridge parameter λ.
@@ -45,6 +47,9 @@ $$;
 comment on column recommend.setting.most_reasons is $$
 Maximum number of items in the reasons of a recommendation; the remaining items are summed in one reason.
 $$;
+comment on column recommend.setting.kept_kinds is $$
+Kinds of items of which `recommend.taken` keeps what a person took when the events are deleted.
+$$;
 
 insert into recommend.setting default values;
 
@@ -54,7 +59,26 @@ create table recommend.event_weight (
   most_counted int check (most_counted > 0),
   completes boolean not null default false,
   dismisses boolean not null default false,
-  check (not (completes and dismisses))
+  liking real check (liking between -1 and 1),
+  value_property text check (length(value_property) between 1 and 100),
+  value_from float8 check (value_from between -1e12 and 1e12),
+  value_to float8 check (value_to between -1e12 and 1e12),
+  withdraws boolean not null default false,
+  dismisses_topic boolean not null default false,
+  marks_known boolean not null default false,
+  drops boolean not null default false,
+  check (not (completes and dismisses)),
+  constraint event_weight_drops check (not (drops and (completes or dismisses))),
+  constraint event_weight_scale check (
+    num_nulls(value_property, value_from, value_to) in (0, 3)
+    and value_from <> value_to
+    and (liking is null or value_property is null)
+  ),
+  constraint event_weight_withdraws check (
+    not withdraws
+    or not (completes or dismisses or drops or marks_known or dismisses_topic)
+      and num_nonnulls(liking, value_property) = 0
+  )
 );
 
 comment on table recommend.event_weight is $$
@@ -80,14 +104,35 @@ $$;
 comment on column recommend.event_weight.dismisses is $$
 Whether the event means that the person does not want the item.
 $$;
+comment on column recommend.event_weight.liking is $$
+Preference that the event expresses, from -1 (dislike) to 1 (like); null when it expresses none.
+The latest one of a person and item applies.
+$$;
+comment on column recommend.event_weight.value_property is $$
+Property of the event that is a rating; null when the event has none.
+A rating is converted to a preference: -1 at `value_from`, 1 at `value_to`. A value that is not a number is ignored.
+$$;
+comment on column recommend.event_weight.value_from is $$Worst rating of the scale; null without `value_property`.$$;
+comment on column recommend.event_weight.value_to is $$Best rating of the scale; null without `value_property`.$$;
+comment on column recommend.event_weight.withdraws is $$
+Whether the event undoes the preferences, dismissals and "already known" of the item that were sent before it.
+With the property `topic`, it undoes the dismissal of this topic.
+$$;
+comment on column recommend.event_weight.dismisses_topic is $$
+Whether the event means that the person is not interested in a topic: the property `topic`, or else that of the item.
+$$;
+comment on column recommend.event_weight.marks_known is $$
+Whether the event means that the person is already familiar with the content of the item.
+$$;
+comment on column recommend.event_weight.drops is $$
+Whether the event means that the person has left the item before the end.
+$$;
 
 insert into recommend.event_weight (event, weight, most_counted, completes, dismisses)
 values
   ('Course Enrolled', 1, 1, false, false),
   ('Course Started', 1, 1, false, false),
   ('Course Completed', 1, 1, true, false),
-  ('Course Rated', 1, 1, false, false),
-  ('Course Dropped', 0, 1, false, true),
   ('Course Dismissed', 0, 1, false, true),
   ('Recommendation Dismissed', 0, 1, false, true),
   ('Module Completed', 0.3, 1, true, false),
@@ -97,7 +142,22 @@ values
   ('Page Viewed', 0.05, 4, false, false),
   ('Screen Viewed', 0.05, 4, false, false),
   ('Video Playback Started', 0.05, 2, false, false),
-  ('Video Playback Completed', 0.1, 1, true, false);
+  ('Video Playback Completed', 0.1, 1, true, false),
+  ('Item Dismissed', 0, 1, false, true);
+
+insert into recommend.event_weight (
+  event, weight, most_counted, liking, value_property, value_from, value_to,
+  withdraws, dismisses_topic, marks_known, drops
+)
+values
+  ('Course Rated', 1, 1, null, 'rating', 1, 5, false, false, false, false),
+  ('Course Dropped', 0, 1, null, null, null, null, false, false, false, true),
+  ('Item Liked', 0, 1, 1, null, null, null, false, false, false, false),
+  ('Item Disliked', 0, 1, -1, null, null, null, false, false, false, false),
+  ('Item Rated', 1, 1, null, 'rating', 1, 5, false, false, false, false),
+  ('Item Known', 0, 1, null, null, null, null, false, false, true, false),
+  ('Topic Dismissed', 0, 1, null, null, null, null, false, true, false, false),
+  ('Feedback Withdrawn', 0, 1, null, null, null, null, true, false, false, false);
 
 create table recommend.secret (
   only_row boolean primary key default true check (only_row),
@@ -132,6 +192,14 @@ create table recommend.interaction (
   last_at timestamptz not null,
   completed_at timestamptz,
   dismissed_at timestamptz,
+  identity_id bigint,
+  dropped_at timestamptz,
+  resumed_at timestamptz,
+  liking real check (liking between -1 and 1),
+  liked_at timestamptz,
+  known_at timestamptz,
+  topic_dismissed_at timestamptz,
+  withdrawn_at timestamptz,
   primary key (person_id, item_id)
 );
 
@@ -154,20 +222,116 @@ $$;
 comment on column recommend.interaction.dismissed_at is $$
 Time at which the person last dismissed the item; null when never.
 $$;
+comment on column recommend.interaction.identity_id is $$
+Identity that sent the first event; null for rows that were written before this column existed.
+$$;
+comment on column recommend.interaction.dropped_at is $$Time at which the person last left the item; null when never.$$;
+comment on column recommend.interaction.resumed_at is $$
+Time of the last event whose weight alone is `recommend.setting.full_weight`, such as an enrolment.
+Null when there is none. It ends an earlier dismissal.
+$$;
+comment on column recommend.interaction.liking is $$
+Latest preference that the person expressed, from -1 (dislike) to 1 (like); null when none.
+$$;
+comment on column recommend.interaction.liked_at is $$Time of `liking`.$$;
+comment on column recommend.interaction.known_at is $$
+Time at which the person last said that she is familiar with the item; null when never.
+$$;
+comment on column recommend.interaction.topic_dismissed_at is $$
+Time at which the person last said that she is not interested in the topic of the item; null when never.
+$$;
+comment on column recommend.interaction.withdrawn_at is $$
+Time at which the person last withdrew her feedback on the item; null when never.
+Preferences, dismissals and "already known" of this time or before do not count.
+$$;
 
 create index interaction_item on recommend.interaction (item_id);
 
+create table recommend.dismissed_topic (
+  person_id bigint not null,
+  topic text not null check (length(topic) between 1 and 500),
+  dismissed_at timestamptz,
+  withdrawn_at timestamptz,
+  primary key (person_id, topic)
+);
+
+comment on table recommend.dismissed_topic is $$
+Topics that people are not interested in, by the property `topic` of their events.
+Maintained by `recommend.refresh_interactions`.
+$$;
+comment on column recommend.dismissed_topic.person_id is $$Person.$$;
+comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
+comment on column recommend.dismissed_topic.dismissed_at is $$
+Time at which the person last dismissed the topic; null when never.
+$$;
+comment on column recommend.dismissed_topic.withdrawn_at is $$
+Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
+$$;
+
+create table recommend.taken (
+  person_id bigint not null,
+  identity_id bigint not null,
+  item_id bigint not null references track.item,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  taken_at timestamptz,
+  completed_at timestamptz,
+  dropped_at timestamptz,
+  dismissed_at timestamptz,
+  liking real check (liking between -1 and 1),
+  liked_at timestamptz,
+  known_at timestamptz,
+  primary key (person_id, item_id, identity_id)
+);
+
+comment on table recommend.taken is $$
+@foreignKey (item_id) references track.item (item_id)
+What people took, completed or rejected before their events were deleted, so that it stays out of their lists.
+`recommend.refresh_interactions` writes a row when it finds that the first event of an interaction does not exist any
+more; only for items of `recommend.setting.kept_kinds`. What can be computed from events has no row here.
+$$;
+comment on column recommend.taken.person_id is $$Person.$$;
+comment on column recommend.taken.identity_id is $$
+Identity that sent the first event. The row follows it when people are linked or unlinked.
+$$;
+comment on column recommend.taken.item_id is $$Item.$$;
+comment on column recommend.taken.first_at is $$Time of the first event, which is deleted.$$;
+comment on column recommend.taken.last_at is $$Time of the last event that was known when the row was written.$$;
+comment on column recommend.taken.taken_at is $$
+Time of the last event of an item with the full weight; null when the person had not taken the item.
+$$;
+comment on column recommend.taken.completed_at is $$Time at which the person finished the item; null when never.$$;
+comment on column recommend.taken.dropped_at is $$Time at which the person left the item; null when never.$$;
+comment on column recommend.taken.dismissed_at is $$Time at which the person dismissed the item; null when never.$$;
+comment on column recommend.taken.liking is $$
+Latest preference that the person expressed, from -1 (dislike) to 1 (like); null when none.
+$$;
+comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
+comment on column recommend.taken.known_at is $$
+Time at which the person said that she is familiar with the item; null when never.
+$$;
+
+create index taken_item on recommend.taken (item_id);
+
 insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
-  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision}',
+  'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision,identity}',
   'The interactions of each person with each item.'
 );
 
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.');
+values
+  ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.'),
+  ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
+  ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
+  ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
-values ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.');
+values
+  ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('recommend', 'dismissed_topic', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('recommend', 'taken', 'person_id', 'track.event', 'Derived from events of the person that were deleted.');
 
 /* ---------------------------------------------------------------------------------------------------- models -- */
 
@@ -481,10 +645,369 @@ alter table recommend.setting enable row level security;
 alter table recommend.event_weight enable row level security;
 alter table recommend.secret enable row level security;
 alter table recommend.interaction enable row level security;
+alter table recommend.dismissed_topic enable row level security;
+alter table recommend.taken enable row level security;
 alter table recommend.item_weight enable row level security;
 alter table recommend.model_part enable row level security;
 alter table recommend.neighbours enable row level security;
 alter table recommend.ranked_list enable row level security;
+
+/* ------------------------------------------------------------------------------------------------------ rules -- */
+
+alter table recommend.setting
+  add column topic_attribute text not null default 'subject',
+  add column explored_slots int[] not null default '{}'
+    check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
+  add column explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
+  add column diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
+  add column diversity_method text not null default 'similarity'
+    check (diversity_method in ('similarity', 'calibration'));
+
+comment on column recommend.setting.topic_attribute is $$
+Attribute of items that holds their topic.
+$$;
+comment on column recommend.setting.explored_slots is $$
+Ranks whose items are drawn at random from the best items that are not in the list. Only they have a propensity.
+$$;
+comment on column recommend.setting.explored_pool_size is $$
+Number of items from which the items of `explored_slots` are drawn; at least the number of slots counts.
+$$;
+comment on column recommend.setting.diversity is $$
+Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
+$$;
+comment on column recommend.setting.diversity_method is $$
+`similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
+topics of the person in their proportions.
+$$;
+
+create table recommend.rule (
+  name text primary key check (name ~ '^[a-z][a-z0-9_]*([.][a-z0-9_]+)*$' and length(name) <= 100),
+  action text not null check (
+    action in (
+      'topic', 'availability', 'prerequisites', 'capacity', 'language', 'not_again', 'exclude', 'include', 'boost',
+      'pin'
+    )
+  ),
+  kind text check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+  has_items boolean not null default false,
+  within_item_id bigint references track.item,
+  attribute text check (length(attribute) between 1 and 200),
+  attribute_value text check (length(attribute_value) <= 1000),
+  language text check (language ~ '^[a-z]{2,8}(-[a-z0-9]{1,8})*$' and length(language) <= 35),
+  person_set text references track.person_set,
+  is_outside_set boolean not null default false,
+  active_from timestamptz,
+  active_until timestamptz,
+  amount float8 check (amount between -1000000 and 1000000),
+  place int check (place between 1 and 1000),
+  period interval check (period > '0' and period <= '10 years'),
+  is_active boolean not null default true,
+  check ((attribute is null) = (attribute_value is null)),
+  check ((amount is not null) = (action = 'boost')),
+  check ((place is not null) = (action = 'pin')),
+  check ((period is not null) = (action = 'not_again')),
+  check (has_items or action <> 'pin'),
+  check (not has_items or action in ('exclude', 'include', 'boost', 'pin')),
+  check (
+    action in ('exclude', 'include', 'boost') or within_item_id is null and attribute is null and language is null
+  ),
+  check (active_from < active_until)
+);
+
+comment on table recommend.rule is $$
+Rules of lists: items that are left out, included, raised, or have a fixed place.
+`topic` to `not_again` are checks of the items against the person. The other actions apply to the items that fulfil all
+conditions of the rule. A rule applies to lists of its kind, for its people, within its period. `recommend.set_rule` and
+`recommend.drop_rule` change the rows.
+$$;
+comment on column recommend.rule.name is $$Name; a list and `recommend.why_not` name the rule that decided.$$;
+comment on column recommend.rule.action is $$
+Effect of the rule.
+`topic` leaves out topics that the person is not interested in; `availability` what is not available now;
+`prerequisites` what requires an item that the person has not finished; `capacity` what is full; `language` what is not
+in a language of the person; `not_again` what was served to the person within `period`. `exclude` leaves its items out;
+`include` leaves out all others; `boost` adds `amount` to their scores; `pin` gives them a place.
+$$;
+comment on column recommend.rule.kind is $$Kind of the lists to which the rule applies; null: all kinds.$$;
+comment on column recommend.rule.has_items is $$Whether the rule is only about the items in `recommend.rule_item`.$$;
+comment on column recommend.rule.within_item_id is $$Condition: the item is this one, or part of it; null: any.$$;
+comment on column recommend.rule.attribute is $$
+Condition: the name of an attribute in `track.item.attributes`; null: any item.
+$$;
+comment on column recommend.rule.attribute_value is $$Value of the attribute, or one of its values when it is a list.$$;
+comment on column recommend.rule.language is $$
+Condition: the language of the item (BCP 47, lower case), where `de` includes `de-ch`; null: any.
+$$;
+comment on column recommend.rule.person_set is $$Set of people to whom the rule applies; null: all people.$$;
+comment on column recommend.rule.is_outside_set is $$Whether the rule applies to all people outside `person_set`.$$;
+comment on column recommend.rule.active_from is $$Time from which the rule applies; null: no limit.$$;
+comment on column recommend.rule.active_until is $$Time until which the rule applies, exclusive; null: no limit.$$;
+comment on column recommend.rule.amount is $$Of a `boost`: the number that is added to the score.$$;
+comment on column recommend.rule.place is $$
+Of a `pin`: the rank of the first of its items; the next ones follow it.
+$$;
+comment on column recommend.rule.period is $$Of `not_again`: how long an item that was served is left out.$$;
+comment on column recommend.rule.is_active is $$Whether the rule applies.$$;
+
+create index rule_within on recommend.rule (within_item_id) where within_item_id is not null;
+create index rule_person_set on recommend.rule (person_set) where person_set is not null;
+
+create table recommend.rule_item (
+  name text not null references recommend.rule on delete cascade,
+  item_id bigint not null references track.item,
+  position int not null check (position > 0),
+  primary key (name, item_id)
+);
+
+comment on table recommend.rule_item is $$
+The items of the rules that name their items. An item that was merged into another one means that one.
+$$;
+comment on column recommend.rule_item.name is $$Rule.$$;
+comment on column recommend.rule_item.item_id is $$Item that the administrator named.$$;
+comment on column recommend.rule_item.position is $$Position in the list that was given, from 1.$$;
+
+create index rule_item_item on recommend.rule_item (item_id);
+
+create table recommend.rule_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  name text not null,
+  settings jsonb,
+  actor text not null
+);
+
+comment on table recommend.rule_log is $$
+Log of the changes of rules by administrators, append-only.
+$$;
+comment on column recommend.rule_log.log_id is $$Key of the entry.$$;
+comment on column recommend.rule_log.logged_at is $$Time of the change.$$;
+comment on column recommend.rule_log.name is $$Rule.$$;
+comment on column recommend.rule_log.settings is $$
+Columns of the rule after the change, with the external ids of its items; null when it was dropped.
+$$;
+comment on column recommend.rule_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index rule_log_time on recommend.rule_log (logged_at);
+
+insert into recommend.rule (name, action, is_active, period)
+values
+  ('topic', 'topic', true, null),
+  ('availability', 'availability', true, null),
+  ('prerequisites', 'prerequisites', true, null),
+  ('capacity', 'capacity', true, null),
+  ('language', 'language', false, null),
+  ('not_again', 'not_again', false, '7 days');
+
+create type recommend.verdict as (
+  item_id bigint,
+  item text,
+  title text,
+  is_recommended boolean,
+  rule text,
+  detail text,
+  rank int,
+  score float8,
+  basis text
+);
+
+comment on type recommend.verdict is $$
+Whether an item is recommended to a person, with its rank, or what left it out.
+$$;
+comment on column recommend.verdict.item_id is $$Key of the item.$$;
+comment on column recommend.verdict.item is $$External id of the item; of a merged name, that of its target.$$;
+comment on column recommend.verdict.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.verdict.is_recommended is $$
+Whether a list of the given length contains the item.
+$$;
+comment on column recommend.verdict.rule is $$
+Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
+when the item is recommended.
+$$;
+comment on column recommend.verdict.detail is $$The rule in words.$$;
+comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
+comment on column recommend.verdict.score is $$Score of the item; null when it is left out.$$;
+comment on column recommend.verdict.basis is $$Source of the score, such as `model`; null when it is left out.$$;
+
+create type recommend.ranked_item as (
+  rank int,
+  item_id bigint,
+  item text,
+  title text,
+  score float8,
+  reasons recommend.reason[],
+  basis text,
+  rule text,
+  detail text
+);
+
+comment on type recommend.ranked_item is $$
+An item of a list that the caller gave: with its rank and score, or with the rule that leaves it out.
+$$;
+comment on column recommend.ranked_item.rank is $$Rank among the given items, 1 for the best one; null when left out.$$;
+comment on column recommend.ranked_item.item_id is $$Key of the item.$$;
+comment on column recommend.ranked_item.item is $$External id of the item; of a merged name, that of its target.$$;
+comment on column recommend.ranked_item.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.ranked_item.score is $$Sum of the contributions of the reasons; null when left out.$$;
+comment on column recommend.ranked_item.reasons is $$Reasons, the strongest first; null when left out.$$;
+comment on column recommend.ranked_item.basis is $$Source of the score, such as `model`; null when left out.$$;
+comment on column recommend.ranked_item.rule is $$
+Rule, or state of the person such as `completed`, that leaves the item out; null otherwise.
+$$;
+comment on column recommend.ranked_item.detail is $$The rule in words; null when the item is not left out.$$;
+
+create type recommend.rule_problem as (rule text, item text, problem text);
+
+comment on type recommend.rule_problem is $$
+A condition of a rule that cannot have the effect that was meant.
+$$;
+comment on column recommend.rule_problem.rule is $$Rule.$$;
+comment on column recommend.rule_problem.item is $$External id of the item; null when there is none.$$;
+comment on column recommend.rule_problem.problem is $$Description, with what the rule does instead.$$;
+
+alter table recommend.rule enable row level security;
+alter table recommend.rule_item enable row level security;
+alter table recommend.rule_log enable row level security;
+/* ------------------------------------------------------------------------------------- impressions and feedback -- */
+
+alter table recommend.setting
+add column serving_period interval not null default '90 days' check (serving_period > '0'),
+add column attribution_period interval not null default '30 days' check (attribution_period > '0');
+
+comment on column recommend.setting.serving_period is $$
+Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
+$$;
+comment on column recommend.setting.attribution_period is $$
+Time after a list was made in which finishing an item of it counts as completed after the recommendation.
+$$;
+
+create type recommend.serving as (
+  serving_key uuid,
+  model_id bigint,
+  item_id bigint,
+  rank int,
+  propensity float8,
+  listed_at timestamptz,
+  identity_id bigint,
+  basis text,
+  pool bigint[],
+  problem text
+);
+
+comment on type recommend.serving is $$
+@behavior -*
+Content of a `serving_id` whose signature is valid, or the problem of an invalid one.
+$$;
+comment on column recommend.serving.serving_key is $$
+The 128 bits of the signature, which identify the row of the list.
+$$;
+comment on column recommend.serving.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.serving.item_id is $$Item.$$;
+comment on column recommend.serving.rank is $$Rank of the item in the list.$$;
+comment on column recommend.serving.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.serving.listed_at is $$Time at which the list was made, in milliseconds.$$;
+comment on column recommend.serving.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.serving.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.serving.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.serving.problem is $$
+Null for a valid id; otherwise what is wrong with it, and all other columns are null.
+$$;
+
+create table recommend.impression (
+  person_id bigint not null,
+  serving_key uuid not null,
+  identity_id bigint,
+  model_id bigint,
+  item_id bigint not null,
+  rank int not null,
+  basis text not null,
+  propensity float8,
+  pool bigint[],
+  listed_at timestamptz not null,
+  is_served boolean not null,
+  seen_at timestamptz,
+  clicked_at timestamptz,
+  dismissed_at timestamptz,
+  liked_at timestamptz,
+  liking real,
+  withdrawn_at timestamptz,
+  completed_at timestamptz,
+  primary key (person_id, serving_key)
+);
+
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.person_id is $$Person.$$;
+comment on column recommend.impression.serving_key is $$Signature of the `serving_id`.$$;
+comment on column recommend.impression.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.impression.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.impression.item_id is $$Item that was recommended, under the name it had then.$$;
+comment on column recommend.impression.rank is $$Rank of the item in the list, from 1.$$;
+comment on column recommend.impression.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.impression.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.impression.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.impression.listed_at is $$Time at which the list was made.$$;
+comment on column recommend.impression.is_served is $$
+Whether the row was recorded when it was served; false when it is known only from an event.
+$$;
+comment on column recommend.impression.seen_at is $$
+Time of the first event that shows that the person saw the row, of any kind; null when there is none.
+$$;
+comment on column recommend.impression.clicked_at is $$Time of the first click; null when there is none.$$;
+comment on column recommend.impression.dismissed_at is $$
+Time of the last dismissal that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liked_at is $$
+Time of the last like, dislike or rating that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liking is $$
+Liking that it expressed, from -1 to 1; null when there is none.
+$$;
+comment on column recommend.impression.withdrawn_at is $$
+Time at which the person last withdrew her answers about the item; null when she did not.
+$$;
+comment on column recommend.impression.completed_at is $$
+Time at which the person first finished the item after `listed_at`; null when she did not.
+Within `recommend.setting.attribution_period`.
+$$;
+
+create index impression_listed on recommend.impression using brin (listed_at);
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.impression', 3, 'recommend.refresh_impressions', '{event,enrolment,decision,identity}',
+  'The answers of people to what was recommended to them.'
+);
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values (
+  'recommend', 'impression', 'person_id', 'person', 'personalization', 'Person to whom the item was recommended.'
+);
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'impression', 'person_id', 'track.event', 'Items that were recommended to the person, with her answers.'
+);
+
+alter table recommend.impression enable row level security;
 
 /* ------------------------------------------------------------------------------------------------ evaluations -- */
 

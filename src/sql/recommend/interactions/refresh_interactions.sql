@@ -41,13 +41,40 @@ begin
         where fresh.person_id = interaction.person_id
           and fresh.item_id = interaction.item_id
       )
+  ),
+
+  deleted_topic as (
+    delete from recommend.dismissed_topic
+    where dismissed_topic.person_id = any (refresh_interactions.people)
+      and not exists (
+        select
+        from fresh
+        where fresh.person_id = dismissed_topic.person_id
+          and fresh.topic = dismissed_topic.topic
+      )
+  ),
+
+  stored_topic as (
+    insert into recommend.dismissed_topic (person_id, topic, dismissed_at, withdrawn_at)
+    select person_id, topic, topic_dismissed_at, withdrawn_at
+    from fresh
+    where topic is not null
+    on conflict (person_id, topic) do update
+    set
+      dismissed_at = excluded.dismissed_at,
+      withdrawn_at = excluded.withdrawn_at
+    where dismissed_topic is distinct from excluded
   )
 
   insert into recommend.interaction (
-    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at
+    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
+    resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
   )
-  select person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at
+  select
+    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
+    resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
   from fresh
+  where topic is null
   on conflict (person_id, item_id) do update
   set
     weight = excluded.weight,
@@ -55,7 +82,15 @@ begin
     first_at = excluded.first_at,
     last_at = excluded.last_at,
     completed_at = excluded.completed_at,
-    dismissed_at = excluded.dismissed_at
+    dismissed_at = excluded.dismissed_at,
+    identity_id = excluded.identity_id,
+    dropped_at = excluded.dropped_at,
+    resumed_at = excluded.resumed_at,
+    liking = excluded.liking,
+    liked_at = excluded.liked_at,
+    known_at = excluded.known_at,
+    topic_dismissed_at = excluded.topic_dismissed_at,
+    withdrawn_at = excluded.withdrawn_at
   where interaction is distinct from excluded;
 end;
 $$;

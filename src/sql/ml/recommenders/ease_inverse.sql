@@ -17,15 +17,7 @@ begin
       'It is square: XᵀX, a row and a column for each item.'
     );
   end if;
-  return (
-    select ml.inverse(
-      array_agg(
-        row_.v + format('{%s:%s}/%s', row_.n, lambda::numeric, cardinality(gram))::sparsevec::vector
-        order by row_.n
-      )
-    )
-    from unnest(gram) with ordinality as row_ (v, n)
-  );
+  return ml._ease_inverse(gram, array_fill(lambda, array[cardinality(gram)]));
 end;
 $$;
 

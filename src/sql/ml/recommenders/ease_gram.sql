@@ -46,7 +46,10 @@ begin
     perform common.refuse('CF001', format('%s has the weight %s', relation, left(v_bad, 100)),
       'Weights are finite numbers, 1 for "was here".');
   end if;
-  perform ml._fits_vector(v_item_count, 'items');
+  if v_item_count > 16000 then
+    perform common.refuse('CF008', format('%s items are too many', v_item_count),
+      'EASE and EDLAE hold at most 16000. ml.sequence_train, ml.item_knn_train and ml.content_train hold any number.');
+  end if;
 
   /*
    * A row of XᵀX is the sum of the vectors of those who have the item, so it costs as many additions as there are
@@ -57,7 +60,7 @@ begin
     with interaction as materialized (%1$s),
 
     item as materialized (
-      select item, row_number() over (order by item)::int as n
+      select item, row_number() over (order by item)::int as n, count(*)::int as person_count
       from interaction
       group by item
     ),
@@ -83,13 +86,16 @@ begin
       group by item
     )
 
-    select array_agg(item.item::text order by item.n), array_agg(gram.v order by item.n)
+    select
+      array_agg(item.item::text order by item.n),
+      array_agg(gram.v order by item.n),
+      array_agg(item.person_count order by item.n)
     from gram
     join item using (item)
     $statement$,
     v_source, v_item_count
   )
-  into v_sums.items, v_sums.gram;
+  into v_sums.items, v_sums.gram, v_sums.person_counts;
   return v_sums;
 end;
 $$;

@@ -16,5 +16,6 @@ end;
 comment on function recommend._sign(text, bytea, bytea) is $$
 @behavior -*
 Returns the payload followed by a dot and its signature: a nested SHA-256 with two keys, truncated to 128 bits.
+The payload of a `serving_id` begins with a digit; what is signed for another use must begin with a letter.
 Source: Bellare, Canetti, Krawczyk, Keying hash functions for message authentication, CRYPTO 1996.
 $$;
