@@ -48,10 +48,14 @@ begin
       enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at,
       case when enrolment.status = 'completed' then enrolment.enrolled_at end,
       null,
-      case when enrolment.status = 'dropped' then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
-      case when enrolment.status <> 'dropped' then enrolment.enrolled_at end,
+      case when ended.is_dropped then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
+      case when not ended.is_dropped then enrolment.enrolled_at end,
       null, null, null
     from track.enrolment
+    cross join lateral (
+      select enrolment.status = 'dropped'
+        and coalesce(enrolment.ended_at, enrolment.enrolled_at) < _training_rows.until as is_dropped
+    ) as ended
     where enrolment.enrolled_at < _training_rows.until
   ),
 
