@@ -1442,3 +1442,6 @@ $$;
 drop function if exists recommend._interactions_of(bigint[]);
 drop function if exists recommend._training_rows(text);
 -- end of evaluations
+
+drop function if exists recommend._history(bigint, text);
+drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);

@@ -565,7 +565,6 @@
 --!include recommend/feedback/refresh_impressions.sql
 --!include recommend/feedback/_record_impressions.sql
 --!include recommend/feedback/_recently_shown.sql
---!include recommend/functions/_history.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_matching_rules.sql
 --!include recommend/rules/_unmet_prerequisites.sql
@@ -636,7 +635,6 @@
 --!include recommend/evaluation/_fit_parts.sql
 --!include recommend/evaluation/_rank_targets.sql
 --!include recommend/evaluation/_metrics.sql
---!include recommend/evaluation/_candidates.sql
 --!include recommend/evaluation/_choose_part.sql
 --!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/policies.sql
