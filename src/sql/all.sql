@@ -565,7 +565,6 @@
 --!include recommend/feedback/refresh_impressions.sql
 --!include recommend/feedback/_record_impressions.sql
 --!include recommend/feedback/_recently_shown.sql
---!include recommend/functions/_history.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_matching_rules.sql
 --!include recommend/rules/_unmet_prerequisites.sql
@@ -602,6 +601,21 @@
 --!include recommend/rules/rank_items.sql
 --!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
+--!include recommend/evaluation/_candidates.sql
+--!include recommend/evaluation/_model_parts.sql
+--!include recommend/evaluation/_freeze_evaluation.sql
+--!include recommend/evaluation/_train_part.sql
+--!include recommend/evaluation/_train_evaluated.sql
+--!include recommend/evaluation/_list_metrics.sql
+--!include recommend/evaluation/_test_people.sql
+--!include recommend/evaluation/_resampled_means.sql
+--!include recommend/evaluation/_compare.sql
+--!include recommend/evaluation/_finish_evaluation.sql
+--!include recommend/evaluation/_continue_evaluation.sql
+--!include recommend/evaluation/_start_evaluation.sql
+--!include recommend/evaluation/start_evaluation.sql
+--!include recommend/evaluation/continue_evaluation.sql
+--!include recommend/evaluation/evaluate.sql
 --!include recommend/train/_held_out_ranks.sql
 --!include recommend/train/_hold_out.sql
 --!include recommend/train/_measure.sql
@@ -617,6 +631,12 @@
 --!include recommend/feedback/serve_person.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_fit_parts.sql
+--!include recommend/evaluation/_rank_targets.sql
+--!include recommend/evaluation/_metrics.sql
+--!include recommend/evaluation/_choose_part.sql
+--!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/policies.sql
 
 -- monitor
