@@ -63,7 +63,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ what: fc.constant("delete" as const), day: fc.integer({ min: 3, max: 50 }) }) },
 );
 
-/** What was said and is not deleted; times are unique. */
+/** An event that is not deleted; times are unique. */
 interface Said {
   person: string;
   meaning: Meaning;

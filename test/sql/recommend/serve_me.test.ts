@@ -127,36 +127,6 @@ describe("recommend.serve_me", () => {
   });
 });
 
-describe("recommend.serve_person", () => {
-  test("records what for_person returns, for the person and for the browser", () =>
-    world(async (db) => {
-      await db.query("select track.ingest($1)", [
-        JSON.stringify([{ type: "track", messageId: "b", anonymousId: "browser", event: "Seen" }]),
-      ]);
-      const expected = [];
-      for (const [role, person] of [
-        ["insights_admin", "p1"],
-        ["insights_worker", "browser"],
-      ] as const) {
-        await become(db, role);
-        const read = await list(db, `recommend.for_person('${person}', 4)`);
-        const rows = await list(db, `recommend.serve_person('${person}', 4)`);
-        expect(comparable(rows)).toEqual(comparable(read));
-        expected.push(...recorded(person, rows));
-      }
-      await become(db, "insights_admin");
-      expect(await list(db, "recommend.serve_person('who is this')")).toHaveLength(10);
-      const key = (row: { person: string; rank: number }) => `${row.person} ${row.rank}`;
-      expect((await stored(db)).map(key).sort()).toEqual(expected.map(key).sort());
-    }));
-
-  test("is for admins and workers", async () => {
-    expect(await rolesThatMay(database, "select recommend.serve_person('p0')")).toEqual(["admin", "worker"]);
-    const error = await database.rejects("select recommend.serve_person('')");
-    expect(`${error.code} ${error.message}`).toBe('CF001 the person is ""');
-  });
-});
-
 describe("what a learner cannot record", () => {
   const attack = (db: Queries, ids: (string | null)[]) =>
     db.query("savepoint attack").then(async () => {
