@@ -18,6 +18,8 @@ set jit to off
 set plan_cache_mode to force_generic_plan
 as $$
 declare
+  -- The name of a rule may tell why a set of people has it.
+  v_reads_all constant boolean := track.reads_all_people();
   v_most_reasons constant int := (select most_reasons from recommend.setting);
   v_secret constant recommend.secret := (select secret from recommend.secret);
 begin
@@ -86,6 +88,8 @@ begin
         case chosen.basis
           when 'segment' then 'Popular with learners like you'
           when 'popularity' then 'Popular with all learners'
+          when 'trending' then 'Used more than expected this week'
+          when 'next' then 'Next in the course that was used last'
           else 'New'
         end,
         coalesce(listed.score, 0)
@@ -99,23 +103,42 @@ begin
         and ranked_list.list = any (
           case chosen.basis
             when 'popularity' then '{popular}'
+            when 'trending' then '{trending}'
             when 'segment' then (_explain.context).person_sets
           end
         )
     ) as listed on true
-    where chosen.basis in ('segment', 'popularity', 'newest')
+    where chosen.basis in ('segment', 'popularity', 'trending', 'newest', 'next')
 
     union all
 
-    select boost.item_id, 3, 0, row('rule', null, boost.rule, boost.amount)::recommend.reason
-    from recommend._boosts(_explain.context, _explain.kind, _explain.items) as boost
+    select
+      applied.item_id,
+      3,
+      row_number() over (order by applied.rule),
+      row(
+        'rule', null, case when v_reads_all then applied.rule else 'Selected by the platform' end, applied.amount
+      )::recommend.reason
+    from (
+      select boost.item_id, boost.rule, boost.amount
+      from recommend._boosts(_explain.context, _explain.kind, _explain.items) as boost
+
+      union all
+
+      select pin.item_id, pin.rule, 0
+      from recommend._pins(_explain.context, _explain.kind) as pin
+      join chosen on chosen.item_id = pin.item_id
+      where 'pinned' = any (_explain.bases)
+        and chosen.basis = 'pinned'
+    ) as applied
   ),
 
   explained as (
     select
       reason.item_id,
       array_agg(reason.reason order by reason.part, reason.place) as reasons,
-      sum((reason.reason).contribution) as score
+      -- In the order of the reasons, so that the score is exactly their sum.
+      sum((reason.reason).contribution order by reason.part, reason.place) as score
     from reason
     group by reason.item_id
   )
