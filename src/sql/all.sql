@@ -566,6 +566,7 @@
 --!include recommend/feedback/_record_impressions.sql
 --!include recommend/feedback/_recently_shown.sql
 --!include recommend/rules/_rules_of.sql
+--!include recommend/rules/_shown_period.sql
 --!include recommend/rules/_matching_rules.sql
 --!include recommend/rules/_unmet_prerequisites.sql
 --!include recommend/rules/_time_text.sql

@@ -6,6 +6,8 @@ create or replace function recommend._explain(
   fewest_people int,
   items bigint[],
   bases text[],
+  propensities float8[],
+  pool bigint[],
   first_rank int,
   next_page text
 )
@@ -25,8 +27,11 @@ declare
 begin
   return query
   with chosen as materialized (
-    select listed.item_id, listed.basis, listed.place::int, item.external_id, item.title
-    from unnest(_explain.items, _explain.bases) with ordinality as listed (item_id, basis, place)
+    select
+      listed.item_id, listed.basis, listed.propensity, listed.place::int, item.external_id, item.title,
+      case when listed.propensity is null then listed.basis else 'explored' end as shown_basis
+    from unnest(_explain.items, _explain.bases, _explain.propensities) with ordinality
+      as listed (item_id, basis, propensity, place)
     cross join lateral (
       -- "offset 0" makes the planner do one index lookup per item instead of reading all items.
       select known.external_id, known.title
@@ -150,19 +155,20 @@ begin
     chosen.title,
     coalesce(explained.score, 0),
     coalesce(explained.reasons, '{}'),
-    chosen.basis,
+    chosen.shown_basis,
     case when chosen.basis = 'model' then _explain.model_version end,
     recommend._serving_id(
       v_secret,
       case when chosen.basis = 'model' then _explain.model_id end,
       chosen.item_id,
       _explain.first_rank + chosen.place - 1,
-      null,
+      chosen.propensity,
       now(),
       (_explain.context).identity_id,
-      chosen.basis
+      chosen.shown_basis,
+      case when chosen.propensity is not null then _explain.pool end
     ),
-    null::float8,
+    chosen.propensity,
     case when chosen.place = cardinality(_explain.items) then _explain.next_page end
   from chosen
   left join explained using (item_id)
@@ -171,7 +177,7 @@ end;
 $$;
 
 comment on function recommend._explain(
-  recommend.person_context, text, bigint, int, int, bigint[], text[], int, text
+  recommend.person_context, text, bigint, int, int, bigint[], text[], float8[], bigint[], int, text
 ) is $$
 @behavior -*
 Returns the rows of a list from its items and what each is based on: names, reasons, score and signature.

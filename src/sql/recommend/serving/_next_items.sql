@@ -101,6 +101,7 @@ begin
     where leaf.is_after
       or not leaf.is_used
     order by leaf.is_after desc, leaf.n
+    limit 200
   );
 end;
 $$;

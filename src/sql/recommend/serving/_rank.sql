@@ -38,6 +38,11 @@ declare
   v_found record;
   v_list bigint[];
   v_rest bigint[];
+  v_diversity float8 := 0;
+  v_pool_size int := 0;
+  v_drawn bigint[];
+  v_propensities float8[];
+  v_pool bigint[];
 begin
   if (_rank.request).page is not null then
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
@@ -59,31 +64,49 @@ begin
     where model.model_id = (v_page).model_id;
   end if;
 
+  -- Later pages continue the order of the first one.
+  if (_rank.request).page is null then
+    select
+      coalesce((_rank.request).diversity, setting.diversity),
+      case when (_rank.request).is_explored and setting.explored_slots <> '{}' then setting.explored_pool_size else 0 end
+    into v_diversity, v_pool_size
+    from recommend.setting;
+  end if;
+
   v_pins := recommend._allowed_pins(_rank.context, _rank.request, v_seen || v_first);
   v_found := recommend._gather(
     _rank.context, _rank.request, _rank.tiers, v_model_id, v_fewest_people,
-    v_seen || v_first || v_pins.items || (v_page).frozen, v_top,
+    v_seen || v_first || v_pins.items || (v_page).frozen,
+    greatest(v_top + v_pool_size, case when v_diversity > 0 then least(3 * v_top, 300) else 0 end),
     (v_page).frozen, array_fill(0::float8, array[cardinality((v_page).frozen)]), (v_page).bases
   );
-  v_list := recommend._place_pins(
-    v_first || recommend._chosen(v_found.item_ids, v_found.allowed), v_pins.items, v_pins.places, v_first_rank, v_top
-  );
-  v_rest := (v_list[v_top + 1:] || recommend._chosen(v_found.item_ids, v_found.unchecked))[:200];
+  v_list := case
+    when v_diversity > 0 then recommend._diversified(
+      _rank.context, v_found.item_ids, v_found.scores, v_found.bases, v_found.allowed, v_top, v_diversity
+    )
+    else recommend._chosen(v_found.item_ids, v_found.allowed)
+  end;
+  v_list := recommend._place_pins(v_first || v_list, v_pins.items, v_pins.places, v_first_rank, v_top);
+  v_rest := v_list[v_top + 1:];
+  if v_pool_size > 0 then
+    select
+      coalesce(array_agg(explored.item_id order by explored.place), '{}'),
+      array_agg(explored.propensity order by explored.place),
+      (array_agg(explored.pool) filter (where explored.pool is not null))[1]
+    into v_drawn, v_propensities, v_pool
+    from recommend._explore(_rank.context, v_list, v_top, v_pins.items || v_first) as explored;
+    v_rest := recommend._minus(v_list, v_drawn);
+    v_list := v_drawn;
+  end if;
+  v_rest := (v_rest || recommend._chosen(v_found.item_ids, v_found.unchecked))[:200];
   v_list := v_list[:v_top];
 
   return query
   select *
   from recommend._explain(
     _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_list,
-    array(
-      select case
-        when listed.item_id = any (v_pins.items) then 'pinned'
-        when listed.item_id = any (v_first) then 'next'
-        else v_found.bases[array_position(v_found.item_ids, listed.item_id)]
-      end
-      from unnest(v_list) with ordinality as listed (item_id, place)
-      order by listed.place
-    ),
+    recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pins.items, v_first),
+    v_propensities, v_pool,
     v_first_rank,
     case
       when v_rest <> '{}' and v_first_rank + v_top <= v_most_served then recommend._write_page(
@@ -91,11 +114,7 @@ begin
           coalesce(v_model_id, 0),
           (v_page).served || v_list,
           v_rest,
-          array(
-            select v_found.bases[array_position(v_found.item_ids, listed.item_id)]
-            from unnest(v_rest) with ordinality as listed (item_id, place)
-            order by listed.place
-          )
+          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pins.items, v_first)
         )::recommend.page,
         v_scope,
         now()

@@ -24,7 +24,7 @@ begin
     coalesce(recommend._find_items(_request.exclude_items), '{}'),
     recommend._find_items(_request.only_items),
     _request.diversity,
-    false,
+    true,
     _request.page
   )::recommend.request;
 end;
