@@ -88,8 +88,10 @@ begin
   union all
 
   select
-    pool.item_id, slot.place, 1.0::float8 / pool.size,
-    (select array_agg(member.item_id order by member.item_id) from pool as member)
+    pool.item_id,
+    slot.place,
+    1.0::float8 / pool.size,
+    array(select member.item_id from pool as member order by member.item_id)
   from (
     select entry.place, row_number() over (order by entry.place) as n
     from unnest(v_slots) as entry (place)
@@ -102,7 +104,7 @@ $$;
 comment on function recommend._explore(recommend.person_context, bigint[], int, bigint[]) is $$
 @behavior -*
 Returns the first `top` of the items in their order, but draws those of `recommend.setting.explored_slots` from the best
-`explored_pool_size` items that have no other rank (`pool`), with equal probability, which is `propensity`.
+`explored_pool_size` items that have no other rank, with equal probability, which is `propensity`; `pool` are these items.
 `items` are those that may be recommended, best first; `pinned` those that keep their ranks. A draw is repeated within
 a day (UTC): the order of the pool is that of a hash with a secret key, the person, the day and the item. There is no
 draw for unknown people.
