@@ -934,6 +934,8 @@ alter table recommend.impression enable row level security;
 
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
 
+grant usage on schema recommend to insights_visitor;
+
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
 

@@ -4,7 +4,8 @@ comment on schema recommend is $$
 Recommendations: interactions, recommender models, and ranked lists whose reasons add up to the scores.
 $$;
 
-grant usage on schema recommend to insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema recommend
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 -- The owner of a function needs the privilege to create in its schema.
 grant usage, create on schema recommend to insights_reader;
 
