@@ -319,6 +319,19 @@ async function actual(db: Queries, who: string): Promise<object> {
   return { ...context, liked };
 }
 
+/** The items, and those that contain them, as a table of the application. */
+async function enterItems(db: Queries): Promise<void> {
+  await db.query(
+    `create view public.catalogue as
+     select external_id, kind, parent, attributes::jsonb as attributes from (values
+       ('x', 'course', null, '{"subject": "maths"}'), ('y', 'course', null, '{"subject": "art"}'),
+       ('z', 'course', null, '{}'), ('x-module', 'module', 'x', '{}'),
+       ('x-page', 'page', 'x-module', '{"subject": "art"}'), ('y-page', 'page', 'y', '{}')
+     ) as entry (external_id, kind, parent, attributes)`,
+  );
+  await db.query("select track.sync_items('public.catalogue')");
+}
+
 async function perform(db: Queries, world: World, done: Action, key: string): Promise<void> {
   if (done.does === "send") {
     const news = done.events.filter(
@@ -391,15 +404,7 @@ test("the context and the training rows are what a second computation gives, at 
         await db.query(
           "create table public.enrolled (person text, item text, enrolled_at timestamptz, status text, ended_at timestamptz)",
         );
-        await db.query(
-          `create view public.catalogue as
-           select external_id, kind, parent, attributes::jsonb as attributes from (values
-             ('x', 'course', null, '{"subject": "maths"}'), ('y', 'course', null, '{"subject": "art"}'),
-             ('z', 'course', null, '{}'), ('x-module', 'module', 'x', '{}'),
-             ('x-page', 'page', 'x-module', '{"subject": "art"}'), ('y-page', 'page', 'y', '{}')
-           ) as entry (external_id, kind, parent, attributes)`,
-        );
-        await db.query("select track.sync_items('public.catalogue')");
+        await enterItems(db);
         await send(
           db,
           names.map((userId) => ({ type: "track", messageId: userId, userId, event: "Signed In", timestamp: iso(0) })),
@@ -424,5 +429,65 @@ test("the context and the training rows are what a second computation gives, at 
       });
     }),
     { numRuns: runs(25, 8, database.native) },
+  );
+});
+
+test("what was left out stays left out when the first events are deleted, however often", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(sent, { minLength: 1, maxLength: 25 }),
+      fc.array(fc.record({ until: fc.integer({ min: 0, max: 24 * 9 }), queued: fc.boolean(), again: fc.boolean() }), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      async (events, deletions) => {
+        const world: World = { weights: weights(), events: [], enrolments: [], links: [], decisions: [] };
+        await database.as("postgres", {}, async (db) => {
+          await enterItems(db);
+          await perform(
+            db,
+            world,
+            { does: "send", events: events.map((event) => ({ ...event, who: "ada" })) },
+            "first",
+          );
+          await refresh(db);
+          const context = async () =>
+            (await actual(db, "ada")) as { left_out: Record<string, string>; finished: string[] };
+          const before = await context();
+          const rows = () => db.rows("select * from recommend.taken order by item_id");
+          let hour = 24 * 10;
+          for (const { until, queued, again } of deletions) {
+            await db.query("delete from track.event where occurred_at < $1", [iso(until)]);
+            if (again) {
+              const event = {
+                who: "ada",
+                event: "Page Viewed",
+                item: "z",
+                hour: ++hour,
+                rating: null,
+                topic: null,
+              } as const;
+              await perform(db, world, { does: "send", events: [event] }, `again-${hour}`);
+            }
+            if (queued) await db.query("select track.rebuild('recommend.interaction')");
+            for (const refreshed of [false, true]) {
+              if (refreshed) await refresh(db);
+              const { left_out, finished } = await context();
+              expect(Object.keys(left_out)).toEqual(expect.arrayContaining(Object.keys(before.left_out)));
+              expect(finished).toEqual(
+                expect.arrayContaining(before.finished.filter((item) => courses.some((course) => course === item))),
+              );
+            }
+          }
+          await db.query("select track.rebuild('recommend.interaction')");
+          await refresh(db);
+          const kept = await rows();
+          await db.query("select track.rebuild()");
+          await refresh(db);
+          expect(await rows()).toEqual(kept);
+        });
+      },
+    ),
+    { numRuns: runs(30, 8, database.native) },
   );
 });
