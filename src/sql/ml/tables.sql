@@ -123,13 +123,14 @@ comment on column ml.ease_row.item is $$The item, as text.$$;
 comment on column ml.ease_row.weights is $$Row of B: the weight of interest in the item for each item.$$;
 comment on column ml.ease_row.inverse is $$Row of P, which `ml.rank_one_update` keeps current.$$;
 
-create type ml.ease_sums as (items text[], gram vector[]);
+create type ml.ease_sums as (items text[], gram vector[], person_counts int[]);
 
 comment on type ml.ease_sums is $$
 Sums that EASE is trained from, returned by `ml.ease_gram`.
 $$;
 comment on column ml.ease_sums.items is $$The items, as text, in the order of the rows and columns.$$;
 comment on column ml.ease_sums.gram is $$Rows of XᵀX.$$;
+comment on column ml.ease_sums.person_counts is $$Number of people of each item.$$;
 
 create table ml.tree_node (
   model_id bigint not null references ml.model on delete cascade,
@@ -373,3 +374,16 @@ $$;
 comment on column ml.neighbour.rank is $$1 for the nearest.$$;
 comment on column ml.neighbour.key is $$Name of the thing.$$;
 comment on column ml.neighbour.similarity is $$Inner product or cosine, according to the model.$$;
+
+create type ml.neighbour_row as (item_no int, neighbours int[], weights real[]);
+
+comment on type ml.neighbour_row is $$
+@behavior -*
+An item of a recommender whose weights are sparse, and the items whose scores it changes.
+The score of an item for a person is the sum of the weights from the items of the person.
+$$;
+comment on column ml.neighbour_row.item_no is $$Number of the item, from 1.$$;
+comment on column ml.neighbour_row.neighbours is $$
+Numbers of the items whose score it changes, in ascending order, without the item itself.
+$$;
+comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;

@@ -1,7 +1,8 @@
 create or replace function recommend._interactions_of(
   people bigint[],
   items bigint[] default null,
-  since timestamptz default '-infinity'
+  since timestamptz default '-infinity',
+  until timestamptz default 'infinity'
 )
 returns table (
   person_id bigint,
@@ -75,6 +76,7 @@ begin
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
       and event.occurred_at >= _interactions_of.since
+      and event.occurred_at < _interactions_of.until
       and (
         topical.topic is not null
         or event.item_id is not null and (_interactions_of.items is null or event.item_id = any (_interactions_of.items))
@@ -131,13 +133,13 @@ begin
 end;
 $$;
 
-comment on function recommend._interactions_of(bigint[], bigint[], timestamptz) is $$
+comment on function recommend._interactions_of(bigint[], bigint[], timestamptz, timestamptz) is $$
 @behavior -*
 Computes the interactions of the given people from their events.
 The rows with an item are the same as those of `recommend.interaction` after a refresh. Those with a topic and no item
 are from events that dismiss a topic by its name, or withdraw the dismissal. `items` restricts the result to these items
-and all topics; null: all items. No earlier events than `since` are read.
+and all topics; null: all items. Only the events from `since` until before `until` count.
 $$;
 
-grant execute on function recommend._interactions_of(bigint[], bigint[], timestamptz)
+grant execute on function recommend._interactions_of(bigint[], bigint[], timestamptz, timestamptz)
 to insights_reader, insights_learner;

@@ -1,0 +1,140 @@
+create or replace function ml._ease_gram(
+  relation regclass,
+  person_expression text,
+  item_expression text,
+  weight_expression text
+)
+returns ml.ease_sums
+language plpgsql
+set search_path from current
+set extra_float_digits to 1
+as $$
+declare
+  v_source constant text := format(
+    $statement$
+    select
+      source.%2$s as person,
+      source.%3$s as item,
+      %4$s::real as weight
+    from %1$s as source
+    where source.%2$s is not null
+      and source.%3$s is not null
+      %5$s
+    group by source.%2$s, source.%3$s
+    $statement$,
+    relation, person_expression, item_expression,
+    coalesce('sum(' || weight_expression || ')', '1'), 'and ' || weight_expression || ' is not null'
+  );
+  v_item_count bigint;
+  v_sums ml.ease_sums;
+  v_bad text;
+begin
+  execute format(
+    $statement$
+    select count(distinct item), min(weight::text) filter (where weight in ('NaN', 'Infinity', '-Infinity'))
+    from (%s) as interaction
+    $statement$,
+    v_source
+  )
+  into v_item_count, v_bad;
+
+  if v_item_count = 0 then
+    perform common.refuse('CF004', format('%s has no row with a person, an item and a weight', relation),
+      'There is nothing to learn from yet.');
+  end if;
+  if v_bad is not null then
+    perform common.refuse('CF001', format('%s has the weight %s', relation, left(v_bad, 100)),
+      'Weights are finite numbers, 1 for "was here".');
+  end if;
+  if v_item_count > 16000 then
+    perform common.refuse('CF008', format('%s items are too many', v_item_count),
+      'EASE and EDLAE hold at most 16000. ml.sequence_train, ml.item_knn_train and ml.content_train hold any number.');
+  end if;
+
+  /*
+   * A row of XᵀX is the sum of the vectors of those who have the item, so it costs as many additions as there are
+   * interactions, and any number of people will do. Rows of one weight are summed before they are multiplied by it.
+   */
+  execute format(
+    $statement$
+    with interaction as materialized (%1$s),
+
+    item as materialized (
+      select item, row_number() over (order by item)::int as n, count(*)::int as person_count
+      from interaction
+      group by item
+    ),
+
+    person as materialized (
+      select interaction.person,
+        format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
+      from interaction
+      join item using (item)
+      group by interaction.person
+    ),
+
+    part as (
+      select interaction.item, interaction.weight, sum(person.v) as v
+      from interaction
+      join person using (person)
+      group by interaction.item, interaction.weight
+    ),
+
+    gram as (
+      select item, sum(case when weight = 1 then v else v * array_fill(weight, array[%2$s])::vector end) as v
+      from part
+      group by item
+    )
+
+    select
+      array_agg(item.item::text order by item.n),
+      array_agg(gram.v order by item.n),
+      array_agg(item.person_count order by item.n)
+    from gram
+    join item using (item)
+    $statement$,
+    v_source, v_item_count
+  )
+  into v_sums.items, v_sums.gram, v_sums.person_counts;
+  return v_sums;
+end;
+$$;
+
+comment on function ml._ease_gram(regclass, text, text, text) is $$
+XᵀX of a table of interactions, and the items that its rows and columns are.
+Columns and weight have been read and quoted already; weight null: each pair counts 1.
+$$;
+
+create or replace function ml.ease_gram(
+  source_table text,
+  person_column text default 'person_id',
+  item_column text default 'item_id',
+  weight_column text default null
+)
+returns ml.ease_sums
+language plpgsql
+volatile
+as $$
+declare
+  v_relation constant regclass := common.relation(source_table);
+begin
+  return ml._ease_gram(
+    v_relation,
+    common.column_name(v_relation, person_column, 'person column'),
+    common.column_name(v_relation, item_column, 'item column'),
+    case when weight_column is not null then common.numeric_expression(weight_column, v_relation, 'weight column') end
+  );
+end;
+$$;
+
+comment on function ml.ease_gram(text, text, text, text) is $$
+@behavior -*
+The sums that EASE is trained from: XᵀX of a table of interactions, and the items that its rows and columns are.
+The part of a training that reads the table. Several ridges are tried on one reading: `ml.ease_inverse(gram, lambda)`,
+then `ml.ease_weights`.
+Columns and weights are those of `ml.ease_train`.
+Errors: CF001 (weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
+$$;
+
+grant execute on function ml._ease_gram(regclass, text, text, text), ml.ease_gram(text, text, text, text)
+to insights_analyst, insights_admin, insights_worker;
