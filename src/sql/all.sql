@@ -427,6 +427,7 @@
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/_power_of_two.sql
 --!include analytics/functions/_shown.sql
+--!include analytics/functions/shown.sql
 --!include analytics/functions/_shown_mean.sql
 --!include analytics/functions/_weight.sql
 --!include analytics/functions/_queued_use.sql
@@ -463,7 +464,7 @@
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
 --!include analytics/functions/_people_among.sql
---!include analytics/functions/_wilson_bounds.sql
+--!include analytics/functions/wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql
 --!include analytics/functions/_course_completion.sql
 --!include analytics/functions/_course_use.sql
@@ -548,6 +549,8 @@
 --!include recommend/interactions/_strength.sql
 --!include recommend/interactions/_event_names.sql
 --!include recommend/interactions/_interactions_of.sql
+--!include recommend/interactions/_kept_of.sql
+--!include recommend/interactions/_move_taken.sql
 --!include recommend/interactions/refresh_interactions.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
@@ -562,7 +565,6 @@
 --!include recommend/feedback/refresh_impressions.sql
 --!include recommend/feedback/_record_impressions.sql
 --!include recommend/feedback/_recently_shown.sql
---!include recommend/functions/_history.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_matching_rules.sql
 --!include recommend/rules/_unmet_prerequisites.sql
@@ -599,6 +601,21 @@
 --!include recommend/rules/rank_items.sql
 --!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
+--!include recommend/evaluation/_candidates.sql
+--!include recommend/evaluation/_model_parts.sql
+--!include recommend/evaluation/_freeze_evaluation.sql
+--!include recommend/evaluation/_train_part.sql
+--!include recommend/evaluation/_train_evaluated.sql
+--!include recommend/evaluation/_list_metrics.sql
+--!include recommend/evaluation/_test_people.sql
+--!include recommend/evaluation/_resampled_means.sql
+--!include recommend/evaluation/_compare.sql
+--!include recommend/evaluation/_finish_evaluation.sql
+--!include recommend/evaluation/_continue_evaluation.sql
+--!include recommend/evaluation/_start_evaluation.sql
+--!include recommend/evaluation/start_evaluation.sql
+--!include recommend/evaluation/continue_evaluation.sql
+--!include recommend/evaluation/evaluate.sql
 --!include recommend/train/_held_out_ranks.sql
 --!include recommend/train/_hold_out.sql
 --!include recommend/train/_measure.sql
@@ -606,6 +623,20 @@
 --!include recommend/train/_store_neighbours.sql
 --!include recommend/train/train.sql
 --!include recommend/functions/due_trainings.sql
+--!include recommend/feedback/_own_serving.sql
+--!include recommend/feedback/_send_feedback.sql
+--!include recommend/feedback/feedback.sql
+--!include recommend/feedback/person_feedback.sql
+--!include recommend/feedback/serve_me.sql
+--!include recommend/feedback/serve_person.sql
+--!include recommend/feedback/serving_report.sql
+--!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_fit_parts.sql
+--!include recommend/evaluation/_rank_targets.sql
+--!include recommend/evaluation/_metrics.sql
+--!include recommend/evaluation/_choose_part.sql
+--!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/policies.sql
 
 -- monitor
