@@ -6,7 +6,7 @@ import { ingest, refresh } from "../support/recommend.ts";
 
 /*
  * Every person and every course of a simulated platform with random rules: a course is in the list of the person exactly
- * when why_not says so and rank_items ranks it, with the same rank and score. What is served also fulfils the rules by a
+ * when why_not states it and rank_items ranks it, with the same rank and score. What is served also fulfils the rules by a
  * query of its own.
  */
 const database = await testDatabase();
@@ -86,17 +86,15 @@ describe("for_person, why_not and rank_items", () => {
       await change(db, seed);
       await ingest(
         db,
-        people
-          .slice(0, 5)
-          .map((person, n) => ({
-            person,
-            event: "Item Dismissed",
-            item: courses[(seed * 5 + n) % courses.length] ?? "",
-            day: 200,
-          })),
+        people.slice(0, 5).map((person, n) => ({
+          person,
+          event: "Item Dismissed",
+          item: courses[(seed * 5 + n) % courses.length] ?? "",
+          day: 200,
+        })),
       );
       if (seed % 2 === 0) await refresh(db);
-      for (const person of [...people, "a stranger"]) {
+      for (const person of [...people, "an unknown name"]) {
         const list = await db.rows<Listed>("select rank, item, score, basis from recommend.for_person($1, 1000)", [
           person,
         ]);

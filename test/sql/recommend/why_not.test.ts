@@ -133,11 +133,11 @@ test("a rule that excludes everything leaves an empty list, and is named for eac
   });
 });
 
-test("a merged name means its target; an unknown person gets what a stranger gets", async () => {
+test("a merged name means its target; an unknown person gets what one without a history gets", async () => {
   await inside(async (db) => {
     await db.query("select track.merge_items($1, $2)", [first, second]);
     expect(await whyNot(db, first)).toMatchObject({ item: second });
-    expect(await whyNot(db, second, 10, "a stranger")).toMatchObject({ is_recommended: true });
+    expect(await whyNot(db, second, 10, "an unknown name")).toMatchObject({ is_recommended: true });
   });
 });
 

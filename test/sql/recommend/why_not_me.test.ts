@@ -8,7 +8,7 @@ await makeHistory(database);
 await trainOnHistory(database);
 const [first = ""] = courses.filter((item) => !owned("p0").has(item));
 
-test("says to the signed-in person what why_not says of her, without the names of rules", async () => {
+test("states to the signed-in person the result of why_not, without the names of rules", async () => {
   const ask = (item: string) =>
     database.as("insights_learner", { "insights.person": "p0" }, (db) =>
       db.value("select to_jsonb(recommend.why_not_me($1))", [item]),
@@ -22,7 +22,7 @@ test("says to the signed-in person what why_not says of her, without the names o
   await database.query("select recommend.drop_rule('people_who_may_leave')");
 });
 
-test("without a signed-in person it speaks of the list of a stranger", async () => {
+test("without a signed-in person it is about the list of an unknown person", async () => {
   await database.as("insights_learner", {}, async (db) => {
     expect(await db.value("select to_jsonb(recommend.why_not_me($1, 1000))", [first])).toMatchObject({
       is_recommended: true,
