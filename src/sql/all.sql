@@ -554,6 +554,7 @@
 --!include recommend/interactions/refresh_interactions.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
+--!include recommend/rules/_not_again_period.sql
 --!include recommend/rules/_topics.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/feedback/_sign.sql
