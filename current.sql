@@ -1013,6 +1013,8 @@ drop function if exists recommend._rank_by_model(
 );
 drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
 
+drop function if exists recommend._rank(recommend.person_context, recommend.request);
+
 do $do$
 begin
   if to_regtype('recommend.page') is null then
@@ -1020,7 +1022,7 @@ begin
       model_id bigint,
       served bigint[],
       frozen bigint[],
-      tiers int[]
+      bases text[]
     );
   end if;
 end;
@@ -1033,8 +1035,75 @@ $$;
 comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
-comment on column recommend.page.tiers is $$
-Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.person_recommendation') is null then
+    create type recommend.person_recommendation as (
+      person text,
+      rank int,
+      item_id bigint,
+      item text,
+      title text,
+      score float8,
+      reasons recommend.reason[],
+      basis text,
+      model_version int,
+      serving_id text,
+      propensity float8,
+      next_page text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.person_recommendation is $$
+A recommended item for one of several people: the attributes of `recommend.recommendation`, after the person.
+$$;
+comment on column recommend.person_recommendation.person is $$Name of the person, as it was given.$$;
+comment on column recommend.person_recommendation.rank is $$Rank in the list of the person, 1 for the best item.$$;
+comment on column recommend.person_recommendation.item_id is $$Key of the item.$$;
+comment on column recommend.person_recommendation.item is $$External id of the item.$$;
+comment on column recommend.person_recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.person_recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.person_recommendation.reasons is $$Reasons, the strongest first.$$;
+comment on column recommend.person_recommendation.basis is $$Tier of the list: see `recommend.recommendation`.$$;
+comment on column recommend.person_recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.person_recommendation.serving_id is $$Signed identifier of the row.$$;
+comment on column recommend.person_recommendation.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.person_recommendation.next_page is $$
+On the last row of the person: argument `page` of `recommend.for_person` that continues the list. Null on the others.
+$$;
+
+comment on type recommend.reason is $$
+A term of a score. The contributions of the reasons of a recommendation add up to its score.
+`kind` is `item` (an item of the person), `others` (all further such items together), `content` (an item of the person
+with similar content), `segment`, `popularity`, `trending`, `newest` or `next` (the basis of the row), or `rule` (what a
+rule adds).
+$$;
+comment on column recommend.reason.kind is $$
+`item`, `others`, `content`, `segment`, `popularity`, `trending`, `newest`, `next` or `rule`.
+$$;
+comment on type recommend.recommendation is $$
+A recommended item for a person, with its reasons.
+`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
+the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
+same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
+$$;
+comment on column recommend.recommendation.basis is $$
+`pinned`, `next`, `model`, `content`, `segment`, `trending`, `popularity`, `newest` or `explored`.
+$$;
+comment on column recommend.recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.recommendation.rank is $$
+Rank, 1 for the best item. A continued list has the ranks that follow.
 $$;
 
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
