@@ -78,6 +78,44 @@ async function change(db: Queries, seed: number): Promise<void> {
   for (const rule of rules) if (next() < 0.6) await db.query(`select recommend.set_rule(${rule})`);
 }
 
+/** The lists that other functions make for a person: the same ones, or of items that no rule leaves out. */
+async function others(db: Queries, person: string, list: readonly Listed[]): Promise<void> {
+  const columns = "rank, item, score, basis";
+  expect(
+    await db.rows(
+      `select ${columns} from recommend.for_people(array[$1, 'another one'], 1000) where person = $1 order by rank`,
+      [person],
+    ),
+  ).toEqual(list);
+  expect(await db.rows(`select ${columns} from recommend.serve_person($1, 1000) order by rank`, [person])).toEqual(
+    list,
+  );
+  await db.query("select set_config('insights.person', $1, true)", [person]);
+  await db.query("set local role insights_learner");
+  await db.query("select track.sign_in()");
+  expect(await db.rows(`select ${columns} from recommend.for_me(1000) order by rank`)).toEqual(list);
+  await db.query("reset role");
+  // Lists with other scores: each item is one that rank_items ranks.
+  const permitted = new Set(list.map(({ item }) => item));
+  for (const call of [`recommend.for_session($1, 1000)`, `recommend.next_item($1, 1000)`]) {
+    const rows = await db.rows<{ item: string; kind: string }>(
+      `select row.item, item.kind from ${call} as row join track.item using (item_id)`,
+      [person],
+    );
+    expect(
+      rows.filter(({ item, kind }) => kind === "course" && !permitted.has(item)),
+      call,
+    ).toEqual([]);
+    for (const { item, kind } of rows.filter((row) => row.kind !== "course").slice(0, 3)) {
+      expect(
+        (await db.rows<{ rule: string | null }>("select rule from recommend.why_not($1, $2, 1000)", [person, item]))[0]
+          ?.rule ?? "rank",
+        `${item} ${kind}`,
+      ).toBe("rank");
+    }
+  }
+}
+
 describe("for_person, why_not and rank_items", () => {
   const bases = new Set<string>();
   const rules = new Set<string>();
@@ -141,6 +179,8 @@ describe("for_person, why_not and rank_items", () => {
             await db.rows("select rule, detail, rank, score from recommend.why_not($1, $2, 3)", [person, fourth.item]),
           ).toEqual([{ rule: "rank", detail: "At rank 4, after the first 3 items", rank: 4, score: fourth.score }]);
         }
+
+        await others(db, person, list);
 
         // The rules by a query that calls none of the functions of the room.
         const wrong = await db.rows(

@@ -22,6 +22,11 @@ declare
   v_left_out constant bigint[] := (_blocked.context).left_out;
   v_topics constant text[] := (_blocked.context).dismissed_topics;
   v_finished constant bigint[] := coalesce((_blocked.context).finished, '{}');
+  v_begun constant bigint[] := array(
+    select state.item_id
+    from unnest(v_left_out, (_blocked.context).left_out_reasons) as state (item_id, reason)
+    where state.reason in ('enrolled', 'taken', 'completed', 'known')
+  );
   v_languages constant text[] := array(
     select split_part(lower(spoken.language), '-', 1)
     from unnest((_blocked.context).languages) as spoken (language)
@@ -143,7 +148,7 @@ begin
     union all
 
     select 5, unmet.item_id, v_rules.prerequisites, unmet.detail
-    from recommend._unmet_prerequisites(_blocked.items, v_finished, _blocked.at) as unmet
+    from recommend._unmet_prerequisites(_blocked.items, v_finished, v_begun, _blocked.at) as unmet
     where v_rules.prerequisites is not null
 
     union all
@@ -218,6 +223,6 @@ comment on function recommend._blocked(recommend.person_context, text, bigint[],
 Returns those of the given items that are not recommended to a person at a time, each with the first rule for it.
 In this order: another kind or name of an item, what the person did (`left_out_reasons`), a dismissed topic,
 availability, prerequisites, capacity, language, shown lately, rules that exclude the item, rules that include only
-others. Availability and prerequisites are also those of the items that contain it. `kind` null: items of any kind, each
-by the rules of its own.
+others. Availability and prerequisites are also those of the items that contain it, but without the prerequisites of
+one that the person is in already. `kind` null: items of any kind, each by the rules of its own.
 $$;
