@@ -658,6 +658,7 @@ comment on column recommend.setting.diversity is $$
 Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
 $$;
 comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
 `similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
 topics of the person in their proportions.
 $$;
@@ -804,8 +805,8 @@ comment on column recommend.verdict.is_recommended is $$
 Whether a list of the given length contains the item.
 $$;
 comment on column recommend.verdict.rule is $$
-Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
-when the item is recommended.
+Rule, or state of the item such as `completed`, that leaves it out; null when it is recommended.
+`rank` when other items are better.
 $$;
 comment on column recommend.verdict.detail is $$The rule in words.$$;
 comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
