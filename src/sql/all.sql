@@ -643,6 +643,7 @@
 --!include recommend/feedback/person_feedback.sql
 --!include recommend/feedback/serve_me.sql
 --!include recommend/feedback/serve_person.sql
+--!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/evaluation/_code_relations.sql
