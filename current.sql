@@ -61,7 +61,7 @@ create table if not exists recommend.ranked_list (
   kind text not null,
   list text not null,
   item_id bigint not null references track.item,
-  score real not null,
+  score float8 not null,
   primary key (kind, list, item_id)
 );
 
@@ -183,6 +183,233 @@ comment on column recommend.request.page is $$
 Value of `next_page` of the list that is continued; null for the first page.
 $$;
 
+/* ------------------------------------------------------------------- recommend: interactions and feedback -- */
+
+
+drop function if exists recommend._interactions_of(bigint[]);
+
+alter table recommend.setting
+  add column if not exists kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20);
+
+comment on column recommend.setting.full_weight is $$
+Weight from which a person counts as having taken an item.
+A taken item is not recommended to the person. Smaller weights count in proportion; larger weights do not count more.
+After a change, `select recommend.rebuild()` applies it to the stored interactions.
+$$;
+comment on column recommend.setting.kept_kinds is $$
+Kinds of items of which `recommend.taken` keeps what a person took when the events are deleted.
+$$;
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'recommend.event_weight'::regclass and attname = 'drops'
+  ) then
+    alter table recommend.event_weight
+      add column liking real check (liking between -1 and 1),
+      add column value_property text check (length(value_property) between 1 and 100),
+      add column value_from float8 check (value_from between -1e12 and 1e12),
+      add column value_to float8 check (value_to between -1e12 and 1e12),
+      add column withdraws boolean not null default false,
+      add column dismisses_topic boolean not null default false,
+      add column marks_known boolean not null default false,
+      add column drops boolean not null default false,
+      add constraint event_weight_drops check (not (drops and (completes or dismisses))),
+      add constraint event_weight_scale check (
+        num_nulls(value_property, value_from, value_to) in (0, 3)
+        and value_from <> value_to
+        and (liking is null or value_property is null)
+      ),
+      add constraint event_weight_withdraws check (
+        not withdraws
+        or not (completes or dismisses or drops or marks_known or dismisses_topic)
+          and num_nonnulls(liking, value_property) = 0
+      );
+
+    -- A rating is a preference now, and a dropped item is distinct from a dismissed one.
+    update recommend.event_weight
+    set value_property = 'rating', value_from = 1, value_to = 5
+    where event = 'Course Rated';
+    update recommend.event_weight
+    set drops = true, dismisses = false
+    where event = 'Course Dropped' and dismisses;
+    insert into recommend.event_weight (event, weight, most_counted, dismisses)
+    values ('Item Dismissed', 0, 1, true)
+    on conflict do nothing;
+    insert into recommend.event_weight (
+      event, weight, most_counted, liking, value_property, value_from, value_to,
+      withdraws, dismisses_topic, marks_known, drops
+    )
+    values
+      ('Item Liked', 0, 1, 1, null, null, null, false, false, false, false),
+      ('Item Disliked', 0, 1, -1, null, null, null, false, false, false, false),
+      ('Item Rated', 1, 1, null, 'rating', 1, 5, false, false, false, false),
+      ('Item Known', 0, 1, null, null, null, null, false, false, true, false),
+      ('Topic Dismissed', 0, 1, null, null, null, null, false, true, false, false),
+      ('Feedback Withdrawn', 0, 1, null, null, null, null, true, false, false, false)
+    on conflict do nothing;
+  end if;
+end;
+$do$;
+
+comment on column recommend.event_weight.liking is $$
+Preference that the event expresses, from -1 (dislike) to 1 (like); null when it expresses none.
+The latest one of a person and item applies.
+$$;
+comment on column recommend.event_weight.value_property is $$
+Property of the event that is a rating; null when the event has none.
+A rating is converted to a preference: -1 at `value_from`, 1 at `value_to`. A value that is not a number is ignored.
+$$;
+comment on column recommend.event_weight.value_from is $$Worst rating of the scale; null without `value_property`.$$;
+comment on column recommend.event_weight.value_to is $$Best rating of the scale; null without `value_property`.$$;
+comment on column recommend.event_weight.withdraws is $$
+Whether the event undoes the preferences, dismissals and "already known" of the item that were sent before it.
+With the property `topic`, it undoes the dismissal of this topic.
+$$;
+comment on column recommend.event_weight.dismisses_topic is $$
+Whether the event means that the person is not interested in a topic: the property `topic`, or else that of the item.
+$$;
+comment on column recommend.event_weight.marks_known is $$
+Whether the event means that the person is already familiar with the content of the item.
+$$;
+comment on column recommend.event_weight.drops is $$
+Whether the event means that the person has left the item before the end.
+$$;
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'recommend.interaction'::regclass and attname = 'withdrawn_at'
+  ) then
+    alter table recommend.interaction
+      add column identity_id bigint,
+      add column dropped_at timestamptz,
+      add column resumed_at timestamptz,
+      add column liking real check (liking between -1 and 1),
+      add column liked_at timestamptz,
+      add column known_at timestamptz,
+      add column topic_dismissed_at timestamptz,
+      add column withdrawn_at timestamptz;
+    -- The next refreshes recompute all interactions.
+    perform track.rebuild('recommend.interaction');
+  end if;
+end;
+$do$;
+
+comment on column recommend.interaction.identity_id is $$
+Identity that sent the first event; null for rows that were written before this column existed.
+$$;
+comment on column recommend.interaction.dropped_at is $$Time at which the person last left the item; null when never.$$;
+comment on column recommend.interaction.resumed_at is $$
+Time of the last event whose weight alone is `recommend.setting.full_weight`, such as an enrolment.
+Null when there is none. It ends an earlier dismissal.
+$$;
+comment on column recommend.interaction.liking is $$
+Latest preference that the person expressed, from -1 (dislike) to 1 (like); null when none.
+$$;
+comment on column recommend.interaction.liked_at is $$Time of `liking`.$$;
+comment on column recommend.interaction.known_at is $$
+Time at which the person last said that she is familiar with the item; null when never.
+$$;
+comment on column recommend.interaction.topic_dismissed_at is $$
+Time at which the person last said that she is not interested in the topic of the item; null when never.
+$$;
+comment on column recommend.interaction.withdrawn_at is $$
+Time at which the person last withdrew her feedback on the item; null when never.
+Preferences, dismissals and "already known" of this time or before do not count.
+$$;
+
+create table if not exists recommend.dismissed_topic (
+  person_id bigint not null,
+  topic text not null check (length(topic) between 1 and 500),
+  dismissed_at timestamptz,
+  withdrawn_at timestamptz,
+  primary key (person_id, topic)
+);
+
+comment on table recommend.dismissed_topic is $$
+Topics that people are not interested in, by the property `topic` of their events.
+Maintained by `recommend.refresh_interactions`.
+$$;
+comment on column recommend.dismissed_topic.person_id is $$Person.$$;
+comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
+comment on column recommend.dismissed_topic.dismissed_at is $$
+Time at which the person last dismissed the topic; null when never.
+$$;
+comment on column recommend.dismissed_topic.withdrawn_at is $$
+Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
+$$;
+
+create table if not exists recommend.taken (
+  person_id bigint not null,
+  identity_id bigint not null,
+  item_id bigint not null references track.item,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  taken_at timestamptz,
+  completed_at timestamptz,
+  dropped_at timestamptz,
+  dismissed_at timestamptz,
+  liking real check (liking between -1 and 1),
+  liked_at timestamptz,
+  known_at timestamptz,
+  primary key (person_id, item_id, identity_id)
+);
+
+comment on table recommend.taken is $$
+@foreignKey (item_id) references track.item (item_id)
+What people took, completed or rejected before their events were deleted, so that it stays out of their lists.
+`recommend.refresh_interactions` writes a row when it finds that the first event of an interaction does not exist any
+more; only for items of `recommend.setting.kept_kinds`. What can be computed from events has no row here.
+$$;
+comment on column recommend.taken.person_id is $$Person.$$;
+comment on column recommend.taken.identity_id is $$
+Identity that sent the first event. The row follows it when people are linked or unlinked.
+$$;
+comment on column recommend.taken.item_id is $$Item.$$;
+comment on column recommend.taken.first_at is $$Time of the first event, which is deleted.$$;
+comment on column recommend.taken.last_at is $$Time of the last event that was known when the row was written.$$;
+comment on column recommend.taken.taken_at is $$
+Time of the last event of an item with the full weight; null when the person had not taken the item.
+$$;
+comment on column recommend.taken.completed_at is $$Time at which the person finished the item; null when never.$$;
+comment on column recommend.taken.dropped_at is $$Time at which the person left the item; null when never.$$;
+comment on column recommend.taken.dismissed_at is $$Time at which the person dismissed the item; null when never.$$;
+comment on column recommend.taken.liking is $$
+Latest preference that the person expressed, from -1 (dislike) to 1 (like); null when none.
+$$;
+comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
+comment on column recommend.taken.known_at is $$
+Time at which the person said that she is familiar with the item; null when never.
+$$;
+
+create index if not exists taken_item on recommend.taken (item_id);
+
+alter table recommend.dismissed_topic enable row level security;
+alter table recommend.taken enable row level security;
+
+update track.consumer
+set inputs = '{event,decision,identity}'
+where consumer = 'recommend.interaction' and inputs <> '{event,decision,identity}';
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
+  ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
+  ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.')
+on conflict do nothing;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('recommend', 'dismissed_topic', 'person_id', 'track.event', 'Derived from the events of the person.'),
+  ('recommend', 'taken', 'person_id', 'track.event', 'Derived from events of the person that were deleted.')
+on conflict do nothing;
+
 /* ------------------------------------------------------------------------------------------- ml: recommenders -- */
 
 drop function if exists ml.ease_train(text, text, text, text, float8);
@@ -236,3 +463,1010 @@ An item and the vector of its text.
 $$;
 comment on column ml.content_row.item is $$The item, as text.$$;
 comment on column ml.content_row.embedding is $$Vector of length 1; null when the text has no word.$$;
+
+/* ------------------------------------------------------------------------------------------------------ rules -- */
+
+alter table recommend.setting
+  add column if not exists topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
+  add column if not exists explored_slots int[] not null default '{}'
+    check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
+  add column if not exists explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
+  add column if not exists diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
+  add column if not exists diversity_method text not null default 'similarity'
+    check (diversity_method in ('similarity', 'calibration'));
+
+comment on column recommend.setting.topic_attribute is $$
+Attribute of items that holds their topic.
+$$;
+comment on column recommend.setting.explored_slots is $$
+Ranks whose items are drawn at random from the best items that are not in the list. Only they have a propensity.
+$$;
+comment on column recommend.setting.explored_pool_size is $$
+Number of items from which the items of `explored_slots` are drawn; at least the number of slots counts.
+$$;
+comment on column recommend.setting.diversity is $$
+Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
+$$;
+comment on column recommend.setting.diversity_method is $$
+`similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
+topics of the person in their proportions.
+$$;
+
+create table if not exists recommend.rule (
+  name text primary key check (name ~ '^[a-z][a-z0-9_]*([.][a-z0-9_]+)*$' and length(name) <= 100),
+  action text not null check (
+    action in (
+      'topic', 'availability', 'prerequisites', 'capacity', 'language', 'not_again', 'exclude', 'include', 'boost',
+      'pin'
+    )
+  ),
+  kind text check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+  has_items boolean not null default false,
+  within_item_id bigint references track.item,
+  attribute text check (length(attribute) between 1 and 200),
+  attribute_value text check (length(attribute_value) <= 1000),
+  language text check (language ~ '^[a-z]{2,8}(-[a-z0-9]{1,8})*$' and length(language) <= 35),
+  person_set text references track.person_set,
+  is_outside_set boolean not null default false,
+  active_from timestamptz,
+  active_until timestamptz,
+  amount float8 check (amount between -1000000 and 1000000),
+  place int check (place between 1 and 1000),
+  period interval check (period > '0' and period <= '10 years'),
+  is_active boolean not null default true,
+  check ((attribute is null) = (attribute_value is null)),
+  check ((amount is not null) = (action = 'boost')),
+  check ((place is not null) = (action = 'pin')),
+  check ((period is not null) = (action = 'not_again')),
+  check (has_items or action <> 'pin'),
+  check (not has_items or action in ('exclude', 'include', 'boost', 'pin')),
+  check (
+    action in ('exclude', 'include', 'boost') or within_item_id is null and attribute is null and language is null
+  ),
+  check (active_from < active_until)
+);
+
+comment on table recommend.rule is $$
+Rules of lists: items that are left out, included, raised, or have a fixed place.
+`topic` to `not_again` are checks of the items against the person. The other actions apply to the items that fulfil all
+conditions of the rule. A rule applies to lists of its kind, for its people, within its period. `recommend.set_rule` and
+`recommend.drop_rule` change the rows.
+$$;
+comment on column recommend.rule.name is $$Name; a list and `recommend.why_not` name the rule that decided.$$;
+comment on column recommend.rule.action is $$
+Effect of the rule.
+`topic` leaves out topics that the person is not interested in; `availability` what is not available now;
+`prerequisites` what requires an item that the person has not finished; `capacity` what is full; `language` what is not
+in a language of the person; `not_again` what was served to the person within `period`. `exclude` leaves its items out;
+`include` leaves out all others; `boost` adds `amount` to their scores; `pin` gives them a place.
+$$;
+comment on column recommend.rule.kind is $$Kind of the lists to which the rule applies; null: all kinds.$$;
+comment on column recommend.rule.has_items is $$Whether the rule is only about the items in `recommend.rule_item`.$$;
+comment on column recommend.rule.within_item_id is $$Condition: the item is this one, or part of it; null: any.$$;
+comment on column recommend.rule.attribute is $$
+Condition: the name of an attribute in `track.item.attributes`; null: any item.
+$$;
+comment on column recommend.rule.attribute_value is $$Value of the attribute, or one of its values when it is a list.$$;
+comment on column recommend.rule.language is $$
+Condition: the language of the item (BCP 47, lower case), where `de` includes `de-ch`; null: any.
+$$;
+comment on column recommend.rule.person_set is $$Set of people to whom the rule applies; null: all people.$$;
+comment on column recommend.rule.is_outside_set is $$Whether the rule applies to all people outside `person_set`.$$;
+comment on column recommend.rule.active_from is $$Time from which the rule applies; null: no limit.$$;
+comment on column recommend.rule.active_until is $$Time until which the rule applies, exclusive; null: no limit.$$;
+comment on column recommend.rule.amount is $$Of a `boost`: the number that is added to the score.$$;
+comment on column recommend.rule.place is $$
+Of a `pin`: the rank of the first of its items; the next ones follow it.
+$$;
+comment on column recommend.rule.period is $$Of `not_again`: how long an item that was served is left out.$$;
+comment on column recommend.rule.is_active is $$Whether the rule applies.$$;
+
+create index if not exists rule_within on recommend.rule (within_item_id) where within_item_id is not null;
+create index if not exists rule_person_set on recommend.rule (person_set) where person_set is not null;
+
+create table if not exists recommend.rule_item (
+  name text not null references recommend.rule on delete cascade,
+  item_id bigint not null references track.item,
+  position int not null check (position > 0),
+  primary key (name, item_id)
+);
+
+comment on table recommend.rule_item is $$
+The items of the rules that name their items. An item that was merged into another one means that one.
+$$;
+comment on column recommend.rule_item.name is $$Rule.$$;
+comment on column recommend.rule_item.item_id is $$Item that the administrator named.$$;
+comment on column recommend.rule_item.position is $$Position in the list that was given, from 1.$$;
+
+create index if not exists rule_item_item on recommend.rule_item (item_id);
+
+create table if not exists recommend.rule_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  name text not null,
+  settings jsonb,
+  actor text not null
+);
+
+comment on table recommend.rule_log is $$
+Log of the changes of rules by administrators, append-only.
+$$;
+comment on column recommend.rule_log.log_id is $$Key of the entry.$$;
+comment on column recommend.rule_log.logged_at is $$Time of the change.$$;
+comment on column recommend.rule_log.name is $$Rule.$$;
+comment on column recommend.rule_log.settings is $$
+Columns of the rule after the change, with the external ids of its items; null when it was dropped.
+$$;
+comment on column recommend.rule_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+
+create index if not exists rule_log_time on recommend.rule_log (logged_at);
+
+insert into recommend.rule (name, action, is_active, period)
+values
+  ('topic', 'topic', true, null),
+  ('availability', 'availability', true, null),
+  ('prerequisites', 'prerequisites', true, null),
+  ('capacity', 'capacity', true, null),
+  ('language', 'language', false, null),
+  ('not_again', 'not_again', false, '7 days')
+on conflict do nothing;
+
+do $do$
+begin
+  if to_regtype('recommend.verdict') is null then
+    create type recommend.verdict as (
+      item_id bigint,
+      item text,
+      title text,
+      is_recommended boolean,
+      rule text,
+      detail text,
+      rank int,
+      score float8,
+      basis text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.verdict is $$
+Whether an item is recommended to a person, with its rank, or what left it out.
+$$;
+comment on column recommend.verdict.item_id is $$Key of the item.$$;
+comment on column recommend.verdict.item is $$External id of the item; of a merged name, that of its target.$$;
+comment on column recommend.verdict.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.verdict.is_recommended is $$
+Whether a list of the given length contains the item.
+$$;
+comment on column recommend.verdict.rule is $$
+Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
+when the item is recommended.
+$$;
+comment on column recommend.verdict.detail is $$The rule in words.$$;
+comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
+comment on column recommend.verdict.score is $$Score of the item; null when it is left out.$$;
+comment on column recommend.verdict.basis is $$Source of the score, such as `model`; null when it is left out.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.ranked_item') is null then
+    create type recommend.ranked_item as (
+      rank int,
+      item_id bigint,
+      item text,
+      title text,
+      score float8,
+      reasons recommend.reason[],
+      basis text,
+      rule text,
+      detail text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.ranked_item is $$
+An item of a list that the caller gave: with its rank and score, or with the rule that leaves it out.
+$$;
+comment on column recommend.ranked_item.rank is $$Rank among the given items, 1 for the best one; null when left out.$$;
+comment on column recommend.ranked_item.item_id is $$Key of the item.$$;
+comment on column recommend.ranked_item.item is $$External id of the item; of a merged name, that of its target.$$;
+comment on column recommend.ranked_item.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.ranked_item.score is $$Sum of the contributions of the reasons; null when left out.$$;
+comment on column recommend.ranked_item.reasons is $$Reasons, the strongest first; null when left out.$$;
+comment on column recommend.ranked_item.basis is $$Source of the score, such as `model`; null when left out.$$;
+comment on column recommend.ranked_item.rule is $$
+Rule, or state of the person such as `completed`, that leaves the item out; null otherwise.
+$$;
+comment on column recommend.ranked_item.detail is $$The rule in words; null when the item is not left out.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.rule_problem') is null then
+    create type recommend.rule_problem as (rule text, item text, problem text);
+  end if;
+end;
+$do$;
+
+comment on type recommend.rule_problem is $$
+A condition of a rule that cannot have the effect that was meant.
+$$;
+comment on column recommend.rule_problem.rule is $$Rule.$$;
+comment on column recommend.rule_problem.item is $$External id of the item; null when there is none.$$;
+comment on column recommend.rule_problem.problem is $$Description, with what the rule does instead.$$;
+
+alter table recommend.rule enable row level security;
+alter table recommend.rule_item enable row level security;
+alter table recommend.rule_log enable row level security;
+
+/* ---------------------------------------------------------------- recommend: impressions and feedback (feedback/) -- */
+
+alter table recommend.setting
+add column if not exists serving_period interval not null default '90 days' check (serving_period > '0'),
+add column if not exists attribution_period interval not null default '30 days' check (attribution_period > '0');
+
+comment on column recommend.setting.serving_period is $$
+Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
+$$;
+comment on column recommend.setting.attribution_period is $$
+Time after a list was made in which finishing an item of it counts as completed after the recommendation.
+$$;
+
+do $do$
+begin
+  if to_regtype('recommend.serving') is null then
+    create type recommend.serving as (
+      serving_key uuid,
+      model_id bigint,
+      item_id bigint,
+      rank int,
+      propensity float8,
+      listed_at timestamptz,
+      identity_id bigint,
+      basis text,
+      pool bigint[],
+      problem text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.serving is $$
+@behavior -*
+Content of a `serving_id` whose signature is valid, or the problem of an invalid one.
+$$;
+comment on column recommend.serving.serving_key is $$
+The 128 bits of the signature, which identify the row of the list.
+$$;
+comment on column recommend.serving.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.serving.item_id is $$Item.$$;
+comment on column recommend.serving.rank is $$Rank of the item in the list.$$;
+comment on column recommend.serving.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.serving.listed_at is $$Time at which the list was made, in milliseconds.$$;
+comment on column recommend.serving.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.serving.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.serving.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.serving.problem is $$
+Null for a valid id; otherwise what is wrong with it, and all other columns are null.
+$$;
+
+create table if not exists recommend.impression (
+  person_id bigint not null,
+  serving_key uuid not null,
+  identity_id bigint,
+  model_id bigint,
+  item_id bigint not null,
+  rank int not null,
+  basis text not null,
+  propensity float8,
+  pool bigint[],
+  listed_at timestamptz not null,
+  is_served boolean not null,
+  seen_at timestamptz,
+  clicked_at timestamptz,
+  dismissed_at timestamptz,
+  liked_at timestamptz,
+  liking real,
+  withdrawn_at timestamptz,
+  completed_at timestamptz,
+  primary key (person_id, serving_key)
+);
+
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.person_id is $$Person.$$;
+comment on column recommend.impression.serving_key is $$Signature of the `serving_id`.$$;
+comment on column recommend.impression.identity_id is $$
+Identity for which the list was made; null when it was for no person.
+$$;
+comment on column recommend.impression.model_id is $$Version of the model; null for rows without a model.$$;
+comment on column recommend.impression.item_id is $$Item that was recommended, under the name it had then.$$;
+comment on column recommend.impression.rank is $$Rank of the item in the list, from 1.$$;
+comment on column recommend.impression.basis is $$Basis of the row, as in `recommend.recommendation`.$$;
+comment on column recommend.impression.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.impression.pool is $$
+Items from which the one of a marked slot was drawn; null for the other rows.
+$$;
+comment on column recommend.impression.listed_at is $$Time at which the list was made.$$;
+comment on column recommend.impression.is_served is $$
+Whether the row was recorded when it was served; false when it is known only from an event.
+$$;
+comment on column recommend.impression.seen_at is $$
+Time of the first event that shows that the person saw the row, of any kind; null when there is none.
+$$;
+comment on column recommend.impression.clicked_at is $$Time of the first click; null when there is none.$$;
+comment on column recommend.impression.dismissed_at is $$
+Time of the last dismissal that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liked_at is $$
+Time of the last like, dislike or rating that was not withdrawn later; null when there is none.
+$$;
+comment on column recommend.impression.liking is $$
+Liking that it expressed, from -1 to 1; null when there is none.
+$$;
+comment on column recommend.impression.withdrawn_at is $$
+Time at which the person last withdrew her answers about the item; null when she did not.
+$$;
+comment on column recommend.impression.completed_at is $$
+Time at which the person first finished the item after `listed_at`; null when she did not.
+Within `recommend.setting.attribution_period`.
+$$;
+
+create index if not exists impression_listed on recommend.impression using brin (listed_at);
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.impression', 3, 'recommend.refresh_impressions', '{event,enrolment,decision,identity}',
+  'The answers of people to what was recommended to them.'
+)
+on conflict do nothing;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values (
+  'recommend', 'impression', 'person_id', 'person', 'personalization', 'Person to whom the item was recommended.'
+)
+on conflict do nothing;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'impression', 'person_id', 'track.event', 'Items that were recommended to the person, with her answers.'
+)
+on conflict do nothing;
+
+do $do$
+begin
+  if to_regtype('recommend.serving_figures') is null then
+    create type recommend.serving_figures as (
+      name text,
+      person_count bigint,
+      served_count bigint,
+      seen_count bigint,
+      clicked_count bigint,
+      dismissed_count bigint,
+      liked_count bigint,
+      disliked_count bigint,
+      completed_count bigint,
+      click_rate float8,
+      click_rate_lower float8,
+      click_rate_upper float8,
+      dismissal_rate float8,
+      dismissal_rate_lower float8,
+      dismissal_rate_upper float8,
+      completion_rate float8,
+      completion_rate_lower float8,
+      completion_rate_upper float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.serving_figures is $$
+Figures about the recommendations of one model version, basis, rank or kind of slot.
+Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
+$$;
+comment on column recommend.serving_figures.name is $$
+Version of the model (null: none), basis, rank, or `explored` and `ranked` for slots.
+$$;
+comment on column recommend.serving_figures.person_count is $$Number of people.$$;
+comment on column recommend.serving_figures.served_count is $$
+Number of rows that were recorded when they were served.
+$$;
+comment on column recommend.serving_figures.seen_count is $$Number of rows that people saw.$$;
+comment on column recommend.serving_figures.clicked_count is $$Number of rows that people clicked.$$;
+comment on column recommend.serving_figures.dismissed_count is $$
+Number of rows that people dismissed and did not withdraw.
+$$;
+comment on column recommend.serving_figures.liked_count is $$Number of rows that people liked, or rated well.$$;
+comment on column recommend.serving_figures.disliked_count is $$
+Number of rows that people disliked, or rated badly.
+$$;
+comment on column recommend.serving_figures.completed_count is $$
+Number of rows that were seen, and whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.click_rate is $$Share of the seen rows that were clicked.$$;
+comment on column recommend.serving_figures.click_rate_lower is $$Lower bound of `click_rate`.$$;
+comment on column recommend.serving_figures.click_rate_upper is $$Upper bound of `click_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate is $$Share of the seen rows that were dismissed.$$;
+comment on column recommend.serving_figures.dismissal_rate_lower is $$Lower bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate_upper is $$Upper bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.completion_rate is $$
+Share of the seen rows whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.completion_rate_lower is $$Lower bound of `completion_rate`.$$;
+comment on column recommend.serving_figures.completion_rate_upper is $$Upper bound of `completion_rate`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.policy_value') is null then
+    create type recommend.policy_value as (
+      policy text,
+      outcome text,
+      slots bigint,
+      people bigint,
+      mean_weight float8,
+      effective_sample_size float8,
+      ips float8,
+      ips_standard_error float8,
+      snips float8,
+      snips_standard_error float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.policy_value is $$
+Value of a policy, estimated from slots that were filled by another one with known probabilities.
+$$;
+comment on column recommend.policy_value.policy is $$Policy whose value was estimated.$$;
+comment on column recommend.policy_value.outcome is $$`clicked`, `completed` or `liked`.$$;
+comment on column recommend.policy_value.slots is $$Number of slots.$$;
+comment on column recommend.policy_value.people is $$Number of people.$$;
+comment on column recommend.policy_value.mean_weight is $$
+Mean of the weights: 1 is expected. Less means that the policy selects items that the slots could not hold.
+$$;
+comment on column recommend.policy_value.effective_sample_size is $$
+Number of slots of equal weight that would be as precise (Kish): (Σw)² / Σw².
+$$;
+comment on column recommend.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
+$$;
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people.
+$$;
+comment on column recommend.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people.
+$$;
+
+alter table recommend.impression enable row level security;
+
+/* ------------------------------------------------------------------------------------- recommend: serving -- */
+
+alter table recommend.neighbours alter column neighbour_ids set storage external;
+alter table recommend.neighbours alter column weights set storage external;
+
+create index if not exists item_newest on track.item (kind, created_at desc, item_id desc);
+
+-- The versions that are stored are served by their strongest weights: 200 of a column, 1,000 of a row.
+do $do$
+begin
+  if to_regclass('recommend.item_weight') is null then
+    return;
+  end if;
+  insert into recommend.model_part (model_id, part, algorithm)
+  select distinct item_weight.model_id, 1, 'ease'
+  from recommend.item_weight
+  on conflict do nothing;
+
+  insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
+  with target as (
+    -- P[i,j] = -B[j,i] P[i,i], and B[i,j] = -P[i,j] / P[j,j].
+    select
+      item_weight.model_id,
+      item_weight.item_no,
+      item_weight.item_id,
+      strongest.item_no as source_no,
+      (strongest.product / item_weight.diagonal)::real as weight
+    from recommend.item_weight
+    cross join lateral (
+      select source.item_no, entry.weight::float8 * source.diagonal as product
+      from unnest(item_weight.weights::real[]) with ordinality as entry (weight, item_no)
+      join recommend.item_weight as source
+        on source.model_id = item_weight.model_id
+        and source.item_no = entry.item_no
+      where entry.weight <> 0
+        and source.item_no <> item_weight.item_no
+      order by abs(entry.weight::float8 * source.diagonal) desc, source.item_no
+      limit 200
+    ) as strongest
+  ),
+
+  kept as (
+    select
+      target.*,
+      row_number() over (
+        partition by target.model_id, target.source_no
+        order by abs(target.weight) desc, target.item_no
+      ) as place
+    from target
+  )
+
+  select
+    source.model_id,
+    1,
+    source.item_id,
+    source.person_count,
+    coalesce(array_agg(kept.item_id order by kept.item_id) filter (where kept.item_id is not null), '{}'),
+    coalesce(array_agg(kept.weight order by kept.item_id) filter (where kept.item_id is not null), '{}')
+  from recommend.item_weight as source
+  left join kept
+    on kept.model_id = source.model_id
+    and kept.source_no = source.item_no
+    and kept.place <= 1000
+  group by source.model_id, source.item_no, source.item_id, source.person_count
+  on conflict do nothing;
+
+  drop table recommend.item_weight;
+end;
+$do$;
+
+drop function if exists recommend.for_me(int, text);
+drop function if exists recommend.for_person(text, int, text);
+drop function if exists recommend._recommend(bigint, int, text);
+drop function if exists recommend._rank_items(text, bigint[], real[], bigint[], int);
+drop function if exists recommend._rank_by_popularity(text, bigint[], int, recommend.secret, text);
+drop function if exists recommend._rank_by_model(
+  text, bigint[], real[], bigint[], int, bigint, int, recommend.secret, text
+);
+drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
+
+do $do$
+begin
+  if to_regtype('recommend.page') is null then
+    create type recommend.page as (
+      model_id bigint,
+      served bigint[],
+      frozen bigint[],
+      tiers int[]
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.page is $$
+@behavior -*
+State of a list that is continued: what `recommendation.next_page` holds, signed.
+$$;
+comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
+comment on column recommend.page.served is $$Items of the former pages.$$;
+comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
+comment on column recommend.page.tiers is $$
+Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+$$;
+
+/* ------------------------------------------------------------------------------------------------- evaluation -- */
+
+do $do$
+begin
+  if to_regtype('recommend.part') is null then
+    create type recommend.part as (algorithm text, parameters jsonb, history_decay float8, share float8);
+  end if;
+  if to_regtype('recommend.metric') is null then
+    create type recommend.metric as (model text, metric text, k int, value float8);
+  end if;
+end;
+$do$;
+
+comment on type recommend.part is $$
+@behavior -*
+A part of a model before it is trained.
+$$;
+comment on column recommend.part.algorithm is $$Method, such as `sequence`: a name of `recommend._candidates`.$$;
+comment on column recommend.part.parameters is $$Arguments of the function of the algorithm in `ml`, by name.$$;
+comment on column recommend.part.history_decay is $$
+Factor of the strength of an item for each item that the person used later: 1 means that the order does not matter.
+$$;
+comment on column recommend.part.share is $$Factor of the scores of the part.$$;
+
+comment on type recommend.metric is $$
+@behavior -*
+A measured value, returned by `recommend.evaluate_relations`.
+$$;
+comment on column recommend.metric.model is $$Name of the model, as it was given.$$;
+comment on column recommend.metric.metric is $$Name of the metric, such as `ndcg`.$$;
+comment on column recommend.metric.k is $$Length of the lists.$$;
+comment on column recommend.metric.value is $$Mean over the people; `coverage`: share of the items.$$;
+
+/* ------------------------------------------------------------------------------------- recommend: evaluations -- */
+
+create table if not exists recommend.evaluation (
+  evaluation_id bigint generated always as identity primary key,
+  kind text not null,
+  purpose text not null check (purpose in ('evaluation', 'selection', 'deployment', 'search')),
+  protocol text not null check (protocol in ('time', 'leave_last_out', 'random', 'one_vs_100')),
+  k int[] not null check (cardinality(k) between 1 and 10),
+  segments text[] not null default '{}',
+  seed bigint not null,
+  most_people int not null check (most_people > 0),
+  resamples int not null check (resamples between 20 and 10000),
+  split_at timestamptz,
+  until_at timestamptz not null,
+  data_watermark timestamptz,
+  train_people int not null default 0,
+  train_rows int not null default 0,
+  items int not null default 0,
+  test_people int not null default 0,
+  state text not null default 'running' check (state in ('running', 'finished')),
+  progress real not null default 0 check (progress between 0 and 1),
+  started_at timestamptz not null default clock_timestamp(),
+  progressed_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz
+);
+
+comment on table recommend.evaluation is $$
+Evaluations of recommenders: the protocol, the data and the seed of each, and how far it is.
+The same seed, data and models give the same results.
+$$;
+comment on column recommend.evaluation.evaluation_id is $$Key, ascending with time.$$;
+comment on column recommend.evaluation.kind is $$Kind of the items.$$;
+comment on column recommend.evaluation.purpose is $$
+`evaluation` (asked for), `selection` (of a model during a training), `deployment` (comparison of the selected model
+with the deployed version and with popularity) or `search` (of parameters).
+$$;
+comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
+comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
+comment on column recommend.evaluation.segments is $$Named sets of people whose results are also given.$$;
+comment on column recommend.evaluation.seed is $$Seed of the samples and of the bootstrap.$$;
+comment on column recommend.evaluation.most_people is $$Maximum number of test people; more are sampled.$$;
+comment on column recommend.evaluation.resamples is $$Number of resamples of the bootstrap.$$;
+comment on column recommend.evaluation.split_at is $$
+Time that separates the rows that models are trained on from those they are tested on; null for other protocols than
+`time`.
+$$;
+comment on column recommend.evaluation.until_at is $$Events from this time on do not count.$$;
+comment on column recommend.evaluation.data_watermark is $$Time of the latest event that counts.$$;
+comment on column recommend.evaluation.train_people is $$Number of people that the models are trained on.$$;
+comment on column recommend.evaluation.train_rows is $$Number of pairs of a person and an item they are trained on.$$;
+comment on column recommend.evaluation.items is $$Number of items that the models are trained on.$$;
+comment on column recommend.evaluation.test_people is $$Number of people that the models are tested on.$$;
+comment on column recommend.evaluation.state is $$
+`running`, also when the run was interrupted and can be continued, or `finished`.
+$$;
+comment on column recommend.evaluation.progress is $$Share of the work that is done, from 0 to 1.$$;
+comment on column recommend.evaluation.started_at is $$Start of the run.$$;
+comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
+comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
+
+create index if not exists evaluation_running on recommend.evaluation (state) where state = 'running';
+
+create table if not exists recommend.evaluation_model (
+  evaluation_id bigint not null references recommend.evaluation on delete cascade,
+  model_no smallint not null check (model_no > 0),
+  model text not null,
+  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  parts jsonb not null default '[]',
+  model_id bigint references ml.model on delete set null,
+  is_trained boolean not null default false,
+  duration interval,
+  primary key (evaluation_id, model_no),
+  unique (evaluation_id, model)
+);
+
+comment on table recommend.evaluation_model is $$
+Models of an evaluation, with their parameters.
+$$;
+comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
+comment on column recommend.evaluation_model.model is $$Name of the model.$$;
+comment on column recommend.evaluation_model.prior is $$
+Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+$$;
+comment on column recommend.evaluation_model.parts is $$
+Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
+$$;
+comment on column recommend.evaluation_model.model_id is $$
+Version whose stored neighbours are tested; null: the model is trained on the rows of the evaluation.
+$$;
+comment on column recommend.evaluation_model.is_trained is $$Whether the neighbours of the model are stored.$$;
+comment on column recommend.evaluation_model.duration is $$Duration of the training; null before it.$$;
+
+create index if not exists evaluation_model_model on recommend.evaluation_model (model_id);
+
+create table if not exists recommend.evaluation_result (
+  evaluation_id bigint not null references recommend.evaluation on delete cascade,
+  model text not null,
+  segment text not null default '',
+  metric text not null,
+  k int not null,
+  value float8,
+  standard_error float8,
+  lower float8,
+  upper float8,
+  people int not null,
+  primary key (evaluation_id, model, segment, metric, k)
+);
+
+comment on table recommend.evaluation_result is $$
+Results of evaluations: the mean of a metric over the test people, with its bootstrap interval.
+$$;
+comment on column recommend.evaluation_result.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_result.model is $$Name of the model.$$;
+comment on column recommend.evaluation_result.segment is $$Named set of people; empty: all test people.$$;
+comment on column recommend.evaluation_result.metric is $$
+`precision`, `recall`, `recall_min`, `ndcg`, `ndcg_uncut`, `map`, `mrr`, `hit_rate`, `coverage`, `novelty`,
+`diversity`, `popularity` or `popularity_bias`.
+$$;
+comment on column recommend.evaluation_result.k is $$Length of the lists.$$;
+comment on column recommend.evaluation_result.value is $$
+Value of the metric; null when it is not defined, such as the diversity of one item.
+$$;
+comment on column recommend.evaluation_result.standard_error is $$
+Standard error by the bootstrap over people; null for `coverage`.
+$$;
+comment on column recommend.evaluation_result.lower is $$Lower end of the interval of 95 % (percentiles).$$;
+comment on column recommend.evaluation_result.upper is $$Upper end of the interval of 95 % (percentiles).$$;
+comment on column recommend.evaluation_result.people is $$Number of test people.$$;
+
+create table if not exists recommend.evaluation_comparison (
+  evaluation_id bigint not null references recommend.evaluation on delete cascade,
+  model text not null,
+  other_model text not null,
+  metric text not null,
+  k int not null,
+  difference float8 not null,
+  standard_error float8 not null,
+  lower float8 not null,
+  upper float8 not null,
+  t float8,
+  p_value float8 not null,
+  verdict text not null check (verdict in ('better', 'worse', 'equal')),
+  people int not null,
+  primary key (evaluation_id, model, other_model, metric, k)
+);
+
+comment on table recommend.evaluation_comparison is $$
+Paired comparisons of the models of an evaluation, on the same people and items.
+$$;
+comment on column recommend.evaluation_comparison.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_comparison.model is $$Name of the model.$$;
+comment on column recommend.evaluation_comparison.other_model is $$Name of the model that it is compared with.$$;
+comment on column recommend.evaluation_comparison.metric is $$Metric.$$;
+comment on column recommend.evaluation_comparison.k is $$Length of the lists.$$;
+comment on column recommend.evaluation_comparison.difference is $$
+Mean over people of the metric of the model minus that of the other model.
+$$;
+comment on column recommend.evaluation_comparison.standard_error is $$Standard error of the difference.$$;
+comment on column recommend.evaluation_comparison.lower is $$
+Lower end of the interval of 95 % of the difference, by the paired bootstrap (percentiles).
+$$;
+comment on column recommend.evaluation_comparison.upper is $$
+Upper end of the interval of 95 % of the difference, by the paired bootstrap (percentiles).
+$$;
+comment on column recommend.evaluation_comparison.t is $$
+Statistic of the paired t-test; null when the difference is the same for all people.
+$$;
+comment on column recommend.evaluation_comparison.p_value is $$Two-sided p-value of the paired t-test.$$;
+comment on column recommend.evaluation_comparison.verdict is $$
+`better` or `worse` when the interval does not contain 0 and the p-value is below 0.05, otherwise `equal`.
+$$;
+comment on column recommend.evaluation_comparison.people is $$Number of test people.$$;
+
+create table if not exists recommend.evaluation_item (
+  evaluation_id bigint not null references recommend.evaluation on delete cascade,
+  item_no int not null check (item_no > 0),
+  item_id bigint not null references track.item on delete cascade,
+  person_count int not null check (person_count >= 0),
+  recent_people real not null check (recent_people >= 0),
+  available_from timestamptz not null,
+  available_until timestamptz not null,
+  people bit(4096) not null,
+  primary key (evaluation_id, item_no)
+);
+
+comment on table recommend.evaluation_item is $$
+@behavior -*
+Items of evaluations that are running. The rows are deleted at the end of the run.
+$$;
+comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
+comment on column recommend.evaluation_item.item_id is $$Item.$$;
+comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
+comment on column recommend.evaluation_item.recent_people is $$
+The same, each person weighted by half for every 30 days between the last use and the split.
+$$;
+comment on column recommend.evaluation_item.available_from is $$
+Time from which the item could be recommended: it was known and available.
+$$;
+comment on column recommend.evaluation_item.available_until is $$Time until which the item was available.$$;
+comment on column recommend.evaluation_item.people is $$
+People with the item among a sample of up to 4,096, for the similarity of items.
+$$;
+
+create index if not exists evaluation_item_item on recommend.evaluation_item (item_id);
+
+create table if not exists recommend.evaluation_neighbours (
+  evaluation_id bigint not null,
+  model_no smallint not null,
+  part smallint not null check (part > 0),
+  item_no int not null,
+  neighbours int[] not null,
+  weights real[] not null,
+  primary key (evaluation_id, model_no, part, item_no),
+  foreign key (evaluation_id, model_no) references recommend.evaluation_model on delete cascade
+);
+
+comment on table recommend.evaluation_neighbours is $$
+@behavior -*
+Weights of the models of evaluations that are running, as in `recommend.neighbours`, with the numbers of the items.
+The rows are deleted at the end of the run.
+$$;
+comment on column recommend.evaluation_neighbours.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_neighbours.model_no is $$Model.$$;
+comment on column recommend.evaluation_neighbours.part is $$Part of the model, from 1.$$;
+comment on column recommend.evaluation_neighbours.item_no is $$Item of a person.$$;
+comment on column recommend.evaluation_neighbours.neighbours is $$Items whose score it changes.$$;
+comment on column recommend.evaluation_neighbours.weights is $$Weight of each of them.$$;
+
+create table if not exists recommend.evaluation_person (
+  evaluation_id bigint not null,
+  person_id bigint not null,
+  items int[] not null,
+  strengths real[] not null,
+  left_out int[] not null default '{}',
+  relevant int[] not null default '{}',
+  asked_at timestamptz,
+  candidates int[],
+  segments text[] not null default '{}',
+  models_done smallint not null default 0,
+  gains float8[] not null default '{}',
+  lists int[] not null default '{}',
+  primary key (evaluation_id, person_id)
+);
+
+comment on table recommend.evaluation_person is $$
+@behavior -*
+Training and test rows of evaluations that are running, one row per person, as they were when the run started.
+The rows are deleted at the end of the run.
+$$;
+comment on column recommend.evaluation_person.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_person.person_id is $$Person.$$;
+comment on column recommend.evaluation_person.items is $$
+Items of the person in the training rows, in the order of their last use, the earliest first.
+$$;
+comment on column recommend.evaluation_person.strengths is $$Strength of each of `items`.$$;
+comment on column recommend.evaluation_person.left_out is $$
+Items that are not recommended to the person: taken, or not liked.
+$$;
+comment on column recommend.evaluation_person.relevant is $$
+Items that the person took afterwards, and that could have been recommended; empty when the person is not tested.
+$$;
+comment on column recommend.evaluation_person.asked_at is $$
+Time at which items have to be available; null: availability does not count.
+$$;
+comment on column recommend.evaluation_person.candidates is $$Items that are ranked; null: all.$$;
+comment on column recommend.evaluation_person.segments is $$Sets of `evaluation.segments` that contain the person.$$;
+comment on column recommend.evaluation_person.models_done is $$Number of models that have been tested on the person.$$;
+comment on column recommend.evaluation_person.gains is $$
+Metrics of the person: for each model that was tested, for each k, each metric.
+$$;
+comment on column recommend.evaluation_person.lists is $$
+Best items for the person by each model that was tested, as many as the largest k, filled up with 0.
+$$;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values (
+  'recommend', 'evaluation_person', 'person_id', 'person', 'personalization',
+  'Person that an evaluation of recommenders is running on.'
+)
+on conflict do nothing;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'evaluation_person', 'person_id', 'track.event',
+  'Derived from the events of the person, while an evaluation is running.'
+)
+on conflict do nothing;
+
+create table if not exists recommend.best_parameters (
+  kind text not null,
+  algorithm text not null,
+  history_decay real not null default 1 check (history_decay > 0 and history_decay <= 1),
+  parameters jsonb not null,
+  ndcg_at_10 float8,
+  evaluation_id bigint references recommend.evaluation on delete set null,
+  found_at timestamptz not null default clock_timestamp(),
+  primary key (kind, algorithm)
+);
+
+comment on table recommend.best_parameters is $$
+Best parameters that `recommend.search` found; the next training tries them beside its own candidates.
+$$;
+comment on column recommend.best_parameters.kind is $$Kind of the items.$$;
+comment on column recommend.best_parameters.algorithm is $$Method, such as `sequence`.$$;
+comment on column recommend.best_parameters.history_decay is $$
+Factor of the strength of an item for each item that the person used later.
+$$;
+comment on column recommend.best_parameters.parameters is $$Parameters of the method.$$;
+comment on column recommend.best_parameters.ndcg_at_10 is $$NDCG@10 in the search.$$;
+comment on column recommend.best_parameters.evaluation_id is $$Search that found them; null when it was deleted.$$;
+comment on column recommend.best_parameters.found_at is $$Time of the search.$$;
+
+create index if not exists best_parameters_evaluation on recommend.best_parameters (evaluation_id);
+
+alter table recommend.evaluation enable row level security;
+alter table recommend.evaluation_model enable row level security;
+alter table recommend.evaluation_result enable row level security;
+alter table recommend.evaluation_comparison enable row level security;
+alter table recommend.evaluation_item enable row level security;
+alter table recommend.evaluation_neighbours enable row level security;
+alter table recommend.evaluation_person enable row level security;
+alter table recommend.best_parameters enable row level security;
+
+do $do$
+begin
+  if to_regtype('recommend.paired_test') is null then
+    create type recommend.paired_test as (
+      difference float8,
+      standard_error float8,
+      lower float8,
+      upper float8,
+      t float8,
+      p_value float8,
+      verdict text,
+      people int
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.paired_test is $$
+@behavior -*
+Result of a paired comparison, as in `recommend.evaluation_comparison`.
+$$;
+comment on column recommend.paired_test.difference is $$Mean difference.$$;
+comment on column recommend.paired_test.standard_error is $$Standard error of the difference.$$;
+comment on column recommend.paired_test.lower is $$Lower end of the bootstrap interval of 95 %.$$;
+comment on column recommend.paired_test.upper is $$Upper end of the bootstrap interval of 95 %.$$;
+comment on column recommend.paired_test.t is $$Statistic of the paired t-test; null when all differences are equal.$$;
+comment on column recommend.paired_test.p_value is $$Two-sided p-value of the paired t-test.$$;
+comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal`.$$;
+comment on column recommend.paired_test.people is $$Number of people.$$;
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_catalog.pg_attribute
+    where attrelid = 'recommend.training'::regclass and attname = 'algorithm'
+  ) then
+    alter type recommend.training add attribute algorithm text;
+  end if;
+end;
+$do$;
+comment on column recommend.training.algorithm is $$
+Method that was selected, such as `ease`; `popular` for lists by popularity, joined by `+` for a blend.
+$$;
+
+drop function if exists recommend._interactions_of(bigint[]);
+drop function if exists recommend._training_rows(text);
+-- end of evaluations
+
+drop function if exists recommend._history(bigint, text);
+drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);

@@ -108,12 +108,21 @@ test("the weights of recommendations are those of the database", async () => {
       event,
       weight: Number(weight),
       most: most === "once" ? 1 : Number(most.split(" ")[0]),
-      completes: effect.includes("completes"),
-      dismisses: effect.includes("dismisses"),
+      completes: effect.includes("completes the"),
+      dismisses: effect.includes("dismisses the"),
+      drops: effect.includes("drops the"),
+      liking: /preference (-?[\d.]+)/.exec(effect)?.slice(1).map(Number)[0] ?? null,
+      scale: /by `(\w+)`, from (-?[\d.]+) to (-?[\d.]+)/.exec(effect)?.slice(1).join(" ") ?? null,
+      known: effect.includes("as known"),
+      topic: effect.includes("a topic"),
+      withdraws: effect.includes("withdraws"),
     })),
   );
   const stored = await database.rows<{ event: string }>(
-    "select event, weight, most_counted as most, completes, dismisses from recommend.event_weight",
+    `select event, weight, most_counted as most, completes, dismisses, drops, liking,
+       value_property || ' ' || value_from || ' ' || value_to as scale, marks_known as known, dismisses_topic as topic,
+       withdraws
+     from recommend.event_weight`,
   );
   const byName = (a: { event: string }, b: { event: string }): number => (a.event < b.event ? -1 : 1);
   expect([...documented].sort(byName)).toEqual([...stored].sort(byName));

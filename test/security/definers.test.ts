@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { rooms } from "../../src/database/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
@@ -223,7 +224,10 @@ const samples: Record<string, Record<string, string>> = {
   },
   "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
-  "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
+  "recommend._rank": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
+    request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
+  },
   "monitor.start_run": { task: "'refresh'" },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
@@ -625,6 +629,12 @@ test.each(Object.keys(kinds))(
   "no definer runs a %s of its caller with rights of another role",
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
+    const turn = Object.keys(kinds).indexOf(kind);
+    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them.
+    const tried = (role: string): Definer[] =>
+      definers.filter(({ roles }, i) =>
+        runs(1, 1, database.native) > 1 ? roles.includes(role) : roles[(i + turn) % roles.length] === role,
+      );
     const path = weakness === "no path" ? "set local search_path to attacker, pg_catalog;" : "";
     const broken: string[] = [];
 
@@ -636,7 +646,7 @@ test.each(Object.keys(kinds))(
           expect((await call(`select attacker."control ${kind}"()`)).taken, "the attack works").toEqual([
             "insights_owner",
           ]);
-          for (const definer of definers.filter(({ roles }) => roles.includes(role))) {
+          for (const definer of tried(role)) {
             const outcome = await call(definer.call, definer.values);
             if (outcome.taken.length > 0) fallen.add(`${definer.name} called by ${role}`);
             fail(definer, outcome);
@@ -658,7 +668,7 @@ test.each(Object.keys(kinds))(
     await weaken(weakness);
     const weak = await play(() => {}).finally(restore);
     expect(weak.size, "rows that could have failed").toBeGreaterThan(0);
-    const all = definers.reduce((sum, { roles }) => sum + roles.length, 0);
+    const all = every.reduce((sum, role) => sum + tried(role).length, 0);
     figures.push(`${kind}: ${all} tried, ${weak.size} counted`);
   },
   600_000,

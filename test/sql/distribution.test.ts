@@ -341,7 +341,10 @@ describe("the list", () => {
     expect(rows.map(({ line }) => line)).toEqual([
       "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
+      "recommend.dismissed_topic by person_id beside track.event",
+      "recommend.impression by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
+      "recommend.taken by person_id beside track.event",
       "track.automatic_period by person_id beside track.event",
       "track.changed by person_id beside track.event",
       "track.enrolment by person_id beside track.event",

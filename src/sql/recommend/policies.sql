@@ -2,10 +2,12 @@
 
 grant select on recommend.setting, recommend.event_weight
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons)
+grant update (full_weight, lambdas, fewest_people, most_test_people, versions_kept, most_reasons, kept_kinds)
 on recommend.setting to insights_admin;
 grant insert, update, delete on recommend.event_weight to insights_admin;
-grant select on recommend.interaction to insights_reader, insights_learner, insights_admin;
+grant select on recommend.interaction, recommend.dismissed_topic, recommend.taken
+to insights_reader, insights_learner, insights_admin;
+grant select on recommend.interaction, recommend.impression to insights_reader, insights_learner, insights_admin;
 
 drop policy if exists all_rows on recommend.setting;
 create policy all_rows on recommend.setting for select using (true);
@@ -22,3 +24,54 @@ using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id
 drop policy if exists all_people on recommend.interaction;
 create policy all_people on recommend.interaction for select to insights_reader, insights_admin, insights_worker
 using (true);
+
+drop policy if exists own on recommend.dismissed_topic;
+create policy own on recommend.dismissed_topic for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+drop policy if exists all_people on recommend.dismissed_topic;
+create policy all_people on recommend.dismissed_topic for select to insights_reader, insights_admin, insights_worker
+using (true);
+
+drop policy if exists own on recommend.taken;
+create policy own on recommend.taken for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+drop policy if exists all_people on recommend.taken;
+create policy all_people on recommend.taken for select to insights_reader, insights_admin, insights_worker
+using (true);
+-- Rules are changed by functions, which check and log them.
+grant select on recommend.rule, recommend.rule_item
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on recommend.rule_log to insights_admin;
+grant update (topic_attribute, explored_slots, explored_pool_size, diversity, diversity_method)
+on recommend.setting to insights_admin;
+
+drop policy if exists all_rows on recommend.rule;
+create policy all_rows on recommend.rule for select using (true);
+drop policy if exists all_rows on recommend.rule_item;
+create policy all_rows on recommend.rule_item for select using (true);
+drop policy if exists all_rows on recommend.rule_log;
+create policy all_rows on recommend.rule_log for select using (true);
+grant update (serving_period, attribution_period) on recommend.setting to insights_admin;
+
+drop policy if exists own on recommend.impression;
+create policy own on recommend.impression for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+drop policy if exists all_people on recommend.impression;
+create policy all_people on recommend.impression for select to insights_reader, insights_admin, insights_worker
+using (true);
+
+grant select on
+  recommend.evaluation, recommend.evaluation_model, recommend.evaluation_result, recommend.evaluation_comparison,
+  recommend.best_parameters
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+drop policy if exists all_rows on recommend.evaluation;
+create policy all_rows on recommend.evaluation for select using (true);
+drop policy if exists all_rows on recommend.evaluation_model;
+create policy all_rows on recommend.evaluation_model for select using (true);
+drop policy if exists all_rows on recommend.evaluation_result;
+create policy all_rows on recommend.evaluation_result for select using (true);
+drop policy if exists all_rows on recommend.evaluation_comparison;
+create policy all_rows on recommend.evaluation_comparison for select using (true);
+drop policy if exists all_rows on recommend.best_parameters;
+create policy all_rows on recommend.best_parameters for select using (true);

@@ -51,6 +51,9 @@ begin
   perform track._enqueue(
     'trait', array(select distinct entry.person_id from unnest(v_old || v_new) as entry (person_id))
   );
+  perform track._enqueue(
+    'identity', array(select distinct entry.person_id from unnest(v_old || v_new) as entry (person_id))
+  );
   perform track._move_trait_history(
     _move_spans.identity_ids, _move_spans.new_identity_ids, v_old, v_new, _move_spans.since, _move_spans.until
   );

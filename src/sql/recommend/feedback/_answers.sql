@@ -1,0 +1,153 @@
+create or replace function recommend._answers(servings recommend.impression[])
+returns setof recommend.impression
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant recommend.setting := (select setting from recommend.setting);
+  -- The clock of a client may be behind.
+  v_tolerance constant interval := (select clock_tolerance from track.setting);
+  v_clicked constant int[] := recommend._event_types_named('Recommendation Clicked');
+  v_named constant record := recommend._event_names();
+begin
+  return query
+  with serving as materialized (
+    select given.*
+    from unnest(_answers.servings) as given
+  ),
+
+  span as materialized (
+    select
+      serving.person_id,
+      min(serving.listed_at) - v_tolerance as since,
+      max(serving.listed_at) + greatest(v_setting.serving_period, v_setting.attribution_period) as until
+    from serving
+    group by serving.person_id
+  ),
+
+  weighed as materialized (
+    select named.event_type_id, event_weight.*
+    from unnest(v_named.event_type_ids, v_named.events) as named (event_type_id, event)
+    join recommend.event_weight on event_weight.event = named.event
+  ),
+
+  said as materialized (
+    select
+      event.person_id, event.occurred_at, event.event_id, event.item_id, event.named_item_id,
+      coalesce(event.named_event_type_id, event.event_type_id) as event_type_id,
+      case
+        when event.properties ? 'servingId' then recommend._read_serving_id(event.properties ->> 'servingId')
+      end as serving,
+      weighed.completes, weighed.dismisses,
+      -- With a topic, it is the dismissal of the topic that is withdrawn.
+      weighed.withdraws and nullif(event.properties ->> 'topic', '') is null as withdraws,
+      coalesce(
+        weighed.liking,
+        case
+          when jsonb_typeof(event.properties -> weighed.value_property) = 'number'
+            then recommend._rating_to_liking(
+              (event.properties ->> weighed.value_property)::float8, weighed.value_from, weighed.value_to
+            )
+        end
+      ) as liking
+    from span
+    join track.event
+      on event.person_id = span.person_id
+      and event.occurred_at >= span.since
+      and event.occurred_at <= span.until
+    left join weighed on weighed.event_type_id = coalesce(event.named_event_type_id, event.event_type_id)
+    where event.properties ? 'servingId'
+      or weighed.completes
+      or weighed.withdraws
+  ),
+
+  answered as (
+    select
+      serving.person_id, serving.serving_key,
+      min(said.occurred_at) as seen_at,
+      min(said.occurred_at) filter (where said.event_type_id = any (v_clicked)) as clicked_at,
+      max(said.occurred_at) filter (where said.dismisses) as dismissed_at,
+      max(said.occurred_at) filter (where said.liking is not null) as liked_at,
+      (
+        array_agg(said.liking order by said.occurred_at desc, said.event_id desc)
+        filter (where said.liking is not null)
+      )[1] as liking
+    from serving
+    join said
+      on said.person_id = serving.person_id
+      and (said.serving).serving_key = serving.serving_key
+      and said.occurred_at >= serving.listed_at - v_tolerance
+      and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    group by serving.person_id, serving.serving_key
+  ),
+
+  -- By the item as it was named, or as it is called since a merge: both change only with the event.
+  withdrawn as (
+    select serving.person_id, serving.serving_key, max(said.occurred_at) as withdrawn_at
+    from serving
+    join said
+      on said.person_id = serving.person_id
+      and (
+        serving.item_id in (said.item_id, said.named_item_id)
+        or serving.serving_key = (said.serving).serving_key
+      )
+      and said.occurred_at >= serving.listed_at
+      and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    where said.withdraws
+    group by serving.person_id, serving.serving_key
+  ),
+
+  completion as (
+    select said.person_id, said.item_id, said.named_item_id, said.occurred_at
+    from said
+    where said.completes
+
+    union all
+
+    select enrolment.person_id, enrolment.item_id, enrolment.named_item_id, enrolment.ended_at
+    from span
+    join track.enrolment
+      on enrolment.person_id = span.person_id
+    where enrolment.status = 'completed'
+  ),
+
+  completed as (
+    select serving.person_id, serving.serving_key, min(completion.occurred_at) as completed_at
+    from serving
+    join completion
+      on completion.person_id = serving.person_id
+      and serving.item_id in (completion.item_id, completion.named_item_id)
+      and completion.occurred_at >= serving.listed_at
+      and completion.occurred_at <= serving.listed_at + v_setting.attribution_period
+    group by serving.person_id, serving.serving_key
+  )
+
+  select
+    serving.person_id, serving.serving_key, serving.identity_id, serving.model_id, serving.item_id, serving.rank,
+    serving.basis, serving.propensity, serving.pool, serving.listed_at, serving.is_served,
+    answered.seen_at,
+    answered.clicked_at,
+    case when answered.dismissed_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.dismissed_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liked_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liking end,
+    withdrawn.withdrawn_at,
+    completed.completed_at
+  from serving
+  left join answered
+    on answered.person_id = serving.person_id
+    and answered.serving_key = serving.serving_key
+  left join withdrawn
+    on withdrawn.person_id = serving.person_id
+    and withdrawn.serving_key = serving.serving_key
+  left join completed
+    on completed.person_id = serving.person_id
+    and completed.serving_key = serving.serving_key;
+end;
+$$;
+
+comment on function recommend._answers(recommend.impression[]) is $$
+@behavior -*
+Computes the answers of people to rows of lists from all of their events, as `recommend.impression` describes them.
+The people are those of the rows; the answers in the rows themselves are ignored.
+$$;

@@ -1,0 +1,283 @@
+create or replace function recommend._move_impressions(people bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_rows recommend.impression[];
+  v_owners bigint[];
+begin
+  select array_agg(impression) into v_rows
+  from recommend.impression
+  where impression.person_id = any (_move_impressions.people)
+    and impression.identity_id is not null;
+  if v_rows is null then
+    return;
+  end if;
+
+  v_owners := track.people_of_identities(
+    array(select stored.identity_id from unnest(v_rows) with ordinality as stored order by stored.ordinality),
+    array(select stored.listed_at from unnest(v_rows) with ordinality as stored order by stored.ordinality)
+  );
+  v_rows := array(
+    select v_rows[owned.position]
+    from unnest(v_owners) with ordinality as owned (person_id, position)
+    where owned.person_id is distinct from (v_rows[owned.position]).person_id
+  );
+  if v_rows = '{}' then
+    return;
+  end if;
+  v_owners := track.people_of_identities(
+    array(select stored.identity_id from unnest(v_rows) with ordinality as stored order by stored.ordinality),
+    array(select stored.listed_at from unnest(v_rows) with ordinality as stored order by stored.ordinality)
+  );
+
+  delete from recommend.impression
+  using unnest(v_rows) as moved
+  where impression.person_id = moved.person_id
+    and impression.serving_key = moved.serving_key;
+
+  -- An identity that is gone leaves nobody to whom the row was served.
+  insert into recommend.impression (
+    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served
+  )
+  select
+    owned.person_id, moved.serving_key, moved.identity_id, moved.model_id, moved.item_id, moved.rank, moved.basis,
+    moved.propensity, moved.pool, moved.listed_at, moved.is_served
+  from unnest(v_rows) with ordinality as moved
+  join unnest(v_owners) with ordinality as owned (person_id, position) on owned.position = moved.ordinality
+  where owned.person_id is not null
+    and moved.is_served
+  on conflict (person_id, serving_key) do update
+  set is_served = true;
+
+  -- The other person may have been refreshed before.
+  perform track.queue_people(
+    'recommend.impression',
+    array(select distinct owned.person_id from unnest(v_owners) as owned (person_id) where owned.person_id is not null)
+  );
+end;
+$$;
+
+comment on function recommend._move_impressions(bigint[]) is $$
+Moves the impressions of the given people whose identity belongs to another person now, and queues these people.
+$$;
+
+create or replace function recommend._touched_impressions(
+  people bigint[],
+  since timestamptz[],
+  until timestamptz[],
+  named recommend.impression[]
+)
+returns setof recommend.impression
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant recommend.setting := (select setting from recommend.setting);
+  v_horizon constant interval := greatest(v_setting.serving_period, v_setting.attribution_period);
+  v_tolerance constant interval := (select clock_tolerance from track.setting);
+  -- For all other people, only events that name a list matter.
+  v_known constant bigint[] := array(
+    select distinct impression.person_id
+    from recommend.impression
+    where impression.person_id = any (_touched_impressions.people)
+  );
+  v_weights constant record := recommend._event_names();
+begin
+  return query
+  select entry.*
+  from unnest(_touched_impressions.named) as entry
+  where not exists (
+    select
+    from recommend.impression
+    where impression.person_id = entry.person_id
+      and impression.serving_key = entry.serving_key
+  );
+  if v_known = '{}' then
+    return;
+  end if;
+
+  return query
+  with period as materialized (
+    select changed.person_id, changed.since, changed.until
+    from unnest(_touched_impressions.people, _touched_impressions.since, _touched_impressions.until)
+      as changed (person_id, since, until)
+    where changed.person_id = any (v_known)
+  ),
+
+  -- Events that matter for the rows of their item, whether they name a list or not.
+  about as materialized (
+    select event.person_id, event.item_id, event.named_item_id, event.occurred_at
+    from period
+    join track.event
+      on event.person_id = period.person_id
+      and event.occurred_at >= period.since
+      and event.occurred_at <= period.until
+    where event.item_id is not null
+      and coalesce(event.named_event_type_id, event.event_type_id) in (
+        select weighed.event_type_id
+        from unnest(v_weights.event_type_ids, v_weights.events) as weighed (event_type_id, event)
+        join recommend.event_weight on event_weight.event = weighed.event
+        where event_weight.completes
+          or event_weight.withdraws
+      )
+  )
+
+  select impression.*
+  from recommend.impression
+  where impression.person_id = any (v_known)
+    and (
+      exists (
+        select
+        from unnest(_touched_impressions.named) as entry
+        where entry.person_id = impression.person_id
+          and entry.serving_key = impression.serving_key
+      )
+      or exists (
+        select
+        from period
+        where period.person_id = impression.person_id
+          and impression.listed_at >= period.since - v_horizon
+          and impression.listed_at <= period.until + v_tolerance
+          and (
+            period.since = '-infinity'
+            or impression.seen_at between period.since and period.until
+            or impression.clicked_at between period.since and period.until
+            or impression.dismissed_at between period.since and period.until
+            or impression.liked_at between period.since and period.until
+            or impression.withdrawn_at between period.since and period.until
+            or impression.completed_at between period.since and period.until
+          )
+      )
+      or exists (
+        select
+        from about
+        where about.person_id = impression.person_id
+          and impression.item_id in (about.item_id, about.named_item_id)
+          and about.occurred_at >= impression.listed_at
+          and about.occurred_at <= impression.listed_at + v_horizon
+      )
+    );
+end;
+$$;
+
+comment on function recommend._touched_impressions(bigint[], timestamptz[], timestamptz[], recommend.impression[]) is $$
+@behavior -*
+Returns the rows whose answers may differ after a change of events in the given periods of people.
+Those that events of the periods name (`named`), those with an answer in a period, and those whose item was finished or
+withdrawn in one.
+$$;
+
+/*
+ * An event can be added, deleted, moved by a merge of people or withdrawn by a later one. Therefore the answers to a
+ * row are computed from all events of the person since the list was made, whenever one of them may have changed.
+ */
+create or replace function recommend.refresh_impressions(people bigint[], since timestamptz[], until timestamptz[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'personalization'
+  );
+  -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
+  v_refused constant bigint[] := array(
+    select distinct changed.person_id
+    from unnest(refresh_impressions.people) as changed (person_id)
+    where v_by_default = (
+      changed.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('personalization', refresh_impressions.people) as decision
+        where decision.granted <> v_by_default
+      )
+    )
+  );
+  v_named recommend.impression[];
+  v_touched recommend.impression[];
+begin
+  if v_refused <> '{}' then
+    delete from recommend.impression
+    where impression.person_id = any (v_refused);
+  end if;
+  perform recommend._move_impressions(array(
+    select distinct changed.person_id
+    from unnest(refresh_impressions.people, refresh_impressions.since) as changed (person_id, since)
+    where changed.since = '-infinity'
+  ));
+
+  v_named := array(
+    select named
+    from recommend._named_servings(
+      refresh_impressions.people, refresh_impressions.since, refresh_impressions.until
+    ) as named
+    where named.person_id <> all (v_refused)
+  );
+  v_touched := array(
+    select touched
+    from recommend._touched_impressions(
+      refresh_impressions.people, refresh_impressions.since, refresh_impressions.until, v_named
+    ) as touched
+  );
+  if v_touched = '{}' then
+    return;
+  end if;
+
+  with fresh as materialized (
+    select answered.*
+    from recommend._answers(v_touched) as answered
+  ),
+
+  -- A row that was not served is there only because of an event.
+  deleted as (
+    delete from recommend.impression
+    using fresh
+    where impression.person_id = fresh.person_id
+      and impression.serving_key = fresh.serving_key
+      and fresh.seen_at is null
+      and not impression.is_served
+  )
+
+  insert into recommend.impression (
+    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
+    seen_at, clicked_at, dismissed_at, liked_at, liking, withdrawn_at, completed_at
+  )
+  select
+    fresh.person_id, fresh.serving_key, fresh.identity_id, fresh.model_id, fresh.item_id, fresh.rank, fresh.basis,
+    fresh.propensity, fresh.pool, fresh.listed_at, fresh.is_served,
+    fresh.seen_at, fresh.clicked_at, fresh.dismissed_at, fresh.liked_at, fresh.liking, fresh.withdrawn_at,
+    fresh.completed_at
+  from fresh
+  where fresh.seen_at is not null
+    or fresh.is_served
+  on conflict (person_id, serving_key) do update
+  set
+    seen_at = excluded.seen_at,
+    clicked_at = excluded.clicked_at,
+    dismissed_at = excluded.dismissed_at,
+    liked_at = excluded.liked_at,
+    liking = excluded.liking,
+    withdrawn_at = excluded.withdrawn_at,
+    completed_at = excluded.completed_at
+  where (
+    impression.seen_at, impression.clicked_at, impression.dismissed_at, impression.liked_at, impression.liking,
+    impression.withdrawn_at, impression.completed_at
+  ) is distinct from (
+    excluded.seen_at, excluded.clicked_at, excluded.dismissed_at, excluded.liked_at, excluded.liking,
+    excluded.withdrawn_at, excluded.completed_at
+  );
+end;
+$$;
+
+comment on function recommend.refresh_impressions(bigint[], timestamptz[], timestamptz[]) is $$
+Recomputes `recommend.impression` for the given people and periods. Called by `track.refresh`.
+Their events, enrolments, identities or decisions have changed.
+The answers are the same in any order of arrival, also after late events, merges of people and deletions. People who
+have opted out of `personalization` have no rows.
+$$;

@@ -1,0 +1,320 @@
+create or replace function recommend._context(person_id bigint, identity_id bigint, kind text)
+returns recommend.person_context
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+-- The statistics of the queues are often those of empty tables.
+set enable_seqscan to off
+set plan_cache_mode to force_generic_plan
+as $$
+declare
+  v_person_id constant bigint := _context.person_id;
+  v_full_weight constant real := (select full_weight from recommend.setting);
+  v_is_behind boolean;
+  v_own bigint[] := '{}';
+  v_topics text[];
+  v_dismissed_at timestamptz[];
+  v_withdrawn_at timestamptz[];
+  v_topical bigint[];
+  v_topical_at timestamptz[];
+  v_context recommend.person_context := row(
+    v_person_id, coalesce(_context.identity_id, 0), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'
+  );
+begin
+  -- Without consent no data is read.
+  if v_person_id is null or not privacy.allowed(v_person_id, 'personalization') then
+    return v_context;
+  end if;
+
+  -- While events of the person are queued for the refresh, the stored interactions are incomplete.
+  v_is_behind := exists (
+    select from track.stale where stale.person_id = v_person_id
+  ) or exists (
+    select
+    from track.changed
+    where changed.person_id = v_person_id
+      and changed.consumer = 'recommend.interaction'
+  );
+
+  -- Items that the person teaches or wrote, with all that they contain: her use is not that of a learner.
+  if exists (select from track.item_role where item_role.person_id = v_person_id) then
+    v_own := array(
+      select distinct ancestor.item_id
+      from track.applied_item_role as item_role
+      join track.item_ancestor as ancestor on ancestor.ancestor_item_id = item_role.item_id
+      where item_role.person_id = v_person_id
+    );
+  end if;
+
+  with fresh as materialized (
+    select interaction.*
+    from recommend._interactions_of(array[v_person_id]) as interaction
+    where v_is_behind
+  ),
+
+  -- Stored interactions whose first event is not there any more, which the next refresh may keep.
+  suspect as (
+    select
+      array_agg(interaction.person_id) as people,
+      array_agg(interaction.item_id) as items,
+      array_agg(interaction.first_at) as first_at,
+      array_agg(identity.person_id) as owners
+    from recommend.interaction
+    join track.identity
+      on identity.identity_id = coalesce(interaction.identity_id, interaction.person_id)
+      and identity.person_id = interaction.person_id
+    where interaction.person_id = v_person_id
+      and v_is_behind
+      and not exists (
+        select
+        from fresh
+        where fresh.item_id = interaction.item_id
+          and fresh.first_at = interaction.first_at
+      )
+  ),
+
+  kept as (
+    select taken.*
+    from recommend.taken
+    where taken.person_id = v_person_id
+
+    union all
+
+    select taken.*
+    from suspect
+    cross join lateral recommend._kept_of(suspect.people, suspect.items, suspect.first_at, suspect.owners) as taken
+    where v_is_behind
+  ),
+
+  leaf as materialized (
+    select
+      interaction.item_id, interaction.weight, interaction.last_at, interaction.completed_at,
+      interaction.dismissed_at, interaction.dropped_at, interaction.resumed_at, interaction.liking,
+      interaction.liked_at, interaction.known_at, interaction.topic_dismissed_at, interaction.withdrawn_at,
+      null as topic, null::timestamptz as taken_at, null::timestamptz as enrolled_at
+    from recommend.interaction
+    where interaction.person_id = v_person_id
+      and not v_is_behind
+
+    union all
+
+    select
+      null, null, null, null, null, null, null, null, null, null, dismissed_topic.dismissed_at,
+      dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
+    from recommend.dismissed_topic
+    where dismissed_topic.person_id = v_person_id
+      and not v_is_behind
+
+    union all
+
+    select
+      fresh.item_id, fresh.weight, fresh.last_at, fresh.completed_at, fresh.dismissed_at, fresh.dropped_at,
+      fresh.resumed_at, fresh.liking, fresh.liked_at, fresh.known_at, fresh.topic_dismissed_at, fresh.withdrawn_at,
+      fresh.topic, null, null
+    from fresh
+
+    union all
+
+    -- Items that the person had taken before the events were deleted.
+    select
+      coalesce(item.merged_item_id, item.item_id), 0, kept.last_at, kept.completed_at, kept.dismissed_at,
+      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, null, null, null, kept.taken_at, null
+    from kept
+    join track.item using (item_id)
+
+    union all
+
+    -- An enrolment that the application reports counts as taken.
+    select
+      enrolment.item_id, v_full_weight, enrolment.enrolled_at,
+      case when enrolment.status = 'completed' then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
+      null,
+      case when enrolment.status = 'dropped' then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
+      case when enrolment.status <> 'dropped' then enrolment.enrolled_at end,
+      null, null, null, null, null, null, null,
+      case when enrolment.status = 'active' then enrolment.enrolled_at end
+    from track.enrolment
+    where enrolment.person_id = v_person_id
+  ),
+
+  -- By arrays, so that the items are looked up by index whatever the size of the catalogue.
+  part as materialized (
+    select ancestor.item_id, ancestor.ancestor_item_id
+    from track.item_ancestor as ancestor
+    where ancestor.item_id = any (array(select leaf.item_id from leaf where v_own = '{}' or leaf.item_id <> all (v_own)))
+  ),
+
+  target as materialized (
+    select item.item_id
+    from track.item
+    where item.item_id = any (array(select part.ancestor_item_id from part))
+      and item.kind = _context.kind
+  ),
+
+  used as (
+    select target.item_id, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
+    from target
+    join part on part.ancestor_item_id = target.item_id
+    join leaf on leaf.item_id = part.item_id
+    group by target.item_id
+  ),
+
+  -- Events of the item itself, not of parts of it.
+  said as materialized (
+    select
+      leaf.item_id,
+      max(leaf.completed_at) as completed_at,
+      max(leaf.dismissed_at) as dismissed_at,
+      max(leaf.dropped_at) as dropped_at,
+      max(leaf.resumed_at) as resumed_at,
+      (array_agg(leaf.liking order by leaf.liked_at desc nulls last))[1] as liking,
+      max(leaf.liked_at) as liked_at,
+      max(leaf.known_at) as known_at,
+      max(leaf.withdrawn_at) as withdrawn_at,
+      max(leaf.taken_at) as taken_at,
+      max(leaf.enrolled_at) as enrolled_at
+    from leaf
+    where num_nonnulls(
+        leaf.completed_at, leaf.dismissed_at, leaf.dropped_at, leaf.resumed_at, leaf.liked_at, leaf.known_at,
+        leaf.taken_at, leaf.enrolled_at
+      ) > 0
+      and leaf.topic is null
+      and (v_own = '{}' or leaf.item_id <> all (v_own))
+    group by leaf.item_id
+  ),
+
+  stated as (
+    select
+      said.item_id, said.completed_at, said.dismissed_at, said.dropped_at, said.resumed_at, said.withdrawn_at,
+      said.taken_at, said.enrolled_at,
+      case when said.liked_at > coalesce(said.withdrawn_at, '-infinity') then said.liking end as liking,
+      case
+        when said.liking > 0 and said.liked_at > coalesce(said.withdrawn_at, '-infinity') then said.liked_at
+      end as liked_at,
+      coalesce(said.known_at > coalesce(said.withdrawn_at, '-infinity'), false) as is_known
+    from said
+  ),
+
+  judged as materialized (
+    select
+      stated.*,
+      recommend._is_rejected(stated.dismissed_at, stated.withdrawn_at, stated.resumed_at, stated.liked_at)
+        as is_dismissed,
+      stated.completed_at is null
+        and recommend._is_rejected(stated.dropped_at, null, stated.resumed_at, stated.liked_at) as is_dropped
+    from stated
+  ),
+
+  listed as (
+    select
+      used.item_id,
+      used.last_at,
+      recommend._strength(
+        used.weight, v_full_weight, judged.liking, judged.is_dismissed or judged.is_dropped
+      ) as strength,
+      case
+        when judged.completed_at is not null then 'completed'
+        when judged.is_known then 'known'
+        when judged.is_dropped then 'dropped'
+        when judged.is_dismissed then 'dismissed'
+        when judged.liking < 0 then 'disliked'
+        when judged.enrolled_at is not null then 'enrolled'
+        when judged.taken_at is not null or used.weight >= v_full_weight then 'taken'
+      end as reason
+    from used
+    left join judged using (item_id)
+
+    union all
+
+    select item.item_id, null, 0, 'own'
+    from unnest(v_own) as own (item_id)
+    join track.item using (item_id)
+    where item.kind = _context.kind
+  )
+
+  select
+    coalesce(list.items, '{}'), coalesce(list.strengths, '{}'), coalesce(list.left_out, '{}'),
+    coalesce(list.reasons, '{}'), coalesce(done.items, '{}'),
+    topic.topics, topic.dismissed_at, topic.withdrawn_at, topic.items, topic.items_at
+  into
+    v_context.items, v_context.strengths, v_context.left_out, v_context.left_out_reasons, v_context.finished,
+    v_topics, v_dismissed_at, v_withdrawn_at, v_topical, v_topical_at
+  from (
+    select
+      array_agg(listed.item_id order by listed.last_at, listed.item_id) filter (where listed.strength <> 0) as items,
+      array_agg(listed.strength order by listed.last_at, listed.item_id) filter (where listed.strength <> 0)
+        as strengths,
+      array_agg(listed.item_id order by listed.item_id) filter (where listed.reason is not null) as left_out,
+      array_agg(listed.reason order by listed.item_id) filter (where listed.reason is not null) as reasons
+    from listed
+  ) as list
+  cross join (
+    select array_agg(judged.item_id order by judged.item_id) as items
+    from judged
+    where judged.completed_at is not null
+      or judged.is_known
+  ) as done
+  cross join (
+    select
+      array_agg(leaf.topic) filter (where leaf.topic is not null) as topics,
+      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is not null) as dismissed_at,
+      array_agg(leaf.withdrawn_at) filter (where leaf.topic is not null) as withdrawn_at,
+      array_agg(leaf.item_id) filter (where leaf.topic is null) as items,
+      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is null) as items_at
+    from leaf
+    where leaf.topic is not null
+      or leaf.topic_dismissed_at > coalesce(leaf.withdrawn_at, '-infinity')
+  ) as topic;
+
+  if num_nonnulls(v_topics, v_topical) > 0 then
+    v_context.dismissed_topics := array(
+      select said.topic
+      from (
+        select named.topic, named.dismissed_at, named.withdrawn_at
+        from unnest(v_topics, v_dismissed_at, v_withdrawn_at) as named (topic, dismissed_at, withdrawn_at)
+
+        union all
+
+        select item.topic, named.dismissed_at, null
+        from unnest(v_topical, v_topical_at) as named (item_id, dismissed_at)
+        join recommend._topics(v_topical) as item using (item_id)
+      ) as said
+      group by said.topic
+      having max(said.dismissed_at) > coalesce(max(said.withdrawn_at), '-infinity')
+      order by said.topic collate "C"
+    );
+  end if;
+
+  v_context.person_sets := recommend._person_sets(v_person_id);
+
+  -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
+  v_context.languages := array(
+    select distinct split_part(replace(lower(btrim(named.language)), '_', '-'), '.', 1)
+    from (
+      select trait.value
+      from track.trait
+      where trait.person_id = v_person_id
+        and trait.name in ('language', 'languages', 'locale')
+      order by trait.name = 'locale', trait.set_at desc, trait.identity_id
+      limit 1
+    ) as latest
+    cross join lateral jsonb_array_elements_text(
+      case jsonb_typeof(latest.value) when 'array' then latest.value else jsonb_build_array(latest.value) end
+    ) as named (language)
+    where btrim(named.language) <> ''
+    order by 1
+  );
+  return v_context;
+end;
+$$;
+
+comment on function recommend._context(bigint, bigint, text) is $$
+@behavior -*
+Returns what a list of items of a kind depends on for a person, as far as the caller may read it.
+Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one who
+has opted out of `personalization`.
+$$;
+
+grant execute on function recommend._context(bigint, bigint, text) to insights_reader, insights_learner;
