@@ -42,7 +42,8 @@ using (true);
 grant select on recommend.rule, recommend.rule_item
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on recommend.rule_log to insights_admin;
-grant update (explored_slots, explored_pool_size, diversity, diversity_method) on recommend.setting to insights_admin;
+grant update (topic_attribute, explored_slots, explored_pool_size, diversity, diversity_method)
+on recommend.setting to insights_admin;
 
 drop policy if exists all_rows on recommend.rule;
 create policy all_rows on recommend.rule for select using (true);
@@ -58,3 +59,19 @@ using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id
 drop policy if exists all_people on recommend.impression;
 create policy all_people on recommend.impression for select to insights_reader, insights_admin, insights_worker
 using (true);
+
+grant select on
+  recommend.evaluation, recommend.evaluation_model, recommend.evaluation_result, recommend.evaluation_comparison,
+  recommend.best_parameters
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+drop policy if exists all_rows on recommend.evaluation;
+create policy all_rows on recommend.evaluation for select using (true);
+drop policy if exists all_rows on recommend.evaluation_model;
+create policy all_rows on recommend.evaluation_model for select using (true);
+drop policy if exists all_rows on recommend.evaluation_result;
+create policy all_rows on recommend.evaluation_result for select using (true);
+drop policy if exists all_rows on recommend.evaluation_comparison;
+create policy all_rows on recommend.evaluation_comparison for select using (true);
+drop policy if exists all_rows on recommend.best_parameters;
+create policy all_rows on recommend.best_parameters for select using (true);

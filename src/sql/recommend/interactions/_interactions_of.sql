@@ -1,4 +1,4 @@
-create or replace function recommend._interactions_of(people bigint[])
+create or replace function recommend._interactions_of(people bigint[], until timestamptz default 'infinity')
 returns table (
   person_id bigint,
   item_id bigint,
@@ -69,6 +69,7 @@ begin
     ) as topical (topic)
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
+      and event.occurred_at < _interactions_of.until
       and (event.item_id is not null or topical.topic is not null)
     group by event.person_id, 2, topical.topic, event.identity_id, named.event
   ),
@@ -122,11 +123,11 @@ begin
 end;
 $$;
 
-comment on function recommend._interactions_of(bigint[]) is $$
+comment on function recommend._interactions_of(bigint[], timestamptz) is $$
 @behavior -*
-Computes the interactions of the given people from their events.
+Computes the interactions of the given people from their events before `until`.
 The rows with an item are the same as those of `recommend.interaction` after a refresh. Those with a topic and no item
 are from events that dismiss a topic by its name, or withdraw the dismissal.
 $$;
 
-grant execute on function recommend._interactions_of(bigint[]) to insights_reader, insights_learner;
+grant execute on function recommend._interactions_of(bigint[], timestamptz) to insights_reader, insights_learner;

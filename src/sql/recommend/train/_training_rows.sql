@@ -1,4 +1,4 @@
-create or replace function recommend._training_rows(kind text)
+create or replace function recommend._training_rows(kind text, until timestamptz default 'infinity')
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
 language plpgsql
 stable
@@ -11,6 +11,13 @@ declare
     from privacy.purpose
     where purpose.purpose = 'personalization'
   );
+  -- People with an item that they used before and after that time.
+  v_straddling constant bigint[] := array(
+    select distinct interaction.person_id
+    from recommend.interaction
+    where interaction.first_at < _training_rows.until
+      and interaction.last_at >= _training_rows.until
+  );
 begin
   return query
   with leaf as (
@@ -19,6 +26,20 @@ begin
       interaction.completed_at, interaction.dismissed_at, interaction.dropped_at, interaction.resumed_at,
       interaction.withdrawn_at, interaction.liking, interaction.liked_at
     from recommend.interaction
+    where interaction.last_at < _training_rows.until
+
+    union all
+
+    -- What a later event changed is computed from the events before that time.
+    select
+      before.person_id, before.item_id, before.weight, before.first_at, before.last_at,
+      before.completed_at, before.dismissed_at, before.dropped_at, before.resumed_at,
+      before.withdrawn_at, before.liking, before.liked_at
+    from recommend._interactions_of(v_straddling, _training_rows.until) as before
+    join recommend.interaction
+      on interaction.person_id = before.person_id
+      and interaction.item_id = before.item_id
+      and interaction.last_at >= _training_rows.until
 
     union all
 
@@ -27,10 +48,15 @@ begin
       enrolment.person_id, enrolment.item_id, v_full_weight, enrolment.enrolled_at, enrolment.enrolled_at,
       case when enrolment.status = 'completed' then enrolment.enrolled_at end,
       null,
-      case when enrolment.status = 'dropped' then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
-      case when enrolment.status <> 'dropped' then enrolment.enrolled_at end,
+      case when ended.is_dropped then coalesce(enrolment.ended_at, enrolment.enrolled_at) end,
+      case when not ended.is_dropped then enrolment.enrolled_at end,
       null, null, null
     from track.enrolment
+    cross join lateral (
+      select enrolment.status = 'dropped'
+        and coalesce(enrolment.ended_at, enrolment.enrolled_at) < _training_rows.until as is_dropped
+    ) as ended
+    where enrolment.enrolled_at < _training_rows.until
   ),
 
   allowed as (
@@ -116,12 +142,13 @@ begin
 end;
 $$;
 
-comment on function recommend._training_rows(text) is $$
+comment on function recommend._training_rows(text, timestamptz) is $$
 @behavior -*
 Returns the items of a kind that people like, by the same rules as `recommend._context`.
 `strength` is above 0, and at most 1. Items that a person dislikes, dismissed or left before the end are not returned,
 nor those that she only marked as known. `first_at` is the time at which she took the item, by which her items are in
 order.
+Events and enrolments from `until` on do not count.
 Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included, without
 what they teach or wrote.
 $$;
