@@ -58,7 +58,7 @@ const refresh = async (name: string): Promise<void> => {
 };
 await step("track.refresh, track.session", () => refresh("track.session"));
 await step("track.refresh, recommend.interaction", () => refresh("recommend.interaction"));
-await client.query("select analytics.refresh_views()");
+await client.query("select analytics.refresh_views(), recommend.refresh_lists()");
 await client.query("vacuum analyze");
 const training = await step("recommend.train, three ridges measured", async () => {
   const { rows } = await client.query(
@@ -115,9 +115,9 @@ await client.query("rollback");
 // Items with fewer people than the floor have no similar items.
 const { rows: served } = await client.query<{ item: string }>(`
   select item.external_id as item
-  from recommend.item_weight
+  from recommend.neighbours
   join track.item using (item_id)
-  where item_weight.person_count >= (select smallest_group from analytics.setting)
+  where neighbours.person_count >= (select smallest_group from analytics.setting)
   order by item.item_id
   limit 900`);
 await latencies(

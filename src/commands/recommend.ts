@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { withSession } from "./session.ts";
 
 interface Reason {
-  kind: "item" | "others" | "popularity";
+  kind: string;
   item: string | null;
   title: string | null;
   contribution: number;
@@ -25,9 +25,14 @@ function whole(text: string): number {
   return Number(text);
 }
 
-function because({ kind, item, title, contribution }: Reason): string {
-  const what = { item: title ?? item ?? "", others: "others", popularity: "its popularity" }[kind];
-  return `${what} ${contribution.toFixed(2)}`;
+/** The reasons that raise the score, and those that lower it, each by size. */
+function explanation(reasons: readonly Reason[]): string {
+  const list = (chosen: readonly Reason[]): string =>
+    chosen.map(({ item, title, contribution }) => `${title ?? item} ${contribution.toFixed(2)}`).join(", ");
+  const raising = list(reasons.filter(({ contribution }) => contribution > 0));
+  const lowering = list(reasons.filter(({ contribution }) => contribution < 0));
+  const without = reasons.filter(({ contribution }) => contribution === 0).map(({ title }) => title);
+  return [raising && `because of ${raising}`, lowering && `despite ${lowering}`, ...without].filter(Boolean).join("; ");
 }
 
 export default new Command()
@@ -36,7 +41,7 @@ export default new Command()
   .option("--top <n>", "number of items", whole, 10)
   .option("--kind <kind>", "kind of items", "course")
   .option("--json", "print JSON")
-  .addHelpText("after", "\nAn unknown person gets popular items. Events count as soon as they are ingested.")
+  .addHelpText("after", "\nAn unknown person gets popular and new items. Events count as soon as they are ingested.")
   .action(async (person: string, options: { top: number; kind: string; json?: true }) => {
     await withSession("recommend", async ({ pool }) => {
       const { rows } = await pool.query<{ recommendation: Recommendation }>(
@@ -48,30 +53,29 @@ export default new Command()
         console.log(JSON.stringify(found));
         return;
       }
-      const [best] = found;
-      if (best === undefined) {
+      if (found.length === 0) {
         console.log(
           `nothing to recommend: "${person}" has taken, or cannot take, every item of kind "${options.kind}"`,
         );
         return;
       }
       const table = new Table({
-        head: ["", options.kind, "score", "because of"],
+        head: ["", options.kind, "basis", "score", "reasons"],
         style: { head: [], border: [] },
         wordWrap: true,
-        colWidths: [5, 40, 8, 66],
+        colWidths: [5, 36, 12, 8, 60],
       });
-      for (const { rank, item, title, score, reasons } of found) {
+      for (const { rank, item, title, score, reasons, basis } of found) {
         table.push([
           rank,
           title === null ? item : `${title} (${item})`,
+          basis,
           score.toFixed(2),
-          (reasons ?? []).map(because).join(", "),
+          explanation(reasons ?? []),
         ]);
       }
       console.log(table.toString());
-      console.log(
-        best.basis === "model" ? `by version ${best.model_version} of recommend.${options.kind}` : "by popularity",
-      );
+      const version = found.find(({ model_version }) => model_version !== null)?.model_version;
+      if (version !== undefined) console.log(`by version ${version} of recommend.${options.kind}`);
     });
   });

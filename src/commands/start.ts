@@ -70,7 +70,7 @@ async function fill(pool: pg.Pool): Promise<void> {
     client.release();
   }
   await refresh(pool, process.stdout);
-  await step("Refreshing views", () => pool.query("select analytics.refresh_views()"));
+  await step("Refreshing views", () => pool.query("select analytics.refresh_views(), recommend.refresh_lists()"));
 }
 
 async function train(pool: pg.Pool): Promise<void> {

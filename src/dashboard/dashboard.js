@@ -67,10 +67,14 @@ function engagedTime({ days, hours, minutes }) {
   return all > 0 ? `${figures.format(all)} h` : `${minutes ?? 0} min`;
 }
 
-function because(reasons) {
-  return reasons
-    .map(({ kind, item, title, contribution }) => `${title ?? item ?? kind} ${contribution.toFixed(2)}`)
-    .join(", ");
+/** The reasons that raise a score, and those that lower it, each in the order of their size. */
+function explanation(reasons) {
+  const list = (chosen) =>
+    chosen.map(({ item, title, contribution }) => `${title ?? item} ${contribution.toFixed(2)}`).join(", ");
+  const raising = list(reasons.filter(({ contribution }) => contribution > 0));
+  const lowering = list(reasons.filter(({ contribution }) => contribution < 0));
+  const without = reasons.filter(({ contribution }) => contribution === 0).map(({ title }) => title);
+  return [raising && `because of ${raising}`, lowering && `despite ${lowering}`, ...without].filter(Boolean).join("; ");
 }
 
 function chart(points) {
@@ -122,10 +126,10 @@ const show = {
   recommendForMe({ nodes }) {
     const rows = nodes.map(({ rank, item, title, score, reasons }) => [
       rank,
-      make("td", {}, title ?? item, make("small", {}, `because of ${because(reasons ?? [])}`)),
+      make("td", {}, title ?? item, make("small", {}, explanation(reasons ?? []))),
       score.toFixed(2),
     ]);
-    const basis = nodes[0]?.basis === "popularity" ? "Popular items" : "Recommended for you";
+    const basis = ["popularity", "newest"].includes(nodes[0]?.basis) ? "Popular items" : "Recommended for you";
     return panel(
       basis,
       rows.length === 0 ? empty("No further recommendations.") : table(["", "course", "#score"], rows),

@@ -28,7 +28,7 @@ test("events, a model, recommendations with their reasons", async () => {
   await makeWorld(database);
 
   const popular = await call("recommend", "ada", "--json");
-  expect(JSON.parse(popular.out)[0]).toMatchObject({ basis: "popularity", model_version: null });
+  expect(JSON.parse(popular.out)[0]).toMatchObject({ basis: "segment", model_version: null });
 
   const trained = await call("train");
   expect(trained.out).toMatch(/version 1 of recommend\.course: 21 interactions of 11 people with 4 items/);

@@ -224,7 +224,10 @@ const samples: Record<string, Record<string, string>> = {
   },
   "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
-  "recommend._rank_items": { items: "'{1}'", left_out: "'{}'" },
+  "recommend._rank": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
+    request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
+  },
   "monitor.start_run": { task: "'refresh'" },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },

@@ -44,7 +44,7 @@ async function shown(db: Queries): Promise<Record<string, unknown>> {
     popularity: await read("select * from recommend._popularity('course') order by item_id"),
     newcomer: (
       await db.rows<{ row: Recommendation }>("select to_jsonb(one) as row from recommend.for_person('newcomer') as one")
-    ).map(({ row: { serving_id: _, ...row } }) => row),
+    ).map(({ row: { serving_id: _, next_page: __, ...row } }) => row),
     due: [await read("select recommend.due_trainings(0.01)"), await read("select analytics.due_predictions()")],
     snapshots: await read(
       `select person_id, course_id, as_of, snapshot.feature::text, outcome
@@ -60,13 +60,15 @@ async function shown(db: Queries): Promise<Record<string, unknown>> {
 const model = (): Promise<unknown> =>
   database.as("postgres", {}, async (db) => [
     await db.value("select to_jsonb(recommend.train()) - 'duration' - 'version'"),
-    await db.rows("select item_id, person_count, diagonal, weights::text from recommend.item_weight order by item_id"),
+    await db.rows(
+      "select item_id, person_count, neighbour_ids, weights from recommend.neighbours order by model_id, item_id",
+    ),
     await db.rows("select recommend.due_trainings(0)"),
   ]);
 
 for (const populated of [false, true]) {
   test(`in two requests, ${populated ? "after" : "before"} the first refresh of the popular items`, async () => {
-    if (populated) await database.query("select analytics.refresh_views()");
+    if (populated) await database.query("select analytics.refresh_views(), recommend.refresh_lists()");
     const before = await shown(database);
     const trained = await model();
     expect(before["newcomer"]).not.toEqual([]);
@@ -86,7 +88,7 @@ for (const populated of [false, true]) {
       anonymousId: `invented ${populated} ${n}`,
       properties: { item: n % 2 === 0 ? "spam" : "known" },
     }));
-    if (populated) await database.query("select analytics.refresh_views()");
+    if (populated) await database.query("select analytics.refresh_views(), recommend.refresh_lists()");
     expect(await shown(database)).toEqual(before);
     expect(await model()).toEqual(trained);
     expect(await database.value("select count(distinct person_id)::int > 900 from recommend.interaction")).toBe(true);

@@ -22,7 +22,7 @@ export async function makeRecentUse(database: TestDatabase): Promise<void> {
   });
   await ingest(database, messages);
   await refresh(database);
-  await database.query("select analytics.refresh_views()");
+  await database.query("select analytics.refresh_views(), recommend.refresh_lists()");
   for (const days of [1, 2, 3, 4, 5]) {
     await database.query("select analytics.annotate($1, now() - $2 * interval '1 day')", [`Release ${days}`, days]);
   }

@@ -40,10 +40,11 @@ export const ingest = (db: Queries, steps: readonly Step[]): Promise<void> => se
 /** Brings all derived data up to date, as the workers do. */
 export async function refresh(db: Queries): Promise<void> {
   await db.query("select track.refresh(100000)");
+  await db.query("select recommend.refresh_lists()");
 }
 
 export interface Reason {
-  kind: "item" | "others" | "popularity";
+  kind: "item" | "others" | "content" | "segment" | "popularity" | "newest" | "rule";
   item: string | null;
   title: string | null;
   contribution: number;
@@ -55,9 +56,11 @@ export interface Recommendation {
   title: string | null;
   score: number;
   reasons: Reason[];
-  basis: "model" | "popularity";
+  basis: "pinned" | "model" | "content" | "segment" | "popularity" | "newest" | "explored";
   model_version: number | null;
   serving_id: string;
+  propensity: number | null;
+  next_page: string | null;
 }
 
 export async function forPerson(db: Queries, person: string, top = 10, kind = "course"): Promise<Recommendation[]> {

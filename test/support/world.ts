@@ -53,5 +53,5 @@ export async function makeWorld(database: TestDatabase): Promise<void> {
 /** Runs every refresh to its end. */
 export async function refresh(database: TestDatabase): Promise<void> {
   while ((await database.rows("select from track.refresh()")).length > 0);
-  await database.query("select analytics.refresh_views()");
+  await database.query("select analytics.refresh_views(), recommend.refresh_lists()");
 }

@@ -42,7 +42,8 @@ using (true);
 grant select on recommend.rule, recommend.rule_item
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on recommend.rule_log to insights_admin;
-grant update (explored_slots, explored_pool_size, diversity, diversity_method) on recommend.setting to insights_admin;
+grant update (topic_attribute, explored_slots, explored_pool_size, diversity, diversity_method)
+on recommend.setting to insights_admin;
 
 drop policy if exists all_rows on recommend.rule;
 create policy all_rows on recommend.rule for select using (true);

@@ -497,6 +497,7 @@ create index item_merged on track.item (merged_item_id) where merged_item_id is 
 create index item_target on track.item (target_item_id) where target_item_id is not null;
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
+create index item_newest on track.item (kind, created_at desc, item_id desc);
 
 create table track.item_ancestor (
   item_id bigint not null references track.item,

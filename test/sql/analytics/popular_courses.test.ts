@@ -48,7 +48,7 @@ describe("published values", () => {
     [1, 29, 0.0061, 0.1718],
   ])("Wilson's bounds of %i of %i are %f and %f", async (successes, trials, lower, upper) => {
     const bounds = await database.value<number[]>(
-      "select analytics._wilson_bounds($1, $2, ml.normal_quantile(0.975))",
+      "select analytics.wilson_bounds($1, $2, ml.normal_quantile(0.975))",
       [successes, trials],
     );
     expect(bounds.map((bound) => Number(bound.toFixed(4)))).toEqual([lower, upper]);
@@ -56,11 +56,11 @@ describe("published values", () => {
 
   test("a rate of 1 or 0 has bounds of exactly 1 and 0; without trials there are none", async () => {
     const [all, none] = await Promise.all(
-      [7, 0].map((x) => database.value<number[]>("select analytics._wilson_bounds($1, 7, 1.96)", [x])),
+      [7, 0].map((x) => database.value<number[]>("select analytics.wilson_bounds($1, 7, 1.96)", [x])),
     );
     expect(all?.[1]).toBe(1);
     expect(none?.[0]).toBe(0);
-    expect(await database.value("select analytics._wilson_bounds(0, 0, 1.96)")).toBeNull();
+    expect(await database.value("select analytics.wilson_bounds(0, 0, 1.96)")).toBeNull();
   });
 
   test("IMDb's weighted rating: few votes are drawn to the mean, and as many votes as m are halfway", async () => {

@@ -9,7 +9,7 @@ await makeHistory(database);
 
 test("returns popular items, except taken ones, before any training, for an unknown person, and without a signed-in person", async () => {
   const before = await mine(database, "p0");
-  expect(new Set(before.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
+  expect(before.every(({ basis }) => ["segment", "popularity"].includes(basis))).toBe(true);
   expect(before.filter(({ item }) => owned("p0").has(item))).toEqual([]);
   for (const name of ["ghost", ""]) {
     expect(
@@ -77,7 +77,7 @@ test("what a person teaches or wrote is not recommended to her, nor does her use
     // With nothing left that counts, what is popular.
     await set([...owned("p5")].map((item) => `('p5', '${item}', 'assistant', null, null)`).join(", "));
     const popular = await ask("recommend.for_me(100)");
-    expect(new Set(popular.map(({ basis }) => basis))).toEqual(new Set(["popularity"]));
+    expect(popular.every(({ basis }) => ["segment", "popularity"].includes(basis))).toBe(true);
     expect(items(popular).filter((item) => owned("p5").has(item))).toEqual([]);
 
     // Also what a course contains, and what she wrote until 2020.

@@ -40,5 +40,5 @@ export const mine = (
     (await db.rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`)).map(({ row }) => row),
   );
 
-/** All of rows but the signature, which differs from call to call. */
-export const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => row);
+/** All of rows but the signatures, which differ from call to call. */
+export const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, next_page: __, ...row }) => row);

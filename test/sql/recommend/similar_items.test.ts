@@ -40,7 +40,7 @@ test("as many as are asked for, of those that can be taken now and that enough p
     await db.query("update track.item set available_until = null, available_from = null");
     // Asked for the item that most people took, so that it is known itself.
     const takers = await db.rows<{ item: string; people: number }>(
-      "select external_id as item, person_count as people from recommend.item_weight join track.item using (item_id) order by 2 desc, 1",
+      "select external_id as item, person_count as people from recommend.neighbours join track.item using (item_id) order by 2 desc, 1",
     );
     const [most] = takers;
     const similarTo = (item?: string) =>

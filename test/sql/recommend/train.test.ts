@@ -27,17 +27,32 @@ const train = (kind = "course", seed = 1): Promise<Training> =>
 
 /** The weights of a version, by names of items. */
 async function weights(version: number, kind = "course"): Promise<{ items: string[]; rows: number[][] }> {
-  const found = await database.rows<{ item: string; weights: string }>(
-    `select item.external_id as item, item_weight.weights::text as weights
+  const found = await database.rows<{ item: string; neighbours: string[]; weights: number[] }>(
+    `select
+       item.external_id as item,
+       array(
+         select known.external_id
+         from unnest(neighbours.neighbour_ids) with ordinality as entry (item_id, place)
+         join track.item as known using (item_id)
+         order by place
+       ) as neighbours,
+       neighbours.weights
      from ml.project
      join ml.model using (project_id)
-     join recommend.item_weight using (model_id)
+     join recommend.neighbours using (model_id)
      join track.item using (item_id)
      where project.name = 'recommend.' || $2 and model.version = $1
-     order by item_weight.item_no`,
+     order by item.item_id`,
     [version, kind],
   );
-  return { items: found.map(({ item }) => item), rows: algebra.fromSql(found.map((row) => row.weights)) };
+  const items = found.map(({ item }) => item);
+  return {
+    items,
+    rows: found.map(({ neighbours, weights }) => {
+      const byItem = new Map(neighbours.map((item, n) => [item, weights[n]]));
+      return items.map((item) => byItem.get(item) ?? 0);
+    }),
+  };
 }
 
 /** People in rows, items in columns: strength, and the day of the first event. */
@@ -289,7 +304,7 @@ describe("a training", () => {
     for (let i = 0; i < 4; i++) await train();
     expect((await forPerson(database, "p2"))[0]?.model_version).toBe(good.version);
     const kept = await database.rows<{ version: number }>(
-      `select distinct model.version from recommend.item_weight join ml.model using (model_id) join ml.project using (project_id)
+      `select distinct model.version from recommend.neighbours join ml.model using (model_id) join ml.project using (project_id)
        where project.name = 'recommend.course' order by 1`,
     );
     expect(kept.map(({ version }) => version)).toEqual([
@@ -317,7 +332,7 @@ describe("a training", () => {
     const state = () =>
       database.rows(
         `select (select count(*) from ml.model)::int as models, (select count(*) from ml.deployment)::int as deployments,
-           (select count(*) from recommend.item_weight)::int as weights`,
+           (select count(*) from recommend.neighbours)::int as weights`,
       );
     const before = await state();
     const client = new pg.Client({ connectionString: database.url() });

@@ -125,7 +125,7 @@ begin
     left join completed on completed.course_id = used.course_id
     left join rated on rated.course_id = used.course_id
     cross join lateral (
-      select analytics._wilson_bounds(
+      select analytics.wilson_bounds(
         completed.completion_count, completed.enrolment_count, v_z
       ) as bound
     ) as bounds

@@ -13,9 +13,8 @@ declare
 begin
   return query
   with serving as materialized (
-    select given.*, coalesce(item.merged_item_id, given.item_id) as target_id
+    select given.*
     from unnest(_answers.servings) as given
-    left join track.item on item.item_id = given.item_id
   ),
 
   span as materialized (
@@ -28,19 +27,30 @@ begin
   ),
 
   weighed as materialized (
-    select named.event_type_id, event_weight.completes, event_weight.dismisses
+    select named.event_type_id, event_weight.*
     from unnest(v_named.event_type_ids, v_named.events) as named (event_type_id, event)
     join recommend.event_weight on event_weight.event = named.event
   ),
 
   said as materialized (
     select
-      event.person_id, event.occurred_at, event.event_id, event.item_id,
+      event.person_id, event.occurred_at, event.event_id, event.item_id, event.named_item_id,
       coalesce(event.named_event_type_id, event.event_type_id) as event_type_id,
       case
         when event.properties ? 'servingId' then recommend._read_serving_id(event.properties ->> 'servingId')
       end as serving,
-      weighed.completes, weighed.dismisses
+      weighed.completes, weighed.dismisses,
+      -- With a topic, it is the dismissal of the topic that is withdrawn.
+      weighed.withdraws and nullif(event.properties ->> 'topic', '') is null as withdraws,
+      coalesce(
+        weighed.liking,
+        case
+          when jsonb_typeof(event.properties -> weighed.value_property) = 'number'
+            then recommend._rating_to_liking(
+              (event.properties ->> weighed.value_property)::float8, weighed.value_from, weighed.value_to
+            )
+        end
+      ) as liking
     from span
     join track.event
       on event.person_id = span.person_id
@@ -49,6 +59,7 @@ begin
     left join weighed on weighed.event_type_id = coalesce(event.named_event_type_id, event.event_type_id)
     where event.properties ? 'servingId'
       or weighed.completes
+      or weighed.withdraws
   ),
 
   answered as (
@@ -56,7 +67,12 @@ begin
       serving.person_id, serving.serving_key,
       min(said.occurred_at) as seen_at,
       min(said.occurred_at) filter (where said.event_type_id = any (v_clicked)) as clicked_at,
-      max(said.occurred_at) filter (where said.dismisses) as dismissed_at
+      max(said.occurred_at) filter (where said.dismisses) as dismissed_at,
+      max(said.occurred_at) filter (where said.liking is not null) as liked_at,
+      (
+        array_agg(said.liking order by said.occurred_at desc, said.event_id desc)
+        filter (where said.liking is not null)
+      )[1] as liking
     from serving
     join said
       on said.person_id = serving.person_id
@@ -66,14 +82,30 @@ begin
     group by serving.person_id, serving.serving_key
   ),
 
+  -- By the item as it was named, or as it is called since a merge: both change only with the event.
+  withdrawn as (
+    select serving.person_id, serving.serving_key, max(said.occurred_at) as withdrawn_at
+    from serving
+    join said
+      on said.person_id = serving.person_id
+      and (
+        serving.item_id in (said.item_id, said.named_item_id)
+        or serving.serving_key = (said.serving).serving_key
+      )
+      and said.occurred_at >= serving.listed_at
+      and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    where said.withdraws
+    group by serving.person_id, serving.serving_key
+  ),
+
   completion as (
-    select said.person_id, said.item_id, said.occurred_at
+    select said.person_id, said.item_id, said.named_item_id, said.occurred_at
     from said
     where said.completes
 
     union all
 
-    select enrolment.person_id, enrolment.item_id, enrolment.ended_at
+    select enrolment.person_id, enrolment.item_id, enrolment.named_item_id, enrolment.ended_at
     from span
     join track.enrolment
       on enrolment.person_id = span.person_id
@@ -85,7 +117,7 @@ begin
     from serving
     join completion
       on completion.person_id = serving.person_id
-      and completion.item_id = serving.target_id
+      and serving.item_id in (completion.item_id, completion.named_item_id)
       and completion.occurred_at >= serving.listed_at
       and completion.occurred_at <= serving.listed_at + v_setting.attribution_period
     group by serving.person_id, serving.serving_key
@@ -94,12 +126,20 @@ begin
   select
     serving.person_id, serving.serving_key, serving.identity_id, serving.model_id, serving.item_id, serving.rank,
     serving.basis, serving.propensity, serving.pool, serving.listed_at, serving.is_served,
-    answered.seen_at, answered.clicked_at, answered.dismissed_at, null::timestamptz, null::real, null::timestamptz,
+    answered.seen_at,
+    answered.clicked_at,
+    case when answered.dismissed_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.dismissed_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liked_at end,
+    case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liking end,
+    withdrawn.withdrawn_at,
     completed.completed_at
   from serving
   left join answered
     on answered.person_id = serving.person_id
     and answered.serving_key = serving.serving_key
+  left join withdrawn
+    on withdrawn.person_id = serving.person_id
+    and withdrawn.serving_key = serving.serving_key
   left join completed
     on completed.person_id = serving.person_id
     and completed.serving_key = serving.serving_key;

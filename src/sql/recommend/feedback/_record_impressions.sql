@@ -18,8 +18,20 @@ declare
     order by given.position
   );
   v_listed_at constant timestamptz := date_trunc('milliseconds', now());
+  v_reads_all constant boolean := track.reads_all_people();
+  -- A list for no person is shown to the one who is signed in.
+  v_identity_ids constant bigint[] := array(
+    select coalesce(
+      serving.identity_id,
+      case
+        when not v_reads_all and track.current_person_id() is not null
+          then track.find_identity(current_setting('insights.person', true))
+      end
+    )
+    from unnest(v_servings) with ordinality as serving
+    order by serving.ordinality
+  );
   v_owners bigint[];
-  v_allowed bigint[];
 begin
   if exists (
     select
@@ -34,37 +46,36 @@ begin
   -- The persons of the identities must not change until the end of the transaction.
   perform identity.identity_id
   from track.identity
-  where identity.identity_id = any (array(select serving.identity_id from unnest(v_servings) as serving))
+  where identity.identity_id = any (v_identity_ids)
   order by identity.identity_id
   for key share;
   v_owners := track.people_of_identities(
-    array(select serving.identity_id from unnest(v_servings) with ordinality as serving order by serving.ordinality),
+    v_identity_ids,
     array(select serving.listed_at from unnest(v_servings) with ordinality as serving order by serving.ordinality)
   );
-  if not track.reads_all_people() and exists (
+  if not v_reads_all and exists (
     select
     from unnest(v_owners) as owner (person_id)
-    where owner.person_id is distinct from track.current_person_id()
+    where owner.person_id <> coalesce(track.current_person_id(), 0)
   ) then
     perform common.refuse('CF005', 'a row was listed for another person',
       'Learners can record only what was listed for themselves.');
   end if;
 
-  v_allowed := array(
-    select owner.person_id
-    from (select distinct owned.person_id from unnest(v_owners) as owned (person_id)) as owner
-    where owner.person_id <> 0
-      and privacy.allowed(owner.person_id, 'personalization')
-  );
   insert into recommend.impression (
     person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served
   )
   select distinct on (owned.person_id, serving.serving_key)
-    owned.person_id, serving.serving_key, serving.identity_id, serving.model_id, serving.item_id, serving.rank,
-    serving.basis, serving.propensity, serving.pool, serving.listed_at, true
+    owned.person_id, serving.serving_key, v_identity_ids[serving.ordinality], serving.model_id, serving.item_id,
+    serving.rank, serving.basis, serving.propensity, serving.pool, serving.listed_at, true
   from unnest(v_servings) with ordinality as serving
   join unnest(v_owners) with ordinality as owned (person_id, position) on owned.position = serving.ordinality
-  where owned.person_id = any (v_allowed)
+  where owned.person_id in (
+    select entry.person_id
+    from (select distinct given.person_id from unnest(v_owners) as given (person_id)) as entry
+    where entry.person_id <> 0
+      and privacy.allowed(entry.person_id, 'personalization')
+  )
   order by owned.person_id, serving.serving_key
   on conflict (person_id, serving_key) do update
   set is_served = true
@@ -75,8 +86,10 @@ $$;
 comment on function recommend._record_impressions(text[]) is $$
 @behavior -*
 Records rows of lists of this transaction as served, each once, by their `serving_id`.
-Rows that were listed for no person, and those of people who have opted out of `personalization`, are not recorded.
+A row that was listed for no person is recorded for the learner who is signed in, and otherwise not. Rows of people who
+have opted out of `personalization` are not recorded.
 Errors: CF005 for an id that is invalid, of another transaction, or, for learners, of another person.
 $$;
 
-grant execute on function recommend._record_impressions(text[]) to insights_reader, insights_learner;
+grant execute on function recommend._record_impressions(text[])
+to insights_visitor, insights_learner, insights_admin, insights_worker;

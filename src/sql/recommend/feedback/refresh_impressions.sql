@@ -110,7 +110,7 @@ begin
 
   -- Events that matter for the rows of their item, whether they name a list or not.
   about as materialized (
-    select event.person_id, event.item_id, event.occurred_at
+    select event.person_id, event.item_id, event.named_item_id, event.occurred_at
     from period
     join track.event
       on event.person_id = period.person_id
@@ -122,12 +122,12 @@ begin
         from unnest(v_weights.event_type_ids, v_weights.events) as weighed (event_type_id, event)
         join recommend.event_weight on event_weight.event = weighed.event
         where event_weight.completes
+          or event_weight.withdraws
       )
   )
 
   select impression.*
   from recommend.impression
-  left join track.item on item.item_id = impression.item_id
   where impression.person_id = any (v_known)
     and (
       exists (
@@ -156,7 +156,7 @@ begin
         select
         from about
         where about.person_id = impression.person_id
-          and about.item_id = coalesce(item.merged_item_id, impression.item_id)
+          and impression.item_id in (about.item_id, about.named_item_id)
           and about.occurred_at >= impression.listed_at
           and about.occurred_at <= impression.listed_at + v_horizon
       )
@@ -167,8 +167,8 @@ $$;
 comment on function recommend._touched_impressions(bigint[], timestamptz[], timestamptz[], recommend.impression[]) is $$
 @behavior -*
 Returns the rows whose answers may differ after a change of events in the given periods of people.
-Those that events of the periods name (`named`), those with an answer in a period, and those whose item was finished in
-one.
+Those that events of the periods name (`named`), those with an answer in a period, and those whose item was finished or
+withdrawn in one.
 $$;
 
 /*

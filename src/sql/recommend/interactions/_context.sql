@@ -7,6 +7,7 @@ set search_path to pg_catalog, pg_temp
 set jit to off
 -- The statistics of the queues are often those of empty tables.
 set enable_seqscan to off
+set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_person_id constant bigint := _context.person_id;
@@ -47,12 +48,52 @@ begin
     );
   end if;
 
-  with stored as materialized (
+  with fresh as materialized (
+    select interaction.*
+    from recommend._interactions_of(array[v_person_id]) as interaction
+    where v_is_behind
+  ),
+
+  -- Stored interactions whose first event is not there any more, which the next refresh may keep.
+  suspect as (
+    select
+      array_agg(interaction.person_id) as people,
+      array_agg(interaction.item_id) as items,
+      array_agg(interaction.first_at) as first_at,
+      array_agg(identity.person_id) as owners
+    from recommend.interaction
+    join track.identity
+      on identity.identity_id = coalesce(interaction.identity_id, interaction.person_id)
+      and identity.person_id = interaction.person_id
+    where interaction.person_id = v_person_id
+      and v_is_behind
+      and not exists (
+        select
+        from fresh
+        where fresh.item_id = interaction.item_id
+          and fresh.first_at = interaction.first_at
+      )
+  ),
+
+  kept as (
+    select taken.*
+    from recommend.taken
+    where taken.person_id = v_person_id
+
+    union all
+
+    select taken.*
+    from suspect
+    cross join lateral recommend._kept_of(suspect.people, suspect.items, suspect.first_at, suspect.owners) as taken
+    where v_is_behind
+  ),
+
+  leaf as materialized (
     select
       interaction.item_id, interaction.weight, interaction.last_at, interaction.completed_at,
       interaction.dismissed_at, interaction.dropped_at, interaction.resumed_at, interaction.liking,
       interaction.liked_at, interaction.known_at, interaction.topic_dismissed_at, interaction.withdrawn_at,
-      null as topic
+      null as topic, null::timestamptz as taken_at, null::timestamptz as enrolled_at
     from recommend.interaction
     where interaction.person_id = v_person_id
       and not v_is_behind
@@ -60,39 +101,28 @@ begin
     union all
 
     select
-      interaction.item_id, interaction.weight, interaction.last_at, interaction.completed_at,
-      interaction.dismissed_at, interaction.dropped_at, interaction.resumed_at, interaction.liking,
-      interaction.liked_at, interaction.known_at, interaction.topic_dismissed_at, interaction.withdrawn_at,
-      interaction.topic
-    from recommend._interactions_of(array[v_person_id]) as interaction
-    where v_is_behind
+      null, null, null, null, null, null, null, null, null, null, dismissed_topic.dismissed_at,
+      dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
+    from recommend.dismissed_topic
+    where dismissed_topic.person_id = v_person_id
+      and not v_is_behind
 
     union all
 
     select
-      null, null, null, null, null, null, null, null, null, null, dismissed_topic.dismissed_at,
-      dismissed_topic.withdrawn_at, dismissed_topic.topic
-    from recommend.dismissed_topic
-    where dismissed_topic.person_id = v_person_id
-      and not v_is_behind
-  ),
-
-  leaf as (
-    select stored.*, null::timestamptz as taken_at, null::timestamptz as enrolled_at
-    from stored
-    where stored.topic is null
-      and stored.item_id <> all (v_own)
+      fresh.item_id, fresh.weight, fresh.last_at, fresh.completed_at, fresh.dismissed_at, fresh.dropped_at,
+      fresh.resumed_at, fresh.liking, fresh.liked_at, fresh.known_at, fresh.topic_dismissed_at, fresh.withdrawn_at,
+      fresh.topic, null, null
+    from fresh
 
     union all
 
     -- Items that the person had taken before the events were deleted.
     select
-      coalesce(item.merged_item_id, item.item_id), 0, taken.last_at, taken.completed_at, taken.dismissed_at,
-      taken.dropped_at, null, taken.liking, taken.liked_at, taken.known_at, null, null, null, taken.taken_at, null
-    from recommend.taken
+      coalesce(item.merged_item_id, item.item_id), 0, kept.last_at, kept.completed_at, kept.dismissed_at,
+      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, null, null, null, kept.taken_at, null
+    from kept
     join track.item using (item_id)
-    where taken.person_id = v_person_id
-      and taken.item_id <> all (v_own)
 
     union all
 
@@ -107,15 +137,27 @@ begin
       case when enrolment.status = 'active' then enrolment.enrolled_at end
     from track.enrolment
     where enrolment.person_id = v_person_id
-      and enrolment.item_id <> all (v_own)
+  ),
+
+  -- By arrays, so that the items are looked up by index whatever the size of the catalogue.
+  part as materialized (
+    select ancestor.item_id, ancestor.ancestor_item_id
+    from track.item_ancestor as ancestor
+    where ancestor.item_id = any (array(select leaf.item_id from leaf where v_own = '{}' or leaf.item_id <> all (v_own)))
+  ),
+
+  target as materialized (
+    select item.item_id
+    from track.item
+    where item.item_id = any (array(select part.ancestor_item_id from part))
+      and item.kind = _context.kind
   ),
 
   used as (
     select target.item_id, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
-    from leaf
-    join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
-    join track.item as target on target.item_id = ancestor.ancestor_item_id
-    where target.kind = _context.kind
+    from target
+    join part on part.ancestor_item_id = target.item_id
+    join leaf on leaf.item_id = part.item_id
     group by target.item_id
   ),
 
@@ -134,6 +176,12 @@ begin
       max(leaf.taken_at) as taken_at,
       max(leaf.enrolled_at) as enrolled_at
     from leaf
+    where num_nonnulls(
+        leaf.completed_at, leaf.dismissed_at, leaf.dropped_at, leaf.resumed_at, leaf.liked_at, leaf.known_at,
+        leaf.taken_at, leaf.enrolled_at
+      ) > 0
+      and leaf.topic is null
+      and (v_own = '{}' or leaf.item_id <> all (v_own))
     group by leaf.item_id
   ),
 
@@ -210,14 +258,14 @@ begin
   ) as done
   cross join (
     select
-      array_agg(stored.topic) filter (where stored.topic is not null) as topics,
-      array_agg(stored.topic_dismissed_at) filter (where stored.topic is not null) as dismissed_at,
-      array_agg(stored.withdrawn_at) filter (where stored.topic is not null) as withdrawn_at,
-      array_agg(stored.item_id) filter (where stored.topic is null) as items,
-      array_agg(stored.topic_dismissed_at) filter (where stored.topic is null) as items_at
-    from stored
-    where stored.topic is not null
-      or stored.topic_dismissed_at > coalesce(stored.withdrawn_at, '-infinity')
+      array_agg(leaf.topic) filter (where leaf.topic is not null) as topics,
+      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is not null) as dismissed_at,
+      array_agg(leaf.withdrawn_at) filter (where leaf.topic is not null) as withdrawn_at,
+      array_agg(leaf.item_id) filter (where leaf.topic is null) as items,
+      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is null) as items_at
+    from leaf
+    where leaf.topic is not null
+      or leaf.topic_dismissed_at > coalesce(leaf.withdrawn_at, '-infinity')
   ) as topic;
 
   if num_nonnulls(v_topics, v_topical) > 0 then

@@ -27,9 +27,75 @@ declare
     )
   );
 begin
+  if exists (select from recommend.taken where taken.person_id = any (refresh_interactions.people)) then
+    perform recommend._move_taken(refresh_interactions.people);
+  end if;
+
   with fresh as materialized (
     select interaction.*
     from recommend._interactions_of(v_allowed) as interaction
+  ),
+
+  -- Stored interactions whose first event is not among those of the person any more: it was moved, or is deleted.
+  suspect as (
+    select
+      array_agg(interaction.person_id) as people,
+      array_agg(interaction.item_id) as items,
+      array_agg(interaction.first_at) as first_at,
+      array_agg(coalesce(interaction.identity_id, interaction.person_id)) as identity_ids
+    from recommend.interaction
+    where interaction.person_id = any (v_allowed)
+      and not exists (
+        select
+        from fresh
+        where fresh.person_id = interaction.person_id
+          and fresh.item_id = interaction.item_id
+          and fresh.first_at = interaction.first_at
+      )
+  ),
+
+  kept as (
+    select
+      array_agg(taken) as interactions,
+      track.people_of_identities(array_agg(taken.identity_id), array_agg(taken.first_at)) as owners
+    from suspect
+    cross join lateral recommend._kept_of(
+      suspect.people, suspect.items, suspect.first_at,
+      track.people_of_identities(suspect.identity_ids, suspect.first_at)
+    ) as taken
+  ),
+
+  stored_taken as (
+    insert into recommend.taken (
+      person_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
+      liked_at, known_at
+    )
+    select distinct on (entry.owner_id, entry.item_id, entry.identity_id)
+      entry.owner_id, entry.identity_id, entry.item_id, entry.first_at, entry.last_at, entry.taken_at,
+      entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liking, entry.liked_at, entry.known_at
+    from kept
+    cross join lateral unnest(kept.interactions, kept.owners) as entry (
+      person_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
+      liked_at, known_at, owner_id
+    )
+    where entry.owner_id is not null
+      and num_nonnulls(
+        entry.taken_at, entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liked_at, entry.known_at
+      ) > 0
+      and privacy.allowed(entry.owner_id, 'personalization')
+    order by entry.owner_id, entry.item_id, entry.identity_id, entry.last_at desc
+    on conflict (person_id, item_id, identity_id) do update
+    set
+      first_at = least(taken.first_at, excluded.first_at),
+      last_at = greatest(taken.last_at, excluded.last_at),
+      taken_at = greatest(taken.taken_at, excluded.taken_at),
+      completed_at = greatest(taken.completed_at, excluded.completed_at),
+      dropped_at = greatest(taken.dropped_at, excluded.dropped_at),
+      dismissed_at = greatest(taken.dismissed_at, excluded.dismissed_at),
+      liking = case when excluded.liked_at >= taken.liked_at or taken.liked_at is null then excluded.liking
+        else taken.liking end,
+      liked_at = greatest(taken.liked_at, excluded.liked_at),
+      known_at = greatest(taken.known_at, excluded.known_at)
   ),
 
   deleted as (
@@ -98,5 +164,6 @@ $$;
 comment on function recommend.refresh_interactions(bigint[], timestamptz[], timestamptz[]) is $$
 Recomputes `recommend.interaction` for the given people, whose events or decisions changed. Called by `track.refresh`.
 All events of these people are read; `since` and `until` are not used. Idempotent, also after late events, merges of
-people and deletions. People who have opted out of `personalization` have no interactions.
+people and deletions. People who have opted out of `personalization` have no interactions. Interactions whose events are
+deleted are kept in `recommend.taken` as far as they leave items out of lists.
 $$;

@@ -13,11 +13,11 @@ declare
   v_attribute constant text := (select topic_attribute from recommend.setting);
 begin
   return query
-  select distinct on (ancestor.item_id) ancestor.item_id, known.attributes ->> v_attribute
+  select distinct on (ancestor.item_id) ancestor.item_id, left(known.attributes ->> v_attribute, 500)
   from track.item_ancestor as ancestor
   join track.item as known on known.item_id = ancestor.ancestor_item_id
   where ancestor.item_id = any (_topics.items)
-    and known.attributes ->> v_attribute is not null
+    and known.attributes ->> v_attribute <> ''
   order by ancestor.item_id, ancestor.depth;
 end;
 $$;

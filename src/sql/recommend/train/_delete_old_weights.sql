@@ -5,9 +5,9 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  delete from recommend.item_weight
+  delete from recommend.model_part
   using ml.model, ml.project as known
-  where item_weight.model_id = model.model_id
+  where model_part.model_id = model.model_id
     and model.project_id = known.project_id
     and known.name = _delete_old_weights.project
     and model.version <= _delete_old_weights.until_version

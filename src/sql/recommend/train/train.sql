@@ -159,11 +159,7 @@ begin
   drop table pg_temp.training;
 
   v_model_id := recommend._store_version(v_result, v_measured, train.seed, v_watermark);
-  insert into recommend.item_weight (model_id, item_no, item_id, person_count, diagonal, weights)
-  select v_model_id, entry.n, entry.item_id, entry.person_count, (entry.inverse::real[])[entry.n], entry.weights
-  from rows from (
-    unnest(v_sums.items::bigint[]), unnest(v_people), unnest(v_inverse), unnest(ml.ease_weights(v_inverse))
-  ) with ordinality as entry (item_id, person_count, inverse, weights, n);
+  perform recommend._store_neighbours(v_model_id, v_sums.items::bigint[], v_people, v_inverse);
 
   -- The versions are measured on different people and items. The measure of popularity shows how hard each task was.
   v_challenged := ml.challenge_by_metrics(

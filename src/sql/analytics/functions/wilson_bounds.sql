@@ -1,4 +1,4 @@
-create or replace function analytics._wilson_bounds(successes bigint, trials bigint, z float8)
+create or replace function analytics.wilson_bounds(successes bigint, trials bigint, z float8)
 returns float8[]
 language sql
 immutable
@@ -17,7 +17,8 @@ as $$
   where trials > 0;
 $$;
 
-comment on function analytics._wilson_bounds(bigint, bigint, float8) is $$
+comment on function analytics.wilson_bounds(bigint, bigint, float8) is $$
+@behavior -*
 Returns the lower and the upper bound of a rate by Wilson's score interval; null without trials.
 `z`: quantile of the normal distribution, 1.96 for a confidence of 95 %.
 Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
@@ -25,4 +26,4 @@ Statistical Association 22 (1927), without continuity correction: method 3 of R.
 (1998), 857-872.
 $$;
 
-grant execute on function analytics._wilson_bounds(bigint, bigint, float8) to insights_reader;
+grant execute on function analytics.wilson_bounds(bigint, bigint, float8) to insights_reader;

@@ -24,10 +24,12 @@ begin
     select counted.item_id, (counted.people / nullif(max(counted.people) over (), 0))::float8
     from counted
     where counted.people > 0;
-    return;
+    if found then
+      return;
+    end if;
   end if;
 
-  -- A new installation, before the first refresh of the view.
+  -- A new installation, before the first refresh of the view, or after one that found no use.
   return query
   with counted as (
     select ancestor.ancestor_item_id as item_id, count(distinct interaction.person_id) as people

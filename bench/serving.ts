@@ -1,0 +1,189 @@
+/*
+ * Serving by size: lists with reasons for people with 20 and with 100 items, out of 1,000, 10,000 and 100,000 items.
+ *
+ * DATABASE_URL=postgres://… npm exec -- node bench/serving.ts [1000 10000 100000]
+ *
+ * Needs a PostgreSQL server. The events of 200 people per size of history go through track.ingest; the items that they
+ * take are drawn with a preference for popular ones. The weights are not learned: each target has 200 neighbours on
+ * average, a source at most 1,000, as a training keeps them, so that the popular sources have 1,000. Times are measured
+ * by the caller, one request at a time, every person once, in random order, after 20 requests that do not count. The
+ * first call is that of a new connection, with everything in memory: median of 20 connections.
+ */
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { signToken } from "../src/api/authentication.ts";
+import { authenticationOptions, startApi } from "../src/api/server.ts";
+import { readConfig } from "../src/config.ts";
+import { generator } from "../test/support/matrix.ts";
+import { nativeDatabase } from "./database.ts";
+
+const sizes = process.argv.slice(2).map(Number);
+const peoplePerHistory = 200;
+const histories = [20, 100];
+
+function report(label: string, times: number[]): void {
+  times.sort((a, b) => a - b);
+  const at = (part: number): string =>
+    `${(times[Math.floor(part * (times.length - 1))] ?? 0).toFixed(1).padStart(6)} ms`;
+  console.log(`${label.padEnd(52)} median ${at(0.5)}   95 % ${at(0.95)}   longest ${at(1)}`);
+}
+
+async function measure<T>(label: string, callers: readonly T[], request: (caller: T) => Promise<unknown>) {
+  for (const caller of callers.slice(0, 20)) await request(caller);
+  const times: number[] = [];
+  for (const caller of callers) {
+    const started = performance.now();
+    await request(caller);
+    times.push(performance.now() - started);
+  }
+  report(label, times);
+}
+
+/** Eight requests at a time. */
+async function concurrently(label: string, callers: readonly string[], request: (caller: string) => Promise<unknown>) {
+  const times: number[] = [];
+  const waiting = [...callers, ...callers];
+  const started = performance.now();
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (let caller = waiting.pop(); caller !== undefined; caller = waiting.pop()) {
+        const one = performance.now();
+        await request(caller);
+        times.push(performance.now() - one);
+      }
+    }),
+  );
+  const perSecond = (times.length / (performance.now() - started)) * 1_000;
+  report(`${label} (${perSecond.toFixed(0)} a second)`, times);
+}
+
+async function bench(size: number): Promise<void> {
+  const { client, url, name, close } = await nativeDatabase(`insights_bench_${randomBytes(4).toString("hex")}`);
+  try {
+    console.log(`\n${size.toLocaleString("en")} items, ${name}`);
+    await client.query(
+      `insert into track.item (external_id, kind, title, attributes)
+       select 'course-' || n, 'course', 'Course ' || n, jsonb_build_object('subject', 'subject ' || n % 50)
+       from generate_series(1, $1) as n`,
+      [size],
+    );
+    await client.query("select from track.item_ancestor limit 1");
+    await client.query(
+      `insert into track.item_ancestor (item_id, ancestor_item_id, depth)
+       select item_id, item_id, 0 from track.item on conflict do nothing`,
+    );
+    const next = generator(size);
+    const people: { person: string; taken: number }[] = [];
+    const messages: object[] = [];
+    for (const taken of histories) {
+      for (let n = 0; n < peoplePerHistory; n++) {
+        const person = `p-${taken}-${n}`;
+        people.push({ person, taken });
+        const items = new Set<number>();
+        while (items.size < taken) items.add(1 + Math.floor(size * next() ** 3));
+        for (const item of items) {
+          messages.push({
+            type: "track",
+            messageId: `${person}-${item}`,
+            userId: person,
+            event: "Course Enrolled",
+            timestamp: new Date(Date.UTC(2026, 0, 1) + Math.floor(next() * 8_000_000) * 1_000).toISOString(),
+            properties: { item: `course-${item}` },
+          });
+        }
+      }
+    }
+    for (let start = 0; start < messages.length; start += 1_000) {
+      const batch = messages.slice(start, start + 1_000);
+      const { rows } = await client.query("select accepted, errors from track.ingest($1)", [JSON.stringify(batch)]);
+      if (rows[0].accepted !== batch.length) throw new Error(JSON.stringify(rows[0].errors));
+    }
+    await client.query("select track.refresh(100000)");
+    await client.query("select analytics.refresh_views(), recommend.refresh_lists()");
+    await client.query(
+      `select ml.register_model('recommend.course', task => 'recommendation', algorithm => 'ease', document => null,
+         metrics => '{"ndcg_at_10": 0.5}', parameters => '{}', metric => 'ndcg_at_10', row_count => 1,
+         description => 'Weights that are not learned')`,
+    );
+    await client.query("select ml.deploy('recommend.course', 1, 'first')").catch(() =>
+      client.query("insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from ml.model"),
+    );
+    await client.query("insert into recommend.model_part (model_id, part, algorithm) select model_id, 1, 'ease' from ml.model");
+    // The length of a row falls with the popularity of its item, from 1,000; 200 on average.
+    await client.query(
+      `insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
+       select model.model_id, 1, item.item_id, 100, entry.ids, entry.weights
+       from ml.model
+       cross join track.item
+       cross join lateral (
+         select array_agg(listed.item_id order by listed.item_id) as ids,
+           array_agg((random() ^ 4 * 0.2 - 0.01)::real order by listed.item_id) as weights
+         from (
+           select distinct 1 + floor(random() * $1)::bigint as item_id
+           from generate_series(1, least(1000, $1 * 0.9, greatest(60, 1000 * exp(-5.0 * item.item_id / $1)))::int)
+           where item.item_id > 0
+         ) as listed
+       ) as entry`,
+      [size],
+    );
+    const { rows: stored } = await client.query(
+      `select round(avg(cardinality(neighbour_ids))) as mean, pg_size_pretty(pg_total_relation_size('recommend.neighbours')) as size
+       from recommend.neighbours`,
+    );
+    console.log(`  ${stored[0].mean} neighbours per item, ${stored[0].size}`);
+    await client.query("vacuum analyze");
+
+    const shuffled = people.map((one) => ({ ...one, order: next() })).sort((a, b) => a.order - b.order);
+    const serve = (top: number) => (person: string) =>
+      client.query({
+        name: "serve",
+        text: "select to_json(r) from recommend.for_person($1, $2) as r",
+        values: [person, top],
+      });
+    const of = (taken: number) => shuffled.filter((one) => one.taken === taken).map(({ person }) => person);
+    await measure("select 1", of(20), () => client.query({ name: "one", text: "select 1 as one" }));
+    for (const taken of histories) await measure(`recommend.for_person, ${taken} items taken`, of(taken), serve(10));
+    await measure("  of an unknown person", of(20).map((person) => `unknown ${person}`), serve(10));
+    const first: number[] = [];
+    for (const person of of(20).slice(0, 20)) {
+      const fresh = new pg.Client({ connectionString: url });
+      await fresh.connect();
+      await fresh.query("select 1");
+      const started = performance.now();
+      await fresh.query("select to_json(r) from recommend.for_person($1, 10) as r", [person]);
+      first.push(performance.now() - started);
+      await fresh.end();
+    }
+    report("  the first call of a connection", first);
+
+    const config = { ...readConfig(), port: 0, jwtSecret: randomBytes(32).toString("hex") };
+    const api = await startApi(config, { url, embedded: false, pooler: false, own: false, close: async () => {} });
+    const options = await authenticationOptions(config);
+    const tokens = new Map<string, string>();
+    for (const { person } of people)
+      tokens.set(person, await signToken({ role: "learner", person, source: undefined }, options));
+    const ask = (query: string) => async (person: string) => {
+      const response = await fetch(`${api.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${tokens.get(person)}` },
+        body: JSON.stringify({ query }),
+      });
+      const body = (await response.json()) as { errors?: unknown };
+      if (body.errors !== undefined) throw new Error(JSON.stringify(body.errors));
+    };
+    const list =
+      "{ recommendForMe(top: 10) { nodes { rank item title score basis reasons { kind item title contribution } servingId } } }";
+    for (const [label, query] of [
+      ["POST /graphql, 8 at a time, { __typename }", "{ __typename }"],
+      ["POST /graphql, 8 at a time, recommendForMe", list],
+    ] as const) {
+      for (const person of of(20).slice(0, 20)) await ask(query)(person);
+      await concurrently(label, of(20), ask(query));
+    }
+    await api.close();
+  } finally {
+    await close();
+  }
+}
+
+for (const size of sizes.length > 0 ? sizes : [1_000, 10_000, 100_000]) await bench(size);

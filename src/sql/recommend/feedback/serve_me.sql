@@ -1,0 +1,36 @@
+create or replace function recommend.serve_me(
+  top int default 10,
+  kind text default 'course',
+  exclude_items text[] default null,
+  only_items text[] default null,
+  diversity float8 default null,
+  page text default null
+)
+returns setof recommend.recommendation
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+declare
+  v_list constant recommend.recommendation[] := array(
+    select listed
+    from recommend.for_me(
+      serve_me.top, serve_me.kind, serve_me.exclude_items, serve_me.only_items, serve_me.diversity, serve_me.page
+    ) as listed
+  );
+begin
+  perform recommend._record_impressions(array(select listed.serving_id from unnest(v_list) as listed));
+  return query
+  select listed.*
+  from unnest(v_list) as listed;
+end;
+$$;
+
+comment on function recommend.serve_me(int, text, text[], text[], float8, text) is $$
+Returns what `recommend.for_me` returns, and records each row as served to the signed-in person.
+For a list that will be shown; `recommend.impression` has the rows and the answers to them. For a person who has opted
+out of `personalization`, nothing is recorded. The arguments and errors are those of `recommend.for_me`.
+$$;
+
+grant execute on function recommend.serve_me(int, text, text[], text[], float8, text) to insights_learner;

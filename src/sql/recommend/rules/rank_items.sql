@@ -1,0 +1,41 @@
+/* A definer owned by insights_reader: workers and admins query any person without privileges on the tables. */
+create or replace function recommend.rank_items(person text, items text[], kind text default 'course')
+returns setof recommend.ranked_item
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+begin
+  if nullif(btrim(rank_items.person), '') is null then
+    perform common.refuse('CF001', 'the person is ' || coalesce('"' || rank_items.person || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.');
+  end if;
+  perform recommend._check(1, rank_items.kind);
+  return query
+  select *
+  from recommend._rank_given(
+    recommend._context(
+      track.find_person(rank_items.person), track.find_identity(rank_items.person), rank_items.kind
+    ),
+    rank_items.kind,
+    rank_items.items
+  );
+end;
+$$;
+
+alter function recommend.rank_items(text, text[], text) owner to insights_reader;
+
+comment on function recommend.rank_items(text, text[], text) is $$
+Returns given items in the order in which they are recommended to a person, with scores and reasons.
+`person` is a `userId` or `anonymousId`. The scores and the order are those of `recommend.for_person`, without diversity
+and draws. Items that are left out come last, without a rank, with the rule and its explanation; an item of another
+kind too. Repeated names, also by a merge, are ranked once.
+Errors: CF001 for an empty name and for no list, CF002 for a kind that no item has and for an unknown item (names the
+nearest), CF008 for more than 1,000 items.
+$$;
+
+grant execute on function recommend.rank_items(text, text[], text) to insights_admin, insights_worker;

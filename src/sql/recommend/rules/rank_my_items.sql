@@ -1,0 +1,30 @@
+create or replace function recommend.rank_my_items(items text[], kind text default 'course')
+returns setof recommend.ranked_item
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+begin
+  perform recommend._check(1, rank_my_items.kind);
+  return query
+  select *
+  from recommend._rank_given(
+    recommend._context(
+      track.current_person_id(), track.find_identity(current_setting('insights.person', true)), rank_my_items.kind
+    ),
+    rank_my_items.kind,
+    rank_my_items.items
+  );
+end;
+$$;
+
+comment on function recommend.rank_my_items(text[], text) is $$
+Returns given items in the order in which they are recommended to the signed-in person, with scores and reasons.
+As `recommend.rank_items`; of the rules of administrators, `rule` is the action, such as `exclude`.
+Errors: CF001 for no list, CF002 for a kind that no item has and for an unknown item (names the nearest), CF008 for more
+than 1,000 items.
+$$;
+
+grant execute on function recommend.rank_my_items(text[], text) to insights_learner;

@@ -1,0 +1,158 @@
+/* A definer: it calls the functions of rules, which no role may call. It reads no data about people. */
+create or replace function recommend.rule_problems()
+returns setof recommend.rule_problem
+language plpgsql
+stable
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+begin
+  return query
+  with recursive edge as (
+    select prerequisite.item_id as holder_id, prerequisite.required_item_id
+    from track.prerequisite
+  ),
+
+  earlier as (
+    select edge.holder_id, edge.required_item_id, edge.required_item_id as item_id
+    from edge
+
+    union
+
+    select earlier.holder_id, earlier.required_item_id, next.item_id
+    from earlier
+    cross join lateral (
+      select edge.required_item_id as item_id
+      from edge
+      where edge.holder_id = earlier.item_id
+
+      union all
+
+      select known.parent_item_id
+      from track.item as known
+      where known.item_id = earlier.item_id
+    ) as next
+    where earlier.item_id <> earlier.holder_id
+      and next.item_id is not null
+  )
+
+  select
+    'prerequisites',
+    holder.external_id,
+    format('requires "%s", which requires it in turn: this requirement is ignored', left(required.external_id, 100))
+  from earlier
+  join track.item as holder on holder.item_id = earlier.holder_id
+  join track.item as required on required.item_id = earlier.required_item_id
+  where earlier.item_id = earlier.holder_id
+  order by holder.external_id, required.external_id;
+
+  return query
+  select
+    'prerequisites',
+    holder.external_id,
+    format('requires "%s", which has ended: this requirement is ignored', left(required.external_id, 100))
+  from track.prerequisite
+  join track.item as holder on holder.item_id = prerequisite.item_id
+  join track.item as required on required.item_id = prerequisite.required_item_id
+  where exists (
+    select
+    from track.item_ancestor as ancestor
+    join track.item as known on known.item_id = ancestor.ancestor_item_id
+    where ancestor.item_id = required.item_id
+      and known.available_until <= now()
+  )
+  order by holder.external_id, required.external_id;
+
+  return query
+  select
+    'capacity',
+    item.external_id,
+    format('has the capacity %s, which is not a whole number: it is ignored',
+      left((item.attributes -> 'capacity')::text, 100))
+  from track.item
+  where item.attributes ? 'capacity'
+    and (item.attributes ->> 'capacity' !~ '^[0-9]{1,9}$' or item.attributes ->> 'capacity' is null)
+  order by item.external_id;
+
+  return query
+  with rule as materialized (
+    select known.*
+    from recommend.rule as known
+    where known.is_active
+      and known.action in ('exclude', 'include', 'boost')
+      and (known.active_until is null or known.active_until > now())
+  ),
+
+  kind as materialized (
+    select item.kind, array_agg(item.item_id) as items
+    from track.item
+    where item.kind <> 'merged'
+    group by item.kind
+  ),
+
+  matched as (
+    select found.name, count(*) as items
+    from kind
+    cross join lateral (
+      select array_agg(rule::recommend.rule) as rules
+      from rule
+      where rule.kind is null
+        or rule.kind = kind.kind
+    ) as applied
+    cross join lateral recommend._matching_rules(applied.rules, kind.items) as found
+    group by found.name
+  )
+
+  select
+    rule.name,
+    null,
+    case
+      when matched.items is null and rule.action = 'include'
+        then 'no item fulfils its conditions: its lists are empty unless another rule includes items'
+      when matched.items is null then 'no item fulfils its conditions: it has no effect'
+      else 'it excludes all items'
+        || coalesce(format(' of kind "%s"', rule.kind), '') || ': its lists are empty'
+    end
+  from rule
+  left join matched using (name)
+  where matched.items is null
+    or rule.action = 'exclude'
+      and matched.items = (
+        select sum(cardinality(kind.items))
+        from kind
+        where rule.kind is null
+          or rule.kind = kind.kind
+      )
+  order by rule.name;
+
+  return query
+  select known.name, null, 'its period is over: it has no effect'
+  from recommend.rule as known
+  where known.is_active
+    and known.active_until <= now()
+  order by known.name;
+
+  return query
+  select
+    known.name,
+    target.external_id,
+    format('is of kind "%s": lists of kind "%s" do not contain it', target.kind, known.kind)
+  from recommend.rule as known
+  join recommend.rule_item as listed using (name)
+  join track.item as given on given.item_id = listed.item_id
+  join track.item as target on target.item_id = coalesce(given.merged_item_id, given.item_id)
+  where known.is_active
+    and known.kind <> target.kind
+  order by known.name, target.external_id;
+end;
+$$;
+
+comment on function recommend.rule_problems() is $$
+Returns what rules and prerequisites do not do as they are written: requirements that are ignored because they are part
+of a circle or have ended, capacities that are not numbers, rules that no item fulfils, that leave nothing in a list, or
+whose period is over, and items of another kind than the rule.
+$$;
+
+grant execute on function recommend.rule_problems() to insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,32 @@
+create or replace function recommend.why_not_me(item text, top int default 10)
+returns recommend.verdict
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+declare
+  v_item_id bigint;
+begin
+  perform common.check_count('top', why_not_me.top, 1, 1000);
+  v_item_id := (recommend._find_items(array[why_not_me.item]))[1];
+  return recommend._why_not(
+    recommend._context(
+      track.current_person_id(),
+      track.find_identity(current_setting('insights.person', true)),
+      (select known.kind from track.item as known where known.item_id = v_item_id)
+    ),
+    v_item_id,
+    why_not_me.top
+  );
+end;
+$$;
+
+comment on function recommend.why_not_me(text, int) is $$
+Returns why the list of the first `top` items for the signed-in person does not contain an item, or its rank when it does.
+As `recommend.why_not`; of the rules of administrators, `rule` is the action, such as `exclude`.
+Errors: CF001 for `top`, CF002 for an unknown item (names the nearest).
+$$;
+
+grant execute on function recommend.why_not_me(text, int) to insights_learner;

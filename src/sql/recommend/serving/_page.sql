@@ -1,0 +1,101 @@
+create or replace function recommend._page_scope(context recommend.person_context, kind text)
+returns text
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- A list without a person is that of its items.
+  return concat_ws(
+    '.',
+    _page_scope.kind,
+    case
+      when (_page_scope.context).person_id is null
+        then 'i' || encode(sha256(convert_to((_page_scope.context).items::text, 'UTF8')), 'hex')
+      else 'p' || (_page_scope.context).identity_id
+    end
+  );
+end;
+$$;
+
+comment on function recommend._page_scope(recommend.person_context, text) is $$
+@behavior -*
+Returns the list to which a page belongs: its kind, and the identity of the person, or else a hash of the items.
+$$;
+
+create or replace function recommend._write_page(page recommend.page, scope text, at timestamptz)
+returns text
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select recommend._sign(
+      concat_ws(
+        '.', 'page', floor(extract(epoch from _write_page.at)), _write_page.scope,
+        coalesce((_write_page.page).model_id, 0),
+        array_to_string((_write_page.page).served, ','),
+        array_to_string((_write_page.page).frozen, ','),
+        array_to_string((_write_page.page).tiers, '')
+      ),
+      secret.inner_key, secret.outer_key
+    )
+    from recommend.secret
+  );
+end;
+$$;
+
+comment on function recommend._write_page(recommend.page, text, timestamptz) is $$
+@behavior -*
+Returns the signed text of a page, of which `recommend._read_page` is the opposite.
+$$;
+
+create or replace function recommend._read_page(page text, scope text, at timestamptz)
+returns recommend.page
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_payload text;
+  v_fields text[];
+  v_result recommend.page;
+begin
+  -- The longest one has 2,000 items that were served and 200 frozen ones, of at most 19 digits.
+  if length(_read_page.page) <= 50000 then
+    v_payload := left(_read_page.page, -33);
+    if _read_page.page = (
+      select recommend._sign(v_payload, secret.inner_key, secret.outer_key) from recommend.secret
+    ) then
+      v_fields := string_to_array(v_payload, '.');
+    end if;
+  end if;
+  if v_fields[1] is distinct from 'page' then
+    perform common.refuse('CF001', format('page is "%s"', left(_read_page.page, 100)),
+      'Give next_page of the last row of the list that is continued, unchanged.');
+  end if;
+  if concat_ws('.', v_fields[3], v_fields[4]) <> _read_page.scope then
+    perform common.refuse('CF001', format('the page "%s" continues another list', left(_read_page.page, 100)),
+      'Give it to the same function, with the same person or items and the same kind.');
+  end if;
+  if to_timestamp(v_fields[2]::float8) < _read_page.at - interval '1 day' then
+    perform common.refuse('CF001', format('the page "%s" is older than a day', left(_read_page.page, 100)),
+      'Call without page, which returns a new list.');
+  end if;
+  v_result.model_id := v_fields[5];
+  v_result.served := string_to_array(v_fields[6], ',')::bigint[];
+  v_result.frozen := string_to_array(v_fields[7], ',')::bigint[];
+  v_result.tiers := string_to_array(v_fields[8], null)::int[];
+  return v_result;
+end;
+$$;
+
+comment on function recommend._read_page(text, text, timestamptz) is $$
+@behavior -*
+Returns the content of a value of `next_page`.
+Errors: CF001 for a text that is not one, for one of another list, and for one that is older than a day.
+$$;

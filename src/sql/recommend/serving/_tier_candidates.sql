@@ -1,0 +1,173 @@
+create or replace function recommend._listed_candidates(
+  kind text,
+  lists text[],
+  seen bigint[],
+  only_items bigint[],
+  most int,
+  out item_ids bigint[],
+  out scores float8[]
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+set plan_cache_mode to force_generic_plan
+-- The order is that of the index: a catalogue is never read as a whole.
+set enable_seqscan to off
+set enable_bitmapscan to off
+set enable_sort to off
+as $$
+begin
+  with listed as (
+    select entry.item_id, max(entry.score) as score
+    from unnest(_listed_candidates.lists) as list (name)
+    cross join lateral (
+      select ranked_list.item_id, ranked_list.score
+      from recommend.ranked_list
+      where ranked_list.kind = _listed_candidates.kind
+        and ranked_list.list = list.name
+        and not exists (
+          select from unnest(_listed_candidates.seen) as known (item_id) where known.item_id = ranked_list.item_id
+        )
+        and (
+          _listed_candidates.only_items is null
+          or ranked_list.item_id = any (_listed_candidates.only_items)
+        )
+      order by ranked_list.score desc, ranked_list.item_id
+      limit _listed_candidates.most
+    ) as entry
+    group by entry.item_id
+    order by max(entry.score) desc, entry.item_id
+    limit _listed_candidates.most
+  )
+
+  select
+    array_agg(listed.item_id order by listed.score desc, listed.item_id),
+    array_agg(listed.score order by listed.score desc, listed.item_id)
+  into item_ids, scores
+  from listed;
+end;
+$$;
+
+comment on function recommend._listed_candidates(text, text[], bigint[], bigint[], int) is $$
+@behavior -*
+Returns the best items of ranked lists, without those of `seen`. An item of several lists has the highest of its scores.
+$$;
+
+create or replace function recommend._newest_candidates(
+  kind text,
+  seen bigint[],
+  only_items bigint[],
+  most int,
+  out item_ids bigint[],
+  out scores float8[]
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
+set enable_bitmapscan to off
+set enable_sort to off
+as $$
+begin
+  if _newest_candidates.only_items is null then
+    select array_agg(newest.item_id), array_agg(0::float8)
+    into item_ids, scores
+    from (
+      select item.item_id
+      from track.item
+      where item.kind = _newest_candidates.kind
+        and not exists (
+          select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
+        )
+      order by item.created_at desc, item.item_id desc
+      limit _newest_candidates.most
+    ) as newest;
+  else
+    select array_agg(newest.item_id), array_agg(0::float8)
+    into item_ids, scores
+    from (
+      select item.item_id
+      from unnest(_newest_candidates.only_items) as given (item_id)
+      join track.item using (item_id)
+      where item.kind = _newest_candidates.kind
+        and not exists (
+          select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
+        )
+      order by item.created_at desc, item.item_id desc
+      limit _newest_candidates.most
+    ) as newest;
+  end if;
+end;
+$$;
+
+comment on function recommend._newest_candidates(text, bigint[], bigint[], int) is $$
+@behavior -*
+Returns the items of a kind that were first seen most recently, without those of `seen`.
+$$;
+
+create or replace function recommend._tier_candidates(
+  tier text,
+  context recommend.person_context,
+  request recommend.request,
+  model_id bigint,
+  fewest_people int,
+  seen bigint[],
+  most int,
+  out item_ids bigint[],
+  out scores float8[]
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  case _tier_candidates.tier
+    when 'model', 'lowered' then
+      if _tier_candidates.model_id is not null and cardinality((_tier_candidates.context).items) > 0 then
+        select found.item_ids, found.scores into item_ids, scores
+        from recommend._model_candidates(
+          _tier_candidates.model_id, (_tier_candidates.context).items, (_tier_candidates.context).strengths,
+          _tier_candidates.fewest_people, _tier_candidates.tier = 'lowered', _tier_candidates.seen,
+          (_tier_candidates.request).only_items, _tier_candidates.most
+        ) as found;
+      end if;
+    when 'segment' then
+      if cardinality((_tier_candidates.context).person_sets) > 0 then
+        select found.item_ids, found.scores into item_ids, scores
+        from recommend._listed_candidates(
+          (_tier_candidates.request).kind, (_tier_candidates.context).person_sets, _tier_candidates.seen,
+          (_tier_candidates.request).only_items, _tier_candidates.most
+        ) as found;
+      end if;
+    when 'popularity' then
+      select found.item_ids, found.scores into item_ids, scores
+      from recommend._listed_candidates(
+        (_tier_candidates.request).kind, '{popular}', _tier_candidates.seen,
+        (_tier_candidates.request).only_items, _tier_candidates.most
+      ) as found;
+    when 'newest' then
+      select found.item_ids, found.scores into item_ids, scores
+      from recommend._newest_candidates(
+        (_tier_candidates.request).kind, _tier_candidates.seen, (_tier_candidates.request).only_items,
+        _tier_candidates.most
+      ) as found;
+    else
+      null;
+  end case;
+  item_ids := coalesce(item_ids, '{}');
+  scores := coalesce(scores, '{}');
+end;
+$$;
+
+comment on function recommend._tier_candidates(
+  text, recommend.person_context, recommend.request, bigint, int, bigint[], int
+) is $$
+@behavior -*
+Returns the best items of a tier of a list, with their scores before any boost, without those of `seen`.
+$$;

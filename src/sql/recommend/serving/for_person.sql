@@ -1,0 +1,52 @@
+/* A definer owned by insights_reader: workers and admins query any person without privileges on the tables. */
+create or replace function recommend.for_person(
+  person text,
+  top int default 10,
+  kind text default 'course',
+  exclude_items text[] default null,
+  only_items text[] default null,
+  diversity float8 default null,
+  page text default null
+)
+returns setof recommend.recommendation
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_request recommend.request;
+begin
+  if nullif(btrim(for_person.person), '') is null then
+    perform common.refuse('CF001', 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.');
+  end if;
+  v_request := recommend._request(
+    for_person.top, for_person.kind, for_person.exclude_items, for_person.only_items, for_person.diversity,
+    for_person.page
+  );
+  return query
+  select *
+  from recommend._rank(
+    recommend._context(track.find_person(for_person.person), track.find_identity(for_person.person), for_person.kind),
+    v_request
+  );
+end;
+$$;
+
+alter function recommend.for_person(text, int, text, text[], text[], float8, text) owner to insights_reader;
+
+comment on function recommend.for_person(text, int, text, text[], text[], float8, text) is $$
+Returns recommended items for a person, best first, each with reasons that add up to its score.
+`person` is a `userId` or `anonymousId`. As many rows as `top` are returned while items are available: `basis` says what
+a row is based on. An unknown person, and one who has opted out of `personalization`, gets what is popular and new. The
+further arguments, and what is excluded, are those of `recommend.for_me`.
+Errors: CF001 for an empty name, `top`, `diversity` and `page`, CF002 for a kind that no item has and for an unknown
+item, CF008 for more than 1,000 items.
+$$;
+
+grant execute on function recommend.for_person(text, int, text, text[], text[], float8, text)
+to insights_admin, insights_worker;
