@@ -602,10 +602,15 @@
 --!include recommend/rules/rank_items.sql
 --!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
+--!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_fit_parts.sql
+--!include recommend/evaluation/_rank_targets.sql
+--!include recommend/evaluation/_metrics.sql
 --!include recommend/evaluation/_candidates.sql
+--!include recommend/evaluation/_choose_part.sql
+--!include recommend/evaluation/evaluate_relations.sql
 --!include recommend/evaluation/_model_parts.sql
 --!include recommend/evaluation/_freeze_evaluation.sql
---!include recommend/evaluation/_train_part.sql
 --!include recommend/evaluation/_train_evaluated.sql
 --!include recommend/evaluation/_list_metrics.sql
 --!include recommend/evaluation/_test_people.sql

@@ -197,7 +197,7 @@ describe("functions", () => {
     await expect(names.join("")).toMatchFileSnapshot("callers_path.txt");
   });
 
-  test("what keeps the caller's search_path is an invoker of common or ml that resolves a name of the caller, itself or through another", async () => {
+  test("what keeps the caller's search_path is an invoker of common, ml or recommend that resolves a name of the caller, itself or through another", async () => {
     await expectNone(`
         , kept as (${unpinned}),
 
@@ -207,7 +207,7 @@ describe("functions", () => {
             pg_get_function_arguments(function.oid) ~ '\\mregclass\\M'
             or function.prosrc ~* '\\mexecute\\M|\\mto_reg(class|proc|type)\\M|::reg(class|type)\\M' as resolves
           from function
-          where function.nspname in ('common', 'ml')
+          where function.nspname in ('common', 'ml', 'recommend')
         ),
 
         reader as (
@@ -216,7 +216,7 @@ describe("functions", () => {
             union
             select body.proname
             from reader
-            join body on body.text ~ format('\\m(common|ml)\\.%s\\(', reader.proname)
+            join body on body.text ~ format('\\m(common|ml|recommend)\\.%s\\(', reader.proname)
           )
           select proname from reader
         )
@@ -224,7 +224,7 @@ describe("functions", () => {
         select kept.name as offender
         from kept
         where kept.prosecdef
-          or kept.nspname not in ('common', 'ml')
+          or kept.nspname not in ('common', 'ml', 'recommend')
           or not exists (select from reader where reader.proname = kept.proname)
       `);
   });
