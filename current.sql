@@ -881,7 +881,8 @@ create table if not exists recommend.evaluation (
   progress real not null default 0 check (progress between 0 and 1),
   started_at timestamptz not null default clock_timestamp(),
   progressed_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  model_id bigint references ml.model on delete set null
 );
 
 comment on table recommend.evaluation is $$
@@ -918,13 +919,18 @@ comment on column recommend.evaluation.started_at is $$Start of the run.$$;
 comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
 comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
 
+comment on column recommend.evaluation.model_id is $$
+Version that a training made after this selection or deployment; null otherwise.
+$$;
+
+create index if not exists evaluation_version on recommend.evaluation (model_id);
 create index if not exists evaluation_running on recommend.evaluation (state) where state = 'running';
 
 create table if not exists recommend.evaluation_model (
   evaluation_id bigint not null references recommend.evaluation on delete cascade,
   model_no smallint not null check (model_no > 0),
   model text not null,
-  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  prior text not null default 'popularity' check (prior in ('popularity', 'trending', 'latest')),
   parts jsonb not null default '[]',
   model_id bigint references ml.model on delete set null,
   is_trained boolean not null default false,
@@ -940,7 +946,7 @@ comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
 comment on column recommend.evaluation_model.model is $$Name of the model.$$;
 comment on column recommend.evaluation_model.prior is $$
-Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+Order of items with equal scores: `popularity`, `trending` or `latest`. Without parts it is the whole model.
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
@@ -1230,4 +1236,12 @@ $$;
 
 drop function if exists recommend._interactions_of(bigint[]);
 drop function if exists recommend._training_rows(text);
+drop function if exists recommend._held_out_ranks(bigint[], vector[]);
+drop function if exists recommend._hold_out(int, bigint);
+drop function if exists recommend._measure(float8[]);
+drop function if exists recommend._store_neighbours(bigint, bigint[], int[], vector[]);
+drop function if exists recommend._store_version(
+  recommend.training, recommend.measurement, bigint, timestamptz
+);
+drop type if exists recommend.measurement;
 -- end of evaluations
