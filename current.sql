@@ -61,7 +61,7 @@ create table if not exists recommend.ranked_list (
   kind text not null,
   list text not null,
   item_id bigint not null references track.item,
-  score real not null,
+  score float8 not null,
   primary key (kind, list, item_id)
 );
 
@@ -442,7 +442,7 @@ comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
 alter table recommend.setting
-  add column if not exists topic_attribute text not null default 'subject',
+  add column if not exists topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
   add column if not exists explored_slots int[] not null default '{}'
     check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
   add column if not exists explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
@@ -823,7 +823,218 @@ values (
 )
 on conflict do nothing;
 
+do $do$
+begin
+  if to_regtype('recommend.serving_figures') is null then
+    create type recommend.serving_figures as (
+      name text,
+      person_count bigint,
+      served_count bigint,
+      seen_count bigint,
+      clicked_count bigint,
+      dismissed_count bigint,
+      liked_count bigint,
+      disliked_count bigint,
+      completed_count bigint,
+      click_rate float8,
+      click_rate_lower float8,
+      click_rate_upper float8,
+      dismissal_rate float8,
+      dismissal_rate_lower float8,
+      dismissal_rate_upper float8,
+      completion_rate float8,
+      completion_rate_lower float8,
+      completion_rate_upper float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.serving_figures is $$
+Figures about the recommendations of one model version, basis, rank or kind of slot.
+Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
+$$;
+comment on column recommend.serving_figures.name is $$
+Version of the model (null: none), basis, rank, or `explored` and `ranked` for slots.
+$$;
+comment on column recommend.serving_figures.person_count is $$Number of people.$$;
+comment on column recommend.serving_figures.served_count is $$
+Number of rows that were recorded when they were served.
+$$;
+comment on column recommend.serving_figures.seen_count is $$Number of rows that people saw.$$;
+comment on column recommend.serving_figures.clicked_count is $$Number of rows that people clicked.$$;
+comment on column recommend.serving_figures.dismissed_count is $$
+Number of rows that people dismissed and did not withdraw.
+$$;
+comment on column recommend.serving_figures.liked_count is $$Number of rows that people liked, or rated well.$$;
+comment on column recommend.serving_figures.disliked_count is $$
+Number of rows that people disliked, or rated badly.
+$$;
+comment on column recommend.serving_figures.completed_count is $$
+Number of rows that were seen, and whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.click_rate is $$Share of the seen rows that were clicked.$$;
+comment on column recommend.serving_figures.click_rate_lower is $$Lower bound of `click_rate`.$$;
+comment on column recommend.serving_figures.click_rate_upper is $$Upper bound of `click_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate is $$Share of the seen rows that were dismissed.$$;
+comment on column recommend.serving_figures.dismissal_rate_lower is $$Lower bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate_upper is $$Upper bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.completion_rate is $$
+Share of the seen rows whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.completion_rate_lower is $$Lower bound of `completion_rate`.$$;
+comment on column recommend.serving_figures.completion_rate_upper is $$Upper bound of `completion_rate`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.policy_value') is null then
+    create type recommend.policy_value as (
+      policy text,
+      outcome text,
+      slots bigint,
+      people bigint,
+      mean_weight float8,
+      effective_sample_size float8,
+      ips float8,
+      ips_standard_error float8,
+      snips float8,
+      snips_standard_error float8
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.policy_value is $$
+Value of a policy, estimated from slots that were filled by another one with known probabilities.
+$$;
+comment on column recommend.policy_value.policy is $$Policy whose value was estimated.$$;
+comment on column recommend.policy_value.outcome is $$`clicked`, `completed` or `liked`.$$;
+comment on column recommend.policy_value.slots is $$Number of slots.$$;
+comment on column recommend.policy_value.people is $$Number of people.$$;
+comment on column recommend.policy_value.mean_weight is $$
+Mean of the weights: 1 is expected. Less means that the policy selects items that the slots could not hold.
+$$;
+comment on column recommend.policy_value.effective_sample_size is $$
+Number of slots of equal weight that would be as precise (Kish): (Σw)² / Σw².
+$$;
+comment on column recommend.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
+$$;
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people.
+$$;
+comment on column recommend.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people.
+$$;
+
 alter table recommend.impression enable row level security;
+
+/* ------------------------------------------------------------------------------------- recommend: serving -- */
+
+alter table recommend.neighbours alter column neighbour_ids set storage external;
+alter table recommend.neighbours alter column weights set storage external;
+
+create index if not exists item_newest on track.item (kind, created_at desc, item_id desc);
+
+-- The versions that are stored are served by their strongest weights: 200 of a column, 1,000 of a row.
+do $do$
+begin
+  if to_regclass('recommend.item_weight') is null then
+    return;
+  end if;
+  insert into recommend.model_part (model_id, part, algorithm)
+  select distinct item_weight.model_id, 1, 'ease'
+  from recommend.item_weight
+  on conflict do nothing;
+
+  insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
+  with target as (
+    -- P[i,j] = -B[j,i] P[i,i], and B[i,j] = -P[i,j] / P[j,j].
+    select
+      item_weight.model_id,
+      item_weight.item_no,
+      item_weight.item_id,
+      strongest.item_no as source_no,
+      (strongest.product / item_weight.diagonal)::real as weight
+    from recommend.item_weight
+    cross join lateral (
+      select source.item_no, entry.weight::float8 * source.diagonal as product
+      from unnest(item_weight.weights::real[]) with ordinality as entry (weight, item_no)
+      join recommend.item_weight as source
+        on source.model_id = item_weight.model_id
+        and source.item_no = entry.item_no
+      where entry.weight <> 0
+        and source.item_no <> item_weight.item_no
+      order by abs(entry.weight::float8 * source.diagonal) desc, source.item_no
+      limit 200
+    ) as strongest
+  ),
+
+  kept as (
+    select
+      target.*,
+      row_number() over (
+        partition by target.model_id, target.source_no
+        order by abs(target.weight) desc, target.item_no
+      ) as place
+    from target
+  )
+
+  select
+    source.model_id,
+    1,
+    source.item_id,
+    source.person_count,
+    coalesce(array_agg(kept.item_id order by kept.item_id) filter (where kept.item_id is not null), '{}'),
+    coalesce(array_agg(kept.weight order by kept.item_id) filter (where kept.item_id is not null), '{}')
+  from recommend.item_weight as source
+  left join kept
+    on kept.model_id = source.model_id
+    and kept.source_no = source.item_no
+    and kept.place <= 1000
+  group by source.model_id, source.item_no, source.item_id, source.person_count
+  on conflict do nothing;
+
+  drop table recommend.item_weight;
+end;
+$do$;
+
+drop function if exists recommend.for_me(int, text);
+drop function if exists recommend.for_person(text, int, text);
+drop function if exists recommend._recommend(bigint, int, text);
+drop function if exists recommend._rank_items(text, bigint[], real[], bigint[], int);
+drop function if exists recommend._rank_by_popularity(text, bigint[], int, recommend.secret, text);
+drop function if exists recommend._rank_by_model(
+  text, bigint[], real[], bigint[], int, bigint, int, recommend.secret, text
+);
+drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
+
+do $do$
+begin
+  if to_regtype('recommend.page') is null then
+    create type recommend.page as (
+      model_id bigint,
+      served bigint[],
+      frozen bigint[],
+      tiers int[]
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.page is $$
+@behavior -*
+State of a list that is continued: what `recommendation.next_page` holds, signed.
+$$;
+comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
+comment on column recommend.page.served is $$Items of the former pages.$$;
+comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
+comment on column recommend.page.tiers is $$
+Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+$$;
 
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
 
@@ -1245,3 +1456,6 @@ drop function if exists recommend._store_version(
 );
 drop type if exists recommend.measurement;
 -- end of evaluations
+
+drop function if exists recommend._history(bigint, text);
+drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);

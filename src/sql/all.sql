@@ -566,7 +566,6 @@
 --!include recommend/feedback/refresh_impressions.sql
 --!include recommend/feedback/_record_impressions.sql
 --!include recommend/feedback/_recently_shown.sql
---!include recommend/functions/_history.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_matching_rules.sql
 --!include recommend/rules/_unmet_prerequisites.sql

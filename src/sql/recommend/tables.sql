@@ -333,39 +333,6 @@ values
   ('recommend', 'dismissed_topic', 'person_id', 'track.event', 'Derived from the events of the person.'),
   ('recommend', 'taken', 'person_id', 'track.event', 'Derived from events of the person that were deleted.');
 
-/* ---------------------------------------------------------------------------------------------------- models -- */
-
-create table recommend.item_weight (
-  model_id bigint not null references ml.model on delete cascade,
-  item_no int not null check (item_no > 0),
-  item_id bigint not null references track.item,
-  person_count int not null check (person_count > 0),
-  diagonal real not null check (diagonal > 0),
-  weights vector not null,
-  primary key (model_id, item_no),
-  unique (model_id, item_id)
-);
-
-comment on table recommend.item_weight is $$
-@behavior -*
-Weights of EASE models, one row of the matrix B per item.
-The sum of the rows of the items of a person is the score of every item for this person.
-$$;
-comment on column recommend.item_weight.model_id is $$Version of the model.$$;
-comment on column recommend.item_weight.item_no is $$Position of the item in all vectors of the version, from 1.$$;
-comment on column recommend.item_weight.item_id is $$Item.$$;
-comment on column recommend.item_weight.person_count is $$
-Number of people who had taken the item when the version was trained.
-$$;
-comment on column recommend.item_weight.diagonal is $$
-Element of the item on the diagonal of P = (XᵀX + λI)⁻¹, so that B[i,j] = B[j,i] P[i,i] / P[j,j].
-$$;
-comment on column recommend.item_weight.weights is $$
-Weights from this item to each item, in the order of `item_no`; 0 for the item itself.
-$$;
-
-create index item_weight_item on recommend.item_weight (item_id);
-
 /* --------------------------------------------------------------------------------------------- neighbour lists -- */
 
 create table recommend.model_part (
@@ -401,6 +368,10 @@ create table recommend.neighbours (
   check (cardinality(neighbour_ids) = cardinality(weights))
 );
 
+-- Read whole, often: uncompressed.
+alter table recommend.neighbours alter column neighbour_ids set storage external;
+alter table recommend.neighbours alter column weights set storage external;
+
 comment on table recommend.neighbours is $$
 @behavior -*
 Weights of models between items: one row per item of a person, with the items whose score it changes.
@@ -425,7 +396,7 @@ create table recommend.ranked_list (
   kind text not null,
   list text not null,
   item_id bigint not null references track.item,
-  score real not null,
+  score float8 not null,
   primary key (kind, list, item_id)
 );
 
@@ -619,7 +590,7 @@ Number of pairs of a person and an item that the model was trained on.
 $$;
 comment on column recommend.training.duration is $$Duration of the training.$$;
 comment on column recommend.training.algorithm is $$
-Method that was selected, such as `ease`; `popularity` for lists by popularity, joined by `+` for a blend.
+Method that was selected, such as `ease`; `popular` for lists by popularity, joined by `+` for a blend.
 $$;
 
 alter table recommend.setting enable row level security;
@@ -628,7 +599,6 @@ alter table recommend.secret enable row level security;
 alter table recommend.interaction enable row level security;
 alter table recommend.dismissed_topic enable row level security;
 alter table recommend.taken enable row level security;
-alter table recommend.item_weight enable row level security;
 alter table recommend.model_part enable row level security;
 alter table recommend.neighbours enable row level security;
 alter table recommend.ranked_list enable row level security;
@@ -636,7 +606,7 @@ alter table recommend.ranked_list enable row level security;
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
 alter table recommend.setting
-  add column topic_attribute text not null default 'subject',
+  add column topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
   add column explored_slots int[] not null default '{}'
     check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
   add column explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
@@ -850,6 +820,7 @@ comment on column recommend.rule_problem.problem is $$Description, with what the
 alter table recommend.rule enable row level security;
 alter table recommend.rule_item enable row level security;
 alter table recommend.rule_log enable row level security;
+
 /* ------------------------------------------------------------------------------------- impressions and feedback -- */
 
 alter table recommend.setting
@@ -988,8 +959,122 @@ values (
   'recommend', 'impression', 'person_id', 'track.event', 'Items that were recommended to the person, with her answers.'
 );
 
+create type recommend.serving_figures as (
+  name text,
+  person_count bigint,
+  served_count bigint,
+  seen_count bigint,
+  clicked_count bigint,
+  dismissed_count bigint,
+  liked_count bigint,
+  disliked_count bigint,
+  completed_count bigint,
+  click_rate float8,
+  click_rate_lower float8,
+  click_rate_upper float8,
+  dismissal_rate float8,
+  dismissal_rate_lower float8,
+  dismissal_rate_upper float8,
+  completion_rate float8,
+  completion_rate_lower float8,
+  completion_rate_upper float8
+);
+
+comment on type recommend.serving_figures is $$
+Figures about the recommendations of one model version, basis, rank or kind of slot.
+Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
+$$;
+comment on column recommend.serving_figures.name is $$
+Version of the model (null: none), basis, rank, or `explored` and `ranked` for slots.
+$$;
+comment on column recommend.serving_figures.person_count is $$Number of people.$$;
+comment on column recommend.serving_figures.served_count is $$
+Number of rows that were recorded when they were served.
+$$;
+comment on column recommend.serving_figures.seen_count is $$Number of rows that people saw.$$;
+comment on column recommend.serving_figures.clicked_count is $$Number of rows that people clicked.$$;
+comment on column recommend.serving_figures.dismissed_count is $$
+Number of rows that people dismissed and did not withdraw.
+$$;
+comment on column recommend.serving_figures.liked_count is $$Number of rows that people liked, or rated well.$$;
+comment on column recommend.serving_figures.disliked_count is $$
+Number of rows that people disliked, or rated badly.
+$$;
+comment on column recommend.serving_figures.completed_count is $$
+Number of rows that were seen, and whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.click_rate is $$Share of the seen rows that were clicked.$$;
+comment on column recommend.serving_figures.click_rate_lower is $$Lower bound of `click_rate`.$$;
+comment on column recommend.serving_figures.click_rate_upper is $$Upper bound of `click_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate is $$Share of the seen rows that were dismissed.$$;
+comment on column recommend.serving_figures.dismissal_rate_lower is $$Lower bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.dismissal_rate_upper is $$Upper bound of `dismissal_rate`.$$;
+comment on column recommend.serving_figures.completion_rate is $$
+Share of the seen rows whose item the person then finished.
+$$;
+comment on column recommend.serving_figures.completion_rate_lower is $$Lower bound of `completion_rate`.$$;
+comment on column recommend.serving_figures.completion_rate_upper is $$Upper bound of `completion_rate`.$$;
+
+create type recommend.policy_value as (
+  policy text,
+  outcome text,
+  slots bigint,
+  people bigint,
+  mean_weight float8,
+  effective_sample_size float8,
+  ips float8,
+  ips_standard_error float8,
+  snips float8,
+  snips_standard_error float8
+);
+
+comment on type recommend.policy_value is $$
+Value of a policy, estimated from slots that were filled by another one with known probabilities.
+$$;
+comment on column recommend.policy_value.policy is $$Policy whose value was estimated.$$;
+comment on column recommend.policy_value.outcome is $$`clicked`, `completed` or `liked`.$$;
+comment on column recommend.policy_value.slots is $$Number of slots.$$;
+comment on column recommend.policy_value.people is $$Number of people.$$;
+comment on column recommend.policy_value.mean_weight is $$
+Mean of the weights: 1 is expected. Less means that the policy selects items that the slots could not hold.
+$$;
+comment on column recommend.policy_value.effective_sample_size is $$
+Number of slots of equal weight that would be as precise (Kish): (Σw)² / Σw².
+$$;
+comment on column recommend.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
+$$;
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people.
+$$;
+comment on column recommend.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people.
+$$;
+
 alter table recommend.impression enable row level security;
 
+/* -------------------------------------------------------------------------------------------------- serving -- */
+
+create type recommend.page as (
+  model_id bigint,
+  served bigint[],
+  frozen bigint[],
+  tiers int[]
+);
+
+comment on type recommend.page is $$
+@behavior -*
+State of a list that is continued: what `recommendation.next_page` holds, signed.
+$$;
+comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
+comment on column recommend.page.served is $$Items of the former pages.$$;
+comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
+comment on column recommend.page.tiers is $$
+Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+$$;
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
 
 create type recommend.part as (algorithm text, parameters jsonb, history_decay float8, share float8);
