@@ -74,7 +74,7 @@ begin
     v_evaluation.until_at := v_split_at;
     perform recommend._start_evaluation(
       v_evaluation,
-      array(select model from recommend._training_models(_train_step.kind, v_items) as model)
+      array(select entry from recommend._training_models(_train_step.kind, v_items) as entry)
     );
     return v_result;
   elsif v_selection.state = 'running' then
