@@ -1254,7 +1254,8 @@ create table if not exists recommend.evaluation_item (
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
-  recent_people real not null check (recent_people >= 0),
+  strength float8 not null check (strength >= 0),
+  recent_strength float8 not null check (recent_strength >= 0),
   available_from timestamptz not null,
   available_until timestamptz not null,
   people bit(4096) not null,
@@ -1269,7 +1270,10 @@ comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
 comment on column recommend.evaluation_item.item_id is $$Item.$$;
 comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
-comment on column recommend.evaluation_item.recent_people is $$
+comment on column recommend.evaluation_item.strength is $$
+Sum of the strengths of these people: the popularity of the item.
+$$;
+comment on column recommend.evaluation_item.recent_strength is $$
 The same, each person weighted by half for every 30 days between the last use and the split.
 $$;
 comment on column recommend.evaluation_item.available_from is $$

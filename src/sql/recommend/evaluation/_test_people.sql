@@ -40,8 +40,8 @@ begin
       greatest(item.person_count, 1)::float8 / greatest((evaluation).train_people, 1) as share,
       item.person_count,
       case v_model.prior
-        when 'popularity' then item.person_count
-        when 'trending' then item.recent_people
+        when 'popularity' then item.strength
+        when 'trending' then item.recent_strength
         else extract(epoch from item.available_from)::float8
       end as prior
     from recommend.evaluation_item as item

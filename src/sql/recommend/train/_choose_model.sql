@@ -17,7 +17,7 @@ begin
     and result.metric = 'ndcg'
   where model.evaluation_id = (selection).evaluation_id
     and jsonb_array_length(model.parts) < 2
-  order by result.value desc nulls last, model.prior = 'popularity' desc, jsonb_array_length(model.parts), model.model_no
+  order by result.value desc nulls last, jsonb_array_length(model.parts), model.model_no
   limit 1;
 
   -- A blend is chosen only when it gains more than chance against the best single model.

@@ -15,8 +15,10 @@ begin
 
   axis as (
     select
-      candidate.algorithm, entry.key, entry.value, row_number() over (partition by candidate.algorithm order by entry.key)
-        as place
+      candidate.algorithm,
+      entry.key,
+      entry.value,
+      row_number() over (partition by candidate.algorithm order by entry.key) as place
     from candidate
     cross join lateral jsonb_each(candidate.grid) as entry
   ),
@@ -93,6 +95,6 @@ $$;
 
 comment on function recommend._trials(int, bigint, int) is $$
 @behavior -*
-Draws sets of parameters from the grids of `recommend._candidates` by a seed. The first of each method is the one that it
-has without a search.
+Draws sets of parameters from the grids of `recommend._candidates` by a seed. The first of each method is the one that
+it has without a search.
 $$;

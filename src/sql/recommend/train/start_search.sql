@@ -31,7 +31,9 @@ begin
   v_evaluation.most_people := v_setting.most_test_people;
   v_evaluation.resamples := 100;
   -- What a training decides on is not searched on.
-  select count(distinct rows_.item_id), percentile_disc(0.8) within group (order by first_at) filter (where strength >= 1)
+  select
+    count(distinct rows_.item_id),
+    percentile_disc(0.8) within group (order by rows_.first_at) filter (where rows_.strength >= 1)
   into v_items, v_evaluation.until_at
   from recommend._training_rows(start_search.kind) as rows_;
 

@@ -25,8 +25,8 @@ comment on function recommend.train_step(text, bigint) is $$
 @behavior -*
 Does the next step of `recommend.train`. Call it until `version` is not null.
 A step trains one model, tests one model on some people, or stores the version. It continues after the last committed
-step, also of a run that was interrupted less than a day ago; `recommend.evaluation` shows the progress. For clients that
-share one session, as in the embedded database. The resulting model is the same.
+step, also of a run that was interrupted less than a day ago; `recommend.evaluation` shows the progress. For clients
+that share one session, as in the embedded database. The resulting model is the same.
 Errors: as `recommend.train`.
 $$;
 
