@@ -256,8 +256,9 @@ comment on function recommend._freeze_evaluation(recommend.evaluation) is $$
 @behavior -*
 Stores the training and test rows of an evaluation by its protocol, so that later steps do not depend on later data.
 `time`: models are trained on what happened before `split_at`, and tested on the items that people took afterwards,
-among the items that were known and available at that time. `leave_last_out`: the last item that each person took is held out
-and ranked among the items that were available when it was taken. `one_vs_100`: the same, among 100 sampled items that
-the person never used. `random`: a fifth of what each person took is held out, at least one item, and ranked among all.
+among the items that were known and available at that time. `leave_last_out`: the last item that each person took is
+held out and ranked among the items that were available when it was taken. `one_vs_100`: the same, among 100 sampled
+items that the person never used. `random`: a fifth of what each person took is held out, at least one item, and ranked
+among all.
 Only people with another item are tested.
 $$;

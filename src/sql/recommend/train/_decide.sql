@@ -55,6 +55,6 @@ comment on function recommend._decide(recommend.evaluation) is $$
 Decides by the paired comparisons of NDCG@10 whether the challenger is deployed, and why.
 `first`: better than popularity, and none is deployed. `better`: better than popularity and than the deployed version.
 `newest`: not significantly worse than either. `worse` (than the deployed version), `popularity` (not better than it)
-and `untested` (too few people): not deployed. Popularity itself is a version without parts, deployed only when it is better
-than the deployed version.
+and `untested` (too few people): not deployed. Popularity itself is a version without parts, deployed only when it is
+better than the deployed version.
 $$;
