@@ -1189,7 +1189,8 @@ create table if not exists recommend.evaluation (
   progress real not null default 0 check (progress between 0 and 1),
   started_at timestamptz not null default clock_timestamp(),
   progressed_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  model_id bigint references ml.model on delete set null
 );
 
 comment on table recommend.evaluation is $$
@@ -1226,13 +1227,18 @@ comment on column recommend.evaluation.started_at is $$Start of the run.$$;
 comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
 comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
 
+comment on column recommend.evaluation.model_id is $$
+Version that a training made after this selection or deployment; null otherwise.
+$$;
+
+create index if not exists evaluation_version on recommend.evaluation (model_id);
 create index if not exists evaluation_running on recommend.evaluation (state) where state = 'running';
 
 create table if not exists recommend.evaluation_model (
   evaluation_id bigint not null references recommend.evaluation on delete cascade,
   model_no smallint not null check (model_no > 0),
   model text not null,
-  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  prior text not null default 'popularity' check (prior in ('popularity', 'trending', 'latest')),
   parts jsonb not null default '[]',
   model_id bigint references ml.model on delete set null,
   is_trained boolean not null default false,
@@ -1248,7 +1254,7 @@ comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
 comment on column recommend.evaluation_model.model is $$Name of the model.$$;
 comment on column recommend.evaluation_model.prior is $$
-Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+Order of items with equal scores: `popularity`, `trending` or `latest`. Without parts it is the whole model.
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
@@ -1345,7 +1351,8 @@ create table if not exists recommend.evaluation_item (
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
-  recent_people real not null check (recent_people >= 0),
+  strength float8 not null check (strength >= 0),
+  recent_strength float8 not null check (recent_strength >= 0),
   available_from timestamptz not null,
   available_until timestamptz not null,
   people bit(4096) not null,
@@ -1360,7 +1367,10 @@ comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
 comment on column recommend.evaluation_item.item_id is $$Item.$$;
 comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
-comment on column recommend.evaluation_item.recent_people is $$
+comment on column recommend.evaluation_item.strength is $$
+Sum of the strengths of these people: the popularity of the item.
+$$;
+comment on column recommend.evaluation_item.recent_strength is $$
 The same, each person weighted by half for every 30 days between the last use and the split.
 $$;
 comment on column recommend.evaluation_item.available_from is $$
@@ -1538,6 +1548,14 @@ $$;
 
 drop function if exists recommend._interactions_of(bigint[]);
 drop function if exists recommend._training_rows(text);
+drop function if exists recommend._held_out_ranks(bigint[], vector[]);
+drop function if exists recommend._hold_out(int, bigint);
+drop function if exists recommend._measure(float8[]);
+drop function if exists recommend._store_neighbours(bigint, bigint[], int[], vector[]);
+drop function if exists recommend._store_version(
+  recommend.training, recommend.measurement, bigint, timestamptz
+);
+drop type if exists recommend.measurement;
 -- end of evaluations
 
 drop function if exists recommend._history(bigint, text);
