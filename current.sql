@@ -1560,3 +1560,12 @@ drop type if exists recommend.measurement;
 
 drop function if exists recommend._history(bigint, text);
 drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);
+
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
