@@ -596,6 +596,7 @@
 --!include recommend/serving/_page.sql
 --!include recommend/serving/_gather.sql
 --!include recommend/serving/_rank.sql
+--!include recommend/serving/_named_context.sql
 --!include recommend/serving/for_me.sql
 --!include recommend/serving/for_person.sql
 --!include recommend/serving/for_people.sql
