@@ -607,10 +607,12 @@
 --!include recommend/serving/_request.sql
 --!include recommend/serving/_popularity.sql
 --!include recommend/serving/refresh_lists.sql
+--!include recommend/serving/refresh_item_vectors.sql
+--!include recommend/serving/_chosen.sql
+--!include recommend/serving/_content_candidates.sql
 --!include recommend/serving/_model_candidates.sql
 --!include recommend/serving/_tier_candidates.sql
 --!include recommend/serving/_boosted.sql
---!include recommend/serving/_chosen.sql
 --!include recommend/serving/_place_pins.sql
 --!include recommend/serving/_contributions.sql
 --!include recommend/serving/_explain.sql
