@@ -199,7 +199,13 @@ begin
   part as materialized (
     select ancestor.item_id, ancestor.ancestor_item_id
     from track.item_ancestor as ancestor
-    where ancestor.item_id = any (array(select leaf.item_id from leaf where v_own = '{}' or leaf.item_id <> all (v_own)))
+    where ancestor.item_id = any (
+      array(
+        select leaf.item_id
+        from leaf
+        where v_own = '{}' or leaf.item_id <> all (v_own)
+      )
+    )
   ),
 
   target as materialized (
