@@ -353,7 +353,7 @@ begin
 
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(
-    select distinct split_part(replace(lower(btrim(named.language)), '_', '-'), '.', 1)
+    select distinct split_part(replace(lower(btrim(named.language #>> '{}')), '_', '-'), '.', 1)
     from (
       select trait.value
       from track.trait
@@ -362,10 +362,11 @@ begin
       order by trait.name = 'locale', trait.set_at desc, trait.identity_id
       limit 1
     ) as latest
-    cross join lateral jsonb_array_elements_text(
+    cross join lateral jsonb_array_elements(
       case jsonb_typeof(latest.value) when 'array' then latest.value else jsonb_build_array(latest.value) end
     ) as named (language)
-    where btrim(named.language) <> ''
+    where jsonb_typeof(named.language) = 'string'
+      and btrim(named.language #>> '{}') <> ''
     order by 1
   );
   return v_context;
