@@ -24,6 +24,7 @@ declare
   v_withdrawn_at timestamptz[];
   v_topical bigint[];
   v_topical_at timestamptz[];
+  v_period interval;
   v_context recommend.person_context := row(
     v_person_id, coalesce(_context.identity_id, 0), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'
   );
@@ -350,6 +351,13 @@ begin
   end if;
 
   v_context.person_sets := recommend._person_sets(v_person_id);
+
+  -- Items that were served lately, if a rule leaves them out.
+  v_period := recommend._shown_period(v_context, _context.kind);
+  if v_period is not null then
+    select recent.shown, recent.shown_at into v_context.shown, v_context.shown_at
+    from recommend._recently_shown(v_person_id, v_period) as recent;
+  end if;
 
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(
