@@ -3,6 +3,7 @@ import { type Queries, testDatabase } from "../support/database.ts";
 import { generator } from "../support/matrix.ts";
 import { makePopulation } from "../support/population.ts";
 import { ingest, refresh } from "../support/recommend.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * Every person and every course of a simulated platform with random rules: a course is in the list of the person exactly
@@ -23,7 +24,7 @@ const courses = (
 ).map(({ name }) => name);
 const people = (
   await database.rows<{ name: string }>(
-    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit 25`,
+    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit ${runs(15, 6, database.native)}`,
   )
 ).map(({ name }) => name);
 
