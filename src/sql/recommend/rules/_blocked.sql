@@ -28,7 +28,7 @@ declare
     where state.reason in ('enrolled', 'taken', 'completed', 'known')
   );
   v_languages constant text[] := array(
-    select split_part(lower(spoken.language), '-', 1)
+    select split_part(replace(lower(spoken.language), '_', '-'), '-', 1)
     from unnest((_blocked.context).languages) as spoken (language)
   );
   v_shown constant bigint[] := (_blocked.context).shown;
@@ -169,7 +169,7 @@ begin
       6,
       candidate.item_id,
       v_rules.capacity,
-      format('Full: %s of %s places are taken', coalesce(taken.people, 0), candidate.attributes ->> 'capacity')
+      format('Full: all %s places are taken', candidate.attributes ->> 'capacity')
     from candidate
     left join (
       select enrolment.item_id, count(distinct enrolment.person_id) as people
@@ -192,7 +192,7 @@ begin
     from candidate
     where v_rules.language is not null
       and v_languages <> '{}'
-      and split_part(lower(candidate.language), '-', 1) <> all (v_languages)
+      and split_part(replace(lower(candidate.language), '_', '-'), '-', 1) <> all (v_languages)
 
     union all
 
