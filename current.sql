@@ -412,6 +412,8 @@ on conflict do nothing;
 
 /* ------------------------------------------------------------------------------------------- ml: recommenders -- */
 
+drop function if exists ml.ease_train(text, text, text, text, float8);
+
 do $do$
 begin
   if not exists (
@@ -423,6 +425,12 @@ begin
   end if;
   if to_regtype('ml.neighbour_row') is null then
     create type ml.neighbour_row as (item_no int, neighbours int[], weights real[]);
+  end if;
+  if to_regtype('ml.item_neighbours') is null then
+    create type ml.item_neighbours as (item text, neighbours text[], weights real[]);
+  end if;
+  if to_regtype('ml.content_row') is null then
+    create type ml.content_row as (item text, embedding vector);
   end if;
 end;
 $do$;
@@ -438,6 +446,23 @@ comment on column ml.neighbour_row.neighbours is $$
 Numbers of the items whose score it changes, in ascending order, without the item itself.
 $$;
 comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
+
+comment on type ml.item_neighbours is $$
+@behavior -*
+An item of a recommender whose weights are sparse, and the items whose scores it changes, by name.
+$$;
+comment on column ml.item_neighbours.item is $$The item, as text.$$;
+comment on column ml.item_neighbours.neighbours is $$
+Items whose score it changes, as text, the strongest weight first, without the item itself.
+$$;
+comment on column ml.item_neighbours.weights is $$Weight of each of them.$$;
+
+comment on type ml.content_row is $$
+@behavior -*
+An item and the vector of its text.
+$$;
+comment on column ml.content_row.item is $$The item, as text.$$;
+comment on column ml.content_row.embedding is $$Vector of length 1; null when the text has no word.$$;
 
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
@@ -935,6 +960,8 @@ alter table recommend.impression enable row level security;
 
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
 
+grant usage on schema recommend to insights_visitor;
+
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
 
@@ -1162,7 +1189,8 @@ create table if not exists recommend.evaluation (
   progress real not null default 0 check (progress between 0 and 1),
   started_at timestamptz not null default clock_timestamp(),
   progressed_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  model_id bigint references ml.model on delete set null
 );
 
 comment on table recommend.evaluation is $$
@@ -1199,13 +1227,18 @@ comment on column recommend.evaluation.started_at is $$Start of the run.$$;
 comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
 comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
 
+comment on column recommend.evaluation.model_id is $$
+Version that a training made after this selection or deployment; null otherwise.
+$$;
+
+create index if not exists evaluation_version on recommend.evaluation (model_id);
 create index if not exists evaluation_running on recommend.evaluation (state) where state = 'running';
 
 create table if not exists recommend.evaluation_model (
   evaluation_id bigint not null references recommend.evaluation on delete cascade,
   model_no smallint not null check (model_no > 0),
   model text not null,
-  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  prior text not null default 'popularity' check (prior in ('popularity', 'trending', 'latest')),
   parts jsonb not null default '[]',
   model_id bigint references ml.model on delete set null,
   is_trained boolean not null default false,
@@ -1221,7 +1254,7 @@ comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
 comment on column recommend.evaluation_model.model is $$Name of the model.$$;
 comment on column recommend.evaluation_model.prior is $$
-Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+Order of items with equal scores: `popularity`, `trending` or `latest`. Without parts it is the whole model.
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
@@ -1318,7 +1351,8 @@ create table if not exists recommend.evaluation_item (
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
-  recent_people real not null check (recent_people >= 0),
+  strength float8 not null check (strength >= 0),
+  recent_strength float8 not null check (recent_strength >= 0),
   available_from timestamptz not null,
   available_until timestamptz not null,
   people bit(4096) not null,
@@ -1333,7 +1367,10 @@ comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
 comment on column recommend.evaluation_item.item_id is $$Item.$$;
 comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
-comment on column recommend.evaluation_item.recent_people is $$
+comment on column recommend.evaluation_item.strength is $$
+Sum of the strengths of these people: the popularity of the item.
+$$;
+comment on column recommend.evaluation_item.recent_strength is $$
 The same, each person weighted by half for every 30 days between the last use and the split.
 $$;
 comment on column recommend.evaluation_item.available_from is $$
@@ -1511,7 +1548,24 @@ $$;
 
 drop function if exists recommend._interactions_of(bigint[]);
 drop function if exists recommend._training_rows(text);
+drop function if exists recommend._held_out_ranks(bigint[], vector[]);
+drop function if exists recommend._hold_out(int, bigint);
+drop function if exists recommend._measure(float8[]);
+drop function if exists recommend._store_neighbours(bigint, bigint[], int[], vector[]);
+drop function if exists recommend._store_version(
+  recommend.training, recommend.measurement, bigint, timestamptz
+);
+drop type if exists recommend.measurement;
 -- end of evaluations
 
 drop function if exists recommend._history(bigint, text);
 drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);
+
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
