@@ -507,7 +507,7 @@ Items of the kind that the person likes or dislikes, in the order of their last 
 $$;
 comment on column recommend.person_context.strengths is $$Strength of each of `items`, from -1 to 1, not 0.$$;
 comment on column recommend.person_context.left_out is $$
-Items of the kind that are not recommended to the person because of what she did.
+Items that are not recommended to the person because of what she did: of the kind, and courses that she is in.
 $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
