@@ -958,6 +958,12 @@ $$;
 
 alter table recommend.impression enable row level security;
 
+comment on column recommend.recommendation.serving_id is $$
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
+$$;
+
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
 
 grant usage on schema recommend to insights_visitor;

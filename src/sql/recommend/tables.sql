@@ -469,8 +469,9 @@ comment on column recommend.recommendation.model_version is $$
 Version of the model; null for rows that are not based on it.
 $$;
 comment on column recommend.recommendation.serving_id is $$
-Signed identifier of the recommendation.
-Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
 $$;
 comment on column recommend.recommendation.propensity is $$
 Probability with which the item was drawn for a marked slot; null for the other rows.
