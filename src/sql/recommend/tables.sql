@@ -4,7 +4,8 @@ comment on schema recommend is $$
 Recommendations: interactions, recommender models, and ranked lists whose reasons add up to the scores.
 $$;
 
-grant usage on schema recommend to insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema recommend
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 -- The owner of a function needs the privilege to create in its schema.
 grant usage, create on schema recommend to insights_reader;
 
@@ -419,9 +420,13 @@ create type recommend.reason as (kind text, item text, title text, contribution 
 
 comment on type recommend.reason is $$
 A term of a score. The contributions of the reasons of a recommendation add up to its score.
-`kind` is `item` (an item of the person), `others` (all further items together) or `popularity`.
+`kind` is `item` (an item of the person), `others` (all further such items together), `content` (an item of the person
+with similar content), `segment`, `popularity`, `trending`, `newest` or `next` (the basis of the row), or `rule` (what a
+rule adds).
 $$;
-comment on column recommend.reason.kind is $$`item`, `others` or `popularity`.$$;
+comment on column recommend.reason.kind is $$
+`item`, `others`, `content`, `segment`, `popularity`, `trending`, `newest`, `next` or `rule`.
+$$;
 comment on column recommend.reason.item is $$External id of the item of the person; null for the other kinds.$$;
 comment on column recommend.reason.title is $$Title of the item, or a description of the reason.$$;
 comment on column recommend.reason.contribution is $$
@@ -444,18 +449,25 @@ create type recommend.recommendation as (
 
 comment on type recommend.recommendation is $$
 A recommended item for a person, with its reasons.
-`basis` is `model`, or `popularity` when no item of the person is part of the model or no model is trained; the score
-is then the popularity of the item, 1 for the most popular one. `serving_id` is signed and contains the version and
-the rank. Send it with impressions and clicks.
+`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
+the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
+same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
 $$;
-comment on column recommend.recommendation.rank is $$Rank, 1 for the best item.$$;
+comment on column recommend.recommendation.rank is $$
+Rank, 1 for the best item. A continued list has the ranks that follow.
+$$;
 comment on column recommend.recommendation.item_id is $$Key of the item.$$;
 comment on column recommend.recommendation.item is $$External id of the item.$$;
 comment on column recommend.recommendation.title is $$Title of the item; null when unknown.$$;
 comment on column recommend.recommendation.score is $$Sum of the contributions of the reasons.$$;
 comment on column recommend.recommendation.reasons is $$Reasons of the recommendation, the strongest first.$$;
-comment on column recommend.recommendation.basis is $$`model` or `popularity`.$$;
-comment on column recommend.recommendation.model_version is $$Version of the model; null for popularity.$$;
+comment on column recommend.recommendation.basis is $$
+`pinned`, `next`, `model`, `content`, `segment`, `trending`, `popularity`, `newest` or `explored`.
+$$;
+comment on column recommend.recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
 comment on column recommend.recommendation.serving_id is $$
 Signed identifier of the recommendation.
 Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
@@ -568,13 +580,15 @@ create type recommend.training as (
 
 comment on type recommend.training is $$
 Result of a training.
-`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`, or `worse`. The measures
-are null when there were not enough people to hold out items.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
 $$;
 comment on column recommend.training.kind is $$Kind of the items.$$;
 comment on column recommend.training.version is $$Version in `ml.model` of the project `recommend.<kind>`.$$;
 comment on column recommend.training.deployed is $$Whether the version was deployed.$$;
-comment on column recommend.training.reason is $$`first`, `better`, `newest` or `worse`.$$;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
 comment on column recommend.training.lambda is $$Ridge parameter λ that was selected.$$;
 comment on column recommend.training.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
 comment on column recommend.training.recall_at_10 is $$Share of the held-out items among the ten best.$$;
@@ -590,27 +604,6 @@ comment on column recommend.training.duration is $$Duration of the training.$$;
 comment on column recommend.training.algorithm is $$
 Method that was selected, such as `ease`; `popular` for lists by popularity, joined by `+` for a blend.
 $$;
-
-create type recommend.measurement as (
-  lambda float8,
-  test_people int,
-  ndcg_at_10 float8,
-  ndcg_at_10_standard_error float8,
-  recall_at_10 float8,
-  popularity_ndcg_at_10 float8,
-  popularity_recall_at_10 float8
-);
-
-comment on type recommend.measurement is $$
-Measures of a model on the held-out items. All but `lambda` are null when no item could be held out.
-$$;
-comment on column recommend.measurement.lambda is $$Ridge parameter λ that was selected.$$;
-comment on column recommend.measurement.test_people is $$Number of people that the model was measured on.$$;
-comment on column recommend.measurement.ndcg_at_10 is $$NDCG@10 of the held-out items.$$;
-comment on column recommend.measurement.ndcg_at_10_standard_error is $$Standard error of `ndcg_at_10`.$$;
-comment on column recommend.measurement.recall_at_10 is $$Share of the held-out items among the ten best.$$;
-comment on column recommend.measurement.popularity_ndcg_at_10 is $$NDCG@10 of a list by popularity.$$;
-comment on column recommend.measurement.popularity_recall_at_10 is $$Recall@10 of a list by popularity.$$;
 
 alter table recommend.setting enable row level security;
 alter table recommend.event_weight enable row level security;
@@ -646,6 +639,7 @@ comment on column recommend.setting.diversity is $$
 Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
 $$;
 comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
 `similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
 topics of the person in their proportions.
 $$;
@@ -792,8 +786,8 @@ comment on column recommend.verdict.is_recommended is $$
 Whether a list of the given length contains the item.
 $$;
 comment on column recommend.verdict.rule is $$
-Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
-when the item is recommended.
+Rule, or state of the item such as `completed`, that leaves it out; null when it is recommended.
+`rank` when other items are better.
 $$;
 comment on column recommend.verdict.detail is $$The rule in words.$$;
 comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
@@ -1081,7 +1075,7 @@ create type recommend.page as (
   model_id bigint,
   served bigint[],
   frozen bigint[],
-  tiers int[]
+  bases text[]
 );
 
 comment on type recommend.page is $$
@@ -1091,8 +1085,43 @@ $$;
 comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
-comment on column recommend.page.tiers is $$
-Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+
+create type recommend.person_recommendation as (
+  person text,
+  rank int,
+  item_id bigint,
+  item text,
+  title text,
+  score float8,
+  reasons recommend.reason[],
+  basis text,
+  model_version int,
+  serving_id text,
+  propensity float8,
+  next_page text
+);
+
+comment on type recommend.person_recommendation is $$
+A recommended item for one of several people: the attributes of `recommend.recommendation`, after the person.
+$$;
+comment on column recommend.person_recommendation.person is $$Name of the person, as it was given.$$;
+comment on column recommend.person_recommendation.rank is $$Rank in the list of the person, 1 for the best item.$$;
+comment on column recommend.person_recommendation.item_id is $$Key of the item.$$;
+comment on column recommend.person_recommendation.item is $$External id of the item.$$;
+comment on column recommend.person_recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.person_recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.person_recommendation.reasons is $$Reasons, the strongest first.$$;
+comment on column recommend.person_recommendation.basis is $$Tier of the list: see `recommend.recommendation`.$$;
+comment on column recommend.person_recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.person_recommendation.serving_id is $$Signed identifier of the row.$$;
+comment on column recommend.person_recommendation.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.person_recommendation.next_page is $$
+On the last row of the person: argument `page` of `recommend.for_person` that continues the list. Null on the others.
 $$;
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
 
@@ -1119,6 +1148,7 @@ comment on column recommend.metric.model is $$Name of the model, as it was given
 comment on column recommend.metric.metric is $$Name of the metric, such as `ndcg`.$$;
 comment on column recommend.metric.k is $$Length of the lists.$$;
 comment on column recommend.metric.value is $$Mean over the people; `coverage`: share of the items.$$;
+
 /* ------------------------------------------------------------------------------------------------ evaluations -- */
 
 create table recommend.evaluation (
@@ -1142,7 +1172,8 @@ create table recommend.evaluation (
   progress real not null default 0 check (progress between 0 and 1),
   started_at timestamptz not null default clock_timestamp(),
   progressed_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  model_id bigint references ml.model on delete set null
 );
 
 comment on table recommend.evaluation is $$
@@ -1179,13 +1210,18 @@ comment on column recommend.evaluation.started_at is $$Start of the run.$$;
 comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
 comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
 
+comment on column recommend.evaluation.model_id is $$
+Version that a training made after this selection or deployment; null otherwise.
+$$;
+
+create index evaluation_version on recommend.evaluation (model_id);
 create index evaluation_running on recommend.evaluation (state) where state = 'running';
 
 create table recommend.evaluation_model (
   evaluation_id bigint not null references recommend.evaluation on delete cascade,
   model_no smallint not null check (model_no > 0),
   model text not null,
-  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  prior text not null default 'popularity' check (prior in ('popularity', 'trending', 'latest')),
   parts jsonb not null default '[]',
   model_id bigint references ml.model on delete set null,
   is_trained boolean not null default false,
@@ -1201,7 +1237,7 @@ comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
 comment on column recommend.evaluation_model.model is $$Name of the model.$$;
 comment on column recommend.evaluation_model.prior is $$
-Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+Order of items with equal scores: `popularity`, `trending` or `latest`. Without parts it is the whole model.
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
@@ -1298,7 +1334,8 @@ create table recommend.evaluation_item (
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
-  recent_people real not null check (recent_people >= 0),
+  strength float8 not null check (strength >= 0),
+  recent_strength float8 not null check (recent_strength >= 0),
   available_from timestamptz not null,
   available_until timestamptz not null,
   people bit(4096) not null,
@@ -1313,7 +1350,10 @@ comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
 comment on column recommend.evaluation_item.item_id is $$Item.$$;
 comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
-comment on column recommend.evaluation_item.recent_people is $$
+comment on column recommend.evaluation_item.strength is $$
+Sum of the strengths of these people: the popularity of the item.
+$$;
+comment on column recommend.evaluation_item.recent_strength is $$
 The same, each person weighted by half for every 30 days between the last use and the split.
 $$;
 comment on column recommend.evaluation_item.available_from is $$

@@ -171,10 +171,32 @@ begin
       ) as test
       where cell.metric <> 'profile'
         and (cell.metric <> 'diversity' or cell.k > 1)
-        and ((evaluation).purpose = 'evaluation' or cell.metric = 'ndcg');
+        and ((evaluation).purpose = 'evaluation' or cell.metric = 'ndcg')
+        and (evaluation).purpose <> 'search';
     end if;
     drop table pg_temp.cell, pg_temp.gain, pg_temp.resampled;
   end loop;
+
+  if (evaluation).purpose = 'search' then
+    insert into recommend.best_parameters (
+      kind, algorithm, history_decay, parameters, ndcg_at_10, evaluation_id, found_at
+    )
+    select distinct on (part.algorithm)
+      (evaluation).kind, part.algorithm, part.history_decay, part.parameters, result.value, v_id, clock_timestamp()
+    from recommend.evaluation_model as model
+    join recommend.evaluation_result as result
+      on result.evaluation_id = v_id and result.model = model.model and result.segment = '' and result.metric = 'ndcg'
+    cross join lateral jsonb_populate_recordset(null::recommend.part, model.parts) as part
+    where model.evaluation_id = v_id
+    order by part.algorithm, result.value desc, model.model_no
+    on conflict (kind, algorithm) do update
+    set
+      history_decay = excluded.history_decay,
+      parameters = excluded.parameters,
+      ndcg_at_10 = excluded.ndcg_at_10,
+      evaluation_id = excluded.evaluation_id,
+      found_at = excluded.found_at;
+  end if;
 
   -- What is about people is not kept.
   delete from recommend.evaluation_person as person

@@ -40,8 +40,8 @@ begin
       greatest(item.person_count, 1)::float8 / greatest((evaluation).train_people, 1) as share,
       item.person_count,
       case v_model.prior
-        when 'popular' then item.person_count
-        when 'trending' then item.recent_people
+        when 'popularity' then item.strength
+        when 'trending' then item.recent_strength
         else extract(epoch from item.available_from)::float8
       end as prior
     from recommend.evaluation_item as item
@@ -49,11 +49,10 @@ begin
   ),
 
   part as (
-    select
-      entry.place as part,
-      coalesce((entry.value ->> 'share')::float8, 1) as share,
-      coalesce((entry.value ->> 'history_decay')::float8, 1) as history_decay
-    from jsonb_array_elements(v_model.parts) with ordinality as entry (value, place)
+    select entry.place as part, entry.share, entry.history_decay
+    from rows from (
+      jsonb_populate_recordset(null::recommend.part, v_model.parts)
+    ) with ordinality as entry (algorithm, parameters, history_decay, share, place)
   ),
 
   history as (
@@ -72,7 +71,11 @@ begin
     select
       history.person_id,
       target.item_no,
-      sum(case when history.factor > 0 or target.weight > 0 then history.factor * target.weight else 0 end) as score
+      -- In units of 2^-40, as in serving: whole numbers, whose sum does not depend on the order.
+      sum(
+        round(1099511627776 * history.factor * case when history.factor > 0 then target.weight
+          else greatest(target.weight, 0) end)
+      ) as units
     from history
     join recommend.evaluation_neighbours as list
       on list.evaluation_id = v_id
@@ -83,7 +86,6 @@ begin
     group by history.person_id, target.item_no
   ),
 
-  -- Scores are rounded, so that the order of a sum does not change the order of items.
   ranked as (
     select
       person.person_id,
@@ -91,7 +93,7 @@ begin
       item.item_no = any (person.relevant) as is_relevant,
       row_number() over (
         partition by person.person_id
-        order by coalesce(round(scored.score * 1e9), 0) desc, item.prior desc, item.item_no
+        order by coalesce(scored.units, 0) desc, item.prior desc, item.item_no
       ) as place
     from person
     join item

@@ -8,7 +8,7 @@ as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();
   v_model recommend.evaluation_model;
-  v_part jsonb;
+  v_part recommend.part;
   v_place int;
 begin
   select * into v_model
@@ -46,13 +46,17 @@ begin
     where person.evaluation_id = v_model.evaluation_id
       and used.strength > 0;
     analyze pg_temp.coded;
-    for v_part, v_place in
-      select part.value, part.place from jsonb_array_elements(v_model.parts) with ordinality as part (value, place)
+    for v_part.algorithm, v_part.parameters, v_part.history_decay, v_part.share, v_place in
+      select *
+      from rows from (
+        jsonb_populate_recordset(null::recommend.part, v_model.parts)
+      ) with ordinality as part (algorithm, parameters, history_decay, share, place)
     loop
+      perform recommend._train_part('pg_temp.coded', v_part, jsonb_array_length(v_model.parts) > 1);
       insert into recommend.evaluation_neighbours (evaluation_id, model_no, part, item_no, neighbours, weights)
-      select
-        v_model.evaluation_id, v_model.model_no, v_place, trained.item_no, trained.neighbours, trained.weights
-      from recommend._train_part('pg_temp.coded', v_part ->> 'algorithm', v_part -> 'parameters') as trained;
+      select v_model.evaluation_id, v_model.model_no, v_place, trained.item_no, trained.neighbours, trained.weights
+      from pg_temp.trained_part as trained;
+      drop table pg_temp.trained_part;
     end loop;
     drop table pg_temp.coded;
   end if;

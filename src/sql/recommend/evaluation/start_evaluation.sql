@@ -78,10 +78,10 @@ begin
   v_names := coalesce(
     v_names,
     array(
-      select distinct on (known.algorithm) known.model
+      select known.model
       from recommend._candidates() as known
     )
-    || '{popular,trending,latest}'::text[]
+    || 'latest'::text
     || array(select 'deployed' from recommend._deployed_model(start_evaluation.kind))
   );
   perform common.check_count('the number of models', cardinality(v_names), 1, 50);
