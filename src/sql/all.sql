@@ -176,7 +176,9 @@
 --!include ml/recommenders/ease_train.sql
 --!include ml/recommenders/_check_coded.sql
 --!include ml/recommenders/_pruned.sql
+--!include ml/recommenders/ease_coded_sums.sql
 --!include ml/recommenders/ease_neighbours.sql
+--!include ml/recommenders/edlae_weights.sql
 --!include ml/recommenders/_weight_unit.sql
 --!include ml/recommenders/item_knn_neighbours.sql
 --!include ml/recommenders/sequence_neighbours.sql
