@@ -9,9 +9,10 @@ declare
   v_test recommend.paired_test;
   v_deviation float8;
 begin
-  select count(*), avg(entry), stddev_samp(entry)
+  -- In the order of the array, so that the same values give the same last digit.
+  select count(*), avg(value order by place), stddev_samp(value order by place)
   into v_test.people, v_test.difference, v_deviation
-  from unnest(differences) as entry;
+  from unnest(differences) with ordinality as entry (value, place);
   v_test.standard_error := coalesce(v_deviation / sqrt(v_test.people), 0);
 
   -- The means of samples have single precision.
