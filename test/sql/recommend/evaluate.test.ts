@@ -1,4 +1,3 @@
-import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import * as algebra from "../../support/matrix.ts";
@@ -80,11 +79,6 @@ describe("bad input", () => {
     expect(error.code).toBe(code);
     expect(`${error.message} ${error.hint}`).toContain(hint);
     expect(await database.value("select count(*)::int from recommend.evaluation")).toBe(0);
-  });
-
-  test("an evaluation that does not exist cannot be continued", async () => {
-    expect((await database.rejects("select recommend.continue_evaluation(4711)")).code).toBe("CF002");
-    expect((await database.rejects("select recommend.continue_evaluation(null)")).code).toBe("CF002");
   });
 });
 
@@ -168,37 +162,6 @@ describe("the protocol time", () => {
       expect(after).toEqual(before);
     });
   });
-
-  test("counts use after the split neither as taken nor in the strength before it", async () => {
-    await database.as("postgres", {}, async (db) => {
-      await ingest(db, [
-        { person: "viewer", event: "Page Viewed", item: "art-2", day: 10, kind: "course" },
-        { person: "viewer", event: "Course Enrolled", item: "art-3", day: 11, kind: "course" },
-        { person: "viewer", event: "Course Enrolled", item: "art-2", day: 95, kind: "course" },
-      ]);
-      await refresh(db);
-      await db.query("select recommend.start_evaluation('{popularity}', split_at => '2026-03-10')");
-      const [row] = await db.rows<{ items: string[]; strengths: number[]; relevant: string[]; left_out: string[] }>(
-        `select
-           array(select external_id from unnest(items) with ordinality as entry (item_no, place)
-             join recommend.evaluation_item using (item_no) join track.item using (item_id)
-             where evaluation_item.evaluation_id = person.evaluation_id order by place) as items,
-           strengths,
-           array(select external_id from unnest(relevant) as item_no
-             join recommend.evaluation_item using (item_no) join track.item using (item_id)
-             where evaluation_item.evaluation_id = person.evaluation_id) as relevant,
-           array(select external_id from unnest(left_out) as item_no
-             join recommend.evaluation_item using (item_no) join track.item using (item_id)
-             where evaluation_item.evaluation_id = person.evaluation_id) as left_out
-         from recommend.evaluation_person as person
-         where person_id = track.find_person('viewer')`,
-      );
-      expect(row?.items).toEqual(["art-2", "art-3"]);
-      expect(row?.strengths[0]).toBeCloseTo(0.05, 6);
-      expect(row?.relevant).toEqual(["art-2"]);
-      expect(row?.left_out).toEqual(["art-3"]);
-    });
-  });
 });
 
 describe("the other protocols", () => {
@@ -233,30 +196,6 @@ describe("the other protocols", () => {
       expect(found(rows, "popularity", metric)?.value, metric).toBeCloseTo(mean, 6);
     }
     expect(found(rows, "popularity", "ndcg")?.people).toBe(held.length);
-  });
-
-  test("one_vs_100 ranks the held-out item among items that the person never used", async () => {
-    await database.as("postgres", {}, async (db) => {
-      await db.query("select recommend.start_evaluation('{popularity}', protocol => 'one_vs_100')");
-      const wrong = await db.value<number>(
-        `select count(*)::int
-         from recommend.evaluation_person
-         where relevant <> '{}' and (candidates && items or cardinality(candidates) > 101 or not candidates @> relevant)`,
-      );
-      expect(wrong).toBe(0);
-    });
-  });
-
-  test("random holds out a fifth of what each person took", async () => {
-    await database.as("postgres", {}, async (db) => {
-      await db.query("select recommend.start_evaluation('{popularity}', protocol => 'random')");
-      const rows = await db.rows<{ kept: number; held: number }>(
-        `select cardinality(items) as kept, cardinality(relevant) as held
-         from recommend.evaluation_person where relevant <> '{}'`,
-      );
-      expect(rows.length).toBeGreaterThan(40);
-      for (const { kept, held } of rows) expect(held).toBe(Math.max(1, Math.floor((kept + held) / 5)));
-    });
   });
 });
 
@@ -350,60 +289,6 @@ describe("results", () => {
            (select count(*) from recommend.evaluation_neighbours)::int as lists`,
       ),
     ).toEqual([{ people: 0, items: 0, lists: 0 }]);
-  });
-});
-
-describe("a run in steps", () => {
-  const args = "'{popularity,ease(10),sequence}', k => '{5}', seed => 7";
-
-  test("gives the same results, also when data arrive in between", async () => {
-    const expected = await evaluate(args);
-    const id = await database.value(`select evaluation_id from recommend.start_evaluation(${args})`);
-    const progress: number[] = [];
-    await database.as("postgres", {}, async (db) => {
-      await db.query("select recommend.continue_evaluation($1)", [id]);
-      await ingest(db, [{ person: "p1", event: "Course Enrolled", item: "art-6", day: 3, kind: "course" }]);
-      await refresh(db);
-      for (let state = "running"; state === "running"; ) {
-        const [row] = await db.rows<{ state: string; progress: number }>(
-          "select state, progress from recommend.continue_evaluation($1)",
-          [id],
-        );
-        state = row?.state ?? "";
-        progress.push(row?.progress ?? 0);
-      }
-      const stored = await db.rows<Result>(
-        `select model, segment, metric, k, value, standard_error, lower, upper, people
-         from recommend.evaluation_result where evaluation_id = $1 order by model, segment, metric, k`,
-        [id],
-      );
-      expect(stored).toEqual(expected);
-    });
-    expect([...progress].sort((a, b) => a - b)).toEqual(progress);
-    expect(progress.at(-1)).toBe(1);
-  });
-
-  test.skipIf(!database.native)("continues after a kill with the same results (needs parallel sessions)", async () => {
-    const expected = await evaluate(args);
-    const id = await database.value(`select evaluation_id from recommend.start_evaluation(${args})`);
-    for (let n = 0, state = "running"; state === "running"; n++) {
-      const client = new pg.Client({ connectionString: database.url() });
-      client.on("error", () => {});
-      await client.connect();
-      await client.query("begin");
-      const { rows } = await client.query<{ pid: number; state: string }>(
-        "select pg_backend_pid() as pid, state from recommend.continue_evaluation($1)",
-        [id],
-      );
-      const busy = await database.rejects("select recommend.continue_evaluation($1)", [id]);
-      expect(busy.code).toBe("CF010");
-      // Each step is killed once before its commit, then done.
-      await database.query("select pg_terminate_backend($1, 60000)", [rows[0]?.pid]);
-      await client.end().catch(() => {});
-      state = await database.value("select state from recommend.continue_evaluation($1)", [id]);
-      expect(n).toBeLessThan(50);
-    }
-    expect(await results(id)).toEqual(expected);
   });
 });
 

@@ -24,7 +24,7 @@ begin
 
   if v_test.standard_error > 0 then
     v_test.t := v_test.difference / v_test.standard_error;
-    v_test.p_value := ml._students_t_p_value(v_test.t, v_test.people - 1);
+    v_test.p_value := 2 * ml.students_t_cdf(-abs(v_test.t), v_test.people - 1);
   else
     v_test.p_value := case when v_test.people > 1 and v_test.difference <> 0 then 0 else 1 end;
   end if;

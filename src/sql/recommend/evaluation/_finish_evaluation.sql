@@ -203,7 +203,7 @@ begin
       found_at = excluded.found_at;
   end if;
 
-  -- What is about people is not kept.
+  -- Rows about people are not kept.
   delete from recommend.evaluation_person as person
   where person.evaluation_id = v_id;
   delete from recommend.evaluation_neighbours as list
