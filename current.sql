@@ -412,6 +412,8 @@ on conflict do nothing;
 
 /* ------------------------------------------------------------------------------------------- ml: recommenders -- */
 
+drop function if exists ml.ease_train(text, text, text, text, float8);
+
 do $do$
 begin
   if not exists (
@@ -423,6 +425,12 @@ begin
   end if;
   if to_regtype('ml.neighbour_row') is null then
     create type ml.neighbour_row as (item_no int, neighbours int[], weights real[]);
+  end if;
+  if to_regtype('ml.item_neighbours') is null then
+    create type ml.item_neighbours as (item text, neighbours text[], weights real[]);
+  end if;
+  if to_regtype('ml.content_row') is null then
+    create type ml.content_row as (item text, embedding vector);
   end if;
 end;
 $do$;
@@ -438,6 +446,23 @@ comment on column ml.neighbour_row.neighbours is $$
 Numbers of the items whose score it changes, in ascending order, without the item itself.
 $$;
 comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
+
+comment on type ml.item_neighbours is $$
+@behavior -*
+An item of a recommender whose weights are sparse, and the items whose scores it changes, by name.
+$$;
+comment on column ml.item_neighbours.item is $$The item, as text.$$;
+comment on column ml.item_neighbours.neighbours is $$
+Items whose score it changes, as text, the strongest weight first, without the item itself.
+$$;
+comment on column ml.item_neighbours.weights is $$Weight of each of them.$$;
+
+comment on type ml.content_row is $$
+@behavior -*
+An item and the vector of its text.
+$$;
+comment on column ml.content_row.item is $$The item, as text.$$;
+comment on column ml.content_row.embedding is $$Vector of length 1; null when the text has no word.$$;
 
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
@@ -463,6 +488,7 @@ comment on column recommend.setting.diversity is $$
 Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
 $$;
 comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
 `similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
 topics of the person in their proportions.
 $$;
@@ -616,8 +642,8 @@ comment on column recommend.verdict.is_recommended is $$
 Whether a list of the given length contains the item.
 $$;
 comment on column recommend.verdict.rule is $$
-Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
-when the item is recommended.
+Rule, or state of the item such as `completed`, that leaves it out; null when it is recommended.
+`rank` when other items are better.
 $$;
 comment on column recommend.verdict.detail is $$The rule in words.$$;
 comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
@@ -934,6 +960,8 @@ alter table recommend.impression enable row level security;
 
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
 
+grant usage on schema recommend to insights_visitor;
+
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
 
@@ -1012,6 +1040,8 @@ drop function if exists recommend._rank_by_model(
 );
 drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
 
+drop function if exists recommend._rank(recommend.person_context, recommend.request);
+
 do $do$
 begin
   if to_regtype('recommend.page') is null then
@@ -1019,7 +1049,7 @@ begin
       model_id bigint,
       served bigint[],
       frozen bigint[],
-      tiers int[]
+      bases text[]
     );
   end if;
 end;
@@ -1032,8 +1062,75 @@ $$;
 comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
-comment on column recommend.page.tiers is $$
-Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.person_recommendation') is null then
+    create type recommend.person_recommendation as (
+      person text,
+      rank int,
+      item_id bigint,
+      item text,
+      title text,
+      score float8,
+      reasons recommend.reason[],
+      basis text,
+      model_version int,
+      serving_id text,
+      propensity float8,
+      next_page text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.person_recommendation is $$
+A recommended item for one of several people: the attributes of `recommend.recommendation`, after the person.
+$$;
+comment on column recommend.person_recommendation.person is $$Name of the person, as it was given.$$;
+comment on column recommend.person_recommendation.rank is $$Rank in the list of the person, 1 for the best item.$$;
+comment on column recommend.person_recommendation.item_id is $$Key of the item.$$;
+comment on column recommend.person_recommendation.item is $$External id of the item.$$;
+comment on column recommend.person_recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.person_recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.person_recommendation.reasons is $$Reasons, the strongest first.$$;
+comment on column recommend.person_recommendation.basis is $$Tier of the list: see `recommend.recommendation`.$$;
+comment on column recommend.person_recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.person_recommendation.serving_id is $$Signed identifier of the row.$$;
+comment on column recommend.person_recommendation.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.person_recommendation.next_page is $$
+On the last row of the person: argument `page` of `recommend.for_person` that continues the list. Null on the others.
+$$;
+
+comment on type recommend.reason is $$
+A term of a score. The contributions of the reasons of a recommendation add up to its score.
+`kind` is `item` (an item of the person), `others` (all further such items together), `content` (an item of the person
+with similar content), `segment`, `popularity`, `trending`, `newest` or `next` (the basis of the row), or `rule` (what a
+rule adds).
+$$;
+comment on column recommend.reason.kind is $$
+`item`, `others`, `content`, `segment`, `popularity`, `trending`, `newest`, `next` or `rule`.
+$$;
+comment on type recommend.recommendation is $$
+A recommended item for a person, with its reasons.
+`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
+the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
+same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
+$$;
+comment on column recommend.recommendation.basis is $$
+`pinned`, `next`, `model`, `content`, `segment`, `trending`, `popularity`, `newest` or `explored`.
+$$;
+comment on column recommend.recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.recommendation.rank is $$
+Rank, 1 for the best item. A continued list has the ranks that follow.
 $$;
 
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
@@ -1476,3 +1573,12 @@ $$;
 
 drop function if exists recommend._history(bigint, text);
 drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);
+
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;

@@ -181,7 +181,9 @@ class Platform {
   context(): Context {
     const some = (share: number): number[] => this.items.filter(() => this.chance(share)).map(({ id }) => id);
     return {
-      leftOut: new Map(some(0.1).map((id) => [id, this.pick(["completed", "taken", "own"]) ?? "taken"])),
+      leftOut: new Map(
+        some(0.1).map((id) => [id, this.pick(["completed", "taken", "enrolled", "own", "dismissed"]) ?? "taken"]),
+      ),
       finished: some(0.2),
       topics: this.chance(0.3) ? ["law"] : [],
       languages: this.chance(0.5) ? [this.pick(["de", "de-at", "en"]) ?? "en"] : [],
@@ -259,13 +261,15 @@ class Platform {
     const isAvailable = this.line(id).every(
       ({ from, until }) => (from === undefined || from <= AT) && (until === undefined || until > AT),
     );
-    const isMissing = this.line(id).some((holder) =>
-      holder.requires.some(
-        (required) =>
-          !context.finished.includes(required) &&
-          !this.line(required).some(({ until }) => until !== undefined && until <= AT) &&
-          !this.reaches(required, holder.id),
-      ),
+    const isMissing = this.line(id).some(
+      (holder) =>
+        (holder.id === id || !["completed", "taken", "enrolled"].includes(context.leftOut.get(holder.id) ?? "")) &&
+        holder.requires.some(
+          (required) =>
+            !context.finished.includes(required) &&
+            !this.line(required).some(({ until }) => until !== undefined && until <= AT) &&
+            !this.reaches(required, holder.id),
+        ),
     );
     const ways: [string | undefined, boolean][] = [
       ["merged", item.mergedInto !== undefined],

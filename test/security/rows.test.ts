@@ -279,7 +279,9 @@ describe("functions", () => {
     expect(await may("learner")).toEqual([
       "privacy.allowed",
       "recommend.for_me",
+      "recommend.rank_my_items",
       "recommend.similar_items",
+      "recommend.why_not_me",
       "track.current_person_id",
       "track.current_trait",
       "track.find_person",

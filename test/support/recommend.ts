@@ -44,7 +44,7 @@ export async function refresh(db: Queries): Promise<void> {
 }
 
 export interface Reason {
-  kind: "item" | "others" | "content" | "segment" | "popularity" | "newest" | "rule";
+  kind: "item" | "others" | "content" | "next" | "trending" | "segment" | "popularity" | "newest" | "rule";
   item: string | null;
   title: string | null;
   contribution: number;
@@ -56,7 +56,7 @@ export interface Recommendation {
   title: string | null;
   score: number;
   reasons: Reason[];
-  basis: "pinned" | "model" | "content" | "segment" | "popularity" | "newest" | "explored";
+  basis: "pinned" | "next" | "trending" | "model" | "content" | "segment" | "popularity" | "newest" | "explored";
   model_version: number | null;
   serving_id: string;
   propensity: number | null;

@@ -387,3 +387,24 @@ comment on column ml.neighbour_row.neighbours is $$
 Numbers of the items whose score it changes, in ascending order, without the item itself.
 $$;
 comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
+
+create type ml.item_neighbours as (item text, neighbours text[], weights real[]);
+
+comment on type ml.item_neighbours is $$
+@behavior -*
+An item of a recommender whose weights are sparse, and the items whose scores it changes, by name.
+$$;
+comment on column ml.item_neighbours.item is $$The item, as text.$$;
+comment on column ml.item_neighbours.neighbours is $$
+Items whose score it changes, as text, the strongest weight first, without the item itself.
+$$;
+comment on column ml.item_neighbours.weights is $$Weight of each of them.$$;
+
+create type ml.content_row as (item text, embedding vector);
+
+comment on type ml.content_row is $$
+@behavior -*
+An item and the vector of its text.
+$$;
+comment on column ml.content_row.item is $$The item, as text.$$;
+comment on column ml.content_row.embedding is $$Vector of length 1; null when the text has no word.$$;

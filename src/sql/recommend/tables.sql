@@ -4,7 +4,8 @@ comment on schema recommend is $$
 Recommendations: interactions, recommender models, and ranked lists whose reasons add up to the scores.
 $$;
 
-grant usage on schema recommend to insights_learner, insights_analyst, insights_admin, insights_worker;
+grant usage on schema recommend
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 -- The owner of a function needs the privilege to create in its schema.
 grant usage, create on schema recommend to insights_reader;
 
@@ -419,9 +420,13 @@ create type recommend.reason as (kind text, item text, title text, contribution 
 
 comment on type recommend.reason is $$
 A term of a score. The contributions of the reasons of a recommendation add up to its score.
-`kind` is `item` (an item of the person), `others` (all further items together) or `popularity`.
+`kind` is `item` (an item of the person), `others` (all further such items together), `content` (an item of the person
+with similar content), `segment`, `popularity`, `trending`, `newest` or `next` (the basis of the row), or `rule` (what a
+rule adds).
 $$;
-comment on column recommend.reason.kind is $$`item`, `others` or `popularity`.$$;
+comment on column recommend.reason.kind is $$
+`item`, `others`, `content`, `segment`, `popularity`, `trending`, `newest`, `next` or `rule`.
+$$;
 comment on column recommend.reason.item is $$External id of the item of the person; null for the other kinds.$$;
 comment on column recommend.reason.title is $$Title of the item, or a description of the reason.$$;
 comment on column recommend.reason.contribution is $$
@@ -444,18 +449,25 @@ create type recommend.recommendation as (
 
 comment on type recommend.recommendation is $$
 A recommended item for a person, with its reasons.
-`basis` is `model`, or `popularity` when no item of the person is part of the model or no model is trained; the score
-is then the popularity of the item, 1 for the most popular one. `serving_id` is signed and contains the version and
-the rank. Send it with impressions and clicks.
+`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
+the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
+same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
 $$;
-comment on column recommend.recommendation.rank is $$Rank, 1 for the best item.$$;
+comment on column recommend.recommendation.rank is $$
+Rank, 1 for the best item. A continued list has the ranks that follow.
+$$;
 comment on column recommend.recommendation.item_id is $$Key of the item.$$;
 comment on column recommend.recommendation.item is $$External id of the item.$$;
 comment on column recommend.recommendation.title is $$Title of the item; null when unknown.$$;
 comment on column recommend.recommendation.score is $$Sum of the contributions of the reasons.$$;
 comment on column recommend.recommendation.reasons is $$Reasons of the recommendation, the strongest first.$$;
-comment on column recommend.recommendation.basis is $$`model` or `popularity`.$$;
-comment on column recommend.recommendation.model_version is $$Version of the model; null for popularity.$$;
+comment on column recommend.recommendation.basis is $$
+`pinned`, `next`, `model`, `content`, `segment`, `trending`, `popularity`, `newest` or `explored`.
+$$;
+comment on column recommend.recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
 comment on column recommend.recommendation.serving_id is $$
 Signed identifier of the recommendation.
 Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
@@ -627,6 +639,7 @@ comment on column recommend.setting.diversity is $$
 Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
 $$;
 comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
 `similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
 topics of the person in their proportions.
 $$;
@@ -773,8 +786,8 @@ comment on column recommend.verdict.is_recommended is $$
 Whether a list of the given length contains the item.
 $$;
 comment on column recommend.verdict.rule is $$
-Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
-when the item is recommended.
+Rule, or state of the item such as `completed`, that leaves it out; null when it is recommended.
+`rank` when other items are better.
 $$;
 comment on column recommend.verdict.detail is $$The rule in words.$$;
 comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
@@ -1062,7 +1075,7 @@ create type recommend.page as (
   model_id bigint,
   served bigint[],
   frozen bigint[],
-  tiers int[]
+  bases text[]
 );
 
 comment on type recommend.page is $$
@@ -1072,8 +1085,43 @@ $$;
 comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
-comment on column recommend.page.tiers is $$
-Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+
+create type recommend.person_recommendation as (
+  person text,
+  rank int,
+  item_id bigint,
+  item text,
+  title text,
+  score float8,
+  reasons recommend.reason[],
+  basis text,
+  model_version int,
+  serving_id text,
+  propensity float8,
+  next_page text
+);
+
+comment on type recommend.person_recommendation is $$
+A recommended item for one of several people: the attributes of `recommend.recommendation`, after the person.
+$$;
+comment on column recommend.person_recommendation.person is $$Name of the person, as it was given.$$;
+comment on column recommend.person_recommendation.rank is $$Rank in the list of the person, 1 for the best item.$$;
+comment on column recommend.person_recommendation.item_id is $$Key of the item.$$;
+comment on column recommend.person_recommendation.item is $$External id of the item.$$;
+comment on column recommend.person_recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.person_recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.person_recommendation.reasons is $$Reasons, the strongest first.$$;
+comment on column recommend.person_recommendation.basis is $$Tier of the list: see `recommend.recommendation`.$$;
+comment on column recommend.person_recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.person_recommendation.serving_id is $$Signed identifier of the row.$$;
+comment on column recommend.person_recommendation.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.person_recommendation.next_page is $$
+On the last row of the person: argument `page` of `recommend.for_person` that continues the list. Null on the others.
 $$;
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
 

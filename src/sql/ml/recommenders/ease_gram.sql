@@ -8,6 +8,8 @@ returns ml.ease_sums
 language plpgsql
 set search_path from current
 set extra_float_digits to 1
+set max_parallel_workers_per_gather to 0 -- sums in single precision would differ from one run to the next
+set jit to off
 as $$
 declare
   v_source constant text := format(
@@ -15,37 +17,39 @@ declare
     select
       source.%2$s as person,
       source.%3$s as item,
-      %4$s::real as weight
+      ml._weight(%4$s) as weight
     from %1$s as source
     where source.%2$s is not null
       and source.%3$s is not null
       %5$s
     group by source.%2$s, source.%3$s
+    %6$s
     $statement$,
     relation, person_expression, item_expression,
-    coalesce('sum(' || weight_expression || ')', '1'), 'and ' || weight_expression || ' is not null'
+    coalesce('sum(' || weight_expression || ' order by ' || weight_expression || ')', '1'),
+    'and ' || weight_expression || ' is not null',
+    -- so that the result does not depend on the order in which the rows were stored; whole numbers are exact anyway
+    'order by source.' || person_expression || ', source.' || item_expression || left(weight_expression, 0)
   );
   v_item_count bigint;
   v_sums ml.ease_sums;
-  v_bad text;
+  v_least real;
+  v_greatest real;
 begin
   execute format(
     $statement$
-    select count(distinct item), min(weight::text) filter (where weight in ('NaN', 'Infinity', '-Infinity'))
+    select count(distinct item), min(weight), max(weight)
     from (%s) as interaction
     $statement$,
     v_source
   )
-  into v_item_count, v_bad;
+  into v_item_count, v_least, v_greatest;
 
   if v_item_count = 0 then
     perform common.refuse('CF004', format('%s has no row with a person, an item and a weight', relation),
       'There is nothing to learn from yet.');
   end if;
-  if v_bad is not null then
-    perform common.refuse('CF001', format('%s has the weight %s', relation, left(v_bad, 100)),
-      'Weights are finite numbers, 1 for "was here".');
-  end if;
+  perform ml._check_weight(relation, v_least, v_greatest);
   if v_item_count > 16000 then
     perform common.refuse('CF008', format('%s items are too many', v_item_count),
       'EASE and EDLAE hold at most 16000. ml.sequence_train, ml.item_knn_train and ml.content_train hold any number.');
@@ -117,11 +121,13 @@ volatile
 as $$
 declare
   v_relation constant regclass := common.relation(source_table);
+  v_person constant text := common.column_name(v_relation, person_column, 'person column');
+  v_item constant text := common.column_name(v_relation, item_column, 'item column');
 begin
   return ml._ease_gram(
     v_relation,
-    common.column_name(v_relation, person_column, 'person column'),
-    common.column_name(v_relation, item_column, 'item column'),
+    case when ml._sortable(v_relation, v_person) then v_person else v_person || '::text' end,
+    case when ml._sortable(v_relation, v_item) then v_item else v_item || '::text' end,
     case when weight_column is not null then common.numeric_expression(weight_column, v_relation, 'weight column') end
   );
 end;

@@ -61,8 +61,10 @@ stable
 set search_path from current
 as $$
 declare
-  v_sums constant ml.ease_sums := ml._ease_gram(relation, 'person_no', 'item_no', 'weight');
+  v_sums ml.ease_sums;
 begin
+  perform ml._check_coded(relation, array['person_no', 'item_no', 'weight']);
+  v_sums := ml._ease_gram(relation, 'person_no', 'item_no', 'weight');
   return query
   select *
   from ml._dense_neighbours(

@@ -15,8 +15,10 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_unit constant float8 := ml._weight_unit(relation);
+  v_unit float8;
 begin
+  perform ml._check_coded(relation);
+  v_unit := ml._weight_unit(relation);
   perform common.check_count('max_items', max_items, 2, 10000);
   if similarity is distinct from 'cosine' and similarity is distinct from 'jaccard' then
     perform common.refuse('CF001', format('similarity is %s', coalesce(left(similarity, 100), 'null')),

@@ -6,7 +6,9 @@ create or replace function ml.sequence_neighbours(
   in_exponent float8 default 0.5,
   max_distance int default 50,
   column_limit int default 200,
-  row_limit int default 1000
+  row_limit int default 1000,
+  time_column text default null,
+  half_life interval default null
 )
 returns setof ml.neighbour_row
 language plpgsql
@@ -17,9 +19,24 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_unit constant float8 := ml._weight_unit(relation);
+  v_unit float8;
   v_decays float8[];
+  v_seconds constant float8 := extract(epoch from half_life);
+  v_time text;
 begin
+  perform ml._check_coded(relation);
+  v_unit := ml._weight_unit(relation);
+  if (half_life is null) <> (time_column is null) or not (v_seconds > 0 and v_seconds < 'infinity') then
+    perform common.refuse(
+      'CF001',
+      format('the half-life is %s of the time column %s', coalesce(half_life::text, 'null'),
+        coalesce(left(time_column, 100), 'null')),
+      'Give both, the half-life a positive interval, or neither.'
+    );
+  end if;
+  if time_column is not null then
+    v_time := common.column_name(relation, time_column, 'time column');
+  end if;
   perform common.check_count('max_distance', max_distance, 1, 1000);
   if decay_form is distinct from 'geometric' and decay_form is distinct from 'reciprocal' then
     perform common.refuse('CF001', format('decay_form is %s', coalesce(left(decay_form, 100), 'null')),
@@ -57,9 +74,12 @@ begin
       $statement$
       with pair as materialized (
         select earlier.item_no as source_no, later.item_no as target_no,
-          sum((earlier.weight::float8 * later.weight / $4 * ($3::float8[])[place - earlier.position])::bigint) as total
+          sum((
+            earlier.weight::float8 * later.weight / $4 * ($3::float8[])[place - earlier.position] %3$s
+          )::bigint) as total
         from (
-          select person_no, item_no, weight, position, max(position) over (partition by person_no) as last_position
+          select person_no, item_no, weight, position, %2$s as used_at,
+            max(position) over (partition by person_no) as last_position
           from %1$s
           where weight > 0 and position is not null
           order by item_no -- the sums of one item at a time are in the cache of the processor
@@ -86,15 +106,18 @@ begin
       join (select target_no, sum(total) as total from pair group by target_no) as target using (target_no)
       where pair.total > 0
       $statement$,
-      relation
+      relation,
+      coalesce(v_time, 'null'),
+      -- A smaller factor than 0.5 ^ 60 is rounded to 0, and would be an error of underflow at 0.5 ^ 1075.
+      '* 0.5::float8 ^ least(extract(epoch from later.' || v_time || ' - earlier.used_at)::float8 / $6, 100)'
     ),
     column_limit, row_limit
   )
-  using out_exponent, in_exponent, v_decays, v_unit, max_distance;
+  using out_exponent, in_exponent, v_decays, v_unit, max_distance, v_seconds;
 end;
 $$;
 
-comment on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int) is $$
+comment on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int, text, interval) is $$
 @behavior -*
 Returns the neighbour lists of the sequence model.
 `relation` has the columns `person_no`, `item_no`, `weight` and `position` (1 is the first of a person, null unknown).
@@ -103,10 +126,12 @@ C[i,j] is the sum, over the pairs of rows of a person with i before j at a dista
 the product of their weights times the decay: geometric, `decay` ^ (distance - 1), or reciprocal, distance ^ -`decay`.
 The weight W[i,j] is C[i,j] / (out[i] ^ `out_exponent` · in[j] ^ `in_exponent`) with out[i] the sum of row i of C and
 in[j] the sum of column j: exponents 1 and 0 give the transition probabilities of a Markov chain.
+With a `half_life` each pair is multiplied by 0.5 ^ (time between the two rows / half_life), from the times in
+`time_column`.
 Rows without a position, or with the same position as another of the person, are not before or after each other.
 Work is at most rows × `max_distance` pairs; memory is bounded (`work_mem` of 64 MB).
 Errors: CF001 (parameters).
 $$;
 
-grant execute on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int)
+grant execute on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int, text, interval)
 to insights_analyst, insights_admin, insights_worker;

@@ -12,13 +12,19 @@ as $$
 declare
   v_person_id constant bigint := _context.person_id;
   v_full_weight constant real := (select full_weight from recommend.setting);
+  -- Period of the events that are queued for the refresh. In it, the stored interactions are incomplete.
+  v_since timestamptz;
+  v_until timestamptz;
   v_is_behind boolean;
+  v_changed bigint[] := '{}';
+  v_first_at timestamptz;
   v_own bigint[] := '{}';
   v_topics text[];
   v_dismissed_at timestamptz[];
   v_withdrawn_at timestamptz[];
   v_topical bigint[];
   v_topical_at timestamptz[];
+  v_period interval;
   v_context recommend.person_context := row(
     v_person_id, coalesce(_context.identity_id, 0), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'
   );
@@ -28,15 +34,65 @@ begin
     return v_context;
   end if;
 
-  -- While events of the person are queued for the refresh, the stored interactions are incomplete.
-  v_is_behind := exists (
-    select from track.stale where stale.person_id = v_person_id
-  ) or exists (
-    select
+  select min(queued.since), max(queued.until)
+  into v_since, v_until
+  from (
+    select stale.since, stale.until
+    from track.stale
+    where stale.person_id = v_person_id
+
+    union all
+
+    select changed.since, changed.until
     from track.changed
     where changed.person_id = v_person_id
       and changed.consumer = 'recommend.interaction'
-  );
+  ) as queued;
+  v_is_behind := v_since is not null;
+
+  -- Items with events in this period are computed from events. The stored interactions of the others are complete.
+  if v_since = '-infinity' then
+    v_changed := null;
+    v_first_at := '-infinity';
+  elsif v_is_behind then
+    with noticed as materialized (
+      select distinct event.item_id
+      from track.event
+      where event.person_id = v_person_id
+        and event.occurred_at between v_since and v_until
+        and event.item_id is not null
+    )
+
+    select
+      coalesce(array_agg(distinct changed.item_id) filter (where changed.item_id is not null), '{}'),
+      least(min(changed.first_at), v_since)
+    into v_changed, v_first_at
+    from (
+      select interaction.item_id, interaction.first_at
+      from recommend.interaction
+      where interaction.person_id = v_person_id
+        and (
+          interaction.first_at <= v_until and interaction.last_at >= v_since
+          or interaction.item_id in (select noticed.item_id from noticed)
+        )
+
+      union all
+
+      select noticed.item_id, null
+      from noticed
+
+      union all
+
+      -- Of a topic, only the last times are stored.
+      select null, '-infinity'
+      from recommend.dismissed_topic
+      where dismissed_topic.person_id = v_person_id
+        and (
+          dismissed_topic.dismissed_at between v_since and v_until
+          or dismissed_topic.withdrawn_at between v_since and v_until
+        )
+    ) as changed;
+  end if;
 
   -- Items that the person teaches or wrote, with all that they contain: her use is not that of a learner.
   if exists (select from track.item_role where item_role.person_id = v_person_id) then
@@ -50,7 +106,7 @@ begin
 
   with fresh as materialized (
     select interaction.*
-    from recommend._interactions_of(array[v_person_id]) as interaction
+    from recommend._interactions_of(array[v_person_id], v_changed, v_first_at) as interaction
     where v_is_behind
   ),
 
@@ -67,6 +123,7 @@ begin
       and identity.person_id = interaction.person_id
     where interaction.person_id = v_person_id
       and v_is_behind
+      and (v_changed is null or interaction.item_id = any (v_changed))
       and not exists (
         select
         from fresh
@@ -96,7 +153,7 @@ begin
       null as topic, null::timestamptz as taken_at, null::timestamptz as enrolled_at
     from recommend.interaction
     where interaction.person_id = v_person_id
-      and not v_is_behind
+      and (not v_is_behind or interaction.item_id <> all (v_changed))
 
     union all
 
@@ -105,7 +162,7 @@ begin
       dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
     from recommend.dismissed_topic
     where dismissed_topic.person_id = v_person_id
-      and not v_is_behind
+      and v_first_at is distinct from '-infinity'
 
     union all
 
@@ -288,6 +345,13 @@ begin
   end if;
 
   v_context.person_sets := recommend._person_sets(v_person_id);
+
+  -- Items that were served lately, if a rule leaves them out.
+  v_period := recommend._shown_period(v_context, _context.kind);
+  if v_period is not null then
+    select recent.shown, recent.shown_at into v_context.shown, v_context.shown_at
+    from recommend._recently_shown(v_person_id, v_period) as recent;
+  end if;
 
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(

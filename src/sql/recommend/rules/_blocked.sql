@@ -22,11 +22,17 @@ declare
   v_left_out constant bigint[] := (_blocked.context).left_out;
   v_topics constant text[] := (_blocked.context).dismissed_topics;
   v_finished constant bigint[] := coalesce((_blocked.context).finished, '{}');
+  v_begun constant bigint[] := array(
+    select state.item_id
+    from unnest(v_left_out, (_blocked.context).left_out_reasons) as state (item_id, reason)
+    where state.reason in ('enrolled', 'taken', 'completed', 'known')
+  );
   v_languages constant text[] := array(
     select split_part(lower(spoken.language), '-', 1)
     from unnest((_blocked.context).languages) as spoken (language)
   );
   v_shown constant bigint[] := (_blocked.context).shown;
+  v_limited bigint[] := '{}';
   v_rules record;
 begin
   -- Items of several kinds: each by the rules of its own kind.
@@ -57,6 +63,16 @@ begin
     min(known.name) filter (where known.action = 'include') as include
   into v_rules
   from recommend._rules_of(_blocked.context, _blocked.kind, _blocked.at) as known;
+
+  if v_rules.capacity is not null then
+    v_limited := array(
+      select item.item_id
+      from track.item
+      where item.item_id = any (_blocked.items)
+        and item.attributes ? 'capacity'
+        and item.attributes ->> 'capacity' ~ '^[0-9]{1,9}$'
+    );
+  end if;
 
   return query
   with candidate as materialized (
@@ -132,7 +148,7 @@ begin
     union all
 
     select 5, unmet.item_id, v_rules.prerequisites, unmet.detail
-    from recommend._unmet_prerequisites(_blocked.items, v_finished, _blocked.at) as unmet
+    from recommend._unmet_prerequisites(_blocked.items, v_finished, v_begun, _blocked.at) as unmet
     where v_rules.prerequisites is not null
 
     union all
@@ -141,18 +157,17 @@ begin
       6,
       candidate.item_id,
       v_rules.capacity,
-      format('Full: %s of %s places are taken', taken.people, candidate.attributes ->> 'capacity')
+      format('Full: %s of %s places are taken', coalesce(taken.people, 0), candidate.attributes ->> 'capacity')
     from candidate
-    cross join lateral (
-      select count(distinct enrolment.person_id) as people
+    left join (
+      select enrolment.item_id, count(distinct enrolment.person_id) as people
       from track.enrolment
-      where enrolment.item_id = candidate.item_id
+      where enrolment.item_id = any (v_limited)
         and enrolment.status = 'active'
-    ) as taken
-    where v_rules.capacity is not null
-      and candidate.attributes ? 'capacity'
-      and candidate.attributes ->> 'capacity' ~ '^[0-9]{1,9}$'
-      and taken.people >= (candidate.attributes ->> 'capacity')::int
+      group by enrolment.item_id
+    ) as taken using (item_id)
+    where candidate.item_id = any (v_limited)
+      and coalesce(taken.people, 0) >= (candidate.attributes ->> 'capacity')::int
 
     union all
 
@@ -205,9 +220,9 @@ $$;
 
 comment on function recommend._blocked(recommend.person_context, text, bigint[], timestamptz) is $$
 @behavior -*
-Returns those of the given items that are not recommended to a person at a time, with the first rule that leaves each
-out. In this order: another kind or name of an item, what the person did (`left_out_reasons`), a dismissed topic,
+Returns those of the given items that are not recommended to a person at a time, each with the first rule for it.
+In this order: another kind or name of an item, what the person did (`left_out_reasons`), a dismissed topic,
 availability, prerequisites, capacity, language, shown lately, rules that exclude the item, rules that include only
-others. Availability and prerequisites are also those of the items that contain it. `kind` null: items of any kind, each
-by the rules of its own.
+others. Availability and prerequisites are also those of the items that contain it, but without the prerequisites of
+one that the person is in already. `kind` null: items of any kind, each by the rules of its own.
 $$;

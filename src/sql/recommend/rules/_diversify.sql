@@ -87,8 +87,8 @@ $$;
 
 comment on function recommend._choose_unlike(bigint[], float8[], int, float8) is $$
 @behavior -*
-Returns the positions of `top` of the items, each with the highest
-(1 − diversity) score − diversity · (similarity to the most similar item before it).
+Returns the positions of `top` of the items by maximal marginal relevance.
+Each has the highest (1 − diversity) score − diversity · (similarity to the most similar item before it).
 The similarity is 1/2 for the same topic, plus half of the Jaccard index of the words of the titles.
 Source: Carbonell, Goldstein, The use of MMR, diversity-based reranking for reordering documents and producing
 summaries, SIGIR 1998.
@@ -187,8 +187,9 @@ $$;
 
 comment on function recommend._choose_calibrated(recommend.person_context, bigint[], float8[], int, float8) is $$
 @behavior -*
-Returns the positions of `top` of the items, each with the highest (1 − diversity) score − diversity · divergence. The
-divergence is that of the topics of the list with this item from the topics of the items that the person likes.
+Returns the positions of `top` of the items by calibration to the topics of the person.
+Each has the highest (1 − diversity) score − diversity · divergence. The divergence is that of the topics of the list
+with this item from the topics of the items that the person likes.
 Items without a topic count in the length of the list. Without topics of the person, the order is that of the items.
 Source: Steck, Calibrated recommendations, RecSys 2018, with α = 0.01.
 $$;
@@ -247,8 +248,8 @@ $$;
 
 comment on function recommend._diversify(recommend.person_context, bigint[], float8[], int, float8) is $$
 @behavior -*
-Returns the items, which are given best first with their scores, in an order in which the first `top` are diverse, by
-`recommend.setting.diversity_method`; the others follow in their order.
+Returns the items in an order in which the first `top` are diverse, by `recommend.setting.diversity_method`.
+They are given best first, with their scores; the items after the first `top` follow in their order.
 `diversity` is the weight against the scores: 0 or null leaves the order, 1 does not use the scores, which are scaled to
 0 to 1. The first 300 items are candidates for the first 100 places.
 $$;

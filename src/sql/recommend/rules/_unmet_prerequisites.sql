@@ -1,4 +1,9 @@
-create or replace function recommend._unmet_prerequisites(items bigint[], finished bigint[], at timestamptz)
+create or replace function recommend._unmet_prerequisites(
+  items bigint[],
+  finished bigint[],
+  begun bigint[],
+  at timestamptz
+)
 returns table (item_id bigint, detail text)
 language plpgsql
 stable
@@ -17,6 +22,8 @@ begin
     join track.prerequisite on prerequisite.item_id = ancestor.ancestor_item_id
     where ancestor.item_id = any (_unmet_prerequisites.items)
       and prerequisite.required_item_id <> all (_unmet_prerequisites.finished)
+      -- A course that the person is in already has no more prerequisites for its parts.
+      and (ancestor.depth = 0 or prerequisite.item_id <> all (_unmet_prerequisites.begun))
       -- An item that has ended cannot be finished any more.
       and not exists (
         select
@@ -77,9 +84,9 @@ begin
 end;
 $$;
 
-comment on function recommend._unmet_prerequisites(bigint[], bigint[], timestamptz) is $$
+comment on function recommend._unmet_prerequisites(bigint[], bigint[], bigint[], timestamptz) is $$
 @behavior -*
 Returns the items that require others which are not among the finished ones, with a sentence that names those.
-The prerequisites of an item that contains it count too. Ignored are prerequisites that are part of a circle, which
-no person could begin, and those that have ended (`available_until`).
+The prerequisites of an item that contains it count too, unless that one is among the begun ones. Ignored are
+prerequisites that are part of a circle, which no person could begin, and those that have ended (`available_until`).
 $$;

@@ -145,10 +145,12 @@ begin
           (_tier_candidates.request).only_items, _tier_candidates.most
         ) as found;
       end if;
-    when 'popularity' then
+    when 'popularity', 'trending' then
       select found.item_ids, found.scores into item_ids, scores
       from recommend._listed_candidates(
-        (_tier_candidates.request).kind, '{popular}', _tier_candidates.seen,
+        (_tier_candidates.request).kind,
+        case _tier_candidates.tier when 'trending' then '{trending}' else '{popular}' end::text[],
+        _tier_candidates.seen,
         (_tier_candidates.request).only_items, _tier_candidates.most
       ) as found;
     when 'newest' then

@@ -35,7 +35,7 @@ begin
       before.person_id, before.item_id, before.weight, before.first_at, before.last_at,
       before.completed_at, before.dismissed_at, before.dropped_at, before.resumed_at,
       before.withdrawn_at, before.liking, before.liked_at
-    from recommend._interactions_of(v_straddling, _training_rows.until) as before
+    from recommend._interactions_of(v_straddling, until => _training_rows.until) as before
     join recommend.interaction
       on interaction.person_id = before.person_id
       and interaction.item_id = before.item_id
