@@ -642,6 +642,7 @@
 --!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
 --!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_part_neighbours.sql
 --!include recommend/evaluation/_fit_parts.sql
 --!include recommend/evaluation/_rank_targets.sql
 --!include recommend/evaluation/_metrics.sql

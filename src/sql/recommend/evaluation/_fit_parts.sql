@@ -1,32 +1,3 @@
-create or replace function recommend._part_neighbours(
-  training regclass,
-  algorithm text,
-  parameters jsonb
-)
-returns setof ml.neighbour_row
-language plpgsql
-stable
-set search_path from current
-as $$
-begin
-  return query execute format(
-    'select * from ml.%I(%L::regclass %s)',
-    case algorithm when 'edlae' then 'ease' else algorithm end || '_neighbours',
-    training,
-    (
-      select string_agg(format(', %I => %L', parameter.key, parameter.value), '' order by parameter.key)
-      from jsonb_each_text(parameters) as parameter
-    )
-  );
-end;
-$$;
-
-comment on function recommend._part_neighbours(regclass, text, jsonb) is $$
-@behavior -*
-Trains a part of a model on coded interactions: returns its neighbour lists.
-The names in `parameters` are those of the arguments of the function of the algorithm in `ml`.
-$$;
-
 create or replace function recommend._dense_rows(
   training regclass,
   parameters jsonb,
@@ -167,7 +138,6 @@ The source 0 is one that each person has.
 $$;
 
 grant execute on function
-  recommend._part_neighbours(regclass, text, jsonb),
   recommend._dense_rows(regclass, jsonb, int),
   recommend._fit_parts(regclass, recommend.part[], int)
 to insights_analyst, insights_admin, insights_worker;
