@@ -140,6 +140,29 @@ describe("a list", () => {
     });
   });
 
+  test("has no page that a visitor named", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("set local role insights_visitor");
+      const said = await db.value<{ accepted: number }>("select to_jsonb(track.ingest($1))", [
+        JSON.stringify([
+          {
+            type: "page",
+            messageId: "evil",
+            anonymousId: "evil",
+            properties: { path: "/win-a-prize", title: "A prize" },
+          },
+        ]),
+      ]);
+      expect(said.accepted).toBe(1);
+      await db.query("set local role postgres");
+      await ingest(db, [
+        { person: "p4", event: "Page Viewed", item: "chapter", kind: "page", parent: "known-1", day: 101 },
+      ]);
+      expect(await db.value("select count(*)::int from track.item where kind = 'page'")).toBe(2);
+      expect(items(await list("for_items('{}', 10, 'page')", db))).toEqual(["chapter"]);
+    });
+  });
+
   test("comes from a model of an older set of items, and from one whose weights are gone", async () => {
     await database.as("postgres", {}, async (db) => {
       const before = items(await list("for_person('p6', 100)", db));
