@@ -162,7 +162,23 @@ begin
       dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
     from recommend.dismissed_topic
     where dismissed_topic.person_id = v_person_id
-      and v_first_at is distinct from '-infinity'
+      and (
+        v_first_at is distinct from '-infinity'
+        -- Deleted events, which the next refresh keeps, too.
+        or (
+          select true
+          from track.event
+          where event.person_id = v_person_id
+            and event.occurred_at = dismissed_topic.first_at
+          limit 1
+        ) is null
+        and exists (
+          select
+          from track.identity
+          where identity.identity_id = dismissed_topic.identity_id
+            and identity.person_id = v_person_id
+        )
+      )
 
     union all
 
@@ -177,7 +193,8 @@ begin
     -- Items that the person had taken before the events were deleted.
     select
       coalesce(item.merged_item_id, item.item_id), 0, kept.last_at, kept.completed_at, kept.dismissed_at,
-      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, null, null, null, kept.taken_at, null
+      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, kept.topic_dismissed_at, null, null,
+      kept.taken_at, null
     from kept
     join track.item using (item_id)
 
@@ -321,14 +338,22 @@ begin
   ) as done
   cross join (
     select
-      array_agg(leaf.topic) filter (where leaf.topic is not null) as topics,
-      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is not null) as dismissed_at,
-      array_agg(leaf.withdrawn_at) filter (where leaf.topic is not null) as withdrawn_at,
-      array_agg(leaf.item_id) filter (where leaf.topic is null) as items,
-      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is null) as items_at
-    from leaf
-    where leaf.topic is not null
-      or leaf.topic_dismissed_at > coalesce(leaf.withdrawn_at, '-infinity')
+      array_agg(said.topic) filter (where said.topic is not null) as topics,
+      array_agg(said.dismissed_at) filter (where said.topic is not null) as dismissed_at,
+      array_agg(said.withdrawn_at) filter (where said.topic is not null) as withdrawn_at,
+      array_agg(said.item_id) filter (where said.topic is null) as items,
+      array_agg(said.dismissed_at) filter (where said.topic is null) as items_at
+    from (
+      select
+        leaf.topic, leaf.item_id,
+        max(leaf.topic_dismissed_at) as dismissed_at,
+        max(leaf.withdrawn_at) as withdrawn_at
+      from leaf
+      where num_nonnulls(leaf.topic, leaf.topic_dismissed_at, leaf.withdrawn_at) > 0
+      group by leaf.topic, leaf.item_id
+    ) as said
+    where said.topic is not null
+      or said.dismissed_at > coalesce(said.withdrawn_at, '-infinity')
   ) as topic;
 
   if num_nonnulls(v_topics, v_topical) > 0 then
