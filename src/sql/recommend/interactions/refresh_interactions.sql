@@ -152,7 +152,9 @@ begin
   where fresh.topic is not null;
 
   if v_topics is not null
-    or exists (select from recommend.dismissed_topic where dismissed_topic.person_id = any (refresh_interactions.people))
+    or exists (
+      select from recommend.dismissed_topic where dismissed_topic.person_id = any (refresh_interactions.people)
+    )
   then
     perform recommend._store_topics(refresh_interactions.people, v_allowed, v_topics);
   end if;
