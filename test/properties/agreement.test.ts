@@ -3,6 +3,7 @@ import { type Queries, testDatabase } from "../support/database.ts";
 import { generator } from "../support/matrix.ts";
 import { makePopulation } from "../support/population.ts";
 import { ingest, refresh } from "../support/recommend.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * Every person and every course of a simulated platform with random rules: a course is in the list of the person exactly
@@ -23,7 +24,7 @@ const courses = (
 ).map(({ name }) => name);
 const people = (
   await database.rows<{ name: string }>(
-    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit 25`,
+    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit ${runs(10, 4, database.native)}`,
   )
 ).map(({ name }) => name);
 
@@ -75,7 +76,10 @@ async function change(db: Queries, seed: number): Promise<void> {
     `'p1', 'pin', items => array['${pick(courses)}', '${pick(courses)}'], place => ${1 + Math.floor(next() * 4)}`,
     `'old', 'exclude', kind => 'course', active_until => now() - interval '1 day'`,
   ];
-  for (const rule of rules) if (next() < 0.6) await db.query(`select recommend.set_rule(${rule})`);
+  // Each of them with two of three seeds.
+  for (const [n, rule] of rules.entries()) {
+    if ((n + seed) % 3 !== 0) await db.query(`select recommend.set_rule(${rule})`);
+  }
 }
 
 /** The lists that other functions make for a person: the same ones, or of items that no rule leaves out. */
@@ -119,7 +123,7 @@ async function others(db: Queries, person: string, list: readonly Listed[]): Pro
 describe("for_person, why_not and rank_items", () => {
   const bases = new Set<string>();
   const rules = new Set<string>();
-  test.each([1, 2, 3, 4])("agree for every person and course, with rules of seed %i", async (seed) => {
+  test.each([1, 2, 3])("agree for every person and course, with rules of seed %i", async (seed) => {
     await database.as("postgres", {}, async (db) => {
       await change(db, seed);
       await ingest(

@@ -72,7 +72,7 @@ class Platform {
         name: `item-${id}`,
         kind: this.chance(0.7) ? "course" : "module",
         ...(parent === undefined ? {} : { parent }),
-        ...(this.chance(0.6) ? { language: this.pick(["de", "de-CH", "en", "fr", "pt-BR"]) ?? "en" } : {}),
+        ...(this.chance(0.6) ? { language: this.pick(["de", "de-CH", "de_CH", "en", "fr", "pt-BR"]) ?? "en" } : {}),
         attributes: {
           ...(this.chance(0.5) ? { subject: this.pick(["art", "law", "art "]) } : {}),
           ...(this.chance(0.5) ? { tag: this.pick(["new", "old"]) } : {}),
@@ -240,14 +240,15 @@ class Platform {
   }
 
   matches(rule: Rule, id: number): boolean {
-    const { language, attributes } = this.item(id);
+    const { attributes } = this.item(id);
+    const language = this.item(id).language?.toLowerCase().replace("_", "-");
     const value = attributes[rule.attribute ?? ""];
     return (
       (rule.items === undefined || rule.items.some((name) => this.named(name) === id)) &&
       (rule.within === undefined || this.line(id).some((one) => one.id === this.named(rule.within ?? ""))) &&
       (rule.language === undefined ||
-        language?.toLowerCase() === rule.language ||
-        language?.toLowerCase().startsWith(`${rule.language}-`) === true) &&
+        language === rule.language ||
+        language?.startsWith(`${rule.language}-`) === true) &&
       (rule.attribute === undefined || (Array.isArray(value) ? value.includes(rule.value) : value === rule.value))
     );
   }
@@ -283,7 +284,7 @@ class Platform {
         first("language")?.name,
         context.languages.length > 0 &&
           item.language !== undefined &&
-          !context.languages.some((one) => one.split("-")[0] === item.language?.toLowerCase().split("-")[0]),
+          !context.languages.some((one) => one.split("-")[0] === item.language?.toLowerCase().split(/[-_]/)[0]),
       ],
       [first("not_again")?.name, shownAt !== undefined && shownAt > AT - Math.max(...periods, 0) * DAY],
       [this.applied(context, kind, "exclude").find((rule) => this.matches(rule, id))?.name, true],

@@ -227,6 +227,8 @@ const samples: Record<string, Record<string, string>> = {
   "recommend._rank": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
     request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
+    tiers: "'{popularity,newest}'",
+    first_items: "'{1}'",
   },
   "recommend._why_not": {
     context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",

@@ -478,8 +478,9 @@ comment on column recommend.recommendation.model_version is $$
 Version of the model; null for rows that are not based on it.
 $$;
 comment on column recommend.recommendation.serving_id is $$
-Signed identifier of the recommendation.
-Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
 $$;
 comment on column recommend.recommendation.propensity is $$
 Probability with which the item was drawn for a marked slot; null for the other rows.
@@ -516,7 +517,7 @@ Items of the kind that the person likes or dislikes, in the order of their last 
 $$;
 comment on column recommend.person_context.strengths is $$Strength of each of `items`, from -1 to 1, not 0.$$;
 comment on column recommend.person_context.left_out is $$
-Items of the kind that are not recommended to the person because of what she did.
+Items that are not recommended to the person because of what she did: of the kind, and courses that she is in.
 $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
@@ -1192,8 +1193,9 @@ $$;
 comment on column recommend.evaluation.evaluation_id is $$Key, ascending with time.$$;
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
-`evaluation` (asked for), `selection` (of a model during a training), `deployment` (comparison of the selected model
-with the deployed version and with popularity) or `search` (of parameters).
+Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
+version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1250,6 +1252,10 @@ Order of items with equal scores: `popularity`, `trending` or `latest`. Without 
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
+$$;
+-- Otherwise the API would name both the column `model` and this relation `model`.
+comment on constraint evaluation_model_model_id_fkey on recommend.evaluation_model is $$
+@fieldName storedVersion
 $$;
 comment on column recommend.evaluation_model.model_id is $$
 Version whose stored neighbours are tested; null: the model is trained on the rows of the evaluation.
@@ -1514,3 +1520,27 @@ comment on column recommend.paired_test.t is $$Statistic of the paired t-test; n
 comment on column recommend.paired_test.p_value is $$Two-sided p-value of the paired t-test.$$;
 comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal`.$$;
 comment on column recommend.paired_test.people is $$Number of people.$$;
+
+create table recommend.item_vector (
+  item_id bigint primary key references track.item,
+  content vector(256),
+  described_at timestamptz not null
+);
+
+comment on table recommend.item_vector is $$
+@behavior -*
+Vectors of the contents of items, by which items without a model are found. Maintained by
+`recommend.refresh_item_vectors`.
+$$;
+comment on column recommend.item_vector.item_id is $$Item.$$;
+comment on column recommend.item_vector.content is $$
+Vector of length 1 of the text of the item (`ml.text_vector`); null when it has no word.
+$$;
+comment on column recommend.item_vector.described_at is $$
+Time of the last change of the item, and of the items that contain it, that the vector includes.
+$$;
+
+create index item_vector_content on recommend.item_vector
+using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
+
+alter table recommend.item_vector enable row level security;

@@ -12,6 +12,7 @@ as $$
 declare
   v_person_id constant bigint := _context.person_id;
   v_full_weight constant real := (select full_weight from recommend.setting);
+  v_kept_kinds constant text[] := (select kept_kinds from recommend.setting);
   -- Period of the events that are queued for the refresh. In it, the stored interactions are incomplete.
   v_since timestamptz;
   v_until timestamptz;
@@ -226,19 +227,20 @@ begin
     )
   ),
 
+  -- Courses too: the person is in them already, which matters for their parts.
   target as materialized (
-    select item.item_id
+    select item.item_id, item.kind = _context.kind as is_of_kind
     from track.item
     where item.item_id = any (array(select part.ancestor_item_id from part))
-      and item.kind = _context.kind
+      and (item.kind = _context.kind or item.kind = any (v_kept_kinds))
   ),
 
   used as (
-    select target.item_id, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
+    select target.item_id, target.is_of_kind, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
     from target
     join part on part.ancestor_item_id = target.item_id
     join leaf on leaf.item_id = part.item_id
-    group by target.item_id
+    group by target.item_id, target.is_of_kind
   ),
 
   -- Events of the item itself, not of parts of it.
@@ -291,9 +293,12 @@ begin
     select
       used.item_id,
       used.last_at,
-      recommend._strength(
-        used.weight, v_full_weight, judged.liking, judged.is_dismissed or judged.is_dropped
-      ) as strength,
+      case
+        when used.is_of_kind then recommend._strength(
+          used.weight, v_full_weight, judged.liking, judged.is_dismissed or judged.is_dropped
+        )
+        else 0
+      end as strength,
       case
         when judged.completed_at is not null then 'completed'
         when judged.is_known then 'known'
