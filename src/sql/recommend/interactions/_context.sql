@@ -243,28 +243,34 @@ begin
     group by target.item_id, target.is_of_kind
   ),
 
-  -- Events of the item itself, not of parts of it.
-  said as materialized (
-    select
-      leaf.item_id,
-      max(leaf.completed_at) as completed_at,
-      max(leaf.dismissed_at) as dismissed_at,
-      max(leaf.dropped_at) as dropped_at,
-      max(leaf.resumed_at) as resumed_at,
-      (array_agg(leaf.liking order by leaf.liked_at desc nulls last))[1] as liking,
-      max(leaf.liked_at) as liked_at,
-      max(leaf.known_at) as known_at,
-      max(leaf.withdrawn_at) as withdrawn_at,
-      max(leaf.taken_at) as taken_at,
-      max(leaf.enrolled_at) as enrolled_at
+  -- Events that are not only use. Most items of a person have none.
+  expressed as materialized (
+    select leaf.*
     from leaf
     where num_nonnulls(
         leaf.completed_at, leaf.dismissed_at, leaf.dropped_at, leaf.resumed_at, leaf.liked_at, leaf.known_at,
-        leaf.taken_at, leaf.enrolled_at
+        leaf.topic_dismissed_at, leaf.withdrawn_at, leaf.topic, leaf.taken_at, leaf.enrolled_at
       ) > 0
-      and leaf.topic is null
-      and (v_own = '{}' or leaf.item_id <> all (v_own))
-    group by leaf.item_id
+  ),
+
+  -- Those of the item itself, not of parts of it.
+  said as materialized (
+    select
+      expressed.item_id,
+      max(expressed.completed_at) as completed_at,
+      max(expressed.dismissed_at) as dismissed_at,
+      max(expressed.dropped_at) as dropped_at,
+      max(expressed.resumed_at) as resumed_at,
+      (array_agg(expressed.liking order by expressed.liked_at desc nulls last))[1] as liking,
+      max(expressed.liked_at) as liked_at,
+      max(expressed.known_at) as known_at,
+      max(expressed.withdrawn_at) as withdrawn_at,
+      max(expressed.taken_at) as taken_at,
+      max(expressed.enrolled_at) as enrolled_at
+    from expressed
+    where expressed.topic is null
+      and (v_own = '{}' or expressed.item_id <> all (v_own))
+    group by expressed.item_id
   ),
 
   stated as (
@@ -350,12 +356,11 @@ begin
       array_agg(said.dismissed_at) filter (where said.topic is null) as items_at
     from (
       select
-        leaf.topic, leaf.item_id,
-        max(leaf.topic_dismissed_at) as dismissed_at,
-        max(leaf.withdrawn_at) as withdrawn_at
-      from leaf
-      where num_nonnulls(leaf.topic, leaf.topic_dismissed_at, leaf.withdrawn_at) > 0
-      group by leaf.topic, leaf.item_id
+        expressed.topic, expressed.item_id,
+        max(expressed.topic_dismissed_at) as dismissed_at,
+        max(expressed.withdrawn_at) as withdrawn_at
+      from expressed
+      group by expressed.topic, expressed.item_id
     ) as said
     where said.topic is not null
       or said.dismissed_at > coalesce(said.withdrawn_at, '-infinity')
@@ -414,7 +419,8 @@ $$;
 comment on function recommend._context(bigint, bigint, text) is $$
 @behavior -*
 Returns what a list of items of a kind depends on for a person, as far as the caller may read it.
-Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one who
+`left_out` has also the items of `recommend.setting.kept_kinds`, such as the courses of a page. Events that the refresh
+has not processed yet are included. All lists are empty for an unknown person, and for one who
 has opted out of `personalization`.
 $$;
 
