@@ -459,6 +459,21 @@ describe("items whose events are deleted", () => {
     });
   });
 
+  test("are those of the item of which theirs is a further name", async () => {
+    await inside(async (db) => {
+      await did(db, "ada", ["Course Completed", "a"]);
+      await did(db, "ben", ["Page Viewed", "b"]);
+      await refresh(db);
+      await clear(db);
+      await db.query("select track.rebuild('recommend.interaction')");
+      await refresh(db);
+      await db.query("select track.merge_items('a', 'b')");
+      await always(db, "ada", { left_out: { b: "completed" }, finished: ["b"] });
+      await db.query("select track.unmerge_item('a')");
+      await always(db, "ada", { left_out: { a: "completed" }, finished: ["a"] });
+    });
+  });
+
   test("only of the kinds of the setting", async () => {
     await inside(async (db) => {
       await db.query("update recommend.setting set kept_kinds = '{module}'");

@@ -35,6 +35,34 @@ begin
     ) as latest on true
     order by known.kind
   loop
+    -- First an upper limit, from the new interactions. A training counts fewer, and reads all interactions for it.
+    select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
+    into v_interactions, v_people
+    from (
+      select leaf.person_id, count(distinct ancestor.ancestor_item_id) as item_count
+      from (
+        select interaction.person_id, interaction.item_id
+        from recommend.interaction
+        where interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
+          and (interaction.weight > 0 or interaction.liking > 0)
+
+        union all
+
+        select enrolment.person_id, enrolment.item_id
+        from track.enrolment
+        where enrolment.enrolled_at > coalesce(v_known.data_watermark, '-infinity')
+      ) as leaf
+      join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
+      join track.item on item.item_id = ancestor.ancestor_item_id
+      where item.kind = v_known.kind
+      group by leaf.person_id
+    ) as owned;
+    if v_known.data_watermark is null and v_people < v_fewest_people
+      or v_interactions < due_trainings.share * v_known.row_count
+    then
+      continue;
+    end if;
+
     select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
     into v_interactions, v_people
     from (
