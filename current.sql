@@ -1621,3 +1621,4 @@ create index if not exists item_vector_content on recommend.item_vector
 using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
 
 alter table recommend.item_vector enable row level security;
+drop function if exists ml._ease_gram(regclass, text, text, text);
