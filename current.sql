@@ -328,12 +328,14 @@ create table if not exists recommend.dismissed_topic (
   topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
+  identity_id bigint not null,
+  first_at timestamptz not null,
   primary key (person_id, topic)
 );
 
 comment on table recommend.dismissed_topic is $$
 Topics that people are not interested in, by the property `topic` of their events.
-Maintained by `recommend.refresh_interactions`.
+Maintained by `recommend.refresh_interactions`. A row stays when its events are deleted.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
 comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
@@ -343,6 +345,8 @@ $$;
 comment on column recommend.dismissed_topic.withdrawn_at is $$
 Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
 $$;
+comment on column recommend.dismissed_topic.identity_id is $$Identity that sent the first event about the topic.$$;
+comment on column recommend.dismissed_topic.first_at is $$Time of the first event about the topic.$$;
 
 create table if not exists recommend.taken (
   person_id bigint not null,
@@ -357,6 +361,7 @@ create table if not exists recommend.taken (
   liking real check (liking between -1 and 1),
   liked_at timestamptz,
   known_at timestamptz,
+  topic_dismissed_at timestamptz,
   primary key (person_id, item_id, identity_id)
 );
 
@@ -386,6 +391,9 @@ comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
 comment on column recommend.taken.known_at is $$
 Time at which the person said that she is familiar with the item; null when never.
 $$;
+comment on column recommend.taken.topic_dismissed_at is $$
+Time at which the person said that she is not interested in the topic of the item; null when never.
+$$;
 
 create index if not exists taken_item on recommend.taken (item_id);
 
@@ -400,6 +408,7 @@ insert into privacy.data_map (schema_name, table_name, column_name, holds, purpo
 values
   ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
   ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'dismissed_topic', 'identity_id', 'identity', 'personalization', 'Identity that named it first.'),
   ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
   ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.')
 on conflict do nothing;
