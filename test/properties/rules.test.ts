@@ -704,16 +704,16 @@ describe("exploration", () => {
         expect(await explore(db, seed, items, top, pinned)).toEqual(list);
         expect((await explore(db, null, items, top, pinned)).every(({ propensity }) => propensity === null)).toBe(true);
         // An item that leaves the pool changes no draw of another one.
-        const spared = pool.find((item) => !list.some((row) => row.item === item));
+        const undrawn = pool.find((item) => !list.some((row) => row.item === item));
         if (
-          spared !== undefined &&
+          undrawn !== undefined &&
           pool.length > drawn.length &&
           items.length === kept.length + pool.length + pinned.length
         ) {
           const again = await explore(
             db,
             seed,
-            items.filter((item) => item !== spared),
+            items.filter((item) => item !== undrawn),
             top,
             pins[0] === undefined || pins[0] < rows ? pinned : [],
           );
