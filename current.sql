@@ -1569,3 +1569,27 @@ $$;
 comment on column recommend.training.reason is $$
 `first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
 $$;
+
+create table if not exists recommend.item_vector (
+  item_id bigint primary key references track.item,
+  content vector(256),
+  described_at timestamptz not null
+);
+
+comment on table recommend.item_vector is $$
+@behavior -*
+Vectors of the contents of items, by which items without a model are found. Maintained by
+`recommend.refresh_item_vectors`.
+$$;
+comment on column recommend.item_vector.item_id is $$Item.$$;
+comment on column recommend.item_vector.content is $$
+Vector of length 1 of the text of the item (`ml.text_vector`); null when it has no word.
+$$;
+comment on column recommend.item_vector.described_at is $$
+Time of the last change of the item, and of the items that contain it, that the vector includes.
+$$;
+
+create index if not exists item_vector_content on recommend.item_vector
+using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
+
+alter table recommend.item_vector enable row level security;

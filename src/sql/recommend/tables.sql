@@ -1505,3 +1505,27 @@ comment on column recommend.paired_test.t is $$Statistic of the paired t-test; n
 comment on column recommend.paired_test.p_value is $$Two-sided p-value of the paired t-test.$$;
 comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal`.$$;
 comment on column recommend.paired_test.people is $$Number of people.$$;
+
+create table recommend.item_vector (
+  item_id bigint primary key references track.item,
+  content vector(256),
+  described_at timestamptz not null
+);
+
+comment on table recommend.item_vector is $$
+@behavior -*
+Vectors of the contents of items, by which items without a model are found. Maintained by
+`recommend.refresh_item_vectors`.
+$$;
+comment on column recommend.item_vector.item_id is $$Item.$$;
+comment on column recommend.item_vector.content is $$
+Vector of length 1 of the text of the item (`ml.text_vector`); null when it has no word.
+$$;
+comment on column recommend.item_vector.described_at is $$
+Time of the last change of the item, and of the items that contain it, that the vector includes.
+$$;
+
+create index item_vector_content on recommend.item_vector
+using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
+
+alter table recommend.item_vector enable row level security;

@@ -137,6 +137,14 @@ begin
           (_tier_candidates.request).only_items, _tier_candidates.most
         ) as found;
       end if;
+    when 'content' then
+      if cardinality((_tier_candidates.context).items) > 0 then
+        select found.item_ids, found.scores into item_ids, scores
+        from recommend._content_candidates(
+          (_tier_candidates.request).kind, (_tier_candidates.context).items, (_tier_candidates.context).strengths,
+          _tier_candidates.seen, (_tier_candidates.request).only_items, _tier_candidates.most
+        ) as found;
+      end if;
     when 'segment' then
       if cardinality((_tier_candidates.context).person_sets) > 0 then
         select found.item_ids, found.scores into item_ids, scores
