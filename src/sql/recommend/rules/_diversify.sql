@@ -22,17 +22,21 @@ begin
     from unnest(_choose_unlike.items) with ordinality as given (item_id, place)
     left join recommend._topics(_choose_unlike.items) as topics using (item_id)
     left join recommend.item_vector using (item_id)
+  ),
+
+  -- Before the sort, so that it does not carry the vectors.
+  pair as materialized (
+    select
+      known.place,
+      other.place as other_place,
+      case when known.topic = other.topic then 0.5 else 0 end
+        + 0.5 * greatest(coalesce(-(known.content <#> other.content), 0), 0) as similarity
+    from known
+    cross join known as other
   )
 
-  select
-    array_agg(
-      case when known.topic = other.topic then 0.5 else 0 end
-        + 0.5 * greatest(coalesce(-(known.content <#> other.content), 0), 0)
-      order by known.place, other.place
-    )
-  into v_similarities
-  from known
-  cross join known as other;
+  select array_agg(pair.similarity order by pair.place, pair.other_place) into v_similarities
+  from pair;
 
   for v_step in 1..least(_choose_unlike.top, v_count) loop
     v_best := null;
