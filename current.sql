@@ -958,6 +958,12 @@ $$;
 
 alter table recommend.impression enable row level security;
 
+comment on column recommend.recommendation.serving_id is $$
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
+$$;
+
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
 
 grant usage on schema recommend to insights_visitor;
@@ -1200,8 +1206,9 @@ $$;
 comment on column recommend.evaluation.evaluation_id is $$Key, ascending with time.$$;
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
-`evaluation` (asked for), `selection` (of a model during a training), `deployment` (comparison of the selected model
-with the deployed version and with popularity) or `search` (of parameters).
+Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
+version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1258,6 +1265,10 @@ Order of items with equal scores: `popularity`, `trending` or `latest`. Without 
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
+$$;
+-- Otherwise the API would name both the column `model` and this relation `model`.
+comment on constraint evaluation_model_model_id_fkey on recommend.evaluation_model is $$
+@fieldName storedVersion
 $$;
 comment on column recommend.evaluation_model.model_id is $$
 Version whose stored neighbours are tested; null: the model is trained on the rows of the evaluation.
@@ -1556,6 +1567,14 @@ drop function if exists recommend._store_version(
   recommend.training, recommend.measurement, bigint, timestamptz
 );
 drop type if exists recommend.measurement;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
 -- end of evaluations
 
 drop function if exists recommend._history(bigint, text);

@@ -176,7 +176,9 @@
 --!include ml/recommenders/ease_train.sql
 --!include ml/recommenders/_check_coded.sql
 --!include ml/recommenders/_pruned.sql
+--!include ml/recommenders/ease_coded_sums.sql
 --!include ml/recommenders/ease_neighbours.sql
+--!include ml/recommenders/edlae_weights.sql
 --!include ml/recommenders/_weight_unit.sql
 --!include ml/recommenders/item_knn_neighbours.sql
 --!include ml/recommenders/sequence_neighbours.sql
@@ -640,6 +642,7 @@
 --!include recommend/rules/rank_my_items.sql
 --!include recommend/train/_training_rows.sql
 --!include recommend/evaluation/_code_relations.sql
+--!include recommend/evaluation/_part_neighbours.sql
 --!include recommend/evaluation/_fit_parts.sql
 --!include recommend/evaluation/_rank_targets.sql
 --!include recommend/evaluation/_metrics.sql

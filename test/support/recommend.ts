@@ -73,6 +73,16 @@ export async function forPerson(db: Queries, person: string, top = 10, kind = "c
   ).map(({ row }) => row);
 }
 
+/** Trains a model on all stored interactions, and deploys it, whatever a comparison would say. Returns its version. */
+export async function deploy(db: Queries, model = "ease(10)", kind = "course"): Promise<number> {
+  const version = await db.value<number>(
+    "select (recommend._store_version($2, recommend._model_parts($2, $1), '{}', 1)).version",
+    [model, kind],
+  );
+  await db.query("select ml.deploy('recommend.' || $1, $2)", [kind, version]);
+  return version;
+}
+
 /** Learners with two preferences, each with some of the six courses of theirs and sometimes one of the other's. */
 export function twoTastes(people: number, next: () => number): Step[] {
   const steps: Step[] = [];

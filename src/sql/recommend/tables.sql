@@ -469,8 +469,9 @@ comment on column recommend.recommendation.model_version is $$
 Version of the model; null for rows that are not based on it.
 $$;
 comment on column recommend.recommendation.serving_id is $$
-Signed identifier of the recommendation.
-Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
 $$;
 comment on column recommend.recommendation.propensity is $$
 Probability with which the item was drawn for a marked slot; null for the other rows.
@@ -1183,8 +1184,9 @@ $$;
 comment on column recommend.evaluation.evaluation_id is $$Key, ascending with time.$$;
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
-`evaluation` (asked for), `selection` (of a model during a training), `deployment` (comparison of the selected model
-with the deployed version and with popularity) or `search` (of parameters).
+Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
+version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1241,6 +1243,10 @@ Order of items with equal scores: `popularity`, `trending` or `latest`. Without 
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
+$$;
+-- Otherwise the API would name both the column `model` and this relation `model`.
+comment on constraint evaluation_model_model_id_fkey on recommend.evaluation_model is $$
+@fieldName storedVersion
 $$;
 comment on column recommend.evaluation_model.model_id is $$
 Version whose stored neighbours are tested; null: the model is trained on the rows of the evaluation.

@@ -75,7 +75,7 @@ function cosine({ histories, counts }: Oracle, shrinkage: number): Weights {
   };
 }
 
-function sequence({ histories, items }: Oracle, decay: number, exponent: number): Weights {
+function sequence({ histories, items }: Oracle, decay: number, exponent: number, saturation: number): Weights {
   const c = items.map(() => items.map(() => 0));
   for (const history of histories.values()) {
     history.forEach((i, from) => {
@@ -89,7 +89,7 @@ function sequence({ histories, items }: Oracle, decay: number, exponent: number)
   const into = c.map((_, j) => c.reduce((sum, row) => sum + (row[j] ?? 0), 0));
   return (i, j) => {
     const value = c[i]?.[j] ?? 0;
-    return value === 0 ? 0 : value / ((out[i] ?? 0) * (into[j] ?? 0) ** exponent);
+    return value === 0 ? 0 : Math.log(1 + (saturation * value) / (out[i] ?? 0)) / (into[j] ?? 0) ** exponent;
   };
 }
 
@@ -201,8 +201,8 @@ describe("recommend.evaluate_relations", () => {
           history.reduce((sum, used, i) => sum + decay ** (history.length - 1 - i) * weights(used, item), 0);
       const weightsOf = {
         "item_knn(shrinkage => 3.7)": linear(cosine(oracle, 3.7), 1),
-        "sequence(decay => 0.83, in_exponent => 0.37, history_decay => 0.71)": linear(
-          sequence(oracle, 0.83, 0.37),
+        "sequence(decay => 0.83, in_exponent => 0.37, saturation => 9, history_decay => 0.71)": linear(
+          sequence(oracle, 0.83, 0.37, 9),
           0.71,
         ),
         "ease(11.3)": linear(ease(oracle, 11.3), 1),

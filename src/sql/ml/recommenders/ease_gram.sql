@@ -2,7 +2,8 @@ create or replace function ml._ease_gram(
   relation regclass,
   person_expression text,
   item_expression text,
-  weight_expression text
+  weight_expression text,
+  person_exponent float8 default 0
 )
 returns ml.ease_sums
 language plpgsql
@@ -69,11 +70,21 @@ begin
       group by item
     ),
 
+    -- The mean of the factors of the people is 1, so that a ridge means the same with each exponent.
+    factor as materialized (
+      select person, (count(*)::float8 ^ -$1 / avg(count(*)::float8 ^ -$1) over ()) as value
+      from interaction
+      group by person
+    ),
+
     person as materialized (
       select interaction.person,
-        format('{%%s}/%2$s', string_agg(item.n || ':' || interaction.weight, ','))::sparsevec::vector as v
+        format(
+          '{%%s}/%2$s', string_agg(item.n || ':' || (interaction.weight * factor.value)::real, ',')
+        )::sparsevec::vector as v
       from interaction
       join item using (item)
+      join factor using (person)
       group by interaction.person
     ),
 
@@ -99,13 +110,15 @@ begin
     $statement$,
     v_source, v_item_count
   )
+  using person_exponent
   into v_sums.items, v_sums.gram, v_sums.person_counts;
   return v_sums;
 end;
 $$;
 
-comment on function ml._ease_gram(regclass, text, text, text) is $$
+comment on function ml._ease_gram(regclass, text, text, text, float8) is $$
 XᵀX of a table of interactions, and the items that its rows and columns are.
+Each person counts with the factor n ^ -`person_exponent`, n the number of items of the person, divided by its mean.
 Columns and weight have been read and quoted already; weight null: each pair counts 1.
 $$;
 
@@ -142,5 +155,7 @@ Columns and weights are those of `ml.ease_train`.
 Errors: CF001 (weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
 $$;
 
-grant execute on function ml._ease_gram(regclass, text, text, text), ml.ease_gram(text, text, text, text)
+grant execute on function
+  ml._ease_gram(regclass, text, text, text, float8),
+  ml.ease_gram(text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -31,7 +31,7 @@ begin
     create temporary table train_row on commit drop as
     select rows_.person_id, rows_.item_id, rows_.strength, rows_.last_at
     from recommend._training_rows((evaluation).kind, v_evaluation.split_at) as rows_;
-    -- What had been taken, or was not liked, is not recommended.
+    -- Items that had been taken, or were not liked, are not recommended.
     delete from pg_temp.held_row
     using pg_temp.train_row
     where train_row.person_id = held_row.person_id

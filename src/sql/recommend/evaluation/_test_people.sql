@@ -126,7 +126,8 @@ begin
   pair as materialized (
     select
       one.person_id,
-      greatest(one.place, other.place) as place,
+      other.place,
+      one.place as other,
       coalesce(
         bit_count(one.people & other.people) / nullif(sqrt(one.sampled * other.sampled), 0),
         0
@@ -141,22 +142,24 @@ begin
     select
       entry.person_id,
       size.k,
-      avg(-ln(entry.share) / ln(2)) as novelty,
-      avg(entry.person_count / greatest((evaluation).train_people, 1)::float8) as popularity
+      avg(-ln(entry.share) / ln(2) order by entry.place) as novelty,
+      avg(entry.person_count / greatest((evaluation).train_people, 1)::float8 order by entry.place) as popularity
     from entry
     join unnest((evaluation).k) as size (k) on entry.place <= size.k
     group by entry.person_id, size.k
   ),
 
   pair_measure as (
-    select pair.person_id, size.k, 1 - avg(pair.similarity) as diversity
+    select pair.person_id, size.k, 1 - avg(pair.similarity order by pair.place, pair.other) as diversity
     from pair
     join unnest((evaluation).k) as size (k) on pair.place <= size.k
     group by pair.person_id, size.k
   ),
 
   profile as (
-    select person.person_id, avg(item.person_count / greatest((evaluation).train_people, 1)::float8) as popularity
+    select
+      person.person_id,
+      avg(item.person_count / greatest((evaluation).train_people, 1)::float8 order by used.item_no) as popularity
     from person
     cross join lateral unnest(person.items, person.strengths) as used (item_no, strength)
     join item using (item_no)

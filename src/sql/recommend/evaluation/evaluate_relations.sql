@@ -190,7 +190,8 @@ begin
     from recommend._metrics(evaluate_relations.k, v_item_count) as measured;
   end loop;
   drop table if exists pg_temp._recommend_item, pg_temp._recommend_training, pg_temp._recommend_target,
-    pg_temp._recommend_source, pg_temp._recommend_gain, pg_temp._recommend_listed, pg_temp.recommend_trial_x;
+    pg_temp._recommend_source, pg_temp._recommend_sums, pg_temp._recommend_gain, pg_temp._recommend_listed,
+    pg_temp._recommend_trial;
 end;
 $$;
 

@@ -201,7 +201,13 @@ begin
   part as materialized (
     select ancestor.item_id, ancestor.ancestor_item_id
     from track.item_ancestor as ancestor
-    where ancestor.item_id = any (array(select leaf.item_id from leaf where v_own = '{}' or leaf.item_id <> all (v_own)))
+    where ancestor.item_id = any (
+      array(
+        select leaf.item_id
+        from leaf
+        where v_own = '{}' or leaf.item_id <> all (v_own)
+      )
+    )
   ),
 
   -- Courses too: the person is in them already, which matters for their parts.
@@ -360,7 +366,7 @@ begin
 
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(
-    select distinct split_part(replace(lower(btrim(named.language)), '_', '-'), '.', 1)
+    select distinct split_part(replace(lower(btrim(named.language #>> '{}')), '_', '-'), '.', 1)
     from (
       select trait.value
       from track.trait
@@ -369,10 +375,11 @@ begin
       order by trait.name = 'locale', trait.set_at desc, trait.identity_id
       limit 1
     ) as latest
-    cross join lateral jsonb_array_elements_text(
+    cross join lateral jsonb_array_elements(
       case jsonb_typeof(latest.value) when 'array' then latest.value else jsonb_build_array(latest.value) end
     ) as named (language)
-    where btrim(named.language) <> ''
+    where jsonb_typeof(named.language) = 'string'
+      and btrim(named.language #>> '{}') <> ''
     order by 1
   );
   return v_context;

@@ -92,7 +92,7 @@ begin
     select
       coalesce(array_agg(explored.item_id order by explored.place), '{}'),
       array_agg(explored.propensity order by explored.place),
-      (array_agg(explored.pool) filter (where explored.pool is not null))[1]
+      max(explored.pool)
     into v_drawn, v_propensities, v_pool
     from recommend._explore(_rank.context, v_list, v_top, v_pins.items || v_first) as explored;
     v_rest := recommend._minus(v_list, v_drawn);

@@ -161,7 +161,7 @@ begin
     and result.segment = ''
     and result.k = 10
     and result.metric in ('ndcg', 'recall');
-  v_metrics := coalesce(v_metrics, '{}') || jsonb_build_object(
+  v_metrics := jsonb_strip_nulls(coalesce(v_metrics, '{}') || jsonb_build_object(
     'ndcg_at_10_standard_error', (
       select result.standard_error
       from recommend.evaluation_result as result
@@ -179,7 +179,7 @@ begin
     'protocol', format(
       'trained before %s, tested on what people took afterwards, among the items available then', v_deployment.split_at
     )
-  );
+  ));
   v_model := recommend._store_version(_train_step.kind, v_challenger, v_metrics, _train_step.seed);
   v_challenged := ml.challenge_by_outcome(
     'recommend.' || _train_step.kind,
@@ -191,7 +191,7 @@ begin
       else 'worse'
     end,
     case when v_reason in ('first', 'better', 'newest') then v_reason end,
-    jsonb_build_object('ndcg_at_10', v_metrics -> 'deployed_ndcg_at_10'),
+    jsonb_strip_nulls(jsonb_build_object('ndcg_at_10', v_metrics -> 'deployed_ndcg_at_10')),
     clock_timestamp() - v_selection.started_at
   );
   update recommend.evaluation as known
@@ -207,13 +207,13 @@ begin
     where part ? 'lambda'
     limit 1
   );
-  v_result.ndcg_at_10 := v_metrics -> 'ndcg_at_10';
-  v_result.recall_at_10 := v_metrics -> 'recall_at_10';
-  v_result.popularity_ndcg_at_10 := v_metrics -> 'popularity_ndcg_at_10';
-  v_result.popularity_recall_at_10 := v_metrics -> 'popularity_recall_at_10';
+  v_result.ndcg_at_10 := v_metrics ->> 'ndcg_at_10';
+  v_result.recall_at_10 := v_metrics ->> 'recall_at_10';
+  v_result.popularity_ndcg_at_10 := v_metrics ->> 'popularity_ndcg_at_10';
+  v_result.popularity_recall_at_10 := v_metrics ->> 'popularity_recall_at_10';
   v_result.test_people := case when v_reason <> 'untested' then v_deployment.test_people end;
-  v_result.people := v_model.metrics -> 'people';
-  v_result.items := v_model.metrics -> 'items';
+  v_result.people := v_model.metrics ->> 'people';
+  v_result.items := v_model.metrics ->> 'items';
   v_result.interactions := v_model.row_count;
   v_result.duration := v_challenged.duration;
   v_result.algorithm := v_model.algorithm;

@@ -30,7 +30,7 @@ begin
   v_evaluation.seed := start_search.seed;
   v_evaluation.most_people := v_setting.most_test_people;
   v_evaluation.resamples := 100;
-  -- What a training decides on is not searched on.
+  -- The rows that a training decides on are not searched on.
   select
     count(distinct rows_.item_id),
     percentile_disc(0.8) within group (order by rows_.first_at) filter (where rows_.strength >= 1)
