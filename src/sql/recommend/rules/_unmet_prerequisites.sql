@@ -101,7 +101,7 @@ comment on function recommend._unmet_prerequisites(
 ) is $$
 @behavior -*
 Returns the items that require others which are not among the finished ones, with a sentence that names those.
-The prerequisites of an item that contains it count too, unless that one is among the started ones; `parts` are the items
+The prerequisites of an item that contains it count too, unless that one is among the started ones; `parts` are items
 that are part of another one. Ignored are prerequisites that are part of a circle, which no person could begin, and
 those that have ended (`available_until`).
 $$;
