@@ -413,6 +413,7 @@ on conflict do nothing;
 /* ------------------------------------------------------------------------------------------- ml: recommenders -- */
 
 drop function if exists ml.ease_train(text, text, text, text, float8);
+drop function if exists ml._ease_gram(regclass, text, text, text);
 
 do $do$
 begin
