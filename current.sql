@@ -414,6 +414,7 @@ on conflict do nothing;
 
 drop function if exists ml.ease_train(text, text, text, text, float8);
 drop function if exists ml._ease_gram(regclass, text, text, text);
+drop function if exists ml._inverse_factor(vector[], int);
 
 do $do$
 begin
