@@ -422,6 +422,8 @@ on conflict do nothing;
 /* ------------------------------------------------------------------------------------------- ml: recommenders -- */
 
 drop function if exists ml.ease_train(text, text, text, text, float8);
+drop function if exists ml._ease_gram(regclass, text, text, text);
+drop function if exists ml._inverse_factor(vector[], int);
 
 do $do$
 begin
