@@ -1381,28 +1381,26 @@ $$;
 
 create index evaluation_item_item on recommend.evaluation_item (item_id);
 
-create table recommend.evaluation_neighbours (
+create table recommend.evaluation_weight (
   evaluation_id bigint not null,
   model_no smallint not null,
-  part smallint not null check (part > 0),
   item_no int not null,
-  neighbours int[] not null,
-  weights real[] not null,
-  primary key (evaluation_id, model_no, part, item_no),
+  weights sparsevec not null,
+  primary key (evaluation_id, model_no, item_no),
   foreign key (evaluation_id, model_no) references recommend.evaluation_model on delete cascade
 );
 
-comment on table recommend.evaluation_neighbours is $$
+comment on table recommend.evaluation_weight is $$
 @behavior -*
-Weights of the models of evaluations that are running, as in `recommend.neighbours`, with the numbers of the items.
+Weights of the models of evaluations that are running, one row for each item that has a score.
 The rows are deleted at the end of the run.
 $$;
-comment on column recommend.evaluation_neighbours.evaluation_id is $$Evaluation.$$;
-comment on column recommend.evaluation_neighbours.model_no is $$Model.$$;
-comment on column recommend.evaluation_neighbours.part is $$Part of the model, from 1.$$;
-comment on column recommend.evaluation_neighbours.item_no is $$Item of a person.$$;
-comment on column recommend.evaluation_neighbours.neighbours is $$Items whose score it changes.$$;
-comment on column recommend.evaluation_neighbours.weights is $$Weight of each of them.$$;
+comment on column recommend.evaluation_weight.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_weight.model_no is $$Model.$$;
+comment on column recommend.evaluation_weight.item_no is $$Item whose score it is.$$;
+comment on column recommend.evaluation_weight.weights is $$
+Weight of each item of a person on the score, by its number; those of the second part come after those of the first.
+$$;
 
 create table recommend.evaluation_person (
   evaluation_id bigint not null,
@@ -1493,7 +1491,7 @@ alter table recommend.evaluation_model enable row level security;
 alter table recommend.evaluation_result enable row level security;
 alter table recommend.evaluation_comparison enable row level security;
 alter table recommend.evaluation_item enable row level security;
-alter table recommend.evaluation_neighbours enable row level security;
+alter table recommend.evaluation_weight enable row level security;
 alter table recommend.evaluation_person enable row level security;
 alter table recommend.best_parameters enable row level security;
 

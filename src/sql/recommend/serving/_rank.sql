@@ -44,6 +44,7 @@ declare
   v_propensities float8[];
   v_pool bigint[];
 begin
+  perform common.check_count('top', v_top, 1, 1000);
   if (_rank.request).page is not null then
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
     v_seen := v_seen || (v_page).served;
