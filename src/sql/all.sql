@@ -574,6 +574,7 @@
 --!include recommend/interactions/_interactions_of.sql
 --!include recommend/interactions/_kept_of.sql
 --!include recommend/interactions/_move_taken.sql
+--!include recommend/interactions/_store_topics.sql
 --!include recommend/interactions/refresh_interactions.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql

@@ -14,6 +14,11 @@ const database = await testDatabase();
 await makePopulation(database, { learners: 40, courses: 24, weeks: 8, seed: 3 });
 await database.query("update recommend.setting set fewest_people = 3");
 await database.query("select recommend.train('course')");
+// Of so few people no model is better than popularity: the one that was trained is deployed by hand.
+await database.query(
+  `select ml.deploy('recommend.course', model.version)
+   from ml.model where exists (select from recommend.neighbours where neighbours.model_id = model.model_id)`,
+);
 await database.query("select recommend.refresh_lists()");
 await database.query(
   "select track.set_person_set('cohort.half', array(select person_id from track.person where person_id % 2 = 1 and person_id > 0))",
@@ -99,6 +104,20 @@ async function others(db: Queries, person: string, list: readonly Listed[]): Pro
   await db.query("select track.sign_in()");
   expect(await db.rows(`select ${columns} from recommend.for_me(1000) order by rank`)).toEqual(list);
   await db.query("reset role");
+  // Diverse lists with draws: of the same items, and the same when they are queried again.
+  await db.query("savepoint settled");
+  await db.query("update recommend.setting set explored_slots = '{2,4}', explored_pool_size = 3, diversity = 0.4");
+  const drawn = "select rank, item, basis, propensity from recommend.for_person($1, 5)";
+  const rows = await db.rows<{ rank: number; item: string; basis: string; propensity: number | null }>(drawn, [person]);
+  expect(await db.rows(drawn, [person])).toEqual(rows);
+  expect(rows).toHaveLength(Math.min(5, list.length));
+  expect(new Set(rows.map(({ item }) => item)).size).toBe(rows.length);
+  expect(rows.filter(({ item }) => !list.some((row) => row.item === item))).toEqual([]);
+  for (const { rank, basis, propensity } of rows) {
+    const isDrawn = person !== "an unknown name" && (rank === 2 || rank === 4) && basis !== "pinned";
+    expect([1, 1 / 2, 1 / 3].includes(propensity ?? 0), `${person}, rank ${rank}`).toBe(isDrawn);
+  }
+  await db.query("rollback to savepoint settled");
   // Lists with other scores: each item is one that rank_items ranks.
   const permitted = new Set(list.map(({ item }) => item));
   for (const call of [`recommend.for_session($1, 1000)`, `recommend.next_item($1, 1000)`]) {

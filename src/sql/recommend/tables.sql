@@ -253,12 +253,14 @@ create table recommend.dismissed_topic (
   topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
+  identity_id bigint not null,
+  first_at timestamptz not null,
   primary key (person_id, topic)
 );
 
 comment on table recommend.dismissed_topic is $$
 Topics that people are not interested in, by the property `topic` of their events.
-Maintained by `recommend.refresh_interactions`.
+Maintained by `recommend.refresh_interactions`. A row stays when its events are deleted.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
 comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
@@ -268,6 +270,8 @@ $$;
 comment on column recommend.dismissed_topic.withdrawn_at is $$
 Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
 $$;
+comment on column recommend.dismissed_topic.identity_id is $$Identity that sent the first event about the topic.$$;
+comment on column recommend.dismissed_topic.first_at is $$Time of the first event about the topic.$$;
 
 create table recommend.taken (
   person_id bigint not null,
@@ -282,6 +286,7 @@ create table recommend.taken (
   liking real check (liking between -1 and 1),
   liked_at timestamptz,
   known_at timestamptz,
+  topic_dismissed_at timestamptz,
   primary key (person_id, item_id, identity_id)
 );
 
@@ -311,6 +316,9 @@ comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
 comment on column recommend.taken.known_at is $$
 Time at which the person said that she is familiar with the item; null when never.
 $$;
+comment on column recommend.taken.topic_dismissed_at is $$
+Time at which the person said that she is not interested in the topic of the item; null when never.
+$$;
 
 create index taken_item on recommend.taken (item_id);
 
@@ -325,6 +333,7 @@ values
   ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.'),
   ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
   ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'dismissed_topic', 'identity_id', 'identity', 'personalization', 'Identity that named it first.'),
   ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
   ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.');
 
@@ -1372,28 +1381,26 @@ $$;
 
 create index evaluation_item_item on recommend.evaluation_item (item_id);
 
-create table recommend.evaluation_neighbours (
+create table recommend.evaluation_weight (
   evaluation_id bigint not null,
   model_no smallint not null,
-  part smallint not null check (part > 0),
   item_no int not null,
-  neighbours int[] not null,
-  weights real[] not null,
-  primary key (evaluation_id, model_no, part, item_no),
+  weights sparsevec not null,
+  primary key (evaluation_id, model_no, item_no),
   foreign key (evaluation_id, model_no) references recommend.evaluation_model on delete cascade
 );
 
-comment on table recommend.evaluation_neighbours is $$
+comment on table recommend.evaluation_weight is $$
 @behavior -*
-Weights of the models of evaluations that are running, as in `recommend.neighbours`, with the numbers of the items.
+Weights of the models of evaluations that are running, one row for each item that has a score.
 The rows are deleted at the end of the run.
 $$;
-comment on column recommend.evaluation_neighbours.evaluation_id is $$Evaluation.$$;
-comment on column recommend.evaluation_neighbours.model_no is $$Model.$$;
-comment on column recommend.evaluation_neighbours.part is $$Part of the model, from 1.$$;
-comment on column recommend.evaluation_neighbours.item_no is $$Item of a person.$$;
-comment on column recommend.evaluation_neighbours.neighbours is $$Items whose score it changes.$$;
-comment on column recommend.evaluation_neighbours.weights is $$Weight of each of them.$$;
+comment on column recommend.evaluation_weight.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_weight.model_no is $$Model.$$;
+comment on column recommend.evaluation_weight.item_no is $$Item whose score it is.$$;
+comment on column recommend.evaluation_weight.weights is $$
+Weight of each item of a person on the score, by its number; those of the second part come after those of the first.
+$$;
 
 create table recommend.evaluation_person (
   evaluation_id bigint not null,
@@ -1484,7 +1491,7 @@ alter table recommend.evaluation_model enable row level security;
 alter table recommend.evaluation_result enable row level security;
 alter table recommend.evaluation_comparison enable row level security;
 alter table recommend.evaluation_item enable row level security;
-alter table recommend.evaluation_neighbours enable row level security;
+alter table recommend.evaluation_weight enable row level security;
 alter table recommend.evaluation_person enable row level security;
 alter table recommend.best_parameters enable row level security;
 

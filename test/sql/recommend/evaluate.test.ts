@@ -286,7 +286,7 @@ describe("results", () => {
       await database.rows(
         `select (select count(*) from recommend.evaluation_person)::int as people,
            (select count(*) from recommend.evaluation_item)::int as items,
-           (select count(*) from recommend.evaluation_neighbours)::int as lists`,
+           (select count(*) from recommend.evaluation_weight)::int as lists`,
       ),
     ).toEqual([{ people: 0, items: 0, lists: 0 }]);
   });
@@ -374,7 +374,7 @@ test("evaluations are for administrators and workers; analysts read the results"
   for (const role of ["insights_admin", "insights_worker"]) {
     const rows = await database.as(role, {}, (db) => db.rows("select * from recommend.evaluate('{popularity}')"));
     expect(rows.length).toBeGreaterThan(0);
-    for (const table of ["evaluation_person", "evaluation_item", "evaluation_neighbours"]) {
+    for (const table of ["evaluation_person", "evaluation_item", "evaluation_weight"]) {
       const error = await database.as(role, {}, (db) => db.rejects(`select from recommend.${table}`));
       expect(error.code).toBe("42501");
     }

@@ -97,3 +97,39 @@ test("an explored slot is recorded with its probability and the items it was dra
       ["ranked", "20"],
     ]);
   }));
+
+test.runIf(database.native)(
+  "a list that is served while its browser is linked to a user is that of the user",
+  async () => {
+    await database.query("select track.ingest($1)", [
+      JSON.stringify([
+        { type: "track", messageId: "of a phone", anonymousId: "phone", event: "Seen" },
+        { type: "track", messageId: "of a user", userId: "ulla", event: "Seen" },
+      ]),
+    ]);
+    const [serving, linking] = [await database.pool.connect(), await database.pool.connect()];
+    try {
+      await serving.query("begin");
+      await serving.query("set local role insights_worker");
+      await serving.query("select recommend.serve_person('phone', 2)");
+      const linked = linking.query("select track.ingest($1)", [
+        JSON.stringify([{ type: "identify", messageId: "link", userId: "ulla", anonymousId: "phone" }]),
+      ]);
+      // The link waits for the list, so that it finds its rows.
+      await expect
+        .poll(() =>
+          database.value(
+            "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+          ),
+        )
+        .toBe(1);
+      await serving.query("commit");
+      await linked;
+    } finally {
+      serving.release();
+      linking.release();
+    }
+    while ((await database.rows("select from track.refresh(100000)")).length > 0);
+    expect((await impressions(database)).map(({ person, rank }) => `${person} ${rank}`)).toEqual(["ulla 1", "ulla 2"]);
+  },
+);

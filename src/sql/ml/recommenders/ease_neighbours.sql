@@ -58,7 +58,7 @@ create or replace function ml.ease_neighbours(
 )
 returns setof ml.neighbour_row
 language plpgsql
-stable
+volatile
 set search_path from current
 as $$
 declare

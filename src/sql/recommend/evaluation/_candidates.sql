@@ -18,10 +18,6 @@ begin atomic
       ('popularity', '{}', 1::float8, false, '{}'),
       ('trending', '{}', 1, true, '{}'),
       (
-        'item_knn', '{"similarity": "cosine", "shrinkage": 20}', 1, false,
-        '{"shrinkage": [0, 20, 100], "similarity": ["cosine", "jaccard"]}'
-      ),
-      (
         'sequence', '{"decay": 0.95, "in_exponent": 0.2, "saturation": 200}', 0.7, true,
         '{
           "decay": [0.3, 0.5, 0.7, 0.85, 0.95, 1],
@@ -38,6 +34,10 @@ begin atomic
           "dropout": [0, 0.2, 0.33, 0.5, 0.67],
           "person_exponent": [0, 0.25, 0.5, 0.75]
         }'
+      ),
+      (
+        'item_knn', '{"similarity": "cosine", "shrinkage": 20}', 1, false,
+        '{"shrinkage": [0, 20, 100], "similarity": ["cosine", "jaccard"]}'
       )
   ) as candidate (model, parameters, history_decay, needs_order, grid);
 end;

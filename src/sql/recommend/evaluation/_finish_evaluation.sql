@@ -206,8 +206,8 @@ begin
   -- Rows about people are not kept.
   delete from recommend.evaluation_person as person
   where person.evaluation_id = v_id;
-  delete from recommend.evaluation_neighbours as list
-  where list.evaluation_id = v_id;
+  delete from recommend.evaluation_weight as weight
+  where weight.evaluation_id = v_id;
   delete from recommend.evaluation_item as item
   where item.evaluation_id = v_id;
   update recommend.evaluation as stored

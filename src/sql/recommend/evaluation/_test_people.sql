@@ -2,7 +2,7 @@ create or replace function recommend._test_people(evaluation recommend.evaluatio
 returns void
 language plpgsql
 volatile
-set search_path to pg_catalog, pg_temp
+set search_path from current
 set max_parallel_workers_per_gather to 0
 -- The planner does not know how many rows come from an array, and would compare all with all.
 set enable_nestloop to off
@@ -15,11 +15,18 @@ declare
   -- Pairs of items of a list are counted up to this length.
   v_most_pairs constant int := 50;
   v_model recommend.evaluation_model;
+  v_items constant int := (
+    select count(*)
+    from recommend.evaluation_item as item
+    where item.evaluation_id = v_id
+  );
+  v_size int;
 begin
   select * into v_model
   from recommend.evaluation_model as known
   where known.evaluation_id = v_id
     and known.model_no = _test_people.model_no;
+  v_size := v_items * greatest(jsonb_array_length(v_model.parts), 1);
 
   with person as materialized (
     select
@@ -49,41 +56,37 @@ begin
   ),
 
   part as (
-    select entry.place as part, entry.share, entry.history_decay
+    select entry.place as part, entry.history_decay
     from rows from (
       jsonb_populate_recordset(null::recommend.part, v_model.parts)
     ) with ordinality as entry (algorithm, parameters, history_decay, share, place)
   ),
 
-  history as (
+  -- The items of a person in all parts, as a vector.
+  history as materialized (
     select
-      person.person_id,
-      part.part,
-      used.item_no,
-      part.share * used.strength * part.history_decay ^ (cardinality(person.items) - used.place) as factor
-    from person
-    cross join lateral unnest(person.items, person.strengths) with ordinality as used (item_no, strength, place)
-    cross join part
-    where used.strength <> 0
+      entry.person_id,
+      format('{%s}/%s', string_agg(format('%s:%s', entry.place, entry.factor), ','), v_size)::sparsevec as v
+    from (
+      select
+        person.person_id,
+        (part.part - 1) * v_items + used.item_no as place,
+        (used.strength * part.history_decay ^ (cardinality(person.items) - used.place))::real as factor
+      from person
+      cross join lateral unnest(person.items, person.strengths) with ordinality as used (item_no, strength, place)
+      cross join part
+      -- Later factors are not numbers of single precision.
+      where used.strength > 0
+        and (cardinality(person.items) - used.place) * ln(part.history_decay) > -60
+    ) as entry
+    group by entry.person_id
   ),
 
-  scored as (
-    select
-      history.person_id,
-      target.item_no,
-      -- In units of 2^-40, as in serving: whole numbers, whose sum does not depend on the order.
-      sum(
-        round(1099511627776 * history.factor * case when history.factor > 0 then target.weight
-          else greatest(target.weight, 0) end)
-      ) as units
-    from history
-    join recommend.evaluation_neighbours as list
-      on list.evaluation_id = v_id
-      and list.model_no = v_model.model_no
-      and list.part = history.part
-      and list.item_no = history.item_no
-    cross join lateral unnest(list.neighbours, list.weights) as target (item_no, weight)
-    group by history.person_id, target.item_no
+  weight as materialized (
+    select weight.item_no, weight.weights
+    from recommend.evaluation_weight as weight
+    where weight.evaluation_id = v_id
+      and weight.model_no = v_model.model_no
   ),
 
   ranked as (
@@ -93,7 +96,7 @@ begin
       item.item_no = any (person.relevant) as is_relevant,
       row_number() over (
         partition by person.person_id
-        order by coalesce(scored.units, 0) desc, item.prior desc, item.item_no
+        order by coalesce(history.v <#> weight.weights, 0), item.prior desc, item.item_no
       ) as place
     from person
     join item
@@ -103,7 +106,8 @@ begin
       )
       and item.item_no <> all (person.left_out)
       and (person.candidates is null or item.item_no = any (person.candidates))
-    left join scored on scored.person_id = person.person_id and scored.item_no = item.item_no
+    left join history on history.person_id = person.person_id
+    left join weight on weight.item_no = item.item_no
   ),
 
   listed as materialized (

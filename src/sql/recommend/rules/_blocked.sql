@@ -22,7 +22,7 @@ declare
   v_left_out constant bigint[] := (_blocked.context).left_out;
   v_topics constant text[] := (_blocked.context).dismissed_topics;
   v_finished constant bigint[] := coalesce((_blocked.context).finished, '{}');
-  v_begun constant bigint[] := array(
+  v_started constant bigint[] := array(
     select state.item_id
     from unnest(v_left_out, (_blocked.context).left_out_reasons) as state (item_id, reason)
     where state.reason in ('enrolled', 'taken', 'completed', 'known')
@@ -159,7 +159,7 @@ begin
 
     select 5, unmet.item_id, v_rules.prerequisites, unmet.detail
     from recommend._unmet_prerequisites(
-      _blocked.items, v_parts, v_finished, v_begun, _blocked.at
+      _blocked.items, v_parts, v_finished, v_started, _blocked.at
     ) as unmet
     where v_rules.prerequisites is not null
 

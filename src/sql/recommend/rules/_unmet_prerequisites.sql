@@ -2,7 +2,7 @@ create or replace function recommend._unmet_prerequisites(
   items bigint[],
   parts bigint[],
   finished bigint[],
-  begun bigint[],
+  started bigint[],
   at timestamptz
 )
 returns table (item_id bigint, detail text)
@@ -28,7 +28,7 @@ begin
     from track.item_ancestor as ancestor
     where ancestor.item_id = any (_unmet_prerequisites.parts)
       and ancestor.depth > 0
-      and ancestor.ancestor_item_id <> all (_unmet_prerequisites.begun)
+      and ancestor.ancestor_item_id <> all (_unmet_prerequisites.started)
   ),
 
   unmet as materialized (
@@ -101,7 +101,7 @@ comment on function recommend._unmet_prerequisites(
 ) is $$
 @behavior -*
 Returns the items that require others which are not among the finished ones, with a sentence that names those.
-The prerequisites of an item that contains it count too, unless that one is among the begun ones; `parts` are the items
+The prerequisites of an item that contains it count too, unless that one is among the started ones; `parts` are items
 that are part of another one. Ignored are prerequisites that are part of a circle, which no person could begin, and
 those that have ended (`available_until`).
 $$;

@@ -3,6 +3,9 @@ returns table (person_id bigint, item_id bigint, strength real, first_at timesta
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+-- All rows are read. Before the tables have statistics, as after an import, nested loops take a minute in place of a
+-- second.
+set enable_nestloop to off
 as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
