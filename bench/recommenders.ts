@@ -78,17 +78,23 @@ for (const { person, item, isHeldOut } of ratings) {
   if (isHeldOut) heldOut.set(person, (heldOut.get(person) ?? new Set()).add(item));
 }
 
+const items = [...new Set(training.map((row) => row.item))].sort((a, b) => a - b);
+
 /** NDCG@10 of each person. */
 function gains(weights: Weights): number[] {
   return [...heldOut].map(([person, wanted]) => {
     const own = taken.get(person) ?? [];
-    const scores = new Map<number, number>();
+    const scores = new Float64Array(4_000);
     for (const from of own) {
-      for (const [to, weight] of weights.get(from) ?? []) scores.set(to, (scores.get(to) ?? 0) + weight);
+      for (const [to, weight] of weights.get(from) ?? []) scores[to] = (scores[to] ?? 0) + weight;
     }
-    for (const item of own) scores.delete(item);
-    const best = [...scores].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, 10);
-    const gain = best.reduce((sum, [item], i) => sum + (wanted.has(item) ? 1 / Math.log2(i + 2) : 0), 0);
+    const score = (item: number): number => scores[item] ?? 0;
+    const known = new Set(own);
+    const best = items
+      .filter((item) => !known.has(item))
+      .sort((a, b) => score(b) - score(a) || a - b)
+      .slice(0, 10);
+    const gain = best.reduce((sum, item, i) => sum + (wanted.has(item) ? 1 / Math.log2(i + 2) : 0), 0);
     let ideal = 0;
     for (let i = 0; i < Math.min(10, wanted.size); i++) ideal += 1 / Math.log2(i + 2);
     return gain / ideal;
@@ -114,7 +120,6 @@ const denseTime = seconds() - started;
 const { rows: dense } = await client.query<{ item: number; weights: number[] }>(
   "select item, weights::real[] as weights from public.dense order by item_no",
 );
-const items = dense.map((row) => row.item);
 const all = gains(
   new Map(dense.map((row) => [row.item, new Map(row.weights.map((weight, i) => [items[i] ?? 0, weight]))])),
 );
