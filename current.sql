@@ -135,7 +135,7 @@ Items of the kind that the person likes or dislikes, in the order of their last 
 $$;
 comment on column recommend.person_context.strengths is $$Strength of each of `items`, from -1 to 1, not 0.$$;
 comment on column recommend.person_context.left_out is $$
-Items of the kind that are not recommended to the person because of what she did.
+Items that are not recommended to the person because of what she did: of the kind, and courses that she is in.
 $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
@@ -328,12 +328,14 @@ create table if not exists recommend.dismissed_topic (
   topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
+  identity_id bigint not null,
+  first_at timestamptz not null,
   primary key (person_id, topic)
 );
 
 comment on table recommend.dismissed_topic is $$
 Topics that people are not interested in, by the property `topic` of their events.
-Maintained by `recommend.refresh_interactions`.
+Maintained by `recommend.refresh_interactions`. A row stays when its events are deleted.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
 comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
@@ -343,6 +345,8 @@ $$;
 comment on column recommend.dismissed_topic.withdrawn_at is $$
 Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
 $$;
+comment on column recommend.dismissed_topic.identity_id is $$Identity that sent the first event about the topic.$$;
+comment on column recommend.dismissed_topic.first_at is $$Time of the first event about the topic.$$;
 
 create table if not exists recommend.taken (
   person_id bigint not null,
@@ -357,6 +361,7 @@ create table if not exists recommend.taken (
   liking real check (liking between -1 and 1),
   liked_at timestamptz,
   known_at timestamptz,
+  topic_dismissed_at timestamptz,
   primary key (person_id, item_id, identity_id)
 );
 
@@ -386,6 +391,9 @@ comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
 comment on column recommend.taken.known_at is $$
 Time at which the person said that she is familiar with the item; null when never.
 $$;
+comment on column recommend.taken.topic_dismissed_at is $$
+Time at which the person said that she is not interested in the topic of the item; null when never.
+$$;
 
 create index if not exists taken_item on recommend.taken (item_id);
 
@@ -400,6 +408,7 @@ insert into privacy.data_map (schema_name, table_name, column_name, holds, purpo
 values
   ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
   ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'dismissed_topic', 'identity_id', 'identity', 'personalization', 'Identity that named it first.'),
   ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
   ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.')
 on conflict do nothing;
@@ -490,6 +499,7 @@ comment on column recommend.setting.diversity is $$
 Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
 $$;
 comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
 `similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
 topics of the person in their proportions.
 $$;
@@ -643,8 +653,8 @@ comment on column recommend.verdict.is_recommended is $$
 Whether a list of the given length contains the item.
 $$;
 comment on column recommend.verdict.rule is $$
-Rule, or state of the person such as `completed`, that leaves the item out; `rank` when other items are better; null
-when the item is recommended.
+Rule, or state of the item such as `completed`, that leaves it out; null when it is recommended.
+`rank` when other items are better.
 $$;
 comment on column recommend.verdict.detail is $$The rule in words.$$;
 comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best one; null when it is left out.$$;
@@ -959,7 +969,15 @@ $$;
 
 alter table recommend.impression enable row level security;
 
+comment on column recommend.recommendation.serving_id is $$
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
+$$;
+
 /* ------------------------------------------------------------------------------------- recommend: serving -- */
+
+grant usage on schema recommend to insights_visitor;
 
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
@@ -1039,6 +1057,8 @@ drop function if exists recommend._rank_by_model(
 );
 drop function if exists recommend._best_items(text, bigint[], real[], bigint[], int, bigint);
 
+drop function if exists recommend._rank(recommend.person_context, recommend.request);
+
 do $do$
 begin
   if to_regtype('recommend.page') is null then
@@ -1046,7 +1066,7 @@ begin
       model_id bigint,
       served bigint[],
       frozen bigint[],
-      tiers int[]
+      bases text[]
     );
   end if;
 end;
@@ -1059,8 +1079,75 @@ $$;
 comment on column recommend.page.model_id is $$Version of the model; 0 when there was none.$$;
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
-comment on column recommend.page.tiers is $$
-Number of the tier of each of `frozen`, in the order of `recommend._rank`.
+comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+
+do $do$
+begin
+  if to_regtype('recommend.person_recommendation') is null then
+    create type recommend.person_recommendation as (
+      person text,
+      rank int,
+      item_id bigint,
+      item text,
+      title text,
+      score float8,
+      reasons recommend.reason[],
+      basis text,
+      model_version int,
+      serving_id text,
+      propensity float8,
+      next_page text
+    );
+  end if;
+end;
+$do$;
+
+comment on type recommend.person_recommendation is $$
+A recommended item for one of several people: the attributes of `recommend.recommendation`, after the person.
+$$;
+comment on column recommend.person_recommendation.person is $$Name of the person, as it was given.$$;
+comment on column recommend.person_recommendation.rank is $$Rank in the list of the person, 1 for the best item.$$;
+comment on column recommend.person_recommendation.item_id is $$Key of the item.$$;
+comment on column recommend.person_recommendation.item is $$External id of the item.$$;
+comment on column recommend.person_recommendation.title is $$Title of the item; null when unknown.$$;
+comment on column recommend.person_recommendation.score is $$Sum of the contributions of the reasons.$$;
+comment on column recommend.person_recommendation.reasons is $$Reasons, the strongest first.$$;
+comment on column recommend.person_recommendation.basis is $$Tier of the list: see `recommend.recommendation`.$$;
+comment on column recommend.person_recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.person_recommendation.serving_id is $$Signed identifier of the row.$$;
+comment on column recommend.person_recommendation.propensity is $$
+Probability with which the item was drawn for a marked slot; null for the other rows.
+$$;
+comment on column recommend.person_recommendation.next_page is $$
+On the last row of the person: argument `page` of `recommend.for_person` that continues the list. Null on the others.
+$$;
+
+comment on type recommend.reason is $$
+A term of a score. The contributions of the reasons of a recommendation add up to its score.
+`kind` is `item` (an item of the person), `others` (all further such items together), `content` (an item of the person
+with similar content), `segment`, `popularity`, `trending`, `newest` or `next` (the basis of the row), or `rule` (what a
+rule adds).
+$$;
+comment on column recommend.reason.kind is $$
+`item`, `others`, `content`, `segment`, `popularity`, `trending`, `newest`, `next` or `rule`.
+$$;
+comment on type recommend.recommendation is $$
+A recommended item for a person, with its reasons.
+`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
+the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
+same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
+$$;
+comment on column recommend.recommendation.basis is $$
+`pinned`, `next`, `model`, `content`, `segment`, `trending`, `popularity`, `newest` or `explored`.
+$$;
+comment on column recommend.recommendation.model_version is $$
+Version of the model; null for rows that are not based on it.
+$$;
+comment on column recommend.recommendation.rank is $$
+Rank, 1 for the best item. A continued list has the ranks that follow.
 $$;
 
 /* ------------------------------------------------------------------------------------------------- evaluation -- */
@@ -1119,7 +1206,8 @@ create table if not exists recommend.evaluation (
   progress real not null default 0 check (progress between 0 and 1),
   started_at timestamptz not null default clock_timestamp(),
   progressed_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  model_id bigint references ml.model on delete set null
 );
 
 comment on table recommend.evaluation is $$
@@ -1129,8 +1217,9 @@ $$;
 comment on column recommend.evaluation.evaluation_id is $$Key, ascending with time.$$;
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
-`evaluation` (asked for), `selection` (of a model during a training), `deployment` (comparison of the selected model
-with the deployed version and with popularity) or `search` (of parameters).
+Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
+version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1156,13 +1245,18 @@ comment on column recommend.evaluation.started_at is $$Start of the run.$$;
 comment on column recommend.evaluation.progressed_at is $$Time of the last step.$$;
 comment on column recommend.evaluation.finished_at is $$End of the run; null while it is running.$$;
 
+comment on column recommend.evaluation.model_id is $$
+Version that a training made after this selection or deployment; null otherwise.
+$$;
+
+create index if not exists evaluation_version on recommend.evaluation (model_id);
 create index if not exists evaluation_running on recommend.evaluation (state) where state = 'running';
 
 create table if not exists recommend.evaluation_model (
   evaluation_id bigint not null references recommend.evaluation on delete cascade,
   model_no smallint not null check (model_no > 0),
   model text not null,
-  prior text not null default 'popular' check (prior in ('popular', 'trending', 'latest')),
+  prior text not null default 'popularity' check (prior in ('popularity', 'trending', 'latest')),
   parts jsonb not null default '[]',
   model_id bigint references ml.model on delete set null,
   is_trained boolean not null default false,
@@ -1178,10 +1272,14 @@ comment on column recommend.evaluation_model.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_model.model_no is $$Number of the model in the evaluation, from 1.$$;
 comment on column recommend.evaluation_model.model is $$Name of the model.$$;
 comment on column recommend.evaluation_model.prior is $$
-Order of items with equal scores: `popular`, `trending` or `latest`. Without parts it is the whole model.
+Order of items with equal scores: `popularity`, `trending` or `latest`. Without parts it is the whole model.
 $$;
 comment on column recommend.evaluation_model.parts is $$
 Parts of the model: a list of objects with `algorithm`, `share`, `history_decay` and `parameters`.
+$$;
+-- Otherwise the API would name both the column `model` and this relation `model`.
+comment on constraint evaluation_model_model_id_fkey on recommend.evaluation_model is $$
+@fieldName storedVersion
 $$;
 comment on column recommend.evaluation_model.model_id is $$
 Version whose stored neighbours are tested; null: the model is trained on the rows of the evaluation.
@@ -1275,7 +1373,8 @@ create table if not exists recommend.evaluation_item (
   item_no int not null check (item_no > 0),
   item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
-  recent_people real not null check (recent_people >= 0),
+  strength float8 not null check (strength >= 0),
+  recent_strength float8 not null check (recent_strength >= 0),
   available_from timestamptz not null,
   available_until timestamptz not null,
   people bit(4096) not null,
@@ -1290,7 +1389,10 @@ comment on column recommend.evaluation_item.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_item.item_no is $$Number of the item in the evaluation, from 1.$$;
 comment on column recommend.evaluation_item.item_id is $$Item.$$;
 comment on column recommend.evaluation_item.person_count is $$Number of people with the item in the training rows.$$;
-comment on column recommend.evaluation_item.recent_people is $$
+comment on column recommend.evaluation_item.strength is $$
+Sum of the strengths of these people: the popularity of the item.
+$$;
+comment on column recommend.evaluation_item.recent_strength is $$
 The same, each person weighted by half for every 30 days between the last use and the split.
 $$;
 comment on column recommend.evaluation_item.available_from is $$
@@ -1303,28 +1405,26 @@ $$;
 
 create index if not exists evaluation_item_item on recommend.evaluation_item (item_id);
 
-create table if not exists recommend.evaluation_neighbours (
+create table if not exists recommend.evaluation_weight (
   evaluation_id bigint not null,
   model_no smallint not null,
-  part smallint not null check (part > 0),
   item_no int not null,
-  neighbours int[] not null,
-  weights real[] not null,
-  primary key (evaluation_id, model_no, part, item_no),
+  weights sparsevec not null,
+  primary key (evaluation_id, model_no, item_no),
   foreign key (evaluation_id, model_no) references recommend.evaluation_model on delete cascade
 );
 
-comment on table recommend.evaluation_neighbours is $$
+comment on table recommend.evaluation_weight is $$
 @behavior -*
-Weights of the models of evaluations that are running, as in `recommend.neighbours`, with the numbers of the items.
+Weights of the models of evaluations that are running, one row for each item that has a score.
 The rows are deleted at the end of the run.
 $$;
-comment on column recommend.evaluation_neighbours.evaluation_id is $$Evaluation.$$;
-comment on column recommend.evaluation_neighbours.model_no is $$Model.$$;
-comment on column recommend.evaluation_neighbours.part is $$Part of the model, from 1.$$;
-comment on column recommend.evaluation_neighbours.item_no is $$Item of a person.$$;
-comment on column recommend.evaluation_neighbours.neighbours is $$Items whose score it changes.$$;
-comment on column recommend.evaluation_neighbours.weights is $$Weight of each of them.$$;
+comment on column recommend.evaluation_weight.evaluation_id is $$Evaluation.$$;
+comment on column recommend.evaluation_weight.model_no is $$Model.$$;
+comment on column recommend.evaluation_weight.item_no is $$Item whose score it is.$$;
+comment on column recommend.evaluation_weight.weights is $$
+Weight of each item of a person on the score, by its number; those of the second part come after those of the first.
+$$;
 
 create table if not exists recommend.evaluation_person (
   evaluation_id bigint not null,
@@ -1417,7 +1517,7 @@ alter table recommend.evaluation_model enable row level security;
 alter table recommend.evaluation_result enable row level security;
 alter table recommend.evaluation_comparison enable row level security;
 alter table recommend.evaluation_item enable row level security;
-alter table recommend.evaluation_neighbours enable row level security;
+alter table recommend.evaluation_weight enable row level security;
 alter table recommend.evaluation_person enable row level security;
 alter table recommend.best_parameters enable row level security;
 
@@ -1468,7 +1568,57 @@ $$;
 
 drop function if exists recommend._interactions_of(bigint[]);
 drop function if exists recommend._training_rows(text);
+drop function if exists recommend._held_out_ranks(bigint[], vector[]);
+drop function if exists recommend._hold_out(int, bigint);
+drop function if exists recommend._measure(float8[]);
+drop function if exists recommend._store_neighbours(bigint, bigint[], int[], vector[]);
+drop function if exists recommend._store_version(
+  recommend.training, recommend.measurement, bigint, timestamptz
+);
+drop type if exists recommend.measurement;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
 -- end of evaluations
 
 drop function if exists recommend._history(bigint, text);
 drop function if exists analytics._wilson_bounds(bigint, bigint, double precision);
+
+comment on type recommend.training is $$
+Result of a training.
+`reason` states why the version was or was not deployed: a value of `ml.deployment.strategy`; `worse` than the deployed
+version; not better than `popularity`; or `untested`. The measures are null when no one took an item after the split.
+$$;
+comment on column recommend.training.reason is $$
+`first`, `better` or `newest` (deployed), `worse`, `popularity` or `untested` (not deployed).
+$$;
+
+create table if not exists recommend.item_vector (
+  item_id bigint primary key references track.item,
+  content vector(256),
+  described_at timestamptz not null
+);
+
+comment on table recommend.item_vector is $$
+@behavior -*
+Vectors of the contents of items, by which items without a model are found. Maintained by
+`recommend.refresh_item_vectors`.
+$$;
+comment on column recommend.item_vector.item_id is $$Item.$$;
+comment on column recommend.item_vector.content is $$
+Vector of length 1 of the text of the item (`ml.text_vector`); null when it has no word.
+$$;
+comment on column recommend.item_vector.described_at is $$
+Time of the last change of the item, and of the items that contain it, that the vector includes.
+$$;
+
+create index if not exists item_vector_content on recommend.item_vector
+using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
+
+alter table recommend.item_vector enable row level security;
+drop function if exists ml._ease_gram(regclass, text, text, text);

@@ -105,10 +105,16 @@ async function bench(size: number): Promise<void> {
          metrics => '{"ndcg_at_10": 0.5}', parameters => '{}', metric => 'ndcg_at_10', row_count => 1,
          description => 'Weights that are not learned')`,
     );
-    await client.query("select ml.deploy('recommend.course', 1, 'first')").catch(() =>
-      client.query("insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from ml.model"),
+    await client
+      .query("select ml.deploy('recommend.course', 1, 'first')")
+      .catch(() =>
+        client.query(
+          "insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from ml.model",
+        ),
+      );
+    await client.query(
+      "insert into recommend.model_part (model_id, part, algorithm) select model_id, 1, 'ease' from ml.model",
     );
-    await client.query("insert into recommend.model_part (model_id, part, algorithm) select model_id, 1, 'ease' from ml.model");
     // The length of a row falls with the popularity of its item, from 1,000; 200 on average.
     await client.query(
       `insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
@@ -143,7 +149,11 @@ async function bench(size: number): Promise<void> {
     const of = (taken: number) => shuffled.filter((one) => one.taken === taken).map(({ person }) => person);
     await measure("select 1", of(20), () => client.query({ name: "one", text: "select 1 as one" }));
     for (const taken of histories) await measure(`recommend.for_person, ${taken} items taken`, of(taken), serve(10));
-    await measure("  of an unknown person", of(20).map((person) => `unknown ${person}`), serve(10));
+    await measure(
+      "  of an unknown person",
+      of(20).map((person) => `unknown ${person}`),
+      serve(10),
+    );
     const first: number[] = [];
     for (const person of of(20).slice(0, 20)) {
       const fresh = new pg.Client({ connectionString: url });

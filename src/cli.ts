@@ -38,6 +38,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "train a recommender",
     load: () => import("./commands/train.ts"),
   },
+  evaluate: {
+    summary: "measure recommenders on what people did, and search their parameters",
+    load: () => import("./commands/evaluate.ts"),
+  },
   recommend: {
     summary: "recommend items to a person, with reasons",
     load: () => import("./commands/recommend.ts"),

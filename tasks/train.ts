@@ -11,6 +11,11 @@ const payload = z.object({
 
 type Payload = z.infer<typeof payload>;
 
+interface Trained {
+  version: number | null;
+  interactions: number;
+}
+
 /** Trains recommenders for which enough interactions have arrived since the latest version. */
 export default defineTask<Payload>({
   name: "train",
@@ -31,15 +36,18 @@ export default defineTask<Payload>({
             (row) => row.kind,
           )
         : [kind];
-    const trained = [];
+    const trained: Trained[] = [];
     for (const each of kinds) {
-      if (tools.stopping) break;
-      trained.push(
-        ...(await tools.call<{ interactions: number }>(
-          "select kind, version, deployed, ndcg_at_10, popularity_ndcg_at_10, interactions from recommend.train($1)",
+      // Step by step: other clients use the session of the embedded database in between, and a stopped worker continues.
+      for (let version: number | null = null; version === null && !tools.stopping; ) {
+        const [step] = await tools.call<Trained>(
+          `select kind, version, deployed, reason, algorithm, ndcg_at_10, popularity_ndcg_at_10, interactions
+           from recommend.train_step($1)`,
           [each],
-        )),
-      );
+        );
+        version = step?.version ?? null;
+        if (step !== undefined && version !== null) trained.push(step);
+      }
     }
     return { rows: trained.reduce((sum, { interactions }) => sum + interactions, 0), detail: { trained } };
   },

@@ -119,6 +119,9 @@ const steps: Record<string, string> = {
   "next week": `select * from analytics.expected_next_week_activity(${course}, '2025-04-10 23:30Z')`,
   outlook: "select * from analytics.course_outlook('dropout', '2025-04-20 00:00Z')",
   due: "select * from analytics.due_predictions() as due",
+  "a rule": `select active_from, active_until from recommend.set_rule('spring', 'boost', kind => 'course', amount => 1,
+    active_from => '2025-03-30 01:30Z', active_until => '2025-10-26 01:30Z')`,
+  "why not": `select rule, detail from recommend.why_not('t', ${course})`,
   "due recommenders": "select * from recommend.due_trainings() as due",
   decision: `
     select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,

@@ -48,7 +48,10 @@ describe("recommend.train", () => {
       await ingestSteps(db, history);
       await train(db);
       expect(await db.value("select count(*)::int from track.stale")).toBe(0);
-      expect(await db.rows("select distinct consumer from track.changed")).toEqual([{ consumer: "analytics.cohort" }]);
+      expect(await db.rows("select distinct consumer from track.changed order by 1")).toEqual([
+        { consumer: "analytics.cohort" },
+        { consumer: "recommend.impression" },
+      ]);
     });
   });
 

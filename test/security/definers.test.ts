@@ -227,7 +227,40 @@ const samples: Record<string, Record<string, string>> = {
   "recommend._rank": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
     request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
+    tiers: "'{popularity,newest}'",
+    first_items: "'{1}'",
   },
+  "recommend._why_not": {
+    context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",
+    item_id: "(select min(item_id) from track.item where kind = 'course')",
+  },
+  "recommend._rank_given": {
+    context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",
+    items: "array[course]",
+  },
+  "recommend.rank_items": { items: "array[course]" },
+  "recommend.set_rule": {
+    name: "'attack'",
+    action: "'exclude'",
+    items: "array[course]",
+    within_item: "course",
+    attribute: "null",
+    attribute_value: "null",
+    language: "'de'",
+    person_set: "'counted'",
+    is_outside_set: "true",
+    active_from: "now()",
+    active_until: "null",
+    amount: "null",
+    place: "null",
+    period: "null",
+    is_active: "true",
+  },
+  "recommend.drop_rule": { name: "'language'" },
+  "recommend._record_impressions": { serving_ids: "'{}'" },
+  "recommend.feedback": { feedback: "'click'", item: "null", value: "null", topic: "null" },
+  "recommend.person_feedback": { feedback: "'rate'", value: "5", topic: "null", serving_id: "null" },
+  "recommend.off_policy_estimate": { policy: "'popularity'", outcome: "'clicked'" },
   "monitor.start_run": { task: "'refresh'" },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
@@ -262,6 +295,7 @@ const samples: Record<string, Record<string, string>> = {
     bias: "5",
     confidence: "0.95",
     bucket: "'day'",
+    by: "'rank'",
     calibration: `'{"method": "platt", "slope": 1, "intercept": 0}'`,
     champion_factor: "1",
     champion_metrics: "null",
@@ -340,6 +374,12 @@ const samples: Record<string, Record<string, string>> = {
     scopes: "'{events}'",
     seed: "1",
     set_name: "'counted'",
+    serving_id: `(
+      select recommend._serving_id(
+        secret, null, (select min(item_id) from track.item where kind = 'course'), 1, null, now(), null, 'model'
+      )
+      from recommend.secret
+    )`,
     share: "0.1",
     since: "'2025-05-01 00:00Z'",
     step: "'recommend.interaction'",

@@ -342,6 +342,7 @@ describe("the list", () => {
       "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
       "recommend.dismissed_topic by person_id beside track.event",
+      "recommend.evaluation_person by person_id beside track.event",
       "recommend.impression by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
       "recommend.taken by person_id beside track.event",

@@ -44,7 +44,7 @@ export async function refresh(db: Queries): Promise<void> {
 }
 
 export interface Reason {
-  kind: "item" | "others" | "content" | "segment" | "popularity" | "newest" | "rule";
+  kind: "item" | "others" | "content" | "next" | "trending" | "segment" | "popularity" | "newest" | "rule";
   item: string | null;
   title: string | null;
   contribution: number;
@@ -56,7 +56,7 @@ export interface Recommendation {
   title: string | null;
   score: number;
   reasons: Reason[];
-  basis: "pinned" | "model" | "content" | "segment" | "popularity" | "newest" | "explored";
+  basis: "pinned" | "next" | "trending" | "model" | "content" | "segment" | "popularity" | "newest" | "explored";
   model_version: number | null;
   serving_id: string;
   propensity: number | null;
@@ -71,6 +71,16 @@ export async function forPerson(db: Queries, person: string, top = 10, kind = "c
       kind,
     ])
   ).map(({ row }) => row);
+}
+
+/** Trains a model on all stored interactions, and deploys it, whatever a comparison would say. Returns its version. */
+export async function deploy(db: Queries, model = "ease(10)", kind = "course"): Promise<number> {
+  const version = await db.value<number>(
+    "select (recommend._store_version($2, recommend._model_parts($2, $1), '{}', 1)).version",
+    [model, kind],
+  );
+  await db.query("select ml.deploy('recommend.' || $1, $2)", [kind, version]);
+  return version;
 }
 
 /** Learners with two preferences, each with some of the six courses of theirs and sometimes one of the other's. */

@@ -47,10 +47,10 @@ describe("published values", () => {
     [0, 20, 0, 0.1611],
     [1, 29, 0.0061, 0.1718],
   ])("Wilson's bounds of %i of %i are %f and %f", async (successes, trials, lower, upper) => {
-    const bounds = await database.value<number[]>(
-      "select analytics.wilson_bounds($1, $2, ml.normal_quantile(0.975))",
-      [successes, trials],
-    );
+    const bounds = await database.value<number[]>("select analytics.wilson_bounds($1, $2, ml.normal_quantile(0.975))", [
+      successes,
+      trials,
+    ]);
     expect(bounds.map((bound) => Number(bound.toFixed(4)))).toEqual([lower, upper]);
   });
 

@@ -1,6 +1,6 @@
 import type { Queries, TestDatabase } from "../../support/database.ts";
 import * as algebra from "../../support/matrix.ts";
-import { ingest, type Recommendation, refresh, twoTastes } from "../../support/recommend.ts";
+import { deploy, ingest, type Recommendation, refresh, twoTastes } from "../../support/recommend.ts";
 
 export const people = 40;
 export const history = twoTastes(people, algebra.generator(5));
@@ -21,8 +21,8 @@ export interface Weights {
 
 /** Trains a model of lambda 10; its weights as the textbook computes them. */
 export async function trainOnHistory(database: Queries): Promise<Weights> {
-  await database.query("update recommend.setting set lambdas = '{10}', most_reasons = 2");
-  await database.query("select recommend.train()");
+  await database.query("update recommend.setting set most_reasons = 2");
+  await deploy(database, "ease(10)");
   const x = [...Array(people).keys()]
     .map((n) => courses.map((course) => Number(owned(`p${n}`).has(course))))
     .filter((row) => row.includes(1));

@@ -1,17 +1,20 @@
 import pg from "pg";
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { type Queries, testDatabase } from "../../support/database.ts";
 import * as algebra from "../../support/matrix.ts";
-import { forPerson, ingest, refresh, type Step, twoTastes } from "../../support/recommend.ts";
+import { deploy, forPerson, ingest, refresh, type Step, twoTastes } from "../../support/recommend.ts";
+import { byTime, chains, crowd, metricsOf } from "./evaluations.ts";
 
 const database = await testDatabase();
+const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 interface Training {
   kind: string;
   version: number;
   deployed: boolean;
   reason: string;
-  lambda: number;
+  algorithm: string;
+  lambda: number | null;
   ndcg_at_10: number | null;
   recall_at_10: number | null;
   popularity_ndcg_at_10: number | null;
@@ -22,12 +25,19 @@ interface Training {
   interactions: number;
 }
 
-const train = (kind = "course", seed = 1): Promise<Training> =>
-  database.value<Training>("select to_jsonb(recommend.train($1, $2))", [kind, seed]);
+const train = (db: Queries = database, kind = "course", seed = 1): Promise<Training> =>
+  db.value<Training>("select to_jsonb(recommend.train($1, $2))", [kind, seed]);
+
+/** What differs between two trainings with the same result. */
+const comparable = (training: Training) => ({ ...training, version: 0, reason: "", deployed: true, duration: "" });
 
 /** The weights of a version, by names of items. */
-async function weights(version: number, kind = "course"): Promise<{ items: string[]; rows: number[][] }> {
-  const found = await database.rows<{ item: string; neighbours: string[]; weights: number[] }>(
+async function weights(
+  version: number,
+  kind = "course",
+  db: Queries = database,
+): Promise<{ items: string[]; rows: number[][] }> {
+  const found = await db.rows<{ item: string; neighbours: string[]; weights: number[] }>(
     `select
        item.external_id as item,
        array(
@@ -97,114 +107,45 @@ test("too little to learn from is said so, and leaves nothing behind", async () 
   expect(await database.value("select count(*)::int from ml.project")).toBe(0);
 });
 
-describe("a training", () => {
-  test("gives the weights of EASE, computed directly in double precision", async () => {
+describe("the weights of a version", () => {
+  test("are those of EASE on all rows, computed directly in double precision", async () => {
     await ingest(database, history);
     await refresh(database);
-    await database.query("update recommend.setting set lambdas = '{7.5}'");
-    const result = await train();
+    const version = await deploy(database, "ease(7.5)");
     const table = tableOf([...history, { person: "p0", event: "Course Enrolled", item: "art-1" }]);
-    const { items, rows } = await weights(1);
+    const { items, rows } = await weights(version);
     expect([...items].sort()).toEqual([...new Set(["art-1", ...history.map(({ item }) => item ?? "")])].sort());
     expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 7.5))).toBeLessThan(1e-5);
-    expect(result).toMatchObject({
-      kind: "course",
-      version: 1,
-      deployed: true,
-      reason: "first",
-      lambda: 7.5,
-      people: table.people.length,
-      items: items.length,
-      interactions: [...table.strength.values()].reduce((sum, owned) => sum + owned.size, 0),
+  });
+
+  test("in a blend have the same mean length, so that the shares mean what they say", async () => {
+    await inside(async (db) => {
+      await db.query(
+        `select recommend._store_version('course', jsonb_populate_record(recommend._model_parts('course', 'ease(10)'), $1), '{}', 1)`,
+        [
+          JSON.stringify({
+            parts: [
+              { algorithm: "sequence", parameters: {}, history_decay: 0.7, share: 1 },
+              { algorithm: "ease", parameters: { lambda: 10 }, history_decay: 1, share: 2 },
+            ],
+          }),
+        ],
+      );
+      const lengths = await db.rows<{ algorithm: string; share: number; length: number }>(
+        `select model_part.algorithm, model_part.share,
+           avg((select sqrt(sum(weight::float8 * weight)) from unnest(weights) as weight)) as length
+         from recommend.model_part join recommend.neighbours using (model_id, part)
+         where weights <> '{}' and model_id = (select max(model_id) from ml.model)
+         group by part, model_part.algorithm, model_part.share order by part`,
+      );
+      expect(lengths.map(({ algorithm, share }) => [algorithm, share])).toEqual([
+        ["sequence", 1],
+        ["ease", 2],
+      ]);
+      for (const { length } of lengths) expect(length).toBeCloseTo(1, 5);
+      const [model] = await db.rows("select algorithm from ml.model order by model_id desc limit 1");
+      expect(model).toEqual({ algorithm: "sequence+ease" });
     });
-  });
-
-  test("measures by the last item of each, against popularity, as an independent evaluation does", async () => {
-    await ingest(database, [{ person: "p0", event: "Course Enrolled", item: "art-1", day: -30 }]);
-    await refresh(database);
-    const result = await train();
-    const table = tableOf([...history, { person: "p0", event: "Course Enrolled", item: "art-1", day: -30 }]);
-
-    const held = new Map<string, string>();
-    for (const [person, days] of table.first) {
-      if (days.size < 2) continue;
-      const [last] = [...days.entries()].sort((a, b) => b[1] - a[1]);
-      if (last !== undefined) held.set(person, last[0]);
-    }
-    const kept: Table = {
-      ...table,
-      strength: new Map(
-        [...table.strength].map(([person, owned]) => [
-          person,
-          new Map([...owned].filter(([item]) => held.get(person) !== item)),
-        ]),
-      ),
-    };
-    const items = [...new Set([...kept.strength.values()].flatMap((owned) => [...owned.keys()]))].sort();
-    const x = matrixOf(kept, items);
-    const b = algebra.ease(x, 7.5);
-    const popularity = items.map((_, j) => x.reduce((sum, row) => sum + (row[j] ?? 0), 0));
-    const measure = (scoresOf: (row: readonly number[]) => readonly number[]): { ndcg: number; recall: number } => {
-      let ndcg = 0;
-      let recall = 0;
-      for (const [person, item] of held) {
-        const row = x[kept.people.indexOf(person)] ?? [];
-        const scores = scoresOf(row);
-        const target = items.indexOf(item);
-        if (target < 0) continue;
-        const score = scores[target] ?? 0;
-        const rivals = scores.filter((_, j) => j !== target && row[j] === 0);
-        const rank =
-          1 +
-          rivals.filter((s) => s > score + 1e-7).length +
-          rivals.filter((s) => Math.abs(s - score) <= 1e-7).length / 2;
-        if (rank > 10) continue;
-        ndcg += 1 / Math.log2(1 + rank);
-        recall += 1;
-      }
-      return { ndcg: ndcg / held.size, recall: recall / held.size };
-    };
-    const model = measure((row) => items.map((_, j) => row.reduce((sum, v, i) => sum + v * (b[i]?.[j] ?? 0), 0)));
-    const popular = measure(() => popularity);
-    expect(result.test_people).toBe(held.size);
-    expect(result.ndcg_at_10).toBeCloseTo(model.ndcg, 5);
-    expect(result.recall_at_10).toBeCloseTo(model.recall, 5);
-    expect(result.popularity_ndcg_at_10).toBeCloseTo(popular.ndcg, 5);
-    expect(result.popularity_recall_at_10).toBeCloseTo(popular.recall, 5);
-    // A recommender can find the two preferences, and a list by popularity cannot.
-    expect(result.ndcg_at_10).toBeGreaterThan(1.2 * (result.popularity_ndcg_at_10 ?? 1));
-  });
-
-  test("is registered with its data, seed and measures, and is the same for the same seed", async () => {
-    await database.query("update recommend.setting set lambdas = '{1, 10, 100}'");
-    const first = await train("course", 42);
-    const second = await train("course", 42);
-    const same = { version: 0, reason: "", duration: "" };
-    expect({ ...second, ...same }).toEqual({ ...first, ...same });
-    expect(["newest", "better"]).toContain(second.reason);
-    expect(await weights(second.version)).toEqual(await weights(first.version));
-    const [model] = await database.rows<Record<string, unknown>>(
-      `select model.algorithm, model.seed::int, model.row_count::int, model.metrics, model.parameters, model.duration > '0' as timed,
-         model.data_watermark = (select max(last_at) from recommend.interaction) as fresh
-       from ml.model join ml.project using (project_id)
-       where project.name = 'recommend.course' and model.version = $1`,
-      [second.version],
-    );
-    expect(model).toMatchObject({
-      algorithm: "ease",
-      seed: 42,
-      row_count: second.interactions,
-      timed: true,
-      fresh: true,
-      parameters: { lambda: second.lambda, lambdas: [1, 10, 100], full_weight: 1 },
-      metrics: { ndcg_at_10: second.ndcg_at_10, recall_at_10: second.recall_at_10, test_people: second.test_people },
-    });
-  });
-
-  test("chooses the ridge that finds most of the held out items", async () => {
-    await database.query("update recommend.setting set lambdas = '{10, 1e9}'");
-    const both = await train();
-    expect(both.lambda).toBe(10);
   });
 
   test("counts the items of a course, and an enrolment that only the application reports", async () => {
@@ -234,8 +175,7 @@ describe("a training", () => {
        from track.identity cross join track.item
        where identity.external_id = 'reader1' and item.external_id = 'k1'`,
     );
-    await database.query("update recommend.setting set lambdas = '{2}'");
-    const { version } = await train("shelf");
+    const version = await deploy(database, "ease(2)", "shelf");
     const strength = new Map<string, Map<string, number>>();
     for (const { person, parent = "" } of steps) {
       const owned = strength.get(person) ?? new Map<string, number>();
@@ -248,7 +188,9 @@ describe("a training", () => {
     const table = { people: [...strength.keys()], strength, first: new Map() };
     expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 2))).toBeLessThan(1e-5);
   });
+});
 
+describe("a training", () => {
   test("is not trained on what people teach or wrote, nor on what that contains", async () => {
     await database.as("postgres", {}, async (db) => {
       const rows = () =>
@@ -275,64 +217,206 @@ describe("a training", () => {
     });
   });
 
+  test("deploys the first version when it is better than popularity, with the measures of an independent evaluation", async () => {
+    await inside(async (db) => {
+      await db.query(
+        "delete from track.event; delete from ml.deployment; select track.rebuild('recommend.interaction')",
+      );
+      const steps = chains(120, algebra.generator(8));
+      await ingest(db, steps);
+      await refresh(db);
+      const result = await train(db);
+      expect(result).toMatchObject({ deployed: true, reason: "first", people: 120, items: 12 });
+      expect(result.ndcg_at_10).toBeGreaterThan(1.3 * (result.popularity_ndcg_at_10 ?? 1));
+      const order = (
+        await db.rows<{ item: string }>(
+          "select external_id as item from track.item where external_id ~ '^step' order by item_id",
+        )
+      ).map(({ item }) => item);
+      const { tested } = byTime(steps, order, undefined);
+      const mean = (metric: string): number =>
+        tested.reduce((sum, { places }) => sum + (metricsOf(places, 10)[metric] ?? 0), 0) / tested.length;
+      expect(result.test_people).toBe(tested.length);
+      expect(result.popularity_ndcg_at_10).toBeCloseTo(mean("ndcg"), 6);
+      expect(result.popularity_recall_at_10).toBeCloseTo(mean("recall"), 6);
+
+      // All that led to it is stored: which models were tried, and the comparison that decided.
+      const [model] = await db.rows<{ evaluation_id: string; parts: unknown; fresh: boolean; seed: string }>(
+        `select metrics ->> 'evaluation_id' as evaluation_id, parameters -> 'parts' as parts, seed,
+           data_watermark = (select max(last_at) from recommend.interaction) as fresh
+         from ml.model order by model_id desc limit 1`,
+      );
+      expect(model).toMatchObject({ fresh: true, seed: "1" });
+      const comparison = await db.rows<{ verdict: string; lower: number; p_value: number }>(
+        `select verdict, lower, p_value from recommend.evaluation_comparison
+         where evaluation_id = $1 and model = 'challenger' and other_model = 'popularity' and metric = 'ndcg'`,
+        [model?.evaluation_id],
+      );
+      expect(comparison).toMatchObject([{ verdict: "better" }]);
+      expect(comparison[0]?.lower).toBeGreaterThan(0);
+      const tried = await db.rows<{ model: string }>(
+        `select evaluation_model.model from recommend.evaluation_model join recommend.evaluation using (evaluation_id)
+         where purpose = 'selection' and evaluation.model_id = (select max(model_id) from ml.model)`,
+      );
+      expect(tried.length).toBeGreaterThan(8);
+
+      // The same data and seed give the same model, which is the newest then.
+      const again = await train(db);
+      expect(comparable(again)).toEqual(comparable(result));
+      expect(again).toMatchObject({ deployed: true, reason: "newest" });
+      expect(await weights(again.version, "course", db)).toEqual(await weights(result.version, "course", db));
+      expect((await forPerson(db, "c1"))[0]).toMatchObject({ basis: "model", model_version: again.version });
+
+      // By steps it is the same, too.
+      let stepped: Training | undefined;
+      for (let n = 0; stepped?.version == null; n++) {
+        expect(n).toBeLessThan(200);
+        stepped = await db.value<Training>("select to_jsonb(recommend.train_step())");
+      }
+      expect(comparable(stepped)).toEqual(comparable(result));
+    });
+  });
+
+  test("does not deploy the first version where no model is better than popularity", async () => {
+    await inside(async (db) => {
+      await db.query(
+        "delete from track.event; delete from ml.deployment; select track.rebuild('recommend.interaction')",
+      );
+      await ingest(db, crowd(120, algebra.generator(4)));
+      await refresh(db);
+      const result = await train(db);
+      expect(result).toMatchObject({ deployed: false, reason: "popularity" });
+      expect(await db.value("select ml.deployed_version('recommend.course')")).toBeNull();
+      const lists = await forPerson(db, "p1");
+      expect(lists.length).toBeGreaterThan(0);
+      expect(lists.map(({ model_version }) => model_version)).not.toContain(result.version);
+
+      // A deployed model that is worse than popularity is replaced by popularity.
+      const bad = await deploy(db, "ease(10)");
+      await db.query(
+        `update recommend.neighbours
+         set weights = array(select case when external_id > 'course-12' then 1 else -1 end::real
+           from unnest(neighbour_ids) as known (item_id) join track.item using (item_id) order by item_id)`,
+      );
+      await db.query("update ml.model set data_watermark = '2026-01-02' where version = $1", [bad]);
+      const better = await train(db);
+      expect(better).toMatchObject({ deployed: true, reason: "better", algorithm: "popularity" });
+      const after = await forPerson(db, "p1");
+      expect(after.length).toBeGreaterThan(0);
+      expect(after.map(({ basis }) => basis)).not.toContain("model");
+    });
+  });
+
+  test("replaces a deployed version that is worse, and not one that is better on the same people", async () => {
+    await inside(async (db) => {
+      await db.query(
+        "delete from track.event; delete from ml.deployment; select track.rebuild('recommend.interaction')",
+      );
+      // What people take next is random at first; later it is the next course.
+      const next = algebra.generator(15);
+      const early = Array.from({ length: 100 }, (_, person): Step[] =>
+        [0, 1, 2].map((n) => ({
+          person: `e${person}`,
+          event: "Course Enrolled",
+          item: `step-${String(Math.floor(next() * 12)).padStart(2, "0")}`,
+          day: n * 10 + next(),
+          kind: "course",
+        })),
+      ).flat();
+      const last = new Map(early.map(({ person, item = "" }) => [person, Number(item.slice(5))]));
+      const late = [...last].slice(0, 60).map(
+        ([person, course]): Step => ({
+          person,
+          event: "Course Enrolled",
+          item: `step-${String((course + 1) % 12).padStart(2, "0")}`,
+          day: 60 + next(),
+          kind: "course",
+        }),
+      );
+      await ingest(db, [...early, ...late]);
+      await refresh(db);
+      const oracle = await deploy(db, "sequence(history_decay => 0.01)");
+      await db.query(
+        `update recommend.neighbours
+         set neighbour_ids = array(select item_id from track.item where external_id ~ '^step' order by item_id),
+           weights = array(select case when right(target.external_id, 2)::int = (right(source.external_id, 2)::int + 1) % 12
+             then 1 else 0 end::real from track.item as target where target.external_id ~ '^step' order by item_id)
+         from track.item as source where source.item_id = neighbours.item_id and source.external_id ~ '^step'`,
+      );
+      await db.query("update ml.model set data_watermark = '2026-01-02' where version = $1", [oracle]);
+      const worse = await train(db);
+      expect(worse).toMatchObject({ deployed: false, reason: "worse" });
+      expect(await db.value("select ml.deployed_version('recommend.course')")).toBe(oracle);
+      // The deployed version keeps its weights, however many came after it.
+      await db.query("update recommend.setting set versions_kept = 1");
+      await train(db);
+      await train(db);
+      expect(
+        (
+          await db.rows<{ version: number }>(
+            "select distinct version from recommend.neighbours join ml.model using (model_id) order by 1",
+          )
+        ).map(({ version }) => version),
+      ).toContain(oracle);
+
+      // Weights that were trained on what they are tested on count for nothing: the method is trained again without.
+      await db.query("update ml.model set data_watermark = '2026-03-10' where version = $1", [oracle]);
+      const fair = await train(db);
+      expect(fair.reason).not.toBe("worse");
+    });
+  });
+
+  test("selects a blend only when it is significantly better than the best single model", async () => {
+    await inside(async (db) => {
+      const id = await db.value(
+        `insert into recommend.evaluation (kind, purpose, protocol, k, seed, most_people, resamples, until_at)
+         values ('course', 'selection', 'time', '{10}', 1, 10, 100, 'infinity') returning evaluation_id`,
+      );
+      await db.query(
+        `insert into recommend.evaluation_model (evaluation_id, model_no, model, parts)
+         values ($1, 1, 'popularity', '[]'), ($1, 2, 'a', '[{"algorithm": "ease"}]'),
+           ($1, 3, 'b', '[{"algorithm": "sequence"}, {"algorithm": "ease"}]')`,
+        [id],
+      );
+      await db.query(
+        `insert into recommend.evaluation_result (evaluation_id, model, metric, k, value, people)
+         values ($1, 'popularity', 'ndcg', 10, 0.2, 10), ($1, 'a', 'ndcg', 10, 0.3, 10), ($1, 'b', 'ndcg', 10, 0.4, 10)`,
+        [id],
+      );
+      const chosen = () =>
+        db.value(
+          "select (recommend._choose_model(evaluation)).model from recommend.evaluation where evaluation_id = $1",
+          [id],
+        );
+      expect(await chosen()).toBe("a");
+      await db.query(
+        `insert into recommend.evaluation_comparison
+           (evaluation_id, model, other_model, metric, k, difference, standard_error, lower, upper, p_value, verdict, people)
+         values ($1, 'a', 'b', 'ndcg', 10, -0.1, 0.1, -0.3, 0.1, 0.3, 'equal', 10)`,
+        [id],
+      );
+      expect(await chosen()).toBe("a");
+      await db.query("update recommend.evaluation_comparison set verdict = 'worse' where evaluation_id = $1", [id]);
+      expect(await chosen()).toBe("b");
+    });
+  });
+
   test("is not trained on people who opted out of personalization", async () => {
-    await database.query("update recommend.setting set lambdas = '{7.5}'");
-    await database.query("select privacy.record_consent(track.find_person('p1'), 'personalization', false)");
-    // Before the refresh that deletes what is stored of the person.
-    const { version } = await train();
-    const table = tableOf([...history, { person: "p0", event: "Course Enrolled", item: "art-1" }]);
-    table.people = table.people.filter((person) => person !== "p1");
-    const { items, rows } = await weights(version);
-    expect(algebra.difference(rows, algebra.ease(matrixOf(table, items), 7.5))).toBeLessThan(1e-5);
-  });
-
-  test("does not deploy a version that is worse by more than chance", async () => {
-    const good = await train();
-    await database.query(
-      `update ml.model set metrics = metrics || '{"ndcg_at_10": 1, "ndcg_at_10_standard_error": 0}'
-       from ml.project
-       where project.project_id = model.project_id and project.name = 'recommend.course' and model.version = $1`,
-      [good.version],
-    );
-    const worse = await train();
-    expect(worse).toMatchObject({ version: good.version + 1, deployed: false, reason: "worse" });
-    const served = await forPerson(database, "p2");
-    expect(served.length).toBeGreaterThan(0);
-    expect(new Set(served.map((row) => row.model_version))).toEqual(new Set([good.version]));
-
-    // The deployed version keeps its weights, however many came after it.
-    for (let i = 0; i < 4; i++) await train();
-    expect((await forPerson(database, "p2"))[0]?.model_version).toBe(good.version);
-    const kept = await database.rows<{ version: number }>(
-      `select distinct model.version from recommend.neighbours join ml.model using (model_id) join ml.project using (project_id)
-       where project.name = 'recommend.course' order by 1`,
-    );
-    expect(kept.map(({ version }) => version)).toEqual([
-      good.version,
-      good.version + 3,
-      good.version + 4,
-      good.version + 5,
-    ]);
-  });
-
-  test("is compared with the deployed version in proportion to the difficulty of their tasks", async () => {
-    const easy = await train();
-    await database.query(
-      `update ml.model
-       set metrics = metrics || '{"ndcg_at_10": 1, "ndcg_at_10_standard_error": 0, "popularity_ndcg_at_10": 1}'
-       from ml.project
-       where project.project_id = model.project_id and project.name = 'recommend.course'
-         and model.model_id = (select deployment.model_id from ml.deployment order by deployment_id desc limit 1)`,
-    );
-    // As good as popularity was all that the former version was.
-    expect(await train()).toMatchObject({ version: easy.version + 1, deployed: true });
+    await inside(async (db) => {
+      const before = await train(db);
+      await db.query("select privacy.record_consent(track.find_person('p1'), 'personalization', false)");
+      // Before the refresh that deletes what is stored of the person.
+      expect((await train(db)).people).toBe(before.people - 1);
+    });
   });
 
   test.skipIf(!database.native)("that is killed leaves everything as it was (needs parallel sessions)", async () => {
     const state = () =>
       database.rows(
         `select (select count(*) from ml.model)::int as models, (select count(*) from ml.deployment)::int as deployments,
-           (select count(*) from recommend.neighbours)::int as weights`,
+           (select count(*) from recommend.neighbours)::int as weights,
+           (select count(*) from recommend.evaluation)::int as evaluations,
+           (select count(*) from recommend.evaluation_person)::int as people`,
       );
     const before = await state();
     const client = new pg.Client({ connectionString: database.url() });
@@ -341,18 +425,32 @@ describe("a training", () => {
     await client.query("begin");
     const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
     await client.query("select recommend.train()");
-    const busy = await database.rejects("select recommend.train()");
-    expect(busy.code).toBe("CF010");
+    for (const call of ["train()", "train_step()"])
+      expect((await database.rejects(`select recommend.${call}`)).code).toBe("CF010");
     await database.query("select pg_terminate_backend($1, 60000)", [rows[0]?.pid]);
     expect(await state()).toEqual(before);
-    expect((await train()).version).toBeGreaterThan(0);
     await client.end().catch(() => {});
+
+    // A training in steps that was interrupted is continued, or discarded by one at once.
+    const expected = await inside(train);
+    for (let n = 0; n < 5; n++) await database.query("select recommend.train_step()");
+    expect(await database.value("select count(*)::int from recommend.evaluation where model_id is null")).toBe(1);
+    const result = await train();
+    expect(comparable(result)).toEqual(comparable(expected));
+    expect(
+      await database.rows(
+        `select (select count(*) from recommend.evaluation_person)::int as people,
+           (select count(*) from recommend.evaluation where model_id is null)::int as unfinished`,
+      ),
+    ).toEqual([{ people: 0, unfinished: 0 }]);
   });
 
   test("is for workers and admins", async () => {
-    for (const role of ["insights_visitor", "insights_learner", "insights_analyst"]) {
-      const error = await database.as(role, {}, (db) => db.rejects("select recommend.train()"));
-      expect(error.code).toBe("42501");
+    for (const role of ["insights_visitor", "insights_learner", "insights_instructor", "insights_analyst"]) {
+      for (const call of ["train()", "train_step()", "search()", "start_search()"]) {
+        const error = await database.as(role, {}, (db) => db.rejects(`select recommend.${call}`));
+        expect(error.code, `${role} ${call}`).toBe("42501");
+      }
     }
     await database.as("insights_worker", {}, (db) => db.query("select recommend.train()"));
   });

@@ -6,13 +6,15 @@ strict
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
+  -- A condition does not keep the planner from dividing constants.
   select array[greatest(0, score.centre - score.half_width), least(1, score.centre + score.half_width)]
-  from (select successes::float8 / nullif(trials, 0) as rate) as given
+  from (select nullif(trials, 0)::float8 as trials) as given
   cross join lateral (
     select
-      (given.rate + z ^ 2 / (2 * trials)) / (1 + z ^ 2 / trials) as centre,
-      z * sqrt(given.rate * (1 - given.rate) / trials + z ^ 2 / (4 * trials::float8 ^ 2))
-        / (1 + z ^ 2 / trials) as half_width
+      (successes / given.trials + z ^ 2 / (2 * given.trials)) / (1 + z ^ 2 / given.trials) as centre,
+      z * sqrt(
+        successes / given.trials * (1 - successes / given.trials) / given.trials + z ^ 2 / (4 * given.trials ^ 2)
+      ) / (1 + z ^ 2 / given.trials) as half_width
   ) as score
   where trials > 0;
 $$;

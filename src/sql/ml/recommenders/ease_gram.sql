@@ -3,6 +3,7 @@ create or replace function ml._ease_gram(
   person_expression text,
   item_expression text,
   weight_expression text,
+  person_exponent float8 default 0,
   people_at_once int default null
 )
 returns ml.ease_sums
@@ -55,16 +56,20 @@ begin
   perform ml._check_weight(relation, v_least, v_greatest);
   if v_item_count > 16000 then
     perform common.refuse('CF008', format('%s items are too many', v_item_count),
-      'EASE and EDLAE hold at most 16000. ml.sequence_train and ml.item_knn_train hold any number.');
+      'EASE and EDLAE hold at most 16000. ml.sequence_train, ml.item_knn_train and ml.content_train hold any number.');
   end if;
 
   create temporary table _ml_gram_cell on commit drop as
-  select person.person_no, item.item_no, pair.weight
+  select person.person_no, item.item_no, pair.weight, (pair.weight * person.factor)::real as counted
   from pg_temp._ml_gram_pair as pair
   join pg_temp._ml_gram_item as item using (item)
   join (
-    select numbered.person, row_number() over (order by numbered.person)::int as person_no
-    from (select distinct person from pg_temp._ml_gram_pair) as numbered
+    -- The mean of the factors of the people is 1, so that a ridge means the same with each exponent.
+    select
+      numbered.person,
+      row_number() over (order by numbered.person)::int as person_no,
+      numbered.n ^ -person_exponent / avg(numbered.n ^ -person_exponent) over () as factor
+    from (select pair.person, count(*)::float8 as n from pg_temp._ml_gram_pair as pair group by pair.person) as numbered
   ) as person using (person);
   v_person_count := (select max(person_no) from pg_temp._ml_gram_cell);
 
@@ -80,7 +85,7 @@ begin
   analyze pg_temp._ml_gram_cell;
   while v_first <= v_person_count loop
     v_people := array(
-      select format('{%s}/%s', string_agg(cell.item_no || ':' || cell.weight, ','), v_item_count)::sparsevec::vector
+      select format('{%s}/%s', string_agg(cell.item_no || ':' || cell.counted, ','), v_item_count)::sparsevec::vector
       from pg_temp._ml_gram_cell as cell
       where cell.person_no between v_first and v_first + v_chunk - 1
       group by cell.person_no
@@ -130,8 +135,9 @@ begin
 end;
 $$;
 
-comment on function ml._ease_gram(regclass, text, text, text, int) is $$
+comment on function ml._ease_gram(regclass, text, text, text, float8, int) is $$
 XᵀX of a table of interactions, and the items that its rows and columns are.
+Each person counts with the factor n ^ -`person_exponent`, n the number of items of the person, divided by its mean.
 Columns and weight have been read and quoted already; weight null: each pair counts 1.
 $$;
 
@@ -168,5 +174,5 @@ Columns and weights are those of `ml.ease_train`.
 Errors: CF001 (weights), CF002 (no such table or column), CF004 (no rows), CF005 (not readable), CF008 (too many items).
 $$;
 
-grant execute on function ml._ease_gram(regclass, text, text, text, int), ml.ease_gram(text, text, text, text)
+grant execute on function ml._ease_gram(regclass, text, text, text, float8, int), ml.ease_gram(text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -9,9 +9,10 @@ declare
   v_test recommend.paired_test;
   v_deviation float8;
 begin
-  select count(*), avg(entry), stddev_samp(entry)
+  -- In the order of the array, so that the same values give the same last digit.
+  select count(*), avg(value order by place), stddev_samp(value order by place)
   into v_test.people, v_test.difference, v_deviation
-  from unnest(differences) as entry;
+  from unnest(differences) with ordinality as entry (value, place);
   v_test.standard_error := coalesce(v_deviation / sqrt(v_test.people), 0);
 
   -- The means of samples have single precision.
@@ -23,7 +24,7 @@ begin
 
   if v_test.standard_error > 0 then
     v_test.t := v_test.difference / v_test.standard_error;
-    v_test.p_value := ml._students_t_p_value(v_test.t, v_test.people - 1);
+    v_test.p_value := 2 * ml.students_t_cdf(-abs(v_test.t), v_test.people - 1);
   else
     v_test.p_value := case when v_test.people > 1 and v_test.difference <> 0 then 0 else 1 end;
   end if;

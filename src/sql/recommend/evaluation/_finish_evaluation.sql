@@ -74,11 +74,15 @@ begin
       v_id, cell.model, v_segment, cell.metric, cell.k, mean.value, spread.standard_error, spread.lower, spread.upper,
       cardinality(v_people)
     from pg_temp.cell
-    join (select place, avg(value) as value from pg_temp.gain group by place) as mean using (place)
+    join (
+      select place, avg(value order by person_id) as value
+      from pg_temp.gain
+      group by place
+    ) as mean using (place)
     join (
       select
         place,
-        stddev_samp(value) as standard_error,
+        stddev_samp(value order by resample) as standard_error,
         percentile_cont(0.025) within group (order by value) as lower,
         percentile_cont(0.975) within group (order by value) as upper
       from pg_temp.resampled
@@ -92,17 +96,17 @@ begin
     -- The change of the mean popularity from what people used to what is recommended to them.
     select
       v_id, cell.model, v_segment, 'popularity_bias', cell.k,
-      (select avg(value) from pg_temp.gain where gain.place = cell.place)
-        / nullif((select avg(value) from pg_temp.gain where gain.place = cell.place + 1), 0) - 1,
+      (select avg(value order by person_id) from pg_temp.gain where gain.place = cell.place)
+        / nullif((select avg(value order by person_id) from pg_temp.gain where gain.place = cell.place + 1), 0) - 1,
       spread.standard_error, spread.lower, spread.upper, cardinality(v_people)
     from pg_temp.cell
     cross join lateral (
       select
-        stddev_samp(ratio.value) as standard_error,
+        stddev_samp(ratio.value order by ratio.resample) as standard_error,
         percentile_cont(0.025) within group (order by ratio.value) as lower,
         percentile_cont(0.975) within group (order by ratio.value) as upper
       from (
-        select list.value / nullif(profile.value, 0) - 1 as value
+        select list.resample, list.value / nullif(profile.value, 0) - 1 as value
         from pg_temp.resampled as list
         join pg_temp.resampled as profile on profile.resample = list.resample and profile.place = cell.place + 1
         where list.place = cell.place
@@ -167,20 +171,43 @@ begin
           from pg_temp.resampled as one
           join pg_temp.resampled as two on two.resample = one.resample and two.place = other.place
           where one.place = cell.place
+          order by one.resample
         )
       ) as test
       where cell.metric <> 'profile'
         and (cell.metric <> 'diversity' or cell.k > 1)
-        and ((evaluation).purpose = 'evaluation' or cell.metric = 'ndcg');
+        and ((evaluation).purpose = 'evaluation' or cell.metric = 'ndcg')
+        and (evaluation).purpose <> 'search';
     end if;
     drop table pg_temp.cell, pg_temp.gain, pg_temp.resampled;
   end loop;
 
-  -- What is about people is not kept.
+  if (evaluation).purpose = 'search' then
+    insert into recommend.best_parameters (
+      kind, algorithm, history_decay, parameters, ndcg_at_10, evaluation_id, found_at
+    )
+    select distinct on (part.algorithm)
+      (evaluation).kind, part.algorithm, part.history_decay, part.parameters, result.value, v_id, clock_timestamp()
+    from recommend.evaluation_model as model
+    join recommend.evaluation_result as result
+      on result.evaluation_id = v_id and result.model = model.model and result.segment = '' and result.metric = 'ndcg'
+    cross join lateral jsonb_populate_recordset(null::recommend.part, model.parts) as part
+    where model.evaluation_id = v_id
+    order by part.algorithm, result.value desc, model.model_no
+    on conflict (kind, algorithm) do update
+    set
+      history_decay = excluded.history_decay,
+      parameters = excluded.parameters,
+      ndcg_at_10 = excluded.ndcg_at_10,
+      evaluation_id = excluded.evaluation_id,
+      found_at = excluded.found_at;
+  end if;
+
+  -- Rows about people are not kept.
   delete from recommend.evaluation_person as person
   where person.evaluation_id = v_id;
-  delete from recommend.evaluation_neighbours as list
-  where list.evaluation_id = v_id;
+  delete from recommend.evaluation_weight as weight
+  where weight.evaluation_id = v_id;
   delete from recommend.evaluation_item as item
   where item.evaluation_id = v_id;
   update recommend.evaluation as stored

@@ -31,7 +31,7 @@ begin
     create temporary table train_row on commit drop as
     select rows_.person_id, rows_.item_id, rows_.strength, rows_.last_at
     from recommend._training_rows((evaluation).kind, v_evaluation.split_at) as rows_;
-    -- What had been taken, or was not liked, is not recommended.
+    -- Items that had been taken, or were not liked, are not recommended.
     delete from pg_temp.held_row
     using pg_temp.train_row
     where train_row.person_id = held_row.person_id
@@ -63,12 +63,13 @@ begin
 
   -- An item is known from its first use, or from the time at which it was described.
   insert into recommend.evaluation_item (
-    evaluation_id, item_no, item_id, person_count, recent_people, available_from, available_until, people
+    evaluation_id, item_no, item_id, person_count, strength, recent_strength, available_from, available_until, people
   )
   select
     v_id,
     row_number() over (order by item.item_id),
     item.item_id,
+    0,
     0,
     0,
     greatest(least(item.created_at, item.available_from, used.first_at), item.available_from),
@@ -146,7 +147,11 @@ begin
     select
       train_row.item_id,
       count(*) as people,
-      sum(0.5 ^ (extract(epoch from v_reference - train_row.last_at)::float8 / 2592000)) as recent,
+      sum(train_row.strength::float8 order by train_row.person_id) as strength,
+      sum(
+        train_row.strength * 0.5 ^ (extract(epoch from v_reference - train_row.last_at)::float8 / 2592000)
+        order by train_row.person_id
+      ) as recent,
       coalesce(bit_or(b'1'::bit(4096) >> (sample.place - 1)::int), b'0'::bit(4096)) as bits
     from pg_temp.train_row
     left join sample using (person_id)
@@ -155,7 +160,11 @@ begin
   )
 
   update recommend.evaluation_item as item
-  set person_count = counted.people, recent_people = counted.recent, people = counted.bits
+  set
+    person_count = counted.people,
+    strength = counted.strength,
+    recent_strength = counted.recent,
+    people = counted.bits
   from counted
   where item.evaluation_id = v_id
     and item.item_id = counted.item_id;
@@ -246,9 +255,10 @@ $$;
 comment on function recommend._freeze_evaluation(recommend.evaluation) is $$
 @behavior -*
 Stores the training and test rows of an evaluation by its protocol, so that later steps do not depend on later data.
-`time`: models are trained on what happened before `split_at`, and tested on the items that people took afterwards, among
-the items that were known and available at that time. `leave_last_out`: the last item that each person took is held out
-and ranked among the items that were available when it was taken. `one_vs_100`: the same, among 100 sampled items that
-the person never used. `random`: a fifth of what each person took is held out, at least one item, and ranked among all.
+`time`: models are trained on what happened before `split_at`, and tested on the items that people took afterwards,
+among the items that were known and available at that time. `leave_last_out`: the last item that each person took is
+held out and ranked among the items that were available when it was taken. `one_vs_100`: the same, among 100 sampled
+items that the person never used. `random`: a fifth of what each person took is held out, at least one item, and ranked
+among all.
 Only people with another item are tested.
 $$;

@@ -23,8 +23,8 @@ begin atomic
   from (
     select
       count(*) as n,
-      coalesce(sum(ln(2) / ln(1 + place.place)), 0)::float8 as gain,
-      coalesce(sum(place.n / place.place::float8), 0)::float8 as precisions,
+      coalesce(sum(ln(2) / ln(1 + place.place) order by place.n), 0)::float8 as gain,
+      coalesce(sum(place.n / place.place::float8 order by place.n), 0)::float8 as precisions,
       min(place.place) as first
     from unnest(_list_metrics.places) with ordinality as place (place, n)
     where place.place <= _list_metrics.k

@@ -25,7 +25,7 @@ begin
     cross join generate_series(1, v_people) as place (n)
   )
 
-  select draw.resample, avg(person.gains)::real[]
+  select draw.resample, avg(person.gains order by draw.place)::real[]
   from draw
   join person using (place)
   group by draw.resample;

@@ -10,7 +10,7 @@ as $$
 declare
   v_evaluation recommend.evaluation;
 begin
-  -- What was never continued is about people, and is not kept.
+  -- Rows about people of a run that was not continued are not kept.
   delete from recommend.evaluation_person as person
   using recommend.evaluation as known
   where known.evaluation_id = person.evaluation_id

@@ -2,7 +2,7 @@ create or replace function recommend._test_people(evaluation recommend.evaluatio
 returns void
 language plpgsql
 volatile
-set search_path to pg_catalog, pg_temp
+set search_path from current
 set max_parallel_workers_per_gather to 0
 -- The planner does not know how many rows come from an array, and would compare all with all.
 set enable_nestloop to off
@@ -15,11 +15,18 @@ declare
   -- Pairs of items of a list are counted up to this length.
   v_most_pairs constant int := 50;
   v_model recommend.evaluation_model;
+  v_items constant int := (
+    select count(*)
+    from recommend.evaluation_item as item
+    where item.evaluation_id = v_id
+  );
+  v_size int;
 begin
   select * into v_model
   from recommend.evaluation_model as known
   where known.evaluation_id = v_id
     and known.model_no = _test_people.model_no;
+  v_size := v_items * greatest(jsonb_array_length(v_model.parts), 1);
 
   with person as materialized (
     select
@@ -40,8 +47,8 @@ begin
       greatest(item.person_count, 1)::float8 / greatest((evaluation).train_people, 1) as share,
       item.person_count,
       case v_model.prior
-        when 'popular' then item.person_count
-        when 'trending' then item.recent_people
+        when 'popularity' then item.strength
+        when 'trending' then item.recent_strength
         else extract(epoch from item.available_from)::float8
       end as prior
     from recommend.evaluation_item as item
@@ -49,41 +56,39 @@ begin
   ),
 
   part as (
-    select
-      entry.place as part,
-      coalesce((entry.value ->> 'share')::float8, 1) as share,
-      coalesce((entry.value ->> 'history_decay')::float8, 1) as history_decay
-    from jsonb_array_elements(v_model.parts) with ordinality as entry (value, place)
+    select entry.place as part, entry.history_decay
+    from rows from (
+      jsonb_populate_recordset(null::recommend.part, v_model.parts)
+    ) with ordinality as entry (algorithm, parameters, history_decay, share, place)
   ),
 
-  history as (
+  -- The items of a person in all parts, as a vector.
+  history as materialized (
     select
-      person.person_id,
-      part.part,
-      used.item_no,
-      part.share * used.strength * part.history_decay ^ (cardinality(person.items) - used.place) as factor
-    from person
-    cross join lateral unnest(person.items, person.strengths) with ordinality as used (item_no, strength, place)
-    cross join part
-    where used.strength <> 0
+      entry.person_id,
+      format('{%s}/%s', string_agg(format('%s:%s', entry.place, entry.factor), ','), v_size)::sparsevec as v
+    from (
+      select
+        person.person_id,
+        (part.part - 1) * v_items + used.item_no as place,
+        (used.strength * part.history_decay ^ (cardinality(person.items) - used.place))::real as factor
+      from person
+      cross join lateral unnest(person.items, person.strengths) with ordinality as used (item_no, strength, place)
+      cross join part
+      -- Later factors are not numbers of single precision.
+      where used.strength > 0
+        and (cardinality(person.items) - used.place) * ln(part.history_decay) > -60
+    ) as entry
+    group by entry.person_id
   ),
 
-  scored as (
-    select
-      history.person_id,
-      target.item_no,
-      sum(case when history.factor > 0 or target.weight > 0 then history.factor * target.weight else 0 end) as score
-    from history
-    join recommend.evaluation_neighbours as list
-      on list.evaluation_id = v_id
-      and list.model_no = v_model.model_no
-      and list.part = history.part
-      and list.item_no = history.item_no
-    cross join lateral unnest(list.neighbours, list.weights) as target (item_no, weight)
-    group by history.person_id, target.item_no
+  weight as materialized (
+    select weight.item_no, weight.weights
+    from recommend.evaluation_weight as weight
+    where weight.evaluation_id = v_id
+      and weight.model_no = v_model.model_no
   ),
 
-  -- Scores are rounded, so that the order of a sum does not change the order of items.
   ranked as (
     select
       person.person_id,
@@ -91,7 +96,7 @@ begin
       item.item_no = any (person.relevant) as is_relevant,
       row_number() over (
         partition by person.person_id
-        order by coalesce(round(scored.score * 1e9), 0) desc, item.prior desc, item.item_no
+        order by coalesce(history.v <#> weight.weights, 0), item.prior desc, item.item_no
       ) as place
     from person
     join item
@@ -101,7 +106,8 @@ begin
       )
       and item.item_no <> all (person.left_out)
       and (person.candidates is null or item.item_no = any (person.candidates))
-    left join scored on scored.person_id = person.person_id and scored.item_no = item.item_no
+    left join history on history.person_id = person.person_id
+    left join weight on weight.item_no = item.item_no
   ),
 
   listed as materialized (
@@ -124,7 +130,8 @@ begin
   pair as materialized (
     select
       one.person_id,
-      greatest(one.place, other.place) as place,
+      other.place,
+      one.place as other,
       coalesce(
         bit_count(one.people & other.people) / nullif(sqrt(one.sampled * other.sampled), 0),
         0
@@ -139,22 +146,24 @@ begin
     select
       entry.person_id,
       size.k,
-      avg(-ln(entry.share) / ln(2)) as novelty,
-      avg(entry.person_count / greatest((evaluation).train_people, 1)::float8) as popularity
+      avg(-ln(entry.share) / ln(2) order by entry.place) as novelty,
+      avg(entry.person_count / greatest((evaluation).train_people, 1)::float8 order by entry.place) as popularity
     from entry
     join unnest((evaluation).k) as size (k) on entry.place <= size.k
     group by entry.person_id, size.k
   ),
 
   pair_measure as (
-    select pair.person_id, size.k, 1 - avg(pair.similarity) as diversity
+    select pair.person_id, size.k, 1 - avg(pair.similarity order by pair.place, pair.other) as diversity
     from pair
     join unnest((evaluation).k) as size (k) on pair.place <= size.k
     group by pair.person_id, size.k
   ),
 
   profile as (
-    select person.person_id, avg(item.person_count / greatest((evaluation).train_people, 1)::float8) as popularity
+    select
+      person.person_id,
+      avg(item.person_count / greatest((evaluation).train_people, 1)::float8 order by used.item_no) as popularity
     from person
     cross join lateral unnest(person.items, person.strengths) as used (item_no, strength)
     join item using (item_no)

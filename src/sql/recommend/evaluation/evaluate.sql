@@ -34,8 +34,9 @@ $$;
 
 comment on function recommend.evaluate(text[], text, int[], text, bigint, text[], int, int, timestamptz) is $$
 Measures recommenders on what people did, and returns each metric with its bootstrap interval.
-`models`: names of candidates of a training, `popular`, `trending`, `latest`, and `deployed` (the stored weights of the
-deployed version when it was trained on earlier data only, otherwise its method and parameters, trained on the same
+`models`: `popularity` (sum of the strengths of people), `trending` (the same, halved every 30 days), `latest`, the
+models of `recommend.evaluate_relations` with their parameters, as in `ease(458)`, and `deployed` (the stored weights of
+the deployed version when it was trained on earlier data only, otherwise its method and parameters, trained on the same
 rows as the others); null: one of each. `protocol`:
 - `time`: trains on what happened before `split_at` (default: the time after which a fifth of the items were taken), and
   ranks for each person the items that were known and available then; relevant are those that she took afterwards.

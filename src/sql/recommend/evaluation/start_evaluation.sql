@@ -78,14 +78,14 @@ begin
   v_names := coalesce(
     v_names,
     array(
-      select distinct on (known.algorithm) known.model
+      select known.model
       from recommend._candidates() as known
     )
-    || '{popular,trending,latest}'::text[]
+    || 'latest'::text
     || array(select 'deployed' from recommend._deployed_model(start_evaluation.kind))
   );
   perform common.check_count('the number of models', cardinality(v_names), 1, 50);
-  if (select count(distinct entry) from unnest(v_names) as entry) < cardinality(v_names) then
+  if (select count(distinct coalesce(entry, '')) from unnest(v_names) as entry) < cardinality(v_names) then
     perform common.refuse('CF001', format('models is %s', left(v_names::text, 100)), 'Name each model once.');
   end if;
   foreach v_name in array v_names loop

@@ -1,4 +1,4 @@
-/* A definer: it checks the signature and the person of a serving_id. The event is sent with the rights of the caller. */
+/* A definer: it checks the signature and the person of a serving_id. The caller's rights decide what is sent. */
 create or replace function recommend.feedback(
   feedback text,
   item text default null,
@@ -29,8 +29,8 @@ $$;
 comment on function recommend.feedback(text, text, float8, text, text) is $$
 Stores an answer of the signed-in person to a recommendation, or about an item or a topic. It acts at once.
 `feedback` is `show` (the row was seen), `click`, `like`, `dislike`, `rate` (with `value`, on the scale of the event
-`Item Rated` in `recommend.event_weight`), `dismiss`, `know` (she already knows it), `dismiss_topic` (she is not
-interested in `topic`, or in the topic of the item) or `withdraw` (takes back what she had answered about the item or
+`Item Rated` in `recommend.event_weight`), `dismiss`, `know` (the content is known already), `dismiss_topic` (she is not
+interested in `topic`, or in the topic of the item) or `withdraw` (revokes the earlier answers about the item or
 topic). `serving_id` connects the answer with the row of the list; the item may then be left out.
 The answer is an event (see `docs/events.md`) that `track.ingest` stores. Returns whether it is used: false when the
 person has opted out of personalization or of what the event is stored for.

@@ -1,4 +1,9 @@
-create or replace function recommend._interactions_of(people bigint[], until timestamptz default 'infinity')
+create or replace function recommend._interactions_of(
+  people bigint[],
+  items bigint[] default null,
+  since timestamptz default '-infinity',
+  until timestamptz default 'infinity'
+)
 returns table (
   person_id bigint,
   item_id bigint,
@@ -23,6 +28,7 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 set extra_float_digits to 1
+set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_weights constant record := recommend._event_names();
@@ -69,8 +75,13 @@ begin
     ) as topical (topic)
     where event.person_id = any (_interactions_of.people)
       and event.person_id <> 0
+      and event.occurred_at >= _interactions_of.since
       and event.occurred_at < _interactions_of.until
-      and (event.item_id is not null or topical.topic is not null)
+      and (
+        topical.topic is not null
+        or event.item_id = any (_interactions_of.items)
+        or _interactions_of.items is null and event.item_id is not null
+      )
     group by event.person_id, 2, topical.topic, event.identity_id, named.event
   ),
 
@@ -123,11 +134,13 @@ begin
 end;
 $$;
 
-comment on function recommend._interactions_of(bigint[], timestamptz) is $$
+comment on function recommend._interactions_of(bigint[], bigint[], timestamptz, timestamptz) is $$
 @behavior -*
-Computes the interactions of the given people from their events before `until`.
+Computes the interactions of the given people from their events.
 The rows with an item are the same as those of `recommend.interaction` after a refresh. Those with a topic and no item
-are from events that dismiss a topic by its name, or withdraw the dismissal.
+are from events that dismiss a topic by its name, or withdraw the dismissal. `items` restricts the result to these items
+and all topics; null: all items. Only the events from `since` until before `until` count.
 $$;
 
-grant execute on function recommend._interactions_of(bigint[], timestamptz) to insights_reader, insights_learner;
+grant execute on function recommend._interactions_of(bigint[], bigint[], timestamptz, timestamptz)
+to insights_reader, insights_learner;

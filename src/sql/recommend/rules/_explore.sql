@@ -4,7 +4,7 @@ create or replace function recommend._explore(
   top int,
   pinned bigint[] default '{}'
 )
-returns table (item_id bigint, place int, propensity float8)
+returns table (item_id bigint, place int, propensity float8, pool bigint[])
 language plpgsql
 stable
 parallel safe
@@ -28,7 +28,7 @@ begin
   end if;
   if coalesce(cardinality(v_slots), 0) = 0 then
     return query
-    select listed.item_id, listed.place::int, null::float8
+    select listed.item_id, listed.place::int, null::float8, null::bigint[]
     from unnest(_explore.items[:v_rows]) with ordinality as listed (item_id, place);
     return;
   end if;
@@ -75,19 +75,23 @@ begin
         + greatest((select setting.explored_pool_size from recommend.setting), cardinality(v_slots))
   )
 
-  select queued.item_id, open_rank.place, null::float8
+  select queued.item_id, open_rank.place, null::float8, null::bigint[]
   from open_rank
   join queued using (n)
 
   union all
 
-  select listed.item_id, listed.place, null
+  select listed.item_id, listed.place, null, null
   from listed
   where listed.is_pinned
 
   union all
 
-  select pool.item_id, slot.place, 1.0::float8 / pool.size
+  select
+    pool.item_id,
+    slot.place,
+    1.0::float8 / pool.size,
+    array(select member.item_id from pool as member order by member.item_id)
   from (
     select entry.place, row_number() over (order by entry.place) as n
     from unnest(v_slots) as entry (place)
@@ -99,8 +103,9 @@ $$;
 
 comment on function recommend._explore(recommend.person_context, bigint[], int, bigint[]) is $$
 @behavior -*
-Returns the first `top` of the items in their order, but draws those of `recommend.setting.explored_slots` from the best
-`explored_pool_size` items that have no other rank, with equal probability, which is `propensity`.
+Returns the first `top` of the items in their order, with items that are drawn at random in the marked ranks.
+Those of `recommend.setting.explored_slots` are drawn from the best `explored_pool_size` items that have no other rank,
+with equal probability, which is `propensity`; `pool` are these items.
 `items` are those that may be recommended, best first; `pinned` those that keep their ranks. A draw is repeated within
 a day (UTC): the order of the pool is that of a hash with a secret key, the person, the day and the item. There is no
 draw for unknown people.

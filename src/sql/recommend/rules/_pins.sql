@@ -32,6 +32,7 @@ $$;
 
 comment on function recommend._pins(recommend.person_context, text) is $$
 @behavior -*
-Returns the items that rules pin, in the order of their places. Several items may have the same place: the later one
-takes the next place that is free. Whether an item may be recommended is decided by `recommend._blocked`.
+Returns the items that rules pin, in the order of their places.
+Several items may have the same place: the later one takes the next place that is free. Whether an item may be
+recommended is decided by `recommend._blocked`.
 $$;

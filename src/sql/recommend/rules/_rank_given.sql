@@ -52,8 +52,8 @@ $$;
 
 comment on function recommend._rank_given(recommend.person_context, text, text[]) is $$
 @behavior -*
-Returns the given items with their ranks among each other and scores for a person, best first, and then those that are
-left out, each with its rule.
+Returns the given items with their ranks among each other and scores for a person, best first.
+Those that are left out follow, each with its rule.
 $$;
 
 grant execute on function recommend._rank_given(recommend.person_context, text, text[])

@@ -1,7 +1,7 @@
 create or replace function recommend._time_text(moment timestamptz)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select to_char(_time_text.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC';

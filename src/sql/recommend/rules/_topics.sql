@@ -24,8 +24,8 @@ $$;
 
 comment on function recommend._topics(bigint[]) is $$
 @behavior -*
-Returns the topics of items: the attribute `recommend.setting.topic_attribute`, or else that of the nearest item that
-contains it. No row for an item without a topic.
+Returns the topics of items: the attribute `recommend.setting.topic_attribute`.
+An item without it has the topic of the nearest item that contains it; there is no row for an item without a topic.
 $$;
 
 grant execute on function recommend._topics(bigint[]) to insights_reader, insights_learner;

@@ -150,9 +150,10 @@ end;
 $$;
 
 comment on function recommend.rule_problems() is $$
-Returns what rules and prerequisites do not do as they are written: requirements that are ignored because they are part
-of a circle or have ended, capacities that are not numbers, rules that no item fulfils, that leave nothing in a list, or
-whose period is over, and items of another kind than the rule.
+Returns rules and prerequisites that do not have the effect that is written.
+These are requirements that are ignored because they are part of a circle or have ended, capacities that are not
+numbers, rules that no item fulfils, that leave nothing in a list, or whose period is over, and items of another kind
+than their rule.
 $$;
 
 grant execute on function recommend.rule_problems() to insights_analyst, insights_admin, insights_worker;

@@ -24,7 +24,7 @@ end;
 $$;
 
 comment on function recommend.why_not_me(text, int) is $$
-Returns why the list of the first `top` items for the signed-in person does not contain an item, or its rank when it does.
+Returns why the list of the first `top` items for the signed-in person does not contain an item, or else its rank.
 As `recommend.why_not`; of the rules of administrators, `rule` is the action, such as `exclude`.
 Errors: CF001 for `top`, CF002 for an unknown item (names the nearest).
 $$;

@@ -6,6 +6,8 @@ create or replace function recommend._explain(
   fewest_people int,
   items bigint[],
   bases text[],
+  propensities float8[],
+  pool bigint[],
   first_rank int,
   next_page text
 )
@@ -18,13 +20,18 @@ set jit to off
 set plan_cache_mode to force_generic_plan
 as $$
 declare
+  -- The name of a rule may tell why a set of people has it.
+  v_reads_all constant boolean := track.reads_all_people();
   v_most_reasons constant int := (select most_reasons from recommend.setting);
   v_secret constant recommend.secret := (select secret from recommend.secret);
 begin
   return query
   with chosen as materialized (
-    select listed.item_id, listed.basis, listed.place::int, item.external_id, item.title
-    from unnest(_explain.items, _explain.bases) with ordinality as listed (item_id, basis, place)
+    select
+      listed.item_id, listed.basis, listed.propensity, listed.place::int, item.external_id, item.title,
+      case when listed.propensity is null then listed.basis else 'explored' end as shown_basis
+    from unnest(_explain.items, _explain.bases, _explain.propensities) with ordinality
+      as listed (item_id, basis, propensity, place)
     cross join lateral (
       -- "offset 0" makes the planner do one index lookup per item instead of reading all items.
       select known.external_id, known.title
@@ -38,13 +45,28 @@ begin
     select
       found.target_id,
       found.item_id,
+      found.kind,
       found.contribution,
       row_number() over (
         partition by found.target_id
-        order by abs(found.contribution) desc, found.item_id
+        order by abs(found.contribution) desc, found.kind, found.item_id
       ) as place
-    from recommend._contributions(
-      _explain.model_id, (_explain.context).items, (_explain.context).strengths, _explain.fewest_people, _explain.items
+    from (
+      select by_model.*, 'item' as kind
+      from recommend._contributions(
+        _explain.model_id, (_explain.context).items, (_explain.context).strengths, _explain.fewest_people,
+        _explain.items
+      ) as by_model
+
+      union all
+
+      select by_content.*, 'content'
+      from recommend._content_contributions(
+        (_explain.context).items, (_explain.context).strengths,
+        array(select chosen.item_id from chosen where chosen.basis = 'content')
+      ) as by_content
+      where 'content' = any (_explain.bases)
+        and by_content.contribution <> 0
     ) as found
   ),
 
@@ -53,7 +75,7 @@ begin
       contribution.target_id as item_id,
       0 as part,
       contribution.place,
-      row('item', named.external_id, named.title, contribution.contribution)::recommend.reason as reason
+      row(contribution.kind, named.external_id, named.title, contribution.contribution)::recommend.reason as reason
     from contribution
     cross join lateral (
       select known.external_id, known.title
@@ -86,6 +108,8 @@ begin
         case chosen.basis
           when 'segment' then 'Popular with learners like you'
           when 'popularity' then 'Popular with all learners'
+          when 'trending' then 'Used more than expected this week'
+          when 'next' then 'Next in the course that was used last'
           else 'New'
         end,
         coalesce(listed.score, 0)
@@ -99,23 +123,42 @@ begin
         and ranked_list.list = any (
           case chosen.basis
             when 'popularity' then '{popular}'
+            when 'trending' then '{trending}'
             when 'segment' then (_explain.context).person_sets
           end
         )
     ) as listed on true
-    where chosen.basis in ('segment', 'popularity', 'newest')
+    where chosen.basis in ('segment', 'popularity', 'trending', 'newest', 'next')
 
     union all
 
-    select boost.item_id, 3, 0, row('rule', null, boost.rule, boost.amount)::recommend.reason
-    from recommend._boosts(_explain.context, _explain.kind, _explain.items) as boost
+    select
+      applied.item_id,
+      3,
+      row_number() over (order by applied.rule),
+      row(
+        'rule', null, case when v_reads_all then applied.rule else 'Selected by the platform' end, applied.amount
+      )::recommend.reason
+    from (
+      select boost.item_id, boost.rule, boost.amount
+      from recommend._boosts(_explain.context, _explain.kind, _explain.items) as boost
+
+      union all
+
+      select pin.item_id, pin.rule, 0
+      from recommend._pins(_explain.context, _explain.kind) as pin
+      join chosen on chosen.item_id = pin.item_id
+      where 'pinned' = any (_explain.bases)
+        and chosen.basis = 'pinned'
+    ) as applied
   ),
 
   explained as (
     select
       reason.item_id,
       array_agg(reason.reason order by reason.part, reason.place) as reasons,
-      sum((reason.reason).contribution) as score
+      -- In the order of the reasons, so that the score is exactly their sum.
+      sum((reason.reason).contribution order by reason.part, reason.place) as score
     from reason
     group by reason.item_id
   )
@@ -127,19 +170,20 @@ begin
     chosen.title,
     coalesce(explained.score, 0),
     coalesce(explained.reasons, '{}'),
-    chosen.basis,
+    chosen.shown_basis,
     case when chosen.basis = 'model' then _explain.model_version end,
     recommend._serving_id(
       v_secret,
       case when chosen.basis = 'model' then _explain.model_id end,
       chosen.item_id,
       _explain.first_rank + chosen.place - 1,
-      null,
+      chosen.propensity,
       now(),
       (_explain.context).identity_id,
-      chosen.basis
+      chosen.shown_basis,
+      case when chosen.propensity is not null then _explain.pool end
     ),
-    null::float8,
+    chosen.propensity,
     case when chosen.place = cardinality(_explain.items) then _explain.next_page end
   from chosen
   left join explained using (item_id)
@@ -148,7 +192,7 @@ end;
 $$;
 
 comment on function recommend._explain(
-  recommend.person_context, text, bigint, int, int, bigint[], text[], int, text
+  recommend.person_context, text, bigint, int, int, bigint[], text[], float8[], bigint[], int, text
 ) is $$
 @behavior -*
 Returns the rows of a list from its items and what each is based on: names, reasons, score and signature.

@@ -66,6 +66,16 @@ begin
           select from unnest(_model_candidates.only_items) as known (item_id) where known.item_id = scored.item_id
         )
       )
+      and (
+        _model_candidates.fewest_people = 0
+        or exists (
+          select
+          from recommend.neighbours as own
+          where own.model_id = _model_candidates.model_id
+            and own.item_id = scored.item_id
+            and own.person_count >= _model_candidates.fewest_people
+        )
+      )
     order by scored.units desc, scored.item_id
     limit _model_candidates.most
   )
@@ -83,6 +93,6 @@ comment on function recommend._model_candidates(
 ) is $$
 @behavior -*
 Returns the items with the highest scores of a version of a model, the best first, without those of `seen`.
-`is_lowered`: those with a negative score, instead of those with a positive one. The neighbours of items that fewer than
-`fewest_people` people had taken are not used.
+`is_lowered`: those with a negative score, instead of those with a positive one. Weights from and on items that fewer
+than `fewest_people` people had taken are not used.
 $$;

@@ -39,7 +39,7 @@ begin
         coalesce((_write_page.page).model_id, 0),
         array_to_string((_write_page.page).served, ','),
         array_to_string((_write_page.page).frozen, ','),
-        array_to_string((_write_page.page).tiers, '')
+        array_to_string((_write_page.page).bases, ',')
       ),
       secret.inner_key, secret.outer_key
     )
@@ -89,7 +89,7 @@ begin
   v_result.model_id := v_fields[5];
   v_result.served := string_to_array(v_fields[6], ',')::bigint[];
   v_result.frozen := string_to_array(v_fields[7], ',')::bigint[];
-  v_result.tiers := string_to_array(v_fields[8], null)::int[];
+  v_result.bases := string_to_array(v_fields[8], ',');
   return v_result;
 end;
 $$;
@@ -98,4 +98,30 @@ comment on function recommend._read_page(text, text, timestamptz) is $$
 @behavior -*
 Returns the content of a value of `next_page`.
 Errors: CF001 for a text that is not one, for one of another list, and for one that is older than a day.
+$$;
+
+create or replace function recommend._without(page recommend.page, seen bigint[], only_items bigint[])
+returns recommend.page
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_page recommend.page := _without.page;
+begin
+  select
+    coalesce(array_agg(frozen.item_id order by frozen.place), '{}'),
+    coalesce(array_agg(frozen.basis order by frozen.place), '{}')
+  into v_page.frozen, v_page.bases
+  from unnest((_without.page).frozen, (_without.page).bases) with ordinality as frozen (item_id, basis, place)
+  where not coalesce(frozen.item_id = any (_without.seen), false)
+    and (_without.only_items is null or frozen.item_id = any (_without.only_items));
+  return v_page;
+end;
+$$;
+
+comment on function recommend._without(recommend.page, bigint[], bigint[]) is $$
+@behavior -*
+Returns a page without the given items, and with no others than `only_items` unless it is null.
 $$;

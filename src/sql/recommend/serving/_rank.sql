@@ -4,7 +4,9 @@
  */
 create or replace function recommend._rank(
   context recommend.person_context,
-  request recommend.request
+  request recommend.request,
+  tiers text[] default '{model,content,segment,popularity,newest,lowered}',
+  first_items bigint[] default '{}'
 )
 returns setof recommend.recommendation
 language plpgsql
@@ -17,152 +19,120 @@ set jit to off
 set plan_cache_mode to force_generic_plan
 as $$
 declare
-  -- In the order of the list. `lowered`: items that the model lowers, which are better than none.
-  v_tiers constant text[] := '{model,content,segment,popularity,newest,lowered}';
-  v_most_frozen constant int := 200;
+  v_most_served constant int := 2000;
   v_kind constant text := (_rank.request).kind;
   v_top constant int := (_rank.request).top;
   v_scope constant text := recommend._page_scope(_rank.context, v_kind);
-  v_page recommend.page;
+  v_page recommend.page := row(null, '{}', '{}', '{}');
+  v_first_rank int;
   v_model_id bigint;
   v_version int;
-  v_fewest_people int := 0;
-  v_seen bigint[] := (_rank.context).left_out || (_rank.request).excluded;
-  v_tier int := 1;
-  v_most int := greatest(v_top, 50) + v_most_frozen;
-  v_found bigint[];
-  v_lowered bigint[];
-  -- Candidates in the order of the list. The first `v_checked` were compared with the rules; `v_allowed` are positions
-  -- of those that no rule leaves out.
-  v_ids bigint[] := '{}';
-  v_id_tiers int[] := '{}';
-  v_checked int := 0;
-  v_chunk int := 2 * v_top + 10;
-  v_allowed int[] := '{}';
-  v_rest int[];
-  v_items bigint[];
-  v_bases text[];
-begin
-  select model.model_id, model.version into v_model_id, v_version
-  from recommend._deployed_model(v_kind) as model;
-
   -- For a list that is not that of a person: what was learned from few people would show what these people took.
-  if (_rank.context).person_id is null then
-    v_fewest_people := (select smallest_group from analytics.setting);
-  end if;
-
+  v_fewest_people constant int := case
+    when (_rank.context).person_id is null then (select smallest_group from analytics.setting)
+    else 0
+  end;
+  v_seen bigint[] := (_rank.context).left_out || (_rank.request).excluded;
+  v_first bigint[] := '{}';
+  v_pins record;
+  v_found record;
+  v_list bigint[];
+  v_rest bigint[];
+  v_diversity float8 := 0;
+  v_pool_size int := 0;
+  v_drawn bigint[];
+  v_propensities float8[];
+  v_pool bigint[];
+begin
+  perform common.check_count('top', v_top, 1, 1000);
   if (_rank.request).page is not null then
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
     v_seen := v_seen || (v_page).served;
-    -- The version that ranked the items is used as long as its weights are kept.
-    if (v_page).model_id <> v_model_id
-      and exists (select from recommend.model_part as part where part.model_id = (v_page).model_id)
-    then
-      select model.model_id, model.version into v_model_id, v_version
-      from ml.model
-      where model.model_id = (v_page).model_id;
-    end if;
-    select
-      coalesce(array_agg(frozen.item_id order by frozen.place), '{}'),
-      coalesce(array_agg(frozen.tier order by frozen.place), '{}')
-    into v_ids, v_id_tiers
-    from unnest((v_page).frozen, (v_page).tiers) with ordinality as frozen (item_id, tier, place)
-    where frozen.item_id <> all (v_seen)
-      and ((_rank.request).only_items is null or frozen.item_id = any ((_rank.request).only_items));
-    v_seen := v_seen || (v_page).frozen;
+    v_page := recommend._without(v_page, v_seen, (_rank.request).only_items);
+  elsif _rank.first_items <> '{}' then
+    v_first := recommend._unblocked(_rank.context, null, _rank.first_items);
+  end if;
+  v_first_rank := cardinality((v_page).served) + 1;
+
+  -- The version that ranked the former pages is used as long as its weights are kept.
+  select model.model_id, model.version into v_model_id, v_version
+  from recommend._deployed_model(v_kind) as model;
+  if (v_page).model_id <> v_model_id
+    and exists (select from recommend.model_part as part where part.model_id = (v_page).model_id)
+  then
+    select model.model_id, model.version into v_model_id, v_version
+    from ml.model
+    where model.model_id = (v_page).model_id;
   end if;
 
-  loop
-    if cardinality(v_allowed) < v_top and v_checked < cardinality(v_ids) then
-      v_rest := array(
-        select position
-        from generate_series(v_checked + 1, least(v_checked + v_chunk, cardinality(v_ids))) as position
-      );
-      v_allowed := v_allowed || array(
-        select candidate.place::int
-        from unnest(v_rest, v_ids[v_checked + 1:v_checked + v_chunk]) as candidate (place, item_id)
-        where candidate.item_id not in (
-          select blocked.item_id
-          from recommend._blocked(
-            _rank.context, v_kind, v_ids[v_checked + 1:v_checked + v_chunk], now()
-          ) as blocked
-        )
-        order by candidate.place
-      );
-      v_checked := v_checked + cardinality(v_rest);
-      v_chunk := 2 * v_chunk;
-    elsif v_tier <= cardinality(v_tiers)
-      and cardinality(v_allowed) + cardinality(v_ids) - v_checked < v_top + v_most_frozen
-    then
-      if v_tiers[v_tier] = 'lowered' then
-        v_found := v_lowered;
-      else
-        select found.item_ids into v_found
-        from recommend._tier_candidates(
-          v_tiers[v_tier], _rank.context, _rank.request, v_model_id, v_fewest_people, v_seen, v_most
-        ) as found;
-      end if;
-      v_ids := v_ids || v_found;
-      v_id_tiers := v_id_tiers || array_fill(v_tier, array[cardinality(v_found)]);
-      v_seen := v_seen || v_found;
-      if cardinality(v_found) = v_most then
-        v_most := 4 * v_most;
-      else
-        v_tier := v_tier + 1;
-      end if;
-      -- Items that the model lowers are in no tier before the last one.
-      if v_tier = 2 and v_lowered is null then
-        select found.item_ids into v_lowered
-        from recommend._tier_candidates(
-          'lowered', _rank.context, _rank.request, v_model_id, v_fewest_people, v_seen, 1000000
-        ) as found;
-        v_seen := v_seen || v_lowered;
-      end if;
-    else
-      exit;
-    end if;
-  end loop;
+  -- Later pages continue the order of the first one.
+  if (_rank.request).page is null then
+    select
+      coalesce((_rank.request).diversity, setting.diversity),
+      case when (_rank.request).is_explored and setting.explored_slots <> '{}' then setting.explored_pool_size else 0 end
+    into v_diversity, v_pool_size
+    from recommend.setting;
+  end if;
 
-  v_items := array(
-    select v_ids[place] from unnest(v_allowed[:v_top]) with ordinality as listed (place, n) order by listed.n
+  v_pins := recommend._allowed_pins(_rank.context, _rank.request, v_seen || v_first);
+  v_found := recommend._gather(
+    _rank.context, _rank.request, _rank.tiers, v_model_id, v_fewest_people,
+    v_seen || v_first || v_pins.items || (v_page).frozen,
+    greatest(v_top + v_pool_size, case when v_diversity > 0 then least(3 * v_top, 300) else 0 end),
+    (v_page).frozen, array_fill(0::float8, array[cardinality((v_page).frozen)]), (v_page).bases
   );
-  v_bases := array(
-    select case v_tiers[v_id_tiers[place]] when 'lowered' then 'model' else v_tiers[v_id_tiers[place]] end
-    from unnest(v_allowed[:v_top]) with ordinality as listed (place, n)
-    order by listed.n
-  );
-  v_rest := v_allowed[v_top + 1:] || array(select generate_series(v_checked + 1, cardinality(v_ids)));
-  v_rest := v_rest[:v_most_frozen];
+  v_list := case
+    when v_diversity > 0 then recommend._diversified(
+      _rank.context, v_found.item_ids, v_found.scores, v_found.bases, v_found.allowed, v_top, v_diversity
+    )
+    else recommend._chosen(v_found.item_ids, v_found.allowed)
+  end;
+  v_list := recommend._place_pins(v_first || v_list, v_pins.items, v_pins.places, v_first_rank, v_top);
+  v_rest := v_list[v_top + 1:];
+  if v_pool_size > 0 then
+    select
+      coalesce(array_agg(explored.item_id order by explored.place), '{}'),
+      array_agg(explored.propensity order by explored.place),
+      max(explored.pool)
+    into v_drawn, v_propensities, v_pool
+    from recommend._explore(_rank.context, v_list, v_top, v_pins.items || v_first) as explored;
+    v_rest := recommend._minus(v_list, v_drawn);
+    v_list := v_drawn;
+  end if;
+  v_rest := (v_rest || recommend._chosen(v_found.item_ids, v_found.unchecked))[:200];
+  v_list := v_list[:v_top];
 
   return query
   select *
   from recommend._explain(
-    _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_items, v_bases,
-    coalesce(cardinality((v_page).served), 0) + 1,
+    _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_list,
+    recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pins.items, v_first),
+    v_propensities, v_pool,
+    v_first_rank,
     case
-      when cardinality(v_rest) > 0 and coalesce(cardinality((v_page).served), 0) + cardinality(v_items) <= 2000
-        then recommend._write_page(
-          row(
-            coalesce(v_model_id, 0),
-            coalesce((v_page).served, '{}') || v_items,
-            array(select v_ids[place] from unnest(v_rest) with ordinality as kept (place, n) order by kept.n),
-            array(select v_id_tiers[place] from unnest(v_rest) with ordinality as kept (place, n) order by kept.n)
-          )::recommend.page,
-          v_scope, now()
-        )
+      when v_rest <> '{}' and v_first_rank + v_top <= v_most_served then recommend._write_page(
+        row(
+          coalesce(v_model_id, 0),
+          (v_page).served || v_list,
+          v_rest,
+          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pins.items, v_first)
+        )::recommend.page,
+        v_scope,
+        now()
+      )
     end
   );
 end;
 $$;
 
-comment on function recommend._rank(recommend.person_context, recommend.request) is $$
+comment on function recommend._rank(recommend.person_context, recommend.request, text[], bigint[]) is $$
 @behavior -*
 Returns the list that a person is recommended, best first.
-Candidates are those of the deployed model, then items with the same subject, those that are popular in the segments of
-the person, popular ones, the newest, and those that the model lowers: each only while the list is short. What a rule
-leaves out (`recommend._blocked`) is not in the list.
+Candidates are those of the tiers, in their order, each only while the list is short: those of the deployed model, of
+similar content, popular in the segments of the person, popular, newest, and those that the model lowers. `first_items`
+precede them, after the pinned ones. Items that a rule leaves out (`recommend._blocked`) are not in the list.
 Errors: CF001 for a `page` that does not continue this list.
 $$;
 
-grant execute on function recommend._rank(recommend.person_context, recommend.request)
+grant execute on function recommend._rank(recommend.person_context, recommend.request, text[], bigint[])
 to insights_reader, insights_learner;

@@ -24,7 +24,7 @@ begin
     coalesce(recommend._find_items(_request.exclude_items), '{}'),
     recommend._find_items(_request.only_items),
     _request.diversity,
-    false,
+    true,
     _request.page
   )::recommend.request;
 end;
@@ -38,4 +38,41 @@ Errors: CF001 for `top` and `diversity`, CF002 for a kind that no item has and f
 $$;
 
 grant execute on function recommend._request(int, text, text[], text[], float8, text)
+to insights_reader, insights_learner;
+
+create or replace function recommend._person_request(
+  person text,
+  top int,
+  kind text,
+  exclude_items text[],
+  only_items text[],
+  diversity float8,
+  page text
+)
+returns recommend.request
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if nullif(btrim(_person_request.person), '') is null then
+    perform common.refuse(
+      'CF001', 'the person is ' || coalesce('"' || left(_person_request.person, 100) || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.'
+    );
+  end if;
+  return recommend._request(
+    _person_request.top, _person_request.kind, _person_request.exclude_items, _person_request.only_items,
+    _person_request.diversity, _person_request.page
+  );
+end;
+$$;
+
+comment on function recommend._person_request(text, int, text, text[], text[], float8, text) is $$
+@behavior -*
+Returns what a caller asks for about a person, checked as by `recommend._request`. CF001 for an empty name.
+$$;
+
+grant execute on function recommend._person_request(text, int, text, text[], text[], float8, text)
 to insights_reader, insights_learner;

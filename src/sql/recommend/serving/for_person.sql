@@ -18,22 +18,14 @@ set client_min_messages to notice
 set jit to off
 as $$
 declare
-  v_request recommend.request;
-begin
-  if nullif(btrim(for_person.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || for_person.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
-  v_request := recommend._request(
-    for_person.top, for_person.kind, for_person.exclude_items, for_person.only_items, for_person.diversity,
-    for_person.page
+  v_request constant recommend.request := recommend._person_request(
+    for_person.person, for_person.top, for_person.kind, for_person.exclude_items, for_person.only_items,
+    for_person.diversity, for_person.page
   );
+begin
   return query
   select *
-  from recommend._rank(
-    recommend._context(track.find_person(for_person.person), track.find_identity(for_person.person), for_person.kind),
-    v_request
-  );
+  from recommend._rank(recommend._named_context(for_person.person, for_person.kind), v_request);
 end;
 $$;
 

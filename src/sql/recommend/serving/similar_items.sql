@@ -74,8 +74,26 @@ begin
       )
       -- An item may have been merged, or described as another kind, after the training.
       and other.kind = v_item.kind
-      and (other.available_from is null or other.available_from <= now())
-      and (other.available_until is null or other.available_until > now())
+  ),
+
+  -- The rules of lists, for no person: prerequisites are taken as fulfilled.
+  blocked as (
+    select left_out.item_id
+    from recommend._blocked(
+      row(
+        null, 0, '{}', '{}', '{}', '{}',
+        array(
+          select prerequisite.required_item_id
+          from known
+          join track.item_ancestor as ancestor on ancestor.item_id = known.item_id
+          join track.prerequisite on prerequisite.item_id = ancestor.ancestor_item_id
+        ),
+        '{}', '{}', '{}', '{}', '{}'
+      )::recommend.person_context,
+      v_item.kind,
+      array(select known.item_id from known),
+      now()
+    ) as left_out
   )
 
   select
@@ -85,6 +103,7 @@ begin
     known.title,
     known.weight
   from known
+  where known.item_id not in (select blocked.item_id from blocked)
   order by known.weight desc, known.item_id
   limit similar_items.top;
 end;
@@ -93,8 +112,9 @@ $$;
 comment on function recommend.similar_items(text, int) is $$
 Returns the items that are most similar to an item, the most similar first.
 The score is the weight of the model between the two items, adjusted for all other items (a partial correlation, not a
-count of common people). Only items of the same kind with a positive weight that are available now are returned. Items
-that fewer than `analytics.setting.smallest_group` people had taken at the training are excluded.
+count of common people). Only items of the same kind with a positive weight that the rules for all people permit are
+returned, whatever their prerequisites. Items that fewer than `analytics.setting.smallest_group` people had taken at
+the training are excluded.
 Errors: CF001 for `top`, CF002 for an unknown item (names the nearest), CF006 when no model is trained or the model
 does not contain the item.
 $$;

@@ -3,6 +3,9 @@ returns table (person_id bigint, item_id bigint, strength real, first_at timesta
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+-- All rows are read. Before the tables have statistics, as after an import, nested loops take a minute in place of a
+-- second.
+set enable_nestloop to off
 as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
@@ -35,7 +38,7 @@ begin
       before.person_id, before.item_id, before.weight, before.first_at, before.last_at,
       before.completed_at, before.dismissed_at, before.dropped_at, before.resumed_at,
       before.withdrawn_at, before.liking, before.liked_at
-    from recommend._interactions_of(v_straddling, _training_rows.until) as before
+    from recommend._interactions_of(v_straddling, until => _training_rows.until) as before
     join recommend.interaction
       on interaction.person_id = before.person_id
       and interaction.item_id = before.item_id

@@ -57,7 +57,7 @@ test("does not depend on the order of the rows, nor on how many people are held 
   const sums = (table: string, people: string) =>
     database.rows(
       `select items, person_counts, array(select hashfloat8extended(v <#> v, 0) from unnest(gram) as v) as gram
-       from ml._ease_gram('${table}', 'person', 'item', 'strength', ${people})`,
+       from ml._ease_gram('${table}', 'person', 'item', 'strength', people_at_once => ${people})`,
     );
   const whole = await sums("lab.many", "null");
   await database.query("create table lab.mixed as select * from lab.many order by hashtext(person::text || item)");
@@ -65,7 +65,7 @@ test("does not depend on the order of the rows, nor on how many people are held 
 
   const entries = (people: string) =>
     database.rows<{ row: number[] }>(
-      `select unnest(gram)::real[] as row from ml._ease_gram('lab.many', 'person', 'item', null, ${people})`,
+      `select unnest(gram)::real[] as row from ml._ease_gram('lab.many', 'person', 'item', null, people_at_once => ${people})`,
     );
   const plain = await entries("null");
   for (const people of ["1", "7", "96", "97"]) expect(await entries(people)).toEqual(plain);

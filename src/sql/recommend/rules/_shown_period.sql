@@ -1,0 +1,26 @@
+/* A definer: people may not read the rules. It reads no data about people. */
+create or replace function recommend._shown_period(context recommend.person_context, kind text)
+returns interval
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  return (
+    select max(known.period)
+    from recommend._rules_of(_shown_period.context, _shown_period.kind, now()) as known
+    where known.action = 'not_again'
+  );
+end;
+$$;
+
+comment on function recommend._shown_period(recommend.person_context, text) is $$
+@behavior -*
+Returns for how long an item that was served is left out of a list; null when no rule leaves it out.
+$$;
+
+grant execute on function recommend._shown_period(recommend.person_context, text)
+to insights_reader, insights_learner;

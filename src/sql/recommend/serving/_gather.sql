@@ -1,0 +1,101 @@
+/*
+ * Candidates are fetched tier by tier, and compared with the rules in pieces of their order, until there are enough:
+ * neither the catalogue nor the whole list of a tier is compared.
+ */
+create or replace function recommend._gather(
+  context recommend.person_context,
+  request recommend.request,
+  tiers text[],
+  model_id bigint,
+  fewest_people int,
+  seen bigint[],
+  wanted int,
+  inout item_ids bigint[],
+  inout scores float8[],
+  inout bases text[],
+  out allowed int[],
+  out unchecked int[]
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+set plan_cache_mode to force_generic_plan
+as $$
+declare
+  v_most_frozen constant int := 200;
+  v_kind constant text := (_gather.request).kind;
+  -- A boost moves an item among the best 1,000 of its tier.
+  v_has_boosts constant boolean := exists (
+    select from recommend._rules_of(_gather.context, v_kind, now()) as rule where rule.action = 'boost'
+  );
+  v_most int := case when v_has_boosts then greatest(wanted + v_most_frozen, 1000) else wanted + v_most_frozen end;
+  v_seen bigint[] := seen;
+  v_tier int := 1;
+  v_name text;
+  v_found record;
+  v_lowered record;
+  -- The first `v_checked` candidates were compared with the rules.
+  v_checked int := 0;
+  v_last int;
+begin
+  allowed := '{}';
+  loop
+    if cardinality(allowed) < wanted and v_checked < cardinality(item_ids) then
+      v_last := least(2 * v_checked + 2 * wanted, cardinality(item_ids));
+      allowed := allowed || array(
+        select v_checked + candidate.place::int
+        from unnest(item_ids[v_checked + 1:v_last]) with ordinality as candidate (item_id, place)
+        where candidate.item_id not in (
+          select blocked.item_id
+          from recommend._blocked(_gather.context, v_kind, _gather.item_ids[v_checked + 1:v_last], now()) as blocked
+        )
+        order by candidate.place
+      );
+      v_checked := v_last;
+    elsif v_tier <= cardinality(tiers)
+      and cardinality(allowed) + cardinality(item_ids) - v_checked < wanted + v_most_frozen
+    then
+      v_name := tiers[v_tier];
+      -- Items that the model lowers are in no tier before their own.
+      if v_name <> 'model' and v_lowered is null then
+        v_lowered := recommend._tier_candidates('lowered', context, request, model_id, fewest_people, v_seen, 1000000);
+        v_seen := v_seen || v_lowered.item_ids;
+      end if;
+      if v_name = 'lowered' then
+        v_found := v_lowered;
+      else
+        v_found := recommend._tier_candidates(v_name, context, request, model_id, fewest_people, v_seen, v_most);
+        v_seen := v_seen || v_found.item_ids;
+      end if;
+      if cardinality(v_found.item_ids) = v_most and v_name <> 'lowered' then
+        v_most := 4 * v_most;
+      else
+        v_tier := v_tier + 1;
+      end if;
+      if v_has_boosts then
+        v_found := recommend._boosted(context, v_kind, v_found.item_ids, v_found.scores);
+      end if;
+      item_ids := item_ids || v_found.item_ids;
+      scores := scores || v_found.scores;
+      bases := bases || array_fill(
+        case v_name when 'lowered' then 'model' else v_name end, array[cardinality(v_found.item_ids)]
+      );
+    else
+      exit;
+    end if;
+  end loop;
+  unchecked := array(select generate_series(v_checked + 1, cardinality(item_ids)));
+end;
+$$;
+
+comment on function recommend._gather(
+  recommend.person_context, recommend.request, text[], bigint, int, bigint[], int, bigint[], float8[], text[]
+) is $$
+@behavior -*
+Returns the candidates of a list in its order, after those that are given.
+`allowed` are the positions of those that no rule leaves out, at least `wanted` while there are so many; `unchecked` of
+those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
+each only while there are too few candidates.
+$$;

@@ -1,0 +1,53 @@
+/* A definer owned by insights_reader: workers and admins query any person without privileges on the tables. */
+create or replace function recommend.for_people(
+  people text[],
+  top int default 10,
+  kind text default 'course',
+  exclude_items text[] default null,
+  only_items text[] default null,
+  diversity float8 default null
+)
+returns setof recommend.person_recommendation
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_request constant recommend.request := recommend._request(
+    for_people.top, for_people.kind, for_people.exclude_items, for_people.only_items, for_people.diversity, null
+  );
+  v_person text;
+begin
+  if for_people.people is null or cardinality(for_people.people) > 1000 then
+    perform common.refuse(
+      'CF008', format('%s people are given', coalesce(cardinality(for_people.people)::text, 'null')),
+      'Give from 0 to 1,000 people.'
+    );
+  end if;
+  foreach v_person in array for_people.people loop
+    if nullif(btrim(v_person), '') is null then
+      perform common.refuse('CF001', 'a person is ' || coalesce('"' || v_person || '"', 'null'),
+        'Give the userId or anonymousId that was sent with events.');
+    end if;
+    return query
+    select v_person, recommendation.*
+    from recommend._rank(recommend._named_context(v_person, for_people.kind), v_request) as recommendation;
+  end loop;
+end;
+$$;
+
+alter function recommend.for_people(text[], int, text, text[], text[], float8) owner to insights_reader;
+
+comment on function recommend.for_people(text[], int, text, text[], text[], float8) is $$
+Returns recommended items for each of at most 1,000 people, in the order of the given names.
+The rows of a person are those of `recommend.for_person`.
+Errors: CF001 for an empty name, `top` and `diversity`, CF002 for a kind that no item has and for an unknown item, CF008
+for more than 1,000 people or items.
+$$;
+
+grant execute on function recommend.for_people(text[], int, text, text[], text[], float8)
+to insights_admin, insights_worker;

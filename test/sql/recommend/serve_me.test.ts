@@ -1,0 +1,256 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../support/database.ts";
+import type { Recommendation } from "../../support/recommend.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+import { makeHistory, trainOnHistory } from "./history.ts";
+import { at, impressions, signed } from "./servings.ts";
+
+const database = await testDatabase();
+
+beforeAll(async () => {
+  await makeHistory(database);
+  await trainOnHistory(database);
+});
+
+const list = (db: Queries, call: string): Promise<Recommendation[]> =>
+  db
+    .rows<{ row: Recommendation }>(`select to_jsonb(r) as row from ${call} as r`)
+    .then((rows) => rows.map(({ row }) => row));
+const become = async (db: Queries, role: string, person = ""): Promise<void> => {
+  await db.query("select set_config('role', $1, true), set_config('insights.person', $2, true)", [role, person]);
+  await db.query("select track.sign_in()");
+};
+/** The stored rows of all people. */
+const stored = async (db: Queries) => {
+  await become(db, "postgres");
+  return (await impressions(db)).map(({ person, item, rank, is_served, seen_at }) => ({
+    person,
+    item,
+    rank,
+    is_served,
+    seen: seen_at !== null,
+  }));
+};
+const recorded = (person: string, rows: Recommendation[]) =>
+  rows.map(({ item, rank }) => ({ person, item, rank, is_served: true, seen: false }));
+const world = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
+/** The parts of a row that do not depend on the call. */
+const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => ({ ...row, next_page: null }));
+
+describe("recommend.serve_me", () => {
+  test("returns what for_me returns, and records each row once as served and not as seen", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      const read = await list(db, "recommend.for_me(5)");
+      expect(await stored(db)).toEqual([]);
+      await become(db, "insights_learner", "p0");
+      const served = await list(db, "recommend.serve_me(5)");
+      expect(served).toHaveLength(5);
+      expect(comparable(served)).toEqual(comparable(read));
+      // Another call in the transaction is the same list.
+      await list(db, "recommend.serve_me(5)");
+      expect(await stored(db)).toEqual(recorded("p0", served));
+
+      // Seen apart from served: the row of the browser is the same one.
+      await become(db, "insights_learner", "p0");
+      await db.query("select recommend.feedback('show', serving_id => $1)", [served[1]?.serving_id]);
+      await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
+      expect(await stored(db)).toEqual(recorded("p0", served).map((row) => ({ ...row, seen: row.rank === 2 })));
+      // The row has what the id contains.
+      expect(
+        await db.rows(
+          `select distinct basis, model_id = (select max(model_id) from ml.model) as is_deployed, propensity,
+             identity_id = track.find_identity('p0') as is_hers, listed_at <= now() and listed_at > now() - interval '1 second' as is_now
+           from recommend.impression`,
+        ),
+      ).toEqual([{ basis: "model", is_deployed: true, propensity: null, is_hers: true, is_now: true }]);
+    }));
+
+  test("passes all arguments on, and the next page has its own rows", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      const read = await list(db, "recommend.for_me(100)");
+      const [first, , , , , second] = read;
+      const rest = await list(
+        db,
+        `recommend.serve_me(3, 'course', exclude_items => '{${first?.item}}', diversity => 0)`,
+      );
+      expect(rest.map(({ item }) => item)).toEqual(read.slice(1, 4).map(({ item }) => item));
+      const only = await list(db, `recommend.serve_me(only_items => '{${second?.item}}')`);
+      expect(only.map(({ item }) => item)).toEqual([second?.item]);
+      const page = (rest.at(-1) as unknown as { next_page: string }).next_page;
+      const next = await list(db, `recommend.serve_me(2, exclude_items => '{${first?.item}}', page => '${page}')`);
+      expect(next.map(({ rank }) => rank)).toEqual([4, 5]);
+      expect((await stored(db)).map(({ item, rank }) => `${rank} ${item}`).sort()).toEqual(
+        [...rest, ...only, ...next].map(({ item, rank }) => `${rank} ${item}`).sort(),
+      );
+    }));
+
+  test("records nothing for a person without consent, nor for one whom nothing names yet", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      await db.query("select track.record_my_consent('personalization', false)");
+      expect(await list(db, "recommend.serve_me(3)")).toHaveLength(3);
+      await become(db, "insights_learner", "a newcomer");
+      const rows = await list(db, "recommend.serve_me(3)");
+      expect(rows).toHaveLength(3);
+      expect(await stored(db)).toEqual([]);
+      // An answer brings the row, and the person.
+      await become(db, "insights_learner", "a newcomer");
+      await db.query("select recommend.feedback('click', serving_id => $1)", [rows[0]?.serving_id]);
+      await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
+      expect(await stored(db)).toEqual([
+        { person: "a newcomer", item: rows[0]?.item, rank: 1, is_served: false, seen: true },
+      ]);
+    }));
+
+  test("an empty list records nothing", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      expect(await list(db, "recommend.serve_me(only_items => '{}')")).toEqual([]);
+      expect(await stored(db)).toEqual([]);
+    }));
+
+  test("what was served or seen is not in the next list, where a rule leaves it out, before the refresh as well", () =>
+    world(async (db) => {
+      await db.query("select recommend.set_rule('again', 'not_again', period => '7 days')");
+      await become(db, "insights_learner", "p0");
+      const all = (await list(db, "recommend.for_me(100)")).map(({ item }) => item);
+      const served = (await list(db, "recommend.serve_me(2)")).map(({ item }) => item);
+      expect(served).toEqual(all.slice(0, 2));
+      const rest = await list(db, "recommend.for_me(100)");
+      expect(rest.map(({ item }) => item)).toEqual(all.slice(2));
+      // Seen in a browser, and the event waits for the refresh.
+      await db.query("select recommend.feedback('show', serving_id => $1)", [rest[0]?.serving_id]);
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all.slice(3));
+      await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
+      await become(db, "insights_learner", "p0");
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all.slice(3));
+      // Other people are not concerned, and after the period it may come again.
+      await become(db, "postgres");
+      await db.query("update recommend.impression set listed_at = listed_at - interval '8 days', seen_at = null");
+      await db.query(
+        "delete from track.event using track.event_type where event_type.event_type_id = event.event_type_id and name = 'Recommendation Shown'",
+      );
+      await become(db, "insights_learner", "p0");
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all);
+    }));
+
+  test("bad input is that of for_me", async () => {
+    const error = await database.rejects("select recommend.serve_me(1001)");
+    expect(`${error.code} ${error.message}`).toBe("CF001 top is 1001");
+    expect((await database.rejects("select recommend.serve_me(10, 'curse')")).code).toBe("CF002");
+  });
+
+  test("is for learners", async () => {
+    expect(await rolesThatMay(database, "select recommend.serve_me()", { "insights.person": "p0" })).toEqual([
+      "learner",
+      "instructor",
+    ]);
+  });
+});
+
+describe("what a learner cannot record", () => {
+  const attack = (db: Queries, ids: (string | null)[]) =>
+    db.query("savepoint attack").then(async () => {
+      const error = await db.query("select recommend._record_impressions($1)", [ids]).then(
+        () => undefined,
+        (failed: { code: string; message: string }) => failed,
+      );
+      await db.query("rollback to savepoint attack");
+      return error === undefined ? "recorded" : `${error.code} ${error.message}`;
+    });
+
+  test("ids that are invented, altered, of an earlier list, or of another person", () =>
+    world(async (db) => {
+      const earlier = await signed(db, { person: "p0", item: "art-1", day: 0 });
+      await become(db, "insights_worker");
+      const [ofAnother] = await list(db, "recommend.for_person('p1', 1)");
+      await become(db, "insights_learner", "p0");
+      const [mine] = await list(db, "recommend.for_me(1)");
+      const id = mine?.serving_id ?? "";
+      const ids = [
+        null,
+        "",
+        "0.1.1.0.0.0.model",
+        `${id.slice(0, -32)}${"0".repeat(32)}`,
+        id.replace(/^(\d+)\.(\d+)\./, "$1.1$2."),
+        id.replace(/\.1\.0\./, ".2.0."),
+        earlier,
+      ];
+      for (const attempt of ids) {
+        expect(await attack(db, [attempt])).toBe("CF005 a row was not listed in this transaction");
+        // Also hidden among valid ones.
+        expect(await attack(db, [id, attempt])).toBe("CF005 a row was not listed in this transaction");
+      }
+      expect(await attack(db, [ofAnother?.serving_id ?? ""])).toBe("CF005 a row was listed for another person");
+      expect(await attack(db, [id, ofAnother?.serving_id ?? ""])).toBe("CF005 a row was listed for another person");
+      expect(await attack(db, [id, id])).toBe("recorded");
+      expect(await stored(db)).toEqual([]);
+    }));
+
+  test("a list that she makes herself for the identity of another person, or with an invented context", () =>
+    world(async (db) => {
+      const other = await db.value("select track.find_identity('p1')");
+      const own = await db.value("select track.find_identity('p0')");
+      await become(db, "insights_learner", "p0");
+      const made = async (identity: unknown) =>
+        await db.value<string>(
+          `select serving_id from recommend._rank(
+             row(1, $1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context,
+             row('course', 1, '{}', null, null, false, null)::recommend.request
+           )`,
+          [identity],
+        );
+      expect(await attack(db, [await made(other)])).toBe("CF005 a row was listed for another person");
+      // For herself, it is a list as for_me could return it with only_items.
+      expect(await attack(db, [await made(own)])).toBe("recorded");
+    }));
+
+  test("rows of the table, keys, and the functions of the owner", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      for (const sql of [
+        "insert into recommend.impression (person_id, serving_key, item_id, rank, basis, listed_at, is_served) values (1, gen_random_uuid(), 1, 1, 'model', now(), true)",
+        "update recommend.impression set clicked_at = now()",
+        "delete from recommend.impression",
+        "select * from recommend.secret",
+        "select recommend.refresh_impressions('{1}', '{-infinity}', '{infinity}')",
+        "select recommend._move_impressions('{1}')",
+        "select recommend._send_feedback('p1', 'userId', 'like', 'art-1', null, null, null)",
+        "select recommend._own_serving('x', 1)",
+        "select * from recommend._answers('{}')",
+        "select * from recommend._named_servings('{1}', '{-infinity}', '{infinity}')",
+        "select track.people_of_identities('{1}', '{2026-01-01}')",
+      ]) {
+        await db.query("savepoint attack");
+        const error = await db.query(sql).then(
+          () => undefined,
+          (failed: { code: string }) => failed.code,
+        );
+        await db.query("rollback to savepoint attack");
+        expect(`${error} ${sql}`).toBe(`42501 ${sql}`);
+      }
+    }));
+
+  test("a signature with keys of her own", () =>
+    world(async (db) => {
+      await become(db, "insights_learner", "p0");
+      await db.query("savepoint attack");
+      const forged = await db
+        .value<string>(
+          `select recommend._serving_id(
+             row(true, '\\x00', '\\x00')::recommend.secret, null, 1, 1, null, now(), track.find_identity('p0'), 'model'
+           )`,
+        )
+        .catch(() => undefined);
+      if (forged === undefined) await db.query("rollback to savepoint attack");
+      else expect(await attack(db, [forged])).toBe("CF005 a row was not listed in this transaction");
+      expect((await db.rows("select * from recommend._read_serving_id($1)", [at(0)]))[0]).toMatchObject({
+        problem: "is not the serving_id of a list",
+      });
+    }));
+});
