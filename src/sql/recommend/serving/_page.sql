@@ -115,8 +115,11 @@ begin
     coalesce(array_agg(frozen.basis order by frozen.place), '{}')
   into v_page.frozen, v_page.bases
   from unnest((_without.page).frozen, (_without.page).bases) with ordinality as frozen (item_id, basis, place)
-  where not coalesce(frozen.item_id = any (_without.seen), false)
-    and (_without.only_items is null or frozen.item_id = any (_without.only_items));
+  where frozen.item_id not in (select known.item_id from unnest(_without.seen) as known (item_id))
+    and (
+      _without.only_items is null
+      or frozen.item_id in (select known.item_id from unnest(_without.only_items) as known (item_id))
+    );
   return v_page;
 end;
 $$;
