@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { ingest, refresh } from "../../support/recommend.ts";
 
 /*
  * A catalogue of which rules leave out nearly everything. The newest course is the last one, and each thousandth course is
@@ -101,5 +102,86 @@ describe("lists from many items of which few may be recommended", () => {
         expected,
       );
       expect(await list(db, `recommend.rank_items('nobody', '{${given.join()}}')`)).toEqual(expected);
+    }));
+
+  test("a person who took 600 of them: what she did last counts, and everything she took is left out", () =>
+    world(async (db) => {
+      const taken = [...Array(600).keys()].map((n) => `course-${size - n}`);
+      await ingest(
+        db,
+        taken.map((item, n) => ({ person: "ada", event: "Course Enrolled", item, day: n / 10 })),
+      );
+      await refresh(db);
+      const context = `recommend._named_context('ada', 'course')`;
+      expect(
+        await db.value(
+          `select array_agg(item.external_id order by place)
+           from ${context} as context cross join unnest(context.items) with ordinality as used (item_id, place)
+           join track.item using (item_id)`,
+        ),
+      ).toEqual(taken.slice(100));
+      expect(await db.value(`select cardinality(strengths) from ${context}`)).toBe(500);
+      expect(await list(db, "recommend.for_person('ada', 2)")).toEqual(["course-51400", "course-51399"]);
+      expect((await db.rows("select rule from recommend.why_not('ada', 'course-52000')"))[0]).toEqual({
+        rule: "taken",
+      });
+    }));
+
+  test("500 rules with items, attributes, containers and languages apply as one alone does", () =>
+    world(async (db) => {
+      await change(
+        db,
+        "attributes = jsonb_build_object('tags', array[item_id % 7, item_id % 5]::text[], 'n', item_id % 3)",
+        "item_id % 2 = 0",
+      );
+      await change(db, "language = case when item_id % 3 = 0 then 'de-AT' else 'en' end", "item_id % 4 = 0");
+      await db.query(
+        `update track.item set parent_item_id = (select item_id from track.item where external_id = 'course-1')
+         where external_id in ('course-51998', 'course-51990')`,
+      );
+      for (let n = 0; n < 500; n++) {
+        const conditions = [
+          [`items => array['course-${size - (n % 50)}', 'course-7']`],
+          [`attribute => 'tags', attribute_value => '${n % 9}'`],
+          [`attribute => 'n', attribute_value => '${n % 3}'`],
+          [`within_item => 'course-1'`],
+          [`language => 'de'`],
+          [
+            `items => array['course-${size - (n % 50)}']`,
+            `language => 'en'`,
+            `attribute => 'n', attribute_value => '1'`,
+          ],
+          [`attribute => 'term', attribute_value => 'old'`, `language => 'de-at'`],
+        ];
+        await db.query(
+          `select recommend.set_rule('r${n}', 'boost', amount => ${n + 1}, ${conditions[n % conditions.length]?.join()})`,
+        );
+      }
+      const candidates =
+        "array(select item_id from track.item where item_id > (select max(item_id) - 60 from track.item))";
+      expect(
+        await db.rows(
+          `select item_id::int, name from recommend._matching_rules(
+             (select array_agg(rule) from recommend.rule where action = 'boost'), ${candidates}
+           ) order by 1, 2`,
+        ),
+      ).toEqual(
+        await db.rows(
+          `select item.item_id::int, rule.name
+           from track.item
+           join recommend.rule on rule.action = 'boost'
+           where item.item_id > (select max(item_id) - 60 from track.item)
+             and (not rule.has_items or exists (
+               select from recommend.rule_item where rule_item.name = rule.name and rule_item.item_id = item.item_id
+             ))
+             and (rule.within_item_id is null or rule.within_item_id in (item.item_id, item.parent_item_id))
+             and (rule.language is null or lower(item.language) = rule.language
+               or lower(item.language) like rule.language || '-%')
+             and (rule.attribute is null or item.attributes ->> rule.attribute = rule.attribute_value
+               or (jsonb_typeof(item.attributes -> rule.attribute) = 'array'
+                 and item.attributes -> rule.attribute @> to_jsonb(rule.attribute_value)))
+           order by 1, 2`,
+        ),
+      );
     }));
 });

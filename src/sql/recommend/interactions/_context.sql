@@ -424,8 +424,8 @@ comment on function recommend._context(bigint, bigint, text) is $$
 @behavior -*
 Returns what a list of items of a kind depends on for a person, as far as the caller may read it.
 `items` are the last 500. `left_out` has also the items of `recommend.setting.kept_kinds`, such as the courses of a
-page. Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one who
-has opted out of `personalization`.
+page. Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one
+who has opted out of `personalization`.
 $$;
 
 grant execute on function recommend._context(bigint, bigint, text) to insights_reader, insights_learner;

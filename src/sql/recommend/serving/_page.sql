@@ -115,6 +115,15 @@ as $$
 declare
   v_page recommend.page := _without.page;
 begin
+  -- After an opt-out, an order that is based on what the person did is not continued.
+  if ((_without.context).items = '{}' and (v_page).bases && '{model,content}')
+    or ((_without.context).person_sets = '{}' and 'segment' = any ((v_page).bases))
+  then
+    v_page.frozen := '{}';
+    v_page.bases := '{}';
+    return v_page;
+  end if;
+
   select
     coalesce(array_agg(frozen.item_id order by frozen.place), '{}'),
     coalesce(array_agg(frozen.basis order by frozen.place), '{}')
@@ -124,21 +133,15 @@ begin
     and (
       _without.only_items is null
       or frozen.item_id in (select known.item_id from unnest(_without.only_items) as known (item_id))
-    )
-    -- After an opt-out, an order that is based on what the person did is not continued.
-    and case
-      when frozen.basis in ('model', 'content') then (_without.context).items <> '{}'
-      when frozen.basis = 'segment' then (_without.context).person_sets <> '{}'
-      else true
-    end;
+    );
   return v_page;
 end;
 $$;
 
 comment on function recommend._without(recommend.page, recommend.person_context, bigint[], bigint[]) is $$
 @behavior -*
-Returns a page without the given items, with no others than `only_items` unless it is null, and without items that are
-based on data of which the context has none any more.
+Returns a page without the given items, with no others than `only_items` unless it is null. The frozen order is dropped
+if it is based on data of which the context has none any more.
 $$;
 
 create or replace function recommend._current_bases(
