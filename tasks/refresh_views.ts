@@ -6,6 +6,7 @@ export default defineTask({
   payload: emptyPayload,
   async run(_payload, { call }) {
     const [row] = await call<{ rows: number }>("select analytics.refresh_views()::int as rows");
+    await call("select recommend.refresh_item_vectors()");
     const [lists] = await call<{ rows: number }>("select recommend.refresh_lists()::int as rows");
     return { rows: row?.rows ?? 0, listed: lists?.rows ?? 0 };
   },

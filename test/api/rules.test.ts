@@ -48,7 +48,7 @@ test("an administrator sets a rule, which applies to the next list, and drops it
     },
   });
 
-  // The learner is told the action, not the name.
+  // The learner gets the action, not the name.
   expect(await whyNot("course-analysis")).toMatchObject({
     rule: "exclude",
     detail: "Not offered at present",

@@ -3,6 +3,7 @@ import { type Queries, testDatabase } from "../support/database.ts";
 import { generator } from "../support/matrix.ts";
 import { makePopulation } from "../support/population.ts";
 import { ingest, refresh } from "../support/recommend.ts";
+import { runs } from "../support/runs.ts";
 
 /*
  * Every person and every course of a simulated platform with random rules: a course is in the list of the person exactly
@@ -13,6 +14,11 @@ const database = await testDatabase();
 await makePopulation(database, { learners: 40, courses: 24, weeks: 8, seed: 3 });
 await database.query("update recommend.setting set fewest_people = 3");
 await database.query("select recommend.train('course')");
+// Of so few people no model is better than popularity: the one that was trained is deployed by hand.
+await database.query(
+  `select ml.deploy('recommend.course', model.version)
+   from ml.model where exists (select from recommend.neighbours where neighbours.model_id = model.model_id)`,
+);
 await database.query("select recommend.refresh_lists()");
 await database.query(
   "select track.set_person_set('cohort.half', array(select person_id from track.person where person_id % 2 = 1 and person_id > 0))",
@@ -23,7 +29,7 @@ const courses = (
 ).map(({ name }) => name);
 const people = (
   await database.rows<{ name: string }>(
-    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit 25`,
+    `select min(external_id) as name from track.identity where kind = 'user' group by person_id order by 1 limit ${runs(10, 4, database.native)}`,
   )
 ).map(({ name }) => name);
 
@@ -75,7 +81,10 @@ async function change(db: Queries, seed: number): Promise<void> {
     `'p1', 'pin', items => array['${pick(courses)}', '${pick(courses)}'], place => ${1 + Math.floor(next() * 4)}`,
     `'old', 'exclude', kind => 'course', active_until => now() - interval '1 day'`,
   ];
-  for (const rule of rules) if (next() < 0.6) await db.query(`select recommend.set_rule(${rule})`);
+  // Each of them with two of three seeds.
+  for (const [n, rule] of rules.entries()) {
+    if ((n + seed) % 3 !== 0) await db.query(`select recommend.set_rule(${rule})`);
+  }
 }
 
 /** The lists that other functions make for a person: the same ones, or of items that no rule leaves out. */
@@ -95,6 +104,20 @@ async function others(db: Queries, person: string, list: readonly Listed[]): Pro
   await db.query("select track.sign_in()");
   expect(await db.rows(`select ${columns} from recommend.for_me(1000) order by rank`)).toEqual(list);
   await db.query("reset role");
+  // Diverse lists with draws: of the same items, and the same when they are queried again.
+  await db.query("savepoint settled");
+  await db.query("update recommend.setting set explored_slots = '{2,4}', explored_pool_size = 3, diversity = 0.4");
+  const drawn = "select rank, item, basis, propensity from recommend.for_person($1, 5)";
+  const rows = await db.rows<{ rank: number; item: string; basis: string; propensity: number | null }>(drawn, [person]);
+  expect(await db.rows(drawn, [person])).toEqual(rows);
+  expect(rows).toHaveLength(Math.min(5, list.length));
+  expect(new Set(rows.map(({ item }) => item)).size).toBe(rows.length);
+  expect(rows.filter(({ item }) => !list.some((row) => row.item === item))).toEqual([]);
+  for (const { rank, basis, propensity } of rows) {
+    const isDrawn = person !== "an unknown name" && (rank === 2 || rank === 4) && basis !== "pinned";
+    expect([1, 1 / 2, 1 / 3].includes(propensity ?? 0), `${person}, rank ${rank}`).toBe(isDrawn);
+  }
+  await db.query("rollback to savepoint settled");
   // Lists with other scores: each item is one that rank_items ranks.
   const permitted = new Set(list.map(({ item }) => item));
   for (const call of [`recommend.for_session($1, 1000)`, `recommend.next_item($1, 1000)`]) {
@@ -119,7 +142,7 @@ async function others(db: Queries, person: string, list: readonly Listed[]): Pro
 describe("for_person, why_not and rank_items", () => {
   const bases = new Set<string>();
   const rules = new Set<string>();
-  test.each([1, 2, 3, 4])("agree for every person and course, with rules of seed %i", async (seed) => {
+  test.each([1, 2, 3])("agree for every person and course, with rules of seed %i", async (seed) => {
     await database.as("postgres", {}, async (db) => {
       await change(db, seed);
       await ingest(

@@ -332,6 +332,14 @@ async function enterItems(db: Queries): Promise<void> {
   await db.query("select track.sync_items('public.catalogue')");
 }
 
+/** Of the topics of items, those of courses are kept. */
+const ofCourse = ({ event, item }: Sent): { item: Sent["item"] } => ({
+  item:
+    event === "Topic Dismissed" && item !== null
+      ? (courses.find((course) => containers[item]?.includes(course)) ?? null)
+      : item,
+});
+
 async function perform(db: Queries, world: World, done: Action, key: string): Promise<void> {
   if (done.does === "send") {
     const news = done.events.filter(
@@ -447,14 +455,17 @@ test("what was left out stays left out when the first events are deleted, howeve
           await perform(
             db,
             world,
-            { does: "send", events: events.map((event) => ({ ...event, who: "ada" })) },
+            { does: "send", events: events.map((event) => ({ ...event, who: "ada", ...ofCourse(event) })) },
             "first",
           );
           await refresh(db);
           const context = async () =>
-            (await actual(db, "ada")) as { left_out: Record<string, string>; finished: string[] };
+            (await actual(db, "ada")) as { left_out: Record<string, string>; finished: string[]; topics: string[] };
           const before = await context();
-          const rows = () => db.rows("select * from recommend.taken order by item_id");
+          const rows = async () => [
+            await db.rows("select * from recommend.taken order by item_id"),
+            await db.rows("select * from recommend.dismissed_topic order by topic"),
+          ];
           let hour = 24 * 10;
           for (const { until, queued, again } of deletions) {
             await db.query("delete from track.event where occurred_at < $1", [iso(until)]);
@@ -472,7 +483,8 @@ test("what was left out stays left out when the first events are deleted, howeve
             if (queued) await db.query("select track.rebuild('recommend.interaction')");
             for (const refreshed of [false, true]) {
               if (refreshed) await refresh(db);
-              const { left_out, finished } = await context();
+              const { left_out, finished, topics } = await context();
+              expect(topics).toEqual(expect.arrayContaining(before.topics));
               expect(Object.keys(left_out)).toEqual(expect.arrayContaining(Object.keys(before.left_out)));
               expect(finished).toEqual(
                 expect.arrayContaining(before.finished.filter((item) => courses.some((course) => course === item))),

@@ -72,7 +72,7 @@ class Platform {
         name: `item-${id}`,
         kind: this.chance(0.7) ? "course" : "module",
         ...(parent === undefined ? {} : { parent }),
-        ...(this.chance(0.6) ? { language: this.pick(["de", "de-CH", "en", "fr", "pt-BR"]) ?? "en" } : {}),
+        ...(this.chance(0.6) ? { language: this.pick(["de", "de-CH", "de_CH", "en", "fr", "pt-BR"]) ?? "en" } : {}),
         attributes: {
           ...(this.chance(0.5) ? { subject: this.pick(["art", "law", "art "]) } : {}),
           ...(this.chance(0.5) ? { tag: this.pick(["new", "old"]) } : {}),
@@ -240,14 +240,15 @@ class Platform {
   }
 
   matches(rule: Rule, id: number): boolean {
-    const { language, attributes } = this.item(id);
+    const { attributes } = this.item(id);
+    const language = this.item(id).language?.toLowerCase().replace("_", "-");
     const value = attributes[rule.attribute ?? ""];
     return (
       (rule.items === undefined || rule.items.some((name) => this.named(name) === id)) &&
       (rule.within === undefined || this.line(id).some((one) => one.id === this.named(rule.within ?? ""))) &&
       (rule.language === undefined ||
-        language?.toLowerCase() === rule.language ||
-        language?.toLowerCase().startsWith(`${rule.language}-`) === true) &&
+        language === rule.language ||
+        language?.startsWith(`${rule.language}-`) === true) &&
       (rule.attribute === undefined || (Array.isArray(value) ? value.includes(rule.value) : value === rule.value))
     );
   }
@@ -283,7 +284,7 @@ class Platform {
         first("language")?.name,
         context.languages.length > 0 &&
           item.language !== undefined &&
-          !context.languages.some((one) => one.split("-")[0] === item.language?.toLowerCase().split("-")[0]),
+          !context.languages.some((one) => one.split("-")[0] === item.language?.toLowerCase().split(/[-_]/)[0]),
       ],
       [first("not_again")?.name, shownAt !== undefined && shownAt > AT - Math.max(...periods, 0) * DAY],
       [this.applied(context, kind, "exclude").find((rule) => this.matches(rule, id))?.name, true],
@@ -539,10 +540,10 @@ describe("the rules of lists", () => {
 /* ----------------------------------------------------------------------------------------------------- diversity -- */
 
 describe("diversity", () => {
-  const words = ["linear", "algebra", "modern", "art", "law"];
   interface Candidate {
     topic: string | undefined;
-    title: Set<string>;
+    /** The first numbers of the vector of the content; undefined without one. */
+    content: number[] | undefined;
     score: number;
   }
   const scaled = (list: readonly Candidate[]): number[] => {
@@ -550,6 +551,8 @@ describe("diversity", () => {
     const [low, high] = [Math.min(...scores), Math.max(...scores)];
     return scores.map((score) => (high === low ? 0 : (score - low) / (high - low)));
   };
+
+  const unit = (list: readonly number[]): number[] => list.map((value) => value / Math.hypot(...list));
 
   /** Greedy choice by a value that is computed from scratch for each candidate in each step. */
   function greedy(count: number, top: number, value: (chosen: readonly number[], next: number) => number): number[] {
@@ -567,13 +570,9 @@ describe("diversity", () => {
     return [...chosen, ...Array.from({ length: count }, (_, n) => n).filter((n) => !chosen.includes(n))];
   }
 
-  const similarity = (a: Candidate, b: Candidate): number => {
-    const union = a.title.union(b.title).size;
-    return (
-      (a.topic !== undefined && a.topic === b.topic ? 0.5 : 0) +
-      (union === 0 ? 0 : (0.5 * a.title.intersection(b.title).size) / union)
-    );
-  };
+  const similarity = (a: Candidate, b: Candidate): number =>
+    (a.topic !== undefined && a.topic === b.topic ? 0.5 : 0) +
+    0.5 * Math.max(0, a.content?.reduce((sum, value, n) => sum + value * (b.content?.[n] ?? 0), 0) ?? 0);
 
   for (const method of ["similarity", "calibration"]) {
     test(`by ${method} is that of a computation from scratch`, async () => {
@@ -585,7 +584,7 @@ describe("diversity", () => {
         const diversity = Math.round(next() * 10) / 10;
         const list: Candidate[] = Array.from({ length: count }, () => ({
           topic: next() < 0.2 ? undefined : ["art", "law", "music"][Math.floor(next() * 3)],
-          title: new Set(words.filter(() => next() < 0.3)),
+          content: next() < 0.2 ? undefined : unit(Array.from({ length: 5 }, () => next() - 0.3)),
           score: Math.round(next() * 1000) / 1000,
         })).sort((a, b) => b.score - a.score);
         const liked = ["art", "art", "law", "other"].map((topic) => ({
@@ -604,7 +603,7 @@ describe("diversity", () => {
             const q = chosen.filter((n) => list[n]?.topic === topic).length / chosen.length;
             return total + p * Math.log(p / (0.99 * q + 0.01 * p));
           }, 0);
-        const at = (n: number): Candidate => list[n] ?? { topic: undefined, title: new Set(), score: 0 };
+        const at = (n: number): Candidate => list[n] ?? { topic: undefined, content: undefined, score: 0 };
         const expected = greedy(count, diversity === 0 ? 0 : top, (chosen, n) =>
           method === "similarity"
             ? (1 - diversity) * (scores[n] ?? 0) -
@@ -615,11 +614,22 @@ describe("diversity", () => {
         await database.as("postgres", {}, async (db) => {
           await db.query("update recommend.setting set diversity_method = $1", [method]);
           await db.query(
-            `insert into track.item (external_id, kind, title, attributes)
-             select 'x' || n, 'course', title, case when topic is null then '{}' else jsonb_build_object('subject', topic) end
-             from unnest($1::text[], $2::text[]) with ordinality as given (title, topic, n)`,
+            `with given as (
+               select * from unnest($1::text[], $2::text[]) with ordinality as entry (content, topic, n)
+             ),
+             item as (
+               insert into track.item (external_id, kind, attributes)
+               select 'x' || n, 'course', case when topic is null then '{}' else jsonb_build_object('subject', topic) end
+               from given
+               returning item_id, external_id
+             )
+             insert into recommend.item_vector (item_id, content, described_at)
+             select item.item_id, given.content::vector, now() from given join item on item.external_id = 'x' || n`,
             [
-              [...list.map(({ title }) => [...title].join(" - ")), ...liked.map(() => null)],
+              [
+                ...list.map(({ content }) => content && JSON.stringify([...content, ...Array(251).fill(0)])),
+                ...liked.map(() => null),
+              ],
               [...list.map(({ topic }) => topic ?? null), ...liked.map(({ topic }) => topic)],
             ],
           );
@@ -703,16 +713,16 @@ describe("exploration", () => {
         expect(await explore(db, seed, items, top, pinned)).toEqual(list);
         expect((await explore(db, null, items, top, pinned)).every(({ propensity }) => propensity === null)).toBe(true);
         // An item that leaves the pool changes no draw of another one.
-        const spared = pool.find((item) => !list.some((row) => row.item === item));
+        const undrawn = pool.find((item) => !list.some((row) => row.item === item));
         if (
-          spared !== undefined &&
+          undrawn !== undefined &&
           pool.length > drawn.length &&
           items.length === kept.length + pool.length + pinned.length
         ) {
           const again = await explore(
             db,
             seed,
-            items.filter((item) => item !== spared),
+            items.filter((item) => item !== undrawn),
             top,
             pins[0] === undefined || pins[0] < rows ? pinned : [],
           );

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../support/database.ts";
 import { generator } from "../support/matrix.ts";
-import { ingest, type Recommendation, refresh, type Step } from "../support/recommend.ts";
+import { deploy, ingest, type Recommendation, refresh, type Step } from "../support/recommend.ts";
 
 /*
  * A platform on which each tier of a list has items: 12 courses that the model knows, some that are only popular, and
@@ -32,8 +32,7 @@ beforeAll(async () => {
         steps.push({ person, event: "Course Enrolled", item, day: next() * 90 });
   await ingest(database, steps);
   await refresh(database);
-  await database.query("update recommend.setting set lambdas = '{5}'");
-  await database.query("select recommend.train()");
+  await deploy(database, "ease(5)");
   await ingest(
     database,
     popular.flatMap((item, n) =>
@@ -141,6 +140,29 @@ describe("a list", () => {
     });
   });
 
+  test("has no page that a visitor named", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query("set local role insights_visitor");
+      const said = await db.value<{ accepted: number }>("select to_jsonb(track.ingest($1))", [
+        JSON.stringify([
+          {
+            type: "page",
+            messageId: "evil",
+            anonymousId: "evil",
+            properties: { path: "/win-a-prize", title: "A prize" },
+          },
+        ]),
+      ]);
+      expect(said.accepted).toBe(1);
+      await db.query("set local role postgres");
+      await ingest(db, [
+        { person: "p4", event: "Page Viewed", item: "chapter", kind: "page", parent: "known-1", day: 101 },
+      ]);
+      expect(await db.value("select count(*)::int from track.item where kind = 'page'")).toBe(2);
+      expect(items(await list("for_items('{}', 10, 'page')", db))).toEqual(["chapter"]);
+    });
+  });
+
   test("comes from a model of an older set of items, and from one whose weights are gone", async () => {
     await database.as("postgres", {}, async (db) => {
       const before = items(await list("for_person('p6', 100)", db));
@@ -232,7 +254,7 @@ describe("pages", () => {
       ]);
       await db.query("update track.item set available_until = now() where external_id = $1", [ended]);
       // A deployment between two pages: the second one is of the version of the first.
-      await db.query("select recommend.train()");
+      await deploy(db, "ease(50)");
       const seen = items(first);
       let rows = first;
       for (let n = 0; n < 10 && nextOf(rows) !== null; n++) {

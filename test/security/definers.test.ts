@@ -246,6 +246,8 @@ const samples: Record<string, Record<string, string>> = {
   "recommend._rank": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
     request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
+    tiers: "'{popularity,newest}'",
+    first_items: "'{1}'",
   },
   "recommend._why_not": {
     context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",
@@ -274,6 +276,10 @@ const samples: Record<string, Record<string, string>> = {
     is_active: "true",
   },
   "recommend.drop_rule": { name: "'language'" },
+  "recommend._record_impressions": { serving_ids: "'{}'" },
+  "recommend.feedback": { feedback: "'click'", item: "null", value: "null", topic: "null" },
+  "recommend.person_feedback": { feedback: "'rate'", value: "5", topic: "null", serving_id: "null" },
+  "recommend.off_policy_estimate": { policy: "'popularity'", outcome: "'clicked'" },
   "monitor.start_run": { task: "'refresh'" },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
@@ -308,6 +314,7 @@ const samples: Record<string, Record<string, string>> = {
     bias: "5",
     confidence: "0.95",
     bucket: "'day'",
+    by: "'rank'",
     calibration: `'{"method": "platt", "slope": 1, "intercept": 0}'`,
     champion_factor: "1",
     champion_metrics: "null",
@@ -386,6 +393,12 @@ const samples: Record<string, Record<string, string>> = {
     scopes: "'{events}'",
     seed: "1",
     set_name: "'counted'",
+    serving_id: `(
+      select recommend._serving_id(
+        secret, null, (select min(item_id) from track.item where kind = 'course'), 1, null, now(), null, 'model'
+      )
+      from recommend.secret
+    )`,
     share: "0.1",
     since: "'2025-05-01 00:00Z'",
     step: "'recommend.interaction'",

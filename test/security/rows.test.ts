@@ -272,18 +272,32 @@ describe("functions", () => {
     ).map(({ name }) => name);
 
   test("a visitor may send events and read nothing", async () => {
-    expect(await may("visitor")).toEqual(["track.current_person_id", "track.ingest", "track.sign_in"]);
+    expect(await may("visitor")).toEqual([
+      "recommend.for_items",
+      "recommend.serve_items",
+      "recommend.trending",
+      "track.current_person_id",
+      "track.ingest",
+      "track.sign_in",
+    ]);
   });
 
   test("a learner may send events, and query her own data and the catalogue", async () => {
     expect(await may("learner")).toEqual([
       "privacy.allowed",
+      "recommend.feedback",
+      "recommend.for_items",
       "recommend.for_me",
+      "recommend.my_next_item",
       "recommend.rank_my_items",
+      "recommend.serve_items",
+      "recommend.serve_me",
       "recommend.similar_items",
+      "recommend.trending",
       "recommend.why_not_me",
       "track.current_person_id",
       "track.current_trait",
+      "track.find_identity",
       "track.find_person",
       "track.ingest",
       "track.my_journey",

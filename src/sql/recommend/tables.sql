@@ -253,12 +253,14 @@ create table recommend.dismissed_topic (
   topic text not null check (length(topic) between 1 and 500),
   dismissed_at timestamptz,
   withdrawn_at timestamptz,
+  identity_id bigint not null,
+  first_at timestamptz not null,
   primary key (person_id, topic)
 );
 
 comment on table recommend.dismissed_topic is $$
 Topics that people are not interested in, by the property `topic` of their events.
-Maintained by `recommend.refresh_interactions`.
+Maintained by `recommend.refresh_interactions`. A row stays when its events are deleted.
 $$;
 comment on column recommend.dismissed_topic.person_id is $$Person.$$;
 comment on column recommend.dismissed_topic.topic is $$Topic, as the event names it.$$;
@@ -268,6 +270,8 @@ $$;
 comment on column recommend.dismissed_topic.withdrawn_at is $$
 Time at which the person last withdrew the dismissal; null when never. An earlier dismissal does not count.
 $$;
+comment on column recommend.dismissed_topic.identity_id is $$Identity that sent the first event about the topic.$$;
+comment on column recommend.dismissed_topic.first_at is $$Time of the first event about the topic.$$;
 
 create table recommend.taken (
   person_id bigint not null,
@@ -282,6 +286,7 @@ create table recommend.taken (
   liking real check (liking between -1 and 1),
   liked_at timestamptz,
   known_at timestamptz,
+  topic_dismissed_at timestamptz,
   primary key (person_id, item_id, identity_id)
 );
 
@@ -311,6 +316,9 @@ comment on column recommend.taken.liked_at is $$Time of `liking`.$$;
 comment on column recommend.taken.known_at is $$
 Time at which the person said that she is familiar with the item; null when never.
 $$;
+comment on column recommend.taken.topic_dismissed_at is $$
+Time at which the person said that she is not interested in the topic of the item; null when never.
+$$;
 
 create index taken_item on recommend.taken (item_id);
 
@@ -325,6 +333,7 @@ values
   ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.'),
   ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
   ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
+  ('recommend', 'dismissed_topic', 'identity_id', 'identity', 'personalization', 'Identity that named it first.'),
   ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
   ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.');
 
@@ -469,8 +478,9 @@ comment on column recommend.recommendation.model_version is $$
 Version of the model; null for rows that are not based on it.
 $$;
 comment on column recommend.recommendation.serving_id is $$
-Signed identifier of the recommendation.
-Model (0 for popularity), item, rank, propensity, time in seconds since 1970, and signature, separated by dots.
+Signed identifier of the recommendation: see `recommend.impression`.
+Model (0 for none), item, rank, propensity in billionths (0 for rows that were not drawn), time in milliseconds since
+1970, identity (0 for no person), basis, for marked slots the items of the pool, and signature, separated by dots.
 $$;
 comment on column recommend.recommendation.propensity is $$
 Probability with which the item was drawn for a marked slot; null for the other rows.
@@ -507,7 +517,7 @@ Items of the kind that the person likes or dislikes, in the order of their last 
 $$;
 comment on column recommend.person_context.strengths is $$Strength of each of `items`, from -1 to 1, not 0.$$;
 comment on column recommend.person_context.left_out is $$
-Items of the kind that are not recommended to the person because of what she did.
+Items that are not recommended to the person because of what she did: of the kind, and courses that she is in.
 $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
@@ -1508,3 +1518,27 @@ comment on column recommend.paired_test.t is $$Statistic of the paired t-test; n
 comment on column recommend.paired_test.p_value is $$Two-sided p-value of the paired t-test.$$;
 comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal`.$$;
 comment on column recommend.paired_test.people is $$Number of people.$$;
+
+create table recommend.item_vector (
+  item_id bigint primary key references track.item,
+  content vector(256),
+  described_at timestamptz not null
+);
+
+comment on table recommend.item_vector is $$
+@behavior -*
+Vectors of the contents of items, by which items without a model are found. Maintained by
+`recommend.refresh_item_vectors`.
+$$;
+comment on column recommend.item_vector.item_id is $$Item.$$;
+comment on column recommend.item_vector.content is $$
+Vector of length 1 of the text of the item (`ml.text_vector`); null when it has no word.
+$$;
+comment on column recommend.item_vector.described_at is $$
+Time of the last change of the item, and of the items that contain it, that the vector includes.
+$$;
+
+create index item_vector_content on recommend.item_vector
+using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
+
+alter table recommend.item_vector enable row level security;

@@ -18,6 +18,24 @@ const enrol = (person: string, item: string, day: number): Step => ({
   kind: "course",
 });
 
+test("items that people dislike, dismissed or dropped are none to be trained on", async () => {
+  const people = [1, 2, 3, 4, 5, 6];
+  for (const event of ["Item Disliked", "Course Dropped", "Course Dismissed", "Item Known"]) {
+    await ingest(
+      database,
+      people.flatMap((n) => ["a", "b"].map((item) => ({ ...enrol(`${event} ${n}`, item, 2), event }))),
+    );
+    if (event === "Item Known") continue;
+    await ingest(
+      database,
+      people.flatMap((n) => ["a", "b"].map((item) => enrol(`${event} ${n}`, item, 1))),
+    );
+  }
+  await refresh(database);
+  expect(await due()).toEqual([]);
+  expect((await database.rejects("select recommend.train()")).code).toBe("CF004");
+});
+
 test("a first training is scheduled exactly when it would succeed", async () => {
   expect(await due()).toEqual([]);
   // Four people with two courses, many with one: a training would be refused.

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { lab } from "../../support/lab.ts";
+import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await lab();
 
@@ -17,7 +18,7 @@ function random(seed: number): () => number {
 }
 
 async function store(table: string, pairs: readonly Pair[]): Promise<void> {
-  await database.query(`drop table if exists lab.${table}`);
+  await database.query(`drop table if exists lab.${table} cascade`);
   await database.query(`create table lab.${table} (person text, item text, place int)`);
   await database.query(`insert into lab.${table} select * from unnest($1::text[], $2::text[], $3::int[])`, [
     pairs.map(([person]) => person),
@@ -75,7 +76,7 @@ function cosine({ histories, counts }: Oracle, shrinkage: number): Weights {
   };
 }
 
-function sequence({ histories, items }: Oracle, decay: number, exponent: number): Weights {
+function sequence({ histories, items }: Oracle, decay: number, exponent: number, saturation: number): Weights {
   const c = items.map(() => items.map(() => 0));
   for (const history of histories.values()) {
     history.forEach((i, from) => {
@@ -89,7 +90,7 @@ function sequence({ histories, items }: Oracle, decay: number, exponent: number)
   const into = c.map((_, j) => c.reduce((sum, row) => sum + (row[j] ?? 0), 0));
   return (i, j) => {
     const value = c[i]?.[j] ?? 0;
-    return value === 0 ? 0 : value / ((out[i] ?? 0) * (into[j] ?? 0) ** exponent);
+    return value === 0 ? 0 : Math.log(1 + (saturation * value) / (out[i] ?? 0)) / (into[j] ?? 0) ** exponent;
   };
 }
 
@@ -201,8 +202,8 @@ describe("recommend.evaluate_relations", () => {
           history.reduce((sum, used, i) => sum + decay ** (history.length - 1 - i) * weights(used, item), 0);
       const weightsOf = {
         "item_knn(shrinkage => 3.7)": linear(cosine(oracle, 3.7), 1),
-        "sequence(decay => 0.83, in_exponent => 0.37, history_decay => 0.71)": linear(
-          sequence(oracle, 0.83, 0.37),
+        "sequence(decay => 0.83, in_exponent => 0.37, saturation => 9, history_decay => 0.71)": linear(
+          sequence(oracle, 0.83, 0.37, 9),
           0.71,
         ),
         "ease(11.3)": linear(ease(oracle, 11.3), 1),
@@ -230,5 +231,247 @@ describe("recommend.evaluate_relations", () => {
         }
       }
     }
+  });
+
+  test("reads columns of any type and name, views, and types that differ between the relations", async () => {
+    const { train, test } = data(5);
+    await store("train", train);
+    await store("test", test);
+    const models = ["popularity", "item_knn", "ease(20)"];
+    const expected = await evaluate(models, [3, 10], null);
+    const ids = (column: string): string => `('x' || left(md5(${column}), 15))::bit(60)::bigint`;
+    // Ties are ranked by the text of the items: these keep its order.
+    const rank =
+      "(select count(*) from (select distinct item from lab.train union select item from lab.test) as known where known.item < source.item)";
+    const forms: [person: string, item: string, testItem: string][] = [
+      [`md5(person)::uuid`, `${rank}::int + 1000`, `${rank} + 1000`],
+      [ids("person"), `'a' || (${rank} + 1000)`, `('a' || (${rank} + 1000))::varchar(9)`],
+      ["json_build_object('id', person)", "item", "item"],
+      [
+        "row(person, 1)::lab.pair",
+        "('00000000-0000-0000-0000-00000000' || (1000 + RANK))::uuid",
+        "'00000000-0000-0000-0000-00000000' || (1000 + RANK)",
+      ],
+      [
+        "'2020-01-01'::timestamptz + length(person) * '1 hour'::interval + ascii(right(person, 1)) * '1 s'::interval + ascii(substr(person, 8)) * '1 day'::interval",
+        "item",
+        "item",
+      ],
+    ];
+    await database.query("create type lab.pair as (a text, b int)");
+    for (const [person, item, testItem] of forms) {
+      const column = (expression: string): string => expression.replace("RANK", rank);
+      await database.query("drop view if exists lab.other_train, lab.other_test");
+      await database.query(
+        `create view lab.other_train as select ${column(person)} as "pe""rson; --", ${column(item)} as "ITEM" from lab.train as source`,
+      );
+      await database.query(
+        `create view lab.other_test as select ${column(testItem)} as "ITEM", ${column(person)} as "pe""rson; --" from lab.test as source`,
+      );
+      const rows = await database.rows<Metric>(
+        "select * from recommend.evaluate_relations('lab.other_train', 'lab.other_test', 'pe\"rson; --', 'ITEM', null, $1, '{3,10}')",
+        [models],
+      );
+      expect(rows, `${person}, ${item}`).toEqual(
+        expected.map((row) => ({ ...row, value: expect.closeTo(row.value, 6) })),
+      );
+    }
+  });
+
+  test("counts a pair once, a null not at all, and what is in the training rows neither", async () => {
+    const { train, test } = data(6);
+    await store("train", train);
+    await store("test", test);
+    const expected = await evaluate(["popularity", "sequence"], [5]);
+    await database.query("insert into lab.train select * from lab.train");
+    await database.query("insert into lab.train values (null, 'item 1', 1), ('somebody', null, 1), (null, null, null)");
+    await database.query("insert into lab.test select * from lab.test");
+    await database.query("insert into lab.test values (null, 'item 1', 1), ('somebody', null, 1)");
+    await database.query("insert into lab.test select * from lab.train");
+    expect(await evaluate(["popularity", "sequence"], [5])).toEqual(expected);
+  });
+
+  test("does not depend on the order in which the rows were stored, nor on settings of the session", async () => {
+    const { train, test } = data(7);
+    await store("train", train);
+    await store("test", test);
+    const expected = await evaluate(null, [5]);
+    expect([...new Set(expected.map(({ model }) => model))]).toEqual([
+      "popularity",
+      "trending",
+      "sequence",
+      "ease",
+      "edlae",
+      "item_knn",
+      "default",
+    ]);
+    await store("train", [...train].reverse());
+    await store("test", [...test].reverse());
+    await database.as("postgres", {}, async (db) => {
+      await db.query("set local datestyle to 'German, DMY'");
+      await db.query("set local extra_float_digits to -3");
+      await db.query("set local enable_hashjoin to off");
+      await db.query("set local work_mem to '64kB'");
+      const rows = await db.rows<Metric>(
+        "select * from recommend.evaluate_relations('lab.train', 'lab.test', 'person', 'item', 'place', null, '{5}')",
+      );
+      // Sums of weights in single precision depend on their order by less than one part of a million.
+      expect(rows).toEqual(expected.map((row) => ({ ...row, value: expect.closeTo(row.value, 9) })));
+    });
+    expect(new Set((await evaluate(null, [5], null)).map(({ model }) => model))).toEqual(
+      new Set(["popularity", "ease", "edlae", "item_knn", "default"]),
+    );
+  });
+
+  test("the default model is chosen without the test rows, and is the one that the order calls for", async () => {
+    // Each person goes through the items in the same order, from another beginning: only a sequence knows the next one.
+    const train: Pair[] = [];
+    const test: Pair[] = [];
+    for (let person = 0; person < 60; person++) {
+      for (let step = 0; step < 8; step++) {
+        (step < 7 ? train : test).push([`p${person}`, `i${(person * 7 + step) % 30}`, step]);
+      }
+    }
+    await store("train", train);
+    await store("test", test);
+    const client = await database.pool.connect();
+    try {
+      const messages: string[] = [];
+      client.on("notice", (notice) => messages.push(notice.message ?? ""));
+      const measured = async (table: string): Promise<Metric[]> => {
+        const { rows } = await client.query(
+          `select * from recommend.evaluate_relations('lab.train', '${table}', 'person', 'item', 'place', '{default,popularity}', '{1}')`,
+        );
+        return rows as Metric[];
+      };
+      const rows = await measured("lab.test");
+      const ndcg = (model: string): number | undefined =>
+        rows.find((row) => row.model === model && row.metric === "ndcg")?.value;
+      expect(ndcg("default")).toBe(1);
+      expect(ndcg("popularity")).toBeLessThan(0.2);
+      await client.query("create table lab.misleading as select person, 'i' || (place + 3) as item from lab.test");
+      await measured("lab.misleading");
+      expect(messages).toHaveLength(2);
+      expect(messages[0]).toMatch(/^default is sequence\(decay => /);
+      expect(messages[1]).toBe(messages[0]);
+      const name = messages[0]?.replace("default is ", "") ?? "";
+      expect((await evaluate([name], [1])).map(({ value }) => value)).toEqual(
+        rows.filter(({ model }) => model === "default").map(({ value }) => value),
+      );
+    } finally {
+      client.release();
+    }
+  });
+
+  test("few rows: one person, one item, items that everybody has", async () => {
+    await store("train", [["a", "x", 1]]);
+    await store("test", [["a", "y", 2]]);
+    for (const { metric, value } of await evaluate(null, [1, 10])) expect(value, metric).toBe(0);
+    await store("test", [
+      ["b", "x", 1],
+      ["b", "y", 2],
+    ]);
+    const found = Object.fromEntries((await evaluate(["default"], [1])).map(({ metric, value }) => [metric, value]));
+    expect(found).toMatchObject({
+      precision: 1,
+      recall: 0.5,
+      recall_min: 1,
+      ndcg: 1,
+      map: 1,
+      mrr: 1,
+      hit_rate: 1,
+      coverage: 1,
+    });
+    expect(found["ndcg_uncut"]).toBeCloseTo(1 / (1 + 1 / Math.log2(3)), 12);
+    const same: Pair[] = ["a", "b", "c"].flatMap((person): Pair[] => [
+      [person, "x", 1],
+      [person, "y", 1],
+    ]);
+    await store("train", same);
+    await store("test", [["d", "y", 1]]);
+    for (const { model, metric, value } of await evaluate(null, [1])) {
+      // Both items have the same people: the first by its text is first.
+      expect(value, `${model} ${metric}`).toBe(metric === "coverage" ? 0.5 : 0);
+    }
+  });
+
+  test("refuses invalid arguments with a way out", async () => {
+    const { train, test } = data(8);
+    await store("train", train);
+    await store("test", test);
+    await database.query("create table if not exists lab.nothing (person text, item text, place int, point point)");
+    const call = (...arguments_: string[]): string =>
+      `select * from recommend.evaluate_relations(${arguments_.join(", ")})`;
+    const columns = ["'person'", "'item'"];
+    const both = ["'lab.train'", "'lab.test'", ...columns];
+    for (const [sql, code, message, hint] of [
+      [call(...both, "k => '{}'"), "CF001", "k is {}", "1 to 100"],
+      [call(...both, "k => null"), "CF001", "k is null", "1 to 100"],
+      [call(...both, "k => '{10,0}'"), "CF001", "k is 0", "1 or more"],
+      [call(...both, "k => '{10,null}'"), "CF001", "k is null", "1 or more"],
+      [call(...both, "k => array_fill(1, array[101])"), "CF001", "k is {1,1", "1 to 100"],
+      [call(...both, "k => '{100000000000}'"), "22003", "out of range", ""],
+      [call(...both, "models => '{}'"), "CF001", "0 models", "null for all"],
+      [call(...both, "models => '{eese}'"), "CF002", 'no model "eese"', '"ease"'],
+      [call(...both, "models => '{defalt}'"), "CF002", 'no model "defalt"', '"default"'],
+      [call(...both, "models => '{null}'"), "CF002", 'no model "null"', ""],
+      [call(...both, "models => '{\"x; drop table y\"}'"), "CF002", "no model", "popularity, trending"],
+      [call(...both, "models => '{sequence}'"), "CF001", "the model sequence needs an order", "order_column"],
+      [call(...both, "models => '{trending}'"), "CF001", "the model trending needs an order", "order_column"],
+      [call(...both, "models => '{popularity(1)}'"), "CF001", "popularity(1)", "popularity alone"],
+      [call(...both, "models => '{ease(lamda => 3)}'"), "CF002", 'no parameter "lamda"', '"lambda"'],
+      [call(...both, "models => '{ease(relation => 3)}'"), "CF002", 'no parameter "relation"', ""],
+      [call(...both, "models => '{ease(x)}'"), "CF001", "lambda is x", "finite"],
+      [call(...both, "models => '{ease(NaN)}'"), "CF001", "lambda is NaN", "finite"],
+      [call(...both, "models => '{ease(1e999)}'"), "CF001", "lambda is 1e999", "finite"],
+      [call(...both, "models => '{ease(0)}'"), "CF001", "lambda is 0", "positive"],
+      [call(...both, "models => '{ease(-5)}'"), "CF001", "lambda is -5", "positive"],
+      [call(...both, "models => '{item_knn(3)}'"), "CF001", '"3" is not a parameter', "item_knn("],
+      [call(...both, "models => '{item_knn(similarity => sin)}'"), "CF001", "similarity is sin", "jaccard"],
+      [call(...both, "models => '{ease(history_decay => 2)}'"), "CF001", "history_decay is 2", "at most 1"],
+      [call("null", "'lab.test'", ...columns), "CF001", "null", ""],
+      [call("'lab.train'", "null", ...columns), "CF001", "null", ""],
+      [call("'lab.train'", "'lab.test'", "'persn'", "'item'"), "CF002", 'no column "persn"', '"person"'],
+      [call("'lab.train'", "'lab.test'", "null", "'item'"), "CF002", "null", ""],
+      [call("'lab.train'", "'lab.test'", "'person'", "'itm'"), "CF002", 'no column "itm"', '"item"'],
+      [call(...both, "'plce'"), "CF002", 'no column "plce"', '"place"'],
+      [call("'lab.nothing'", "'lab.test'", ...columns), "CF004", "lab.nothing has no row", ""],
+      [call("'lab.nothing'", "'lab.test'", ...columns, "'point'"), "CF001", '"point" have no order', "numbers, times"],
+      [call("'lab.train'", "'lab.nothing'", ...columns), "CF004", "lab.nothing has no row", ""],
+      [call("'lab.train'", "'lab.train'", ...columns), "CF004", "not in lab.train", ""],
+      [call("'pg_catalog.pg_class_oid_index'", "'lab.test'", ...columns), "CF001", "not a table", ""],
+    ] as const) {
+      const error = await database.rejects(sql);
+      expect(error, sql).toMatchObject({ code, message: expect.stringContaining(message) });
+      expect(error.hint ?? "", sql).toContain(hint);
+    }
+  });
+
+  test("runs with the privileges of the caller, and leaves nothing behind", async () => {
+    const { train, test } = data(9);
+    await store("train", train);
+    await store("test", test);
+    const call = "select * from recommend.evaluate_relations('lab.train', 'lab.test', 'person', 'item', 'place')";
+    await database.query("grant usage on schema lab to public");
+    expect(await rolesThatMay(database, call)).toEqual(["analyst", "admin", "worker"]);
+    await database.as("insights_analyst", {}, async (db) => {
+      expect(await db.rejects(call)).toMatchObject({ code: "CF005", message: expect.stringContaining("lab.train") });
+    });
+    await database.query("grant select on lab.train, lab.test to insights_analyst");
+    const rows = await database.as("insights_analyst", {}, async (db) => {
+      const one = await db.rows(call);
+      const again = await db.rows(call);
+      expect(again).toEqual(one);
+      expect(
+        await db.rows("select relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"),
+      ).toEqual([]);
+      return one;
+    });
+    if (!database.native) return;
+    // Sessions do not disturb each other.
+    const clients = await Promise.all([database.pool.connect(), database.pool.connect()]);
+    const results = await Promise.all(clients.map((client) => client.query(call)));
+    for (const client of clients) client.release();
+    for (const result of results) expect(result.rows).toEqual(rows);
   });
 });

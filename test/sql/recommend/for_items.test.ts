@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
-import { ingest, type Recommendation, refresh } from "../../support/recommend.ts";
+import { deploy, ingest, type Recommendation, refresh } from "../../support/recommend.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { courses, makeHistory, trainOnHistory } from "./history.ts";
 
@@ -61,7 +61,7 @@ test("weights from and on items that few people took are not used", async () => 
       { person: "pair", event: "Course Enrolled", item: "law-1", kind: "course" },
     ]);
     await refresh(db);
-    await db.query("select recommend.train()");
+    await deploy(db);
     const bases = async (item: string) =>
       new Map(
         (

@@ -132,7 +132,8 @@ describe("recommend.refresh_impressions", () => {
 
   test("any answer shows that the row was seen, and preferences and withdrawals follow the last one", () =>
     world(async (db) => {
-      const ids = await Promise.all([1, 2, 3, 4, 5, 6].map((rank) => signed(db, { ...forAda, rank })));
+      const ids: string[] = [];
+      for (const rank of [1, 2, 3, 4, 5, 6]) ids.push(await signed(db, { ...forAda, rank }));
       const [liked, rated, changed, back, by, topical] = ids as [string, string, string, string, string, string];
       const item = "botany";
       await say(

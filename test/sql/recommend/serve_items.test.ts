@@ -33,7 +33,6 @@ test("returns what for_items returns, and records it for the learner who is sign
   database.as("postgres", {}, async (db) => {
     for (const [role, person] of [
       ["insights_visitor", ""],
-      ["insights_visitor", "p0"],
       ["insights_admin", "p0"],
       ["insights_worker", ""],
       ["insights_learner", "a stranger"],
@@ -42,9 +41,7 @@ test("returns what for_items returns, and records it for the learner who is sign
       const read = await list(db, "recommend.for_items('{art-1}', 3)");
       expect(comparable(await list(db, "recommend.serve_items('{art-1}', 3)"))).toEqual(comparable(read));
       expect(read).toHaveLength(3);
-      const rows = await stored(db);
-      expect(rows, role).toEqual(role === "insights_visitor" && person !== "" ? rows : []);
-      await db.query("delete from recommend.impression");
+      expect(await stored(db)).toEqual([]);
     }
 
     await become(db, "insights_learner", "p0");

@@ -113,6 +113,32 @@ describe("recommend.serve_me", () => {
       expect(await stored(db)).toEqual([]);
     }));
 
+  test("what was served or seen is not in the next list, where a rule asks for it, before the refresh as well", () =>
+    world(async (db) => {
+      await db.query("select recommend.set_rule('again', 'not_again', period => '7 days')");
+      await become(db, "insights_learner", "p0");
+      const all = (await list(db, "recommend.for_me(100)")).map(({ item }) => item);
+      const served = (await list(db, "recommend.serve_me(2)")).map(({ item }) => item);
+      expect(served).toEqual(all.slice(0, 2));
+      const rest = await list(db, "recommend.for_me(100)");
+      expect(rest.map(({ item }) => item)).toEqual(all.slice(2));
+      // Seen in a browser, and the event waits for the refresh.
+      await db.query("select recommend.feedback('show', serving_id => $1)", [rest[0]?.serving_id]);
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all.slice(3));
+      await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
+      await become(db, "insights_learner", "p0");
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all.slice(3));
+      // Other people are not concerned, and after the period it may come again.
+      await become(db, "postgres");
+      await db.query("update recommend.impression set listed_at = listed_at - interval '8 days', seen_at = null");
+      await db.query(
+        "delete from track.event using track.event_type where event_type.event_type_id = event.event_type_id and name = 'Recommendation Shown'",
+      );
+      await become(db, "insights_learner", "p0");
+      expect((await list(db, "recommend.for_me(100)")).map(({ item }) => item)).toEqual(all);
+    }));
+
   test("bad input is that of for_me", async () => {
     const error = await database.rejects("select recommend.serve_me(1001)");
     expect(`${error.code} ${error.message}`).toBe("CF001 top is 1001");

@@ -88,7 +88,7 @@ test("states the rule, in words", async () => {
     expect(await whyNot(db, first)).toMatchObject({ rule: "availability", detail: "Not available" });
 
     await set(`available_until = null, attributes = '{"capacity": 0}'`);
-    expect(await whyNot(db, first)).toMatchObject({ rule: "capacity", detail: "Full: 0 of 0 places are taken" });
+    expect(await whyNot(db, first)).toMatchObject({ rule: "capacity", detail: "Full: all 0 places are taken" });
     await set(`attributes = '{"subject": "law"}'`);
 
     await db.query(

@@ -16,7 +16,7 @@ const queued = (db: Queries) =>
   );
 const forDecisions = (...people: string[]) =>
   people.flatMap((person) =>
-    ["analytics.cohort", "recommend.interaction", "track.person_set"].map((consumer) => ({
+    ["analytics.cohort", "recommend.impression", "recommend.interaction", "track.person_set"].map((consumer) => ({
       person,
       consumer,
       since: "-infinity",
@@ -46,7 +46,16 @@ describe("the lists", () => {
         refresh: "track.refresh_person_sets",
         inputs: ["event", "enrolment", "decision", "identity"],
       },
-      { consumer: "recommend.interaction", refresh: "recommend.refresh_interactions", inputs: ["event", "decision"] },
+      {
+        consumer: "recommend.interaction",
+        refresh: "recommend.refresh_interactions",
+        inputs: ["event", "decision", "identity"],
+      },
+      {
+        consumer: "recommend.impression",
+        refresh: "recommend.refresh_impressions",
+        inputs: ["event", "enrolment", "decision", "identity"],
+      },
       {
         consumer: "analytics.cohort",
         refresh: "analytics.refresh_cohort_people",
@@ -112,12 +121,14 @@ describe("track.refresh", () => {
         row("track.session", 2),
         row("track.person_set", 2),
         row("recommend.interaction", 2),
+        row("recommend.impression", 2),
         row("analytics.cohort", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
         row("track.person_set", 1),
         row("recommend.interaction", 1),
+        row("recommend.impression", 1),
         row("analytics.cohort", 1),
       ]);
       expect(await call()).toEqual([]);
@@ -129,13 +140,18 @@ describe("track.refresh", () => {
   test("takes one step alone", async () => {
     await inside(async (db) => {
       await ingest(db, [start("ada")]);
-      expect(await db.rows("select step from track.refresh(10, 'recommend.interaction')")).toEqual([]);
+      expect(await db.rows("select step from track.refresh(10, 'analytics.cohort')")).toEqual([
+        // As a new identity.
+        { step: "analytics.cohort" },
+      ]);
+      expect(await db.rows("select step from track.refresh(10, 'analytics.cohort')")).toEqual([]);
       expect(await db.rows("select step from track.refresh(10, 'track.session')")).toEqual([{ step: "track.session" }]);
       expect(await db.rows("select step from track.refresh(10, 'recommend.interaction')")).toEqual([
         { step: "recommend.interaction" },
       ]);
       expect(await db.rows("select step from track.refresh(10)")).toEqual([
         { step: "track.person_set" },
+        { step: "recommend.impression" },
         { step: "analytics.cohort" },
       ]);
     });
@@ -252,6 +268,9 @@ describe("track.refresh", () => {
         "analytics.cohort",
         "lab.share",
         // As a new identity, and for its event.
+        "recommend.impression",
+        "recommend.impression",
+        // As a new identity, and for its event.
         "track.person_set",
         "track.person_set",
       ]);
@@ -317,7 +336,7 @@ describe("a changed decision queues its person", () => {
       ] as const) {
         await db.query("select privacy.record_consent(track.find_person('ada'), 'personalization', $1)", [granted]);
         expect(await queued(db)).toEqual(forDecisions("ada"));
-        const history = "select count(*)::int from recommend._history(track.find_person('ada'), 'course')";
+        const history = "select cardinality((recommend._context(track.find_person('ada'), 0, 'course')).items)";
         expect(await db.value(history)).toBe(items);
         await refresh(db);
         expect(await db.value(history)).toBe(items);
@@ -375,8 +394,8 @@ describe("a changed decision queues its person", () => {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
         expect((await queued(db)).map(({ person }) => person)).toEqual([
-          ...[older, older, older],
-          ...[newer, newer, newer],
+          ...[older, older, older, older],
+          ...[newer, newer, newer, newer],
         ]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
@@ -420,7 +439,10 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     await db.query("select track.sync_enrolments('public.enrolled')");
     const sets = { person: "ada", consumer: "track.person_set", since: "-infinity", until: "infinity" };
     const cohorts = { ...sets, consumer: "analytics.cohort" };
-    expect(await queued(db)).toEqual([cohorts, sets]);
+    const impressions = { ...sets, consumer: "recommend.impression" };
+    // As a new identity, not for the enrolment.
+    const interactions = { ...sets, consumer: "recommend.interaction" };
+    expect(await queued(db)).toEqual([cohorts, impressions, interactions, sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
@@ -431,6 +453,8 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     expect(await queued(db)).toEqual([
       cohorts,
       { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
+      impressions,
+      interactions,
       sets,
     ]);
     await db.query("select track.refresh()");

@@ -70,9 +70,175 @@ Returns the inverse K of the Cholesky factor of a small block, and its transpose
 Error CF007 names the row, counted from `first_row`.
 $$;
 
+create or replace function ml._part_of_rows(
+  matrix vector[],
+  first_column int,
+  columns int
+)
+returns vector[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select array(
+    select subvector(row_.v, _part_of_rows.first_column, _part_of_rows.columns)
+    from (select unnest(_part_of_rows.matrix) as v offset 0) as row_
+  );
+end;
+
+comment on function ml._part_of_rows(vector[], int, int) is $$
+Returns some neighbouring columns of a matrix.
+$$;
+
+create or replace function ml._product_by_lower(a vector[], triangle vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(triangle);
+  v_half constant int := v_size / 2;
+begin
+  if v_size <= 96 then
+    return ml._product(a, triangle);
+  end if;
+  return array(
+    select part.x || part.y
+    from (
+      select
+        unnest(ml._product(
+          ml._part_of_rows(a, 1, v_half), ml._part_of_rows(triangle[:v_half], 1, v_half)
+        )) as x,
+        unnest(ml._product(a, triangle[v_half + 1:])) as y
+      offset 0
+    ) as part
+  );
+end;
+$$;
+
+comment on function ml._product_by_lower(vector[], vector[]) is $$
+Returns A times the transpose of a lower triangular matrix, without multiplying a quarter that is zero.
+$$;
+
+create or replace function ml._product_by_upper(a vector[], triangle vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(triangle);
+  v_half constant int := v_size / 2;
+begin
+  if v_size <= 96 then
+    return ml._product(a, triangle);
+  end if;
+  return array(
+    select part.x || part.y
+    from (
+      select
+        unnest(ml._product(a, triangle[:v_half])) as x,
+        unnest(ml._product(
+          ml._part_of_rows(a, v_half + 1, v_size - v_half),
+          ml._part_of_rows(triangle[v_half + 1:], v_half + 1, v_size - v_half)
+        )) as y
+      offset 0
+    ) as part
+  );
+end;
+$$;
+
+comment on function ml._product_by_upper(vector[], vector[]) is $$
+Returns A times the transpose of an upper triangular matrix, without multiplying a quarter that is zero.
+$$;
+
+create or replace function ml._lower_by_product(triangle vector[], b vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(triangle);
+  v_half constant int := v_size / 2;
+begin
+  if v_size <= 96 then
+    return ml._product(triangle, b);
+  end if;
+  return ml._product(ml._part_of_rows(triangle[:v_half], 1, v_half), ml._part_of_rows(b, 1, v_half))
+    || ml._product(triangle[v_half + 1:], b);
+end;
+$$;
+
+comment on function ml._lower_by_product(vector[], vector[]) is $$
+Returns a lower triangular matrix times the transpose of B, without multiplying a quarter that is zero.
+$$;
+
+create or replace function ml._upper_by_product(triangle vector[], b vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(triangle);
+  v_half constant int := v_size / 2;
+begin
+  if v_size <= 96 then
+    return ml._product(triangle, b);
+  end if;
+  return ml._product(triangle[:v_half], b)
+    || ml._product(
+      ml._part_of_rows(triangle[v_half + 1:], v_half + 1, v_size - v_half),
+      ml._part_of_rows(b, v_half + 1, v_size - v_half)
+    );
+end;
+$$;
+
+comment on function ml._upper_by_product(vector[], vector[]) is $$
+Returns an upper triangular matrix times the transpose of B, without multiplying a quarter that is zero.
+$$;
+
+create or replace function ml._lower_gram(a vector[])
+returns vector[]
+language plpgsql
+immutable
+parallel safe
+set search_path from current
+as $$
+declare
+  v_size constant int := cardinality(a);
+  v_half constant int := v_size / 2;
+  v_zero constant vector := array_fill(0, array[greatest(v_size - v_half, 1)])::vector;
+begin
+  if v_size <= 96 then
+    return ml._product(a, a);
+  end if;
+  return array(
+    select part.x || v_zero from (select unnest(ml._lower_gram(a[:v_half])) as x offset 0) as part
+  ) || array(
+    select part.x || part.y
+    from (
+      select unnest(ml._product(a[v_half + 1:], a[:v_half])) as x, unnest(ml._lower_gram(a[v_half + 1:])) as y
+      offset 0
+    ) as part
+  );
+end;
+$$;
+
+comment on function ml._lower_gram(vector[]) is $$
+Returns the lower triangle of A times its transpose; entries above the diagonal are undefined.
+$$;
+
 create or replace function ml._inverse_factor(
   matrix vector[],
   first_row int,
+  needs_factor boolean,
   out factor vector[],
   out transposed vector[]
 )
@@ -100,45 +266,53 @@ begin
   /*
    * M = [[A, Cᵀ], [C, D]], K = [[K₁, 0], [E, K₂]] with K₁ of A, K₂ of the Schur complement S = D - W Wᵀ, W = C K₁ᵀ, and
    * E = -K₂ W K₁. S is the difference of D and a matrix that is not larger, so rounding errors do not grow; with
-   * C A⁻¹ Cᵀ they would.
+   * C A⁻¹ Cᵀ they would. Only the lower triangles of M and S are read.
    */
   select * into v_upper
-  from ml._inverse_factor(
-    array(select subvector(row_.v, 1, v_half) from (select unnest(matrix[:v_half]) as v offset 0) as row_), first_row
-  );
+  from ml._inverse_factor(ml._part_of_rows(matrix[:v_half], 1, v_half), first_row, true);
   v_link := array(
     select v_upper_zero - subvector(row_.v, 1, v_half)
     from (select unnest(matrix[v_half + 1:]) as v offset 0) as row_
   );
-  v_scaled := ml._product(v_link, v_upper.factor); -- -W
+  v_scaled := ml._product_by_lower(v_link, v_upper.factor); -- -W
   select * into v_lower
   from ml._inverse_factor(
     array(
       select subvector(pair.v, v_half + 1, v_size - v_half) - pair.w
-      from (select unnest(matrix[v_half + 1:]) as v, unnest(ml._product(v_scaled, v_scaled)) as w offset 0) as pair
+      from (select unnest(matrix[v_half + 1:]) as v, unnest(ml._lower_gram(v_scaled)) as w offset 0) as pair
     ),
-    first_row + v_half
+    first_row + v_half,
+    true
   );
-  v_scaled := ml._product(v_upper.transposed, v_scaled); -- -(W K₁)ᵀ
+  v_scaled := ml._upper_by_product(v_upper.transposed, v_scaled); -- -(W K₁)ᵀ
 
-  factor := array(
-    select row_.v || v_lower_zero from (select unnest(v_upper.factor) as v offset 0) as row_
-  ) || array(
-    select pair.e || pair.k
-    from (select unnest(ml._product(v_lower.factor, v_scaled)) as e, unnest(v_lower.factor) as k offset 0) as pair
-  );
+  if needs_factor then
+    factor := array(
+      select row_.v || v_lower_zero from (select unnest(v_upper.factor) as v offset 0) as row_
+    ) || array(
+      select pair.e || pair.k
+      from (
+        select unnest(ml._lower_by_product(v_lower.factor, v_scaled)) as e, unnest(v_lower.factor) as k
+        offset 0
+      ) as pair
+    );
+  end if;
   transposed := array(
     select pair.k || pair.e
-    from (select unnest(v_upper.transposed) as k, unnest(ml._product(v_scaled, v_lower.factor)) as e offset 0) as pair
+    from (
+      select unnest(v_upper.transposed) as k, unnest(ml._product_by_lower(v_scaled, v_lower.factor)) as e
+      offset 0
+    ) as pair
   ) || array(
     select v_upper_zero || row_.v from (select unnest(v_lower.transposed) as v offset 0) as row_
   );
 end;
 $$;
 
-comment on function ml._inverse_factor(vector[], int) is $$
+comment on function ml._inverse_factor(vector[], int, boolean) is $$
 Returns the inverse K of the Cholesky factor of a symmetric positive definite matrix, and its transpose.
-The diagonal of the matrix M must be ones. By recursive halves; M⁻¹ = KᵀK.
+The diagonal of the matrix M must be ones; only its lower triangle is read. By recursive halves; M⁻¹ = KᵀK.
+K itself is null unless `needs_factor`.
 $$;
 
 create or replace function ml._triangular_gram(transposed vector[])
@@ -154,32 +328,24 @@ declare
   v_link vector[];
   v_lower vector[];
 begin
-  if v_size <= 200 then
+  if v_size <= 96 then
     return ml._product(transposed, transposed);
   end if;
-  v_link := array(
-    select subvector(row_.v, v_half + 1, v_size - v_half)
-    from (select unnest(transposed[:v_half]) as v offset 0) as row_
-  );
-  v_lower := array(
-    select subvector(row_.v, v_half + 1, v_size - v_half)
-    from (select unnest(transposed[v_half + 1:]) as v offset 0) as row_
-  );
+  v_link := ml._part_of_rows(transposed[:v_half], v_half + 1, v_size - v_half);
+  v_lower := ml._part_of_rows(transposed[v_half + 1:], v_half + 1, v_size - v_half);
   return array(
     select (part.k + part.e) || part.c
     from (
       select
-        unnest(ml._triangular_gram(
-          array(select subvector(row_.v, 1, v_half) from (select unnest(transposed[:v_half]) as v offset 0) as row_)
-        )) as k,
+        unnest(ml._triangular_gram(ml._part_of_rows(transposed[:v_half], 1, v_half))) as k,
         unnest(ml._product(v_link, v_link)) as e,
-        unnest(ml._product(v_link, v_lower)) as c
+        unnest(ml._product_by_upper(v_link, v_lower)) as c
       offset 0
     ) as part
   ) || array(
     select part.c || part.k
     from (
-      select unnest(ml._product(v_lower, v_link)) as c, unnest(ml._triangular_gram(v_lower)) as k
+      select unnest(ml._upper_by_product(v_lower, v_link)) as c, unnest(ml._triangular_gram(v_lower)) as k
       offset 0
     ) as part
   );
@@ -187,7 +353,7 @@ end;
 $$;
 
 comment on function ml._triangular_gram(vector[]) is $$
-Returns KᵀK of a lower triangular matrix K, given as Kᵀ, without multiplying the half that is zero.
+Returns KᵀK of a lower triangular matrix K, given as Kᵀ, without multiplying most of the half that is zero.
 $$;
 
 create or replace function ml.inverse(matrix vector[])
@@ -251,7 +417,7 @@ begin
   end if;
 
   select ml._triangular_gram(factored.transposed) into v_inverse
-  from ml._inverse_factor(v_inverse, 1) as factored;
+  from ml._inverse_factor(v_inverse, 1, false) as factored;
 
   v_error := l2_distance(
     (ml.transpose(ml._product(v_inverse, array[v_by_rows])))[1], v_probe
@@ -285,7 +451,13 @@ $$;
 
 grant execute on function
   ml._inverse_factor_leaf(vector[], int),
-  ml._inverse_factor(vector[], int),
+  ml._part_of_rows(vector[], int, int),
+  ml._product_by_lower(vector[], vector[]),
+  ml._product_by_upper(vector[], vector[]),
+  ml._lower_by_product(vector[], vector[]),
+  ml._upper_by_product(vector[], vector[]),
+  ml._lower_gram(vector[]),
+  ml._inverse_factor(vector[], int, boolean),
   ml._triangular_gram(vector[]),
   ml.inverse(vector[])
 to insights_analyst, insights_admin, insights_worker;

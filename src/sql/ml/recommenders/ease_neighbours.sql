@@ -53,18 +53,18 @@ create or replace function ml.ease_neighbours(
   exponent float8 default 0,
   dropout float8 default 0,
   column_limit int default 200,
-  row_limit int default 1000
+  row_limit int default 1000,
+  person_exponent float8 default 0
 )
 returns setof ml.neighbour_row
 language plpgsql
-stable
+volatile
 set search_path from current
 as $$
 declare
   v_sums ml.ease_sums;
 begin
-  perform ml._check_coded(relation, array['person_no', 'item_no', 'weight']);
-  v_sums := ml._ease_gram(relation, 'person_no', 'item_no', 'weight');
+  v_sums := ml.ease_coded_sums(relation, person_exponent);
   return query
   select *
   from ml._dense_neighbours(
@@ -76,10 +76,11 @@ begin
 end;
 $$;
 
-comment on function ml.ease_neighbours(regclass, float8, float8, float8, int, int) is $$
+comment on function ml.ease_neighbours(regclass, float8, float8, float8, int, int, float8) is $$
 @behavior -*
 Returns the neighbour lists of EASE, or with a `dropout` of EDLAE.
 `relation` is as for `ml.sequence_neighbours`; positions are not used. At most 16,000 items.
+People count with a factor that falls with their number of items n, n ^ -`person_exponent`.
 The ridge of an item of d people is `lambda` · d ^ `exponent`, plus p / (1 - p) times its diagonal of XᵀX for a
 `dropout` of p.
 Errors: CF001 (parameters), CF004 (no rows), CF008 (too many items).
@@ -87,5 +88,5 @@ $$;
 
 grant execute on function
   ml._dense_neighbours(int[], vector[], int, int),
-  ml.ease_neighbours(regclass, float8, float8, float8, int, int)
+  ml.ease_neighbours(regclass, float8, float8, float8, int, int, float8)
 to insights_analyst, insights_admin, insights_worker;

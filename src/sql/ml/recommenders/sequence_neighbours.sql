@@ -8,7 +8,8 @@ create or replace function ml.sequence_neighbours(
   column_limit int default 200,
   row_limit int default 1000,
   time_column text default null,
-  half_life interval default null
+  half_life interval default null,
+  saturation float8 default 0
 )
 returns setof ml.neighbour_row
 language plpgsql
@@ -56,6 +57,10 @@ begin
       'Give numbers from 0 (not normalised) to 10.'
     );
   end if;
+  if saturation is null or not saturation between 0 and 1e9 then
+    perform common.refuse('CF001', format('saturation is %s', coalesce(saturation::text, 'null')),
+      'Give a number from 0 (none) to 1e9; 100 to 1000 raises what follows rarely.');
+  end if;
   v_decays := array(
     select
       case
@@ -99,7 +104,9 @@ begin
 
       select pair.source_no, pair.target_no,
         (
-          pair.total::float8 * $4 / (source.total::float8 * $4) ^ $1 / (target.total::float8 * $4) ^ $2
+          case when $7 = 0 then pair.total::float8 * $4 / (source.total::float8 * $4) ^ $1
+            else ln(1 + $7 * (pair.total::float8 * $4 / (source.total::float8 * $4) ^ $1)) end
+          / (target.total::float8 * $4) ^ $2
         )::real as weight
       from pair
       join (select source_no, sum(total) as total from pair group by source_no) as source using (source_no)
@@ -113,11 +120,13 @@ begin
     ),
     column_limit, row_limit
   )
-  using out_exponent, in_exponent, v_decays, v_unit, max_distance, v_seconds;
+  using out_exponent, in_exponent, v_decays, v_unit, max_distance, v_seconds, saturation;
 end;
 $$;
 
-comment on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int, text, interval) is $$
+comment on function ml.sequence_neighbours(
+  regclass, text, float8, float8, float8, int, int, int, text, interval, float8
+) is $$
 @behavior -*
 Returns the neighbour lists of the sequence model.
 `relation` has the columns `person_no`, `item_no`, `weight` and `position` (1 is the first of a person, null unknown).
@@ -126,6 +135,7 @@ C[i,j] is the sum, over the pairs of rows of a person with i before j at a dista
 the product of their weights times the decay: geometric, `decay` ^ (distance - 1), or reciprocal, distance ^ -`decay`.
 The weight W[i,j] is C[i,j] / (out[i] ^ `out_exponent` · in[j] ^ `in_exponent`) with out[i] the sum of row i of C and
 in[j] the sum of column j: exponents 1 and 0 give the transition probabilities of a Markov chain.
+With a `saturation` s, ln(1 + s · C[i,j] / out[i] ^ `out_exponent`) takes the place of the first quotient.
 With a `half_life` each pair is multiplied by 0.5 ^ (time between the two rows / half_life), from the times in
 `time_column`.
 Rows without a position, or with the same position as another of the person, are not before or after each other.
@@ -133,5 +143,6 @@ Work is at most rows × `max_distance` pairs; memory is bounded (`work_mem` of 6
 Errors: CF001 (parameters).
 $$;
 
-grant execute on function ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int, text, interval)
+grant execute on function
+  ml.sequence_neighbours(regclass, text, float8, float8, float8, int, int, int, text, interval, float8)
 to insights_analyst, insights_admin, insights_worker;

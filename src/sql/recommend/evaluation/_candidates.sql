@@ -18,21 +18,26 @@ begin atomic
       ('popularity', '{}', 1::float8, false, '{}'),
       ('trending', '{}', 1, true, '{}'),
       (
-        'item_knn', '{"similarity": "cosine", "shrinkage": 20}', 1, false,
-        '{"shrinkage": [0, 20, 100], "similarity": ["cosine", "jaccard"]}'
-      ),
-      (
-        'sequence', '{"decay": 0.95, "in_exponent": 0.4}', 0.7, true,
+        'sequence', '{"decay": 0.95, "in_exponent": 0.2, "saturation": 200}', 0.7, true,
         '{
           "decay": [0.3, 0.5, 0.7, 0.85, 0.95, 1],
-          "in_exponent": [0, 0.2, 0.4, 0.6],
+          "in_exponent": [0, 0.1, 0.2, 0.3, 0.4, 0.5],
+          "saturation": [0, 50, 200, 500, 1000],
           "history_decay": [0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
         }'
       ),
       ('ease', '{"lambda": 500}', 1, false, '{"lambda": [20, 50, 100, 200, 500, 1000, 2000]}'),
       (
-        'edlae', '{"lambda": 500, "dropout": 0.33}', 1, false,
-        '{"lambda": [20, 50, 100, 200, 300, 500, 1000, 2000], "dropout": [0, 0.2, 0.33, 0.5, 0.67]}'
+        'edlae', '{"lambda": 500, "dropout": 0.33, "person_exponent": 0}', 1, false,
+        '{
+          "lambda": [20, 50, 100, 200, 300, 500, 1000, 2000],
+          "dropout": [0, 0.2, 0.33, 0.5, 0.67],
+          "person_exponent": [0, 0.25, 0.5, 0.75]
+        }'
+      ),
+      (
+        'item_knn', '{"similarity": "cosine", "shrinkage": 20}', 1, false,
+        '{"shrinkage": [0, 20, 100], "similarity": ["cosine", "jaccard"]}'
       )
   ) as candidate (model, parameters, history_decay, needs_order, grid);
 end;

@@ -94,7 +94,7 @@ begin
       sum(1) over (order by hashint8extended(person_no, 1), person_no) as row_count
     from pg_temp._recommend_search as held
   ) as counted
-  where row_count <= 300000;
+  where row_count <= 100000;
 
   drop table pg_temp._recommend_held;
   analyze pg_temp._recommend_search, pg_temp._recommend_search_target, pg_temp._recommend_search_sample;
@@ -104,7 +104,7 @@ $$;
 comment on function recommend._hold_out_fifth(regclass, int) is $$
 @behavior -*
 Holds out the last fifth of the rows of each person, at least one of two, by position, or by a hash without positions.
-Writes the temporary tables `_recommend_search` (the other rows), `_recommend_search_sample` (at most 300,000 of them,
+Writes the temporary tables `_recommend_search` (the other rows), `_recommend_search_sample` (at most 100,000 of them,
 of whole people) and `_recommend_search_target` (what was held out, of as many people as are ranked in some seconds).
 Only the items up to the number `item_limit` count.
 $$;
@@ -205,7 +205,8 @@ begin
   for v_candidate in
     select *
     from recommend._candidates() as candidate
-    where v_is_ordered or not candidate.needs_order
+    where (v_is_ordered or not candidate.needs_order)
+      and candidate.algorithm <> 'ease' -- EDLAE without dropout
   loop
     v_sample := case when v_candidate.algorithm in ('item_knn', 'sequence') then 'pg_temp._recommend_search_sample'
       else 'pg_temp._recommend_search' end;
@@ -213,7 +214,7 @@ begin
     v_ndcg := recommend._try_part(
       v_sample, 'pg_temp._recommend_search', 'pg_temp._recommend_search_target', v_part, v_items
     );
-    if v_best_ndcg is null or v_ndcg > 0.8 * v_best_ndcg then
+    if v_best_ndcg is null or v_ndcg > 0.9 * v_best_ndcg then
       v_climbed := recommend._climb(v_sample, v_part, v_ndcg, v_candidate.grid, v_items);
       v_part := v_climbed.best;
       v_ndcg := v_climbed.best_ndcg;
@@ -231,7 +232,7 @@ $$;
 comment on function recommend._choose_part(regclass, int) is $$
 @behavior -*
 Returns the model of coded interactions that ranks the last fifth of the rows of each person best, by NDCG@10.
-The candidates are those of `_candidates`. The parameters of a candidate that reaches 0.8 of the best one so far are
+The candidates are those of `_candidates`. The parameters of a candidate that reaches 0.9 of the best one so far are
 searched one after the other, from the given value to both sides as long as the measure rises, and once more.
 At most 1,500 items, those with the smallest numbers, are searched. The temporary table `_recommend_trial` holds each
 trial. Without a person who has two items: popularity.

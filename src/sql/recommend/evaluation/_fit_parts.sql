@@ -1,3 +1,59 @@
+create or replace function recommend._dense_rows(
+  training regclass,
+  parameters jsonb,
+  item_count int,
+  out item_no int,
+  out v vector
+)
+returns setof record
+language plpgsql
+volatile
+set search_path from current
+set jit to off
+as $$
+declare
+  v_exponent constant float8 := coalesce((parameters ->> 'person_exponent')::float8, 0);
+  v_sums ml.ease_sums;
+begin
+  create temporary table if not exists _recommend_sums (
+    relation oid, person_exponent float8, sums ml.ease_sums
+  ) on commit drop;
+  select (kept.sums).* into v_sums
+  from pg_temp._recommend_sums as kept
+  where kept.relation = training
+    and kept.person_exponent = v_exponent;
+  if v_sums.items is null then
+    v_sums := ml.ease_coded_sums(training, v_exponent);
+    delete from pg_temp._recommend_sums;
+    insert into pg_temp._recommend_sums values (training, v_exponent, v_sums);
+  end if;
+  return query
+  select
+    v_sums.items[row_.n]::int,
+    -- An item that nobody has in these rows has no column.
+    case when cardinality(v_sums.items) = item_count then row_.weights else (
+      select format('{%s}/%s', string_agg(format('%s:%s', v_sums.items[entry.n], entry.weight), ','), item_count)
+        ::sparsevec::vector
+      from unnest(row_.weights::real[]) with ordinality as entry (weight, n)
+      where abs(entry.weight) > 1e-30
+    ) end
+  from unnest(
+    ml.edlae_weights(
+      v_sums,
+      (parameters ->> 'lambda')::float8,
+      coalesce((parameters ->> 'exponent')::float8, 0),
+      coalesce((parameters ->> 'dropout')::float8, 0)
+    )
+  ) with ordinality as row_ (weights, n);
+end;
+$$;
+
+comment on function recommend._dense_rows(regclass, jsonb, int) is $$
+@behavior -*
+Trains EASE or EDLAE on coded interactions, and returns the weights from each item to all items.
+The sums of the last relation are kept in the temporary table `_recommend_sums`, for other ridges.
+$$;
+
 create or replace function recommend._fit_parts(
   training regclass,
   parts recommend.part[],
@@ -37,6 +93,13 @@ begin
         training
       )
       using v_part.share;
+    elsif v_is_dense and v_part.algorithm in ('ease', 'edlae') then
+      insert into pg_temp._recommend_source (source_no, v)
+      select
+        v_offset + row_.item_no,
+        case when v_part.share = 1 then row_.v
+          else row_.v * array_fill(v_part.share::real, array[item_count])::vector end
+      from recommend._dense_rows(training, v_part.parameters, item_count) as row_;
     elsif v_part.algorithm <> 'popularity' then
       insert into pg_temp._recommend_source (source_no, neighbours, weights)
       select
@@ -44,12 +107,7 @@ begin
         source.neighbours,
         case when v_part.share = 1 then source.weights
           else array(select (v_part.share * weight)::real from unnest(source.weights) as weight) end
-      from recommend._part_neighbours(
-        training,
-        v_part.algorithm,
-        case when v_is_dense and v_part.algorithm in ('ease', 'edlae') then
-          '{"column_limit": 1000, "row_limit": 100000}'::jsonb else '{}' end || v_part.parameters
-      ) as source;
+      from recommend._part_neighbours(training, v_part.algorithm, v_part.parameters) as source;
     end if;
     v_offset := v_offset + item_count;
   end loop;
@@ -64,7 +122,8 @@ begin
       select format('{%s}/%s', string_agg(format('%s:%s', item_no, weight), ','), item_count)::sparsevec::vector
       from unnest(source.neighbours, source.weights) as entry (item_no, weight)
       where abs(weight) > 1e-30
-    );
+    )
+    where v is null;
   end if;
   analyze pg_temp._recommend_source;
 end;
@@ -79,5 +138,6 @@ The source 0 is one that each person has.
 $$;
 
 grant execute on function
+  recommend._dense_rows(regclass, jsonb, int),
   recommend._fit_parts(regclass, recommend.part[], int)
 to insights_analyst, insights_admin, insights_worker;

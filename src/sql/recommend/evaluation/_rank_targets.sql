@@ -53,7 +53,9 @@ begin
     ),
 
     scored as materialized (
-      select used.person_no, sum(case when factor.v is null then source.v else source.v * factor.v end)::real[] as scores
+      select
+        used.person_no,
+        sum(case when factor.v is null then source.v else source.v * factor.v end)::real[] as scores
       from pg_temp._recommend_use as used
       join source using (source_no)
       left join factor using (strength)

@@ -107,6 +107,27 @@ have the values of `_candidates`.
 Errors: CF001 (a value), CF002 (an unknown model or parameter; names the nearest).
 $$;
 
+create or replace function recommend._model_name(part recommend.part)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select (part).algorithm || coalesce(
+    '(' || (
+      select string_agg(format('%s => %s', entry.key, entry.value), ', ' order by entry.key)
+      from jsonb_each_text((part).parameters || case when (part).history_decay <> 1 then
+        jsonb_build_object('history_decay', (part).history_decay) else '{}'::jsonb end) as entry
+    ) || ')',
+    ''
+  );
+end;
+
+comment on function recommend._model_name(recommend.part) is $$
+@behavior -*
+Returns the name of a model of one part with its parameters, which `_read_model` reads.
+$$;
+
 create or replace function recommend.evaluate_relations(
   train regclass,
   test regclass,
@@ -179,6 +200,7 @@ begin
     v_part := v_parts[v_place];
     if v_part.algorithm is null then
       v_part := recommend._choose_part('pg_temp._recommend_training', v_item_count);
+      raise info '% is %', v_models[v_place], recommend._model_name(v_part);
     end if;
     perform recommend._fit_parts('pg_temp._recommend_training', array[v_part], v_item_count);
     perform recommend._rank_targets(
@@ -190,7 +212,8 @@ begin
     from recommend._metrics(evaluate_relations.k, v_item_count) as measured;
   end loop;
   drop table if exists pg_temp._recommend_item, pg_temp._recommend_training, pg_temp._recommend_target,
-    pg_temp._recommend_source, pg_temp._recommend_gain, pg_temp._recommend_listed, pg_temp.recommend_trial_x;
+    pg_temp._recommend_source, pg_temp._recommend_sums, pg_temp._recommend_gain, pg_temp._recommend_listed,
+    pg_temp._recommend_trial;
 end;
 $$;
 
@@ -208,7 +231,8 @@ then by their text in byte order.
 with parameters as in `ease(458)` or `sequence(decay => 0.9, history_decay => 0.7)`, see `ml.ease_neighbours`,
 `ml.item_knn_neighbours` and `ml.sequence_neighbours`; `default`: the model that the platform would deploy, chosen with
 its parameters on the rows of `train` alone: the last fifth of each person's rows (without an order a random fifth) is
-held out, and ranked by models of the rest. Null: all of them, without those that need an order if there is none.
+held out, and ranked by models of the rest; a message of level INFO names it. Null: all of them, without those that need
+an order if there is none.
 
 Metrics for each `k`, as means over the people, with h hits among the first k and n relevant items: `precision` h / k;
 `recall` h / n; `recall_min` h / min(k, n); `ndcg` the sum of 1 / log2(1 + rank) of the hits, divided by that of
@@ -223,5 +247,6 @@ $$;
 
 grant execute on function
   recommend._read_model(text),
+  recommend._model_name(recommend.part),
   recommend.evaluate_relations(regclass, regclass, name, name, name, text[], int[])
 to insights_analyst, insights_admin, insights_worker;

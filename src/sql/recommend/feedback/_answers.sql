@@ -82,44 +82,62 @@ begin
     group by serving.person_id, serving.serving_key
   ),
 
-  -- By the item as it was named, or as it is called since a merge: both change only with the event.
-  withdrawn as (
-    select serving.person_id, serving.serving_key, max(said.occurred_at) as withdrawn_at
-    from serving
-    join said
-      on said.person_id = serving.person_id
-      and (
-        serving.item_id in (said.item_id, said.named_item_id)
-        or serving.serving_key = (said.serving).serving_key
-      )
-      and said.occurred_at >= serving.listed_at
-      and said.occurred_at <= serving.listed_at + v_setting.serving_period
-    where said.withdraws
-    group by serving.person_id, serving.serving_key
-  ),
-
-  completion as (
-    select said.person_id, said.item_id, said.named_item_id, said.occurred_at
+  -- Of an item as it was named, or as it is called since a merge: both change only with the event.
+  about as (
+    select said.person_id, said.item_id, said.occurred_at, said.completes, said.withdraws
     from said
     where said.completes
+      or said.withdraws
 
     union all
 
-    select enrolment.person_id, enrolment.item_id, enrolment.named_item_id, enrolment.ended_at
+    select said.person_id, said.named_item_id, said.occurred_at, said.completes, said.withdraws
+    from said
+    where said.named_item_id is not null
+      and (said.completes or said.withdraws)
+
+    union all
+
+    select enrolment.person_id, enrolled.item_id, enrolment.ended_at, true, false
     from span
-    join track.enrolment
-      on enrolment.person_id = span.person_id
+    join track.enrolment on enrolment.person_id = span.person_id
+    cross join lateral (values (enrolment.item_id), (enrolment.named_item_id)) as enrolled (item_id)
     where enrolment.status = 'completed'
   ),
 
+  withdrawn as (
+    select by_row.person_id, by_row.serving_key, max(by_row.occurred_at) as withdrawn_at
+    from (
+      select serving.person_id, serving.serving_key, serving.listed_at, about.occurred_at
+      from serving
+      join about
+        on about.person_id = serving.person_id
+        and about.item_id = serving.item_id
+      where about.withdraws
+
+      union all
+
+      select serving.person_id, serving.serving_key, serving.listed_at, said.occurred_at
+      from serving
+      join said
+        on said.person_id = serving.person_id
+        and (said.serving).serving_key = serving.serving_key
+      where said.withdraws
+    ) as by_row
+    where by_row.occurred_at >= by_row.listed_at
+      and by_row.occurred_at <= by_row.listed_at + v_setting.serving_period
+    group by by_row.person_id, by_row.serving_key
+  ),
+
   completed as (
-    select serving.person_id, serving.serving_key, min(completion.occurred_at) as completed_at
+    select serving.person_id, serving.serving_key, min(about.occurred_at) as completed_at
     from serving
-    join completion
-      on completion.person_id = serving.person_id
-      and serving.item_id in (completion.item_id, completion.named_item_id)
-      and completion.occurred_at >= serving.listed_at
-      and completion.occurred_at <= serving.listed_at + v_setting.attribution_period
+    join about
+      on about.person_id = serving.person_id
+      and about.item_id = serving.item_id
+      and about.occurred_at >= serving.listed_at
+      and about.occurred_at <= serving.listed_at + v_setting.attribution_period
+    where about.completes
     group by serving.person_id, serving.serving_key
   )
 

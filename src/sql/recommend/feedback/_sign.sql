@@ -4,14 +4,18 @@ create or replace function recommend._sign(
   outer_key bytea
 )
 returns text
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select payload || '.' || encode(
-    substr(sha256(_sign.outer_key || sha256(_sign.inner_key || convert_to(payload, 'UTF8'))), 1, 16), 'hex'
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- plpgsql, because each row of a list is signed: a function in SQL would be planned for each of them.
+  return payload || '.' || encode(
+    substr(sha256(outer_key || sha256(inner_key || convert_to(payload, 'UTF8'))), 1, 16), 'hex'
   );
 end;
+$$;
 
 comment on function recommend._sign(text, bytea, bytea) is $$
 @behavior -*

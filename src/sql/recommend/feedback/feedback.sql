@@ -1,4 +1,4 @@
-/* A definer: it checks the signature and the person of a serving_id. The event is sent with the rights of the caller. */
+/* A definer: it checks the signature and the person of a serving_id. The caller's rights decide what is sent. */
 create or replace function recommend.feedback(
   feedback text,
   item text default null,

@@ -1,4 +1,4 @@
-/* A definer: workers look up people without privileges on the tables. The event is sent with the rights of the caller. */
+/* A definer: workers look up people without privileges on the tables. The caller's rights decide what is sent. */
 create or replace function recommend.person_feedback(
   person text,
   feedback text,

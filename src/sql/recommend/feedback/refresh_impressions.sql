@@ -5,49 +5,50 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_rows recommend.impression[];
+  -- The lists of the people: identities and times, with the person to whom each belongs now.
+  v_identity_ids bigint[];
+  v_times timestamptz[];
   v_owners bigint[];
+  v_moved recommend.impression[];
 begin
-  select array_agg(impression) into v_rows
-  from recommend.impression
-  where impression.person_id = any (_move_impressions.people)
-    and impression.identity_id is not null;
-  if v_rows is null then
-    return;
-  end if;
+  select array_agg(list.identity_id), array_agg(list.listed_at)
+  into v_identity_ids, v_times
+  from (
+    select distinct impression.identity_id, impression.listed_at
+    from recommend.impression
+    where impression.person_id = any (_move_impressions.people)
+      and impression.identity_id is not null
+  ) as list;
+  v_owners := track.people_of_identities(v_identity_ids, v_times);
 
-  v_owners := track.people_of_identities(
-    array(select stored.identity_id from unnest(v_rows) with ordinality as stored order by stored.ordinality),
-    array(select stored.listed_at from unnest(v_rows) with ordinality as stored order by stored.ordinality)
-  );
-  v_rows := array(
-    select v_rows[owned.position]
-    from unnest(v_owners) with ordinality as owned (person_id, position)
-    where owned.person_id is distinct from (v_rows[owned.position]).person_id
-  );
-  if v_rows = '{}' then
+  select array_agg(impression) into v_moved
+  from unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
+  join recommend.impression
+    on impression.person_id = any (_move_impressions.people)
+    and impression.identity_id = list.identity_id
+    and impression.listed_at = list.listed_at
+  where list.person_id is distinct from impression.person_id;
+  if v_moved is null then
     return;
   end if;
-  v_owners := track.people_of_identities(
-    array(select stored.identity_id from unnest(v_rows) with ordinality as stored order by stored.ordinality),
-    array(select stored.listed_at from unnest(v_rows) with ordinality as stored order by stored.ordinality)
-  );
 
   delete from recommend.impression
-  using unnest(v_rows) as moved
+  using unnest(v_moved) as moved
   where impression.person_id = moved.person_id
     and impression.serving_key = moved.serving_key;
 
-  -- An identity that is gone leaves nobody to whom the row was served.
+  -- An identity that is gone leaves no person to whom the row was served.
   insert into recommend.impression (
     person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served
   )
   select
-    owned.person_id, moved.serving_key, moved.identity_id, moved.model_id, moved.item_id, moved.rank, moved.basis,
-    moved.propensity, moved.pool, moved.listed_at, moved.is_served
-  from unnest(v_rows) with ordinality as moved
-  join unnest(v_owners) with ordinality as owned (person_id, position) on owned.position = moved.ordinality
-  where owned.person_id is not null
+    list.person_id, moved.serving_key, moved.identity_id, moved.model_id, moved.item_id, moved.rank, moved.basis,
+    moved.propensity, moved.pool, moved.listed_at, true
+  from unnest(v_moved) as moved
+  join unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
+    on list.identity_id = moved.identity_id
+    and list.listed_at = moved.listed_at
+  where list.person_id is not null
     and moved.is_served
   on conflict (person_id, serving_key) do update
   set is_served = true;
@@ -55,7 +56,12 @@ begin
   -- The other person may have been refreshed before.
   perform track.queue_people(
     'recommend.impression',
-    array(select distinct owned.person_id from unnest(v_owners) as owned (person_id) where owned.person_id is not null)
+    array(
+      select distinct list.person_id
+      from unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
+      join unnest(v_moved) as moved on moved.identity_id = list.identity_id and moved.listed_at = list.listed_at
+      where list.person_id is not null
+    )
   );
 end;
 $$;
@@ -126,41 +132,40 @@ begin
       )
   )
 
-  select impression.*
-  from recommend.impression
-  where impression.person_id = any (v_known)
-    and (
-      exists (
-        select
-        from unnest(_touched_impressions.named) as entry
-        where entry.person_id = impression.person_id
-          and entry.serving_key = impression.serving_key
-      )
-      or exists (
-        select
-        from period
-        where period.person_id = impression.person_id
-          and impression.listed_at >= period.since - v_horizon
-          and impression.listed_at <= period.until + v_tolerance
-          and (
-            period.since = '-infinity'
-            or impression.seen_at between period.since and period.until
-            or impression.clicked_at between period.since and period.until
-            or impression.dismissed_at between period.since and period.until
-            or impression.liked_at between period.since and period.until
-            or impression.withdrawn_at between period.since and period.until
-            or impression.completed_at between period.since and period.until
-          )
-      )
-      or exists (
-        select
-        from about
-        where about.person_id = impression.person_id
-          and impression.item_id in (about.item_id, about.named_item_id)
-          and about.occurred_at >= impression.listed_at
-          and about.occurred_at <= impression.listed_at + v_horizon
-      )
-    );
+  select distinct on (touched.person_id, touched.serving_key) touched.*
+  from (
+    select impression.*
+    from unnest(_touched_impressions.named) as entry
+    join recommend.impression
+      on impression.person_id = entry.person_id
+      and impression.serving_key = entry.serving_key
+
+    union all
+
+    select impression.*
+    from period
+    join recommend.impression
+      on impression.person_id = period.person_id
+      and impression.listed_at >= period.since - v_horizon
+      and impression.listed_at <= period.until + v_tolerance
+    where period.since = '-infinity'
+      or impression.seen_at between period.since and period.until
+      or impression.clicked_at between period.since and period.until
+      or impression.dismissed_at between period.since and period.until
+      or impression.liked_at between period.since and period.until
+      or impression.withdrawn_at between period.since and period.until
+      or impression.completed_at between period.since and period.until
+
+    union all
+
+    select impression.*
+    from about
+    join recommend.impression
+      on impression.person_id = about.person_id
+      and impression.item_id in (about.item_id, about.named_item_id)
+      and impression.listed_at >= about.occurred_at - v_horizon
+      and impression.listed_at <= about.occurred_at
+  ) as touched;
 end;
 $$;
 

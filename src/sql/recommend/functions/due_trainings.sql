@@ -35,21 +35,41 @@ begin
     ) as latest on true
     order by known.kind
   loop
+    -- First an upper limit, from the new interactions. A training counts fewer, and reads all interactions for it.
     select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
     into v_interactions, v_people
     from (
-      select interaction.person_id, count(distinct ancestor.ancestor_item_id) as item_count
-      from recommend.interaction
-      join track.person_set_block as counted
-        on counted.name = 'counted'
-        and counted.block = interaction.person_id / 4096
-        and get_bit(counted.people, (interaction.person_id % 4096)::int) <> 0
-      join track.item_ancestor as ancestor on ancestor.item_id = interaction.item_id
+      select leaf.person_id, count(distinct ancestor.ancestor_item_id) as item_count
+      from (
+        select interaction.person_id, interaction.item_id
+        from recommend.interaction
+        where interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
+          and (interaction.weight > 0 or interaction.liking > 0)
+
+        union all
+
+        select enrolment.person_id, enrolment.item_id
+        from track.enrolment
+        where enrolment.enrolled_at > coalesce(v_known.data_watermark, '-infinity')
+      ) as leaf
+      join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where item.kind = v_known.kind
-        and interaction.weight > 0
-        and interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
-      group by interaction.person_id
+      group by leaf.person_id
+    ) as owned;
+    if v_known.data_watermark is null and v_people < v_fewest_people
+      or v_interactions < due_trainings.share * v_known.row_count
+    then
+      continue;
+    end if;
+
+    select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
+    into v_interactions, v_people
+    from (
+      select liked.person_id, count(*) as item_count
+      from recommend._training_rows(v_known.kind) as liked
+      where liked.last_at > coalesce(v_known.data_watermark, '-infinity')
+      group by liked.person_id
     ) as owned;
 
     if v_known.data_watermark is null and v_people >= v_fewest_people
@@ -66,9 +86,9 @@ $$;
 comment on function recommend.due_trainings(float8) is $$
 @behavior -*
 Returns the kinds of items whose recommender should be trained.
-A kind is returned when it has no version and at least `recommend.setting.fewest_people` people have interacted with
-two or more items, or when the interactions that are newer than the latest version are at least the given share of
-those it was trained on. Only people in the set `counted` count.
+A kind is returned when it has no version and at least `recommend.setting.fewest_people` people like two or more items,
+or when the items of people that are newer than the latest version are at least the given share of those it was trained
+on. They are counted as a training counts them (`recommend._training_rows`).
 $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;

@@ -12,6 +12,7 @@ as $$
 declare
   v_person_id constant bigint := _context.person_id;
   v_full_weight constant real := (select full_weight from recommend.setting);
+  v_kept_kinds constant text[] := (select kept_kinds from recommend.setting);
   -- Period of the events that are queued for the refresh. In it, the stored interactions are incomplete.
   v_since timestamptz;
   v_until timestamptz;
@@ -162,7 +163,23 @@ begin
       dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
     from recommend.dismissed_topic
     where dismissed_topic.person_id = v_person_id
-      and v_first_at is distinct from '-infinity'
+      and (
+        v_first_at is distinct from '-infinity'
+        -- Deleted events, which the next refresh keeps, too.
+        or (
+          select true
+          from track.event
+          where event.person_id = v_person_id
+            and event.occurred_at = dismissed_topic.first_at
+          limit 1
+        ) is null
+        and exists (
+          select
+          from track.identity
+          where identity.identity_id = dismissed_topic.identity_id
+            and identity.person_id = v_person_id
+        )
+      )
 
     union all
 
@@ -177,7 +194,8 @@ begin
     -- Items that the person had taken before the events were deleted.
     select
       coalesce(item.merged_item_id, item.item_id), 0, kept.last_at, kept.completed_at, kept.dismissed_at,
-      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, null, null, null, kept.taken_at, null
+      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, kept.topic_dismissed_at, null, null,
+      kept.taken_at, null
     from kept
     join track.item using (item_id)
 
@@ -200,46 +218,59 @@ begin
   part as materialized (
     select ancestor.item_id, ancestor.ancestor_item_id
     from track.item_ancestor as ancestor
-    where ancestor.item_id = any (array(select leaf.item_id from leaf where v_own = '{}' or leaf.item_id <> all (v_own)))
+    where ancestor.item_id = any (
+      array(
+        select leaf.item_id
+        from leaf
+        where v_own = '{}' or leaf.item_id <> all (v_own)
+      )
+    )
   ),
 
+  -- Courses too: the person is in them already, which matters for their parts.
   target as materialized (
-    select item.item_id
+    select item.item_id, item.kind = _context.kind as is_of_kind
     from track.item
     where item.item_id = any (array(select part.ancestor_item_id from part))
-      and item.kind = _context.kind
+      and (item.kind = _context.kind or item.kind = any (v_kept_kinds))
   ),
 
   used as (
-    select target.item_id, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
+    select target.item_id, target.is_of_kind, sum(leaf.weight::float8) as weight, max(leaf.last_at) as last_at
     from target
     join part on part.ancestor_item_id = target.item_id
     join leaf on leaf.item_id = part.item_id
-    group by target.item_id
+    group by target.item_id, target.is_of_kind
   ),
 
-  -- Events of the item itself, not of parts of it.
-  said as materialized (
-    select
-      leaf.item_id,
-      max(leaf.completed_at) as completed_at,
-      max(leaf.dismissed_at) as dismissed_at,
-      max(leaf.dropped_at) as dropped_at,
-      max(leaf.resumed_at) as resumed_at,
-      (array_agg(leaf.liking order by leaf.liked_at desc nulls last))[1] as liking,
-      max(leaf.liked_at) as liked_at,
-      max(leaf.known_at) as known_at,
-      max(leaf.withdrawn_at) as withdrawn_at,
-      max(leaf.taken_at) as taken_at,
-      max(leaf.enrolled_at) as enrolled_at
+  -- Events that are not only use. Most items of a person have none.
+  expressed as materialized (
+    select leaf.*
     from leaf
     where num_nonnulls(
         leaf.completed_at, leaf.dismissed_at, leaf.dropped_at, leaf.resumed_at, leaf.liked_at, leaf.known_at,
-        leaf.taken_at, leaf.enrolled_at
+        leaf.topic_dismissed_at, leaf.withdrawn_at, leaf.topic, leaf.taken_at, leaf.enrolled_at
       ) > 0
-      and leaf.topic is null
-      and (v_own = '{}' or leaf.item_id <> all (v_own))
-    group by leaf.item_id
+  ),
+
+  -- Those of the item itself, not of parts of it.
+  said as materialized (
+    select
+      expressed.item_id,
+      max(expressed.completed_at) as completed_at,
+      max(expressed.dismissed_at) as dismissed_at,
+      max(expressed.dropped_at) as dropped_at,
+      max(expressed.resumed_at) as resumed_at,
+      (array_agg(expressed.liking order by expressed.liked_at desc nulls last))[1] as liking,
+      max(expressed.liked_at) as liked_at,
+      max(expressed.known_at) as known_at,
+      max(expressed.withdrawn_at) as withdrawn_at,
+      max(expressed.taken_at) as taken_at,
+      max(expressed.enrolled_at) as enrolled_at
+    from expressed
+    where expressed.topic is null
+      and (v_own = '{}' or expressed.item_id <> all (v_own))
+    group by expressed.item_id
   ),
 
   stated as (
@@ -268,9 +299,12 @@ begin
     select
       used.item_id,
       used.last_at,
-      recommend._strength(
-        used.weight, v_full_weight, judged.liking, judged.is_dismissed or judged.is_dropped
-      ) as strength,
+      case
+        when used.is_of_kind then recommend._strength(
+          used.weight, v_full_weight, judged.liking, judged.is_dismissed or judged.is_dropped
+        )
+        else 0
+      end as strength,
       case
         when judged.completed_at is not null then 'completed'
         when judged.is_known then 'known'
@@ -315,14 +349,21 @@ begin
   ) as done
   cross join (
     select
-      array_agg(leaf.topic) filter (where leaf.topic is not null) as topics,
-      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is not null) as dismissed_at,
-      array_agg(leaf.withdrawn_at) filter (where leaf.topic is not null) as withdrawn_at,
-      array_agg(leaf.item_id) filter (where leaf.topic is null) as items,
-      array_agg(leaf.topic_dismissed_at) filter (where leaf.topic is null) as items_at
-    from leaf
-    where leaf.topic is not null
-      or leaf.topic_dismissed_at > coalesce(leaf.withdrawn_at, '-infinity')
+      array_agg(said.topic) filter (where said.topic is not null) as topics,
+      array_agg(said.dismissed_at) filter (where said.topic is not null) as dismissed_at,
+      array_agg(said.withdrawn_at) filter (where said.topic is not null) as withdrawn_at,
+      array_agg(said.item_id) filter (where said.topic is null) as items,
+      array_agg(said.dismissed_at) filter (where said.topic is null) as items_at
+    from (
+      select
+        expressed.topic, expressed.item_id,
+        max(expressed.topic_dismissed_at) as dismissed_at,
+        max(expressed.withdrawn_at) as withdrawn_at
+      from expressed
+      group by expressed.topic, expressed.item_id
+    ) as said
+    where said.topic is not null
+      or said.dismissed_at > coalesce(said.withdrawn_at, '-infinity')
   ) as topic;
 
   if num_nonnulls(v_topics, v_topical) > 0 then
@@ -355,7 +396,7 @@ begin
 
   -- As the application sends it: "de", "pt-BR", "en_GB.UTF-8" or a list of them.
   v_context.languages := array(
-    select distinct split_part(replace(lower(btrim(named.language)), '_', '-'), '.', 1)
+    select distinct split_part(replace(lower(btrim(named.language #>> '{}')), '_', '-'), '.', 1)
     from (
       select trait.value
       from track.trait
@@ -364,10 +405,11 @@ begin
       order by trait.name = 'locale', trait.set_at desc, trait.identity_id
       limit 1
     ) as latest
-    cross join lateral jsonb_array_elements_text(
+    cross join lateral jsonb_array_elements(
       case jsonb_typeof(latest.value) when 'array' then latest.value else jsonb_build_array(latest.value) end
     ) as named (language)
-    where btrim(named.language) <> ''
+    where jsonb_typeof(named.language) = 'string'
+      and btrim(named.language #>> '{}') <> ''
     order by 1
   );
   return v_context;
@@ -377,7 +419,8 @@ $$;
 comment on function recommend._context(bigint, bigint, text) is $$
 @behavior -*
 Returns what a list of items of a kind depends on for a person, as far as the caller may read it.
-Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one who
+`left_out` has also the items of `recommend.setting.kept_kinds`, such as the courses of a page. Events that the refresh
+has not processed yet are included. All lists are empty for an unknown person, and for one who
 has opted out of `personalization`.
 $$;
 

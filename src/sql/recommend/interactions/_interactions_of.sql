@@ -79,7 +79,8 @@ begin
       and event.occurred_at < _interactions_of.until
       and (
         topical.topic is not null
-        or event.item_id is not null and (_interactions_of.items is null or event.item_id = any (_interactions_of.items))
+        or event.item_id = any (_interactions_of.items)
+        or _interactions_of.items is null and event.item_id is not null
       )
     group by event.person_id, 2, topical.topic, event.identity_id, named.event
   ),

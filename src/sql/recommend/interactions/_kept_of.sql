@@ -74,6 +74,7 @@ begin
       max(interaction.liking) filter (where part.depth = 0) as liking,
       max(interaction.liked_at) filter (where part.depth = 0) as liked_at,
       max(interaction.known_at) filter (where part.depth = 0) as known_at,
+      max(interaction.topic_dismissed_at) filter (where part.depth = 0) as topic_dismissed_at,
       coalesce(max(interaction.withdrawn_at) filter (where part.depth = 0), '-infinity') as withdrawn_at
     from target
     join track.item_ancestor as part on part.ancestor_item_id = target.item_id
@@ -91,7 +92,8 @@ begin
     case when summed.dismissed_at > summed.withdrawn_at then summed.dismissed_at end,
     case when summed.liked_at > summed.withdrawn_at then summed.liking end,
     case when summed.liked_at > summed.withdrawn_at then summed.liked_at end,
-    case when summed.known_at > summed.withdrawn_at then summed.known_at end
+    case when summed.known_at > summed.withdrawn_at then summed.known_at end,
+    case when summed.topic_dismissed_at > summed.withdrawn_at then summed.topic_dismissed_at end
   from summed;
 end;
 $$;

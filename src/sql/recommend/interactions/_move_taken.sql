@@ -34,11 +34,11 @@ begin
 
   insert into recommend.taken (
     person_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
-    liked_at, known_at
+    liked_at, known_at, topic_dismissed_at
   )
   select
     owner_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
-    liked_at, known_at
+    liked_at, known_at, topic_dismissed_at
   from deleted
   where owner_id <> person_id
     and privacy.allowed(owner_id, 'personalization')

@@ -26,6 +26,7 @@ declare
       )
     )
   );
+  v_topics recommend.dismissed_topic[];
 begin
   if exists (select from recommend.taken where taken.person_id = any (refresh_interactions.people)) then
     perform recommend._move_taken(refresh_interactions.people);
@@ -68,19 +69,21 @@ begin
   stored_taken as (
     insert into recommend.taken (
       person_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
-      liked_at, known_at
+      liked_at, known_at, topic_dismissed_at
     )
     select distinct on (entry.owner_id, entry.item_id, entry.identity_id)
       entry.owner_id, entry.identity_id, entry.item_id, entry.first_at, entry.last_at, entry.taken_at,
-      entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liking, entry.liked_at, entry.known_at
+      entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liking, entry.liked_at, entry.known_at,
+      entry.topic_dismissed_at
     from kept
     cross join lateral unnest(kept.interactions, kept.owners) as entry (
       person_id, identity_id, item_id, first_at, last_at, taken_at, completed_at, dropped_at, dismissed_at, liking,
-      liked_at, known_at, owner_id
+      liked_at, known_at, topic_dismissed_at, owner_id
     )
     where entry.owner_id is not null
       and num_nonnulls(
-        entry.taken_at, entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liked_at, entry.known_at
+        entry.taken_at, entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liked_at, entry.known_at,
+        entry.topic_dismissed_at
       ) > 0
       and privacy.allowed(entry.owner_id, 'personalization')
     order by entry.owner_id, entry.item_id, entry.identity_id, entry.last_at desc
@@ -95,7 +98,8 @@ begin
       liking = case when excluded.liked_at >= taken.liked_at or taken.liked_at is null then excluded.liking
         else taken.liking end,
       liked_at = greatest(taken.liked_at, excluded.liked_at),
-      known_at = greatest(taken.known_at, excluded.known_at)
+      known_at = greatest(taken.known_at, excluded.known_at),
+      topic_dismissed_at = greatest(taken.topic_dismissed_at, excluded.topic_dismissed_at)
   ),
 
   deleted as (
@@ -109,55 +113,51 @@ begin
       )
   ),
 
-  deleted_topic as (
-    delete from recommend.dismissed_topic
-    where dismissed_topic.person_id = any (refresh_interactions.people)
-      and not exists (
-        select
-        from fresh
-        where fresh.person_id = dismissed_topic.person_id
-          and fresh.topic = dismissed_topic.topic
-      )
-  ),
-
-  stored_topic as (
-    insert into recommend.dismissed_topic (person_id, topic, dismissed_at, withdrawn_at)
-    select person_id, topic, topic_dismissed_at, withdrawn_at
+  stored as (
+    insert into recommend.interaction (
+      person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
+      resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
+    )
+    select
+      person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
+      resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
     from fresh
-    where topic is not null
-    on conflict (person_id, topic) do update
+    where topic is null
+    on conflict (person_id, item_id) do update
     set
+      weight = excluded.weight,
+      event_count = excluded.event_count,
+      first_at = excluded.first_at,
+      last_at = excluded.last_at,
+      completed_at = excluded.completed_at,
       dismissed_at = excluded.dismissed_at,
+      identity_id = excluded.identity_id,
+      dropped_at = excluded.dropped_at,
+      resumed_at = excluded.resumed_at,
+      liking = excluded.liking,
+      liked_at = excluded.liked_at,
+      known_at = excluded.known_at,
+      topic_dismissed_at = excluded.topic_dismissed_at,
       withdrawn_at = excluded.withdrawn_at
-    where dismissed_topic is distinct from excluded
+    where interaction is distinct from excluded
   )
 
-  insert into recommend.interaction (
-    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
-    resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
+  select array_agg(
+    row(
+      fresh.person_id, fresh.topic, fresh.topic_dismissed_at, fresh.withdrawn_at, fresh.identity_id, fresh.first_at
+    )::recommend.dismissed_topic
   )
-  select
-    person_id, item_id, weight, event_count, first_at, last_at, completed_at, dismissed_at, identity_id, dropped_at,
-    resumed_at, liking, liked_at, known_at, topic_dismissed_at, withdrawn_at
+  into v_topics
   from fresh
-  where topic is null
-  on conflict (person_id, item_id) do update
-  set
-    weight = excluded.weight,
-    event_count = excluded.event_count,
-    first_at = excluded.first_at,
-    last_at = excluded.last_at,
-    completed_at = excluded.completed_at,
-    dismissed_at = excluded.dismissed_at,
-    identity_id = excluded.identity_id,
-    dropped_at = excluded.dropped_at,
-    resumed_at = excluded.resumed_at,
-    liking = excluded.liking,
-    liked_at = excluded.liked_at,
-    known_at = excluded.known_at,
-    topic_dismissed_at = excluded.topic_dismissed_at,
-    withdrawn_at = excluded.withdrawn_at
-  where interaction is distinct from excluded;
+  where fresh.topic is not null;
+
+  if v_topics is not null
+    or exists (
+      select from recommend.dismissed_topic where dismissed_topic.person_id = any (refresh_interactions.people)
+    )
+  then
+    perform recommend._store_topics(refresh_interactions.people, v_allowed, v_topics);
+  end if;
 end;
 $$;
 

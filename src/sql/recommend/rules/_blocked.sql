@@ -22,17 +22,19 @@ declare
   v_left_out constant bigint[] := (_blocked.context).left_out;
   v_topics constant text[] := (_blocked.context).dismissed_topics;
   v_finished constant bigint[] := coalesce((_blocked.context).finished, '{}');
-  v_begun constant bigint[] := array(
+  v_started constant bigint[] := array(
     select state.item_id
     from unnest(v_left_out, (_blocked.context).left_out_reasons) as state (item_id, reason)
     where state.reason in ('enrolled', 'taken', 'completed', 'known')
   );
   v_languages constant text[] := array(
-    select split_part(lower(spoken.language), '-', 1)
+    select split_part(replace(lower(spoken.language), '_', '-'), '-', 1)
     from unnest((_blocked.context).languages) as spoken (language)
   );
   v_shown constant bigint[] := (_blocked.context).shown;
-  v_limited bigint[] := '{}';
+  -- Items that are part of another one, and those with a capacity.
+  v_parts bigint[];
+  v_limited bigint[];
   v_rules record;
 begin
   -- Items of several kinds: each by the rules of its own kind.
@@ -64,19 +66,18 @@ begin
   into v_rules
   from recommend._rules_of(_blocked.context, _blocked.kind, _blocked.at) as known;
 
-  if v_rules.capacity is not null then
-    v_limited := array(
-      select item.item_id
-      from track.item
-      where item.item_id = any (_blocked.items)
-        and item.attributes ? 'capacity'
-        and item.attributes ->> 'capacity' ~ '^[0-9]{1,9}$'
-    );
-  end if;
+  select
+    coalesce(array_agg(item.item_id) filter (where item.parent_item_id is not null), '{}'),
+    coalesce(array_agg(item.item_id) filter (where item.attributes ->> 'capacity' ~ '^[0-9]{1,9}$'), '{}')
+  into v_parts, v_limited
+  from track.item
+  where item.item_id = any (_blocked.items);
 
   return query
   with candidate as materialized (
-    select given.item_id, item.kind, item.merged_item_id, item.language, item.attributes
+    select
+      given.item_id, item.kind, item.merged_item_id, item.language, item.attributes, item.available_from,
+      item.available_until
     from (select distinct entry.item_id from unnest(_blocked.items) as entry (item_id)) as given
     left join track.item on item.item_id = given.item_id
   ),
@@ -126,29 +127,40 @@ begin
 
     union all
 
-    -- Of the item, or of an item that contains it.
+    -- Of the item, or else of the nearest item that contains it.
     (
-      select distinct on (candidate.item_id)
+      select distinct on (dated.item_id)
         4,
-        candidate.item_id,
+        dated.item_id,
         v_rules.availability,
         case
-          when known.available_until <= _blocked.at
-            then coalesce('Not available since ' || recommend._time_text(known.available_until), 'Not available')
-          else coalesce('Available from ' || recommend._time_text(known.available_from), 'Not available')
+          when dated.available_until <= _blocked.at
+            then coalesce('Not available since ' || recommend._time_text(dated.available_until), 'Not available')
+          else coalesce('Available from ' || recommend._time_text(dated.available_from), 'Not available')
         end
-      from candidate
-      join track.item_ancestor as ancestor on ancestor.item_id = candidate.item_id
-      join track.item as known on known.item_id = ancestor.ancestor_item_id
+      from (
+        select candidate.item_id, 0 as depth, candidate.available_from, candidate.available_until
+        from candidate
+
+        union all
+
+        select ancestor.item_id, ancestor.depth, known.available_from, known.available_until
+        from track.item_ancestor as ancestor
+        join track.item as known on known.item_id = ancestor.ancestor_item_id
+        where ancestor.item_id = any (v_parts)
+          and ancestor.depth > 0
+      ) as dated
       where v_rules.availability is not null
-        and (known.available_until <= _blocked.at or known.available_from > _blocked.at)
-      order by candidate.item_id, ancestor.depth
+        and (dated.available_until <= _blocked.at or dated.available_from > _blocked.at)
+      order by dated.item_id, dated.depth
     )
 
     union all
 
     select 5, unmet.item_id, v_rules.prerequisites, unmet.detail
-    from recommend._unmet_prerequisites(_blocked.items, v_finished, v_begun, _blocked.at) as unmet
+    from recommend._unmet_prerequisites(
+      _blocked.items, v_parts, v_finished, v_started, _blocked.at
+    ) as unmet
     where v_rules.prerequisites is not null
 
     union all
@@ -157,7 +169,7 @@ begin
       6,
       candidate.item_id,
       v_rules.capacity,
-      format('Full: %s of %s places are taken', coalesce(taken.people, 0), candidate.attributes ->> 'capacity')
+      format('Full: all %s places are taken', candidate.attributes ->> 'capacity')
     from candidate
     left join (
       select enrolment.item_id, count(distinct enrolment.person_id) as people
@@ -166,7 +178,8 @@ begin
         and enrolment.status = 'active'
       group by enrolment.item_id
     ) as taken using (item_id)
-    where candidate.item_id = any (v_limited)
+    where v_rules.capacity is not null
+      and candidate.item_id = any (v_limited)
       and coalesce(taken.people, 0) >= (candidate.attributes ->> 'capacity')::int
 
     union all
@@ -179,7 +192,7 @@ begin
     from candidate
     where v_rules.language is not null
       and v_languages <> '{}'
-      and split_part(lower(candidate.language), '-', 1) <> all (v_languages)
+      and split_part(replace(lower(candidate.language), '_', '-'), '-', 1) <> all (v_languages)
 
     union all
 

@@ -1,13 +1,10 @@
-/*
- * Words and topics of the candidates are compared once; each step then changes the penalties by the item that was
- * chosen last.
- */
+/* The candidates are compared once; each step then changes the penalties by the item that was chosen last. */
 create or replace function recommend._choose_unlike(items bigint[], scores float8[], top int, diversity float8)
 returns int[]
 language plpgsql
 stable
 parallel safe
-set search_path to pg_catalog, pg_temp
+set search_path from current
 set jit to off
 as $$
 declare
@@ -20,44 +17,22 @@ declare
   v_best_value float8;
   v_value float8;
 begin
-  with known as (
-    select given.place::int as place, topics.topic, item.title
+  with known as materialized (
+    select given.place, topics.topic, item_vector.content
     from unnest(_choose_unlike.items) with ordinality as given (item_id, place)
-    join track.item on item.item_id = given.item_id
-    left join recommend._topics(_choose_unlike.items) as topics on topics.item_id = given.item_id
+    left join recommend._topics(_choose_unlike.items) as topics using (item_id)
+    left join recommend.item_vector using (item_id)
   ),
 
-  word as materialized (
-    select distinct known.place, entry.word
-    from known
-    cross join lateral regexp_split_to_table(lower(left(known.title, 500)), '[^[:alnum:]]+') as entry (word)
-    where entry.word <> ''
-  ),
-
-  size as (
-    select word.place, count(*) as words
-    from word
-    group by word.place
-  ),
-
-  shared as (
-    select word.place, other.place as other_place, count(*) as words
-    from word
-    join word as other using (word)
-    group by word.place, other.place
-  ),
-
-  pair as (
+  -- Before the sort, so that it does not carry the vectors.
+  pair as materialized (
     select
       known.place,
       other.place as other_place,
       case when known.topic = other.topic then 0.5 else 0 end
-        + 0.5 * coalesce(shared.words::float8 / (size.words + other_size.words - shared.words), 0) as similarity
+        + 0.5 * greatest(coalesce(-(known.content <#> other.content), 0), 0) as similarity
     from known
     cross join known as other
-    left join shared on shared.place = known.place and shared.other_place = other.place
-    left join size on size.place = known.place
-    left join size as other_size on other_size.place = other.place
   )
 
   select array_agg(pair.similarity order by pair.place, pair.other_place) into v_similarities
@@ -89,7 +64,7 @@ comment on function recommend._choose_unlike(bigint[], float8[], int, float8) is
 @behavior -*
 Returns the positions of `top` of the items by maximal marginal relevance.
 Each has the highest (1 − diversity) score − diversity · (similarity to the most similar item before it).
-The similarity is 1/2 for the same topic, plus half of the Jaccard index of the words of the titles.
+The similarity is 1/2 for the same topic, plus half of the cosine of the contents (`recommend.item_vector`).
 Source: Carbonell, Goldstein, The use of MMR, diversity-based reranking for reordering documents and producing
 summaries, SIGIR 1998.
 $$;

@@ -24,7 +24,7 @@ begin
     select
       item.item_id,
       item.attributes,
-      lower(item.language) as language,
+      replace(lower(item.language), '_', '-') as language,
       -- All names of the item.
       case when exists (select from rule where rule.has_items) then array(
         select listed.name

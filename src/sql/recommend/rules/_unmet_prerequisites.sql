@@ -1,7 +1,8 @@
 create or replace function recommend._unmet_prerequisites(
   items bigint[],
+  parts bigint[],
   finished bigint[],
-  begun bigint[],
+  started bigint[],
   at timestamptz
 )
 returns table (item_id bigint, detail text)
@@ -16,14 +17,25 @@ set random_page_cost to 1.1
 as $$
 begin
   return query
-  with recursive unmet as materialized (
-    select ancestor.item_id, prerequisite.item_id as holder_id, prerequisite.required_item_id
+  with recursive holder as (
+    select given.item_id, given.item_id as holder_id
+    from unnest(_unmet_prerequisites.items) as given (item_id)
+
+    union all
+
+    -- A course that the person is in already has no more prerequisites for its parts.
+    select ancestor.item_id, ancestor.ancestor_item_id
     from track.item_ancestor as ancestor
-    join track.prerequisite on prerequisite.item_id = ancestor.ancestor_item_id
-    where ancestor.item_id = any (_unmet_prerequisites.items)
-      and prerequisite.required_item_id <> all (_unmet_prerequisites.finished)
-      -- A course that the person is in already has no more prerequisites for its parts.
-      and (ancestor.depth = 0 or prerequisite.item_id <> all (_unmet_prerequisites.begun))
+    where ancestor.item_id = any (_unmet_prerequisites.parts)
+      and ancestor.depth > 0
+      and ancestor.ancestor_item_id <> all (_unmet_prerequisites.started)
+  ),
+
+  unmet as materialized (
+    select holder.item_id, holder.holder_id, prerequisite.required_item_id
+    from holder
+    join track.prerequisite on prerequisite.item_id = holder.holder_id
+    where prerequisite.required_item_id <> all (_unmet_prerequisites.finished)
       -- An item that has ended cannot be finished any more.
       and not exists (
         select
@@ -84,9 +96,12 @@ begin
 end;
 $$;
 
-comment on function recommend._unmet_prerequisites(bigint[], bigint[], bigint[], timestamptz) is $$
+comment on function recommend._unmet_prerequisites(
+  bigint[], bigint[], bigint[], bigint[], timestamptz
+) is $$
 @behavior -*
 Returns the items that require others which are not among the finished ones, with a sentence that names those.
-The prerequisites of an item that contains it count too, unless that one is among the begun ones. Ignored are
-prerequisites that are part of a circle, which no person could begin, and those that have ended (`available_until`).
+The prerequisites of an item that contains it count too, unless that one is among the started ones; `parts` are items
+that are part of another one. Ignored are prerequisites that are part of a circle, which no person could begin, and
+those that have ended (`available_until`).
 $$;

@@ -35,7 +35,7 @@ begin
   end if;
 
   -- In the list of this length, or else in the longest one.
-  foreach v_verdict.rank in array array[_why_not.top, v_most] loop
+  foreach v_verdict.rank in array array[_why_not.top] || array_remove(array[v_most], _why_not.top) loop
     select listed.rank, listed.score, listed.basis into v_found
     from recommend._rank(
       _why_not.context,

@@ -45,13 +45,28 @@ begin
     select
       found.target_id,
       found.item_id,
+      found.kind,
       found.contribution,
       row_number() over (
         partition by found.target_id
-        order by abs(found.contribution) desc, found.item_id
+        order by abs(found.contribution) desc, found.kind, found.item_id
       ) as place
-    from recommend._contributions(
-      _explain.model_id, (_explain.context).items, (_explain.context).strengths, _explain.fewest_people, _explain.items
+    from (
+      select by_model.*, 'item' as kind
+      from recommend._contributions(
+        _explain.model_id, (_explain.context).items, (_explain.context).strengths, _explain.fewest_people,
+        _explain.items
+      ) as by_model
+
+      union all
+
+      select by_content.*, 'content'
+      from recommend._content_contributions(
+        (_explain.context).items, (_explain.context).strengths,
+        array(select chosen.item_id from chosen where chosen.basis = 'content')
+      ) as by_content
+      where 'content' = any (_explain.bases)
+        and by_content.contribution <> 0
     ) as found
   ),
 
@@ -60,7 +75,7 @@ begin
       contribution.target_id as item_id,
       0 as part,
       contribution.place,
-      row('item', named.external_id, named.title, contribution.contribution)::recommend.reason as reason
+      row(contribution.kind, named.external_id, named.title, contribution.contribution)::recommend.reason as reason
     from contribution
     cross join lateral (
       select known.external_id, known.title

@@ -44,6 +44,7 @@ declare
   v_propensities float8[];
   v_pool bigint[];
 begin
+  perform common.check_count('top', v_top, 1, 1000);
   if (_rank.request).page is not null then
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
     v_seen := v_seen || (v_page).served;
@@ -92,7 +93,7 @@ begin
     select
       coalesce(array_agg(explored.item_id order by explored.place), '{}'),
       array_agg(explored.propensity order by explored.place),
-      (array_agg(explored.pool) filter (where explored.pool is not null))[1]
+      max(explored.pool)
     into v_drawn, v_propensities, v_pool
     from recommend._explore(_rank.context, v_list, v_top, v_pins.items || v_first) as explored;
     v_rest := recommend._minus(v_list, v_drawn);

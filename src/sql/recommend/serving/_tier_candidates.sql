@@ -81,6 +81,8 @@ begin
       select item.item_id
       from track.item
       where item.kind = _newest_candidates.kind
+        -- Anybody may name a page by a path. Titles and containers are from senders who may describe items.
+        and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
         and not exists (
           select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
         )
@@ -95,6 +97,8 @@ begin
       from unnest(_newest_candidates.only_items) as given (item_id)
       join track.item using (item_id)
       where item.kind = _newest_candidates.kind
+        -- Anybody may name a page by a path. Titles and containers are from senders who may describe items.
+        and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
         and not exists (
           select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
         )
@@ -135,6 +139,14 @@ begin
           _tier_candidates.model_id, (_tier_candidates.context).items, (_tier_candidates.context).strengths,
           _tier_candidates.fewest_people, _tier_candidates.tier = 'lowered', _tier_candidates.seen,
           (_tier_candidates.request).only_items, _tier_candidates.most
+        ) as found;
+      end if;
+    when 'content' then
+      if cardinality((_tier_candidates.context).items) > 0 then
+        select found.item_ids, found.scores into item_ids, scores
+        from recommend._content_candidates(
+          (_tier_candidates.request).kind, (_tier_candidates.context).items, (_tier_candidates.context).strengths,
+          _tier_candidates.seen, (_tier_candidates.request).only_items, _tier_candidates.most
         ) as found;
       end if;
     when 'segment' then

@@ -35,10 +35,7 @@ begin
     end if;
     return query
     select v_person, recommendation.*
-    from recommend._rank(
-      recommend._context(track.find_person(v_person), track.find_identity(v_person), for_people.kind),
-      v_request
-    ) as recommendation;
+    from recommend._rank(recommend._named_context(v_person, for_people.kind), v_request) as recommendation;
   end loop;
 end;
 $$;

@@ -25,10 +25,7 @@ declare
 begin
   return query
   select *
-  from recommend._rank(
-    recommend._context(track.find_person(for_person.person), track.find_identity(for_person.person), for_person.kind),
-    v_request
-  );
+  from recommend._rank(recommend._named_context(for_person.person, for_person.kind), v_request);
 end;
 $$;
 

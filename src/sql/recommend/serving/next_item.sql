@@ -17,9 +17,7 @@ declare
   v_request constant recommend.request := recommend._person_request(
     next_item.person, next_item.top, next_item.kind, null, null, null, null
   );
-  v_context constant recommend.person_context := recommend._context(
-    track.find_person(next_item.person), track.find_identity(next_item.person), next_item.kind
-  );
+  v_context constant recommend.person_context := recommend._named_context(next_item.person, next_item.kind);
 begin
   return query
   select *

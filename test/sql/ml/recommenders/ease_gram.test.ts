@@ -48,3 +48,30 @@ test.each([
 ])("refuses (%s) with %s", async (columns, code) => {
   expect(await database.rejects(`select ml.ease_gram(${columns})`)).toMatchObject({ code });
 });
+
+test("does not depend on the order of the rows, nor on how many people are held at once", async () => {
+  await database.query(`
+    create table lab.many as
+    select (i * 7919) % 97 as person, (i * 31) % 23 as item, ((i % 7) / 3.0)::real as strength
+    from generate_series(1, 900) as i`);
+  const sums = (table: string, people: string) =>
+    database.rows(
+      `select items, person_counts, array(select hashfloat8extended(v <#> v, 0) from unnest(gram) as v) as gram
+       from ml._ease_gram('${table}', 'person', 'item', 'strength', people_at_once => ${people})`,
+    );
+  const whole = await sums("lab.many", "null");
+  await database.query("create table lab.mixed as select * from lab.many order by hashtext(person::text || item)");
+  expect(await sums("lab.mixed", "null")).toEqual(whole);
+
+  const entries = (people: string) =>
+    database.rows<{ row: number[] }>(
+      `select unnest(gram)::real[] as row from ml._ease_gram('lab.many', 'person', 'item', null, people_at_once => ${people})`,
+    );
+  const plain = await entries("null");
+  for (const people of ["1", "7", "96", "97"]) expect(await entries(people)).toEqual(plain);
+  const pairs = await database.value<number>(
+    `select sum(a.count * b.count)::float8 from (select person, count(distinct item) as count from lab.many group by person) as a
+     join (select person, count(distinct item) as count from lab.many group by person) as b using (person)`,
+  );
+  expect(plain.flatMap(({ row }) => row).reduce((sum, value) => sum + value, 0)).toBe(pairs);
+});

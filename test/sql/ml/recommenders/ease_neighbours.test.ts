@@ -65,6 +65,50 @@ describe("ml.ease_neighbours", () => {
     );
   });
 
+  test("counts people by a power of their number of items, also as dense weights", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 25 }),
+        fc.integer({ min: 1, max: 10 }),
+        fc.integer(),
+        fc.constantFrom(0, 0.5, 1),
+        async (people, items, seed, exponent) => {
+          const made = uses(people, items, seed).map((use) => ({ ...use, weight: use.weight + 0.25 }));
+          fc.pre(made.length > 0);
+          await load(made);
+          const x = matrixOf(made, people, items).filter((row) => row.some((value) => value > 0));
+          const factors = x.map((row) => row.filter((value) => value > 0).length ** -exponent);
+          const mean = factors.reduce((sum, value) => sum + value, 0) / factors.length;
+          const scaled = x.map((row, i) => row.map((value) => value * Math.sqrt((factors[i] ?? 0) / mean)));
+          const ridges = transpose(scaled).map(
+            (column) => 4 + column.reduce((sum, value) => sum + value * value, 0) * (0.3 / 0.7),
+          );
+          const expected = regressions(scaled, ridges);
+          const arguments_ = "4, dropout => 0.3";
+          const lists = `ml.ease_neighbours('lab.coded', ${arguments_}, person_exponent => ${exponent})`;
+          expect(difference(await weights(lists, items), expected)).toBeLessThan(2e-6);
+          const numbers = [...new Set(made.map(({ item }) => item))].sort((a, b) => a - b);
+          const dense = await database.rows<{ weights: number[] }>(
+            `select unnest(ml.edlae_weights(sums, ${arguments_}))::real[] as weights
+             from ml.ease_coded_sums('lab.coded', ${exponent}) as sums`,
+          );
+          expect(
+            difference(
+              dense.map((row) => row.weights),
+              numbers.map((i) => numbers.map((j) => expected[i - 1]?.[j - 1] ?? 0)),
+            ),
+          ).toBeLessThan(2e-6);
+        },
+      ),
+      { numRuns: 20 },
+    );
+    await load([{ person: 1, item: 1, weight: 1, position: null }]);
+    for (const exponent of ["-1", "'NaN'", "null", "3"]) {
+      const call = `ml.ease_coded_sums('lab.coded', ${exponent})`;
+      expect(await refused(call)).toMatchObject({ code: "CF001", message: expect.stringContaining("person_exponent") });
+    }
+  });
+
   test("has no neighbours for one item, and refuses no rows and invalid parameters", async () => {
     await load([{ person: 1, item: 1, weight: 1, position: null }]);
     expect(await rows("ml.ease_neighbours('lab.coded', 1)")).toEqual([]);

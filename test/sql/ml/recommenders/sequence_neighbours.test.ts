@@ -15,6 +15,7 @@ function sequence(
   outExponent: number,
   inExponent: number,
   reach: number,
+  saturation = 0,
 ): number[][] {
   const c = zeros(items);
   for (const a of made) {
@@ -29,7 +30,11 @@ function sequence(
   const out = c.map((row) => row.reduce((sum, value) => sum + value, 0));
   const into = c.map((_, j) => c.reduce((sum, row) => sum + (row[j] ?? 0), 0));
   return c.map((row, i) =>
-    row.map((value, j) => (value === 0 ? 0 : value / ((out[i] ?? 0) ** outExponent * (into[j] ?? 0) ** inExponent))),
+    row.map((value, j) => {
+      if (value === 0) return 0;
+      const share = value / (out[i] ?? 0) ** outExponent;
+      return (saturation === 0 ? share : Math.log(1 + saturation * share)) / (into[j] ?? 0) ** inExponent;
+    }),
   );
 }
 
@@ -43,13 +48,15 @@ describe("ml.sequence_neighbours", () => {
         fc.constantFrom(["geometric", 0.5], ["geometric", 0], ["geometric", 1], ["reciprocal", 1], ["reciprocal", 0.3]),
         fc.constantFrom([1, 0.5], [1, 0], [0, 0], [0.3, 0.9]),
         fc.constantFrom(1, 3, 1000),
-        async (people, items, seed, [form, decay], [out, into], reach) => {
+        fc.constantFrom(0, 0, 0.5, 500),
+        async (people, items, seed, [form, decay], [out, into], reach, saturation) => {
           const made = uses(people, items, seed);
           await load(made);
           const rate = Number(decay);
           const factor = (d: number): number => (form === "geometric" ? rate ** (d - 1) : d ** -rate);
-          const call = `ml.sequence_neighbours('lab.coded', '${form}', ${decay}, ${out}, ${into}, ${reach})`;
-          const expected = sequence(made, items, factor, out ?? 0, into ?? 0, reach);
+          const call = `ml.sequence_neighbours('lab.coded', '${form}', ${decay}, ${out}, ${into}, ${reach},
+            saturation => ${saturation})`;
+          const expected = sequence(made, items, factor, out ?? 0, into ?? 0, reach, saturation);
           // relative to the greatest weight: without normalisation they are sums, in single precision
           const unit = Math.max(1, ...expected.flat());
           expect(difference(await weights(call, items), expected) / unit).toBeLessThan(1e-6);

@@ -1,0 +1,98 @@
+create or replace function recommend._store_topics(
+  people bigint[],
+  allowed bigint[],
+  fresh recommend.dismissed_topic[]
+)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- Rows whose first event is not among those of the person any more: it was moved, or is deleted.
+  with suspect as (
+    select
+      array_agg(stored) as topics,
+      track.people_of_identities(array_agg(stored.identity_id), array_agg(stored.first_at)) as owners
+    from recommend.dismissed_topic as stored
+    where stored.person_id = any (_store_topics.allowed)
+      and not exists (
+        select
+        from unnest(_store_topics.fresh) as fresh
+        where fresh.person_id = stored.person_id
+          and fresh.topic = stored.topic
+          and fresh.first_at = stored.first_at
+      )
+  ),
+
+  said as (
+    select fresh.*
+    from unnest(_store_topics.fresh) as fresh
+
+    union all
+
+    select entry.owner_id, entry.topic, entry.dismissed_at, entry.withdrawn_at, entry.identity_id, entry.first_at
+    from suspect
+    cross join lateral unnest(suspect.topics, suspect.owners) as entry (
+      person_id, topic, dismissed_at, withdrawn_at, identity_id, first_at, owner_id
+    )
+    where entry.owner_id is not null
+      and (
+        select true
+        from track.event
+        where event.person_id = entry.owner_id
+          and event.occurred_at = entry.first_at
+        limit 1
+      ) is null
+      and privacy.allowed(entry.owner_id, 'personalization')
+  ),
+
+  merged as materialized (
+    select
+      said.person_id,
+      said.topic,
+      max(said.dismissed_at) as dismissed_at,
+      max(said.withdrawn_at) as withdrawn_at,
+      (array_agg(said.identity_id order by said.first_at, said.identity_id))[1] as identity_id,
+      min(said.first_at) as first_at
+    from said
+    group by said.person_id, said.topic
+  ),
+
+  deleted as (
+    delete from recommend.dismissed_topic
+    where dismissed_topic.person_id = any (_store_topics.people)
+      and not exists (
+        select
+        from merged
+        where merged.person_id = dismissed_topic.person_id
+          and merged.topic = dismissed_topic.topic
+      )
+  )
+
+  -- A row that moves to a person who is not refreshed now is added to hers.
+  insert into recommend.dismissed_topic (person_id, topic, dismissed_at, withdrawn_at, identity_id, first_at)
+  select merged.person_id, merged.topic, merged.dismissed_at, merged.withdrawn_at, merged.identity_id, merged.first_at
+  from merged
+  on conflict (person_id, topic) do update
+  set
+    dismissed_at = case
+      when excluded.person_id = any (_store_topics.people) then excluded.dismissed_at
+      else greatest(dismissed_topic.dismissed_at, excluded.dismissed_at)
+    end,
+    withdrawn_at = case
+      when excluded.person_id = any (_store_topics.people) then excluded.withdrawn_at
+      else greatest(dismissed_topic.withdrawn_at, excluded.withdrawn_at)
+    end,
+    identity_id = excluded.identity_id,
+    first_at = excluded.first_at
+  where dismissed_topic is distinct from excluded;
+end;
+$$;
+
+comment on function recommend._store_topics(bigint[], bigint[], recommend.dismissed_topic[]) is $$
+@behavior -*
+Replaces the topics that people are not interested in by those computed from their events.
+A row whose first event is deleted stays, and follows its identity. `people` are refreshed, `allowed` are those of them
+whose data may be used, `fresh` is the result of the computation.
+$$;
