@@ -249,6 +249,9 @@ const samples: Record<string, Record<string, string>> = {
     tiers: "'{popularity,newest}'",
     first_items: "'{1}'",
   },
+  "recommend._shown_period": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
+  },
   "recommend._why_not": {
     context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",
     item_id: "(select min(item_id) from track.item where kind = 'course')",
