@@ -1228,8 +1228,8 @@ comment on column recommend.evaluation.seed is $$Seed of the samples and of the 
 comment on column recommend.evaluation.most_people is $$Maximum number of test people; more are sampled.$$;
 comment on column recommend.evaluation.resamples is $$Number of resamples of the bootstrap.$$;
 comment on column recommend.evaluation.split_at is $$
-Time that separates the rows that models are trained on from those they are tested on; null for other protocols than
-`time`.
+Time that separates the rows that models are trained on from those they are tested on.
+Null for other protocols than `time`.
 $$;
 comment on column recommend.evaluation.until_at is $$Events from this time on do not count.$$;
 comment on column recommend.evaluation.data_watermark is $$Time of the latest event that counts.$$;
@@ -1310,6 +1310,7 @@ comment on column recommend.evaluation_result.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_result.model is $$Name of the model.$$;
 comment on column recommend.evaluation_result.segment is $$Named set of people; empty: all test people.$$;
 comment on column recommend.evaluation_result.metric is $$
+Name of the metric.
 `precision`, `recall`, `recall_min`, `ndcg`, `ndcg_uncut`, `map`, `mrr`, `hit_rate`, `coverage`, `novelty`,
 `diversity`, `popularity` or `popularity_bias`.
 $$;

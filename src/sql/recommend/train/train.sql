@@ -34,9 +34,8 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Selects a recommender of a kind of items, trains it on all interactions and enrolments of counted people, compares it
-with the deployed version and with popularity, and deploys it when it is better.
-Refreshes the interactions first. What happened before the time after which people took a fifth of their items is split
+Selects and trains a recommender of a kind of items, and deploys it when it is better than the deployed version.
+It is trained on all interactions and enrolments of counted people, which are refreshed first. What happened before the time after which people took a fifth of their items is split
 again by time: the models of `recommend._candidates`, EASE with each of `recommend.setting.lambdas`, those that
 `recommend.search` found, and blends are trained on the earlier part, and the one with the highest NDCG@10 on the later
 part is selected; a blend only when it is significantly better than the best single model. The selected model,
