@@ -1218,8 +1218,8 @@ comment on column recommend.evaluation.evaluation_id is $$Key, ascending with ti
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
 Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
-`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
-version and with popularity. `search` is a search of parameters.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the
+deployed version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
