@@ -1218,8 +1218,8 @@ comment on column recommend.evaluation.evaluation_id is $$Key, ascending with ti
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
 Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
-`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
-version and with popularity. `search` is a search of parameters.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the
+deployed version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1228,8 +1228,8 @@ comment on column recommend.evaluation.seed is $$Seed of the samples and of the 
 comment on column recommend.evaluation.most_people is $$Maximum number of test people; more are sampled.$$;
 comment on column recommend.evaluation.resamples is $$Number of resamples of the bootstrap.$$;
 comment on column recommend.evaluation.split_at is $$
-Time that separates the rows that models are trained on from those they are tested on; null for other protocols than
-`time`.
+Time that separates the rows that models are trained on from those they are tested on.
+Null for other protocols than `time`.
 $$;
 comment on column recommend.evaluation.until_at is $$Events from this time on do not count.$$;
 comment on column recommend.evaluation.data_watermark is $$Time of the latest event that counts.$$;
@@ -1310,6 +1310,7 @@ comment on column recommend.evaluation_result.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_result.model is $$Name of the model.$$;
 comment on column recommend.evaluation_result.segment is $$Named set of people; empty: all test people.$$;
 comment on column recommend.evaluation_result.metric is $$
+Name of the metric.
 `precision`, `recall`, `recall_min`, `ndcg`, `ndcg_uncut`, `map`, `mrr`, `hit_rate`, `coverage`, `novelty`,
 `diversity`, `popularity` or `popularity_bias`.
 $$;

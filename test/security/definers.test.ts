@@ -230,11 +230,33 @@ const samples: Record<string, Record<string, string>> = {
   "recommend._shown_period": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
   },
+  "ml.challenge_by_outcome": {
+    project: "'analytics.dropout'",
+    version: "1",
+    outcome: "'equal'",
+    strategy: "null::text",
+    champion_metrics: "'{}'",
+    duration: "'1 second'",
+  },
+  "recommend.start_evaluation": {
+    models: "'{popularity}'",
+    protocol: "'time'",
+    k: "'{10}'",
+    segments: "'{}'",
+    people: "100",
+    resamples: "20",
+    split_at: "null::timestamptz",
+  },
+  "recommend.continue_evaluation": { evaluation_id: "(select min(evaluation_id) from recommend.evaluation)" },
+  "recommend.start_search": { trials: "2" },
   "recommend._rank": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
     request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
     tiers: "'{popularity,newest}'",
     first_items: "'{1}'",
+  },
+  "recommend._shown_period": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
   },
   "recommend._why_not": {
     context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",
