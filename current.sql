@@ -1607,8 +1607,8 @@ create table if not exists recommend.item_vector (
 
 comment on table recommend.item_vector is $$
 @behavior -*
-Vectors of the contents of items, by which items without a model are found. Maintained by
-`recommend.refresh_item_vectors`.
+Vectors of the contents of items, by which items that the model does not know are found.
+Maintained by `recommend.refresh_item_vectors`.
 $$;
 comment on column recommend.item_vector.item_id is $$Item.$$;
 comment on column recommend.item_vector.content is $$

@@ -224,6 +224,12 @@ const samples: Record<string, Record<string, string>> = {
   },
   "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
+  "recommend.for_items": { items: "array[course]" },
+  "recommend.for_people": { people: "array[person]" },
+  "recommend.refresh_item_vectors": { most: "10" },
+  "recommend._shown_period": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
+  },
   "ml.challenge_by_outcome": {
     project: "'analytics.dropout'",
     version: "1",
@@ -336,6 +342,10 @@ const samples: Record<string, Record<string, string>> = {
     duration: "'1 second'",
     enrolments: `'[{"person": "new", "item": "new", "enrolled_at": "2025-05-20T00:00:00Z", "status": "active"}]'`,
     error: "'x'",
+    exclude_items: "'{}'",
+    only_items: "null",
+    diversity: "0.1",
+    page: "null",
     event_name: "event",
     evidence: "'{}'",
     expires_at: "null",

@@ -35,7 +35,7 @@ async function context(db: Queries, person: string, kind = "course"): Promise<Co
 type Said = [event: string, item: string | null, properties?: Record<string, unknown>];
 let count = 0;
 
-/** Sends what a person did, one event a minute; items without a kind that is given are courses. */
+/** Sends events of a person, one per minute; items are courses unless their kind is given. */
 const did = (db: Queries, person: string, ...events: Said[]): Promise<void> =>
   send(
     db,
@@ -204,7 +204,7 @@ describe("strengths and reasons", () => {
     });
   });
 
-  test("ratings are converted by their scale, in either direction, and other values are no opinion", async () => {
+  test("ratings are converted by their scale, in either direction, and other values express nothing", async () => {
     await inside(async (db) => {
       await db.query(
         `insert into recommend.event_weight (event, weight, value_property, value_from, value_to)
@@ -357,7 +357,7 @@ describe("items whose events are deleted", () => {
       expect((await context(db, "ada")).left_out).toEqual(left_out);
       await did(db, "ada", ["Page Viewed", "other"]);
       await always(db, "ada", { left_out, finished: ["completed", "known"] });
-      // What she took is not a reason any more; what she said is.
+      // Use is not a reason any more; feedback is.
       expect((await context(db, "ada")).items).toEqual([
         ["disliked", -1],
         ["liked", 1],
@@ -430,7 +430,7 @@ describe("items whose events are deleted", () => {
     });
   });
 
-  test("are none when their events are only moved, renamed, or have another weight", async () => {
+  test("are not kept when their events are only moved, renamed, or have another weight", async () => {
     await inside(async (db) => {
       await did(db, "ada", ["Course Enrolled", "a"], ["Course Enrolled", "b"]);
       await send(db, [

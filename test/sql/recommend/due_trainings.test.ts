@@ -18,7 +18,7 @@ const enrol = (person: string, item: string, day: number): Step => ({
   kind: "course",
 });
 
-test("items that people dislike, dismissed or dropped are none to be trained on", async () => {
+test("items that people dislike, dismissed, dropped or only know do not count", async () => {
   const people = [1, 2, 3, 4, 5, 6];
   for (const event of ["Item Disliked", "Course Dropped", "Course Dismissed", "Item Known"]) {
     await ingest(

@@ -284,9 +284,9 @@ describe("recommend.evaluate_relations", () => {
     await store("test", test);
     const expected = await evaluate(["popularity", "sequence"], [5]);
     await database.query("insert into lab.train select * from lab.train");
-    await database.query("insert into lab.train values (null, 'item 1', 1), ('somebody', null, 1), (null, null, null)");
+    await database.query("insert into lab.train values (null, 'item 1', 1), ('someone', null, 1), (null, null, null)");
     await database.query("insert into lab.test select * from lab.test");
-    await database.query("insert into lab.test values (null, 'item 1', 1), ('somebody', null, 1)");
+    await database.query("insert into lab.test values (null, 'item 1', 1), ('someone', null, 1)");
     await database.query("insert into lab.test select * from lab.train");
     expect(await evaluate(["popularity", "sequence"], [5])).toEqual(expected);
   });
@@ -324,7 +324,7 @@ describe("recommend.evaluate_relations", () => {
   });
 
   test("the default model is chosen without the test rows, and is the one that the order calls for", async () => {
-    // Each person goes through the items in the same order, from another beginning: only a sequence knows the next one.
+    // Each person goes through the items in the same order, from another beginning: only a sequence finds the next one.
     const train: Pair[] = [];
     const test: Pair[] = [];
     for (let person = 0; person < 60; person++) {
@@ -363,7 +363,7 @@ describe("recommend.evaluate_relations", () => {
     }
   });
 
-  test("few rows: one person, one item, items that everybody has", async () => {
+  test("few rows: one person, one item, items that all people have", async () => {
     await store("train", [["a", "x", 1]]);
     await store("test", [["a", "y", 2]]);
     for (const { metric, value } of await evaluate(null, [1, 10])) expect(value, metric).toBe(0);

@@ -197,12 +197,26 @@ describe("recommend.feedback", () => {
       expect(await count()).toBe(before);
     }));
 
-  test("does not let a learner speak for another one", () =>
-    learner("p2", async (db) => {
-      // The setting of the API is the only name.
+  test("is stored for the signed-in person, whatever the item and the serving_id are", () =>
+    database.as("postgres", {}, async (db) => {
+      await db.query("select set_config('role', 'insights_learner', true), set_config('insights.person', 'p2', true)");
+      await db.query("select track.sign_in()");
       await answer(db, { feedback: "dismiss", item: free("p2")[0] });
-      await db.query("set local role insights_learner");
+      await answer(db, { feedback: "click", serving_id: (await list(db))[0]?.serving_id });
+      await db.query("savepoint other");
       expect((await db.rejects("select recommend.person_feedback('p3', 'dismiss', 'art-1')")).code).toBe("42501");
+      await db.query("rollback to savepoint other");
+      await db.query("set local role postgres");
+      expect(
+        await db.rows(
+          `select distinct sender.external_id, sender.kind, source.level
+           from track.event
+           join track.event_type using (event_type_id)
+           join track.identity as sender on sender.identity_id = event.identity_id
+           join track.source using (source_id)
+           where event_type.name in ('Item Dismissed', 'Recommendation Clicked')`,
+        ),
+      ).toEqual([{ external_id: "p2", kind: "user", level: "signed_in" }]);
     }));
 
   test("is for learners", async () => {

@@ -62,7 +62,7 @@ function textbook(slots: readonly Slot[]) {
 }
 
 describe("the estimators", () => {
-  test("agree with a computation by hand", async () => {
+  test("agree with small cases that were computed manually", async () => {
     // Two arms with probability 1/2; the policy always takes the first, which was clicked in 2 of 3 cases.
     const slots = [
       { person: 1, weight: 2, outcome: 1 },
@@ -123,7 +123,7 @@ describe("the estimators", () => {
   });
 
   test("are unbiased, and their intervals hold the truth, over many simulated logs", async () => {
-    // Contexts of two kinds with other click rates; the logs draw by known probabilities, the policy knows the kind.
+    // Contexts of two kinds with other click rates; the logs draw by known probabilities, the policy depends on the kind.
     const rates = [
       [0.1, 0.5, 0.3],
       [0.4, 0.1, 0.2],

@@ -189,7 +189,7 @@ describe("recommend.refresh_impressions", () => {
       );
     }));
 
-  test("an altered, forged, truncated, hostile or other person's id counts for nobody, and spoils nothing", () =>
+  test("an altered, forged, truncated, hostile or other person's id does not count, and other events do", () =>
     world(async (db) => {
       const id = await signed(db, forAda);
       const flipped = `${id.slice(0, -1)}${id.endsWith("0") ? "1" : "0"}`;

@@ -35,7 +35,7 @@ test("returns what for_items returns, and records it for the learner who is sign
       ["insights_visitor", ""],
       ["insights_admin", "p0"],
       ["insights_worker", ""],
-      ["insights_learner", "a stranger"],
+      ["insights_learner", "a newcomer"],
     ] as const) {
       await become(db, role, person);
       const read = await list(db, "recommend.for_items('{art-1}', 3)");

@@ -20,7 +20,7 @@ const become = async (db: Queries, role: string, person = ""): Promise<void> => 
   await db.query("select set_config('role', $1, true), set_config('insights.person', $2, true)", [role, person]);
   await db.query("select track.sign_in()");
 };
-/** What is stored, of all people. */
+/** The stored rows of all people. */
 const stored = async (db: Queries) => {
   await become(db, "postgres");
   return (await impressions(db)).map(({ person, item, rank, is_served, seen_at }) => ({
@@ -92,17 +92,17 @@ describe("recommend.serve_me", () => {
       await become(db, "insights_learner", "p0");
       await db.query("select track.record_my_consent('personalization', false)");
       expect(await list(db, "recommend.serve_me(3)")).toHaveLength(3);
-      await become(db, "insights_learner", "a stranger");
+      await become(db, "insights_learner", "a newcomer");
       const rows = await list(db, "recommend.serve_me(3)");
       expect(rows).toHaveLength(3);
       expect(await stored(db)).toEqual([]);
       // An answer brings the row, and the person.
-      await become(db, "insights_learner", "a stranger");
+      await become(db, "insights_learner", "a newcomer");
       await db.query("select recommend.feedback('click', serving_id => $1)", [rows[0]?.serving_id]);
       await become(db, "postgres");
       await db.query("select track.refresh(100000)");
       expect(await stored(db)).toEqual([
-        { person: "a stranger", item: rows[0]?.item, rank: 1, is_served: false, seen: true },
+        { person: "a newcomer", item: rows[0]?.item, rank: 1, is_served: false, seen: true },
       ]);
     }));
 
@@ -113,7 +113,7 @@ describe("recommend.serve_me", () => {
       expect(await stored(db)).toEqual([]);
     }));
 
-  test("what was served or seen is not in the next list, where a rule asks for it, before the refresh as well", () =>
+  test("what was served or seen is not in the next list, where a rule leaves it out, before the refresh as well", () =>
     world(async (db) => {
       await db.query("select recommend.set_rule('again', 'not_again', period => '7 days')");
       await become(db, "insights_learner", "p0");

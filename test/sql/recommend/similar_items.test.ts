@@ -101,3 +101,25 @@ test("is for all who are signed in", async () => {
     "worker",
   ]);
 });
+
+test("an item that a rule leaves out for all people is not returned; its prerequisites do not matter", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const similar = async (): Promise<string[]> =>
+      (await db.rows<{ item: string }>("select item from recommend.similar_items('law-3', 1000)")).map(
+        ({ item }) => item,
+      );
+    const all = await similar();
+    const [first = "", second = ""] = all;
+    await db.query("select recommend.set_rule('closed', 'exclude', items => array[$1])", [first]);
+    await db.query("select recommend.set_rule('half', 'exclude', items => array[$1], person_set => 'counted')", [
+      second,
+    ]);
+    await db.query(
+      `insert into track.prerequisite (item_id, required_item_id)
+       select item.item_id, required.item_id from track.item, track.item as required
+       where (item.external_id, required.external_id) = ($1, 'art-1')`,
+      [second],
+    );
+    expect(await similar()).toEqual(all.slice(1));
+  });
+});

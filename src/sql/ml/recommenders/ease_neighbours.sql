@@ -1,7 +1,7 @@
 create or replace function ml._dense_neighbours(
   items int[],
   inverse vector[],
-  column_limit int default 200,
+  column_limit int default 500,
   row_limit int default 1000
 )
 returns setof ml.neighbour_row
@@ -52,7 +52,7 @@ create or replace function ml.ease_neighbours(
   lambda float8,
   exponent float8 default 0,
   dropout float8 default 0,
-  column_limit int default 200,
+  column_limit int default 500,
   row_limit int default 1000,
   person_exponent float8 default 0
 )
@@ -83,6 +83,7 @@ Returns the neighbour lists of EASE, or with a `dropout` of EDLAE.
 People count with a factor that falls with their number of items n, n ^ -`person_exponent`.
 The ridge of an item of d people is `lambda` · d ^ `exponent`, plus p / (1 - p) times its diagonal of XᵀX for a
 `dropout` of p.
+Of each item as target the `column_limit` strongest weights are kept, as source the `row_limit` strongest.
 Errors: CF001 (parameters), CF004 (no rows), CF008 (too many items).
 $$;
 

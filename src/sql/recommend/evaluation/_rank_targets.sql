@@ -184,7 +184,7 @@ begin
     analyze pg_temp._recommend_one, pg_temp._recommend_use, pg_temp._recommend_gone;
     perform recommend._score_people(item_count, v_top);
 
-    -- What a person has is among the best, as many more of which were written.
+    -- The items that a person has are among the best: as many more were written.
     with listed as materialized (
       select
         person.person_no,

@@ -110,7 +110,7 @@ $$;
 create or replace function recommend._model_name(part recommend.part)
 returns text
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select (part).algorithm || coalesce(

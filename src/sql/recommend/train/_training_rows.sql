@@ -33,7 +33,7 @@ begin
 
     union all
 
-    -- What a later event changed is computed from the events before that time.
+    -- Interactions that have later events are computed from the events before that time.
     select
       before.person_id, before.item_id, before.weight, before.first_at, before.last_at,
       before.completed_at, before.dismissed_at, before.dropped_at, before.resumed_at,

@@ -1,32 +1,38 @@
 create or replace function track.people_of_identities(identity_ids bigint[], occurred_at timestamptz[])
 returns bigint[]
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
-  select array_agg(
-    case
-      when identity.kind = 'anonymous'
-        and exists (
-          select
-          from track.identity as sibling
-          where sibling.external_id = identity.external_id
-            and sibling.kind = 'anonymous'
-            and sibling.identity_id <> identity.identity_id
-        )
-        then (
-          select owner.person_id
-          from track.identity as owner
-          where owner.identity_id = track._browser_identity(identity.external_id, given.occurred_at)
-        )
-      else identity.person_id
-    end
-    order by given.position
-  )
-  from unnest(people_of_identities.identity_ids, people_of_identities.occurred_at) with ordinality
-    as given (identity_id, occurred_at, position)
-  left join track.identity on identity.identity_id = given.identity_id;
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- plpgsql, because it caches the plan: each list that is recorded calls this function.
+  return (
+    select array_agg(
+      case
+        when identity.kind = 'anonymous'
+          and exists (
+            select
+            from track.identity as sibling
+            where sibling.external_id = identity.external_id
+              and sibling.kind = 'anonymous'
+              and sibling.identity_id <> identity.identity_id
+          )
+          then (
+            select owner.person_id
+            from track.identity as owner
+            where owner.identity_id = track._browser_identity(identity.external_id, given.occurred_at)
+          )
+        else identity.person_id
+      end
+      order by given.position
+    )
+    from unnest(people_of_identities.identity_ids, people_of_identities.occurred_at) with ordinality
+      as given (identity_id, occurred_at, position)
+    left join track.identity on identity.identity_id = given.identity_id
+  );
 end;
+$$;
 
 comment on function track.people_of_identities(bigint[], timestamptz[]) is $$
 @behavior -*
