@@ -227,9 +227,6 @@ const samples: Record<string, Record<string, string>> = {
   "recommend.for_items": { items: "array[course]" },
   "recommend.for_people": { people: "array[person]" },
   "recommend.refresh_item_vectors": { most: "10" },
-  "recommend._shown_period": {
-    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
-  },
   "ml.challenge_by_outcome": {
     project: "'analytics.dropout'",
     version: "1",
