@@ -458,7 +458,7 @@ create type recommend.recommendation as (
 
 comment on type recommend.recommendation is $$
 A recommended item for a person, with its reasons.
-`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+`basis` states what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
 person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
 the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
 same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
@@ -522,7 +522,7 @@ $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
 $$;
-comment on column recommend.person_context.finished is $$Items of any kind that the person has finished or knows.$$;
+comment on column recommend.person_context.finished is $$Items of any kind that the person has finished, or is familiar with.$$;
 comment on column recommend.person_context.dismissed_topics is $$Topics that the person is not interested in.$$;
 comment on column recommend.person_context.languages is $$
 Languages of the person (BCP 47, lower case); empty when unknown.
@@ -545,7 +545,7 @@ create type recommend.request as (
 
 comment on type recommend.request is $$
 @behavior -*
-What a caller asks for.
+Request of a caller for a list.
 $$;
 comment on column recommend.request.kind is $$Kind of the items.$$;
 comment on column recommend.request.top is $$Maximum number of items.$$;
@@ -1528,7 +1528,7 @@ create table recommend.item_vector (
 
 comment on table recommend.item_vector is $$
 @behavior -*
-Vectors of the contents of items, by which items that the model does not know are found.
+Vectors of the contents of items, by which items without weights of the model are found.
 Maintained by `recommend.refresh_item_vectors`.
 $$;
 comment on column recommend.item_vector.item_id is $$Item.$$;

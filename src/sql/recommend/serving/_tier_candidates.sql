@@ -81,7 +81,7 @@ begin
       select item.item_id
       from track.item
       where item.kind = _newest_candidates.kind
-        -- Anybody may name a page by a path. Titles and containers are from senders who may describe items.
+        -- Any client may name a page by a path. Titles and containers are from senders who may describe items.
         and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
         and not exists (
           select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
@@ -97,7 +97,7 @@ begin
       from unnest(_newest_candidates.only_items) as given (item_id)
       join track.item using (item_id)
       where item.kind = _newest_candidates.kind
-        -- Anybody may name a page by a path. Titles and containers are from senders who may describe items.
+        -- Any client may name a page by a path. Titles and containers are from senders who may describe items.
         and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
         and not exists (
           select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
