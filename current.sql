@@ -140,7 +140,9 @@ $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
 $$;
-comment on column recommend.person_context.finished is $$Items of any kind that the person has finished, or is familiar with.$$;
+comment on column recommend.person_context.finished is $$
+Items of any kind that the person has finished, or is familiar with.
+$$;
 comment on column recommend.person_context.dismissed_topics is $$Topics that the person is not interested in.$$;
 comment on column recommend.person_context.languages is $$
 Languages of the person (BCP 47, lower case); empty when unknown.
