@@ -237,7 +237,7 @@ describe("recommend.evaluate_relations", () => {
   test("ranks more items than fit into a block of columns, and more than a vector has places", async () => {
     for (const fillers of [4100, 16200]) {
       const { train, test } = data(fillers);
-      // Of these, each has a neighbour where blocks of columns are to be tried; they are not among the test people.
+      // Of these, each has a neighbour where blocks of columns are tried; they are not among the test people.
       for (let n = 0; n < fillers; n++) {
         const id = String(n).padStart(5, "0");
         train.push([`filler ${id}`, `rare ${id}`, 1]);

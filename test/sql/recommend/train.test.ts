@@ -28,7 +28,7 @@ interface Training {
 const train = (db: Queries = database, kind = "course", seed = 1): Promise<Training> =>
   db.value<Training>("select to_jsonb(recommend.train($1, $2))", [kind, seed]);
 
-/** What differs between two trainings with the same result. */
+/** A training without the columns that differ between two with the same result. */
 const comparable = (training: Training) => ({ ...training, version: 0, reason: "", deployed: true, duration: "" });
 
 /** The weights of a version, by names of items. */
@@ -308,7 +308,7 @@ describe("a training", () => {
       await db.query(
         "delete from track.event; delete from ml.deployment; select track.rebuild('recommend.interaction')",
       );
-      // What people take next is random at first; later it is the next course.
+      // The next item of people is random at first; later it is the next course.
       const next = algebra.generator(15);
       const early = Array.from({ length: 100 }, (_, person): Step[] =>
         [0, 1, 2].map((n) => ({
