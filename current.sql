@@ -140,7 +140,9 @@ $$;
 comment on column recommend.person_context.left_out_reasons is $$
 Reason for each of `left_out`: `completed`, `taken`, `enrolled`, `dropped`, `dismissed`, `known`, `disliked` or `own`.
 $$;
-comment on column recommend.person_context.finished is $$Items of any kind that the person has finished or knows.$$;
+comment on column recommend.person_context.finished is $$
+Items of any kind that the person has finished, or is familiar with.
+$$;
 comment on column recommend.person_context.dismissed_topics is $$Topics that the person is not interested in.$$;
 comment on column recommend.person_context.languages is $$
 Languages of the person (BCP 47, lower case); empty when unknown.
@@ -169,7 +171,7 @@ $do$;
 
 comment on type recommend.request is $$
 @behavior -*
-What a caller asks for.
+Request of a caller for a list.
 $$;
 comment on column recommend.request.kind is $$Kind of the items.$$;
 comment on column recommend.request.top is $$Maximum number of items.$$;
@@ -459,7 +461,6 @@ $$;
 comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
 
 comment on type ml.item_neighbours is $$
-@behavior -*
 An item of a recommender whose weights are sparse, and the items whose scores it changes, by name.
 $$;
 comment on column ml.item_neighbours.item is $$The item, as text.$$;
@@ -1135,7 +1136,7 @@ comment on column recommend.reason.kind is $$
 $$;
 comment on type recommend.recommendation is $$
 A recommended item for a person, with its reasons.
-`basis` says what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
+`basis` states what the row is based on: `pinned` (a rule), `next` (what follows in the course), `model` (items of the
 person), `content` (similar content), `segment` (popular in a segment of the person), `trending`, `popularity` (1 for
 the most popular item), `newest`, or `explored` (drawn for a marked slot). Scores are comparable between rows with the
 same basis. `serving_id` is signed and contains the version and the rank. Send it with impressions and clicks.
@@ -1218,8 +1219,8 @@ comment on column recommend.evaluation.evaluation_id is $$Key, ascending with ti
 comment on column recommend.evaluation.kind is $$Kind of the items.$$;
 comment on column recommend.evaluation.purpose is $$
 Purpose of the evaluation: `evaluation`, `selection`, `deployment` or `search`.
-`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the deployed
-version and with popularity. `search` is a search of parameters.
+`selection` and `deployment` are parts of a training: the first selects a model, the second compares it with the
+deployed version and with popularity. `search` is a search of parameters.
 $$;
 comment on column recommend.evaluation.protocol is $$`time`, `leave_last_out`, `random` or `one_vs_100`.$$;
 comment on column recommend.evaluation.k is $$Lengths of the lists that are measured.$$;
@@ -1228,8 +1229,8 @@ comment on column recommend.evaluation.seed is $$Seed of the samples and of the 
 comment on column recommend.evaluation.most_people is $$Maximum number of test people; more are sampled.$$;
 comment on column recommend.evaluation.resamples is $$Number of resamples of the bootstrap.$$;
 comment on column recommend.evaluation.split_at is $$
-Time that separates the rows that models are trained on from those they are tested on; null for other protocols than
-`time`.
+Time that separates the rows that models are trained on from those they are tested on.
+Null for other protocols than `time`.
 $$;
 comment on column recommend.evaluation.until_at is $$Events from this time on do not count.$$;
 comment on column recommend.evaluation.data_watermark is $$Time of the latest event that counts.$$;
@@ -1310,6 +1311,7 @@ comment on column recommend.evaluation_result.evaluation_id is $$Evaluation.$$;
 comment on column recommend.evaluation_result.model is $$Name of the model.$$;
 comment on column recommend.evaluation_result.segment is $$Named set of people; empty: all test people.$$;
 comment on column recommend.evaluation_result.metric is $$
+Name of the metric.
 `precision`, `recall`, `recall_min`, `ndcg`, `ndcg_uncut`, `map`, `mrr`, `hit_rate`, `coverage`, `novelty`,
 `diversity`, `popularity` or `popularity_bias`.
 $$;
@@ -1606,7 +1608,7 @@ create table if not exists recommend.item_vector (
 
 comment on table recommend.item_vector is $$
 @behavior -*
-Vectors of the contents of items, by which items that the model does not know are found.
+Vectors of the contents of items, by which items without weights of the model are found.
 Maintained by `recommend.refresh_item_vectors`.
 $$;
 comment on column recommend.item_vector.item_id is $$Item.$$;

@@ -14,7 +14,7 @@ const database = await testDatabase();
 await makePopulation(database, { learners: 40, courses: 24, weeks: 8, seed: 3 });
 await database.query("update recommend.setting set fewest_people = 3");
 await database.query("select recommend.train('course')");
-// Of so few people no model is better than popularity: the one that was trained is deployed by hand.
+// Of so few people no model is better than popularity: the one that was trained is deployed explicitly.
 await database.query(
   `select ml.deploy('recommend.course', model.version)
    from ml.model where exists (select from recommend.neighbours where neighbours.model_id = model.model_id)`,

@@ -5,7 +5,7 @@ import { generator } from "../support/matrix.ts";
 import { deploy, ingest, type Recommendation, refresh, type Step } from "../support/recommend.ts";
 
 /*
- * A platform on which each tier of a list has items: 12 courses that the model knows, some that are only popular, and
+ * A platform on which each tier of a list has items: 12 courses of the model, some that are only popular, and
  * some that nobody used.
  */
 const database = await testDatabase();
@@ -105,7 +105,7 @@ describe("a list", () => {
     }
   });
 
-  test("is filled up for a person who has dismissed all that the model knows", async () => {
+  test("is filled up for a person who has dismissed all items of the model", async () => {
     await ingest(
       database,
       known.map((item) => ({ person: "p1", event: "Course Dismissed", item, day: 100 })),
@@ -262,7 +262,7 @@ describe("pages", () => {
         seen.push(...items(rows));
       }
       expect(seen.slice(0, -1)).toEqual([...whole.slice(0, 4), ...rest]);
-      // What came later follows.
+      // Later items follow.
       expect(seen.at(-1)).toBe("newcomer");
     });
   });

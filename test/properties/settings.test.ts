@@ -58,6 +58,8 @@ const steps: Record<string, string> = {
   // Without the values: a value on the edge of a bin depends on the last digits of sums.
   drift: "select statistic, feature from analytics.watch_predictions()",
   recommender: "select ndcg_at_10, recall_at_10, lambda from recommend.train('course')",
+  "search of parameters": "select algorithm, parameters from recommend.search('course', 2)",
+  "search in steps": "select protocol, seed from recommend.start_search('course', 2)",
   "boosted trees": "select ml.gbm_train('lab.row', 'lab.gbm', 'at', 'y', 'x, kind', num_trees => 5)",
   "boosted predictions": "select ml.gbm_predict('lab.gbm', 'lab.row', 'lab.gbm_predicted')",
   "boosted explanations": "select ml.gbm_explain('lab.gbm', 'lab.row', 'lab.gbm_explained')",

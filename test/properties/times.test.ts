@@ -123,6 +123,25 @@ const steps: Record<string, string> = {
     active_from => '2025-03-30 01:30Z', active_until => '2025-10-26 01:30Z')`,
   "why not": `select rule, detail from recommend.why_not('t', ${course})`,
   "due recommenders": "select * from recommend.due_trainings() as due",
+  "impressions of hers":
+    "select recommend.refresh_impressions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
+  "report of lists":
+    "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
+  "another policy": `select * from recommend.off_policy_estimate('random', 'clicked', ${spring})`,
+  "people of identities":
+    "select cardinality(track.people_of_identities(array[(select identity_id from track.identity where external_id = 't')], array['2025-04-01 12:00Z'::timestamptz]))",
+  "an evaluation": `
+    select metric, k, segment, value from recommend.evaluate('{popularity}', people => 20, resamples => 20, split_at => '2025-04-20 01:30Z')
+    order by 1, 2, 3`,
+  "an evaluation in steps": `
+    select protocol, split_at, data_watermark
+    from recommend.start_evaluation('{popularity}', people => 20, resamples => 20, split_at => '2025-04-20 01:30Z')`,
+  "a step": `
+    select state, split_at from recommend.continue_evaluation((select max(evaluation_id) from recommend.evaluation))`,
+  sequences: "select * from ml.sequence_train('lab.walk', 'person', 'item', 'at', half_life => '7 days 01:00')",
+  "sequences of numbers":
+    "select * from ml.sequence_neighbours('lab.coded', time_column => 'at', half_life => '7 days 01:00')",
   decision: `
     select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,
   decisions: `
@@ -193,6 +212,12 @@ beforeAll(async () => {
     create schema lab;
     create table lab.row as
     select n as line, timestamptz '2025-03-30 00:30Z' + n * interval '61 minutes' as at from generate_series(1, 40) as n;
+    create table lab.walk as
+    select n % 7 as person, (n * n) % 11 as item, timestamptz '2025-03-30 00:30Z' + n * interval '11 hours' as at
+    from generate_series(1, 60) as n;
+    create table lab.coded as
+    select person + 1 as person_no, item + 1 as item_no, 1::real as weight, row_number() over (partition by person order by min(at))::int as position, min(at) as at
+    from lab.walk group by 1, 2, person, item;
     create table lab.wrong_enrolment as
     select 't' as person, 'c1' as item, timestamptz '2025-03-30 01:30Z' as enrolled_at, 'lost' as status;
     select set_config('insights.person', 't', false)`);

@@ -82,17 +82,10 @@ const operators = [
 
 /** Columns of temporary tables that are written to, so that one that was there before is written to as well. */
 const columns: Record<string, string> = {
-  training:
-    "person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz, is_held_out boolean, is_tuning boolean",
+  all_row: "person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz",
+  held_row: "person_id bigint, item_id bigint, asked_at timestamptz",
+  train_row: "person_id bigint, item_id bigint, strength real, last_at timestamptz",
   _ml_tree_feature: "feature int primary key, name text, category boolean, edges float8[], categories text[]",
-};
-
-/** Rows that let a function go on with a table of these columns. */
-const rows: Record<string, string> = {
-  training: `
-    select person::bigint as person_id, item::bigint as item_id, 1::real as strength, now() as first_at, now() as last_at,
-      false as is_held_out, false as is_tuning
-    from generate_series(1, 20) as person, generate_series(1, 3) as item`,
 };
 
 /** Makes tables that run evil() at every change, and that the owners of the definers may change. */
@@ -103,7 +96,6 @@ const traps = (names: string[]): string => `
     .map(
       (name) => `
         create temporary table ${name} (${columns[name] ?? "taken boolean"});
-        ${rows[name] === undefined ? "" : `insert into pg_temp.${name} ${rows[name]};`}
         create trigger attack before insert or update or delete or truncate on pg_temp.${name}
           for each statement execute function pg_temp.evil_trigger();
         grant all on pg_temp.${name} to public;`,
@@ -157,7 +149,7 @@ const kinds: Record<string, Kind> = {
       scratch
         .map(
           (name) => `
-            create view pg_temp.${name} as select * from (${rows[name] ?? "select true as taken"}) as given where pg_temp.evil();
+            create view pg_temp.${name} as select * from (select true as taken) as given where pg_temp.evil();
             grant all on pg_temp.${name} to public;`,
         )
         .concat(
@@ -174,7 +166,7 @@ const kinds: Record<string, Kind> = {
     weakness: "takes tables",
     make: (scratch) => traps(scratch.filter((name) => !name.startsWith("_ml_"))),
     control:
-      "begin create temporary table if not exists training (taken boolean); insert into pg_temp.training default values; end",
+      "begin create temporary table if not exists held_row (taken boolean); insert into pg_temp.held_row default values; end",
   },
   "table of a training": {
     weakness: "takes tables",
@@ -227,14 +219,33 @@ const samples: Record<string, Record<string, string>> = {
   "recommend.for_items": { items: "array[course]" },
   "recommend.for_people": { people: "array[person]" },
   "recommend.refresh_item_vectors": { most: "10" },
-  "recommend._shown_period": {
-    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
+  "ml.challenge_by_outcome": {
+    project: "'analytics.dropout'",
+    version: "1",
+    outcome: "'equal'",
+    strategy: "null::text",
+    champion_metrics: "'{}'",
+    duration: "'1 second'",
   },
+  "recommend.start_evaluation": {
+    models: "'{popularity}'",
+    protocol: "'time'",
+    k: "'{10}'",
+    segments: "'{}'",
+    people: "100",
+    resamples: "20",
+    split_at: "null::timestamptz",
+  },
+  "recommend.continue_evaluation": { evaluation_id: "(select min(evaluation_id) from recommend.evaluation)" },
+  "recommend.start_search": { trials: "2" },
   "recommend._rank": {
     context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
     request: "row('course', 10, '{}', null, null, false, null)::recommend.request",
     tiers: "'{popularity,newest}'",
     first_items: "'{1}'",
+  },
+  "recommend._shown_period": {
+    context: "row(1, 1, '{1}', '{1}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null)::recommend.person_context",
   },
   "recommend._why_not": {
     context: "row(null, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context",

@@ -71,6 +71,7 @@ describe("one round of everything", async () => {
       ["track.property", 0],
       ["analytics.cohort", people],
       ["track.person_set", people],
+      ["recommend.impression", people],
       ["recommend.interaction", people],
     ]);
     expect(await database.value("select count(*)::int from track.stale")).toBe(0);

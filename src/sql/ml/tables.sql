@@ -391,7 +391,6 @@ comment on column ml.neighbour_row.weights is $$Weight of each of them.$$;
 create type ml.item_neighbours as (item text, neighbours text[], weights real[]);
 
 comment on type ml.item_neighbours is $$
-@behavior -*
 An item of a recommender whose weights are sparse, and the items whose scores it changes, by name.
 $$;
 comment on column ml.item_neighbours.item is $$The item, as text.$$;

@@ -149,7 +149,7 @@ describe("the protocol time", () => {
       expect(names).not.toContain("law-1");
       expect(names).toContain("art-2");
     });
-    // What came later changes nothing about what was known before.
+    // Later events change nothing about what was known before.
     await database.as("postgres", {}, async (db) => {
       await ingest(db, later);
       await refresh(db);
@@ -325,7 +325,7 @@ describe("the paired test", () => {
     expect(test.verdict).toBe("better");
   });
 
-  test("is no difference for the same values, and certain for a constant one", async () => {
+  test("finds no difference for the same values, and is certain for a constant one", async () => {
     expect(await compare([1, 0, 0.5], [1, 0, 0.5])).toMatchObject({
       difference: 0,
       t: null,

@@ -110,7 +110,7 @@ test("bad input is refused with what, which value and what to do", async () => {
   expect(await refused("for_items('{art-1}', only_items => '{ert-1}')")).toBe('CF002 there is no item "ert-1"');
 });
 
-test("is for everybody", async () => {
+test("is for all roles", async () => {
   expect(await rolesThatMay(database, "select * from recommend.for_items('{art-1}')")).toEqual([
     "visitor",
     "learner",

@@ -65,7 +65,7 @@ test("at most 20 events count, and a pause ends the session", async () => {
   expect(await because()).toContain("law-2");
 });
 
-test("a rejected course is no reason, and neither is anything without consent", async () => {
+test("rejected courses are not reasons, and nothing is used without consent", async () => {
   await ingest(database, [
     { person: "picky", event: "Page Viewed", item: "art-1", day: 30 },
     { person: "picky", event: "Page Viewed", item: "law-1", day: 30 + minute },

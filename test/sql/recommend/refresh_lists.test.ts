@@ -15,7 +15,7 @@ const list = (name: string, kind = "course") =>
     [name, kind],
   );
 
-test("strangers get the newest items when the view of popular items was refreshed while it was empty", async () => {
+test("unknown people get the newest items when the view of popular items was refreshed while it was empty", async () => {
   await database.query("select analytics.refresh_views()");
   expect(await database.value("select recommend.refresh_lists()")).toBe("0");
   await ingest(database, [
@@ -23,14 +23,14 @@ test("strangers get the newest items when the view of popular items was refreshe
     { person: "first", event: "Course Enrolled", item: "newer", kind: "course" },
   ]);
   await database.query("update track.item set created_at = created_at - interval '1 day' where external_id = 'older'");
-  const newest = await forPerson(database, "stranger");
+  const newest = await forPerson(database, "unknown");
   expect(newest.map(({ item, basis, score }) => [item, basis, score])).toEqual([
     ["newer", "newest", 0],
     ["older", "newest", 0],
   ]);
   // The view is still empty: the people are counted from the interactions.
   await refresh(database);
-  expect((await forPerson(database, "stranger")).map(({ basis }) => basis)).toEqual(["popularity", "popularity"]);
+  expect((await forPerson(database, "unknown")).map(({ basis }) => basis)).toEqual(["popularity", "popularity"]);
 });
 
 test("the lists have the shares of the people, and follow their changes", async () => {

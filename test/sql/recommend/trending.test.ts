@@ -48,7 +48,7 @@ test("bad input is refused; a kind without use has the newest items", async () =
   expect((await trending(database, "trending(10, 'task')")).map(({ basis }) => basis)).toEqual(["newest"]);
 });
 
-test("is for everybody", async () => {
+test("is for all roles", async () => {
   expect(await rolesThatMay(database, "select * from recommend.trending()")).toEqual([
     "visitor",
     "learner",

@@ -56,7 +56,7 @@ begin
   perform ml._check_weight(relation, v_least, v_greatest);
   if v_item_count > 16000 then
     perform common.refuse('CF008', format('%s items are too many', v_item_count),
-      'EASE and EDLAE hold at most 16000. ml.sequence_train, ml.item_knn_train and ml.content_train hold any number.');
+      'EASE and EDLAE hold at most 16000. ml.sequence_train and ml.item_knn_train hold any number.');
   end if;
 
   create temporary table _ml_gram_cell on commit drop as

@@ -28,7 +28,7 @@ begin atomic
       ),
       ('ease', '{"lambda": 500}', 1, false, '{"lambda": [20, 50, 100, 200, 500, 1000, 2000]}'),
       (
-        'edlae', '{"lambda": 300, "dropout": 0.5, "person_exponent": 0.5}', 1, false,
+        'edlae', '{"lambda": 200, "dropout": 0.5, "person_exponent": 0.5}', 1, false,
         '{
           "lambda": [20, 50, 100, 200, 300, 500, 1000, 2000],
           "dropout": [0, 0.2, 0.33, 0.5, 0.67],

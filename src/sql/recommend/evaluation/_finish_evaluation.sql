@@ -218,6 +218,6 @@ $$;
 
 comment on function recommend._finish_evaluation(recommend.evaluation) is $$
 @behavior -*
-Stores the results and the paired comparisons of an evaluation whose people are tested, and deletes its rows about
-people. Segments with fewer people than `analytics.setting.smallest_group` have no results.
+Stores the results and the paired comparisons of an evaluation, and deletes its rows about people.
+Called when all people are tested. Segments with fewer people than `analytics.setting.smallest_group` have no results.
 $$;

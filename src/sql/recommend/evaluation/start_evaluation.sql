@@ -126,8 +126,8 @@ $$;
 comment on function recommend.start_evaluation(
   text[], text, int[], text, bigint, text[], int, int, timestamptz
 ) is $$
-Starts an evaluation of recommenders: `recommend.continue_evaluation` does the work in steps, each in a transaction of
-its own, and `recommend.evaluate` does all at once. Arguments as in `recommend.evaluate`.
+Starts an evaluation of recommenders, with the arguments of `recommend.evaluate`, which does all at once.
+`recommend.continue_evaluation` does the work in steps, each in a transaction of its own.
 The rows that models are trained and tested on are stored now, so that an evaluation that is interrupted continues with
 the same results. They are deleted at its end, or when it has not been continued for a week.
 Errors: CF001, CF002 (an unknown kind, model, protocol or set of people), CF004 for too few people, CF008.

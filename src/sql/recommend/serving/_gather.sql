@@ -104,7 +104,7 @@ comment on function recommend._gather(
 ) is $$
 @behavior -*
 Returns the candidates of a list in its order, after those that are given.
-`allowed` are the positions of those that no rule leaves out, at least `wanted` if they exist; `unchecked` of
+`allowed` are the positions of those that no rule leaves out, at least `wanted` if there are enough; `unchecked` of
 those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
 each only while there are too few candidates. Of the newest items that are available by their own dates, at most 50,000
 are compared with the rules.

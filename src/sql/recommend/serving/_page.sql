@@ -140,8 +140,8 @@ $$;
 
 comment on function recommend._without(recommend.page, recommend.person_context, bigint[], bigint[]) is $$
 @behavior -*
-Returns a page without the given items, with no others than `only_items` unless it is null. The frozen order is dropped
-if it is based on data of which the context has none any more.
+Returns a page without the given items, and with no others than `only_items` unless it is null.
+The frozen order is dropped if it is based on data of which the context has none any more.
 $$;
 
 create or replace function recommend._current_bases(
@@ -212,6 +212,7 @@ comment on function recommend._current_bases(
   recommend.person_context, text, bigint, int, bigint[], text[]
 ) is $$
 @behavior -*
-Returns what the items of a continued list are based on now: for an item on whose frozen basis nothing adds to its score
-any more, popularity if it is popular, otherwise its age.
+Returns what the items of a continued list are based on now.
+For an item to whose score its frozen basis adds nothing any more, it is popularity if the item is popular, otherwise
+its age.
 $$;

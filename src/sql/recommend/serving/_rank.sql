@@ -70,7 +70,10 @@ begin
   if (_rank.request).page is null then
     select
       coalesce((_rank.request).diversity, setting.diversity),
-      case when (_rank.request).is_explored and setting.explored_slots <> '{}' then setting.explored_pool_size else 0 end
+      case
+        when (_rank.request).is_explored and setting.explored_slots <> '{}' then setting.explored_pool_size
+        else 0
+      end
     into v_diversity, v_pool_size
     from recommend.setting;
   end if;

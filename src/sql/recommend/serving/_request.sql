@@ -32,7 +32,7 @@ $$;
 
 comment on function recommend._request(int, text, text[], text[], float8, text) is $$
 @behavior -*
-Returns what a caller asks for, checked.
+Returns what a caller requests, checked.
 Errors: CF001 for `top` and `diversity`, CF002 for a kind that no item has and for an unknown item, CF008 for more than
 1,000 items.
 $$;
@@ -71,7 +71,7 @@ $$;
 
 comment on function recommend._person_request(text, int, text, text[], text[], float8, text) is $$
 @behavior -*
-Returns what a caller asks for about a person, checked as by `recommend._request`. CF001 for an empty name.
+Returns what a caller requests about a person, checked as by `recommend._request`. CF001 for an empty name.
 $$;
 
 grant execute on function recommend._person_request(text, int, text, text[], text[], float8, text)

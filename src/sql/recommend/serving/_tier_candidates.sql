@@ -85,7 +85,7 @@ begin
       select item.item_id
       from track.item
       where item.kind = _newest_candidates.kind
-        -- Anybody may name a page by a path. Titles and containers are from senders who may describe items.
+        -- Any client may name a page by a path. Titles and containers are from senders who may describe items.
         and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
         and (
           _newest_candidates.available_at is null

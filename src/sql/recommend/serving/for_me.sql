@@ -31,7 +31,7 @@ $$;
 
 comment on function recommend.for_me(int, text, text[], text[], float8, text) is $$
 Returns recommended items for the signed-in person, best first, each with reasons that add up to its score.
-As many rows as `top` are returned while items are available: `basis` says what a row is based on. Excluded are items
+As many rows as `top` are returned while items are available: `basis` states what a row is based on. Excluded are items
 that the person has taken, finished, dismissed or enrolled in, those that she teaches or wrote, and items that are not
 available now. Events count as soon as they are stored. For a person who has opted out of `personalization`, nothing
 that she did is used.

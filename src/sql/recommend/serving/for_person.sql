@@ -33,9 +33,9 @@ alter function recommend.for_person(text, int, text, text[], text[], float8, tex
 
 comment on function recommend.for_person(text, int, text, text[], text[], float8, text) is $$
 Returns recommended items for a person, best first, each with reasons that add up to its score.
-`person` is a `userId` or `anonymousId`. As many rows as `top` are returned while items are available: `basis` says what
-a row is based on. An unknown person, and one who has opted out of `personalization`, gets what is popular and new. The
-further arguments, and what is excluded, are those of `recommend.for_me`.
+`person` is a `userId` or `anonymousId`. As many rows as `top` are returned while items are available: `basis` states
+what a row is based on. An unknown person, and one who has opted out of `personalization`, gets what is popular and new.
+The further arguments, and what is excluded, are those of `recommend.for_me`.
 Errors: CF001 for an empty name, `top`, `diversity` and `page`, CF002 for a kind that no item has and for an unknown
 item, CF008 for more than 1,000 items.
 $$;

@@ -30,7 +30,7 @@ comment on function recommend._item_texts(bigint[]) is $$
 Returns the text of items: title, topic, and the attributes that are texts or lists.
 $$;
 
-/* A definer: it writes the vectors, which no role may read, and is granted to workers. It reads no data about people. */
+/* A definer: it writes the vectors, which no role may read. It reads no data about people. */
 create or replace function recommend.refresh_item_vectors(most int default 500)
 returns bigint
 language plpgsql
@@ -89,9 +89,10 @@ end;
 $$;
 
 comment on function recommend.refresh_item_vectors(int) is $$
-Computes the vectors of the contents of items that are new or were changed, at most `most` of them. Returns their number.
-The content is the title, the topic, and the attributes that are texts or lists (`ml.text_vector`). Items are those of
-the kind `course`, and of the kinds that have a recommender.
+Computes the vectors of the contents of items that are new or were changed. Returns their number.
+At most `most` items are computed, the new ones before the others. The content is the title, the topic, and the
+attributes that are texts or lists (`ml.text_vector`). Items are those of the kind `course`, and of the kinds that have
+a recommender.
 Error: CF001 for `most`.
 $$;
 

@@ -84,7 +84,8 @@ $$;
 comment on function recommend._trending(text) is $$
 @behavior -*
 Returns the items of a kind that were used more than expected in the last seven days.
-The score is a share of the greatest one of `analytics.trending_items`. Items without a day of `analytics.setting.smallest_group` people are left out.
+The score is a share of the greatest one of `analytics.trending_items`. Items without a day of
+`analytics.setting.smallest_group` people are left out.
 $$;
 
 /* A definer: it reads the activity of all people, and is granted to workers. */
@@ -169,8 +170,9 @@ $$;
 
 comment on function recommend.refresh_lists() is $$
 Recomputes the lists that are the same for many people.
-These are the popular and the trending items of each kind, and those that are popular in each segment. Returns the number of their rows. Called after `analytics.refresh_views`; only rows that differ
-are written. A list has the 1,000 best items. Only people in the set `counted` count.
+These are the popular and the trending items of each kind, and those that are popular in each segment. Returns the
+number of their rows. Called after `analytics.refresh_views`; only rows that differ are written. A list has the 1,000
+best items. Only people in the set `counted` count.
 $$;
 
 grant execute on function recommend.refresh_lists() to insights_worker;

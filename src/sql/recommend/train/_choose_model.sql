@@ -45,6 +45,6 @@ $$;
 
 comment on function recommend._choose_model(recommend.evaluation) is $$
 @behavior -*
-Returns the model with the highest NDCG@10 of a selection; a blend only when it is significantly better than the best
-single model. Without results: popularity.
+Returns the model with the highest NDCG@10 of a selection.
+A blend is chosen only when it is significantly better than the best single model. Without results: popularity.
 $$;

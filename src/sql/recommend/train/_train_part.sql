@@ -31,6 +31,6 @@ $$;
 
 comment on function recommend._train_part(regclass, recommend.part, boolean) is $$
 @behavior -*
-Trains a part of a model on a relation (person_no, item_no, weight, position), and writes its neighbour lists to the
-temporary table `trained_part`.
+Trains a part of a model, and writes its neighbour lists to the temporary table `trained_part`.
+`coded` is a relation (person_no, item_no, weight, position). The parts of a blend are brought to the same size.
 $$;

@@ -70,7 +70,7 @@ begin
     v_evaluation.k := '{10}';
     v_evaluation.seed := _train_step.seed;
     v_evaluation.most_people := v_setting.most_test_people;
-    v_evaluation.resamples := 1000;
+    v_evaluation.resamples := 400;
     v_evaluation.until_at := v_split_at;
     perform recommend._start_evaluation(
       v_evaluation,
@@ -94,6 +94,7 @@ begin
   if v_deployment.evaluation_id is null then
     v_evaluation := v_selection;
     v_evaluation.purpose := 'deployment';
+    v_evaluation.resamples := 1000;
     v_evaluation.k := '{10}';
     v_evaluation.split_at := v_selection.until_at;
     v_evaluation.until_at := null;

@@ -90,6 +90,7 @@ $$;
 
 comment on function recommend._training_models(text, int) is $$
 @behavior -*
-Models that a training tries: those of `_candidates`, EASE with each of `recommend.setting.lambdas`, those that a search
-found, and blends of a sequence with EASE and with the similarity of items.
+Returns the models that a training tries.
+They are those of `_candidates`, EASE with each of `recommend.setting.lambdas`, those that a search found, and blends of
+a sequence with EASE and with the similarity of items.
 $$;

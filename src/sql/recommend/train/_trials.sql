@@ -95,6 +95,6 @@ $$;
 
 comment on function recommend._trials(int, bigint, int) is $$
 @behavior -*
-Draws sets of parameters from the grids of `recommend._candidates` by a seed. The first of each method is the one that
-it has without a search.
+Draws sets of parameters from the grids of `recommend._candidates` by a seed.
+The first of each method is the one that it has without a search.
 $$;

@@ -34,15 +34,15 @@ end;
 $$;
 
 comment on function recommend.train(text, bigint) is $$
-Selects a recommender of a kind of items, trains it on all interactions and enrolments of counted people, compares it
-with the deployed version and with popularity, and deploys it when it is better.
-Refreshes the interactions first. What happened before the time after which people took a fifth of their items is split
-again by time: the models of `recommend._candidates`, EASE with each of `recommend.setting.lambdas`, those that
-`recommend.search` found, and blends are trained on the earlier part, and the one with the highest NDCG@10 on the later
-part is selected; a blend only when it is significantly better than the best single model. The selected model,
-popularity and the deployed version are then compared by the protocol `time` of `recommend.evaluate`, on the same people
-and items (at most `most_test_people` people): the deployed version by its stored weights when these are older than the
-split, otherwise by its method and parameters, trained on the same rows as the others.
+Selects and trains a recommender of a kind of items, and deploys it when it is better than the deployed version.
+It is trained on all interactions and enrolments of counted people, which are refreshed first. What happened before the
+time after which people took a fifth of their items is split again by time: the models of `recommend._candidates`, EASE
+with each of `recommend.setting.lambdas`, those that `recommend.search` found, and blends are trained on the earlier
+part, and the one with the highest NDCG@10 on the later part is selected; a blend only when it is significantly better
+than the best single model. The selected model, popularity and the deployed version are then compared by the protocol
+`time` of `recommend.evaluate`, on the same people and items (at most `most_test_people` people): the deployed version
+by its stored weights when these are older than the split, otherwise by its method and parameters, trained on the same
+rows as the others.
 The version is deployed as the `first` one when it is better than popularity, as a `better` one when it is also better
 than the deployed version, and as the `newest` when it is not worse than either; `better` and `worse` are significant
 differences by the paired bootstrap and the paired t-test at 5 %. When popularity is better than the deployed version,

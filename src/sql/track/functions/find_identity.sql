@@ -34,4 +34,5 @@ Returns the key of the identity whose person `track.find_person` returns.
 Null when there is none, or when the caller may not read it.
 $$;
 
-grant execute on function track.find_identity(text) to insights_reader, insights_learner, insights_admin, insights_worker;
+grant execute on function track.find_identity(text)
+to insights_reader, insights_learner, insights_admin, insights_worker;
