@@ -198,17 +198,16 @@ test("rows are those that a computation from the whole history gives", async () 
               const first = (all: Said[]): Said | undefined => all.sort((a, b) => a.at - b.at)[0];
               const withdrawn = last(
                 hers.filter(
-                  (each) =>
-                    each.meaning.withdraws &&
-                    (each.item === list.item || each.row === n) &&
-                    inPeriod(each.at, listed, 20),
+                  (each) => each.meaning.withdraws && each.item === list.item && inPeriod(each.at, listed, 20),
                 ),
               );
               const after = (each: Said | undefined): Said | undefined =>
                 each !== undefined && each.at > (withdrawn?.at ?? 0) ? each : undefined;
+              // An answer acts on the item of its event.
+              const about = answers.filter((each) => each.item === list.item);
               const liked = after(
                 last(
-                  answers.filter(
+                  about.filter(
                     ({ meaning, rating }) => meaning.liking !== undefined || (meaning.rates && rating !== undefined),
                   ),
                 ),
@@ -221,8 +220,10 @@ test("rows are those that a computation from the whole history gives", async () 
                 rank: n + 1,
                 is_served: isServed,
                 seen_at: time(first(answers)),
-                clicked_at: time(first(answers.filter(({ meaning }) => meaning.clicks))),
-                dismissed_at: time(after(last(answers.filter(({ meaning }) => meaning.dismisses)))),
+                clicked_at: time(
+                  first(answers.filter(({ meaning, item }) => meaning.clicks && (item === null || item === list.item))),
+                ),
+                dismissed_at: time(after(last(about.filter(({ meaning }) => meaning.dismisses)))),
                 liked_at: time(liked),
                 liking: liked === undefined ? null : (liked.meaning.liking ?? ((liked.rating ?? 0) - 3) / 2),
                 withdrawn_at: time(withdrawn),

@@ -267,6 +267,50 @@ describe("pages", () => {
     });
   });
 
+  test("after an opt-out, continue with what is popular and new", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const first = await page("p11", null, 2, db);
+      const token = nextOf(first);
+      expect((await page("p11", token, 3, db)).map(({ basis }) => basis)).toEqual(["model", "model", "model"]);
+      await db.query("select privacy.record_consent(track.find_person('p11'), 'personalization', false)");
+      const expected = (await list("for_person('p11', 100)", db)).filter(
+        ({ item }) => !first.some((row) => row.item === item),
+      );
+      const rest = await page("p11", token, 100, db);
+      const strip = (rows: readonly Recommendation[]) =>
+        rows.map(({ item, score, basis, reasons }) => ({ item, score, basis, reasons }));
+      expect(strip(rest)).toEqual(strip(expected));
+      expect(new Set(rest.map(({ basis }) => basis))).toEqual(new Set(["popularity", "newest"]));
+    });
+  });
+
+  test("have no row of the model to whose score the model adds nothing", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const whole = await list("for_person('p11', 100)", db);
+      const token = nextOf(await page("p11", null, 1, db));
+      // All but the first reason of the second row are withdrawn.
+      const kept = whole[1]?.reasons.find(({ kind }) => kind === "item")?.item;
+      const own = await db.rows<{ item: string }>(
+        `select distinct item.external_id as item from track.event join track.item using (item_id)
+         where event.person_id = track.find_person('p11')`,
+      );
+      await ingest(
+        db,
+        own
+          .filter(({ item }) => item !== kept)
+          .map(({ item }) => ({ person: "p11", event: "Item Dismissed", item, day: 130 })),
+      );
+      await db.query("update recommend.neighbours set neighbour_ids = neighbour_ids[1:3], weights = weights[1:3]");
+      const rows = await page("p11", token, 100, db);
+      expect(items(rows)).toEqual(items(whole.slice(1)));
+      for (const { item, basis, score, reasons } of rows) {
+        expect(reasons.length, item).toBeGreaterThan(0);
+        if (basis === "model") expect(score, item).not.toBe(0);
+      }
+      expect(rows.some(({ basis }, n) => basis !== whole[n + 1]?.basis)).toBe(true);
+    });
+  });
+
   test("are not for another person, kind or function, do not last, and cannot be forged", async () => {
     const token = nextOf(await page("p9", null)) ?? "";
     const refused = async (call: string, values: unknown[]): Promise<string> => {

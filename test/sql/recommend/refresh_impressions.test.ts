@@ -145,7 +145,11 @@ describe("recommend.refresh_impressions", () => {
         { person: "ada", event: "Item Disliked", day: 11.04, item, servingId: changed },
         { person: "ada", event: "Recommendation Dismissed", day: 11.05, item, servingId: back },
         { person: "ada", event: "Item Disliked", day: 11.06, item, servingId: back },
+        // Of another item, whose answers they are, or of none.
         { person: "ada", event: "Feedback Withdrawn", day: 11.07, item: "algebra", servingId: back },
+        { person: "ada", event: "Recommendation Dismissed", day: 11.071, item: "algebra", servingId: liked },
+        { person: "ada", event: "Recommendation Clicked", day: 11.072, item: "algebra", servingId: liked },
+        { person: "ada", event: "Item Disliked", day: 11.073, servingId: liked },
         // A topic is not the item.
         { person: "ada", event: "Item Liked", day: 11.08, item, servingId: topical },
         { person: "ada", event: "Feedback Withdrawn", day: 11.09, item, topic: "plants", servingId: topical },
@@ -156,7 +160,7 @@ describe("recommend.refresh_impressions", () => {
         { ...row, seen_at: at(11), liked_at: at(11), liking: 1 },
         { ...row, rank: 2, seen_at: at(11.01), liked_at: at(11.01), liking: -0.5 },
         { ...row, rank: 3, seen_at: at(11.03), liked_at: at(11.04), liking: -1 },
-        { ...row, rank: 4, seen_at: at(11.05), withdrawn_at: at(11.07) },
+        { ...row, rank: 4, seen_at: at(11.05), dismissed_at: at(11.05), liked_at: at(11.06), liking: -1 },
         { ...row, rank: 5, seen_at: at(11.1) },
         { ...row, rank: 6, seen_at: at(11.08), liked_at: at(11.08), liking: 1 },
       ];
@@ -169,6 +173,7 @@ describe("recommend.refresh_impressions", () => {
         before.map((stored) => ({
           ...stored,
           withdrawn_at: at(11.2),
+          dismissed_at: null,
           liked_at: stored.rank === 5 ? at(11.3) : null,
           liking: stored.rank === 5 ? 1 : null,
         })),

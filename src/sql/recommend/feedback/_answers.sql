@@ -62,23 +62,32 @@ begin
       or weighed.withdraws
   ),
 
+  -- An answer acts on the item of its event. It is one to the row when this is the item of the row, under any name.
   answered as (
     select
       serving.person_id, serving.serving_key,
       min(said.occurred_at) as seen_at,
-      min(said.occurred_at) filter (where said.event_type_id = any (v_clicked)) as clicked_at,
-      max(said.occurred_at) filter (where said.dismisses) as dismissed_at,
-      max(said.occurred_at) filter (where said.liking is not null) as liked_at,
+      min(said.occurred_at) filter (
+        where said.event_type_id = any (v_clicked) and (said.item_id is null or about_row.is_true)
+      ) as clicked_at,
+      max(said.occurred_at) filter (where said.dismisses and about_row.is_true) as dismissed_at,
+      max(said.occurred_at) filter (where said.liking is not null and about_row.is_true) as liked_at,
       (
         array_agg(said.liking order by said.occurred_at desc, said.event_id desc)
-        filter (where said.liking is not null)
+        filter (where said.liking is not null and about_row.is_true)
       )[1] as liking
     from serving
+    join track.item as recommended on recommended.item_id = serving.item_id
     join said
       on said.person_id = serving.person_id
       and (said.serving).serving_key = serving.serving_key
       and said.occurred_at >= serving.listed_at - v_tolerance
       and said.occurred_at <= serving.listed_at + v_setting.serving_period
+    cross join lateral (
+      select coalesce(
+        serving.item_id in (said.item_id, said.named_item_id) or recommended.merged_item_id = said.item_id, false
+      ) as is_true
+    ) as about_row
     group by serving.person_id, serving.serving_key
   ),
 
@@ -117,11 +126,14 @@ begin
 
       union all
 
+      -- Of a row under an earlier name of the item.
       select serving.person_id, serving.serving_key, serving.listed_at, said.occurred_at
       from serving
+      join track.item as recommended on recommended.item_id = serving.item_id
       join said
         on said.person_id = serving.person_id
         and (said.serving).serving_key = serving.serving_key
+        and said.item_id = recommended.merged_item_id
       where said.withdraws
     ) as by_row
     where by_row.occurred_at >= by_row.listed_at

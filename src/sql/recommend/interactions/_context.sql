@@ -26,6 +26,7 @@ declare
   v_topical bigint[];
   v_topical_at timestamptz[];
   v_period interval;
+  v_most_items constant int := 500;
   v_context recommend.person_context := row(
     v_person_id, coalesce(_context.identity_id, 0), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'
   );
@@ -365,6 +366,9 @@ begin
     where said.topic is not null
       or said.dismissed_at > coalesce(said.withdrawn_at, '-infinity')
   ) as topic;
+  -- The cost of a list is in proportion to these items. What is left out, and what is finished, is complete.
+  v_context.items := v_context.items[cardinality(v_context.items) - v_most_items + 1:];
+  v_context.strengths := v_context.strengths[cardinality(v_context.strengths) - v_most_items + 1:];
 
   if num_nonnulls(v_topics, v_topical) > 0 then
     v_context.dismissed_topics := array(
@@ -419,9 +423,9 @@ $$;
 comment on function recommend._context(bigint, bigint, text) is $$
 @behavior -*
 Returns what a list of items of a kind depends on for a person, as far as the caller may read it.
-`left_out` has also the items of `recommend.setting.kept_kinds`, such as the courses of a page. Events that the refresh
-has not processed yet are included. All lists are empty for an unknown person, and for one who
-has opted out of `personalization`.
+`items` are the last 500. `left_out` has also the items of `recommend.setting.kept_kinds`, such as the courses of a
+page. Events that the refresh has not processed yet are included. All lists are empty for an unknown person, and for one
+who has opted out of `personalization`.
 $$;
 
 grant execute on function recommend._context(bigint, bigint, text) to insights_reader, insights_learner;

@@ -45,16 +45,66 @@ begin
 
   -- A subtree of an item that was merged is that of its target.
   placed as materialized (
-    select rule.*, coalesce(root.merged_item_id, root.item_id) as root_item_id
+    select
+      rule.*,
+      coalesce(root.merged_item_id, root.item_id) as root_item_id,
+      -- One of the conditions, by which the pairs are found: an item is not compared with each of many rules.
+      case
+        when rule.has_items then 'item'
+        when rule.within_item_id is not null then 'within'
+        else coalesce(rule.attribute, '')
+      end as condition,
+      case
+        when rule.has_items then rule.name
+        when rule.within_item_id is not null then coalesce(root.merged_item_id, root.item_id)::text
+        else coalesce(rule.attribute_value, '')
+      end as value,
+      rule.has_items or rule.within_item_id is not null as is_place
     from rule
     left join track.item as root on root.item_id = rule.within_item_id
+  ),
+
+  fulfilled as materialized (
+    select candidate.item_id, true as is_place, 'item' as condition, listing.name as value
+    from candidate
+    cross join lateral unnest(candidate.listing_rules) as listing (name)
+
+    union
+
+    select candidate.item_id, true, 'within', ancestor.item_id::text
+    from candidate
+    cross join lateral unnest(candidate.ancestors) as ancestor (item_id)
+
+    union
+
+    select candidate.item_id, false, named.attribute, candidate.attributes ->> named.attribute
+    from candidate
+    cross join (select distinct placed.attribute from placed where not placed.is_place) as named
+    where named.attribute is not null
+
+    union
+
+    select candidate.item_id, false, named.attribute, entry.value #>> '{}'
+    from candidate
+    cross join (select distinct placed.attribute from placed where not placed.is_place) as named
+    cross join lateral jsonb_array_elements(
+      case jsonb_typeof(candidate.attributes -> named.attribute)
+        when 'array' then candidate.attributes -> named.attribute
+      end
+    ) as entry (value)
+    where jsonb_typeof(entry.value) = 'string'
+
+    union
+
+    select candidate.item_id, false, '', ''
+    from candidate
   )
 
   select candidate.item_id, placed.name, placed.action, placed.amount
-  from candidate
-  join placed
-    on (not placed.has_items or placed.name = any (candidate.listing_rules))
-    and (placed.root_item_id is null or placed.root_item_id = any (candidate.ancestors))
+  from placed
+  join fulfilled using (is_place, condition, value)
+  join candidate using (item_id)
+  where (placed.root_item_id is null or placed.root_item_id = any (candidate.ancestors))
     and (
       placed.language is null
       or candidate.language = placed.language

@@ -36,13 +36,17 @@ begin
 
   -- In the list of this length, or else in the longest one.
   foreach v_verdict.rank in array array[_why_not.top] || array_remove(array[v_most], _why_not.top) loop
-    select listed.rank, listed.score, listed.basis into v_found
+    select
+      count(*) as count,
+      max(listed.rank) filter (where listed.item_id = v_item.item_id) as rank,
+      max(listed.score) filter (where listed.item_id = v_item.item_id) as score,
+      max(listed.basis) filter (where listed.item_id = v_item.item_id) as basis
+    into v_found
     from recommend._rank(
       _why_not.context,
       row(v_item.kind, v_verdict.rank, '{}', null, null, false, null)::recommend.request
-    ) as listed
-    where listed.item_id = v_item.item_id;
-    exit when found;
+    ) as listed;
+    exit when v_found.rank is not null;
   end loop;
   v_verdict.rank := v_found.rank;
   v_verdict.score := v_found.score;
@@ -50,7 +54,10 @@ begin
   v_verdict.is_recommended := coalesce(v_found.rank <= _why_not.top, false);
   if v_found.rank is null then
     v_verdict.rule := 'rank';
-    v_verdict.detail := format('Not among the first %s items', v_most);
+    v_verdict.detail := case
+      when v_found.count = v_most then format('Not among the first %s items', v_most)
+      else 'Not among the candidates: those of the model, similar and popular ones, and the newest 50,000'
+    end;
   elsif v_verdict.is_recommended then
     v_verdict.detail := format('Recommended, at rank %s', v_found.rank);
   else

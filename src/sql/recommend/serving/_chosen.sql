@@ -55,7 +55,7 @@ begin
   return array(
     select given.item_id
     from unnest(items) with ordinality as given (item_id, place)
-    where given.item_id <> all (others)
+    where given.item_id not in (select other.item_id from unnest(others) as other (item_id))
     order by given.place
   );
 end;

@@ -9,12 +9,22 @@ as $$
 begin
   return query
   with source as materialized (
-    select used.item_id, used.strength, item_vector.content
-    from unnest(_content_contributions.items, _content_contributions.strengths) with ordinality
-      as used (item_id, strength, place)
-    join recommend.item_vector on item_vector.item_id = used.item_id
-    where used.strength > 0
-      and item_vector.content is not null
+    -- The vectors are read from the last item on, until there are 20.
+    select used.item_id, used.strength, entry.content
+    from (
+      select given.item_id, given.strength, given.place
+      from unnest(_content_contributions.items, _content_contributions.strengths) with ordinality
+        as given (item_id, strength, place)
+      where given.strength > 0
+      order by given.place desc
+    ) as used
+    cross join lateral (
+      select item_vector.content
+      from recommend.item_vector
+      where item_vector.item_id = used.item_id
+        and item_vector.content is not null
+      offset 0
+    ) as entry
     order by used.place desc
     limit 20
   ),
@@ -44,6 +54,13 @@ Returns what the last 20 items that a person likes contribute to the similarity 
 The similarity is the cosine between the vector of an item and the sum of those of the person.
 $$;
 
+-- The owner of the functions may name the settings of pgvector only after its library was loaded in the session.
+do $$
+begin
+  perform '[1]'::vector;
+end;
+$$;
+
 create or replace function recommend._content_candidates(
   kind text,
   items bigint[],
@@ -69,13 +86,22 @@ declare
 begin
   select sum(used.content) into v_profile
   from (
-    select entry.content * array_fill(given.strength, array[256])::vector as content
-    from unnest(_content_candidates.items, _content_candidates.strengths) with ordinality
-      as given (item_id, strength, place)
-    join recommend.item_vector as entry on entry.item_id = given.item_id
-    where given.strength > 0
-      and entry.content is not null
-    order by given.place desc
+    select entry.content * array_fill(source.strength, array[256])::vector as content
+    from (
+      select given.item_id, given.strength, given.place
+      from unnest(_content_candidates.items, _content_candidates.strengths) with ordinality
+        as given (item_id, strength, place)
+      where given.strength > 0
+      order by given.place desc
+    ) as source
+    cross join lateral (
+      select item_vector.content
+      from recommend.item_vector
+      where item_vector.item_id = source.item_id
+        and item_vector.content is not null
+      offset 0
+    ) as entry
+    order by source.place desc
     limit 20
   ) as used;
   if v_profile is null then
@@ -94,7 +120,7 @@ begin
       ) as near
       join track.item using (item_id)
       where item.kind = _content_candidates.kind
-        and near.item_id <> all (_content_candidates.seen)
+        and near.item_id not in (select known.item_id from unnest(_content_candidates.seen) as known (item_id))
     );
   else
     v_near := recommend._minus(_content_candidates.only_items, _content_candidates.seen);

@@ -57,14 +57,11 @@ begin
     from scored
     where (scored.units < 0) = _model_candidates.is_lowered
       and scored.units <> 0
-      and not exists (
-        select from unnest(_model_candidates.seen) as known (item_id) where known.item_id = scored.item_id
-      )
+      -- "in" with a subquery hashes the array.
+      and scored.item_id not in (select known.item_id from unnest(_model_candidates.seen) as known (item_id))
       and (
         _model_candidates.only_items is null
-        or exists (
-          select from unnest(_model_candidates.only_items) as known (item_id) where known.item_id = scored.item_id
-        )
+        or scored.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
       )
       and (
         _model_candidates.fewest_people = 0

@@ -100,7 +100,12 @@ Returns the content of a value of `next_page`.
 Errors: CF001 for a text that is not one, for one of another list, and for one that is older than a day.
 $$;
 
-create or replace function recommend._without(page recommend.page, seen bigint[], only_items bigint[])
+create or replace function recommend._without(
+  page recommend.page,
+  context recommend.person_context,
+  seen bigint[],
+  only_items bigint[]
+)
 returns recommend.page
 language plpgsql
 stable
@@ -110,18 +115,104 @@ as $$
 declare
   v_page recommend.page := _without.page;
 begin
+  -- After an opt-out, an order that is based on what the person did is not continued.
+  if ((_without.context).items = '{}' and (v_page).bases && '{model,content}')
+    or ((_without.context).person_sets = '{}' and 'segment' = any ((v_page).bases))
+  then
+    v_page.frozen := '{}';
+    v_page.bases := '{}';
+    return v_page;
+  end if;
+
   select
     coalesce(array_agg(frozen.item_id order by frozen.place), '{}'),
     coalesce(array_agg(frozen.basis order by frozen.place), '{}')
   into v_page.frozen, v_page.bases
   from unnest((_without.page).frozen, (_without.page).bases) with ordinality as frozen (item_id, basis, place)
-  where not coalesce(frozen.item_id = any (_without.seen), false)
-    and (_without.only_items is null or frozen.item_id = any (_without.only_items));
+  where frozen.item_id not in (select known.item_id from unnest(_without.seen) as known (item_id))
+    and (
+      _without.only_items is null
+      or frozen.item_id in (select known.item_id from unnest(_without.only_items) as known (item_id))
+    );
   return v_page;
 end;
 $$;
 
-comment on function recommend._without(recommend.page, bigint[], bigint[]) is $$
+comment on function recommend._without(recommend.page, recommend.person_context, bigint[], bigint[]) is $$
 @behavior -*
 Returns a page without the given items, and with no others than `only_items` unless it is null.
+The frozen order is dropped if it is based on data of which the context has none any more.
+$$;
+
+create or replace function recommend._current_bases(
+  context recommend.person_context,
+  kind text,
+  model_id bigint,
+  fewest_people int,
+  items bigint[],
+  bases text[]
+)
+returns text[]
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+set plan_cache_mode to force_generic_plan
+as $$
+begin
+  return array(
+    select case
+      when frozen.basis not in ('model', 'content', 'segment', 'popularity', 'trending')
+        or frozen.basis = 'model' and frozen.item_id in (
+          select found.target_id
+          from recommend._contributions(
+            _current_bases.model_id, (_current_bases.context).items, (_current_bases.context).strengths,
+            _current_bases.fewest_people, _current_bases.items
+          ) as found
+        )
+        or frozen.basis = 'content' and frozen.item_id in (
+          select found.target_id
+          from recommend._content_contributions(
+            (_current_bases.context).items, (_current_bases.context).strengths, _current_bases.items
+          ) as found
+          where found.contribution <> 0
+        )
+        or exists (
+          select
+          from recommend.ranked_list
+          where ranked_list.kind = _current_bases.kind
+            and ranked_list.item_id = frozen.item_id
+            and ranked_list.list = any (
+              case frozen.basis
+                when 'popularity' then '{popular}'
+                when 'trending' then '{trending}'
+                when 'segment' then (_current_bases.context).person_sets
+              end
+            )
+        )
+        then frozen.basis
+      when exists (
+        select
+        from recommend.ranked_list
+        where ranked_list.kind = _current_bases.kind
+          and ranked_list.item_id = frozen.item_id
+          and ranked_list.list = 'popular'
+      )
+        then 'popularity'
+      else 'newest'
+    end
+    from unnest(_current_bases.items, _current_bases.bases) with ordinality as frozen (item_id, basis, place)
+    order by frozen.place
+  );
+end;
+$$;
+
+comment on function recommend._current_bases(
+  recommend.person_context, text, bigint, int, bigint[], text[]
+) is $$
+@behavior -*
+Returns what the items of a continued list are based on now.
+For an item to whose score its frozen basis adds nothing any more, it is popularity if the item is popular, otherwise
+its age.
 $$;

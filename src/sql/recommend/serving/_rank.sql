@@ -38,6 +38,7 @@ declare
   v_found record;
   v_list bigint[];
   v_rest bigint[];
+  v_bases text[];
   v_diversity float8 := 0;
   v_pool_size int := 0;
   v_drawn bigint[];
@@ -48,7 +49,7 @@ begin
   if (_rank.request).page is not null then
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
     v_seen := v_seen || (v_page).served;
-    v_page := recommend._without(v_page, v_seen, (_rank.request).only_items);
+    v_page := recommend._without(v_page, _rank.context, v_seen, (_rank.request).only_items);
   elsif _rank.first_items <> '{}' then
     v_first := recommend._unblocked(_rank.context, null, _rank.first_items);
   end if;
@@ -104,13 +105,15 @@ begin
   end if;
   v_rest := (v_rest || recommend._chosen(v_found.item_ids, v_found.unchecked))[:200];
   v_list := v_list[:v_top];
+  v_bases := recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pins.items, v_first);
+  if (_rank.request).page is not null then
+    v_bases := recommend._current_bases(_rank.context, v_kind, v_model_id, v_fewest_people, v_list, v_bases);
+  end if;
 
   return query
   select *
   from recommend._explain(
-    _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_list,
-    recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pins.items, v_first),
-    v_propensities, v_pool,
+    _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_list, v_bases, v_propensities, v_pool,
     v_first_rank,
     case
       when v_rest <> '{}' and v_first_rank + v_top <= v_most_served then recommend._write_page(

@@ -27,12 +27,15 @@ begin
       from recommend.ranked_list
       where ranked_list.kind = _listed_candidates.kind
         and ranked_list.list = list.name
-        and not exists (
-          select from unnest(_listed_candidates.seen) as known (item_id) where known.item_id = ranked_list.item_id
+        -- "in" with a subquery hashes the array.
+        and ranked_list.item_id not in (
+          select known.item_id from unnest(_listed_candidates.seen) as known (item_id)
         )
         and (
           _listed_candidates.only_items is null
-          or ranked_list.item_id = any (_listed_candidates.only_items)
+          or ranked_list.item_id in (
+            select known.item_id from unnest(_listed_candidates.only_items) as known (item_id)
+          )
         )
       order by ranked_list.score desc, ranked_list.item_id
       limit _listed_candidates.most
@@ -59,6 +62,7 @@ create or replace function recommend._newest_candidates(
   kind text,
   seen bigint[],
   only_items bigint[],
+  available_at timestamptz,
   most int,
   out item_ids bigint[],
   out scores float8[]
@@ -83,35 +87,114 @@ begin
       where item.kind = _newest_candidates.kind
         -- Any client may name a page by a path. Titles and containers are from senders who may describe items.
         and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
-        and not exists (
-          select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
+        and (
+          _newest_candidates.available_at is null
+          or (
+            (item.available_until is null or item.available_until > _newest_candidates.available_at)
+            and (item.available_from is null or item.available_from <= _newest_candidates.available_at)
+          )
         )
+        -- "in" with a subquery hashes the array.
+        and item.item_id not in (select known.item_id from unnest(_newest_candidates.seen) as known (item_id))
       order by item.created_at desc, item.item_id desc
       limit _newest_candidates.most
     ) as newest;
   else
+    -- "offset 0" and "materialized": one index lookup per given item, instead of the index in its order.
+    with given as materialized (
+      select item.*
+      from (
+        select distinct known.item_id
+        from unnest(_newest_candidates.only_items) as known (item_id)
+        where known.item_id not in (select other.item_id from unnest(_newest_candidates.seen) as other (item_id))
+      ) as wanted
+      cross join lateral (
+        select known.item_id, known.kind, known.title, known.parent_item_id, known.created_at
+        from track.item as known
+        where known.item_id = wanted.item_id
+        offset 0
+      ) as item
+    )
+
     select array_agg(newest.item_id), array_agg(0::float8)
     into item_ids, scores
     from (
-      select item.item_id
-      from unnest(_newest_candidates.only_items) as given (item_id)
-      join track.item using (item_id)
-      where item.kind = _newest_candidates.kind
-        -- Any client may name a page by a path. Titles and containers are from senders who may describe items.
-        and (item.kind <> 'page' or item.title is not null or item.parent_item_id is not null)
-        and not exists (
-          select from unnest(_newest_candidates.seen) as known (item_id) where known.item_id = item.item_id
-        )
-      order by item.created_at desc, item.item_id desc
+      select given.item_id
+      from given
+      where given.kind = _newest_candidates.kind
+        and (given.kind <> 'page' or given.title is not null or given.parent_item_id is not null)
+      order by given.created_at desc, given.item_id desc
       limit _newest_candidates.most
     ) as newest;
   end if;
 end;
 $$;
 
-comment on function recommend._newest_candidates(text, bigint[], bigint[], int) is $$
+comment on function recommend._newest_candidates(text, bigint[], bigint[], timestamptz, int) is $$
 @behavior -*
 Returns the items of a kind that were first seen most recently, without those of `seen`.
+`available_at` leaves out items whose own dates say that they are not available at that time: others would be compared
+with the rules one by one. Null: dates do not matter.
+$$;
+
+create or replace function recommend._offered_items(context recommend.person_context, kind text)
+returns bigint[]
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set jit to off
+set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
+as $$
+declare
+  v_rules constant recommend.rule[] := (
+    select array_agg(known)
+    from recommend._rules_of(_offered_items.context, _offered_items.kind, now()) as known
+    where known.action = 'include'
+  );
+begin
+  if v_rules is null
+    or exists (
+      select from unnest(v_rules) as rule where not rule.has_items and rule.within_item_id is null
+    )
+  then
+    return null;
+  end if;
+
+  return array(
+    select coalesce(named.merged_item_id, named.item_id)
+    from unnest(v_rules) as rule
+    join recommend.rule_item as listed on listed.name = rule.name
+    join track.item as named on named.item_id = listed.item_id
+    where rule.has_items
+
+    union
+
+    select ancestor.item_id
+    from unnest(v_rules) as rule
+    join track.item as root on root.item_id = rule.within_item_id
+    -- A subtree of an item that was merged is that of its target.
+    cross join lateral (
+      select known.item_id
+      from track.item as known
+      where known.item_id = coalesce(root.merged_item_id, root.item_id)
+
+      union all
+
+      select known.item_id
+      from track.item as known
+      where known.merged_item_id = coalesce(root.merged_item_id, root.item_id)
+    ) as named
+    join track.item_ancestor as ancestor on ancestor.ancestor_item_id = named.item_id
+    where not rule.has_items
+  );
+end;
+$$;
+
+comment on function recommend._offered_items(recommend.person_context, text) is $$
+@behavior -*
+Returns the items to which the rules `include` limit a list, and perhaps more; null when no index finds them.
 $$;
 
 create or replace function recommend._tier_candidates(
@@ -168,7 +251,18 @@ begin
     when 'newest' then
       select found.item_ids, found.scores into item_ids, scores
       from recommend._newest_candidates(
-        (_tier_candidates.request).kind, _tier_candidates.seen, (_tier_candidates.request).only_items,
+        (_tier_candidates.request).kind, _tier_candidates.seen,
+        coalesce(
+          (_tier_candidates.request).only_items,
+          recommend._offered_items(_tier_candidates.context, (_tier_candidates.request).kind)
+        ),
+        case
+          when exists (
+            select
+            from recommend._rules_of(_tier_candidates.context, (_tier_candidates.request).kind, now()) as rule
+            where rule.action = 'availability'
+          ) then now()
+        end,
         _tier_candidates.most
       ) as found;
     else

@@ -28,7 +28,13 @@ begin
       'Give from 0 to 1,000 people.'
     );
   end if;
-  foreach v_person in array for_people.people loop
+  -- A name that is given twice is one person.
+  for v_person in
+    select given.person
+    from unnest(for_people.people) with ordinality as given (person, place)
+    group by given.person
+    order by min(given.place)
+  loop
     if nullif(btrim(v_person), '') is null then
       perform common.refuse('CF001', 'a person is ' || coalesce('"' || v_person || '"', 'null'),
         'Give the userId or anonymousId that was sent with events.');
@@ -44,7 +50,7 @@ alter function recommend.for_people(text[], int, text, text[], text[], float8) o
 
 comment on function recommend.for_people(text[], int, text, text[], text[], float8) is $$
 Returns recommended items for each of at most 1,000 people, in the order of the given names.
-The rows of a person are those of `recommend.for_person`.
+A name that is given more than once has one list. The rows of a person are those of `recommend.for_person`.
 Errors: CF001 for an empty name, `top` and `diversity`, CF002 for a kind that no item has and for an unknown item, CF008
 for more than 1,000 people or items.
 $$;
