@@ -27,14 +27,14 @@ begin
       replace(lower(item.language), '_', '-') as language,
       -- All names of the item.
       case when exists (select from rule where rule.has_items) then array(
-        select listed.name
+        select distinct listed.name
         from track.item as known
         join recommend.rule_item as listed on listed.item_id = known.item_id
         where known.item_id = item.item_id
           or known.merged_item_id = item.item_id
       ) end as listing_rules,
       case when exists (select from rule where rule.within_item_id is not null) then array(
-        select coalesce(known.merged_item_id, known.item_id)
+        select distinct coalesce(known.merged_item_id, known.item_id)
         from track.item_ancestor as ancestor
         join track.item as known on known.item_id = ancestor.ancestor_item_id
         where ancestor.item_id = item.item_id
@@ -64,40 +64,48 @@ begin
     left join track.item as root on root.item_id = rule.within_item_id
   ),
 
-  fulfilled as materialized (
+  -- Each pair once: then there is no need to remove duplicates.
+  fulfilled as (
     select candidate.item_id, true as is_place, 'item' as condition, listing.name as value
     from candidate
     cross join lateral unnest(candidate.listing_rules) as listing (name)
 
-    union
+    union all
 
     select candidate.item_id, true, 'within', ancestor.item_id::text
     from candidate
     cross join lateral unnest(candidate.ancestors) as ancestor (item_id)
 
-    union
+    union all
 
     select candidate.item_id, false, named.attribute, candidate.attributes ->> named.attribute
     from candidate
-    cross join (select distinct placed.attribute from placed where not placed.is_place) as named
-    where named.attribute is not null
+    cross join (
+      select distinct placed.attribute from placed where not placed.is_place and placed.attribute is not null
+    ) as named
 
-    union
+    union all
 
-    select candidate.item_id, false, named.attribute, entry.value #>> '{}'
+    select candidate.item_id, false, named.attribute, entry.value
     from candidate
-    cross join (select distinct placed.attribute from placed where not placed.is_place) as named
-    cross join lateral jsonb_array_elements(
-      case jsonb_typeof(candidate.attributes -> named.attribute)
-        when 'array' then candidate.attributes -> named.attribute
-      end
-    ) as entry (value)
-    where jsonb_typeof(entry.value) = 'string'
+    cross join (
+      select distinct placed.attribute from placed where not placed.is_place and placed.attribute is not null
+    ) as named
+    cross join lateral (
+      select distinct element.value #>> '{}' as value
+      from jsonb_array_elements(
+        case jsonb_typeof(candidate.attributes -> named.attribute)
+          when 'array' then candidate.attributes -> named.attribute
+        end
+      ) as element (value)
+      where jsonb_typeof(element.value) = 'string'
+    ) as entry
 
-    union
+    union all
 
     select candidate.item_id, false, '', ''
     from candidate
+    where exists (select from placed where placed.condition = '')
   )
 
   select candidate.item_id, placed.name, placed.action, placed.amount

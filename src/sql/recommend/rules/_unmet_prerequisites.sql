@@ -28,14 +28,18 @@ begin
     from track.item_ancestor as ancestor
     where ancestor.item_id = any (_unmet_prerequisites.parts)
       and ancestor.depth > 0
-      and ancestor.ancestor_item_id <> all (_unmet_prerequisites.started)
+      and ancestor.ancestor_item_id not in (
+        select known.item_id from unnest(_unmet_prerequisites.started) as known (item_id)
+      )
   ),
 
   unmet as materialized (
     select holder.item_id, holder.holder_id, prerequisite.required_item_id
     from holder
     join track.prerequisite on prerequisite.item_id = holder.holder_id
-    where prerequisite.required_item_id <> all (_unmet_prerequisites.finished)
+    where prerequisite.required_item_id not in (
+        select known.item_id from unnest(_unmet_prerequisites.finished) as known (item_id)
+      )
       -- An item that has ended cannot be finished any more.
       and not exists (
         select

@@ -28,6 +28,8 @@ declare
   -- Of the newest items: their comparison with the default rules takes about 0.2 s.
   v_most_newest constant int := 50000;
   v_newest int := 0;
+  -- At once, so that the comparison stays in work_mem.
+  v_most_compared constant int := 5000;
   v_kind constant text := (_gather.request).kind;
   -- A boost moves an item among the best 1,000 of its tier.
   v_has_boosts constant boolean := exists (
@@ -46,7 +48,7 @@ begin
   allowed := '{}';
   loop
     if cardinality(allowed) < wanted and v_checked < cardinality(item_ids) then
-      v_last := least(2 * v_checked + 2 * wanted, cardinality(item_ids));
+      v_last := least(2 * v_checked + 2 * wanted, v_checked + v_most_compared, cardinality(item_ids));
       allowed := allowed || array(
         select v_checked + candidate.place::int
         from unnest(item_ids[v_checked + 1:v_last]) with ordinality as candidate (item_id, place)
@@ -79,7 +81,7 @@ begin
         v_newest := v_newest + cardinality(v_found.item_ids);
       end if;
       if cardinality(v_found.item_ids) = v_most and v_name <> 'lowered' and v_newest < v_most_newest then
-        v_most := least(4 * v_most, 20000);
+        v_most := 4 * v_most;
       else
         v_tier := v_tier + 1;
       end if;
