@@ -244,8 +244,8 @@ Returns the model of coded interactions that ranks the last fifth of the rows of
 The candidates are those of `_candidates`. The parameters of a candidate that reaches 0.9 of the best one so far are
 searched one after the other, from the given value to both sides as long as the measure rises, and once more.
 At most 1,000 items, those with the smallest numbers, are searched. EDLAE is a candidate up to 16,000 items in all, item
-kNN only up to 4,000,000 pairs of items of one person, or without EDLAE. The temporary table `_recommend_trial` holds each trial.
-Without a person who has two items: popularity.
+kNN only up to 4,000,000 pairs of items of one person, or without EDLAE. The temporary table `_recommend_trial` holds
+each trial. Without a person who has two items: popularity.
 $$;
 
 grant execute on function

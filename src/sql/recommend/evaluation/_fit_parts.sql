@@ -51,7 +51,8 @@ $$;
 comment on function recommend._dense_rows(regclass, jsonb, int) is $$
 @behavior -*
 Trains EASE or EDLAE on coded interactions, and returns the weights from each item to all items.
-The sums of the last relation are kept, by `person_exponent`, in the temporary table `_recommend_sums`, for other ridges.
+The sums of the last relation are kept in the temporary table `_recommend_sums`, by `person_exponent`, for other
+ridges.
 $$;
 
 create or replace function recommend._fit_parts(
