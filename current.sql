@@ -1624,3 +1624,18 @@ using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
 
 alter table recommend.item_vector enable row level security;
 drop function if exists ml._ease_gram(regclass, text, text, text);
+
+/* ------------------------------------------------------------------------------------------- ridges of trainings -- */
+
+update recommend.setting
+set lambdas = coalesce(
+  nullif(array(select lambda from unnest(lambdas) as lambda where lambda between 1e-30 and 1e15), '{}'), '{5,50,500}'
+)
+where (1e-30 <= all (lambdas) and 1e15 >= all (lambdas)) is not true;
+alter table recommend.setting drop constraint if exists setting_lambdas_check;
+alter table recommend.setting add constraint setting_lambdas_check check (
+  cardinality(lambdas) between 1 and 20 and (1e-30 <= all (lambdas) and 1e15 >= all (lambdas)) is true
+);
+comment on column recommend.setting.lambdas is $$
+Values of the ridge parameter λ of EASE, positive numbers, that a training tries with up to 2,000 items.
+$$;

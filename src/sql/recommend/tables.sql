@@ -14,7 +14,9 @@ grant usage, create on schema recommend to insights_reader;
 create table recommend.setting (
   only_row boolean primary key default true check (only_row),
   full_weight real not null default 1 check (full_weight > 0 and full_weight < 'infinity'),
-  lambdas float8[] not null default '{5,50,500}' check (cardinality(lambdas) between 1 and 20),
+  lambdas float8[] not null default '{5,50,500}' check (
+    cardinality(lambdas) between 1 and 20 and (1e-30 <= all (lambdas) and 1e15 >= all (lambdas)) is true
+  ),
   fewest_people int not null default 5 check (fewest_people >= 2),
   most_test_people int not null default 1000 check (most_test_people >= 0),
   versions_kept int not null default 3 check (versions_kept >= 1),
@@ -32,8 +34,7 @@ A taken item is not recommended to the person. Smaller weights count in proporti
 After a change, `select recommend.rebuild()` applies it to the stored interactions.
 $$;
 comment on column recommend.setting.lambdas is $$
-Candidate values of the ridge parameter λ.
-A training selects the one that ranks the last items of half of the test people best.
+Values of the ridge parameter λ of EASE, positive numbers, that a training tries with up to 2,000 items.
 $$;
 comment on column recommend.setting.fewest_people is $$
 Minimum number of people with two or more items that a model is trained on.

@@ -457,6 +457,13 @@ describe("recommend.evaluate_relations", () => {
       [call(...both, "models => '{ease(1e999)}'"), "CF001", "lambda is 1e999", "finite"],
       [call(...both, "models => '{ease(0)}'"), "CF001", "lambda is 0", "positive"],
       [call(...both, "models => '{ease(-5)}'"), "CF001", "lambda is -5", "positive"],
+      [call(...both, "models => '{ease(1e-300)}'"), "CF001", "lambda is 1e-300", "positive"],
+      [call(...both, "models => '{ease(1e300)}'"), "CF001", "lambda is 1e+300", "positive"],
+      [call(...both, "models => '{\"ease(1e15, exponent => 2)\"}'"), "CF001", "exponent 2", "at most 1e15"],
+      [call(...both, "models => '{\"ease(4, 5)\"}'"), "CF001", '" 5" is not a parameter', "ease("],
+      [call(...both, "models => '{\"ease(4, lambda => 5)\"}'"), "CF001", "lambda of the model ease is given twice", ""],
+      [call(...both, "models => '{ease(column_limit => 0)}'"), "CF001", "column_limit is 0", ""],
+      [call(...both, "'place'", "'{sequence(time_column => place)}'"), "CF002", 'parameter "time_column"', ""],
       [call(...both, "models => '{item_knn(3)}'"), "CF001", '"3" is not a parameter', "item_knn("],
       [call(...both, "models => '{item_knn(similarity => sin)}'"), "CF001", "similarity is sin", "jaccard"],
       [call(...both, "models => '{ease(history_decay => 2)}'"), "CF001", "history_decay is 2", "at most 1"],
@@ -476,6 +483,74 @@ describe("recommend.evaluate_relations", () => {
       expect(error, sql).toMatchObject({ code, message: expect.stringContaining(message) });
       expect(error.hint ?? "", sql).toContain(hint);
     }
+  });
+
+  test("takes models from an array of any shape, and prunes lists on request", async () => {
+    const { train, test } = data(10);
+    await store("train", train);
+    await store("test", test);
+    const flat = await evaluate(["popularity", "ease(5)", "item_knn", "trending"], [3]);
+    const nested = await database.rows<Metric>(
+      `select * from recommend.evaluate_relations(
+         'lab.train', 'lab.test', 'person', 'item', 'place', '{{popularity,ease(5)},{item_knn,trending}}', '{{3,3},{3,3}}'
+       )`,
+    );
+    expect(nested).toEqual(flat);
+    const ndcg = async (model: string): Promise<number | undefined> =>
+      (await evaluate([model], [10])).find(({ metric }) => metric === "ndcg")?.value;
+    const whole = await ndcg("ease(5)");
+    expect(await ndcg("ease(5, column_limit => 1000, row_limit => 1000)")).toBeCloseTo(whole ?? Number.NaN, 9);
+    expect(await ndcg("ease(5, column_limit => 1)")).not.toBeCloseTo(whole ?? Number.NaN, 9);
+  });
+
+  test("more items than EASE holds: all models are those that hold them, and so is the default model", async () => {
+    await database.query("drop table if exists lab.train, lab.test");
+    await database.query(
+      `create table lab.train as
+       select n as person, (n * 4 + place) % 16001 as item, place
+       from generate_series(0, 4000) as n, generate_series(0, 5) as place`,
+    );
+    await database.query(
+      "create table lab.test as select person, (person * 4 + 9) % 16001 as item from lab.train where place = 1 and person < 200",
+    );
+    const call = (models: string): string =>
+      `select distinct model from recommend.evaluate_relations(
+         'lab.train', 'lab.test', 'person', 'item', 'place', ${models}
+       ) order by model`;
+    expect((await database.rows<{ model: string }>(call("null"))).map(({ model }) => model)).toEqual([
+      "default",
+      "item_knn",
+      "popularity",
+      "sequence",
+      "trending",
+    ]);
+    expect(await database.rejects(call("'{ease}'"))).toMatchObject({
+      code: "CF008",
+      message: expect.stringContaining("16001 items"),
+    });
+  });
+
+  test("refuses a read-only transaction and temporary tables of its own names", async () => {
+    const { train, test } = data(11);
+    await store("train", train);
+    await store("test", test);
+    const call = (relation: string): string =>
+      `select * from recommend.evaluate_relations(${relation}, 'lab.test', 'person', 'item', 'place', '{popularity}')`;
+    await database.query("grant usage on schema lab to public");
+    await database.query("grant select on lab.train, lab.test to insights_analyst");
+    await database.as("insights_analyst", {}, async (db) => {
+      await db.query("create temporary table _recommend_row as select * from lab.train");
+      expect(await db.rejects(call("'_recommend_row'"))).toMatchObject({
+        code: "CF001",
+        message: expect.stringContaining("_recommend_row"),
+      });
+      await db.query("drop table _recommend_row");
+      await db.query("set transaction read only");
+      expect(await db.rejects(call("'lab.train'"))).toMatchObject({
+        code: "25006",
+        hint: expect.stringContaining("may write"),
+      });
+    });
   });
 
   test("runs with the privileges of the caller, and leaves nothing behind", async () => {

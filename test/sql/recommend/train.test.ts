@@ -98,6 +98,15 @@ test("a kind that no item has, and a missing seed, are refused", async () => {
   expect((await database.rejects("select recommend.train(seed => null)")).code).toBe("CF001");
 });
 
+test("ridges that no training can use are not stored", async () => {
+  for (const lambdas of ["{-1,50}", "{0}", "{NaN}", "{Infinity}", "{null,5}", "{1e-300}", "{}"]) {
+    expect(await database.rejects("update recommend.setting set lambdas = $1", [lambdas]), lambdas).toMatchObject({
+      code: "23514",
+      message: expect.stringContaining("setting_lambdas_check"),
+    });
+  }
+});
+
 test("too little to learn from is said so, and leaves nothing behind", async () => {
   await refresh(database);
   const error = await database.rejects("select recommend.train()");

@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if lambda is null or not (lambda > 0 and lambda < 'infinity') then
+  if lambda is null or not lambda between 1e-30 and 1e15 then
     perform common.refuse(
       'CF001',
       format('lambda is %s', coalesce(lambda::text, 'null')),
@@ -17,7 +17,7 @@ end;
 $$;
 
 comment on function ml._check_ridge(float8) is $$
-Raises CF001 unless `lambda` is a positive, finite number.
+Raises CF001 unless `lambda` is a positive number that single precision can hold, from 1e-30 to 1e15.
 $$;
 
 grant execute on function ml._check_ridge(float8) to insights_analyst, insights_admin, insights_worker;

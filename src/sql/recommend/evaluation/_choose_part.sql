@@ -83,7 +83,7 @@ begin
   where is_held_out
   group by person_no
   order by hashint8extended(person_no, 1), person_no
-  limit greatest(200, 3000000 / item_limit);
+  limit greatest(200, 2000000 / item_limit);
 
   -- Models of pairs are tried on a limited number of rows, so that a trial takes seconds: those of the people to rank.
   create temporary table _recommend_search_sample on commit drop as
@@ -182,8 +182,10 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_items constant int := least(item_count, 1500);
+  v_items constant int := least(item_count, 1000);
+  v_holds_dense constant boolean := item_count <= 16000;
   v_is_ordered boolean;
+  v_pair_count bigint;
   v_sample regclass;
   v_candidate record;
   v_climbed record;
@@ -201,12 +203,19 @@ begin
     n int generated always as identity, part recommend.part, ndcg float8
   ) on commit drop;
   execute format('select exists (select from %s where position is not null)', training) into v_is_ordered;
+  v_pair_count := (
+    select sum(n ^ 2)
+    from (select count(*) as n from pg_temp._recommend_search group by person_no) as person
+  );
 
   for v_candidate in
     select *
     from recommend._candidates() as candidate
     where (v_is_ordered or not candidate.needs_order)
       and candidate.algorithm <> 'ease' -- EDLAE without dropout
+      and (v_holds_dense or candidate.algorithm <> 'edlae')
+      -- With long histories it costs more than EDLAE, which is better then.
+      and not (v_holds_dense and v_pair_count > 4000000 and candidate.algorithm = 'item_knn')
   loop
     v_sample := case when v_candidate.algorithm in ('item_knn', 'sequence') then 'pg_temp._recommend_search_sample'
       else 'pg_temp._recommend_search' end;
@@ -234,8 +243,9 @@ comment on function recommend._choose_part(regclass, int) is $$
 Returns the model of coded interactions that ranks the last fifth of the rows of each person best, by NDCG@10.
 The candidates are those of `_candidates`. The parameters of a candidate that reaches 0.9 of the best one so far are
 searched one after the other, from the given value to both sides as long as the measure rises, and once more.
-At most 1,500 items, those with the smallest numbers, are searched. The temporary table `_recommend_trial` holds each
-trial. Without a person who has two items: popularity.
+At most 1,000 items, those with the smallest numbers, are searched. EDLAE is a candidate up to 16,000 items in all, item
+kNN only up to 4,000,000 pairs of items of one person, or without EDLAE. The temporary table `_recommend_trial` holds
+each trial. Without a person who has two items: popularity.
 $$;
 
 grant execute on function

@@ -47,6 +47,16 @@ declare
     'source.' || common.column_name(train, order_column::text, 'order column') end;
   v_cast text;
 begin
+  if exists (
+    select
+    from pg_class as relation
+    where relation.oid in (train, test)
+      and relation.relnamespace = pg_my_temp_schema()
+      and relation.relname like '\_recommend\_%'
+  ) then
+    perform common.refuse('CF001', format('%s and %s are the relations', train, test),
+      'Temporary tables whose names begin with _recommend_ are those of this function: choose another name.');
+  end if;
   v_cast := recommend._comparable(train, v_train_person, test, v_test_person);
   v_train_person := 'source.' || v_train_person || v_cast;
   v_test_person := 'source.' || v_test_person || v_cast;
@@ -138,7 +148,7 @@ Numbers the people and items of two relations, and writes them to temporary tabl
 have in `train`; `_recommend_item (item, item_no)`: the items of `train`, numbered from 1 by their number of people, the
 greatest first, then by their text in byte order.
 Rows with a null person or item do not count. Positions are null without an order column; a null there comes first.
-Errors: CF001 (a column without order), CF002 (no such column).
+Errors: CF001 (a column without order, the name of a temporary table), CF002 (no such column).
 $$;
 
 grant execute on function

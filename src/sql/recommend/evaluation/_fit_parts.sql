@@ -24,7 +24,7 @@ begin
     and kept.person_exponent = v_exponent;
   if v_sums.items is null then
     v_sums := ml.ease_coded_sums(training, v_exponent);
-    delete from pg_temp._recommend_sums;
+    delete from pg_temp._recommend_sums as kept where kept.relation <> training;
     insert into pg_temp._recommend_sums values (training, v_exponent, v_sums);
   end if;
   return query
@@ -51,7 +51,8 @@ $$;
 comment on function recommend._dense_rows(regclass, jsonb, int) is $$
 @behavior -*
 Trains EASE or EDLAE on coded interactions, and returns the weights from each item to all items.
-The sums of the last relation are kept in the temporary table `_recommend_sums`, for other ridges.
+The sums of the last relation are kept in the temporary table `_recommend_sums`, by `person_exponent`, for other
+ridges.
 $$;
 
 create or replace function recommend._fit_parts(
@@ -93,7 +94,8 @@ begin
         training
       )
       using v_part.share;
-    elsif v_is_dense and v_part.algorithm in ('ease', 'edlae') then
+    elsif v_is_dense and v_part.algorithm in ('ease', 'edlae')
+      and not v_part.parameters ?| array['column_limit', 'row_limit'] then
       insert into pg_temp._recommend_source (source_no, v)
       select
         v_offset + row_.item_no,

@@ -13,7 +13,7 @@ set jit to off
 as $$
 declare
   v_sources constant int := (select count(*) from pg_temp._recommend_source);
-  v_width constant int := greatest(1, least(item_count, 16000000 / v_sources));
+  v_width constant int := greatest(1, least(item_count, 16000000 / greatest(v_sources, 1)));
   v_first int := 1;
 begin
   truncate pg_temp._recommend_best;

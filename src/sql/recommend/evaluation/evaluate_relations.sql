@@ -14,6 +14,7 @@ declare
   v_type text;
   v_text text;
   v_value jsonb;
+  v_given text[] := '{}';
   v_part recommend.part;
 begin
   select * into v_candidate from recommend._candidates() as candidate where candidate.model = lower(v_parts[1]);
@@ -53,13 +54,16 @@ begin
     and procedure.proname = case v_candidate.algorithm when 'edlae' then 'ease' else v_candidate.algorithm end
       || '_neighbours'
     and entry.type is not null
-    and entry.name <> 'relation';
+    -- Coded interactions have no column of a time.
+    and entry.name not in ('relation', 'time_column', 'half_life');
   v_arguments := v_arguments || 'history_decay'::text;
   v_types := v_types || 'double precision'::text;
 
   foreach v_text in array coalesce(string_to_array(nullif(btrim(v_parts[2]), ''), ','), '{}') loop
     v_argument := regexp_match(v_text, '^\s*(?:([a-zA-Z_]+)\s*(?:=>|:=|=)\s*)?([^=\s]+)\s*$');
-    v_key := coalesce(lower(v_argument[1]), case when v_arguments[1] = 'lambda' then 'lambda' end);
+    v_key := coalesce(
+      lower(v_argument[1]), case when v_arguments[1] = 'lambda' and cardinality(v_given) = 0 then 'lambda' end
+    );
     if v_argument is null or v_key is null then
       perform common.refuse('CF001', format('"%s" is not a parameter of the model %s', left(v_text, 100),
           v_candidate.model), format('Write it as in %s(history_decay => 0.9).', v_candidate.model));
@@ -73,6 +77,11 @@ begin
           format('It has %s.', array_to_string(v_arguments, ', ')))
       );
     end if;
+    if v_key = any (v_given) then
+      perform common.refuse('CF001', format('%s of the model %s is given twice', v_key, v_candidate.model),
+        'Give each parameter once.');
+    end if;
+    v_given := v_given || v_key;
     begin
       v_value := case
         when v_type in ('text') then to_jsonb(btrim(v_argument[2], ''''))
@@ -156,16 +165,23 @@ declare
   v_item_count int;
   v_bad text;
 begin
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse('25006', 'cannot evaluate models in a read-only transaction',
+      'The rows are numbered in temporary tables: call it in a transaction that may write.');
+  end if;
   v_bad := (select coalesce(value::text, 'null') from unnest(k) as value where value is null or value < 1 limit 1);
   if v_bad is not null or coalesce(cardinality(k), 0) not between 1 and 100 then
     perform common.refuse('CF001', format('k is %s', coalesce(v_bad, left(coalesce(k::text, 'null'), 100))),
       'Give 1 to 100 lengths of lists, each of them 1 or more.');
   end if;
-  v_models := coalesce(models, array(
-    select candidate.model
-    from recommend._candidates() as candidate
-    where order_column is not null or not candidate.needs_order
-  ) || 'default'::text);
+  v_models := coalesce(array(select model from unnest(models) as model), '{}');
+  if models is null then
+    v_models := array(
+      select candidate.model
+      from recommend._candidates() as candidate
+      where order_column is not null or not candidate.needs_order
+    ) || 'default'::text;
+  end if;
   if cardinality(v_models) not between 1 and 100 then
     perform common.refuse('CF001', format('%s models are given', cardinality(v_models)),
       'Give 1 to 100, or null for all.');
@@ -195,9 +211,13 @@ begin
     perform common.refuse('CF004', format('%s has no row with a person and an item that is not in %s', v_test, v_train),
       'The test rows are those that the models must not see.');
   end if;
+  if models is null and v_item_count > 16000 then
+    raise info 'ease and edlae are left out: % has more than 16000 items', v_train;
+  end if;
 
   for v_place in 1 .. cardinality(v_models) loop
     v_part := v_parts[v_place];
+    continue when models is null and v_item_count > 16000 and v_part.algorithm in ('ease', 'edlae');
     if v_part.algorithm is null then
       v_part := recommend._choose_part('pg_temp._recommend_training', v_item_count);
       raise info '% is %', v_models[v_place], recommend._model_name(v_part);
@@ -232,7 +252,7 @@ with parameters as in `ease(458)` or `sequence(decay => 0.9, history_decay => 0.
 `ml.item_knn_neighbours` and `ml.sequence_neighbours`; `default`: the model that the platform would deploy, chosen with
 its parameters on the rows of `train` alone: the last fifth of each person's rows (without an order a random fifth) is
 held out, and ranked by models of the rest; a message of level INFO names it. Null: all of them, without those that need
-an order if there is none.
+an order if there is none, and without those that cannot hold the items.
 
 Metrics for each `k`, as means over the people, with h hits among the first k and n relevant items: `precision` h / k;
 `recall` h / n; `recall_min` h / min(k, n); `ndcg` the sum of 1 / log2(1 + rank) of the hits, divided by that of

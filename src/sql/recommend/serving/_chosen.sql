@@ -80,6 +80,10 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  -- Most lists have candidates of one tier alone.
+  if bases[1] = all (bases) and pins = '{}' and first_items = '{}' then
+    return array_fill(bases[1], array[cardinality(items)]);
+  end if;
   return array(
     select case
       when given.item_id = any (pins) then 'pinned'

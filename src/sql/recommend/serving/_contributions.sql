@@ -49,9 +49,12 @@ begin
       width_bucket(target.item_id, source.neighbour_ids) as position
     from source
     cross join unnest(_contributions.targets) as target (item_id)
+    -- "offset 0": the search is done once per row, not for each use of its result.
+    offset 0
   ),
 
-  term as (
+  -- Materialized, so that rows are grouped without the arrays.
+  term as materialized (
     select
       located.target_id,
       located.item_id,

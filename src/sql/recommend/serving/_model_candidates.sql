@@ -52,13 +52,12 @@ begin
     group by entry.item_id
   ),
 
-  best as (
+  -- Sorted first, so that few items are compared with `seen`.
+  ranked as (
     select scored.item_id, scored.units
     from scored
     where (scored.units < 0) = _model_candidates.is_lowered
       and scored.units <> 0
-      -- "in" with a subquery hashes the array.
-      and scored.item_id not in (select known.item_id from unnest(_model_candidates.seen) as known (item_id))
       and (
         _model_candidates.only_items is null
         or scored.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
@@ -74,6 +73,14 @@ begin
         )
       )
     order by scored.units desc, scored.item_id
+    limit _model_candidates.most::bigint + cardinality(_model_candidates.seen)
+  ),
+
+  best as (
+    select ranked.item_id, ranked.units
+    from ranked
+    where ranked.item_id not in (select known.item_id from unnest(_model_candidates.seen) as known (item_id))
+    order by ranked.units desc, ranked.item_id
     limit _model_candidates.most
   )
 
