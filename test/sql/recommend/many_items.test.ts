@@ -51,12 +51,12 @@ describe("lists from many items of which few may be recommended", () => {
       expect(await list(db, `recommend.rank_items('nobody', '{${[...all].reverse().join()},course-3}')`)).toEqual(all);
       expect(await verdict(db, "course-1")).toMatchObject({ is_recommended: true, rank: 5 });
       expect(await verdict(db, "course-3")).toMatchObject({ is_recommended: false, rule: "few" });
-      // A rule by an attribute beside them: no index finds its items, and they are among the newest 50,000.
+      // A rule by an attribute beside them: no index finds its items, and they are among the newest 20,000.
       await db.query("select recommend.set_rule('term', 'include', attribute => 'term', attribute_value => 'new')");
       expect(await list(db, "recommend.for_person('nobody', 100)")).toEqual([
         "course-52000",
         "course-51999",
-        ...remaining.slice(1, 50),
+        ...remaining.slice(1, 20),
       ]);
     }));
 
@@ -70,18 +70,18 @@ describe("lists from many items of which few may be recommended", () => {
       expect(await list(db, "recommend.for_person('nobody', 2)")).toEqual(["course-52000", "course-51999"]);
     }));
 
-  test("at most 50,000 are compared with the rules, and why_not states it", () =>
+  test("at most 20,000 are compared with the rules, and why_not states it", () =>
     world(async (db) => {
       await db.query("select recommend.set_rule('old', 'exclude', attribute => 'term', attribute_value => 'old')");
-      expect(await list(db, "recommend.for_person('nobody', 50)")).toEqual(remaining.slice(0, 50));
-      expect(await verdict(db, "course-3000")).toMatchObject({ is_recommended: true, rank: 50 });
-      // Of the oldest 2,000 courses.
-      expect(await list(db, "recommend.for_person('nobody', 60)")).toEqual(remaining.slice(0, 50));
+      expect(await list(db, "recommend.for_person('nobody', 20)")).toEqual(remaining.slice(0, 20));
+      expect(await verdict(db, "course-33000")).toMatchObject({ is_recommended: true, rank: 20 });
+      // Of the oldest 32,000 courses.
+      expect(await list(db, "recommend.for_person('nobody', 60)")).toEqual(remaining.slice(0, 20));
       expect(await verdict(db, "course-2000")).toEqual({
         is_recommended: false,
         rank: null,
         rule: "rank",
-        detail: "Not among the candidates: those of the model, similar and popular ones, and the newest 50,000",
+        detail: "Not among the candidates: those of the model, similar and popular ones, and the newest 20,000",
       });
       expect(await list(db, "recommend.rank_items('nobody', '{course-1000,course-2000}')")).toEqual([
         "course-2000",
