@@ -52,10 +52,12 @@ const read = async (db: Queries): Promise<object> => ({
   links: await db.rows(
     // A time that is ahead of the clock becomes the time of arrival, which differs between the two ways.
     `select one.kind as from_kind, one.external_id as from_name, other.external_id as to_name, link.kind,
-       case when link.linked_at < '2026-04-01' then link.linked_at end as linked_at, link.unlinked_at is null as holds
+       case when link.linked_at < '2026-04-01' then link.linked_at end as linked_at
      from track.identity_link as link
      join track.identity as one using (identity_id)
      join track.identity as other on other.identity_id = linked_identity_id
+     -- Links that were ended have no effect; how many rows tell of them depends on the batches.
+     where link.unlinked_at is null
      order by 1, 2, 3, 5, 4`,
   ),
   traits: await db.rows(
