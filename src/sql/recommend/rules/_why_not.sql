@@ -56,7 +56,7 @@ begin
     v_verdict.rule := 'rank';
     v_verdict.detail := case
       when v_found.count = v_most then format('Not among the first %s items', v_most)
-      else 'Not among the candidates: those of the model, similar and popular ones, and the newest 50,000'
+      else 'Not among the candidates: those of the model, similar and popular ones, and the newest 20,000'
     end;
   elsif v_verdict.is_recommended then
     v_verdict.detail := format('Recommended, at rank %s', v_found.rank);

@@ -15,11 +15,11 @@ begin
     where changed.kind <> former.kind
       and 'course' in (changed.kind, former.kind);
 
-    if not exists (
-      select
+    -- An aggregate: for "exists", the planner expects an early match, and compares each row with each.
+    if not (
+      select coalesce(bool_or(changed.parent_item_id is distinct from former.parent_item_id), false)
       from changed
       join former using (item_id)
-      where changed.parent_item_id is distinct from former.parent_item_id
     ) then
       return null;
     end if;
