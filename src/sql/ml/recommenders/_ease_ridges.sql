@@ -10,8 +10,6 @@ immutable
 parallel safe
 set search_path from current
 as $$
-declare
-  v_ridges float8[];
 begin
   if dropout is null or not dropout between 0 and 0.99 then
     perform common.refuse('CF001', format('dropout is %s', coalesce(dropout::text, 'null')),
@@ -26,16 +24,15 @@ begin
   else
     perform ml._check_ridge(lambda);
   end if;
-  v_ridges := array(
+  if lambda * (select max(person_count) from unnest(sums.person_counts) as person_count) ^ exponent > 1e15 then
+    perform common.refuse('CF001', format('lambda is %s, with the exponent %s', lambda, exponent),
+      'The ridge of an item, lambda times its number of people to the power of the exponent, is at most 1e15.');
+  end if;
+  return array(
     select lambda * item.person_count::float8 ^ exponent + dropout / (1 - dropout) * (item.v::real[])[item.n]
     from unnest(sums.gram, sums.person_counts) with ordinality as item (v, person_count, n)
     order by item.n
   );
-  if (select max(ridge) from unnest(v_ridges) as ridge) > 1e15 then
-    perform common.refuse('CF001', format('lambda is %s, with the exponent %s', lambda, exponent),
-      'The ridge of an item, lambda times its number of people to the power of the exponent, is at most 1e15.');
-  end if;
-  return v_ridges;
 end;
 $$;
 

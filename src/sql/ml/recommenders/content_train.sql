@@ -15,6 +15,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 begin
+  perform common.check_count('neighbour_count', neighbour_count, 1, 1000);
   if vector_column is null then
     perform ml._check_dimensions(dimensions);
     perform ml._code_documents(source_table, item_column, text_column, 'text column');

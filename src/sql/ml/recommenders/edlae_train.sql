@@ -17,6 +17,7 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 begin
+  perform common.check_count('neighbour_count', neighbour_count, 1, 1000);
   perform ml._code_interactions(source_table, person_column, item_column, null, weight_column, true);
   return query
   select *

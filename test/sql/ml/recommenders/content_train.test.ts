@@ -65,7 +65,7 @@ test("refuses invalid input", async () => {
   expect(await refused("vector_column => 'w'")).toBe('CF002 vector column: "lab.course" has no column "w"');
   expect(await refused("vector_column => 'title'")).toBe("CF001 the vectors are of type text");
   expect(await refused("vector_column => 'v[:id / 10]'")).toBe("CF001 the vectors have 1 to 3 dimensions");
-  expect(await refused("neighbour_count => 0")).toBe("CF001 column_limit is 0");
+  expect(await refused("neighbour_count => 0")).toBe("CF001 neighbour_count is 0");
   expect(await refused("dimensions => 0")).toBe("CF001 dimensions is 0");
   await database.query("insert into lab.course select * from lab.course");
   expect(await refused("vector_column => 'v'")).toBe('CF001 item "10" has several vectors');

@@ -96,6 +96,22 @@ describe("ml.edlae_train", () => {
     expect(await database.rows("select * from ml.edlae_train('lab.use', 'person', 'item')")).toEqual([]);
   });
 
+  test("weights of any size give the weights of their ratios", async () => {
+    const rows = some(30, 6, 9).map(({ person, item }) => ({ person, item, weight: 1 }));
+    await load(database, "lab.use", "person text, item int, weight float8", rows);
+    const names = ["0", "10", "20", "30", "40", "50"];
+    const expected = await trained(database, "ml.edlae_train('lab.use', 'person', 'item', 'weight', 10)");
+    for (const size of [1e-6, 1e6]) {
+      await database.query("update lab.use set weight = $1", [size]);
+      const lambda = 10 * size ** 2;
+      const model = await trained(database, `ml.edlae_train('lab.use', 'person', 'item', 'weight', ${lambda})`);
+      const error = largestError(model, names, (a, b) => expected.get(a)?.get(b) ?? 0);
+      expect(error, String(size)).toBeLessThan(1e-5);
+    }
+    await database.query("update lab.use set weight = 1e-25");
+    expect(await trained(database, "ml.edlae_train('lab.use', 'person', 'item', 'weight')")).toEqual(new Map());
+  });
+
   test("refuses invalid input, and names the models that hold more items", async () => {
     await load(database, "lab.use", "person int, item int, weight float8", [{ person: 1, item: 1, weight: -5 }]);
     const refused = async (more: string): Promise<string> => {
@@ -106,10 +122,15 @@ describe("ml.edlae_train", () => {
     expect(await refused(", 'weight'")).toMatch(/^CF001 lab.use has the weight -5 .*finite number from 0/);
     expect(await refused(", lambda => 0, dropout => 0")).toMatch(/^CF001 lambda is 0 /);
     expect(await refused(", lambda => -1")).toMatch(/^CF001 lambda is -1 /);
+    expect(await refused(", lambda => 1e300")).toMatch(/^CF001 lambda is 1e\+300 /);
+    expect(await refused(", lambda => 1e-300")).toMatch(/^CF001 lambda is 1e-300 /);
+    expect(await refused(", neighbour_count => 0")).toMatch(/^CF001 neighbour_count is 0 /);
     expect(await refused(", dropout => 1")).toMatch(/^CF001 dropout is 1 /);
     expect(await refused(", dropout => 'NaN'")).toMatch(/^CF001 dropout is NaN /);
     await database.query("insert into lab.use select 1, i, 1 from generate_series(1, 16001) as i");
     expect(await refused("")).toMatch(/^CF008 16001 items are too many .*ml\.sequence_train.*ml\.item_knn_train/);
+    await database.query("update lab.use set weight = 1e20");
+    expect(await refused(", 'weight'")).toMatch(/^CF001 lab.use has the weight 2e\+20 /);
     await database.query("truncate lab.use");
     expect(await refused("")).toMatch(/^CF004 lab.use has no row/);
     const error = await database.as("insights_analyst", {}, (db) =>

@@ -123,7 +123,7 @@ describe("ml.item_knn_train", () => {
     expect(await refused(", 'amount'")).toBe("CF001 lab.use has the weight -5");
     expect(await refused(", similarity => 'euclid'")).toBe("CF001 similarity is euclid");
     expect(await refused(", shrinkage => '-Infinity'")).toBe("CF001 shrinkage is -Infinity");
-    expect(await refused(", neighbour_count => 0")).toBe("CF001 column_limit is 0");
+    expect(await refused(", neighbour_count => 0")).toBe("CF001 neighbour_count is 0");
     await database.query("truncate lab.use");
     expect(await refused("")).toBe("CF004 lab.use has no row with a person, an item and a weight");
     const error = await database.as("insights_analyst", {}, (db) =>
