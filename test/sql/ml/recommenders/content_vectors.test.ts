@@ -35,10 +35,12 @@ test("gives TF-IDF vectors, hashed, of length 1", async () => {
           1 + Math.log((count + 1) / (documents.filter((list) => list.includes(term)).length + 1));
         rows.forEach((row, i) => {
           const list = documents[i] ?? [];
-          if (list.length === 0) expect(row.embedding).toBeNull();
+          const expected = hashed(list, dimensions, rarity);
+          // Terms of the same place and weight, with opposite signs, leave nothing of either.
+          if (list.length === 0 || expected.some(Number.isNaN)) expect(row.embedding).toBeNull();
           else {
             const embedding = JSON.parse(row.embedding ?? "[]") as number[];
-            expect(difference([embedding], [hashed(list, dimensions, rarity)])).toBeLessThan(1e-6);
+            expect(difference([embedding], [expected])).toBeLessThan(1e-6);
           }
         });
       },
