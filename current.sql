@@ -1639,3 +1639,10 @@ alter table recommend.setting add constraint setting_lambdas_check check (
 comment on column recommend.setting.lambdas is $$
 Values of the ridge parameter λ of EASE, positive numbers, that a training tries with up to 2,000 items.
 $$;
+
+alter table recommend.setting
+  add column if not exists fewest_test_people int not null default 100 check (fewest_test_people >= 0);
+comment on column recommend.setting.fewest_test_people is $$
+Minimum number of people who took an item in the last part of the time, for a comparison of models by time.
+With fewer people, which cannot show a usual difference, models are compared by the last item of each person.
+$$;

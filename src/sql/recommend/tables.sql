@@ -851,13 +851,18 @@ alter table recommend.rule_log enable row level security;
 
 alter table recommend.setting
 add column serving_period interval not null default '90 days' check (serving_period > '0'),
-add column attribution_period interval not null default '30 days' check (attribution_period > '0');
+add column attribution_period interval not null default '30 days' check (attribution_period > '0'),
+add column fewest_test_people int not null default 100 check (fewest_test_people >= 0);
 
 comment on column recommend.setting.serving_period is $$
 Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
 $$;
 comment on column recommend.setting.attribution_period is $$
 Time after a list was made in which finishing an item of it counts as completed after the recommendation.
+$$;
+comment on column recommend.setting.fewest_test_people is $$
+Minimum number of people who took an item in the last part of the time, for a comparison of models by time.
+With fewer people, which cannot show a usual difference, models are compared by the last item of each person.
 $$;
 
 create type recommend.serving as (

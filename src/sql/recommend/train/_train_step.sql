@@ -11,6 +11,7 @@ declare
   v_selection recommend.evaluation;
   v_deployment recommend.evaluation;
   v_evaluation recommend.evaluation;
+  v_models recommend.evaluation_model[];
   v_people_with_two int;
   v_items int;
   v_split_at timestamptz;
@@ -100,19 +101,23 @@ begin
     v_evaluation.until_at := null;
     v_challenger := recommend._choose_model(v_selection);
     v_challenger.model := 'challenger';
-    perform recommend._start_evaluation(
-      v_evaluation,
-      array_remove(
-        array[
-          case when v_challenger.prior <> 'popularity' or v_challenger.parts <> '[]' then v_challenger end,
-          recommend._model_parts(_train_step.kind, 'popularity')
-        ],
-        null
-      ) || array(
-        select recommend._model_parts(_train_step.kind, 'deployed')
-        from recommend._deployed_model(_train_step.kind)
-      )
+    v_models := array_remove(
+      array[
+        case when v_challenger.prior <> 'popularity' or v_challenger.parts <> '[]' then v_challenger end,
+        recommend._model_parts(_train_step.kind, 'popularity')
+      ],
+      null
+    ) || array(
+      select recommend._model_parts(_train_step.kind, 'deployed')
+      from recommend._deployed_model(_train_step.kind)
     );
+    v_deployment := recommend._start_evaluation(v_evaluation, v_models);
+    if v_deployment.test_people < v_setting.fewest_test_people then
+      delete from recommend.evaluation as known where known.evaluation_id = v_deployment.evaluation_id;
+      v_evaluation.protocol := 'leave_last_out';
+      v_evaluation.split_at := null;
+      perform recommend._start_evaluation(v_evaluation, v_models);
+    end if;
     return v_result;
   elsif v_deployment.state = 'running' then
     perform recommend._continue_evaluation(v_deployment.evaluation_id);
@@ -177,9 +182,13 @@ begin
     'row_count', v_deployment.test_people,
     'test_people', v_deployment.test_people,
     'evaluation_id', v_deployment.evaluation_id,
-    'protocol', format(
-      'trained before %s, tested on what people took afterwards, among the items available then', v_deployment.split_at
-    )
+    'protocol', case
+      when v_deployment.protocol = 'time' then format(
+        'trained before %s, tested on what people took afterwards, among the items available then',
+        v_deployment.split_at
+      )
+      else 'tested on the last item of each person, among the items available when it was taken'
+    end
   ));
   v_model := recommend._store_version(_train_step.kind, v_challenger, v_metrics, _train_step.seed);
   v_challenged := ml.challenge_by_outcome(

@@ -40,7 +40,8 @@ time after which people took a fifth of their items is split again by time: the 
 with each of `recommend.setting.lambdas`, those that `recommend.search` found, and blends are trained on the earlier
 part, and the one with the highest NDCG@10 on the later part is selected; a blend only when it is significantly better
 than the best single model. The selected model, popularity and the deployed version are then compared by the protocol
-`time` of `recommend.evaluate`, on the same people and items (at most `most_test_people` people): the deployed version
+`time` of `recommend.evaluate`, on the same people and items (at most `most_test_people` people), or by the protocol
+`leave_last_out` when fewer than `fewest_test_people` took an item in the last part: the deployed version
 by its stored weights when these are older than the split, otherwise by its method and parameters, trained on the same
 rows as the others.
 The version is deployed as the `first` one when it is better than popularity, as a `better` one when it is also better
