@@ -212,6 +212,50 @@ describe("a list", () => {
       expect(JSON.stringify(own)).not.toMatch(/spring|front/);
     });
   });
+
+  test("has boosted items of every tier where their scores are, and those with negative scores last", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const before = await list("for_person('p8', 100)", db);
+      const lift = async (item: string, amount: number, condition = "items => array[$1]") => {
+        await db.query(`select recommend.set_rule('b', 'boost', kind => 'course', ${condition}, amount => $2)`, [
+          item,
+          amount,
+        ]);
+        return list("for_person('p8', 100)", db);
+      };
+      const least = before.findLast(({ basis, score }) => basis === "model" && score > 0)?.score ?? 0;
+      for (const item of ["unused-2", "popular-2", "unused-4"]) {
+        const old = before.find((row) => row.item === item);
+        const raised = await lift(item, 100);
+        expect(raised[0]).toMatchObject({ item, basis: old?.basis, score: (old?.score ?? 0) + 100 });
+        expect(items(raised.slice(1))).toEqual(items(before).filter((other) => other !== item));
+        // Among the items of the model by its score.
+        const among = await lift(item, least / 2);
+        const model = among.findLastIndex(({ basis, score }) => basis === "model" && score > 0);
+        const own = among.findIndex((row) => row.item === item);
+        expect(own).toBeLessThanOrEqual(model + 1);
+        expect(among.slice(0, own).every(({ score }) => score >= (among[own]?.score ?? 0))).toBe(true);
+        expect(await db.rows("select rank, score, basis from recommend.why_not('p8', $1, 100)", [item])).toEqual([
+          { rank: own + 1, score: among[own]?.score, basis: old?.basis },
+        ]);
+        expect(items(await list("for_person('p8', 3)", db))).toEqual(items(among).slice(0, 3));
+        const ranked = await list(`rank_items('p8', array['${all.join("','")}'])`, db);
+        expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(among));
+      }
+      await db.query(`update track.item set attributes = '{"term": "new"}' where external_id = 'unused-3'`);
+      const term = await lift("new", 50, "attribute => 'term', attribute_value => $1");
+      expect(term[0]).toMatchObject({ item: "unused-3", basis: "newest", score: 50 });
+      const lowered = await lift(before[0]?.item ?? "", -100);
+      expect(lowered.at(-1)).toMatchObject({ item: before[0]?.item, basis: "model" });
+      expect(items(lowered).slice(0, -1)).toEqual(items(before).slice(1));
+      for (const row of [...term, ...lowered])
+        expect(row.reasons.reduce((total, { contribution }) => total + contribution, 0)).toBe(row.score);
+      // A boost does not bring back what a rule leaves out.
+      await lift("unused-1", 100);
+      await db.query("select recommend.set_rule('x', 'exclude', items => '{unused-1}')");
+      expect(items(await list("for_person('p8', 100)", db))).not.toContain("unused-1");
+    });
+  });
 });
 
 describe("pages", () => {
