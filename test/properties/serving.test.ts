@@ -105,6 +105,43 @@ describe("a list", () => {
     }
   });
 
+  test("is of popular items for a person who only dislikes one, and what resembles it comes last", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await ingest(db, [{ person: "critic", event: "Item Disliked", item: "known-0", day: 100 }]);
+      // Weights of known-0: one that matters, one of more than a tenth of it, and others that do not.
+      await db.query(
+        `update recommend.neighbours as changed
+         set neighbour_ids = made.items, weights = made.weights
+         from (
+           select array_agg(item_id order by item_id) as items,
+             array_agg(
+               (case external_id when 'known-5' then 0.5 when 'known-7' then 0.06 else 0.001 end)::real order by item_id
+             ) as weights
+           from track.item where external_id like 'known-%' and external_id <> 'known-0'
+         ) as made
+         where changed.item_id = (select item_id from track.item where external_id = 'known-0')`,
+      );
+      const popularity = (await list("for_person('ghost', 100)", db)).filter(
+        ({ item }) => !["known-0", "known-5", "known-7"].includes(item),
+      );
+      const rows = await list("for_person('critic', 100)", db);
+      const strip = (some: readonly Recommendation[]) =>
+        some.map(({ item, score, basis, reasons }) => ({ item, score, basis, reasons }));
+      expect(strip(rows.slice(0, -2))).toEqual(strip(popularity));
+      expect(rows.slice(-2).map(({ item, basis }) => [item, basis])).toEqual([
+        ["known-7", "model"],
+        ["known-5", "model"],
+      ]);
+      const ranked = await list(`rank_items('critic', array['${all.join("','")}'])`, db);
+      expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(rows));
+      // The same list in pages.
+      const [page] = await db.rows<{ next: string }>(
+        "select max(next_page) as next from recommend.for_person('critic', 4)",
+      );
+      expect(strip(await list(`for_person('critic', 100, page => '${page?.next}')`, db))).toEqual(strip(rows.slice(4)));
+    });
+  });
+
   test("is filled up for a person who has dismissed all items of the model", async () => {
     await ingest(
       database,
