@@ -142,6 +142,33 @@ describe("a list", () => {
     });
   });
 
+  test("has a liked item that was not taken where its score is, not after all that resembles it", async () => {
+    await database.as("postgres", {}, async (db) => {
+      for (const item of ["known-2", "popular-1"]) {
+        await ingest(db, [{ person: "fan", event: "Item Liked", item, day: 100 }]);
+        for (const when of ["queued", "refreshed"]) {
+          const rows = await list("for_person('fan', 100)", db);
+          expect(items(rows).sort(), when).toEqual(all);
+          const place = items(rows).indexOf(item);
+          const own = rows[place];
+          expect(own?.basis).toMatch(/model|segment|popularity/);
+          expect(place).toBeLessThanOrEqual(
+            rows.findLastIndex(({ basis, score }) => basis === "model" && score > 0) + 1,
+          );
+          expect(rows.slice(0, place).every(({ score }) => score >= (own?.score ?? 0))).toBe(true);
+          expect(await db.rows("select rank, score from recommend.why_not('fan', $1, 100)", [item])).toEqual([
+            { rank: place + 1, score: own?.score },
+          ]);
+          const ranked = await list(`rank_items('fan', array['${all.join("','")}'])`, db);
+          expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(rows));
+          for (const row of rows)
+            expect(row.reasons.reduce((total, { contribution }) => total + contribution, 0)).toBe(row.score);
+          await refresh(db);
+        }
+      }
+    });
+  });
+
   test("is filled up for a person who has dismissed all items of the model", async () => {
     await ingest(
       database,

@@ -71,6 +71,13 @@ declare
     where known.action = 'boost'
       and known.amount > 0
   );
+  -- No item is its own neighbour: without this, a liked one would come after all that resembles it.
+  v_liked constant bigint[] := array(
+    select used.item_id
+    from unnest((_raised.context).items, (_raised.context).strengths) as used (item_id, strength)
+    where used.strength >= 1
+      and used.item_id not in (select known.item_id from unnest(_raised.seen) as known (item_id))
+  );
   v_items bigint[];
   v_found_items bigint[] := '{}';
   v_found_scores float8[] := '{}';
@@ -81,7 +88,7 @@ begin
   item_ids := '{}';
   scores := '{}';
   bases := '{}';
-  if v_rules is null then
+  if v_rules is null and v_liked = '{}' then
     return;
   end if;
 
@@ -121,6 +128,13 @@ begin
       v_items := v_items || v_found.item_ids;
     end loop;
   end if;
+  v_items := v_liked || array(
+    select boost.item_id
+    from recommend._boosts(_raised.context, v_kind, v_items) as boost
+    group by boost.item_id
+    having sum(boost.amount order by boost.rule) > 0
+    order by boost.item_id
+  );
   if v_request.only_items is not null then
     v_items := array(
       select given.item_id
@@ -128,13 +142,6 @@ begin
       where given.item_id in (select known.item_id from unnest(v_request.only_items) as known (item_id))
     );
   end if;
-  v_items := array(
-    select boost.item_id
-    from recommend._boosts(_raised.context, v_kind, v_items) as boost
-    group by boost.item_id
-    having sum(boost.amount order by boost.rule) > 0
-    order by boost.item_id
-  );
   if v_items = '{}' then
     return;
   end if;
@@ -163,7 +170,7 @@ comment on function recommend._raised(
   recommend.person_context, recommend.request, text[], bigint, int, bigint[]
 ) is $$
 @behavior -*
-Returns the items to whose scores rules add a positive amount, at most 1,000, the best first.
-Each has the score and basis of its tier, and the amount added. They are those that the rules name or that are within
-their item, and those of the best 1,000 of each tier that fulfil other conditions.
+Returns the items to whose scores rules add a positive amount, and those that the person likes but has not taken.
+They are at most 1,000, the best first, each with the score and basis of its tier, and the amount added. Of rules, they
+are those that are named or within the item of a rule, and those of the best 1,000 of each tier that fulfil others.
 $$;

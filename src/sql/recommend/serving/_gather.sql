@@ -34,11 +34,18 @@ declare
   v_has_boosts constant boolean := exists (
     select from recommend._rules_of(_gather.context, v_kind, now()) as rule where rule.action = 'boost'
   );
+  -- A liked item that may be in the list: see recommend._raised.
+  v_has_raised constant boolean := v_has_boosts or exists (
+    select
+    from unnest((_gather.context).items, (_gather.context).strengths) as used (item_id, strength)
+    where used.strength >= 1
+      and used.item_id not in (select known.item_id from unnest(_gather.seen) as known (item_id))
+  );
   v_most int := case when v_has_boosts then greatest(wanted + v_most_frozen, 1000) else wanted + v_most_frozen end;
   v_seen bigint[] := seen;
   v_tiers constant text[] := array_remove(tiers, 'lowered') || '{lowered}'::text[];
   v_given constant int := cardinality(item_ids);
-  -- Raised by rules, for the first tier that has items; those with a negative score are for the last one.
+  -- Raised, for the first tier that has items; those with a negative score are for the last one.
   v_waiting record;
   v_bases text[];
   v_is_full boolean;
@@ -52,7 +59,7 @@ declare
   v_last int;
 begin
   allowed := '{}';
-  if v_has_boosts then
+  if v_has_raised then
     v_waiting := recommend._raised(context, request, tiers, model_id, fewest_people, v_seen);
     v_seen := v_seen || v_waiting.item_ids;
   end if;
@@ -99,7 +106,7 @@ begin
       v_bases := array_fill(
         case v_name when 'lowered' then 'model' else v_name end, array[cardinality(v_found.item_ids)]
       );
-      if v_has_boosts then
+      if v_has_raised then
         v_found := recommend._boosted(context, v_kind, v_found.item_ids, v_found.scores);
         v_is_merged := v_found.item_ids <> '{}' or cardinality(item_ids) > v_given or v_name = any (v_waiting.bases);
         with candidate as (
@@ -167,7 +174,7 @@ comment on function recommend._gather(
 Returns the candidates of a list in its order, after those that are given.
 `allowed` are the positions of those that no rule leaves out, at least `wanted` if there are enough; `unchecked` of
 those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
-each only while there are too few candidates. Items that rules raise compete in the first tier that has items; those
-whose score rules make negative come last. Of the newest items that are available by their own dates, at most 50,000
-are compared with the rules.
+each only while there are too few candidates. Items that rules raise, and liked ones, compete in the first tier that
+has items; those whose score rules make negative come last. Of the newest items that are available by their own dates,
+at most 50,000 are compared with the rules.
 $$;
