@@ -105,6 +105,70 @@ describe("a list", () => {
     }
   });
 
+  test("is of popular items for a person who only dislikes one, and what resembles it comes last", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await ingest(db, [{ person: "critic", event: "Item Disliked", item: "known-0", day: 100 }]);
+      // Weights of known-0: one that matters, one of more than a tenth of it, and others that do not.
+      await db.query(
+        `update recommend.neighbours as changed
+         set neighbour_ids = made.items, weights = made.weights
+         from (
+           select array_agg(item_id order by item_id) as items,
+             array_agg(
+               (case external_id when 'known-5' then 0.5 when 'known-7' then 0.06 else 0.001 end)::real order by item_id
+             ) as weights
+           from track.item where external_id like 'known-%' and external_id <> 'known-0'
+         ) as made
+         where changed.item_id = (select item_id from track.item where external_id = 'known-0')`,
+      );
+      const popularity = (await list("for_person('ghost', 100)", db)).filter(
+        ({ item }) => !["known-0", "known-5", "known-7"].includes(item),
+      );
+      const rows = await list("for_person('critic', 100)", db);
+      const strip = (some: readonly Recommendation[]) =>
+        some.map(({ item, score, basis, reasons }) => ({ item, score, basis, reasons }));
+      expect(strip(rows.slice(0, -2))).toEqual(strip(popularity));
+      expect(rows.slice(-2).map(({ item, basis }) => [item, basis])).toEqual([
+        ["known-7", "model"],
+        ["known-5", "model"],
+      ]);
+      const ranked = await list(`rank_items('critic', array['${all.join("','")}'])`, db);
+      expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(rows));
+      // The same list in pages.
+      const [page] = await db.rows<{ next: string }>(
+        "select max(next_page) as next from recommend.for_person('critic', 4)",
+      );
+      expect(strip(await list(`for_person('critic', 100, page => '${page?.next}')`, db))).toEqual(strip(rows.slice(4)));
+    });
+  });
+
+  test("has a liked item that was not taken where its score is, not after all that resembles it", async () => {
+    await database.as("postgres", {}, async (db) => {
+      for (const item of ["known-2", "popular-1"]) {
+        await ingest(db, [{ person: "fan", event: "Item Liked", item, day: 100 }]);
+        for (const when of ["queued", "refreshed"]) {
+          const rows = await list("for_person('fan', 100)", db);
+          expect(items(rows).sort(), when).toEqual(all);
+          const place = items(rows).indexOf(item);
+          const own = rows[place];
+          expect(own?.basis).toMatch(/model|segment|popularity/);
+          expect(place).toBeLessThanOrEqual(
+            rows.findLastIndex(({ basis, score }) => basis === "model" && score > 0) + 1,
+          );
+          expect(rows.slice(0, place).every(({ score }) => score >= (own?.score ?? 0))).toBe(true);
+          expect(await db.rows("select rank, score from recommend.why_not('fan', $1, 100)", [item])).toEqual([
+            { rank: place + 1, score: own?.score },
+          ]);
+          const ranked = await list(`rank_items('fan', array['${all.join("','")}'])`, db);
+          expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(rows));
+          for (const row of rows)
+            expect(row.reasons.reduce((total, { contribution }) => total + contribution, 0)).toBe(row.score);
+          await refresh(db);
+        }
+      }
+    });
+  });
+
   test("is filled up for a person who has dismissed all items of the model", async () => {
     await ingest(
       database,
@@ -210,6 +274,50 @@ describe("a list", () => {
       const own = await list("for_me(100)", db);
       expect(items(own)).toEqual(items(rows));
       expect(JSON.stringify(own)).not.toMatch(/spring|front/);
+    });
+  });
+
+  test("has boosted items of every tier where their scores are, and those with negative scores last", async () => {
+    await database.as("postgres", {}, async (db) => {
+      const before = await list("for_person('p8', 100)", db);
+      const lift = async (item: string, amount: number, condition = "items => array[$1]") => {
+        await db.query(`select recommend.set_rule('b', 'boost', kind => 'course', ${condition}, amount => $2)`, [
+          item,
+          amount,
+        ]);
+        return list("for_person('p8', 100)", db);
+      };
+      const least = before.findLast(({ basis, score }) => basis === "model" && score > 0)?.score ?? 0;
+      for (const item of ["unused-2", "popular-2", "unused-4"]) {
+        const old = before.find((row) => row.item === item);
+        const raised = await lift(item, 100);
+        expect(raised[0]).toMatchObject({ item, basis: old?.basis, score: (old?.score ?? 0) + 100 });
+        expect(items(raised.slice(1))).toEqual(items(before).filter((other) => other !== item));
+        // Among the items of the model by its score.
+        const among = await lift(item, least / 2);
+        const model = among.findLastIndex(({ basis, score }) => basis === "model" && score > 0);
+        const own = among.findIndex((row) => row.item === item);
+        expect(own).toBeLessThanOrEqual(model + 1);
+        expect(among.slice(0, own).every(({ score }) => score >= (among[own]?.score ?? 0))).toBe(true);
+        expect(await db.rows("select rank, score, basis from recommend.why_not('p8', $1, 100)", [item])).toEqual([
+          { rank: own + 1, score: among[own]?.score, basis: old?.basis },
+        ]);
+        expect(items(await list("for_person('p8', 3)", db))).toEqual(items(among).slice(0, 3));
+        const ranked = await list(`rank_items('p8', array['${all.join("','")}'])`, db);
+        expect(items(ranked.filter(({ rank }) => rank !== null))).toEqual(items(among));
+      }
+      await db.query(`update track.item set attributes = '{"term": "new"}' where external_id = 'unused-3'`);
+      const term = await lift("new", 50, "attribute => 'term', attribute_value => $1");
+      expect(term[0]).toMatchObject({ item: "unused-3", basis: "newest", score: 50 });
+      const lowered = await lift(before[0]?.item ?? "", -100);
+      expect(lowered.at(-1)).toMatchObject({ item: before[0]?.item, basis: "model" });
+      expect(items(lowered).slice(0, -1)).toEqual(items(before).slice(1));
+      for (const row of [...term, ...lowered])
+        expect(row.reasons.reduce((total, { contribution }) => total + contribution, 0)).toBe(row.score);
+      // A boost does not bring back what a rule leaves out.
+      await lift("unused-1", 100);
+      await db.query("select recommend.set_rule('x', 'exclude', items => '{unused-1}')");
+      expect(items(await list("for_person('p8', 100)", db))).not.toContain("unused-1");
     });
   });
 });

@@ -82,6 +82,36 @@ test("names rules that have no effect, and those that leave nothing in a list", 
   });
 });
 
+test("names include rules that leave nothing in the lists of courses, for everyone or a set of people", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const set = (rule: string) => db.query(`select recommend.set_rule(${rule})`);
+    const nothing = 'include and exclude rules leave nothing in the lists of kind "course"';
+    const found = async () => (await problems(db)).map(({ rule, problem }) => `${rule}: ${problem}`);
+    await db.query(
+      `insert into track.item (external_id, kind, title) values ('a page', 'page', 'A page');
+       select track.set_person_set('cohort.some', array[1])`,
+    );
+    // An item of another kind.
+    await set("'i', 'include', items => '{a page}'");
+    expect(await found()).toEqual([`i: ${nothing}`]);
+    await set("'i', 'include', items => '{a page,course-drama}'");
+    expect(await found()).toEqual([]);
+    await set("'x', 'exclude', items => '{course-drama}', person_set => 'cohort.some'");
+    expect(await found()).toEqual([`i: ${nothing} for people of "cohort.some"`]);
+    await set("'x', 'exclude', items => '{course-drama}', person_set => 'cohort.some', is_outside_set => true");
+    expect(await found()).toEqual([`i: ${nothing} for people outside of "cohort.some"`]);
+    await set("'x', 'exclude', items => '{course-drama}'");
+    expect(await found()).toEqual([`i: ${nothing}`]);
+    // Another rule includes a course that is not excluded.
+    await set("'j', 'include', items => '{course-poetry}'");
+    expect(await found()).toEqual([]);
+    await set("'j', 'include', items => '{course-poetry}', person_set => 'cohort.some'");
+    expect(await found()).toEqual([`i: ${nothing}`]);
+    await set("'i', 'include', kind => 'page', items => '{a page}'");
+    expect(await found()).toEqual([]);
+  });
+});
+
 test("is for analysts, administrators and workers", async () => {
   expect(await rolesThatMay(database, "select recommend.rule_problems()")).toEqual(["analyst", "admin", "worker"]);
 });

@@ -127,6 +127,105 @@ begin
       )
   order by rule.name;
 
+  -- For everyone, and for each set of people that has include or exclude rules of its own.
+  return query
+  with rule as materialized (
+    select known.*
+    from recommend.rule as known
+    where known.is_active
+      and known.action in ('exclude', 'include')
+      and (known.active_until is null or known.active_until > now())
+  ),
+
+  kind as materialized (
+    select item.kind, array_agg(item.item_id) as items
+    from track.item
+    group by item.kind
+    having item.kind = 'course'
+      or exists (select from recommend._deployed_model(item.kind))
+  ),
+
+  audience as (
+    select distinct rule.person_set, rule.is_outside_set and rule.person_set is not null as is_outside_set
+    from rule
+
+    union
+
+    select null, false
+  ),
+
+  applied as materialized (
+    select
+      kind.kind,
+      kind.items,
+      audience.person_set,
+      audience.is_outside_set,
+      array_agg(rule::recommend.rule) filter (where rule.action = 'include') as including,
+      array_agg(rule::recommend.rule) filter (where rule.action = 'exclude') as excluding,
+      min(rule.name) filter (where rule.action = 'include') as name
+    from kind
+    cross join audience
+    join rule
+      on (rule.kind is null or rule.kind = kind.kind)
+      and (
+        rule.person_set is null
+        or (rule.person_set = audience.person_set and rule.is_outside_set = audience.is_outside_set)
+      )
+    group by kind.kind, kind.items, audience.person_set, audience.is_outside_set
+  ),
+
+  emptied as (
+    select applied.*
+    from applied
+    where applied.including is not null
+      -- Rules that no item of any kind fulfils are named above.
+      and exists (
+        select
+        from unnest(applied.including) as included
+        where exists (
+          select
+          from (
+            select array_agg(item.item_id) as items
+            from track.item
+            where item.kind <> 'merged'
+              and (included.kind is null or item.kind = included.kind)
+          ) as known
+          cross join lateral recommend._matching_rules(array[included]::recommend.rule[], known.items) as found
+        )
+      )
+      and not exists (
+        select
+        from recommend._matching_rules(applied.including, applied.items) as offered
+        where offered.item_id not in (
+          select excluded.item_id
+          from recommend._matching_rules(applied.excluding, applied.items) as excluded
+        )
+      )
+  )
+
+  -- A set of people has the problems of everyone.
+  select
+    emptied.name,
+    null,
+    format(
+      'include and exclude rules leave nothing in the lists of kind "%s"%s',
+      left(emptied.kind, 100),
+      case
+        when emptied.is_outside_set then format(' for people outside of "%s"', left(emptied.person_set, 100))
+        when emptied.person_set is not null then format(' for people of "%s"', left(emptied.person_set, 100))
+        else ''
+      end
+    )
+  from emptied
+  where emptied.person_set is null
+    or not exists (
+      select
+      from emptied as general
+      where general.person_set is null
+        and general.kind = emptied.kind
+    )
+  order by emptied.name, emptied.kind, emptied.person_set, emptied.is_outside_set;
+
   return query
   select known.name, null, 'its period is over: it has no effect'
   from recommend.rule as known

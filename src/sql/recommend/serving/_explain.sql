@@ -55,7 +55,12 @@ begin
       select by_model.*, 'item' as kind
       from recommend._contributions(
         _explain.model_id, (_explain.context).items, (_explain.context).strengths, _explain.fewest_people,
-        _explain.items
+        -- The model may lower an item of another tier by a little: this is not in its score.
+        array(
+          select chosen.item_id
+          from chosen
+          where chosen.basis not in ('content', 'segment', 'popularity', 'trending', 'newest')
+        )
       ) as by_model
 
       union all

@@ -31,12 +31,25 @@ declare
   -- At once, so that the comparison stays in work_mem.
   v_most_compared constant int := 5000;
   v_kind constant text := (_gather.request).kind;
-  -- A boost moves an item among the best 1,000 of its tier.
   v_has_boosts constant boolean := exists (
     select from recommend._rules_of(_gather.context, v_kind, now()) as rule where rule.action = 'boost'
   );
+  -- A liked item that may be in the list: see recommend._raised.
+  v_has_raised constant boolean := v_has_boosts or exists (
+    select
+    from unnest((_gather.context).items, (_gather.context).strengths) as used (item_id, strength)
+    where used.strength >= 1
+      and used.item_id not in (select known.item_id from unnest(_gather.seen) as known (item_id))
+  );
   v_most int := case when v_has_boosts then greatest(wanted + v_most_frozen, 1000) else wanted + v_most_frozen end;
   v_seen bigint[] := seen;
+  v_tiers constant text[] := array_remove(tiers, 'lowered') || '{lowered}'::text[];
+  v_given constant int := cardinality(item_ids);
+  -- Raised, for the first tier that has items; those with a negative score are for the last one.
+  v_waiting record;
+  v_bases text[];
+  v_is_full boolean;
+  v_is_merged boolean;
   v_tier int := 1;
   v_name text;
   v_found record;
@@ -46,6 +59,10 @@ declare
   v_last int;
 begin
   allowed := '{}';
+  if v_has_raised then
+    v_waiting := recommend._raised(context, request, tiers, model_id, fewest_people, v_seen);
+    v_seen := v_seen || v_waiting.item_ids;
+  end if;
   loop
     if cardinality(allowed) < wanted and v_checked < cardinality(item_ids) then
       v_last := least(2 * v_checked + 2 * wanted, v_checked + v_most_compared, cardinality(item_ids));
@@ -59,10 +76,10 @@ begin
         order by candidate.place
       );
       v_checked := v_last;
-    elsif v_tier <= cardinality(tiers)
+    elsif v_tier <= cardinality(v_tiers)
       and cardinality(allowed) + cardinality(item_ids) - v_checked < wanted + v_most_frozen
     then
-      v_name := tiers[v_tier];
+      v_name := v_tiers[v_tier];
       -- Items that the model lowers are in no tier before their own.
       if v_name <> 'model' and v_lowered is null then
         v_lowered := recommend._tier_candidates('lowered', context, request, model_id, fewest_people, v_seen, 1000000);
@@ -80,19 +97,68 @@ begin
       if v_name = 'newest' then
         v_newest := v_newest + cardinality(v_found.item_ids);
       end if;
-      if cardinality(v_found.item_ids) = v_most and v_name <> 'lowered' and v_newest < v_most_newest then
+      v_is_full := cardinality(v_found.item_ids) = v_most and v_name <> 'lowered' and v_newest < v_most_newest;
+      if v_is_full then
         v_most := 4 * v_most;
       else
         v_tier := v_tier + 1;
       end if;
-      if v_has_boosts then
-        v_found := recommend._boosted(context, v_kind, v_found.item_ids, v_found.scores);
-      end if;
-      item_ids := item_ids || v_found.item_ids;
-      scores := scores || v_found.scores;
-      bases := bases || array_fill(
+      v_bases := array_fill(
         case v_name when 'lowered' then 'model' else v_name end, array[cardinality(v_found.item_ids)]
       );
+      if v_has_raised then
+        v_found := recommend._boosted(context, v_kind, v_found.item_ids, v_found.scores);
+        v_is_merged := v_found.item_ids <> '{}' or cardinality(item_ids) > v_given or v_name = any (v_waiting.bases);
+        with candidate as (
+          select
+            entry.*,
+            case
+              when v_name = 'lowered' then true
+              when entry.score < 0 then false
+              when entry.part = 1 then true
+              -- The rest of the tier follows.
+              when v_is_full then entry.score >= v_found.scores[cardinality(v_found.scores)]
+              else v_is_merged
+            end as is_next
+          from (
+            select 0 as part, waiting.*
+            from unnest(v_waiting.item_ids, v_waiting.scores, v_waiting.bases) with ordinality
+              as waiting (item_id, score, basis, place)
+
+            union all
+
+            select 1, found.*
+            from unnest(v_found.item_ids, v_found.scores, v_bases) with ordinality
+              as found (item_id, score, basis, place)
+          ) as entry
+        )
+
+        select
+          item_ids || array_agg(candidate.item_id order by candidate.score desc, candidate.part, candidate.place)
+            filter (where candidate.is_next),
+          scores || array_agg(candidate.score order by candidate.score desc, candidate.part, candidate.place)
+            filter (where candidate.is_next),
+          bases || array_agg(candidate.basis order by candidate.score desc, candidate.part, candidate.place)
+            filter (where candidate.is_next),
+          coalesce(
+            array_agg(candidate.item_id order by candidate.part, candidate.place) filter (where not candidate.is_next),
+            '{}'
+          ),
+          coalesce(
+            array_agg(candidate.score order by candidate.part, candidate.place) filter (where not candidate.is_next),
+            '{}'
+          ),
+          coalesce(
+            array_agg(candidate.basis order by candidate.part, candidate.place) filter (where not candidate.is_next),
+            '{}'
+          )
+        into item_ids, scores, bases, v_waiting.item_ids, v_waiting.scores, v_waiting.bases
+        from candidate;
+      else
+        item_ids := item_ids || v_found.item_ids;
+        scores := scores || v_found.scores;
+        bases := bases || v_bases;
+      end if;
     else
       exit;
     end if;
@@ -108,6 +174,7 @@ comment on function recommend._gather(
 Returns the candidates of a list in its order, after those that are given.
 `allowed` are the positions of those that no rule leaves out, at least `wanted` if there are enough; `unchecked` of
 those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
-each only while there are too few candidates. Of the newest items that are available by their own dates, at most 20,000
-are compared with the rules.
+each only while there are too few candidates. Items that rules raise, and liked ones, compete in the first tier that
+has items; those whose score rules make negative come last. Of the newest items that are available by their own dates,
+at most 20,000 are compared with the rules.
 $$;

@@ -52,16 +52,10 @@ begin
     group by entry.item_id
   ),
 
-  -- Sorted first, so that few items are compared with `seen`.
-  ranked as (
+  permitted as (
     select scored.item_id, scored.units
     from scored
-    where (scored.units < 0) = _model_candidates.is_lowered
-      and scored.units <> 0
-      and (
-        _model_candidates.only_items is null
-        or scored.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
-      )
+    where scored.units <> 0
       and (
         _model_candidates.fewest_people = 0
         or exists (
@@ -72,7 +66,23 @@ begin
             and own.person_count >= _model_candidates.fewest_people
         )
       )
-    order by scored.units desc, scored.item_id
+  ),
+
+  -- Sorted first, so that few items are compared with `seen`.
+  ranked as (
+    select permitted.item_id, permitted.units
+    from permitted
+    where case
+        when _model_candidates.is_lowered
+          -- Weights of a dense model that mean nothing do not order a list.
+          then permitted.units < 0 and 10 * permitted.units <= (select min(least.units) from permitted as least)
+        else permitted.units > 0
+      end
+      and (
+        _model_candidates.only_items is null
+        or permitted.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
+      )
+    order by permitted.units desc, permitted.item_id
     limit _model_candidates.most::bigint + cardinality(_model_candidates.seen)
   ),
 
@@ -97,6 +107,6 @@ comment on function recommend._model_candidates(
 ) is $$
 @behavior -*
 Returns the items with the highest scores of a version of a model, the best first, without those of `seen`.
-`is_lowered`: those with a negative score, instead of those with a positive one. Weights from and on items that fewer
-than `fewest_people` people had taken are not used.
+`is_lowered`: those with a negative score of at least a tenth of the lowest one, instead of those with a positive one.
+Weights from and on items that fewer than `fewest_people` people had taken are not used.
 $$;
