@@ -580,6 +580,7 @@
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql
 --!include recommend/interactions/_context.sql
+--!include recommend/interactions/_my_context.sql
 --!include recommend/feedback/_sign.sql
 --!include recommend/feedback/_serving_id.sql
 --!include recommend/feedback/_read_serving_id.sql

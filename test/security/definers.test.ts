@@ -256,6 +256,7 @@ const samples: Record<string, Record<string, string>> = {
     items: "array[course]",
   },
   "recommend.rank_items": { items: "array[course]" },
+  "recommend.rank_my_items": { items: "array[course]" },
   "recommend.set_rule": {
     name: "'attack'",
     action: "'exclude'",

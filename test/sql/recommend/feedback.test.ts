@@ -183,6 +183,11 @@ describe("recommend.feedback", () => {
     expect(await refused({ feedback: "click", serving_id: old })).toMatch(
       /^CF005 serving_id ".*" is of \d{4}-\d\d-\d\d$/,
     );
+    const page = (await learner("p2", (db) => list(db, "recommend.for_me(1)")))[0]?.next_page ?? "";
+    expect(page).not.toBe("");
+    expect(await refused({ feedback: "click", serving_id: page })).toBe(
+      `CF009 serving_id "${page.slice(0, 100)}" is the next_page of a list, not a serving_id`,
+    );
     const error = await learner("", (db) => db.rejects("select recommend.feedback('like', 'art-1')"));
     expect(`${error.code} ${error.message}`).toBe("CF005 no person is signed in");
   });

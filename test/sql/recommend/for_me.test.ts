@@ -91,6 +91,28 @@ test("what a person teaches or wrote is not recommended to her, nor does her use
   });
 });
 
+test("a userId that has sent nothing gets a list of nobody, also when a browser has the same name", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query("select track.ingest($1)", [
+      JSON.stringify([
+        {
+          type: "track",
+          messageId: "browser",
+          anonymousId: "guest",
+          event: "Course Enrolled",
+          properties: { item: courses[0] },
+        },
+      ]),
+    ]);
+    await db.query("select set_config('role', 'insights_learner', true), set_config('insights.person', 'guest', true)");
+    await db.query("select track.sign_in()");
+    const ids = await db.rows<{ item: string; id: string }>("select item, serving_id as id from recommend.for_me(100)");
+    expect(ids.map(({ item }) => item)).toContain(courses[0]);
+    // The sixth field of the id is the identity.
+    expect(new Set(ids.map(({ id }) => id.split(".")[5]))).toEqual(new Set(["0"]));
+  });
+});
+
 const refused = async (call: string): Promise<string> => {
   const error = await database.rejects(`select * from recommend.${call}`);
   expect(error.hint).toBeTruthy();

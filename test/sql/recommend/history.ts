@@ -8,6 +8,16 @@ export const courses = [...new Set(history.map(({ item }) => item ?? ""))].sort(
 export const owned = (person: string): Set<string> =>
   new Set(history.filter((step) => step.person === person).map(({ item }) => item ?? ""));
 
+/** The popularity of the courses without a person: each use is halved every 30 days. */
+export function popularity(without = ""): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const { person, item = "", day = 0 } of history) {
+    if (person !== without) sums.set(item, (sums.get(item) ?? 0) + 2 ** (day / 30));
+  }
+  const most = Math.max(...sums.values());
+  return new Map([...sums].map(([item, sum]) => [item, Number((sum / most).toPrecision(2))]));
+}
+
 /** The history of these people, with nothing trained. */
 export async function makeHistory(database: Queries): Promise<void> {
   await ingest(database, history);

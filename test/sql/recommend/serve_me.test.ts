@@ -192,22 +192,35 @@ describe("what a learner cannot record", () => {
       expect(await stored(db)).toEqual([]);
     }));
 
-  test("a list that she makes herself for the identity of another person, or with an invented context", () =>
+  test("a list that she makes herself, for another person or with an invented context", () =>
     world(async (db) => {
-      const other = await db.value("select track.find_identity('p1')");
-      const own = await db.value("select track.find_identity('p0')");
       await become(db, "insights_learner", "p0");
-      const made = async (identity: unknown) =>
-        await db.value<string>(
-          `select serving_id from recommend._rank(
-             row(1, $1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')::recommend.person_context,
-             row('course', 1, '{}', null, null, false, null)::recommend.request
-           )`,
-          [identity],
-        );
-      expect(await attack(db, [await made(other)])).toBe("CF005 a row was listed for another person");
-      // For herself, it is a list as for_me could return it with only_items.
-      expect(await attack(db, [await made(own)])).toBe("recorded");
+      const invented =
+        "row(1, 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{segment.power}', '{}', '{}')::recommend.person_context";
+      for (const call of [
+        `recommend._rank(${invented}, row('course', 1, '{}', null, null, false, null)::recommend.request)`,
+        `recommend._rank_given(${invented}, 'course', '{art-1}')`,
+        `recommend._why_not(${invented}, 1, 10)`,
+      ]) {
+        const error = await db.rejects(`select * from ${call}`);
+        expect(`${error.code} ${error.message}`).toMatch(/^42501 permission denied for function _(rank|why)/);
+      }
+    }));
+
+  test("the period of a rule for a set of people that she is not in", () =>
+    world(async (db) => {
+      await db.query("select track.set_person_set('chosen', array[track.find_person('p1')])");
+      await db.query(
+        "select recommend.set_rule('secret', 'not_again', person_set => 'chosen', period => interval '9 days')",
+      );
+      const period = `recommend._shown_period(
+        row(1, 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{chosen}', '{}', '{}')::recommend.person_context, 'course'
+      )::text`;
+      expect(await db.value(`select ${period}`)).toBe("9 days");
+      await become(db, "insights_learner", "p0");
+      expect(await db.value(`select ${period}`)).toBe(null);
+      await become(db, "insights_learner", "p1");
+      expect(await db.value(`select ${period}`)).toBe("9 days");
     }));
 
   test("rows of the table, keys, and the functions of the owner", () =>

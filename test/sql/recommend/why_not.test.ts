@@ -137,7 +137,7 @@ test("a merged name means its target; an unknown person gets what one without a 
   await inside(async (db) => {
     await db.query("select track.merge_items($1, $2)", [first, second]);
     expect(await whyNot(db, first)).toMatchObject({ item: second });
-    expect(await whyNot(db, second, 10, "an unknown name")).toMatchObject({ is_recommended: true });
+    expect(await whyNot(db, second, 100, "an unknown name")).toMatchObject({ is_recommended: true });
   });
 });
 

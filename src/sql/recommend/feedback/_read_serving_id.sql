@@ -33,6 +33,11 @@ begin
   end if;
 
   -- From here on, the content is what this installation has signed.
+  -- Pages are signed by the same keys.
+  if starts_with(v_payload, 'page.') then
+    v_serving.problem := 'is the next_page of a list, not a serving_id';
+    return v_serving;
+  end if;
   v_fields := string_to_array(v_payload, '.');
   if cardinality(v_fields) not between 7 and 8 or v_payload !~ '^[0-9]' then
     v_serving.problem := 'was made by an earlier release';

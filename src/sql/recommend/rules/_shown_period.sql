@@ -1,4 +1,7 @@
-/* A definer: people may not read the rules. It reads no data about people. */
+/*
+ * A definer: people may not read the rules. Learners execute it through recommend._context: for them, the sets are
+ * their own ones, whatever the context states.
+ */
 create or replace function recommend._shown_period(context recommend.person_context, kind text)
 returns interval
 language plpgsql
@@ -8,10 +11,15 @@ security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
+declare
+  v_context recommend.person_context := _shown_period.context;
 begin
+  if v_context.person_sets <> '{}' and not track.reads_all_people() then
+    v_context.person_sets := recommend._person_sets(track.current_person_id());
+  end if;
   return (
     select max(known.period)
-    from recommend._rules_of(_shown_period.context, _shown_period.kind, now()) as known
+    from recommend._rules_of(v_context, _shown_period.kind, now()) as known
     where known.action = 'not_again'
   );
 end;

@@ -73,5 +73,4 @@ comment on function recommend._why_not(recommend.person_context, bigint, int) is
 Returns whether the list of the first `top` items for a person contains an item, and what left it out otherwise.
 $$;
 
-grant execute on function recommend._why_not(recommend.person_context, bigint, int)
-to insights_reader, insights_learner;
+grant execute on function recommend._why_not(recommend.person_context, bigint, int) to insights_reader;

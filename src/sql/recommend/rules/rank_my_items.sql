@@ -1,9 +1,12 @@
+/* A definer owned by insights_reader: learners may not execute `_rank_given`, which takes the context of any person. */
 create or replace function recommend.rank_my_items(items text[], kind text default 'course')
 returns setof recommend.ranked_item
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 begin
@@ -11,14 +14,12 @@ begin
   return query
   select *
   from recommend._rank_given(
-    recommend._context(
-      track.current_person_id(), track.find_identity(current_setting('insights.person', true)), rank_my_items.kind
-    ),
-    rank_my_items.kind,
-    rank_my_items.items
+    recommend._my_context(rank_my_items.kind), rank_my_items.kind, rank_my_items.items
   );
 end;
 $$;
+
+alter function recommend.rank_my_items(text[], text) owner to insights_reader;
 
 comment on function recommend.rank_my_items(text[], text) is $$
 Returns given items in the order in which they are recommended to the signed-in person, with scores and reasons.

@@ -1,6 +1,7 @@
 /*
  * A definer: no role may read the weights, the lists and the signing keys. What depends on the person is an argument,
- * and no data about people is read, so that the result contains only what the models show to all callers.
+ * and no data about people is read. Learners may not execute it: a context of their own making would show them the
+ * lists and the ids of other people, and weights without the floor.
  */
 create or replace function recommend._rank(
   context recommend.person_context,
@@ -141,4 +142,4 @@ Errors: CF001 for a `page` that does not continue this list.
 $$;
 
 grant execute on function recommend._rank(recommend.person_context, recommend.request, text[], bigint[])
-to insights_reader, insights_learner;
+to insights_reader;

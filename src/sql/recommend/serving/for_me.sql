@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: learners may not execute `_rank`, which takes the context of any person. */
 create or replace function recommend.for_me(
   top int default 10,
   kind text default 'course',
@@ -10,7 +11,9 @@ returns setof recommend.recommendation
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
@@ -20,14 +23,11 @@ declare
 begin
   return query
   select *
-  from recommend._rank(
-    recommend._context(
-      track.current_person_id(), track.find_identity(current_setting('insights.person', true)), for_me.kind
-    ),
-    v_request
-  );
+  from recommend._rank(recommend._my_context(for_me.kind), v_request);
 end;
 $$;
+
+alter function recommend.for_me(int, text, text[], text[], float8, text) owner to insights_reader;
 
 comment on function recommend.for_me(int, text, text[], text[], float8, text) is $$
 Returns recommended items for the signed-in person, best first, each with reasons that add up to its score.

@@ -116,8 +116,9 @@ begin
 
   entry as (
     select known.kind, 'popular' as list, popular.item_id, popular.popularity as score
-    from known
-    cross join lateral recommend._popularity(known.kind) as popular
+    from recommend._popularity() as popular
+    join track.item using (item_id)
+    join known on known.kind = item.kind
 
     union all
 
@@ -133,13 +134,23 @@ begin
     from recommend._segment_popularity() as segment
   ),
 
+  -- Of two significant digits: exact shares would show the use of one person by the difference of two answers.
+  rounded as (
+    select
+      entry.kind, entry.list, entry.item_id,
+      round(entry.score::numeric, 1 - floor(log(entry.score::numeric))::int)::float8 as score
+    from entry
+    where entry.score > 0
+  ),
+
   fresh as materialized (
     select placed.kind, placed.list, placed.item_id, placed.score
     from (
       select
-        entry.*,
-        row_number() over (partition by entry.kind, entry.list order by entry.score desc, entry.item_id) as place
-      from entry
+        rounded.*,
+        row_number() over (partition by rounded.kind, rounded.list order by rounded.score desc, rounded.item_id)
+          as place
+      from rounded
       join track.item using (item_id)
       where item.available_until is null
         or item.available_until > now()
@@ -172,7 +183,8 @@ comment on function recommend.refresh_lists() is $$
 Recomputes the lists that are the same for many people.
 These are the popular and the trending items of each kind, and those that are popular in each segment. Returns the
 number of their rows. Called after `analytics.refresh_views`; only rows that differ are written. A list has the 1,000
-best items. Only people in the set `counted` count.
+best items. Only people in the set `counted` count, and only items that `analytics.setting.smallest_group` of them used.
+Scores are rounded to two significant digits.
 $$;
 
 grant execute on function recommend.refresh_lists() to insights_worker;

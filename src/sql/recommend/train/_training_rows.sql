@@ -89,7 +89,7 @@ begin
     from allowed
     join track.item_ancestor as ancestor on ancestor.item_id = allowed.item_id
     join track.item as target on target.item_id = ancestor.ancestor_item_id
-    where target.kind = _training_rows.kind
+    where (_training_rows.kind is null or target.kind = _training_rows.kind)
       -- Without items that the person teaches or wrote, and all that they contain.
       and not exists (
         select
@@ -115,7 +115,8 @@ begin
       max(allowed.liked_at) filter (where allowed.liked_at > coalesce(allowed.withdrawn_at, '-infinity')) as liked_at
     from allowed
     join track.item using (item_id)
-    where item.kind = _training_rows.kind
+    where _training_rows.kind is null
+      or item.kind = _training_rows.kind
     group by allowed.person_id, allowed.item_id
     having num_nonnulls(max(allowed.dismissed_at), max(allowed.dropped_at), max(allowed.liked_at)) > 0
   ),
@@ -147,7 +148,7 @@ $$;
 
 comment on function recommend._training_rows(text, timestamptz) is $$
 @behavior -*
-Returns the items of a kind that people like, by the same rules as `recommend._context`.
+Returns the items of a kind, or of all kinds for null, that people like, by the same rules as `recommend._context`.
 `strength` is above 0, and at most 1. Items that a person dislikes, dismissed or left before the end are not returned,
 nor those that she only marked as known. `first_at` is the time at which she took the item, by which her items are in
 order.
