@@ -74,8 +74,11 @@ begin
     from permitted
     where case
         when _model_candidates.is_lowered
-          -- Weights of a dense model that mean nothing do not order a list.
-          then permitted.units < 0 and 10 * permitted.units <= (select min(least.units) from permitted as least)
+          -- Of a person who likes nothing, weights of a dense model that mean nothing do not order the list.
+          then permitted.units < 0 and (
+            0 < any (_model_candidates.strengths)
+            or 10 * permitted.units <= (select min(least.units) from permitted as least)
+          )
         else permitted.units > 0
       end
       and (
@@ -107,6 +110,7 @@ comment on function recommend._model_candidates(
 ) is $$
 @behavior -*
 Returns the items with the highest scores of a version of a model, the best first, without those of `seen`.
-`is_lowered`: those with a negative score of at least a tenth of the lowest one, instead of those with a positive one.
+`is_lowered`: those with a negative score, instead of those with a positive one; when no strength is positive, those
+with at least a tenth of the lowest score.
 Weights from and on items that fewer than `fewest_people` people had taken are not used.
 $$;

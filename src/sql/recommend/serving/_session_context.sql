@@ -45,7 +45,18 @@ begin
   v_items := recommend._items_of_kind(v_items, _session_context.kind, v_most_events);
   select
     coalesce(array_agg(used.item_id order by used.place), '{}'),
-    coalesce(array_agg(case when stated.strength < 0 then stated.strength else 1 end order by used.place), '{}')
+    coalesce(
+      array_agg(
+        case
+          when stated.strength < 0 then stated.strength
+          when stated.strength >= 1 then 1
+          -- Below 1: what was only viewed is not liked (`recommend._raised`).
+          else 0.9999999
+        end
+        order by used.place
+      ),
+      '{}'
+    )
   into v_context.items, v_context.strengths
   from unnest(v_items) with ordinality as used (item_id, place)
   left join unnest(v_context.items, v_context.strengths) as stated (item_id, strength)
