@@ -91,7 +91,7 @@ test("what a person teaches or wrote is not recommended to her, nor does her use
   });
 });
 
-test("a userId that has sent nothing gets a list of nobody, also when a browser has the same name", async () => {
+test("a userId that has sent nothing gets a list without a person, also when a browser has the same name", async () => {
   await database.as("postgres", {}, async (db) => {
     await db.query("select track.ingest($1)", [
       JSON.stringify([

@@ -29,7 +29,7 @@ const trending = async (db: { rows: typeof database.rows } = database, call = "t
 test("the items that are used more than expected come first, then popular ones", async () => {
   const rows = await trending();
   expect(rows[0]).toMatchObject({ item: "rising", basis: "trending", score: 1, reasons: [{ kind: "trending" }] });
-  // What one person used is among the newest items.
+  // The item that one person used is among the newest items.
   expect(rows.slice(1).map(({ item, basis }) => [item === "lonely", basis])).toEqual([
     [false, "popularity"],
     [false, "popularity"],
