@@ -58,6 +58,14 @@ const steps: Record<string, string> = {
   // Without the values: a value on the edge of a bin depends on the last digits of sums.
   drift: "select statistic, feature from analytics.watch_predictions()",
   recommender: "select ndcg_at_10, recall_at_10, lambda from recommend.train('course')",
+  "an evaluation": `
+    select metric, k, segment, value from recommend.evaluate('{popularity}', people => 20, resamples => 20, split_at => '2025-05-20 01:30Z')
+    order by 1, 2, 3`,
+  "an evaluation in steps": `
+    select protocol, split_at, data_watermark
+    from recommend.start_evaluation('{popularity}', people => 20, resamples => 20, split_at => '2025-05-20 01:30Z')`,
+  "a step": `
+    select state, split_at from recommend.continue_evaluation((select max(evaluation_id) from recommend.evaluation))`,
   "search of parameters": "select algorithm, parameters from recommend.search('course', 2)",
   "search in steps": "select protocol, seed from recommend.start_search('course', 2)",
   "boosted trees": "select ml.gbm_train('lab.row', 'lab.gbm', 'at', 'y', 'x, kind', num_trees => 5)",

@@ -131,14 +131,6 @@ const steps: Record<string, string> = {
   "another policy": `select * from recommend.off_policy_estimate('random', 'clicked', ${spring})`,
   "people of identities":
     "select cardinality(track.people_of_identities(array[(select identity_id from track.identity where external_id = 't')], array['2025-04-01 12:00Z'::timestamptz]))",
-  "an evaluation": `
-    select metric, k, segment, value from recommend.evaluate('{popularity}', people => 20, resamples => 20, split_at => '2025-04-20 01:30Z')
-    order by 1, 2, 3`,
-  "an evaluation in steps": `
-    select protocol, split_at, data_watermark
-    from recommend.start_evaluation('{popularity}', people => 20, resamples => 20, split_at => '2025-04-20 01:30Z')`,
-  "a step": `
-    select state, split_at from recommend.continue_evaluation((select max(evaluation_id) from recommend.evaluation))`,
   sequences: "select * from ml.sequence_train('lab.walk', 'person', 'item', 'at', half_life => '7 days 01:00')",
   "sequences of numbers":
     "select * from ml.sequence_neighbours('lab.coded', time_column => 'at', half_life => '7 days 01:00')",

@@ -1,19 +1,26 @@
 create or replace function track.find_person(person text)
 returns bigint
-language plpgsql
+language sql
 stable
 parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  -- plpgsql, because it caches the plan: each request for a person calls this function.
-  return (
-    select identity.person_id
-    from track.identity
-    where identity.identity_id = (select track.find_identity(find_person.person))
-  );
+begin atomic
+  -- A userId takes precedence over an equal anonymousId, and the present user of a browser over earlier ones.
+  select identity.person_id
+  from track.identity
+  where identity.external_id = find_person.person
+    and identity.kind in ('user', 'anonymous')
+  order by
+    identity.kind = 'user' desc,
+    (
+      select max(link.linked_at)
+      from track.identity_link as link
+      where link.identity_id = identity.identity_id
+        and link.linked_identity_id = identity.user_identity_id
+        and link.kind <> 'claim'
+        and link.unlinked_at is null
+    ) desc nulls last
+  limit 1;
 end;
-$$;
 
 comment on function track.find_person(text) is $$
 @behavior -queryField
