@@ -1,5 +1,5 @@
 --! Previous: sha1:449a4e249e44d6de8d48eb2ab764cd88592283fb
---! Hash: sha1:c2e8001dd3bbef3861c7ed0968079623329dfb6a
+--! Hash: sha1:d9697de3ffd4d530c4d07e70c21c756e140ed493
 --! Message: lists that are never empty, feedback, evaluation, models
 
 --! Included prepare.sql
@@ -4130,33 +4130,6 @@ $$;
 grant execute on function track.find_identity(text)
 to insights_reader, insights_learner, insights_admin, insights_worker;
 --! EndIncluded track/functions/find_identity.sql
-
---! Included track/functions/find_person.sql
-create or replace function track.find_person(person text)
-returns bigint
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  -- plpgsql, because it caches the plan: each request for a person calls this function.
-  return (
-    select identity.person_id
-    from track.identity
-    where identity.identity_id = (select track.find_identity(find_person.person))
-  );
-end;
-$$;
-
-comment on function track.find_person(text) is $$
-@behavior -queryField
-Returns the key of the person with a `userId`, or else with an `anonymousId`: the one who identified on it last.
-Null when there is none, or when the caller may not read it.
-$$;
-
-grant execute on function track.find_person(text) to insights_reader, insights_learner, insights_admin, insights_worker;
---! EndIncluded track/functions/find_person.sql
 
 -- from track/functions/item_ancestors.sql
 create or replace function track._keep_item_ancestors()
