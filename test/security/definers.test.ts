@@ -692,11 +692,15 @@ test.each(Object.keys(kinds))(
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
     const turn = Object.keys(kinds).indexOf(kind);
-    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them.
+    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them. On the
+    // embedded database, which takes three times as long, each definer is tried with half of the kinds, a training with the tables.
     const tried = (role: string): Definer[] =>
-      definers.filter(({ roles }, i) =>
-        runs(1, 1, database.native) > 1 ? roles.includes(role) : roles[(i + turn) % roles.length] === role,
-      );
+      definers.filter(({ name, roles }, i) => {
+        if (runs(1, 1, database.native) > 1) return roles.includes(role);
+        const isLeftOut =
+          !database.native && (/[._]train(ed)?(_|$)/.test(name) ? turn !== 3 && turn !== 4 : (i + turn) % 2 === 0);
+        return !isLeftOut && roles[(i + turn) % roles.length] === role;
+      });
     const path = weakness === "no path" ? "set local search_path to attacker, pg_catalog;" : "";
     const broken: string[] = [];
 
