@@ -47,6 +47,8 @@ export async function makeWorld(database: TestDatabase): Promise<void> {
     });
   });
   await database.query("select track.ingest($1)", [JSON.stringify(batch)]);
+  // So small a world is compared by time.
+  await database.query("update recommend.setting set fewest_test_people = 1");
   await refresh(database);
 }
 
