@@ -1,5 +1,5 @@
 --! Previous: sha1:449a4e249e44d6de8d48eb2ab764cd88592283fb
---! Hash: sha1:d9697de3ffd4d530c4d07e70c21c756e140ed493
+--! Hash: sha1:5d228a5ee4850261341a9cff99bc19ceac144129
 --! Message: lists that are never empty, feedback, evaluation, models
 
 --! Included prepare.sql
@@ -4130,6 +4130,28 @@ $$;
 grant execute on function track.find_identity(text)
 to insights_reader, insights_learner, insights_admin, insights_worker;
 --! EndIncluded track/functions/find_identity.sql
+
+--! Included track/functions/find_person.sql
+create or replace function track.find_person(person text)
+returns bigint
+language sql
+stable
+parallel safe
+begin atomic
+  -- A sub-query, which a query that compares rows with the result computes once.
+  select identity.person_id
+  from track.identity
+  where identity.identity_id = (select track.find_identity(find_person.person));
+end;
+
+comment on function track.find_person(text) is $$
+@behavior -queryField
+Returns the key of the person with a `userId`, or else with an `anonymousId`: the one who identified on it last.
+Null when there is none, or when the caller may not read it.
+$$;
+
+grant execute on function track.find_person(text) to insights_reader, insights_learner, insights_admin, insights_worker;
+--! EndIncluded track/functions/find_person.sql
 
 -- from track/functions/item_ancestors.sql
 create or replace function track._keep_item_ancestors()
@@ -8541,6 +8563,32 @@ $$;
 grant execute on function recommend._check(int, text) to insights_reader, insights_learner;
 --! EndIncluded recommend/serving/_check.sql
 
+--! Included recommend/serving/_check_person.sql
+create or replace function recommend._check_person(person text)
+returns void
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if nullif(btrim(_check_person.person), '') is null then
+    perform common.refuse(
+      'CF001', 'the person is ' || coalesce('"' || left(_check_person.person, 100) || '"', 'null'),
+      'Give the userId or anonymousId that was sent with events.'
+    );
+  end if;
+end;
+$$;
+
+comment on function recommend._check_person(text) is $$
+@behavior -*
+Raises CF001 for an empty name of a person.
+$$;
+
+grant execute on function recommend._check_person(text) to insights_reader, insights_learner;
+--! EndIncluded recommend/serving/_check_person.sql
+
 --! Included recommend/serving/_find_items.sql
 create or replace function recommend._find_items(names text[])
 returns bigint[]
@@ -8673,12 +8721,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if nullif(btrim(_person_request.person), '') is null then
-    perform common.refuse(
-      'CF001', 'the person is ' || coalesce('"' || left(_person_request.person, 100) || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.'
-    );
-  end if;
+  perform recommend._check_person(_person_request.person);
   return recommend._request(
     _person_request.top, _person_request.kind, _person_request.exclude_items, _person_request.only_items,
     _person_request.diversity, _person_request.page
@@ -11727,17 +11770,12 @@ as $$
 declare
   v_item_id bigint;
 begin
-  if nullif(btrim(why_not.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || why_not.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(why_not.person);
   perform common.check_count('top', why_not.top, 1, 1000);
   v_item_id := (recommend._find_items(array[why_not.item]))[1];
   return recommend._why_not(
-    recommend._context(
-      track.find_person(why_not.person),
-      track.find_identity(why_not.person),
-      (select known.kind from track.item as known where known.item_id = v_item_id)
+    recommend._named_context(
+      why_not.person, (select known.kind from track.item as known where known.item_id = v_item_id)
     ),
     v_item_id,
     why_not.top
@@ -11869,17 +11907,12 @@ set client_min_messages to notice
 set jit to off
 as $$
 begin
-  if nullif(btrim(rank_items.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || rank_items.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(rank_items.person);
   perform recommend._check(1, rank_items.kind);
   return query
   select *
   from recommend._rank_given(
-    recommend._context(
-      track.find_person(rank_items.person), track.find_identity(rank_items.person), rank_items.kind
-    ),
+    recommend._named_context(rank_items.person, rank_items.kind),
     rank_items.kind,
     rank_items.items
   );
@@ -16167,10 +16200,7 @@ set client_min_messages to notice
 set jit to off
 as $$
 begin
-  if nullif(btrim(person_feedback.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || person_feedback.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(person_feedback.person);
   return recommend._send_feedback(
     person_feedback.person,
     -- A name that is known only as that of a browser; a new one is that of a user.

@@ -607,6 +607,7 @@
 --!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
 --!include recommend/serving/_check.sql
+--!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql
 --!include recommend/serving/_request.sql
 --!include recommend/serving/_popularity.sql

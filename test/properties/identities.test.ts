@@ -56,7 +56,7 @@ const read = async (db: Queries): Promise<object> => ({
      from track.identity_link as link
      join track.identity as one using (identity_id)
      join track.identity as other on other.identity_id = linked_identity_id
-     -- Links that were ended have no effect; how many rows tell of them depends on the batches.
+     -- Links that were ended have no effect; the number of their rows depends on the batches.
      where link.unlinked_at is null
      order by 1, 2, 3, 5, 4`,
   ),

@@ -21,7 +21,16 @@ create table recommend.setting (
   most_test_people int not null default 1000 check (most_test_people >= 0),
   versions_kept int not null default 3 check (versions_kept >= 1),
   most_reasons int not null default 5 check (most_reasons between 1 and 50),
-  kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20)
+  kept_kinds text[] not null default '{course}' check (cardinality(kept_kinds) <= 20),
+  topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
+  explored_slots int[] not null default '{}'
+    check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
+  explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
+  diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
+  diversity_method text not null default 'similarity' check (diversity_method in ('similarity', 'calibration')),
+  serving_period interval not null default '90 days' check (serving_period > '0'),
+  attribution_period interval not null default '30 days' check (attribution_period > '0'),
+  fewest_test_people int not null default 100 check (fewest_test_people >= 0)
 );
 
 comment on table recommend.setting is $$
@@ -51,6 +60,33 @@ Maximum number of items in the reasons of a recommendation; the remaining items 
 $$;
 comment on column recommend.setting.kept_kinds is $$
 Kinds of items of which `recommend.taken` keeps what a person took when the events are deleted.
+$$;
+comment on column recommend.setting.topic_attribute is $$
+Attribute of items that holds their topic.
+$$;
+comment on column recommend.setting.explored_slots is $$
+Ranks whose items are drawn at random from the best items that are not in the list. Only they have a propensity.
+$$;
+comment on column recommend.setting.explored_pool_size is $$
+Number of items from which the items of `explored_slots` are drawn; at least the number of slots counts.
+$$;
+comment on column recommend.setting.diversity is $$
+Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
+$$;
+comment on column recommend.setting.diversity_method is $$
+Method by which lists are made diverse: `similarity` or `calibration`.
+`similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
+topics of the person in their proportions.
+$$;
+comment on column recommend.setting.serving_period is $$
+Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
+$$;
+comment on column recommend.setting.attribution_period is $$
+Time after a list was made in which finishing an item of it counts as completed after the recommendation.
+$$;
+comment on column recommend.setting.fewest_test_people is $$
+Minimum number of people who took an item in the last part of the time, for a comparison of models by time.
+With fewer people, which cannot show a usual difference, models are compared by the last item of each person.
 $$;
 
 insert into recommend.setting default values;
@@ -630,33 +666,6 @@ alter table recommend.ranked_list enable row level security;
 
 /* ------------------------------------------------------------------------------------------------------ rules -- */
 
-alter table recommend.setting
-  add column topic_attribute text not null default 'subject' check (length(topic_attribute) between 1 and 200),
-  add column explored_slots int[] not null default '{}'
-    check (array_position(explored_slots, null) is null and 1 <= all (explored_slots) and 1000 >= all (explored_slots)),
-  add column explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
-  add column diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
-  add column diversity_method text not null default 'similarity'
-    check (diversity_method in ('similarity', 'calibration'));
-
-comment on column recommend.setting.topic_attribute is $$
-Attribute of items that holds their topic.
-$$;
-comment on column recommend.setting.explored_slots is $$
-Ranks whose items are drawn at random from the best items that are not in the list. Only they have a propensity.
-$$;
-comment on column recommend.setting.explored_pool_size is $$
-Number of items from which the items of `explored_slots` are drawn; at least the number of slots counts.
-$$;
-comment on column recommend.setting.diversity is $$
-Weight of the diversity of a list against its scores, from 0 (none) to 1, unless the call gives one.
-$$;
-comment on column recommend.setting.diversity_method is $$
-Method by which lists are made diverse: `similarity` or `calibration`.
-`similarity`: each next item differs from those before it (maximal marginal relevance). `calibration`: the list has the
-topics of the person in their proportions.
-$$;
-
 create table recommend.rule (
   name text primary key check (name ~ '^[a-z][a-z0-9_]*([.][a-z0-9_]+)*$' and length(name) <= 100),
   action text not null check (
@@ -848,22 +857,6 @@ alter table recommend.rule_item enable row level security;
 alter table recommend.rule_log enable row level security;
 
 /* ------------------------------------------------------------------------------------- impressions and feedback -- */
-
-alter table recommend.setting
-add column serving_period interval not null default '90 days' check (serving_period > '0'),
-add column attribution_period interval not null default '30 days' check (attribution_period > '0'),
-add column fewest_test_people int not null default 100 check (fewest_test_people >= 0);
-
-comment on column recommend.setting.serving_period is $$
-Time after a list was made in which an event with its `servingId` counts; later ones are ignored.
-$$;
-comment on column recommend.setting.attribution_period is $$
-Time after a list was made in which finishing an item of it counts as completed after the recommendation.
-$$;
-comment on column recommend.setting.fewest_test_people is $$
-Minimum number of people who took an item in the last part of the time, for a comparison of models by time.
-With fewer people, which cannot show a usual difference, models are compared by the last item of each person.
-$$;
 
 create type recommend.serving as (
   serving_key uuid,

@@ -16,10 +16,7 @@ set client_min_messages to notice
 set jit to off
 as $$
 begin
-  if nullif(btrim(person_feedback.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || person_feedback.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(person_feedback.person);
   return recommend._send_feedback(
     person_feedback.person,
     -- A name that is known only as that of a browser; a new one is that of a user.

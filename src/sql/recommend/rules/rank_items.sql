@@ -10,17 +10,12 @@ set client_min_messages to notice
 set jit to off
 as $$
 begin
-  if nullif(btrim(rank_items.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || rank_items.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(rank_items.person);
   perform recommend._check(1, rank_items.kind);
   return query
   select *
   from recommend._rank_given(
-    recommend._context(
-      track.find_person(rank_items.person), track.find_identity(rank_items.person), rank_items.kind
-    ),
+    recommend._named_context(rank_items.person, rank_items.kind),
     rank_items.kind,
     rank_items.items
   );

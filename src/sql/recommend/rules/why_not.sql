@@ -12,17 +12,12 @@ as $$
 declare
   v_item_id bigint;
 begin
-  if nullif(btrim(why_not.person), '') is null then
-    perform common.refuse('CF001', 'the person is ' || coalesce('"' || why_not.person || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.');
-  end if;
+  perform recommend._check_person(why_not.person);
   perform common.check_count('top', why_not.top, 1, 1000);
   v_item_id := (recommend._find_items(array[why_not.item]))[1];
   return recommend._why_not(
-    recommend._context(
-      track.find_person(why_not.person),
-      track.find_identity(why_not.person),
-      (select known.kind from track.item as known where known.item_id = v_item_id)
+    recommend._named_context(
+      why_not.person, (select known.kind from track.item as known where known.item_id = v_item_id)
     ),
     v_item_id,
     why_not.top

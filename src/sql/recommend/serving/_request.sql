@@ -56,12 +56,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if nullif(btrim(_person_request.person), '') is null then
-    perform common.refuse(
-      'CF001', 'the person is ' || coalesce('"' || left(_person_request.person, 100) || '"', 'null'),
-      'Give the userId or anonymousId that was sent with events.'
-    );
-  end if;
+  perform recommend._check_person(_person_request.person);
   return recommend._request(
     _person_request.top, _person_request.kind, _person_request.exclude_items, _person_request.only_items,
     _person_request.diversity, _person_request.page

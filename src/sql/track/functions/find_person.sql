@@ -4,22 +4,10 @@ language sql
 stable
 parallel safe
 begin atomic
-  -- A userId takes precedence over an equal anonymousId, and the present user of a browser over earlier ones.
+  -- A sub-query, which a query that compares rows with the result computes once.
   select identity.person_id
   from track.identity
-  where identity.external_id = find_person.person
-    and identity.kind in ('user', 'anonymous')
-  order by
-    identity.kind = 'user' desc,
-    (
-      select max(link.linked_at)
-      from track.identity_link as link
-      where link.identity_id = identity.identity_id
-        and link.linked_identity_id = identity.user_identity_id
-        and link.kind <> 'claim'
-        and link.unlinked_at is null
-    ) desc nulls last
-  limit 1;
+  where identity.identity_id = (select track.find_identity(find_person.person));
 end;
 
 comment on function track.find_person(text) is $$
