@@ -5,7 +5,7 @@
 
 grant select on privacy.purpose
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.data_map, privacy.listener
+grant select on privacy.data_map, privacy.listener, privacy.handler
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on privacy.consent, privacy.current_consent
 to insights_reader, insights_learner, insights_admin, insights_worker;
@@ -17,6 +17,8 @@ drop policy if exists admins_change on privacy.purpose;
 create policy admins_change on privacy.purpose to insights_admin using (true) with check (true);
 drop policy if exists all_rows on privacy.data_map;
 create policy all_rows on privacy.data_map for select using (true);
+drop policy if exists all_rows on privacy.handler;
+create policy all_rows on privacy.handler for select using (true);
 drop policy if exists all_rows on privacy.listener;
 create policy all_rows on privacy.listener for select using (true);
 drop policy if exists all_people on privacy.consent;
