@@ -73,3 +73,8 @@ comment on column privacy.handler.export_function is $$Name of the export functi
 comment on column privacy.handler.description is $$What the functions cover.$$;
 
 alter table privacy.handler enable row level security;
+
+/* --- One policy per role and action --- */
+
+drop policy if exists admins_change on privacy.purpose;
+drop policy if exists admins_change on recommend.event_weight;
