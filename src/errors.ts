@@ -88,7 +88,7 @@ function withoutValues(error: Error): string {
 
 /**
  * An error as it may be logged, or stored for operators: no data of people and no secret. PostgreSQL's details, hints and
- * contexts quote rows, parameters and statements, and most of its messages a value; names of objects, the functions that
+ * contexts quote rows, parameters and statements, and most of its messages quote a value; names of objects, the functions that
  * were running and the stack remain.
  */
 export function loggable(error: unknown): string {

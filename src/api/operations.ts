@@ -9,7 +9,7 @@ import type { Role } from "./authentication.ts";
 
 /*
  * Persisted operations: the operations of an application, by id. With them, visitors, learners and instructors may send
- * no others, so that what they can ask is what the application asks.
+ * no others, so that they can request only what the application requests.
  */
 
 /** The documents by their id. */

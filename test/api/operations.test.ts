@@ -36,7 +36,7 @@ describe("with persisted operations", () => {
       { documentId: "send" },
       { id: "send" },
       { extensions: { persistedQuery: { version: 1, sha256Hash: hash } } },
-      // What the client says is in the document does not matter.
+      // A document that is sent with an id is not used.
       { documentId: "send", query: "{ privacyPurposes { nodes { basis } } }" },
     ];
     for (const [place, way] of ways.entries()) {

@@ -62,7 +62,7 @@ test("answers carry the headers that restrict browsers", async () => {
     expect(headers.get("permissions-policy")).toContain("geolocation=()");
     expect(headers.get("x-powered-by")).toBeNull();
   }
-  // Only where the browser came by HTTPS, as the trusted proxy says.
+  // Only where the browser came by HTTPS, as the trusted proxy states.
   expect(plain.headers.get("strict-transport-security")).toBeNull();
   const secure = await post('{"query": "{ __typename }"}', { "x-forwarded-proto": "https" });
   expect(secure.headers.get("strict-transport-security")).toBe("max-age=31536000");

@@ -7,7 +7,7 @@ import { testDatabase } from "../support/database.ts";
 const database = await testDatabase();
 const word = "canary4711";
 
-/** What PostgreSQL reports for a statement, with the word as a value somewhere in it. */
+/** The error of PostgreSQL for a statement, with the word as a value somewhere in it. */
 async function failure(sql: string, values: unknown[] = []): Promise<Error> {
   let failed: unknown;
   await database.as("postgres", {}, async (db) => {
