@@ -7,7 +7,7 @@ strict
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_x constant float8 := greatest(ml._bounded(x), 0);
+  v_x constant float8 := greatest(ml._finite_range(x), 0);
 begin
   if v_x = 'NaN' or nu = 'NaN' then
     return 'NaN';

@@ -7,7 +7,7 @@ strict
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_x constant float8 := greatest(ml._bounded(x), 0);
+  v_x constant float8 := greatest(ml._finite_range(x), 0);
   v_df1 constant float8 := greatest(df1, 1e-100);
   v_df2 constant float8 := greatest(df2, 1e-100);
 begin

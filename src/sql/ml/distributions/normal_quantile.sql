@@ -40,7 +40,7 @@ begin
     perform common.refuse('CF001', format('the mean is %s and the standard deviation %s', mean, sd),
       'The quantile is out of the range of double precision.');
   end if;
-  return mean + ml._bounded(sd) * v_z;
+  return mean + ml._finite_range(sd) * v_z;
 end
 $$;
 
