@@ -4,7 +4,7 @@
  * DATABASE_URL=postgres://… npm exec -- node bench/fuzz.ts [minutes] [seed]
  *
  * It makes a database of its own on that server with a small simulated platform. It prints, by kind and role, the calls,
- * those that were refused with an error of ours, those that a limit of time stopped, the slowest call of a visitor or
+ * those that were refused with an error code CF, those that a limit of time stopped, the slowest call of a visitor or
  * learner, and the findings: internal errors, lost connections, another person's data, calls of visitors and learners
  * that do not end in 1 s. The exit code is 1 if there is one. A seed repeats the same values.
  */

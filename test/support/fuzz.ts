@@ -19,7 +19,7 @@ export const pick = <T>(random: Random, list: readonly T[]): T => list[Math.floo
 
 const long = (length: number): string => "ab".repeat(length / 2);
 
-/** Texts that are names of something, in part, and texts that are none. */
+/** Names of objects, and other texts. */
 const texts = (names: readonly string[]): readonly string[] => [
   ...names,
   ...names,
@@ -380,7 +380,7 @@ export interface Finding {
 
 export interface Tally {
   tried: number;
-  /** Calls that ended with an error of ours, or that the caller may not make. */
+  /** Calls that ended with a code CF, or that the caller may not make. */
   refused: number;
   /** Calls that were stopped after their time. */
   stopped: number;
@@ -398,7 +398,7 @@ export const emptyTally = (): Tally => ({
 
 const isAnonymous = ({ role }: Caller): boolean => role === "visitor" || role === "learner";
 
-/** Errors that a caller may get for arguments, without a fault of a function: ours, and those of casts. */
+/** Errors that a caller may get for arguments: codes CF, no permission, and those of casts. */
 const expected = /^(CF\d{3}|42501|22P02|22007|22008)$/;
 
 /** The sum of products of the caller's own numbers may be out of the range of double precision. */
@@ -417,7 +417,7 @@ interface Signature {
 
 /**
  * Calls functions of the rooms as a role, with hostile arguments, for `count` calls. Each call is rolled back. A finding
- * is an error that is not ours, a lost connection, a value in the answer that only another person's data contain
+ * is another error, a lost connection, a value in the answer that only another person's data contain
  * (`foreign`), or a call of a visitor or learner that does not end in `limit` milliseconds.
  */
 export async function fuzzFunctions(

@@ -17,4 +17,5 @@ Products, squares and quotients of such numbers do not overflow or underflow, wh
 function changes in its first 16 digits between these bounds and infinity, or 0.
 $$;
 
-grant execute on function ml._finite_range(float8) to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._finite_range(float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -7,7 +7,8 @@ begin atomic
   select case
     when normal_cdf.sd > 0 and normal_cdf.sd < 'infinity'
       then ml._standard_normal_cdf(
-        ml._finite_range(ml._finite_range(normal_cdf.x) - ml._finite_range(normal_cdf.mean)) / greatest(ml._finite_range(normal_cdf.sd), 1e-100)
+        ml._finite_range(ml._finite_range(normal_cdf.x) - ml._finite_range(normal_cdf.mean))
+          / greatest(ml._finite_range(normal_cdf.sd), 1e-100)
       )
     when normal_cdf.sd is null or normal_cdf.x is null or normal_cdf.mean is null then null
     else 'NaN'

@@ -24,7 +24,8 @@ $$;
 
 comment on function ml.students_t_cdf(float8, float8) is $$
 Returns Student's t distribution function at x with nu > 0 degrees of freedom.
-`nu` need not be an integer; above 1e15, the distribution is the normal one. Error CF001 unless it is above 0. By the incomplete beta function.
+`nu` need not be an integer; above 1e15, the distribution is the normal one. Error CF001 unless it is above 0.
+By the incomplete beta function.
 $$;
 
 grant execute on function ml.students_t_cdf(float8, float8)
