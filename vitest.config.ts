@@ -1,5 +1,21 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+/**
+ * Tests that use no database, or one in a directory of their own. `.ci/run` runs them in the first of its two suites and
+ * leaves them out of the second, by INSIGHTS_TEST_SERVER_ONLY.
+ */
+const serverless = [
+  "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
+  "test/config.test.ts",
+  "test/dashboard/start-page.test.ts",
+  "test/database/{embedded,socket,watchdog}.test.ts",
+  "test/importer/{csv,input,readers,time}.test.ts",
+  "test/language.test.ts",
+  "test/simulator/{random,simulation}.test.ts",
+  "test/sql/style.test.ts",
+];
+const exclude = [...configDefaults.exclude, ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : [])];
+
 export default defineConfig({
   test: {
     globalSetup: ["test/support/server.ts"],
@@ -12,6 +28,7 @@ export default defineConfig({
         test: {
           name: "sql",
           include: ["test/sql/**/*.test.ts"],
+          exclude,
           // Many short files that ask a database and change nothing of their process: they share it one after the other,
           // so that modules and the embedded database's WebAssembly are loaded once.
           isolate: false,
@@ -22,7 +39,7 @@ export default defineConfig({
           // One process per test file: for what sets environment variables, starts servers or ends processes.
           name: "other",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/sql/**"],
+          exclude: [...exclude, "test/sql/**"],
         },
       },
     ],

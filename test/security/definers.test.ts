@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { rooms } from "../../src/database/catalogue.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
-import { runs } from "../support/runs.ts";
+import { isFull } from "../support/runs.ts";
 
 /*
  * A definer runs with the rights of its owner, so nothing that its caller made may run inside it. Each role that may call
@@ -696,7 +696,7 @@ test.each(Object.keys(kinds))(
     // embedded database, which takes three times as long, each definer is tried with half of the kinds, a training with the tables.
     const tried = (role: string): Definer[] =>
       definers.filter(({ name, roles }, i) => {
-        if (runs(1, 1, database.native) > 1) return roles.includes(role);
+        if (isFull) return roles.includes(role);
         const isLeftOut =
           !database.native && (/[._]train(ed)?(_|$)/.test(name) ? turn !== 3 && turn !== 4 : (i + turn) % 2 === 0);
         return !isLeftOut && roles[(i + turn) % roles.length] === role;

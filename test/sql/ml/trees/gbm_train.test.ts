@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
+import { runs } from "../../../support/runs.ts";
 import { boosting, population, type Row } from "./trees.ts";
 
 const database = await lab();
@@ -62,7 +63,7 @@ describe("a single split", () => {
         const gain = await database.value<number>("select gain from lab.model where node = 0");
         expect(gain).toBeCloseTo(squares(drawn.map((one) => one.y)) - bestSplit(drawn), 6);
       }),
-      { numRuns: 40 },
+      { numRuns: runs(15, 10, database.native) },
     );
   });
 
