@@ -196,7 +196,7 @@ const steps: Record<string, string> = {
 };
 
 beforeAll(async () => {
-  await makePopulation(database, { until: new Date("2025-05-05") });
+  await makePopulation(database, { learners: 60, courses: 3, until: new Date("2025-05-05") });
   await database.query(`
     update analytics.prediction_target set fewest_rows = 100, weeks = 4, horizon = least(horizon, '14 days');
     select track.ingest('{"type": "identify", "userId": "t"}');

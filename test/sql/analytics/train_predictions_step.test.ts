@@ -29,7 +29,7 @@ test("is for admins and workers", async () => {
 });
 
 test("a training by steps, each in a transaction of its own, gives the models of the whole one", async () => {
-  await makePopulation(database, { learners: 40, courses: 2, weeks: 6 });
+  await makePopulation(database, { learners: 60, courses: 3 });
   await database.query("update analytics.prediction_target set fewest_rows = 100, weeks = 4");
   // Both begin with nothing: the versions of the test before stay, and are judged as well.
   const models = (): Promise<unknown[]> =>
