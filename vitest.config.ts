@@ -14,6 +14,15 @@ const serverless = [
   "test/simulator/{random,simulation}.test.ts",
   "test/sql/style.test.ts",
 ];
+
+/** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
+const shared = [
+  "test/sql/**/*.test.ts",
+  "test/properties/**/*.test.ts",
+  "test/security/{definers,floor,invented_people,limits,migrate,plans,watch}.test.ts",
+  "test/errors/**/*.test.ts",
+  "test/events.test.ts",
+];
 const exclude = [...configDefaults.exclude, ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : [])];
 
 export default defineConfig({
@@ -26,11 +35,11 @@ export default defineConfig({
     projects: [
       {
         test: {
-          name: "sql",
-          include: ["test/sql/**/*.test.ts"],
+          name: "shared",
+          include: shared,
           exclude,
-          // Many short files that ask a database and change nothing of their process: they share it one after the other,
-          // so that modules and the embedded database's WebAssembly are loaded once.
+          // The files share a process one after the other, so that modules and the embedded database's WebAssembly are
+          // loaded, and compiled for speed, once.
           isolate: false,
         },
       },
@@ -39,7 +48,7 @@ export default defineConfig({
           // One process per test file: for what sets environment variables, starts servers or ends processes.
           name: "other",
           include: ["test/**/*.test.ts"],
-          exclude: [...exclude, "test/sql/**"],
+          exclude: [...exclude, ...shared],
         },
       },
     ],

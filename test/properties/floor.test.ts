@@ -217,7 +217,7 @@ test("one learner below the floor is not seen in any answer", { timeout: 600_000
     }),
     {
       numRuns: runs(3, 2, database.native),
-      // Everybody on ten days, and one of them once more: random actions may leave no group.
+      // All users on ten days, and one of them once more: random actions may leave no group.
       examples: [
         [
           {
