@@ -358,7 +358,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
     }),
     {
       numRuns: runs(10, 2, database.native),
-      // Random histories may exclude almost everybody.
+      // Random histories may exclude almost all people.
       examples: [[{ steps: [{ what: "refresh", people: 4 }], refreshed: true, name: null, zone: "UTC" }]],
     },
   );
