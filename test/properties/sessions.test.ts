@@ -296,7 +296,7 @@ describe("sessions of several sources, tabs and days, in any order of arrival", 
         ],
       },
     );
-    // What is continued is among the views.
+    // Continued views are among them.
     expect(continued).toBeGreaterThan(0);
   });
 });
