@@ -709,14 +709,17 @@ test.each(Object.keys(kinds))(
     const broken: string[] = [];
 
     /** The rows that ran something of the attacker's, of all, under each role. */
-    const play = async (fail: (definer: Definer, outcome: Outcome) => void): Promise<Set<string>> => {
+    const play = async (
+      chosen: (role: string) => Definer[],
+      fail: (definer: Definer, outcome: Outcome) => void = () => {},
+    ): Promise<Set<string>> => {
       const fallen = new Set<string>();
       for (const role of every) {
         await attack(role, `${make(scratch)} ${path}`, async (call) => {
           expect((await call(`select attacker."control ${kind}"()`)).taken, "the attack works").toEqual([
             "insights_owner",
           ]);
-          for (const definer of tried(role)) {
+          for (const definer of chosen(role)) {
             const outcome = await call(definer.call, definer.values);
             if (outcome.taken.length > 0) fallen.add(`${definer.name} called by ${role}`);
             fail(definer, outcome);
@@ -726,7 +729,7 @@ test.each(Object.keys(kinds))(
       return fallen;
     };
 
-    const fallen = await play(({ name }, { error }) => {
+    const fallen = await play(tried, ({ name }, { error }) => {
       // It may refuse a temporary table that is not its own, and nothing else.
       const refused = /must be owner of|is not a (table|view)|already exists/.test(error?.message ?? "");
       if (error !== undefined && !error.code?.startsWith("CF") && !refused)
@@ -736,7 +739,10 @@ test.each(Object.keys(kinds))(
     expect([...new Set(broken)]).toEqual([]);
 
     await weaken(weakness);
-    const weak = await play(() => {}).finally(restore);
+    let weak = await play(tried);
+    // Few definers fall to some kinds: another choice may have left them out.
+    if (weak.size === 0) weak = await play((role) => definers.filter(({ roles }) => roles.includes(role)));
+    await restore();
     expect(weak.size, "rows that could have failed").toBeGreaterThan(0);
     const all = every.reduce((sum, role) => sum + tried(role).length, 0);
     figures.push(`${kind}: ${all} tried, ${weak.size} counted`);
