@@ -457,7 +457,7 @@ comment on column recommend.ranked_list.list is $$`popular`, `trending`, or the 
 comment on column recommend.ranked_list.item_id is $$Item.$$;
 comment on column recommend.ranked_list.score is $$Score, from 0 to 1 for the best item of the list.$$;
 
-create index ranked_list_order on recommend.ranked_list (kind, list, score desc, item_id);
+create index ranked_list_order on recommend.ranked_list (list, kind, score desc, item_id);
 create index ranked_list_item on recommend.ranked_list (item_id);
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
