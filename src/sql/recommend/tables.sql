@@ -415,9 +415,10 @@ create table recommend.neighbours (
   check (cardinality(neighbour_ids) = cardinality(weights))
 );
 
--- Read whole, often: uncompressed.
+-- Read whole, often: uncompressed, and in the row itself up to 680 neighbours.
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
+alter table recommend.neighbours set (toast_tuple_target = 8160);
 
 comment on table recommend.neighbours is $$
 @behavior -*
