@@ -172,8 +172,8 @@ comment on function recommend._gather(
 @behavior -*
 Returns the candidates of a list in its order, after those that are given.
 `allowed` are the positions of those that no rule leaves out, at least `wanted` if there are enough; `unchecked` of
-those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
-each only while there are too few candidates. `actions` are those of the rules that apply. Items that rules raise, and liked ones, compete in the first tier that
-has items; those whose score rules make negative come last. Of the newest items that are available by their own dates,
-at most 20,000 are compared with the rules.
+those that were not compared with the rules, which are there to freeze the order. `actions` are those of the rules that
+apply. The tiers are used in their order, each only while there are too few candidates. Items that rules raise, and
+liked ones, compete in the first tier that has items; those whose score rules make negative come last. Of the newest
+items that are available by their own dates, at most 20,000 are compared with the rules.
 $$;
