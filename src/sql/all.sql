@@ -582,6 +582,7 @@
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql
+--!include recommend/interactions/_recomputed_of.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/interactions/_my_context.sql
 --!include recommend/feedback/_sign.sql

@@ -415,9 +415,10 @@ create table recommend.neighbours (
   check (cardinality(neighbour_ids) = cardinality(weights))
 );
 
--- Read whole, often: uncompressed.
+-- Read whole, often: uncompressed, and in the row itself up to 680 neighbours.
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
+alter table recommend.neighbours set (toast_tuple_target = 8160);
 
 comment on table recommend.neighbours is $$
 @behavior -*
@@ -457,7 +458,7 @@ comment on column recommend.ranked_list.list is $$`popular`, `trending`, or the 
 comment on column recommend.ranked_list.item_id is $$Item.$$;
 comment on column recommend.ranked_list.score is $$Score, from 0 to 1 for the best item of the list.$$;
 
-create index ranked_list_order on recommend.ranked_list (kind, list, score desc, item_id);
+create index ranked_list_order on recommend.ranked_list (list, kind, score desc, item_id);
 create index ranked_list_item on recommend.ranked_list (item_id);
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
