@@ -33,6 +33,7 @@ declare
   );
   v_owners bigint[];
 begin
+  perform recommend._check_session('record what is served', '{}');
   if exists (
     select
     from unnest(v_servings) as serving
