@@ -56,6 +56,7 @@ const translations: Readonly<Record<string, Told>> = {
   ),
   "22007": malformed("an argument is not a valid time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "22008": malformed("an argument is a time that is out of range", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
+  "22009": malformed("an argument is not a valid time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "42602": malformed("a name does not refer to a relation", "Send it as schema.table."),
   "22003": malformed("a number is out of range", "Send a smaller number."),
   "22012": impossible,
