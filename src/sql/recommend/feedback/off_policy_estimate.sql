@@ -312,7 +312,8 @@ person had used until then), `random` (each item of the pool with the same proba
 `liked`. Only slots with a logged probability count (`recommend.setting.explored_slots`), of lists that `serve_me` and
 `serve_person` recorded; the item is one of the pool of the slot. Compare estimates by their standard errors, and see
 `mean_weight` and `effective_sample_size`. Below some 30 answers to items of the policy, an interval of two standard
-errors contains the value in less than 95 % of cases (in 86 % with 5).
+errors contains the value in less than 95 % of cases (in 86 % with 5). Popularity is that of today, and a version that
+was trained after the slots learned from their answers: for a version, give the time of its training as `since`.
 Errors: CF001 for an unknown `policy` or `outcome` or an invalid period, CF002 for a version without weights and a kind
 that no item has.
 $$;
