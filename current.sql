@@ -99,6 +99,8 @@ set
 where serving_period > '10 years'
   or attribution_period > '10 years';
 
+-- The table has one row.
+-- squawk-ignore constraint-missing-not-valid
 alter table recommend.setting
   drop constraint if exists setting_serving_period_check,
   add constraint setting_serving_period_check check (serving_period > '0' and serving_period <= '10 years'),
