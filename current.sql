@@ -100,11 +100,12 @@ where serving_period > '10 years'
   or attribution_period > '10 years';
 
 -- The table has one row.
--- squawk-ignore constraint-missing-not-valid
 alter table recommend.setting
   drop constraint if exists setting_serving_period_check,
+  -- squawk-ignore constraint-missing-not-valid
   add constraint setting_serving_period_check check (serving_period > '0' and serving_period <= '10 years'),
   drop constraint if exists setting_attribution_period_check,
+  -- squawk-ignore constraint-missing-not-valid
   add constraint setting_attribution_period_check
     check (attribution_period > '0' and attribution_period <= '10 years');
 
