@@ -105,3 +105,29 @@ drop function if exists recommend._explain(
 
 -- Rows of former versions are changed by the next training.
 alter table recommend.neighbours set (toast_tuple_target = 8160);
+
+/* --- Bounds of the recommender: periods of its settings, and when a standard error is unknown --- */
+
+update recommend.setting
+set
+  serving_period = least(serving_period, '10 years'),
+  attribution_period = least(attribution_period, '10 years')
+where serving_period > '10 years'
+  or attribution_period > '10 years';
+
+-- The table has one row.
+alter table recommend.setting
+  drop constraint if exists setting_serving_period_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint setting_serving_period_check check (serving_period > '0' and serving_period <= '10 years'),
+  drop constraint if exists setting_attribution_period_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint setting_attribution_period_check
+    check (attribution_period > '0' and attribution_period <= '10 years');
+
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people, and when all deviations are 0.
+$$;

@@ -610,6 +610,7 @@
 --!include recommend/rules/drop_rule.sql
 --!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
+--!include recommend/evaluation/_check_session.sql
 --!include recommend/serving/_check.sql
 --!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql

@@ -28,8 +28,9 @@ create table recommend.setting (
   explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
   diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
   diversity_method text not null default 'similarity' check (diversity_method in ('similarity', 'calibration')),
-  serving_period interval not null default '90 days' check (serving_period > '0'),
-  attribution_period interval not null default '30 days' check (attribution_period > '0'),
+  serving_period interval not null default '90 days' check (serving_period > '0' and serving_period <= '10 years'),
+  attribution_period interval not null default '30 days'
+    check (attribution_period > '0' and attribution_period <= '10 years'),
   fewest_test_people int not null default 100 check (fewest_test_people >= 0)
 );
 
@@ -1070,13 +1071,13 @@ comment on column recommend.policy_value.ips is $$
 Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
 $$;
 comment on column recommend.policy_value.ips_standard_error is $$
-Standard error of `ips`, by person; null for fewer than two people.
+Standard error of `ips`, by person; null for fewer than two people, and when all deviations are 0.
 $$;
 comment on column recommend.policy_value.snips is $$
 Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
 $$;
 comment on column recommend.policy_value.snips_standard_error is $$
-Standard error of `snips`, by person (delta method); null for fewer than two people.
+Standard error of `snips`, by person (delta method); null for fewer than two people, and when all deviations are 0.
 $$;
 
 alter table recommend.impression enable row level security;
