@@ -94,9 +94,9 @@ function withoutValues(error: Error): string {
 export function loggable(error: unknown): string {
   if (!(error instanceof Error)) return `error of type ${typeof error}`;
   const code = errorCode(error);
-  const lines = [
-    `${error.name}: ${withoutValues(error).slice(0, 500)}${code === undefined ? "" : ` [${code.slice(0, 50)}]`}`,
-  ];
+  // Names such as TypeError; those of our own errors and of the database's add nothing.
+  const name = /^(Insights)?error$/i.test(error.name) ? "" : `${error.name}: `;
+  const lines = [`${name}${withoutValues(error).slice(0, 500)}${code === undefined ? "" : ` [${code.slice(0, 50)}]`}`];
   const named = (["schema", "table", "column", "dataType", "constraint"] as const).flatMap((key) => {
     const value: unknown = (error as unknown as Record<string, unknown>)[key];
     return typeof value === "string" ? [`${key} ${value}`] : [];

@@ -72,7 +72,7 @@ describe("an error as it is logged", () => {
     } catch (error) {
       text = loggable(error);
     }
-    expect(text).toMatch(/error/i);
+    expect(text).not.toBe("");
     expect(text.replaceAll(/^ {4}at .*$/gm, "")).not.toContain(word);
   });
 });
@@ -125,7 +125,7 @@ test("a failed task leaves no value in the queue and in monitor.run", async () =
     () => undefined,
     (failed: Error) => failed,
   );
-  expect(error?.message).toBe('error: invalid input syntax for type integer: "…" [22P02]');
+  expect(error?.message).toBe('invalid input syntax for type integer: "…" [22P02]');
   expect(`${error?.stack}`).not.toContain(word);
   expect(await database.value("select error from monitor.run where task = 'failing'")).toBe(error?.message);
 });
