@@ -89,3 +89,14 @@ alter table privacy.handler enable row level security;
 
 drop policy if exists admins_change on privacy.purpose;
 drop policy if exists admins_change on recommend.event_weight;
+
+/* --- Models that learn and unlearn --- */
+
+alter table ml.model
+  add column if not exists marked_at timestamptz,
+  add column if not exists marked_reason text check (length(marked_reason) between 1 and 1000);
+
+comment on column ml.model.marked_at is $$
+Time from which the version is not used, until another one is trained (`ml.mark_for_training`); null: it is used.
+$$;
+comment on column ml.model.marked_reason is $$Reason of the mark; null when none was given.$$;

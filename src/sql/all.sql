@@ -223,6 +223,7 @@
 --!include ml/registry/_challenge.sql
 --!include ml/registry/register_model.sql
 --!include ml/registry/deployed_version.sql
+--!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
 --!include ml/registry/deploy.sql
 --!include ml/registry/rollback.sql
@@ -681,6 +682,7 @@
 --!include recommend/train/_trials.sql
 --!include recommend/train/start_search.sql
 --!include recommend/train/search.sql
+--!include recommend/learning/unlearn.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/feedback/_own_serving.sql
 --!include recommend/feedback/_send_feedback.sql
