@@ -6,6 +6,8 @@ set search_path from current
 set client_min_messages to warning
 set work_mem to '64MB'
 set enable_mergejoin to off
+-- The statistics of the tables may be from before the training: a nested loop would then take minutes.
+set enable_nestloop to off
 set jit to off
 as $$
 declare

@@ -40,6 +40,8 @@ set search_path from current
 set client_min_messages to warning
 set work_mem to '64MB'
 set enable_mergejoin to off
+-- The statistics of the tables may be from before the training: a nested loop would then take minutes.
+set enable_nestloop to off
 set jit to off
 as $$
 declare
@@ -116,6 +118,7 @@ $$;
 comment on function recommend._update_pairs(bigint, smallint) is $$
 @behavior -*
 Adds the rows in the temporary table `_recommend_after` to the sums of a part that counts pairs.
-Those in `_recommend_before` are subtracted. The result is exactly that of counting all rows. Returns whether anything changed.
+Those in `_recommend_before` are subtracted. The result is exactly that of counting all rows. Returns whether anything
+changed.
 Both tables have the columns `person_no`, `item_no`, `weight` and `position`, with all rows of each person.
 $$;
