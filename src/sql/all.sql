@@ -35,6 +35,8 @@
 --!include ml/linear_algebra/_spd_inverse_numeric.sql
 --!include ml/linear_algebra/_condition_number.sql
 --!include ml/linear_algebra/_symmetric_matrix.sql
+--!include ml/distributions/_finite_range.sql
+--!include ml/distributions/_check_degrees.sql
 --!include ml/distributions/_log1p.sql
 --!include ml/distributions/_log_gamma_correction.sql
 --!include ml/distributions/_log_gamma.sql
@@ -589,6 +591,7 @@
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql
+--!include recommend/interactions/_recomputed_of.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/interactions/_my_context.sql
 --!include recommend/feedback/_sign.sql
@@ -616,6 +619,7 @@
 --!include recommend/rules/drop_rule.sql
 --!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
+--!include recommend/evaluation/_check_session.sql
 --!include recommend/serving/_check.sql
 --!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql

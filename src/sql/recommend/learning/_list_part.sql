@@ -19,17 +19,17 @@ begin
   select * into v_part
   from recommend._learning_parts(_list_part.model_id) as known
   where known.part = _list_part.part;
-  create temporary table _recommend_list (item_id bigint, neighbour_ids bigint[], weights real[]) on commit drop;
+  create temporary table _learn_list (item_id bigint, neighbour_ids bigint[], weights real[]) on commit drop;
   if v_part.algorithm in ('ease', 'edlae') then
     select array_agg(known.item_id order by known.item_id), array_agg(known.inverse order by known.item_id)
     into v_items, v_inverse
     from recommend.learned_item as known
     where known.model_id = _list_part.model_id
       and known.part = _list_part.part;
-    execute 'insert into pg_temp._recommend_list ' || recommend._statement(v_part.algorithm, v_part.parameters)
+    execute 'insert into pg_temp._learn_list ' || recommend._statement(v_part.algorithm, v_part.parameters)
     using v_inverse, v_items;
   else
-    execute 'insert into pg_temp._recommend_list ' || recommend._statement(
+    execute 'insert into pg_temp._learn_list ' || recommend._statement(
       v_part.algorithm,
       v_part.parameters,
       pairs => format(
@@ -49,7 +49,7 @@ begin
   v_scale := v_part.scale;
   if v_part.is_blended and v_scale is null then
     select nullif(avg(sqrt(length.squares)), 0) into v_scale
-    from pg_temp._recommend_list as list
+    from pg_temp._learn_list as list
     cross join lateral (
       select sum(weight::float8 * weight) as squares from unnest(list.weights) as weight
     ) as length;
@@ -59,7 +59,7 @@ begin
       and known.part = _list_part.part;
   end if;
   if v_scale is not null then
-    update pg_temp._recommend_list as list
+    update pg_temp._learn_list as list
     set weights = array(
       select (entry.weight / v_scale)::real
       from unnest(list.weights) with ordinality as entry (weight, place)
@@ -82,14 +82,14 @@ begin
     known.model_id, known.part, known.item_id, known.person_count, coalesce(list.neighbour_ids, '{}'),
     coalesce(list.weights, '{}')
   from recommend.learned_item as known
-  left join pg_temp._recommend_list as list using (item_id)
+  left join pg_temp._learn_list as list using (item_id)
   where known.model_id = _list_part.model_id
     and known.part = _list_part.part
   on conflict on constraint neighbours_pkey do update
   set person_count = excluded.person_count, neighbour_ids = excluded.neighbour_ids, weights = excluded.weights
   where (stored.person_count, stored.neighbour_ids, stored.weights)
     is distinct from (excluded.person_count, excluded.neighbour_ids, excluded.weights);
-  drop table pg_temp._recommend_list;
+  drop table pg_temp._learn_list;
 end;
 $$;
 

@@ -49,7 +49,7 @@ begin
       and known.part = _relearn_part.part;
   end if;
 
-  create temporary table _recommend_row on commit drop as
+  create temporary table _learn_row on commit drop as
   select
     learned.person_id as person_no, entry.item_id as item_no, entry.place::int as position,
     case
@@ -61,10 +61,10 @@ begin
   cross join lateral unnest(learned.item_ids, learned.strengths)
     with ordinality as entry (item_id, strength, place)
   where learned.model_id = _relearn_part.model_id;
-  analyze pg_temp._recommend_row;
+  analyze pg_temp._learn_row;
 
-  if v_part.algorithm in ('ease', 'edlae') and exists (select from pg_temp._recommend_row) then
-    v_sums := ml.ease_coded_sums('pg_temp._recommend_row');
+  if v_part.algorithm in ('ease', 'edlae') and exists (select from pg_temp._learn_row) then
+    v_sums := ml.ease_coded_sums('pg_temp._learn_row');
     v_inverse := ml.edlae_inverse(
       v_sums, (v_part.parameters ->> 'lambda')::float8, coalesce((v_part.parameters ->> 'exponent')::float8, 0),
       coalesce((v_part.parameters ->> 'dropout')::float8, 0)
@@ -90,7 +90,7 @@ begin
       $statement$
       insert into recommend.learned_item (model_id, part, item_id, person_count, target_ids, totals)
       select $1, $2, item.item_no, item.person_count, coalesce(list.target_ids, '{}'), coalesce(list.totals, '{}')
-      from (select item_no, count(*) as person_count from pg_temp._recommend_row group by item_no) as item
+      from (select item_no, count(*) as person_count from pg_temp._learn_row group by item_no) as item
       left join (
         select
           pair.source_no as item_no, array_agg(pair.target_no order by pair.target_no) as target_ids,
@@ -100,12 +100,12 @@ begin
         group by pair.source_no
       ) as list using (item_no)
       $statement$,
-      recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._recommend_row')
+      recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._learn_row')
     )
     using _relearn_part.model_id, _relearn_part.part;
     v_drift := 0;
   end if;
-  drop table pg_temp._recommend_row;
+  drop table pg_temp._learn_row;
   return v_drift;
 end;
 $$;

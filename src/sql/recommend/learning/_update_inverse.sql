@@ -37,18 +37,18 @@ begin
   v_person_exponent := coalesce((v_part.parameters ->> 'person_exponent')::float8, 0);
 
   -- The rows of people whose items or strengths changed, with the factor of the person; the order does not count.
-  create temporary table _recommend_side on commit drop as
+  create temporary table _learn_side on commit drop as
   with entry as (
     select side.sign, side.person_no, side.item_no,
       (side.weight * sqrt(side.item_count::float8 ^ -v_person_exponent / v_part.person_mean))::real as weight
     from (
       select 1 as sign, person_no, item_no, weight, count(*) over (partition by person_no) as item_count
-      from pg_temp._recommend_after
+      from pg_temp._learn_after
 
       union all
 
       select -1, person_no, item_no, weight, count(*) over (partition by person_no)
-      from pg_temp._recommend_before
+      from pg_temp._learn_before
     ) as side
   )
 
@@ -63,30 +63,30 @@ begin
     ) as same
     where same.rows_ <> 0
   );
-  if not exists (select from pg_temp._recommend_side) then
-    drop table pg_temp._recommend_side;
+  if not exists (select from pg_temp._learn_side) then
+    drop table pg_temp._learn_side;
     return false;
   end if;
 
-  create temporary table _recommend_touched on commit drop as
+  create temporary table _learn_touched on commit drop as
   select
     change.item_no as item_id, known.item_id is null as is_new, coalesce(known.person_count, 0) as before,
     coalesce(known.person_count, 0) + change.people as after, change.square
   from (
     select item_no, sum(sign)::int as people, sum(sign * weight::float8 * weight) as square
-    from pg_temp._recommend_side
+    from pg_temp._learn_side
     group by item_no
   ) as change
   left join recommend.learned_item as known
     on known.model_id = _update_inverse.model_id
     and known.part = _update_inverse.part
     and known.item_id = change.item_no;
-  v_new := array(select touched.item_id from pg_temp._recommend_touched as touched where touched.is_new);
+  v_new := array(select touched.item_id from pg_temp._learn_touched as touched where touched.is_new);
   v_all := array(select item_id from unnest(v_items || v_new) as item_id order by item_id);
   v_kept := array(
     select item_id
     from unnest(v_all) as item_id
-    where item_id not in (select touched.item_id from pg_temp._recommend_touched as touched where touched.after = 0)
+    where item_id not in (select touched.item_id from pg_temp._learn_touched as touched where touched.after = 0)
     order by item_id
   );
 
@@ -99,7 +99,7 @@ begin
     select
       side.sign::float8 as factor, side.person_no as key,
       format('{%s}/%s', string_agg(item.place || ':' || side.weight, ','), cardinality(v_all))::sparsevec::vector as v
-    from pg_temp._recommend_side as side
+    from pg_temp._learn_side as side
     join unnest(v_all) with ordinality as item (item_id, place) on item.item_id = side.item_no
     where side.weight > 0
     group by side.sign, side.person_no
@@ -112,7 +112,7 @@ begin
         touched.item_id,
         v_lambda * (touched.after::float8 ^ v_exponent - touched.before::float8 ^ v_exponent)
           + v_dropout / (1 - v_dropout) * touched.square as difference
-      from pg_temp._recommend_touched as touched
+      from pg_temp._learn_touched as touched
       -- A new item begins with its ridge. One that leaves keeps its own until its row and column are removed.
       where not touched.is_new
         and touched.after > 0
@@ -123,7 +123,7 @@ begin
 
   if v_items = '{}' or v_kept = '{}' or cardinality(v_columns) > least(v_most_columns, cardinality(v_items) / 4 + 16)
   then
-    drop table pg_temp._recommend_side, pg_temp._recommend_touched;
+    drop table pg_temp._learn_side, pg_temp._learn_touched;
     perform recommend._relearn_part(_update_inverse.model_id, _update_inverse.part);
     return true;
   end if;
@@ -138,7 +138,7 @@ begin
         v_lambda * touched.after::float8 ^ v_exponent + v_dropout / (1 - v_dropout) * touched.square
       )
       from unnest(v_all) with ordinality as item (item_id, place)
-      left join pg_temp._recommend_touched as touched on touched.item_id = item.item_id and touched.is_new
+      left join pg_temp._learn_touched as touched on touched.item_id = item.item_id and touched.is_new
       order by item.place
     ));
   end if;
@@ -152,7 +152,7 @@ begin
     end loop;
   exception when sqlstate 'CF007' then
     -- Too little is left of a row for single precision.
-    drop table pg_temp._recommend_side, pg_temp._recommend_touched;
+    drop table pg_temp._learn_side, pg_temp._learn_touched;
     perform recommend._relearn_part(_update_inverse.model_id, _update_inverse.part);
     return true;
   end;
@@ -168,24 +168,24 @@ begin
   select
     _update_inverse.model_id, _update_inverse.part, fresh.item_id, coalesce(touched.after, 0), fresh.v
   from unnest(v_kept, v_inverse) as fresh (item_id, v)
-  left join pg_temp._recommend_touched as touched using (item_id)
+  left join pg_temp._learn_touched as touched using (item_id)
   on conflict on constraint learned_item_pkey do update
   set
     inverse = excluded.inverse,
     person_count = case
-      when excluded.item_id in (select touched.item_id from pg_temp._recommend_touched as touched)
+      when excluded.item_id in (select touched.item_id from pg_temp._learn_touched as touched)
         then excluded.person_count
       else known.person_count
     end;
-  drop table pg_temp._recommend_side, pg_temp._recommend_touched;
+  drop table pg_temp._learn_side, pg_temp._learn_touched;
   return true;
 end;
 $$;
 
 comment on function recommend._update_inverse(bigint, smallint) is $$
 @behavior -*
-Updates P = (XᵀX + ridges)⁻¹ of EASE or EDLAE for the rows in the temporary table `_recommend_after`.
-Those in `_recommend_before` are subtracted: one column per row, and one per item whose ridge changes
+Updates P = (XᵀX + ridges)⁻¹ of EASE or EDLAE for the rows in the temporary table `_learn_after`.
+Those in `_learn_before` are subtracted: one column per row, and one per item whose ridge changes
 (`ml.low_rank_update`).
 A new item begins with a row and column of its ridge alone; one that no person has any more has no link to the others,
 so that its row and column are removed. With many changes P is computed from the whole record. Returns whether anything

@@ -13,34 +13,34 @@ declare
   v_people bigint[];
   v_changed boolean;
 begin
-  create temporary table _recommend_before on commit drop as
+  create temporary table _learn_before on commit drop as
   select learned.person_id as person_no, entry.item_id as item_no, entry.strength as weight,
     entry.place::int as position
   from recommend.learned
   cross join lateral unnest(learned.item_ids, learned.strengths) with ordinality as entry (item_id, strength, place)
   where learned.model_id = _update_model.model_id
     and learned.person_id = any (_update_model.people);
-  create temporary table _recommend_after on commit drop as
+  create temporary table _learn_after on commit drop as
   select fresh.person_id as person_no, entry.item_id as item_no, entry.strength as weight,
     entry.place::int as position
   from unnest(_update_model.rows_) as fresh
   cross join lateral unnest(fresh.item_ids, fresh.strengths) with ordinality as entry (item_id, strength, place);
   v_people := array(
     select distinct coalesce(fresh.person_no, stale.person_no)
-    from pg_temp._recommend_after as fresh
-    full join pg_temp._recommend_before as stale
+    from pg_temp._learn_after as fresh
+    full join pg_temp._learn_before as stale
       on stale.person_no = fresh.person_no
       and stale.position = fresh.position
     where (fresh.item_no, fresh.weight) is distinct from (stale.item_no, stale.weight)
     order by 1
   );
   if v_people = '{}' then
-    drop table pg_temp._recommend_before, pg_temp._recommend_after;
+    drop table pg_temp._learn_before, pg_temp._learn_after;
     return 0;
   end if;
-  delete from pg_temp._recommend_before as stale where stale.person_no <> all (v_people);
-  delete from pg_temp._recommend_after as fresh where fresh.person_no <> all (v_people);
-  analyze pg_temp._recommend_before, pg_temp._recommend_after;
+  delete from pg_temp._learn_before as stale where stale.person_no <> all (v_people);
+  delete from pg_temp._learn_after as fresh where fresh.person_no <> all (v_people);
+  analyze pg_temp._learn_before, pg_temp._learn_after;
 
   delete from recommend.learned
   where learned.model_id = _update_model.model_id
@@ -54,16 +54,16 @@ begin
     update_count = learning.update_count + 1,
     updated_at = clock_timestamp(),
     person_count = learning.person_count
-      + (select count(distinct fresh.person_no) from pg_temp._recommend_after as fresh)::int
-      - (select count(distinct stale.person_no) from pg_temp._recommend_before as stale)::int
+      + (select count(distinct fresh.person_no) from pg_temp._learn_after as fresh)::int
+      - (select count(distinct stale.person_no) from pg_temp._learn_before as stale)::int
   where learning.model_id = _update_model.model_id;
 
-  create temporary table _recommend_item on commit drop as
+  create temporary table _learn_item on commit drop as
   select change.item_no as item_id, sum(change.people)::int as people
   from (
-    select item_no, 1 as people from pg_temp._recommend_after
+    select item_no, 1 as people from pg_temp._learn_after
     union all
-    select item_no, -1 from pg_temp._recommend_before
+    select item_no, -1 from pg_temp._learn_before
   ) as change
   group by change.item_no;
   for v_part in select * from recommend._learning_parts(_update_model.model_id) loop
@@ -76,7 +76,7 @@ begin
       perform recommend._list_part(_update_model.model_id, v_part.part);
     end if;
   end loop;
-  drop table pg_temp._recommend_before, pg_temp._recommend_after, pg_temp._recommend_item;
+  drop table pg_temp._learn_before, pg_temp._learn_after, pg_temp._learn_item;
 
   if (select update_count from recommend.learning where learning.model_id = _update_model.model_id) >= v_most_updates
   then

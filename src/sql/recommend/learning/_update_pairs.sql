@@ -7,14 +7,14 @@ as $$
 begin
   update recommend.learned_item as known
   set person_count = known.person_count + change.people
-  from pg_temp._recommend_item as change
+  from pg_temp._learn_item as change
   where known.model_id = _count_people.model_id
     and known.part = _count_people.part
     and known.item_id = change.item_id
     and change.people <> 0;
   insert into recommend.learned_item (model_id, part, item_id, person_count, target_ids, totals)
   select _count_people.model_id, _count_people.part, change.item_id, change.people, '{}', '{}'
-  from pg_temp._recommend_item as change
+  from pg_temp._learn_item as change
   where change.people > 0
     and not exists (
       select
@@ -28,7 +28,7 @@ $$;
 
 comment on function recommend._count_people(bigint, smallint) is $$
 @behavior -*
-Changes the numbers of people per item by those in the temporary table `_recommend_item` (item_id, people).
+Changes the numbers of people per item by those in the temporary table `_learn_item` (item_id, people).
 Items that are new are added.
 $$;
 
@@ -52,7 +52,7 @@ begin
   where known.part = _update_pairs.part;
   execute format(
     $statement$
-    create temporary table _recommend_change on commit drop as
+    create temporary table _learn_change on commit drop as
     select change.source_no, change.target_no, sum(change.total)::bigint as total
     from (
       select source_no, target_no, total from (%s) as fresh
@@ -62,13 +62,13 @@ begin
     group by change.source_no, change.target_no
     having sum(change.total) <> 0
     $statement$,
-    recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._recommend_after'),
-    recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._recommend_before')
+    recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._learn_after'),
+    recommend._statement(v_part.algorithm, v_part.parameters, 'pg_temp._learn_before')
   );
-  if not exists (select from pg_temp._recommend_change) and not exists (
-    select from pg_temp._recommend_item as item where item.people <> 0
+  if not exists (select from pg_temp._learn_change) and not exists (
+    select from pg_temp._learn_item as item where item.people <> 0
   ) then
-    drop table pg_temp._recommend_change;
+    drop table pg_temp._learn_change;
     return false;
   end if;
 
@@ -76,7 +76,7 @@ begin
   with merged as (
     select counted.source_no, counted.target_no, sum(counted.total)::bigint as total
     from (
-      select source_no, target_no, total from pg_temp._recommend_change
+      select source_no, target_no, total from pg_temp._learn_change
 
       union all
 
@@ -85,7 +85,7 @@ begin
       cross join lateral unnest(known.target_ids, known.totals) as entry (target_no, total)
       where known.model_id = _update_pairs.model_id
         and known.part = _update_pairs.part
-        and known.item_id in (select source_no from pg_temp._recommend_change)
+        and known.item_id in (select source_no from pg_temp._learn_change)
     ) as counted
     group by counted.source_no, counted.target_no
   ),
@@ -110,15 +110,15 @@ begin
   where known.model_id = _update_pairs.model_id
     and known.part = _update_pairs.part
     and known.person_count = 0;
-  drop table pg_temp._recommend_change;
+  drop table pg_temp._learn_change;
   return true;
 end;
 $$;
 
 comment on function recommend._update_pairs(bigint, smallint) is $$
 @behavior -*
-Adds the rows in the temporary table `_recommend_after` to the sums of a part that counts pairs.
-Those in `_recommend_before` are subtracted. The result is exactly that of counting all rows. Returns whether anything
+Adds the rows in the temporary table `_learn_after` to the sums of a part that counts pairs.
+Those in `_learn_before` are subtracted. The result is exactly that of counting all rows. Returns whether anything
 changed.
 Both tables have the columns `person_no`, `item_no`, `weight` and `position`, with all rows of each person.
 $$;

@@ -32,6 +32,7 @@ as $$
 declare
   v_model ml.model;
 begin
+  perform recommend._check_session('train a model', array['\_learn\_%']);
   perform recommend._check(1, relearn.kind);
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
   select * into v_model from recommend._deployed_model(relearn.kind);
@@ -51,7 +52,8 @@ comment on function recommend.relearn(text) is $$
 Trains the deployed recommender again on all rows, with the same parameters, and returns the error of its updates.
 The error is the relative one of `recommend.learning.drift`; null when it was never updated. For changes that queue no
 person, such as an item that moves to another course, and to check the updates.
-Errors: CF002 for a kind that no item has, CF006 when no version with a record is deployed.
+Errors: CF001 while the session has a temporary table whose name begins with `_learn_`, CF002 for a kind that no item
+has, CF006 when no version with a record is deployed, 25006 in a read-only transaction.
 $$;
 
 grant execute on function recommend.relearn(text) to insights_admin, insights_worker;
