@@ -126,6 +126,8 @@ const steps: Record<string, string> = {
   "due recommenders": "select * from recommend.due_trainings() as due",
   "impressions of hers":
     "select recommend.refresh_impressions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "what recommenders learned of hers":
+    "select recommend.learn(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
@@ -135,6 +137,7 @@ const steps: Record<string, string> = {
   sequences: "select * from ml.sequence_train('lab.walk', 'person', 'item', 'at', half_life => '7 days 01:00')",
   "sequences of numbers":
     "select * from ml.sequence_neighbours('lab.coded', time_column => 'at', half_life => '7 days 01:00')",
+  "sequence pairs": "select ml.sequence_pairs('lab.coded', 0.5, time_column => 'at', half_life => '7 days 01:00')",
   decision: `
     select purpose, granted, decided_at, evidence from privacy.record_consent(track.find_person('t'), 'analytics', true, '2025-03-30 01:30Z', 'api', '{}')`,
   decisions: `

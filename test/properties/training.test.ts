@@ -51,6 +51,7 @@ describe("recommend.train", () => {
       expect(await db.rows("select distinct consumer from track.changed order by 1")).toEqual([
         { consumer: "analytics.cohort" },
         { consumer: "recommend.impression" },
+        { consumer: "recommend.learned" },
       ]);
     });
   });

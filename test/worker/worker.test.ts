@@ -71,6 +71,7 @@ describe("one round of everything", async () => {
       ["track.property", 0],
       ["analytics.cohort", people],
       ["track.person_set", people],
+      ["recommend.learned", people],
       ["recommend.impression", people],
       ["recommend.interaction", people],
     ]);

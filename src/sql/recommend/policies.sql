@@ -55,7 +55,8 @@ drop policy if exists all_rows on recommend.rule_item;
 create policy all_rows on recommend.rule_item for select using (true);
 drop policy if exists all_rows on recommend.rule_log;
 create policy all_rows on recommend.rule_log for select using (true);
-grant update (serving_period, attribution_period, fewest_test_people) on recommend.setting to insights_admin;
+grant update (serving_period, attribution_period, fewest_test_people, most_learned_items) on recommend.setting
+to insights_admin;
 
 drop policy if exists own on recommend.impression;
 create policy own on recommend.impression for select to insights_learner

@@ -16,12 +16,14 @@ const queued = (db: Queries) =>
   );
 const forDecisions = (...people: string[]) =>
   people.flatMap((person) =>
-    ["analytics.cohort", "recommend.impression", "recommend.interaction", "track.person_set"].map((consumer) => ({
-      person,
-      consumer,
-      since: "-infinity",
-      until: "infinity",
-    })),
+    ["analytics.cohort", "recommend.impression", "recommend.interaction", "recommend.learned", "track.person_set"].map(
+      (consumer) => ({
+        person,
+        consumer,
+        since: "-infinity",
+        until: "infinity",
+      }),
+    ),
   );
 
 describe("the lists", () => {
@@ -54,6 +56,11 @@ describe("the lists", () => {
       {
         consumer: "recommend.impression",
         refresh: "recommend.refresh_impressions",
+        inputs: ["event", "enrolment", "decision", "identity"],
+      },
+      {
+        consumer: "recommend.learned",
+        refresh: "recommend.learn",
         inputs: ["event", "enrolment", "decision", "identity"],
       },
       {
@@ -122,6 +129,7 @@ describe("track.refresh", () => {
         row("track.person_set", 2),
         row("recommend.interaction", 2),
         row("recommend.impression", 2),
+        row("recommend.learned", 2),
         row("analytics.cohort", 2),
       ]);
       expect(await call()).toEqual([
@@ -129,6 +137,7 @@ describe("track.refresh", () => {
         row("track.person_set", 1),
         row("recommend.interaction", 1),
         row("recommend.impression", 1),
+        row("recommend.learned", 1),
         row("analytics.cohort", 1),
       ]);
       expect(await call()).toEqual([]);
@@ -152,6 +161,7 @@ describe("track.refresh", () => {
       expect(await db.rows("select step from track.refresh(10)")).toEqual([
         { step: "track.person_set" },
         { step: "recommend.impression" },
+        { step: "recommend.learned" },
         { step: "analytics.cohort" },
       ]);
     });
@@ -270,6 +280,9 @@ describe("track.refresh", () => {
         // As a new identity, and for its event.
         "recommend.impression",
         "recommend.impression",
+        // As a new identity, and for its event.
+        "recommend.learned",
+        "recommend.learned",
         // As a new identity, and for its event.
         "track.person_set",
         "track.person_set",
@@ -394,8 +407,8 @@ describe("a changed decision queues its person", () => {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
         expect((await queued(db)).map(({ person }) => person)).toEqual([
-          ...[older, older, older, older],
-          ...[newer, newer, newer, newer],
+          ...[older, older, older, older, older],
+          ...[newer, newer, newer, newer, newer],
         ]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
@@ -442,7 +455,8 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     const impressions = { ...sets, consumer: "recommend.impression" };
     // As a new identity, not for the enrolment.
     const interactions = { ...sets, consumer: "recommend.interaction" };
-    expect(await queued(db)).toEqual([cohorts, impressions, interactions, sets]);
+    const learned = { ...sets, consumer: "recommend.learned" };
+    expect(await queued(db)).toEqual([cohorts, impressions, interactions, learned, sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
@@ -455,6 +469,7 @@ test("a changed enrolment queues its person for what is derived from enrolments,
       { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
       impressions,
       interactions,
+      learned,
       sets,
     ]);
     await db.query("select track.refresh()");
