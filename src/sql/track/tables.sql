@@ -2050,12 +2050,15 @@ values
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
   -- Registered here, because the room privacy must not depend on this one.
-  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.');
+  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.'),
+  ('privacy', 'person_age', 'person_id', 'track.event', 'Dates of birth of the person.');
 
 /* ---------------------------------------------------------------------------------------------------- decisions -- */
 
 insert into privacy.listener (function_name, description)
 values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
+
+update privacy.setting set names_function = 'track.identity_names';
 
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
