@@ -422,3 +422,20 @@ on conflict do nothing;
 update privacy.setting
 set names_function = 'track.identity_names'
 where names_function is null;
+
+drop function if exists privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb);
+drop function if exists privacy.record_decisions(bigint[], bigint[], text[], boolean[], timestamptz[], text, jsonb[]);
+
+do $do$
+begin
+  alter type track.parsed_message add attribute birth_date date;
+exception when duplicate_column then null;
+end
+$do$;
+comment on column track.parsed_message.birth_date is $$
+Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
+$$;
+
+insert into privacy.handler (room, position, erase_function, export_function, description)
+values ('privacy', 60, 'privacy._erase', 'privacy._export', 'Decisions about purposes and dates of birth.')
+on conflict do nothing;

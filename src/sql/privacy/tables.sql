@@ -513,3 +513,6 @@ values
 alter table privacy.sealed_table enable row level security;
 alter table privacy.ledger enable row level security;
 alter table privacy.removal enable row level security;
+
+insert into privacy.handler (room, position, erase_function, export_function, description)
+values ('privacy', 60, 'privacy._erase', 'privacy._export', 'Decisions about purposes and dates of birth.');
