@@ -21,10 +21,9 @@ export default defineTask({
     );
     const { entries, unsealed, removed, problem_count: problems, problem, position, hash } = report ?? {};
     if (problems !== "0")
-      throw new InsightsError(
-        `the ledger and the records differ in ${problems} places, the first: ${problem}`,
-        "List them: select problem.* from privacy.verify_ledger() as report cross join unnest(report.problems) as problem",
-      );
+      throw new InsightsError(`the ledger and the records differ in ${problems} places, the first: ${problem}`, {
+        hint: "List them: select problem.* from privacy.verify_ledger() as report cross join unnest(report.problems) as problem",
+      });
     return { rows: Number(entries), detail: { unsealed, removed, position, hash } };
   },
 });

@@ -84,15 +84,13 @@ Returns the traits of the person of a message: those of `identify`, and the time
 For a trait in both places, `traits` has precedence over `context.traits`.
 $$;
 
-create or replace function track._birthday(type text, traits jsonb, context jsonb)
+create or replace function track._birthday(traits jsonb, context jsonb)
 returns text
 language sql
 immutable
 parallel safe
-return case
-  when type = 'identify' then coalesce(traits ->> 'birthday', context #>> '{traits,birthday}')
-end;
+return coalesce(traits ->> 'birthday', context #>> '{traits,birthday}');
 
-comment on function track._birthday(text, jsonb, jsonb) is $$
+comment on function track._birthday(jsonb, jsonb) is $$
 Returns the trait `birthday` of a message; null when it has none.
 $$;

@@ -108,9 +108,9 @@ begin
         case when judged.occurred_at <> judged.original_at then judged.original_at end as client_at,
         null::boolean as is_claim,
         case
-          when sender.is_trusted and judged.user_id is not null
-            and track._birthday(judged.type, judged.traits, judged.context) is not null
-            then track._birth_date(track._birthday(judged.type, judged.traits, judged.context))
+          when judged.type = 'identify' and sender.is_trusted and judged.user_id is not null
+            and track._birthday(judged.traits, judged.context) is not null
+            then track._birth_date(track._birthday(judged.traits, judged.context))
         end as birth_date
       from judged
     )
