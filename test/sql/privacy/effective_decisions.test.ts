@@ -57,7 +57,7 @@ function dateOf({ years, days }: Birth): string {
   return date.toISOString().slice(0, 10);
 }
 
-/** Time from which a person born on a date is so many years old everywhere: at noon UTC. */
+/** Time from which a person born on a date has an age in years everywhere: at noon UTC. */
 function ofAge(date: string, years: number): number {
   const [year = 0, month = 1, days = 1] = date.split("-").map(Number);
   // 29 February becomes 1 March.

@@ -30,7 +30,7 @@ export async function verify(db: Queries, expected = ""): Promise<Report> {
   return report;
 }
 
-/** What is wrong, by the kinds of its problems. */
+/** The kinds of the differences in a report. */
 export const problemsOf = ({ problems }: Report): string[] => [
   ...new Set(problems.map(({ problem, kind }) => (kind === null ? problem : `${problem} ${kind}`))),
 ];

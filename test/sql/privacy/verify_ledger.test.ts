@@ -63,7 +63,7 @@ test("the hashes are those that another program computes", async () => {
   });
 });
 
-/** What an owner of the database, who may write everything, does to hide a change; and what is found. */
+/** Statements of an owner of the database, who may write everything, to hide a change; and the differences that are found. */
 const attacks: Record<string, [sql: string, found: string[]]> = {
   "turns a refusal into a grant": [
     "update privacy.consent set granted = true where not granted and purpose = 'analytics'",
@@ -74,10 +74,7 @@ const attacks: Record<string, [sql: string, found: string[]]> = {
     ["changed consent"],
   ],
   "removes an expiry": ["update privacy.consent set valid_until = 'infinity' where granted", ["changed consent"]],
-  "says that a guardian decided": [
-    "update privacy.consent set decided_by = 'guardian' where granted",
-    ["changed consent"],
-  ],
+  "lets a guardian decide": ["update privacy.consent set decided_by = 'guardian' where granted", ["changed consent"]],
   "backdates a decision": [
     "update privacy.consent set decided_at = decided_at - interval '1 year' where purpose = 'analytics'",
     ["changed consent"],
@@ -191,7 +188,7 @@ test("a decision that is inserted later with an earlier time is found, also betw
     expect(problemsOf(await verify(db))).toEqual(["backdated consent"]);
     expect(problemsOf(await verify(db, "tolerance => '4 days'"))).toEqual([]);
   });
-  // A transaction that was open while others were sealed is not taken for an attack.
+  // A transaction that was open while others were sealed is not reported as an attack.
   await inside(async (db) => {
     await seal(db);
     await db.query(late.replaceAll("3 days", "50 minutes"));

@@ -25,7 +25,7 @@ begin
   if (verify_ledger.expected_position is null) <> (verify_ledger.expected_hash is null) then
     perform common.refuse('CF001',
       format('expected_position is %s, expected_hash is %s', coalesce(verify_ledger.expected_position::text, 'null'),
-        coalesce(format('"%s"', left(verify_ledger.expected_hash, 100)), 'null')),
+        coalesce('"' || left(verify_ledger.expected_hash, 100) || '"', 'null')),
       'Give both, as privacy.ledger_head answered them, or none.');
   end if;
   if verify_ledger.tolerance is null or verify_ledger.tolerance < '0' then

@@ -90,7 +90,7 @@ begin
   if v_kind is null and event = 'consent_preferences' or v_kind <> all (v_kinds) then
     return row(
       'CF001',
-      format('"properties.eventType" is %s', coalesce(format('"%s"', left(v_kind, 100)), 'not given')),
+      format('"properties.eventType" is %s', coalesce('"' || left(v_kind, 100) || '"', 'not given')),
       format('Send %s.', array_to_string(v_kinds, ', '))
     )::track.problem;
   end if;
@@ -136,7 +136,7 @@ begin
       'CF002',
       format('there is no purpose "%s"', left(v_unknown, 100)),
       coalesce(
-        format('The nearest name is "%s".', nullif(common.nearest_name(v_unknown, v_purposes), '')),
+        'The nearest name is "' || common.nearest_name(v_unknown, v_purposes) || '".',
         format('The purposes are %s.', array_to_string(v_purposes, ', '))
       )
     )::track.problem;
