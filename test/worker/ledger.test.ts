@@ -27,7 +27,7 @@ async function work(...tasks: string[]): Promise<Run[]> {
   );
 }
 
-test("the worker seals what is new, prints the head of the ledger, and reports a change", async () => {
+test("the worker seals new records, prints the head of the ledger, and reports a change", async () => {
   await runWorkerOnce(asDatabase(database));
   await database.query("select privacy.record_consents(7, true)");
   const [sealed] = await work("seal", "refresh_decisions");
