@@ -8,7 +8,7 @@ const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 /** Hashes all entries again, as an owner of the database can: the salts are in the records. */
-async function rehash(db: Queries): Promise<void> {
+async function rehash(db: Queries, renumber = true): Promise<void> {
   const entries = await db.rows<{ position: string; kind: string; commitment: Buffer; micros: string }>(
     `select position, kind, commitment, (extract(epoch from sealed_at) * 1000000)::bigint as micros
      from privacy.ledger order by position`,
@@ -16,11 +16,12 @@ async function rehash(db: Queries): Promise<void> {
   let previous = Buffer.alloc(0);
   for (const [index, { position, kind, commitment, micros }] of entries.entries()) {
     const numbers = Buffer.alloc(16);
-    numbers.writeBigInt64BE(BigInt(index + 1), 0);
+    const number = renumber ? String(index + 1) : position;
+    numbers.writeBigInt64BE(BigInt(number), 0);
     numbers.writeBigInt64BE(BigInt(micros), 8);
     previous = createHash("sha256").update(previous).update(commitment).update(numbers).update(kind).digest();
     await db.query("update privacy.ledger set position = $1, hash = $2 where position = $3", [
-      index + 1,
+      number,
       previous,
       position,
     ]);
@@ -119,6 +120,12 @@ const attacks: Record<string, [sql: string, found: string[]]> = {
   "copies a grant": [
     `insert into privacy.consent
      select (jsonb_populate_record(consent, jsonb_build_object('consent_id', gen_random_uuid(), 'person_id', 99))).*
+     from privacy.consent where granted and subject_name = 'ada'`,
+    ["copied consent", "moved consent"],
+  ],
+  "copies a decision to another person, with its key and salt": [
+    `insert into privacy.consent
+     select (jsonb_populate_record(consent, jsonb_build_object('person_id', 99))).*
      from privacy.consent where granted and subject_name = 'ada'`,
     ["copied consent", "moved consent"],
   ],
@@ -226,6 +233,23 @@ test("a ledger that was written again as a whole is found by a head that was kep
     await db.query("delete from privacy.ledger where kind = 'consent_text'");
     expect(await verify(db)).toMatchObject({ intact: true });
     expect(problemsOf(await verify(db, `${head?.position}, '${head?.hash}'`))).toEqual(["rewritten"]);
+  });
+});
+
+test("a ledger without its first entries, or with another order of times, is broken, whatever its hashes", async () => {
+  await inside(async (db) => {
+    await seal(db);
+    await db.query(
+      "delete from privacy.consent where ledger_position = 1; delete from privacy.ledger where position = 1",
+    );
+    await rehash(db, false);
+    expect(problemsOf(await verify(db))).toEqual(["broken"]);
+  });
+  await inside(async (db) => {
+    await seal(db);
+    await db.query("update privacy.ledger set sealed_at = sealed_at - interval '1 day' where position = 4");
+    await rehash(db);
+    expect(await verify(db)).toMatchObject({ broken: 4 });
   });
 });
 

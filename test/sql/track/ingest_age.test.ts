@@ -40,6 +40,15 @@ const attempts: Record<string, Message[][]> = {
   "grants in the message itself": [[birthday(12)], [ad(agreeing)]],
   "grants in the batch that states the birthday": [[birthday(12), grant(), ad(), ad(agreeing)]],
   "grants in the batch, before the birthday is stated": [[grant(), ad(), birthday(12)]],
+  "is known, and grants in the batch that states the birthday": [
+    [message()],
+    [grant(), birthday(12), ad(), ad(agreeing)],
+  ],
+  "is known as a browser, and grants in the batch that states the birthday": [
+    [message(anonymous())],
+    [message({ type: "identify", anonymousId: "b" })],
+    [grant(anonymous()), birthday(12), ad(anonymous()), ad(agreeing)],
+  ],
   "grants with an earlier time": [
     [birthday(12)],
     [grant({ timestamp: "2026-01-01T00:00:00Z" })],
@@ -137,6 +146,16 @@ test("the birthday of a client is a trait, and decides nothing", async () => {
     );
     await db.query("reset role");
     expect(await db.value("select max(birth_date)::text from privacy.person_age")).toBe(born(12));
+  });
+});
+
+test("the birthday of a client is stored as a trait only", async () => {
+  await inside(async (db) => {
+    await db.query("set local role insights_learner; select set_config('insights.person', 'ada', true)");
+    expect(await ingest(db, [birthday(12), grant(), ad()])).toMatchObject({ accepted: 3 });
+    await db.query("reset role");
+    expect(await db.value("select count(*)::int from privacy.person_age")).toBe(0);
+    expect(await db.value("select value ->> 0 from track.trait where name = 'birthday'")).toBe(born(12));
   });
 });
 

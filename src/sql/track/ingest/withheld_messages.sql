@@ -153,15 +153,10 @@ begin
 
     union all
 
-    -- No other decision of a minor is later: see privacy.effective_decisions.
+    -- No other decision of a minor is later: see privacy.effective_decisions. The message that states the date of birth
+    -- ties the name to itself.
     select
-      minor.external_id, minor.identity_kind, null, minor.purpose, false, 'infinity'::timestamptz, null,
-      null::timestamptz, -1
-    from minor
-
-    union all
-
-    select tied.user_name, 'tied', null, minor.purpose, false, 'infinity', null, tied.since, tied.position
+      tied.user_name, 'tied', null, minor.purpose, false, 'infinity'::timestamptz, null, tied.since, tied.position
     from minor
     join tied_name as tied
       on tied.external_id = minor.external_id
