@@ -146,8 +146,8 @@ grant execute on function monitor.notes() to insights_admin;
     );
     await copy.edit(
       "src/sql/privacy/views.sql",
-      "source, document_version\n",
-      "source, document_version, recorded_at\n",
+      "valid_until, decided_by\n",
+      "valid_until, decided_by, recorded_at\n",
     );
     await copy.write(
       "src/sql/track/policies.sql",

@@ -150,7 +150,7 @@ const steps: Record<string, string> = {
     select purpose, granted, decided_at, valid_until from privacy.record_consents(track.find_person('t'), true, null, '2025-03-30 01:30Z',
       valid_until => '2025-10-26 01:30Z') order by purpose`,
   "decisions that apply":
-    "select purpose, granted, decided_at from privacy.effective_decisions(array['analytics'], array[track.find_person('t')])",
+    "select purpose, granted from privacy.effective_decisions(array['analytics'], array[track.find_person('t')])",
   "date of birth": "select privacy.record_birth_date(track.find_person('t'), '2000-03-30')",
   "dates of birth":
     "select privacy.record_birth_dates(array[track.find_person('t')], array[0::bigint], array['2001-10-26'::date])",
