@@ -475,3 +475,45 @@ on conflict do nothing;
 
 drop policy if exists admins_change on privacy.purpose;
 drop policy if exists admins_change on recommend.event_weight;
+
+/* --- serving: the lists of a set of people are found by its name alone --- */
+
+drop index if exists recommend.ranked_list_order;
+create index ranked_list_order on recommend.ranked_list (list, kind, score desc, item_id);
+
+-- Functions whose arguments changed.
+drop function if exists recommend._gather(
+  recommend.person_context, recommend.request, text[], bigint, int, bigint[], int, bigint[], float8[], text[]
+);
+drop function if exists recommend._explain(
+  recommend.person_context, text, bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+);
+
+-- Rows of former versions are changed by the next training.
+alter table recommend.neighbours set (toast_tuple_target = 8160);
+
+/* --- Bounds of the recommender: periods of its settings, and when a standard error is unknown --- */
+
+update recommend.setting
+set
+  serving_period = least(serving_period, '10 years'),
+  attribution_period = least(attribution_period, '10 years')
+where serving_period > '10 years'
+  or attribution_period > '10 years';
+
+-- The table has one row.
+alter table recommend.setting
+  drop constraint if exists setting_serving_period_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint setting_serving_period_check check (serving_period > '0' and serving_period <= '10 years'),
+  drop constraint if exists setting_attribution_period_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint setting_attribution_period_check
+    check (attribution_period > '0' and attribution_period <= '10 years');
+
+comment on column recommend.policy_value.ips_standard_error is $$
+Standard error of `ips`, by person; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column recommend.policy_value.snips_standard_error is $$
+Standard error of `snips`, by person (delta method); null for fewer than two people, and when all deviations are 0.
+$$;

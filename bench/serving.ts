@@ -154,6 +154,12 @@ async function bench(size: number): Promise<void> {
       of(20).map((person) => `unknown ${person}`),
       serve(10),
     );
+    await measure("recommend.for_items, 3 items", of(20), () =>
+      client.query({
+        name: "basket",
+        text: "select to_json(r) from recommend.for_items(array['course-1', 'course-20', 'course-300'], 10) as r",
+      }),
+    );
     const first: number[] = [];
     for (const person of of(20).slice(0, 20)) {
       const fresh = new pg.Client({ connectionString: url });

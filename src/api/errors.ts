@@ -59,6 +59,7 @@ const translations: Readonly<Record<string, Told>> = {
   ),
   "22007": malformed("an argument is not a valid time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "22008": malformed("an argument is a time that is out of range", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
+  "22009": malformed("an argument is not a valid time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "42602": unknownRelation,
   "42P01": unknownRelation,
   "3F000": unknownRelation,

@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type pg from "pg";
 import { InsightsError } from "../errors.ts";
 import { step } from "../terminal.ts";
@@ -36,11 +36,14 @@ interface Result {
   upper: number | null;
 }
 
-function integer(name: string, text: string): number {
-  if (/^-?\d{1,15}$/.test(text)) return Number(text);
-  throw new InsightsError(`--${name} is ${text.slice(0, 100)}: not a whole number`, {
-    hint: "insights evaluate --help lists the options.",
-  });
+/** Checked here, so that a mistake is reported before the data are refreshed. */
+function integer(name: string, text: string, most = 2 ** 31 - 1): number {
+  const number = Number(text);
+  if (/^-?\d+$/.test(text) && Math.abs(number) <= most) return number;
+  throw new InsightsError(
+    `--${name} is ${text === "" ? "empty" : text.slice(0, 100)}: not a whole number${/^-?\d+$/.test(text) ? ` up to ${most}` : ""}`,
+    { hint: "insights evaluate --help lists the options." },
+  );
 }
 
 /** Names are separated by semicolons or by commas outside of parentheses, as in `ease(50),sequence(decay => 0.9)`. */
@@ -61,8 +64,24 @@ export default new Command()
   .option("--seed <number>", "seed of samples and intervals", "1")
   .option("--people <count>", "maximum number of test people", "1000")
   .option("--segments <names>", "named sets of people to measure by")
-  .option("--search <trials>", "search the parameters of the models instead, with this number of trials")
-  .option("--resume <id>", "continue the evaluation or search of this number")
+  .addOption(
+    new Option(
+      "--search <trials>",
+      "search the parameters of the models instead, with this number of trials",
+    ).conflicts(["protocol", "models", "k", "people", "segments"]),
+  )
+  .addOption(
+    new Option("--resume <id>", "continue the evaluation or search of this number").conflicts([
+      "kind",
+      "protocol",
+      "models",
+      "k",
+      "seed",
+      "people",
+      "segments",
+      "search",
+    ]),
+  )
   .option("--json", "print the results as JSON")
   .addHelpText(
     "after",
@@ -108,31 +127,26 @@ async function start(pool: pg.Pool, options: Options, out: NodeJS.WriteStream): 
   const columns = "evaluation_id, state, progress, test_people";
   if (options.resume !== undefined) {
     const { rows } = await pool.query<State>(`select ${columns} from recommend.continue_evaluation($1)`, [
-      integer("resume", options.resume),
+      integer("resume", options.resume, Number.MAX_SAFE_INTEGER),
     ]);
     return rows[0] as State;
   }
+  const seed = integer("seed", options.seed, Number.MAX_SAFE_INTEGER);
+  const trials = options.search === undefined ? undefined : integer("search", options.search);
+  const k = options.k.split(",").map((length) => integer("k", length.trim()));
+  const people = integer("people", options.people);
   await refresh(pool, out);
-  const seed = integer("seed", options.seed);
   const { rows } =
-    options.search !== undefined
+    trials !== undefined
       ? await pool.query<State>(`select ${columns} from recommend.start_search($1, $2, $3)`, [
           options.kind,
-          integer("search", options.search),
+          trials,
           seed,
         ])
       : await pool.query<State>(
           `select ${columns}
            from recommend.start_evaluation($1, $2, $3, $4, $5, segments => $6, people => $7)`,
-          [
-            names(options.models),
-            options.protocol,
-            options.k.split(",").map((k) => integer("k", k.trim())),
-            options.kind,
-            seed,
-            names(options.segments) ?? [],
-            integer("people", options.people),
-          ],
+          [names(options.models), options.protocol, k, options.kind, seed, names(options.segments) ?? [], people],
         );
   return rows[0] as State;
 }

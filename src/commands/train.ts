@@ -48,6 +48,16 @@ insights evaluate prints all metrics.`,
       const out = options.json ? process.stderr : process.stdout;
       // Events that arrived since the last refresh count too, whether or not a worker runs.
       await refresh(pool, out);
+      // Popular, trending and similar items, which a platform without a worker would not have.
+      await step(
+        "Refreshing lists",
+        () =>
+          pool.query(
+            "select analytics.refresh_views(), recommend.refresh_item_vectors(), recommend.refresh_lists()::int as rows",
+          ),
+        ({ rows }) => `${(rows[0] as { rows: number }).rows} rows`,
+        out,
+      );
       const training = await step(
         `Training recommend.${kind}`,
         async (bar) => {

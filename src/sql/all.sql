@@ -608,6 +608,7 @@
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql
+--!include recommend/interactions/_recomputed_of.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/interactions/_my_context.sql
 --!include recommend/feedback/_sign.sql
@@ -635,6 +636,7 @@
 --!include recommend/rules/drop_rule.sql
 --!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql
+--!include recommend/evaluation/_check_session.sql
 --!include recommend/serving/_check.sql
 --!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql

@@ -95,6 +95,15 @@ test("errors state what is wrong, and a learner cannot answer for another one", 
   expect((await ask("visitor", send, { feedback: "like", item: "course-drama" })).errors).not.toEqual([]);
 });
 
+test("a time that PostgreSQL cannot read is an error of the request", async () => {
+  for (const since of ["tomorrowish", "-4000-01-01", "2026-01-01T00:00:00+99", "999999-01-01"]) {
+    const { errors } = await ask("admin", `{ recommendServingReport(since: "${since}") { nodes { name } } }`);
+    expect(errors, since).toMatchObject([
+      { message: expect.stringMatching(/not a valid time|out of range/), extensions: { code: "CF009" } },
+    ]);
+  }
+});
+
 test("a visitor is served a list for items, and her browser's events join it", async () => {
   const { data, errors } = await ask(
     "visitor",

@@ -55,3 +55,32 @@ test("invalid arguments are refused with what would be right", async () => {
   expect(await call("--resume", "4711")).toMatchObject({ code: 1, said: expect.stringContaining("CF002") });
   expect((await call("--unknown")).code).toBe(2);
 });
+
+test("numbers and combinations of options are checked before the data are refreshed", async () => {
+  for (const words of [
+    ["--k", ""],
+    ["--k", "10,,20"],
+    ["--k", "100000000000"],
+    ["--people", "-99999999999"],
+    ["--seed", "1.5"],
+    ["--search", "1e3"],
+    ["--resume", "9".repeat(40)],
+  ]) {
+    const { code, said } = await call(...words);
+    expect(code, words.join(" ")).toBe(1);
+    expect(said).toMatch(new RegExp(`${words[0]} is .*not a whole number`));
+    expect(said).not.toContain("Refreshing");
+  }
+  expect((await call("--k", "")).said).toContain("--k is empty");
+  expect(await call("--resume", "1", "--search", "3")).toMatchObject({
+    code: 2,
+    said: expect.stringContaining("cannot be used with"),
+  });
+  expect((await call("--resume", "1", "--models", "ease")).code).toBe(2);
+  expect((await call("--search", "3", "--protocol", "time")).code).toBe(2);
+});
+
+test("a hint names a near name only when there is one", async () => {
+  expect((await call("--protocol", "zzz")).said).toContain("hint: The protocols are time");
+  expect((await call("--segments", "zzz")).said).toContain("hint: track.person_set lists the sets");
+});

@@ -32,11 +32,16 @@ test("events, a model, recommendations with their reasons", async () => {
   const popular = await call("recommend", "ada", "--json");
   expect(JSON.parse(popular.out)[0]).toMatchObject({ basis: "segment", model_version: null });
 
+  await database.query("delete from recommend.ranked_list");
   const trained = await call("train");
   expect(trained.out).toMatch(/version 1 of recommend\.course: [a-z_+]+, 21 interactions of 11 people with 4 items/);
   expect(trained.out).toContain("NDCG@10");
   expect(trained.out).toContain("deployed (first)");
   expect(trained.code).toBe(0);
+
+  // Also without a worker, people of whom nothing is known get what is popular.
+  const [first] = JSON.parse((await call("recommend", "an unknown person", "--json")).out);
+  expect(first).toMatchObject({ basis: "popularity" });
 
   const { code, out } = await call("recommend", "ada", "--top", "2");
   expect(code).toBe(0);

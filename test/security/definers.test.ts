@@ -474,7 +474,8 @@ async function weaken(weakness: Weakness): Promise<void> {
     if (weakness === "takes tables") {
       const weak = definition
         .replaceAll(/create temp(orary)? table (?!if)/g, "create temporary table if not exists ")
-        .replaceAll(/drop table if exists pg_temp\.[^;]*;/g, "");
+        .replaceAll(/drop table if exists pg_temp\.[^;]*;/g, "")
+        .replaceAll(/perform recommend\._check_session\([^;]*;/g, "");
       if (weak !== definition) await database.query(weak);
     } else if (/^ SET search_path/m.test(definition)) {
       await database.query(

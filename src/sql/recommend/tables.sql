@@ -28,8 +28,9 @@ create table recommend.setting (
   explored_pool_size int not null default 20 check (explored_pool_size between 2 and 1000),
   diversity float8 not null default 0 check (diversity >= 0 and diversity <= 1),
   diversity_method text not null default 'similarity' check (diversity_method in ('similarity', 'calibration')),
-  serving_period interval not null default '90 days' check (serving_period > '0'),
-  attribution_period interval not null default '30 days' check (attribution_period > '0'),
+  serving_period interval not null default '90 days' check (serving_period > '0' and serving_period <= '10 years'),
+  attribution_period interval not null default '30 days'
+    check (attribution_period > '0' and attribution_period <= '10 years'),
   fewest_test_people int not null default 100 check (fewest_test_people >= 0)
 );
 
@@ -415,9 +416,10 @@ create table recommend.neighbours (
   check (cardinality(neighbour_ids) = cardinality(weights))
 );
 
--- Read whole, often: uncompressed.
+-- Read whole, often: uncompressed, and in the row itself up to 680 neighbours.
 alter table recommend.neighbours alter column neighbour_ids set storage external;
 alter table recommend.neighbours alter column weights set storage external;
+alter table recommend.neighbours set (toast_tuple_target = 8160);
 
 comment on table recommend.neighbours is $$
 @behavior -*
@@ -457,7 +459,7 @@ comment on column recommend.ranked_list.list is $$`popular`, `trending`, or the 
 comment on column recommend.ranked_list.item_id is $$Item.$$;
 comment on column recommend.ranked_list.score is $$Score, from 0 to 1 for the best item of the list.$$;
 
-create index ranked_list_order on recommend.ranked_list (kind, list, score desc, item_id);
+create index ranked_list_order on recommend.ranked_list (list, kind, score desc, item_id);
 create index ranked_list_item on recommend.ranked_list (item_id);
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
@@ -1069,13 +1071,13 @@ comment on column recommend.policy_value.ips is $$
 Inverse propensity score estimate: mean of weight times outcome. Unbiased, and can exceed 1.
 $$;
 comment on column recommend.policy_value.ips_standard_error is $$
-Standard error of `ips`, by person; null for fewer than two people.
+Standard error of `ips`, by person; null for fewer than two people, and when all deviations are 0.
 $$;
 comment on column recommend.policy_value.snips is $$
 Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights. Null when that is 0.
 $$;
 comment on column recommend.policy_value.snips_standard_error is $$
-Standard error of `snips`, by person (delta method); null for fewer than two people.
+Standard error of `snips`, by person (delta method); null for fewer than two people, and when all deviations are 0.
 $$;
 
 alter table recommend.impression enable row level security;

@@ -307,6 +307,82 @@ describe("recommend.evaluate_relations", () => {
     }
   });
 
+  test("compares texts of different collations", async () => {
+    const { train, test } = data(5);
+    await store("train", train);
+    await store("test", test);
+    const expected = await evaluate(["popularity", "item_knn"], [3], null);
+    for (const [person, item] of [
+      ['"C"', '"POSIX"'],
+      ["ucs_basic", '"C"'],
+      ["lab.blind", "lab.blind"],
+    ]) {
+      await database.query(
+        "create collation if not exists lab.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+      );
+      await database.query("drop table if exists lab.other");
+      await database.query(`create table lab.other (person text collate ${person}, item text collate ${item})`);
+      await database.query("insert into lab.other select person, item from lab.test");
+      for (const [one, other] of [
+        ["train", "other"],
+        // The collation of the first relation decides which texts are equal.
+        ["(select person, item from lab.train)", "(select person, item from lab.other)"],
+      ]) {
+        if (one?.startsWith("(")) {
+          await database.query(`create or replace view lab.v_train as select * from ${one} as given`);
+          await database.query("drop view if exists lab.v_other");
+          await database.query(`create view lab.v_other as select * from ${other} as given`);
+        }
+        const [left, right] = one?.startsWith("(") ? ["v_train", "v_other"] : [one, other];
+        expect(
+          await database.rows<Metric>(
+            `select * from recommend.evaluate_relations('lab.${left}', 'lab.${right}', 'person', 'item', null,
+               '{popularity,item_knn}', '{3}')`,
+          ),
+          `${person}, ${item}`,
+        ).toEqual(expected);
+      }
+      await database.query("drop view lab.v_other");
+    }
+  });
+
+  test("orders by any column that can be sorted", async () => {
+    const { train, test } = data(7);
+    await store("train", train);
+    await store("test", test);
+    await database.query("insert into lab.train values ('learner 1', 'item 1', null)");
+    const models = ["sequence", "trending"];
+    const expected = await evaluate(models, [3]);
+    for (const place of [
+      "('00000000-0000-0000-0000-' || lpad(place::text, 12, '0'))::uuid",
+      "int8send(place::bigint)",
+      "to_jsonb(place)",
+      "int4range(place, place + 1)",
+      "place::bit(32)",
+      "macaddr '00:00:00:00:00:00' | lpad(to_hex(place), 12, '0')::macaddr",
+      "row(place, 'x')::lab.place",
+    ]) {
+      await database.query("drop type if exists lab.place cascade");
+      await database.query("create type lab.place as (a int, b text)");
+      await database.query("drop table if exists lab.placed");
+      await database.query(
+        `create table lab.placed as select person, item, case when place is not null then ${place} end as place from lab.train`,
+      );
+      const rows = await database.rows<Metric>(
+        "select * from recommend.evaluate_relations('lab.placed', 'lab.test', 'person', 'item', 'place', $1, '{3}')",
+        [models],
+      );
+      expect(rows, place).toEqual(expected);
+    }
+    await database.query("drop table if exists lab.placed");
+    await database.query("create table lab.placed as select person, item, point(place, 0) as place from lab.train");
+    expect(
+      await database.rejects(
+        "select * from recommend.evaluate_relations('lab.placed', 'lab.test', 'person', 'item', 'place')",
+      ),
+    ).toMatchObject({ code: "CF001", message: 'the values of "place" have no order' });
+  });
+
   test("counts a pair once, a null not at all, and what is in the training rows neither", async () => {
     const { train, test } = data(6);
     await store("train", train);
@@ -466,6 +542,7 @@ describe("recommend.evaluate_relations", () => {
       [call(...both, "'place'", "'{sequence(time_column => place)}'"), "CF002", 'parameter "time_column"', ""],
       [call(...both, "models => '{item_knn(3)}'"), "CF001", '"3" is not a parameter', "item_knn("],
       [call(...both, "models => '{item_knn(similarity => sin)}'"), "CF001", "similarity is sin", "jaccard"],
+      [call(...both, "models => '{item_knn(shrinkage => 1e300)}'"), "CF001", "shrinkage is 1e+300", "1e9"],
       [call(...both, "models => '{ease(history_decay => 2)}'"), "CF001", "history_decay is 2", "at most 1"],
       [call("null", "'lab.test'", ...columns), "CF001", "null", ""],
       [call("'lab.train'", "null", ...columns), "CF001", "null", ""],
@@ -545,6 +622,16 @@ describe("recommend.evaluate_relations", () => {
         message: expect.stringContaining("_recommend_row"),
       });
       await db.query("drop table _recommend_row");
+      // A table of the session is neither read nor dropped.
+      for (const table of ["_recommend_item", "_recommend_row", "_recommend_use"]) {
+        await db.query(`create temporary table ${table} as select 4711 as mine`);
+        expect(await db.rejects(call("'lab.train'"))).toMatchObject({
+          code: "CF001",
+          message: expect.stringContaining(table),
+        });
+        expect(await db.value(`select mine from ${table}`)).toBe(4711);
+        await db.query(`drop table ${table}`);
+      }
       await db.query("set transaction read only");
       expect(await db.rejects(call("'lab.train'"))).toMatchObject({
         code: "25006",

@@ -35,7 +35,7 @@ test("bad input is refused with what, which value and what to do", async () => {
   };
   expect(await refused("for_people(null)")).toBe("CF008 null people are given");
   expect(await refused("for_people(array_fill('p0'::text, array[1001]))")).toBe("CF008 1001 people are given");
-  expect(await refused("for_people('{p0,NULL}')")).toBe("CF001 a person is null");
+  expect(await refused("for_people('{p0,NULL}')")).toBe("CF001 the person is null");
   expect(await refused("for_people('{p0}', 0)")).toBe("CF001 top is 0");
   expect(await refused("for_people('{p0}', kind => 'curse')")).toBe('CF002 there is no item of kind "curse"');
 });

@@ -21,6 +21,47 @@ await makeHistory(database);
 
 const sum = (row: Recommendation): number => row.reasons.reduce((total, { contribution }) => total + contribution, 0);
 
+/** Rolled back at the end. */
+const world = (work: Parameters<typeof database.as>[2]) => database.as("postgres", {}, work);
+
+describe("pages", () => {
+  test("a visitor who signs in continues her list, and nobody else does", () =>
+    world(async (db) => {
+      const last = (name: string): Promise<string> =>
+        db.value<string>("select max(next_page) from recommend.for_person($1, 2)", [name]);
+      const ranks = async (name: string, page: string): Promise<number[]> =>
+        (await db.rows<{ rank: number }>("select rank from recommend.for_person($1, 2, page => $2)", [name, page])).map(
+          ({ rank }) => rank,
+        );
+      const refused = (name: string, page: string) =>
+        db.rejects("select * from recommend.for_person($1, 2, page => $2)", [name, page]);
+      const other = { code: "CF001", message: expect.stringContaining("continues another list") };
+
+      await db.query("select track.ingest($1)", [
+        JSON.stringify([
+          { type: "page", messageId: "v1", anonymousId: "browser", name: "Home", properties: { path: "/home" } },
+          { type: "identify", messageId: "v2", userId: "reader" },
+          { type: "identify", messageId: "v3", userId: "neighbour" },
+        ]),
+      ]);
+      const page = await last("browser");
+      expect(await ranks("browser", page)).toEqual([3, 4]);
+      expect(await refused("reader", page)).toMatchObject(other);
+
+      await db.query("select track.ingest($1)", [
+        JSON.stringify([{ type: "identify", messageId: "v4", anonymousId: "browser", userId: "reader" }]),
+      ]);
+      expect(await ranks("reader", page)).toEqual([3, 4]);
+      expect(await ranks("browser", await last("reader"))).toEqual([3, 4]);
+      expect(await refused("neighbour", page)).toMatchObject(other);
+      expect(await refused("unknown", page)).toMatchObject(other);
+      expect(
+        await db.rejects("select * from recommend.for_person('reader', 2, 'page', page => $1)", [page]),
+      ).toMatchObject(other);
+      expect(await db.rejects("select * from recommend.trending(2, page => $1)", [page])).toMatchObject(other);
+    }));
+});
+
 describe("before any training", () => {
   test("every person gets popular items, except taken ones", async () => {
     const expected = popularity();

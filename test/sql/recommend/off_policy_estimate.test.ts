@@ -120,6 +120,21 @@ describe("the estimators", () => {
         { person: 2, weight: 0, outcome: 1 },
       ]),
     ).toMatchObject({ ips: 0, snips: null, snips_standard_error: null, effective_sample_size: 0 });
+    // "0 ± 0" would be certain: without an answer, the error is unknown.
+    expect(
+      await kernel([
+        { person: 1, weight: 2, outcome: 0 },
+        { person: 2, weight: 2, outcome: 0 },
+        { person: 3, weight: 0, outcome: 1 },
+      ]),
+    ).toMatchObject({ ips: 0, ips_standard_error: null, snips: 0, snips_standard_error: null });
+    // All of the policy were answered: its share is 1 for certain neither.
+    expect(
+      await kernel([
+        { person: 1, weight: 2, outcome: 1 },
+        { person: 2, weight: 0, outcome: 0 },
+      ]),
+    ).toMatchObject({ ips: 1, ips_standard_error: expect.closeTo(1, 9), snips: 1, snips_standard_error: null });
   });
 
   test("are unbiased, and their intervals hold the truth, over many simulated logs", async () => {

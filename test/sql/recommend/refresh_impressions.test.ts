@@ -236,6 +236,27 @@ describe("recommend.refresh_impressions", () => {
       expect(await impressions(db)).toEqual([{ ...row, seen_at: at(10.6), clicked_at: at(10.6) }]);
     }));
 
+  test("periods that no time can be compared with are refused", async () => {
+    for (const column of ["serving_period", "attribution_period"]) {
+      for (const period of ["0", "-1 day", "11 years", "200000 years"]) {
+        expect(
+          await database.rejects(`update recommend.setting set ${column} = $1`, [period]),
+          `${column} ${period}`,
+        ).toMatchObject({ code: "23514", message: expect.stringContaining(`setting_${column}_check`) });
+      }
+      // Intervals have been infinite since PostgreSQL 17.
+      expect((await database.rejects(`update recommend.setting set ${column} = 'infinity'`)).code).toMatch(
+        /^(23514|22007)$/,
+      );
+    }
+    await world(async (db) => {
+      await db.query("update recommend.setting set serving_period = '10 years', attribution_period = '10 years'");
+      await say(db, { person: "ada", event: "Recommendation Clicked", day: 11, servingId: await signed(db, forAda) });
+      await refresh(db);
+      expect(await impressions(db)).toHaveLength(1);
+    });
+  });
+
   test("an id counts from its list on, with the tolerance of clocks, until the end of the period", () =>
     world(async (db) => {
       await db.query("update recommend.setting set serving_period = '20 days', attribution_period = '5 days'");

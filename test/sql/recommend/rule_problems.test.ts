@@ -82,6 +82,16 @@ test("names rules that have no effect, and those that leave nothing in a list", 
   });
 });
 
+test("a rule about all kinds is not said to be about one", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query(`update track.item set attributes = '{"level": "one"}'`);
+    await db.query("select recommend.set_rule('old', 'exclude', attribute => 'level', attribute_value => 'one')");
+    expect((await problems(db)).map(({ rule, problem }) => `${rule}: ${problem}`)).toContain(
+      "old: it excludes all items: its lists are empty",
+    );
+  });
+});
+
 test("names include rules that leave nothing in the lists of courses, for everyone or a set of people", async () => {
   await database.as("postgres", {}, async (db) => {
     const set = (rule: string) => db.query(`select recommend.set_rule(${rule})`);

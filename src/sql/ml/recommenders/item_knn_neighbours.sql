@@ -24,9 +24,9 @@ begin
     perform common.refuse('CF001', format('similarity is %s', coalesce(left(similarity, 100), 'null')),
       'It is cosine or jaccard.');
   end if;
-  if shrinkage is null or not (shrinkage >= 0 and shrinkage < 'infinity') then
+  if shrinkage is null or not (shrinkage >= 0 and shrinkage <= 1e9) then
     perform common.refuse('CF001', format('shrinkage is %s', coalesce(shrinkage::text, 'null')),
-      'Give a number from 0 (none); 10 to 100 lowers the similarity of items with few people.');
+      'Give a number from 0 (none) to 1e9; 10 to 100 lowers the similarity of items with few people.');
   end if;
   return query execute ml._pruned(
     format(

@@ -10,7 +10,7 @@ begin
       'CF002',
       format('"%s" has no column "%s"', relation, left(v_name, 100)),
       coalesce(
-        format('Did you mean "%s"?', common.nearest_name(v_name, common.columns(relation))),
+        'Did you mean "' || common.nearest_name(v_name, common.columns(relation)) || '"?',
         format('Its columns are %s.', array_to_string(common.columns(relation), ', '))
       )
     );

@@ -16,7 +16,7 @@ begin
         'CF001',
         format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
         coalesce(
-          format('Did you mean "%s"?', common.nearest_name(v_name, allowed)),
+          'Did you mean "' || common.nearest_name(v_name, allowed) || '"?',
           format('Give name=value pairs, separated by commas; the names are %s.', array_to_string(allowed, ', '))
         )
       );

@@ -8,22 +8,35 @@ returns text
 language plpgsql
 volatile
 as $$
+declare
+  -- Of the first one, for columns that both have a collation.
+  v_collation constant oid := (
+    select one.attcollation
+    from pg_attribute as one
+    join pg_attribute as other on other.attrelid = test and quote_ident(other.attname) = test_column
+    where one.attrelid = train
+      and quote_ident(one.attname) = train_column
+      and one.attcollation <> 0
+      and other.attcollation <> 0
+  );
+  v_suffix text := coalesce(' collate ' || v_collation::regcollation::text, '');
 begin
   execute format(
     'select
-     from (select distinct source.%1$s as a from %2$s as source) as one
-     join (select distinct source.%3$s as b from %4$s as source) as other on one.a = other.b
+     from (select distinct source.%1$s%5$s as a from %2$s as source) as one
+     join (select distinct source.%3$s%5$s as b from %4$s as source) as other on one.a = other.b
      limit 0',
-    train_column, train, test_column, test
+    train_column, train, test_column, test, v_suffix
   );
-  return '';
+  return v_suffix;
 exception when undefined_function then
-  return '::text';
+  return '::text' || coalesce(nullif(v_suffix, ''), ' collate "default"');
 end;
 $$;
 
 comment on function recommend._comparable(regclass, text, regclass, text) is $$
-Returns the cast with which the values of two columns are compared: none, or to text when they have no equality.
+Returns what makes the values of two columns comparable.
+This is the collation of the first column, and a cast to text when the values have no equality.
 The columns are quoted, and exist.
 $$;
 
@@ -45,40 +58,46 @@ declare
   v_test_item text := common.column_name(test, item_column::text, 'item column');
   v_order constant text := case when order_column is not null then
     'source.' || common.column_name(train, order_column::text, 'order column') end;
+  v_orders text[];
+  v_place text;
   v_cast text;
 begin
-  if exists (
-    select
-    from pg_class as relation
-    where relation.oid in (train, test)
-      and relation.relnamespace = pg_my_temp_schema()
-      and relation.relname like '\_recommend\_%'
-  ) then
-    perform common.refuse('CF001', format('%s and %s are the relations', train, test),
-      'Temporary tables whose names begin with _recommend_ are those of this function: choose another name.');
-  end if;
   v_cast := recommend._comparable(train, v_train_person, test, v_test_person);
   v_train_person := 'source.' || v_train_person || v_cast;
   v_test_person := 'source.' || v_test_person || v_cast;
   v_cast := recommend._comparable(train, v_train_item, test, v_test_item);
   v_train_item := 'source.' || v_train_item || v_cast;
   v_test_item := 'source.' || v_test_item || v_cast;
-  drop table if exists pg_temp._recommend_row, pg_temp._recommend_person, pg_temp._recommend_item,
-    pg_temp._recommend_training, pg_temp._recommend_target;
-
-  begin
-    execute format(
-      'create temporary table _recommend_row on commit drop as
-       select %1$s as person, %2$s as item, %3$s as place
-       from %4$s as source
-       where %1$s is not null and %2$s is not null
-       group by %1$s, %2$s',
-      v_train_person, v_train_item, coalesce('max(' || v_order || ')', '0'), train
-    );
-  exception when undefined_function then
-    perform common.refuse('CF001', format('the values of "%s" have no order', order_column),
-      'Give a column of numbers, times or texts, or null.');
+  -- Values that can be sorted but have no maximum, such as uuid, are compared by their place among all rows.
+  v_orders := case
+    when v_order is null then '{0}'
+    else array[
+      v_order, format('case when %1$s is not null then dense_rank() over (order by %1$s) end', v_order), null
+    ]
   end;
+  foreach v_place in array v_orders loop
+    if v_place is null then
+      perform common.refuse('CF001', format('the values of "%s" have no order', order_column),
+        'Give a column of numbers, times or other values that can be sorted, or null.');
+    end if;
+    begin
+      execute format(
+        'create temporary table _recommend_row on commit drop as
+         select person, item, max(place) as place
+         from (
+           select %1$s as person, %2$s as item, %3$s as place
+           from %4$s as source
+           where %1$s is not null and %2$s is not null
+         ) as given
+         group by person, item',
+        v_train_person, v_train_item, v_place, train
+      );
+      exit;
+    exception when undefined_function or invalid_table_definition then
+      -- Since PostgreSQL 18, the maximum of a composite type is of no type that a table may have.
+      null;
+    end;
+  end loop;
 
   -- Numbers of items are in the order in which items of equal score are ranked.
   create temporary table _recommend_item on commit drop as
@@ -148,7 +167,7 @@ Numbers the people and items of two relations, and writes them to temporary tabl
 have in `train`; `_recommend_item (item, item_no)`: the items of `train`, numbered from 1 by their number of people, the
 greatest first, then by their text in byte order.
 Rows with a null person or item do not count. Positions are null without an order column; a null there comes first.
-Errors: CF001 (a column without order, the name of a temporary table), CF002 (no such column).
+Errors: CF001 (a column without order), CF002 (no such column).
 $$;
 
 grant execute on function

@@ -9,6 +9,7 @@ set client_min_messages to notice
 set jit to off
 as $$
 begin
+  perform recommend._check_session('evaluate models');
   if not exists (
     select
     from recommend.evaluation as known

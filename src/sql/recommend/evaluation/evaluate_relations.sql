@@ -165,10 +165,7 @@ declare
   v_item_count int;
   v_bad text;
 begin
-  if current_setting('transaction_read_only')::boolean then
-    perform common.refuse('25006', 'cannot evaluate models in a read-only transaction',
-      'The rows are numbered in temporary tables: call it in a transaction that may write.');
-  end if;
+  perform recommend._check_session('evaluate models', array['\_recommend\_%']);
   v_bad := (select coalesce(value::text, 'null') from unnest(k) as value where value is null or value < 1 limit 1);
   if v_bad is not null or coalesce(cardinality(k), 0) not between 1 and 100 then
     perform common.refuse('CF001', format('k is %s', coalesce(v_bad, left(coalesce(k::text, 'null'), 100))),
@@ -261,8 +258,9 @@ each hit, divided by min(k, n); `mrr` 1 / rank of the first hit; `hit_rate` 1 wi
 of the items of `train` that are in a list.
 The rows are numbered in temporary tables, which are dropped at the end. People are ranked in batches within a
 `work_mem` of 64 MB; EASE holds at most 16,000 items.
-Errors: CF001 (k, models, parameters, a column without order), CF002 (no such column or model; names the nearest), CF004
-(no rows), CF005 (not readable), CF008 (too many items).
+Errors: CF001 (k, models, parameters, a column without order, a temporary table of the session whose name begins with
+_recommend_), CF002 (no such column or model; names the nearest), CF004 (no rows), CF005 (not readable), CF008 (too many
+items), 25006 in a read-only transaction.
 $$;
 
 grant execute on function

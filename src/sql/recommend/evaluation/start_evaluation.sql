@@ -28,16 +28,14 @@ declare
   v_name text;
   v_evaluation recommend.evaluation;
 begin
+  perform recommend._check_session('evaluate models');
   perform recommend._check(1, start_evaluation.kind);
   if start_evaluation.protocol is null or start_evaluation.protocol <> all (v_protocols) then
     perform common.refuse(
       'CF002',
       format('there is no protocol "%s"', coalesce(left(start_evaluation.protocol, 100), 'null')),
-      format(
-        'Did you mean "%s"? The protocols are %s.',
-        common.nearest_name(coalesce(start_evaluation.protocol, 'time'), v_protocols),
-        array_to_string(v_protocols, ', ')
-      )
+      coalesce('Did you mean "' || common.nearest_name(start_evaluation.protocol, v_protocols) || '"? ', '')
+        || format('The protocols are %s.', array_to_string(v_protocols, ', '))
     );
   elsif start_evaluation.seed is null then
     perform common.refuse('CF001', 'seed is null', 'Give a number: the same seed and data give the same results.');
@@ -65,10 +63,9 @@ begin
         'CF002',
         format('there is no set of people "%s"', coalesce(left(v_name, 100), 'null')),
         coalesce(
-          format(
-            'Did you mean "%s"?',
-            common.nearest_name(v_name, (select array_agg(name order by name) from track.person_set))
-          ),
+          'Did you mean "'
+            || common.nearest_name(v_name, (select array_agg(name order by name) from track.person_set))
+            || '"?',
           'track.person_set lists the sets.'
         )
       );

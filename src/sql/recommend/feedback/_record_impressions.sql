@@ -19,6 +19,7 @@ declare
   v_identity_ids bigint[];
   v_owners bigint[];
 begin
+  perform recommend._check_session('record what is served', '{}');
   perform common.check_count('the number of serving ids', cardinality(serving_ids), 0, 1000);
   v_servings := array(
     select recommend._read_serving_id(given.serving_id)

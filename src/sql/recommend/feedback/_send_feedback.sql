@@ -30,6 +30,7 @@ declare
   v_error jsonb;
   v_person_id bigint;
 begin
+  perform recommend._check_session('send feedback', '{}');
   if v_event is null then
     perform common.refuse(
       'CF002',

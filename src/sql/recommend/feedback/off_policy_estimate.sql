@@ -40,9 +40,13 @@ begin
   ) as by_person;
 
   if v_value.people >= 2 then
-    v_value.ips_standard_error := sqrt(v_spread.ips * v_value.people / (v_value.people - 1)) / v_value.slots;
-    v_value.snips_standard_error :=
-      sqrt(v_spread.snips * v_value.people / (v_value.people - 1)) / nullif(v_total.weight, 0);
+    -- Without any spread, such as without an answer, the error is unknown and not 0.
+    v_value.ips_standard_error := nullif(
+      sqrt(v_spread.ips * v_value.people / (v_value.people - 1)) / v_value.slots, 0
+    );
+    v_value.snips_standard_error := nullif(
+      sqrt(v_spread.snips * v_value.people / (v_value.people - 1)) / nullif(v_total.weight, 0), 0
+    );
   end if;
   return v_value;
 end;
@@ -53,7 +57,7 @@ comment on function recommend._off_policy(bigint[], float8[], float8[]) is $$
 Returns the estimates of the value of a policy from slots of another one.
 One element per slot: its person, the weight (probability of the item under the policy, divided by that under which it
 was drawn) and the outcome. Standard errors are robust against the dependence of the slots of a person, with the factor
-n / (n - 1) for n people.
+n / (n - 1) for n people; null when all deviations are 0, as when no slot of the policy was answered.
 Sources: D. G. Horvitz and D. J. Thompson, Journal of the American Statistical Association 47 (1952), 663-685;
 A. Swaminathan and T. Joachims, The self-normalized estimator for counterfactual learning, NIPS 2015; A. B. Owen,
 Monte Carlo theory, methods and examples (2013), chapter 9, also for the effective sample size.
@@ -307,7 +311,9 @@ person had used until then), `random` (each item of the pool with the same proba
 `outcome`: `clicked`, `completed` (within `recommend.setting.attribution_period`; younger slots are left out) or
 `liked`. Only slots with a logged probability count (`recommend.setting.explored_slots`), of lists that `serve_me` and
 `serve_person` recorded; the item is one of the pool of the slot. Compare estimates by their standard errors, and see
-`mean_weight` and `effective_sample_size`.
+`mean_weight` and `effective_sample_size`. Below some 30 answers to items of the policy, an interval of two standard
+errors contains the value in less than 95 % of cases (in 86 % with 5). Popularity is that of today, and a version that
+was trained after the slots learned from their answers: for a version, give the time of its training as `since`.
 Errors: CF001 for an unknown `policy` or `outcome` or an invalid period, CF002 for a version without weights and a kind
 that no item has.
 $$;

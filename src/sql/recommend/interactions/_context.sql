@@ -11,8 +11,9 @@ set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_person_id constant bigint := _context.person_id;
-  v_full_weight constant real := (select full_weight from recommend.setting);
-  v_kept_kinds constant text[] := (select kept_kinds from recommend.setting);
+  v_setting constant recommend.setting := (select setting from recommend.setting);
+  v_full_weight constant real := (v_setting).full_weight;
+  v_kept_kinds constant text[] := (v_setting).kept_kinds;
   -- Period of the events that are queued for the refresh. In it, the stored interactions are incomplete.
   v_since timestamptz;
   v_until timestamptz;
@@ -106,48 +107,7 @@ begin
     );
   end if;
 
-  with fresh as materialized (
-    select interaction.*
-    from recommend._interactions_of(array[v_person_id], v_changed, v_first_at) as interaction
-    where v_is_behind
-  ),
-
-  -- Stored interactions whose first event is not there any more, which the next refresh may keep.
-  suspect as (
-    select
-      array_agg(interaction.person_id) as people,
-      array_agg(interaction.item_id) as items,
-      array_agg(interaction.first_at) as first_at,
-      array_agg(identity.person_id) as owners
-    from recommend.interaction
-    join track.identity
-      on identity.identity_id = coalesce(interaction.identity_id, interaction.person_id)
-      and identity.person_id = interaction.person_id
-    where interaction.person_id = v_person_id
-      and v_is_behind
-      and (v_changed is null or interaction.item_id = any (v_changed))
-      and not exists (
-        select
-        from fresh
-        where fresh.item_id = interaction.item_id
-          and fresh.first_at = interaction.first_at
-      )
-  ),
-
-  kept as (
-    select taken.*
-    from recommend.taken
-    where taken.person_id = v_person_id
-
-    union all
-
-    select taken.*
-    from suspect
-    cross join lateral recommend._kept_of(suspect.people, suspect.items, suspect.first_at, suspect.owners) as taken
-    where v_is_behind
-  ),
-
-  leaf as materialized (
+  with leaf as materialized (
     select
       interaction.item_id, interaction.weight, interaction.last_at, interaction.completed_at,
       interaction.dismissed_at, interaction.dropped_at, interaction.resumed_at, interaction.liking,
@@ -164,41 +124,24 @@ begin
       dismissed_topic.withdrawn_at, dismissed_topic.topic, null, null
     from recommend.dismissed_topic
     where dismissed_topic.person_id = v_person_id
-      and (
-        v_first_at is distinct from '-infinity'
-        -- Deleted events, which the next refresh keeps, too.
-        or (
-          select true
-          from track.event
-          where event.person_id = v_person_id
-            and event.occurred_at = dismissed_topic.first_at
-          limit 1
-        ) is null
-        and exists (
-          select
-          from track.identity
-          where identity.identity_id = dismissed_topic.identity_id
-            and identity.person_id = v_person_id
-        )
-      )
+      and v_first_at is distinct from '-infinity'
 
     union all
 
-    select
-      fresh.item_id, fresh.weight, fresh.last_at, fresh.completed_at, fresh.dismissed_at, fresh.dropped_at,
-      fresh.resumed_at, fresh.liking, fresh.liked_at, fresh.known_at, fresh.topic_dismissed_at, fresh.withdrawn_at,
-      fresh.topic, null, null
-    from fresh
+    select recomputed.*, null
+    from recommend._recomputed_of(v_person_id, v_changed, v_first_at) as recomputed
+    where v_is_behind
 
     union all
 
     -- Items that the person had taken before the events were deleted.
     select
-      coalesce(item.merged_item_id, item.item_id), 0, kept.last_at, kept.completed_at, kept.dismissed_at,
-      kept.dropped_at, null, kept.liking, kept.liked_at, kept.known_at, kept.topic_dismissed_at, null, null,
-      kept.taken_at, null
-    from kept
+      coalesce(item.merged_item_id, item.item_id), 0, taken.last_at, taken.completed_at, taken.dismissed_at,
+      taken.dropped_at, null, taken.liking, taken.liked_at, taken.known_at, taken.topic_dismissed_at, null, null,
+      taken.taken_at, null
+    from recommend.taken
     join track.item using (item_id)
+    where taken.person_id = v_person_id
 
     union all
 

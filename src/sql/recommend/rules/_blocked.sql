@@ -32,10 +32,11 @@ declare
     from unnest((_blocked.context).languages) as spoken (language)
   );
   v_shown constant bigint[] := (_blocked.context).shown;
-  -- Items that are part of another one, and those with a capacity.
+  v_rules record;
+  -- Items that something may leave out. Of these, those that are part of another one, and those with a capacity.
+  v_items bigint[];
   v_parts bigint[];
   v_limited bigint[];
-  v_rules record;
 begin
   -- Items of several kinds: each by the rules of its own kind.
   if _blocked.kind is null then
@@ -67,18 +68,40 @@ begin
   from recommend._rules_of(_blocked.context, _blocked.kind, _blocked.at) as known;
 
   select
-    coalesce(array_agg(item.item_id) filter (where item.parent_item_id is not null), '{}'),
-    coalesce(array_agg(item.item_id) filter (where item.attributes ->> 'capacity' ~ '^[0-9]{1,9}$'), '{}')
-  into v_parts, v_limited
-  from track.item
-  where item.item_id = any (_blocked.items);
+    array_agg(doubtful.item_id),
+    coalesce(array_agg(doubtful.item_id) filter (where doubtful.is_part), '{}'),
+    coalesce(array_agg(doubtful.item_id) filter (where doubtful.is_limited), '{}')
+  into v_items, v_parts, v_limited
+  from (
+    select distinct
+      given.item_id,
+      item.parent_item_id is not null as is_part,
+      item.attributes ->> 'capacity' ~ '^[0-9]{1,9}$' as is_limited
+    from unnest(_blocked.items) as given (item_id)
+    left join track.item on item.item_id = given.item_id
+    where item.kind is distinct from _blocked.kind
+      or item.merged_item_id is not null
+      or item.parent_item_id is not null
+      or item.available_from > _blocked.at
+      or item.available_until <= _blocked.at
+      or item.attributes ? 'capacity'
+      or given.item_id in (select state.item_id from unnest(v_left_out || v_shown) as state (item_id))
+      or exists (select from track.prerequisite where prerequisite.item_id = given.item_id)
+      or v_topics <> '{}'
+      or v_rules.language is not null
+      or v_rules.excluding is not null
+      or v_rules.including is not null
+  ) as doubtful;
+  if v_items is null then
+    return;
+  end if;
 
   return query
   with candidate as materialized (
     select
       given.item_id, item.kind, item.merged_item_id, item.language, item.attributes, item.available_from,
       item.available_until
-    from (select distinct entry.item_id from unnest(_blocked.items) as entry (item_id)) as given
+    from unnest(v_items) as given (item_id)
     left join track.item on item.item_id = given.item_id
   ),
 
@@ -120,7 +143,7 @@ begin
     union all
 
     select 3, known.item_id, v_rules.topic, format('The topic "%s" was dismissed', left(known.topic, 100))
-    from recommend._topics(_blocked.items) as known
+    from recommend._topics(v_items) as known
     where v_rules.topic is not null
       and v_topics <> '{}'
       and known.topic = any (v_topics)
@@ -159,7 +182,7 @@ begin
 
     select 5, unmet.item_id, v_rules.prerequisites, unmet.detail
     from recommend._unmet_prerequisites(
-      _blocked.items, v_parts, v_finished, v_started, _blocked.at
+      v_items, v_parts, v_finished, v_started, _blocked.at
     ) as unmet
     where v_rules.prerequisites is not null
 
@@ -210,7 +233,7 @@ begin
     union all
 
     select 9, matched.item_id, min(matched.name), 'Not offered at present'
-    from recommend._matching_rules(v_rules.excluding, _blocked.items) as matched
+    from recommend._matching_rules(v_rules.excluding, v_items) as matched
     where v_rules.excluding is not null
     group by matched.item_id
 
@@ -221,7 +244,7 @@ begin
     where v_rules.including is not null
       and candidate.item_id not in (
         select matched.item_id
-        from recommend._matching_rules(v_rules.including, _blocked.items) as matched
+        from recommend._matching_rules(v_rules.including, v_items) as matched
       )
   )
 

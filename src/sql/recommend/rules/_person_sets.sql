@@ -9,6 +9,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
 set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
 as $$
 begin
   if _person_sets.person_id is null
@@ -22,32 +23,19 @@ begin
   end if;
 
   return array(
-    with recursive served (kind) as (
-      select min(ranked_list.kind)
-      from recommend.ranked_list
-
-      union all
-
-      select (select min(next.kind) from recommend.ranked_list as next where next.kind > served.kind)
-      from served
-      where served.kind is not null
-    )
-
-    select block.name
-    from track.person_set
-    join track.person_set_block as block
-      on block.name = person_set.name
-      and block.block = _person_sets.person_id / 4096
-    where get_bit(block.people, (_person_sets.person_id % 4096)::int) <> 0
+    select named.name
+    from track.person_set as named
+    where (
+        select get_bit(block.people, (_person_sets.person_id % 4096)::int)
+        from track.person_set_block as block
+        where block.name = named.name
+          and block.block = _person_sets.person_id / 4096
+      ) = 1
       and (
-        exists (select from recommend.rule where rule.person_set = block.name)
-        or exists (
-          select
-          from served
-          join recommend.ranked_list on ranked_list.kind = served.kind and ranked_list.list = block.name
-        )
+        exists (select from recommend.rule where rule.person_set = named.name)
+        or exists (select from recommend.ranked_list where ranked_list.list = named.name)
       )
-    order by block.name
+    order by named.name
   );
 end;
 $$;

@@ -1,12 +1,10 @@
 create or replace function recommend._rules_of(context recommend.person_context, kind text, at timestamptz)
 returns setof recommend.rule
-language plpgsql
+language sql
 stable
 parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return query
+begin atomic
+  -- In SQL, because it is then a part of the statement that calls it.
   select rule.*
   from recommend.rule
   where rule.is_active
@@ -18,7 +16,6 @@ begin
       or (rule.person_set = any (coalesce((_rules_of.context).person_sets, '{}'))) <> rule.is_outside_set
     );
 end;
-$$;
 
 comment on function recommend._rules_of(recommend.person_context, text, timestamptz) is $$
 @behavior -*

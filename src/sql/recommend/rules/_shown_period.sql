@@ -14,6 +14,9 @@ as $$
 declare
   v_context recommend.person_context := _shown_period.context;
 begin
+  if not exists (select from recommend.rule where rule.action = 'not_again' and rule.is_active) then
+    return null;
+  end if;
   if v_context.person_sets <> '{}' and not track.reads_all_people() then
     v_context.person_sets := recommend._person_sets(track.current_person_id());
   end if;

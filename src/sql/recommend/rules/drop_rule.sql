@@ -8,6 +8,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
+  perform recommend._check_session('drop a rule', '{}');
   delete from recommend.rule where rule.name = drop_rule.name;
   if not found then
     perform common.refuse(

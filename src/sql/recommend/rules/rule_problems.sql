@@ -113,7 +113,7 @@ begin
         then 'no item fulfils its conditions: its lists are empty unless another rule includes items'
       when matched.items is null then 'no item fulfils its conditions: it has no effect'
       else 'it excludes all items'
-        || coalesce(format(' of kind "%s"', rule.kind), '') || ': its lists are empty'
+        || coalesce(' of kind "' || rule.kind || '"', '') || ': its lists are empty'
     end
   from rule
   left join matched using (name)

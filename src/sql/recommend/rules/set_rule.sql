@@ -31,6 +31,7 @@ as $$
 declare
   v_rule recommend.rule;
 begin
+  perform recommend._check_session('set a rule', '{}');
   perform recommend._find_items(set_rule.items);
   if set_rule.within_item is not null then
     perform recommend._find_items(array[set_rule.within_item]);

@@ -1,6 +1,7 @@
 create or replace function recommend._explain(
   context recommend.person_context,
   kind text,
+  actions text[],
   model_id bigint,
   model_version int,
   fewest_people int,
@@ -20,8 +21,6 @@ set jit to off
 set plan_cache_mode to force_generic_plan
 as $$
 declare
-  -- The name of a rule may tell why a set of people has it.
-  v_reads_all constant boolean := track.reads_all_people();
   v_most_reasons constant int := (select most_reasons from recommend.setting);
   v_secret constant recommend.secret := (select secret from recommend.secret);
 begin
@@ -142,11 +141,16 @@ begin
       3,
       row_number() over (order by applied.rule),
       row(
-        'rule', null, case when v_reads_all then applied.rule else 'Selected by the platform' end, applied.amount
+        'rule',
+        null,
+        -- The name of a rule may tell why a set of people has it. In a subquery, which is executed once, if at all.
+        case when (select track.reads_all_people()) then applied.rule else 'Selected by the platform' end,
+        applied.amount
       )::recommend.reason
     from (
       select boost.item_id, boost.rule, boost.amount
       from recommend._boosts(_explain.context, _explain.kind, _explain.items) as boost
+      where 'boost' = any (_explain.actions)
 
       union all
 
@@ -197,7 +201,7 @@ end;
 $$;
 
 comment on function recommend._explain(
-  recommend.person_context, text, bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text
 ) is $$
 @behavior -*
 Returns the rows of a list from its items and what each is based on: names, reasons, score and signature.

@@ -5,6 +5,7 @@
 create or replace function recommend._gather(
   context recommend.person_context,
   request recommend.request,
+  actions text[],
   tiers text[],
   model_id bigint,
   fewest_people int,
@@ -31,9 +32,7 @@ declare
   -- At once, so that the comparison stays in work_mem.
   v_most_compared constant int := 5000;
   v_kind constant text := (_gather.request).kind;
-  v_has_boosts constant boolean := exists (
-    select from recommend._rules_of(_gather.context, v_kind, now()) as rule where rule.action = 'boost'
-  );
+  v_has_boosts constant boolean := 'boost' = any (_gather.actions);
   -- A liked item that may be in the list: see recommend._raised.
   v_has_raised constant boolean := v_has_boosts or exists (
     select
@@ -168,13 +167,13 @@ end;
 $$;
 
 comment on function recommend._gather(
-  recommend.person_context, recommend.request, text[], bigint, int, bigint[], int, bigint[], float8[], text[]
+  recommend.person_context, recommend.request, text[], text[], bigint, int, bigint[], int, bigint[], float8[], text[]
 ) is $$
 @behavior -*
 Returns the candidates of a list in its order, after those that are given.
 `allowed` are the positions of those that no rule leaves out, at least `wanted` if there are enough; `unchecked` of
-those that were not compared with the rules, which are there to freeze the order. The tiers are used in their order,
-each only while there are too few candidates. Items that rules raise, and liked ones, compete in the first tier that
-has items; those whose score rules make negative come last. Of the newest items that are available by their own dates,
-at most 20,000 are compared with the rules.
+those that were not compared with the rules, which are there to freeze the order. `actions` are those of the rules that
+apply. The tiers are used in their order, each only while there are too few candidates. Items that rules raise, and
+liked ones, compete in the first tier that has items; those whose score rules make negative come last. Of the newest
+items that are available by their own dates, at most 20,000 are compared with the rules.
 $$;

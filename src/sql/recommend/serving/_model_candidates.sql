@@ -46,53 +46,53 @@ begin
     from source
   ),
 
-  scored as (
+  -- Not materialized: the lowest score is computed only if it is needed.
+  scored as not materialized (
     select entry.item_id, sum(round(entry.factor * greatest(entry.weight, entry.least_weight))) as units
     from entry
     group by entry.item_id
   ),
 
-  permitted as (
+  -- Sorted first, so that few items are compared with `seen`, and with the least number of people.
+  ranked as (
     select scored.item_id, scored.units
     from scored
-    where scored.units <> 0
-      and (
-        _model_candidates.fewest_people = 0
-        or exists (
-          select
-          from recommend.neighbours as own
-          where own.model_id = _model_candidates.model_id
-            and own.item_id = scored.item_id
-            and own.person_count >= _model_candidates.fewest_people
-        )
-      )
-  ),
-
-  -- Sorted first, so that few items are compared with `seen`.
-  ranked as (
-    select permitted.item_id, permitted.units
-    from permitted
     where case
         when _model_candidates.is_lowered
           -- Of a person who likes nothing, weights of a dense model that mean nothing do not order the list.
-          then permitted.units < 0 and (
+          then scored.units < 0 and (
             0 < any (_model_candidates.strengths)
-            or 10 * permitted.units <= (select min(least.units) from permitted as least)
+            or 10 * scored.units <= (select min(least.units) from scored as least)
           )
-        else permitted.units > 0
+        else scored.units > 0
       end
       and (
         _model_candidates.only_items is null
-        or permitted.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
+        or scored.item_id in (select known.item_id from unnest(_model_candidates.only_items) as known (item_id))
       )
-    order by permitted.units desc, permitted.item_id
-    limit _model_candidates.most::bigint + cardinality(_model_candidates.seen)
+    order by scored.units desc, scored.item_id
+    limit case
+      when _model_candidates.fewest_people = 0
+        then _model_candidates.most::bigint + cardinality(_model_candidates.seen)
+    end
   ),
 
   best as (
     select ranked.item_id, ranked.units
     from ranked
     where ranked.item_id not in (select known.item_id from unnest(_model_candidates.seen) as known (item_id))
+      and (
+        _model_candidates.fewest_people = 0
+        -- "limit": one index lookup per item, instead of a hash of all.
+        or (
+          select true
+          from recommend.neighbours as own
+          where own.model_id = _model_candidates.model_id
+            and own.item_id = ranked.item_id
+            and own.person_count >= _model_candidates.fewest_people
+          limit 1
+        )
+      )
     order by ranked.units desc, ranked.item_id
     limit _model_candidates.most
   )

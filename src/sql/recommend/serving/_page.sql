@@ -63,6 +63,8 @@ as $$
 declare
   v_payload text;
   v_fields text[];
+  v_identity_ids bigint[];
+  v_people bigint[];
   v_result recommend.page;
 begin
   -- The longest one has 2,000 items that were served and 200 frozen ones, of at most 19 digits.
@@ -79,8 +81,19 @@ begin
       'Give next_page of the last row of the list that is continued, unchanged.');
   end if;
   if concat_ws('.', v_fields[3], v_fields[4]) <> _read_page.scope then
-    perform common.refuse('CF001', format('the page "%s" continues another list', left(_read_page.page, 100)),
-      'Give it to the same function, with the same person or items and the same kind.');
+    -- Another name of the same person, such as that of her browser before she signed in.
+    v_identity_ids := array[
+      substring(v_fields[4] from '^p([0-9]+)$'), substring(_read_page.scope from '[.]p([0-9]+)$')
+    ];
+    if split_part(_read_page.scope, '.', 1) = v_fields[3] and array_position(v_identity_ids, null) is null then
+      v_people := track.people_of_identities(
+        v_identity_ids, array[to_timestamp(v_fields[2]::float8), _read_page.at]
+      );
+    end if;
+    if v_people[1] is distinct from v_people[2] or coalesce(v_people[1], 0) = 0 then
+      perform common.refuse('CF001', format('the page "%s" continues another list', left(_read_page.page, 100)),
+        'Give it to the same function, with the same person or items and the same kind.');
+    end if;
   end if;
   if to_timestamp(v_fields[2]::float8) < _read_page.at - interval '1 day' then
     perform common.refuse('CF001', format('the page "%s" is older than a day', left(_read_page.page, 100)),

@@ -35,7 +35,11 @@ declare
   end;
   v_seen bigint[] := (_rank.context).left_out || (_rank.request).excluded;
   v_first bigint[] := '{}';
-  v_pins record;
+  v_actions constant text[] := array(
+    select rule.action from recommend._rules_of(_rank.context, v_kind, now()) as rule
+  );
+  v_pinned bigint[] := '{}';
+  v_places int[] := '{}';
   v_found record;
   v_list bigint[];
   v_rest bigint[];
@@ -79,10 +83,13 @@ begin
     from recommend.setting;
   end if;
 
-  v_pins := recommend._allowed_pins(_rank.context, _rank.request, v_seen || v_first);
+  if 'pin' = any (v_actions) then
+    select pins.items, pins.places into v_pinned, v_places
+    from recommend._allowed_pins(_rank.context, _rank.request, v_seen || v_first) as pins;
+  end if;
   v_found := recommend._gather(
-    _rank.context, _rank.request, _rank.tiers, v_model_id, v_fewest_people,
-    v_seen || v_first || v_pins.items || (v_page).frozen,
+    _rank.context, _rank.request, v_actions, _rank.tiers, v_model_id, v_fewest_people,
+    v_seen || v_first || v_pinned || (v_page).frozen,
     greatest(v_top + v_pool_size, case when v_diversity > 0 then least(3 * v_top, 300) else 0 end),
     (v_page).frozen, array_fill(0::float8, array[cardinality((v_page).frozen)]), (v_page).bases
   );
@@ -92,7 +99,7 @@ begin
     )
     else recommend._chosen(v_found.item_ids, v_found.allowed)
   end;
-  v_list := recommend._place_pins(v_first || v_list, v_pins.items, v_pins.places, v_first_rank, v_top);
+  v_list := recommend._place_pins(v_first || v_list, v_pinned, v_places, v_first_rank, v_top);
   v_rest := v_list[v_top + 1:];
   if v_pool_size > 0 then
     select
@@ -100,13 +107,13 @@ begin
       array_agg(explored.propensity order by explored.place),
       max(explored.pool)
     into v_drawn, v_propensities, v_pool
-    from recommend._explore(_rank.context, v_list, v_top, v_pins.items || v_first) as explored;
+    from recommend._explore(_rank.context, v_list, v_top, v_pinned || v_first) as explored;
     v_rest := recommend._minus(v_list, v_drawn);
     v_list := v_drawn;
   end if;
   v_rest := (v_rest || recommend._chosen(v_found.item_ids, v_found.unchecked))[:200];
   v_list := v_list[:v_top];
-  v_bases := recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pins.items, v_first);
+  v_bases := recommend._bases(v_list, v_found.item_ids, v_found.bases, v_pinned, v_first);
   if (_rank.request).page is not null then
     v_bases := recommend._current_bases(_rank.context, v_kind, v_model_id, v_fewest_people, v_list, v_bases);
   end if;
@@ -114,7 +121,7 @@ begin
   return query
   select *
   from recommend._explain(
-    _rank.context, v_kind, v_model_id, v_version, v_fewest_people, v_list, v_bases, v_propensities, v_pool,
+    _rank.context, v_kind, v_actions, v_model_id, v_version, v_fewest_people, v_list, v_bases, v_propensities, v_pool,
     v_first_rank,
     case
       when v_rest <> '{}' and v_first_rank + v_top <= v_most_served then recommend._write_page(
@@ -122,7 +129,7 @@ begin
           coalesce(v_model_id, 0),
           (v_page).served || v_list,
           v_rest,
-          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pins.items, v_first)
+          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pinned, v_first)
         )::recommend.page,
         v_scope,
         now()

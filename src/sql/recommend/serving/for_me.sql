@@ -36,7 +36,8 @@ that the person has taken, finished, dismissed or enrolled in, those that she te
 available now. Events count as soon as they are stored. For a person who has opted out of `personalization`, nothing
 that she did is used.
 `exclude_items`: items that the list must not contain; `only_items`: the only ones that it may contain; `page`:
-`next_page` of the list that is continued, for a day.
+`next_page` of the list that is continued, for a day. It is in the last of the `top` rows: over GraphQL, give `top` and
+not `first`.
 Errors: CF001 for `top`, `diversity` and `page`, CF002 for a kind that no item has and for an unknown item, CF008 for
 more than 1,000 items.
 $$;

@@ -35,10 +35,7 @@ begin
     group by given.person
     order by min(given.place)
   loop
-    if nullif(btrim(v_person), '') is null then
-      perform common.refuse('CF001', 'a person is ' || coalesce('"' || v_person || '"', 'null'),
-        'Give the userId or anonymousId that was sent with events.');
-    end if;
+    perform recommend._check_person(v_person);
     return query
     select v_person, recommendation.*
     from recommend._rank(recommend._named_context(v_person, for_people.kind), v_request) as recommendation;

@@ -5,6 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  perform recommend._check_session('train a model');
   perform recommend._check(1, _lock_training.kind);
   if _lock_training.seed is null then
     perform common.refuse('CF001', 'seed is null', 'Give a number: the same seed and data give the same model.');

@@ -17,6 +17,7 @@ declare
   v_evaluation recommend.evaluation;
   v_items int;
 begin
+  perform recommend._check_session('search parameters');
   perform recommend._check(1, start_search.kind);
   perform common.check_count('trials', start_search.trials, 1, 500);
   if start_search.seed is null then
