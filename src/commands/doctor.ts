@@ -371,6 +371,13 @@ const checks: Record<string, Check> = {
          select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener
+         union all
+         select names_function || '(bigint[])' from privacy.setting where names_function is not null
+         union all
+         select subject_function || '(text)' from privacy.setting where subject_function is not null
+         union all
+         select called || '(privacy.subject)' from privacy.handler
+         cross join unnest(array[erase_function, export_function]) as called where called is not null
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,
@@ -389,7 +396,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set or privacy.listener that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler or privacy.setting that names it",
         };
   },
 

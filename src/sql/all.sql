@@ -258,13 +258,36 @@
 --!include ml/policies.sql
 
 -- privacy
---!include privacy/functions/allowed.sql
---!include privacy/functions/latest_decisions.sql
 --!include privacy/functions/_call_listeners.sql
 --!include privacy/functions/_basis_changed.sql
+--!include privacy/consent/_of_age_at.sql
+--!include privacy/consent/_ages.sql
+--!include privacy/consent/effective_decisions.sql
+--!include privacy/consent/minor_purposes.sql
+--!include privacy/consent/optional_purposes.sql
+--!include privacy/functions/allowed.sql
+--!include privacy/functions/latest_decisions.sql
+--!include privacy/consent/_check_purpose.sql
+--!include privacy/consent/_check_version.sql
+--!include privacy/consent/publish_text.sql
+--!include privacy/consent/record_consents.sql
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
+--!include privacy/consent/record_birth_dates.sql
+--!include privacy/consent/record_birth_date.sql
+--!include privacy/consent/refresh_decisions.sql
 --!include privacy/functions/move_decisions.sql
+--!include privacy/ledger/_commitment_expression.sql
+--!include privacy/ledger/_ledger_hash.sql
+--!include privacy/ledger/_ready_condition.sql
+--!include privacy/ledger/account_removal.sql
+--!include privacy/ledger/seal.sql
+--!include privacy/ledger/ledger_head.sql
+--!include privacy/ledger/_check_records.sql
+--!include privacy/ledger/verify_ledger.sql
+--!include privacy/ledger/needs_seal.sql
+--!include privacy/consent/_erase.sql
+--!include privacy/consent/_export.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -288,6 +311,7 @@
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
+--!include track/identities/identity_names.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql
@@ -324,6 +348,7 @@
 --!include track/ingest/time_problem.sql
 --!include track/ingest/path_item.sql
 --!include track/ingest/describe_message.sql
+--!include track/ingest/decision.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
@@ -453,6 +478,7 @@
 --!include track/instructors/teaches.sql
 --!include track/instructors/taught_courses.sql
 --!include track/instructors/reads_all_people.sql
+--!include track/functions/record_my_consents.sql
 --!include track/functions/record_my_consent.sql
 --!include track/policies.sql
 

@@ -144,11 +144,7 @@ grant execute on function monitor.notes() to insights_admin;
       trend,
       before.replace(/(comment on function analytics\.trend[^$]*\$\$\s*(?:@.*\n)*)/, "$1Newly described. "),
     );
-    await copy.edit(
-      "src/sql/privacy/views.sql",
-      "source, document_version\n",
-      "source, document_version, recorded_at\n",
-    );
+    await copy.edit("src/sql/privacy/views.sql", "valid_until, decided_by\n", "valid_until, decided_by, recorded_at\n");
     await copy.write(
       "src/sql/track/policies.sql",
       `${await copy.read("src/sql/track/policies.sql")}

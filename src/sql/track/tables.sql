@@ -1804,7 +1804,8 @@ create type track.parsed_message as (
   opts_out boolean,
   problem track.problem,
   client_at timestamptz,
-  is_claim boolean
+  is_claim boolean,
+  birth_date date
 );
 
 comment on type track.parsed_message is $$
@@ -1846,6 +1847,9 @@ comment on column track.parsed_message.problem is $$Error of the message; null w
 comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
 comment on column track.parsed_message.is_claim is $$
 Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
+comment on column track.parsed_message.birth_date is $$
+Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
 $$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
@@ -2050,12 +2054,15 @@ values
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
   -- Registered here, because the room privacy must not depend on this one.
-  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.');
+  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.'),
+  ('privacy', 'person_age', 'person_id', 'track.event', 'Dates of birth of the person.');
 
 /* ---------------------------------------------------------------------------------------------------- decisions -- */
 
 insert into privacy.listener (function_name, description)
 values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
+
+update privacy.setting set names_function = 'track.identity_names';
 
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
