@@ -73,3 +73,42 @@ comment on column privacy.handler.export_function is $$Name of the export functi
 comment on column privacy.handler.description is $$What the functions cover.$$;
 
 alter table privacy.handler enable row level security;
+
+/* --- Data map: every column of free content, and what an erasure does with it --- */
+
+alter table privacy.data_map add column if not exists erasure text not null default 'deleted';
+alter table privacy.data_map add column if not exists basis text;
+
+alter table privacy.data_map drop constraint if exists data_map_holds_check;
+alter table privacy.data_map drop constraint if exists data_map_erasure_check;
+alter table privacy.data_map drop constraint if exists data_map_check;
+alter table privacy.data_map drop constraint if exists data_map_check1;
+alter table privacy.data_map
+add constraint data_map_holds_check
+check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived', 'none')),
+add constraint data_map_erasure_check
+check (erasure in ('deleted', 'recomputed', 'cleared', 'unlearned', 'marked', 'kept')),
+add constraint data_map_check check (holds <> 'none' or erasure = 'kept'),
+add constraint data_map_check1 check ((holds <> 'none' and erasure = 'kept') = (basis is not null));
+
+comment on table privacy.data_map is $$
+Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
+Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+(text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
+$$;
+comment on column privacy.data_map.holds is $$
+Kind of data in the column.
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision`, `derived`
+(computed from behaviour), or `none`: no data of a person.
+$$;
+comment on column privacy.data_map.description is $$
+Meaning of the column; for `none`, the reason why it holds no data of a person.
+$$;
+comment on column privacy.data_map.erasure is $$
+Effect of the erasure of a person on her data in the column.
+`deleted` (the row), `recomputed` (from the data of the others), `cleared` (the value is replaced), `unlearned` (a model
+is changed exactly), `marked` (a model is not used until it is trained again without her) or `kept`.
+$$;
+comment on column privacy.data_map.basis is $$
+Reason for which the data is kept (GDPR article 17(3)); null for the other columns.
+$$;

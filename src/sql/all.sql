@@ -253,6 +253,7 @@
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
+--!include privacy/data_map.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -443,6 +444,7 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/policies.sql
+--!include track/data_map.sql
 
 -- experiment
 
@@ -565,6 +567,7 @@
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
 --!include analytics/policies.sql
+--!include analytics/data_map.sql
 
 -- recommend
 --!include recommend/interactions/_rating_to_liking.sql
@@ -691,6 +694,7 @@
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/policies.sql
+--!include recommend/data_map.sql
 
 -- monitor
 --!include monitor/functions/start_run.sql
@@ -698,3 +702,4 @@
 --!include monitor/functions/fail_run.sql
 --!include monitor/functions/delete_old_runs.sql
 --!include monitor/policies.sql
+--!include monitor/data_map.sql

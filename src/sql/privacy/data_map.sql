@@ -1,0 +1,102 @@
+/*
+ * The data map of this room and of the rooms above it: each column that holds data of people, and the reason for which
+ * others of free content hold none. A column that is missing is found by test/sql/data_map.test.ts.
+ */
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, erasure, description, basis)
+values
+  ('privacy', 'consent', 'person_id', 'person', 'service', 'deleted', 'Person that the decision applies to.', null),
+  ('privacy', 'consent', 'identity_id', 'identity', 'service', 'deleted', 'Identity that made the decision.', null),
+  (
+    'privacy', 'consent', 'document_version', 'decision', 'service', 'deleted',
+    'Version of the text that was shown.', null
+  ),
+  ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
+  (
+    'ml', 'input_profile', 'edges', 'derived', 'analytics', 'marked',
+    'Deciles of a feature in the training, which can be values of a person.', null
+  ),
+  (
+    'ml', 'input_profile', 'categories', 'derived', 'analytics', 'marked',
+    'Frequent values of a feature in the training.', null
+  ),
+  ('ml', 'input_profile', 'shares', 'derived', 'analytics', 'marked', 'Shares of these values.', null),
+  (
+    'ml', 'embedding', 'key', 'identity', 'personalization', 'deleted',
+    'Name of what the vector is of, such as a person or an item.', null
+  ),
+  ('ml', 'embedding', 'embedding', 'derived', 'personalization', 'deleted', 'Vector of a person or an item.', null),
+  ('ml', 'score', 'keys', 'identity', 'personalization', 'deleted', 'Keys of a stored score, such as a person.', null),
+  ('ml', 'score', 'score', 'derived', 'personalization', 'deleted', 'Score of a person.', null),
+  (
+    'ml', 'model', 'coefficients', 'derived', 'analytics', 'marked',
+    'What a model learned from the people in its training.', null
+  ),
+  (
+    'ml', 'tree_node', 'categories', 'derived', 'analytics', 'marked',
+    'Values of a feature by which a tree decides.', null
+  ),
+  (
+    'ml', 'tree_node', 'threshold', 'derived', 'analytics', 'marked',
+    'Value of a feature by which a tree decides.', null
+  ),
+  (
+    'ml', 'model', 'parameters', 'derived', 'analytics', 'kept',
+    'Parameters that were chosen for a training.',
+    'Figures about all people in a training, from which none of them can be recognized.'
+  ),
+  (
+    'ml', 'model', 'metrics', 'derived', 'analytics', 'kept',
+    'Measured quality of a model.',
+    'Figures about all people in a training, from which none of them can be recognized.'
+  ),
+  (
+    'ml', 'comparison', 'challenger_metrics', 'derived', 'analytics', 'kept',
+    'Measured quality of a new version.',
+    'As ml.model.metrics.'
+  ),
+  (
+    'ml', 'comparison', 'champion_metrics', 'derived', 'analytics', 'kept',
+    'Measured quality of the deployed version.',
+    'As ml.model.metrics.'
+  )
+on conflict (schema_name, table_name, column_name) do update
+set
+  holds = excluded.holds,
+  purpose = excluded.purpose,
+  description = excluded.description,
+  erasure = excluded.erasure,
+  basis = excluded.basis;
+
+/* Without data of people. */
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, erasure, description)
+select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kept', entry.reason
+from (
+  values
+    ('privacy', 'consent', '{consent_id}', 'Random keys.'),
+    ('privacy', 'consent', '{purpose}', 'Name of a purpose.'),
+    ('privacy', 'purpose', '{purpose,description}', 'Purposes of processing.'),
+    (
+      'privacy', 'listener', '{function_name,description}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    (
+      'privacy', 'handler', '{room,erase_function,export_function,description}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    ('privacy', 'data_map', '{schema_name,table_name,column_name,purpose,description,basis}', 'Content of this map.'),
+    ('ml', 'project', '{name,metric,description}', 'Names of models.'),
+    ('ml', 'model', '{algorithm}', 'Name of a method.'),
+    ('ml', 'comparison', '{metric}', 'Name of a metric.'),
+    ('ml', 'drift', '{feature}', 'Name of a feature.'),
+    ('ml', 'input_profile', '{feature}', 'Name of a feature.'),
+    ('ml', 'tree_node', '{feature}', 'Name of a feature.')
+) as entry (schema_name, table_name, column_names, reason)
+cross join unnest(entry.column_names::text[]) as column_name
+on conflict (schema_name, table_name, column_name) do update
+set
+  holds = excluded.holds,
+  purpose = excluded.purpose,
+  description = excluded.description,
+  erasure = excluded.erasure,
+  basis = excluded.basis;
