@@ -253,6 +253,9 @@
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
+--!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/subject_hash.sql
+--!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -442,6 +445,9 @@
 --!include track/instructors/taught_courses.sql
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
+--!include track/erasure/subject.sql
+--!include track/erasure/lock_subject.sql
+--!include track/erasure/erase.sql
 --!include track/policies.sql
 
 -- experiment
@@ -564,6 +570,7 @@
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
+--!include analytics/functions/erase.sql
 --!include analytics/policies.sql
 
 -- recommend
@@ -690,6 +697,7 @@
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/functions/erase.sql
 --!include recommend/policies.sql
 
 -- monitor
@@ -697,4 +705,5 @@
 --!include monitor/functions/finish_run.sql
 --!include monitor/functions/fail_run.sql
 --!include monitor/functions/delete_old_runs.sql
+--!include monitor/functions/erase.sql
 --!include monitor/policies.sql
