@@ -254,6 +254,9 @@
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
 --!include privacy/data_map.sql
+--!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/subject_hash.sql
+--!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -443,6 +446,9 @@
 --!include track/instructors/taught_courses.sql
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
+--!include track/erasure/subject.sql
+--!include track/erasure/lock_subject.sql
+--!include track/erasure/erase.sql
 --!include track/policies.sql
 --!include track/data_map.sql
 
@@ -566,6 +572,7 @@
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
+--!include analytics/functions/erase.sql
 --!include analytics/policies.sql
 --!include analytics/data_map.sql
 
@@ -693,6 +700,7 @@
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/functions/erase.sql
 --!include recommend/policies.sql
 --!include recommend/data_map.sql
 
@@ -701,5 +709,6 @@
 --!include monitor/functions/finish_run.sql
 --!include monitor/functions/fail_run.sql
 --!include monitor/functions/delete_old_runs.sql
+--!include monitor/functions/erase.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

@@ -1353,3 +1353,6 @@ comment on column analytics.person_rfm.recency_score is $$Score of recency, from
 comment on column analytics.person_rfm.frequency_score is $$Score of the active days, from 1 to 5.$$;
 comment on column analytics.person_rfm.engaged_score is $$Score of the engaged time, from 1 to 5.$$;
 comment on column analytics.person_rfm.cell is $$Name of the cell, such as `champions`.$$;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('analytics', 20, 'analytics.erase', 'Training data of predictions, and names of authors.');

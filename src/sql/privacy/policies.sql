@@ -23,3 +23,11 @@ drop policy if exists all_rows on privacy.listener;
 create policy all_rows on privacy.listener for select using (true);
 drop policy if exists all_people on privacy.consent;
 create policy all_people on privacy.consent for select to insights_reader, insights_admin, insights_worker using (true);
+
+grant select on privacy.setting to insights_reader, insights_admin, insights_worker;
+grant select on privacy.erasure to insights_reader, insights_admin, insights_worker;
+
+drop policy if exists all_rows on privacy.setting;
+create policy all_rows on privacy.setting for select using (true);
+drop policy if exists all_rows on privacy.erasure;
+create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);

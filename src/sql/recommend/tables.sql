@@ -1524,3 +1524,6 @@ create index item_vector_content on recommend.item_vector
 using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
 
 alter table recommend.item_vector enable row level security;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('recommend', 10, 'recommend.erase', 'Interactions, impressions, evaluations in progress, and what models have learned.');

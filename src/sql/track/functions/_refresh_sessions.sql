@@ -522,7 +522,7 @@ $$;
  * of it. These are deleted and recomputed from their events; all others are kept. Periods of changes are widened by the
  * time-out, then to the sessions that they overlap, then merged, so that each session is in at most one period.
  */
-create or replace function track._refresh_sessions(most_people int, without bigint[] default '{}')
+create or replace function track._refresh_sessions_of(people bigint[])
 returns track.refresh_result
 language plpgsql
 volatile
@@ -530,7 +530,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_setting track.setting;
-  v_picked bigint[];
+  v_picked constant bigint[] := people;
   v_people bigint[];
   v_since timestamptz[];
   v_until timestamptz[];
@@ -542,21 +542,8 @@ declare
   v_has_values boolean;
   v_result track.refresh_result;
 begin
-  -- One refresh at a time: two would compute the same sessions.
-  perform pg_advisory_xact_lock(hashtext('track.refresh'));
   v_has_values := exists (select from track.declared_property as declared where declared.is_queued);
   select * into v_setting from track.setting;
-  perform track._refresh_course_presence();
-
-  -- An array, not a join, because the statistics of a queue are often out of date.
-  v_picked := array(
-    select distinct person_id
-    from track.stale
-    where person_id <> all (_refresh_sessions.without)
-    order by person_id
-    limit _refresh_sessions.most_people
-  );
-
   with taken as (
     delete from track.stale
     where stale.person_id = any (v_picked)
@@ -643,6 +630,32 @@ begin
   end if;
   perform track._enqueue('event', v_people, v_since, v_until);
   return v_result;
+end;
+$$;
+
+comment on function track._refresh_sessions_of(bigint[]) is $$
+Refreshes the data that is derived from the events of people, in the periods that are queued for them in `track.stale`.
+The caller has locked the refresh.
+$$;
+
+create or replace function track._refresh_sessions(most_people int, without bigint[] default '{}')
+returns track.refresh_result
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- One refresh at a time: two would compute the same sessions.
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
+  perform track._refresh_course_presence();
+  -- An array, not a join, because the statistics of a queue are often out of date.
+  return track._refresh_sessions_of(array(
+    select distinct stale.person_id
+    from track.stale
+    where stale.person_id <> all (_refresh_sessions.without)
+    order by stale.person_id
+    limit _refresh_sessions.most_people
+  ));
 end;
 $$;
 
