@@ -208,3 +208,31 @@ on conflict do nothing;
 insert into privacy.handler (room, position, erase_function, description)
 values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.')
 on conflict do nothing;
+
+/* --- Access: the log of exports --- */
+
+create table if not exists privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
+the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index if not exists export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;

@@ -254,6 +254,13 @@
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
 --!include privacy/data_map.sql
+--!include privacy/access/_plain_comment.sql
+--!include privacy/access/_subject.sql
+--!include privacy/access/exported_rows.sql
+--!include privacy/access/_export.sql
+--!include privacy/access/export_person.sql
+--!include privacy/access/export_me.sql
+--!include privacy/access/export.sql
 --!include privacy/erasure/erase_rows.sql
 --!include privacy/erasure/subject_hash.sql
 --!include privacy/erasure/erase_person.sql
@@ -447,6 +454,11 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/erasure/subject.sql
+--!include track/access/_export_identities.sql
+--!include track/access/_export_application.sql
+--!include track/access/_export_events.sql
+--!include track/access/_export_rollups.sql
+--!include track/access/export.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql
@@ -573,6 +585,8 @@
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
+--!include analytics/access/_export_predictions.sql
+--!include analytics/access/export.sql
 --!include analytics/policies.sql
 --!include analytics/data_map.sql
 
@@ -701,6 +715,9 @@
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/functions/erase.sql
+--!include recommend/access/_export_interactions.sql
+--!include recommend/access/_export_lists.sql
+--!include recommend/access/export.sql
 --!include recommend/policies.sql
 --!include recommend/data_map.sql
 

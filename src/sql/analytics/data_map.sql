@@ -61,3 +61,7 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values ('analytics', 20, 'analytics.export', 'Training data of predictions, and names of authors.')
+on conflict (room) do update set export_function = excluded.export_function;

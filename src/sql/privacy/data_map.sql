@@ -12,6 +12,23 @@ values
     'Version of the text that was shown.', null
   ),
   ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
+  ('privacy', 'export_log', 'identity_id', 'identity', 'service', 'deleted', 'Person whose data was exported.', null),
+  ('privacy', 'export_log', 'exported_by', 'identity', 'service', 'cleared', 'Administrator who exported it.', null),
+  (
+    'privacy', 'erasure', 'subject_hash', 'identity', 'service', 'kept',
+    'Hash of the names of an erased person.',
+    'Proof of the erasure. The salt of the hash is not stored, so that no name can be tested against it.'
+  ),
+  (
+    'privacy', 'erasure', 'reason', 'decision', 'service', 'kept',
+    'Reason of an erasure, by an administrator.',
+    'Proof of the erasure. It must not name the person.'
+  ),
+  (
+    'privacy', 'erasure', 'counts', 'derived', 'service', 'kept',
+    'Numbers of rows that were erased.',
+    'Proof of the erasure, without content.'
+  ),
   (
     'ml', 'input_profile', 'edges', 'derived', 'analytics', 'marked',
     'Deciles of a feature in the training, which can be values of a person.', null
@@ -74,6 +91,9 @@ select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kep
 from (
   values
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
+    ('privacy', 'export_log', '{export_id}', 'Random keys.'),
+    ('privacy', 'erasure', '{erasure_id}', 'Random keys.'),
+    ('privacy', 'setting', '{subject_function,lock_function}', 'Names of functions.'),
     ('privacy', 'consent', '{purpose}', 'Name of a purpose.'),
     ('privacy', 'purpose', '{purpose,description}', 'Purposes of processing.'),
     (
@@ -100,3 +120,7 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values ('privacy', 60, 'privacy.export', 'Decisions, and the log of exports.')
+on conflict (room) do update set export_function = excluded.export_function;

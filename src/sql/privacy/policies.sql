@@ -31,3 +31,8 @@ drop policy if exists all_rows on privacy.setting;
 create policy all_rows on privacy.setting for select using (true);
 drop policy if exists all_rows on privacy.erasure;
 create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);
+
+grant select on privacy.export_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.export_log;
+create policy all_rows on privacy.export_log for select to insights_reader, insights_admin using (true);

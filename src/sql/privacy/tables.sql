@@ -290,3 +290,31 @@ $$;
 
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
+
+/* --- Access: the log of exports --- */
+
+create table privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
+the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;

@@ -145,3 +145,10 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values (
+  'recommend', 10, 'recommend.export',
+  'Interactions, impressions, evaluations in progress, and what models have learned.'
+)
+on conflict (room) do update set export_function = excluded.export_function;

@@ -269,3 +269,7 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values ('track', 40, 'track.export', 'People, identities, events and all data that is derived from them.')
+on conflict (room) do update set export_function = excluded.export_function;
