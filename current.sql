@@ -170,3 +170,31 @@ on conflict do nothing;
 insert into privacy.handler (room, position, erase_function, description)
 values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.')
 on conflict do nothing;
+
+/* --- Erasure: what messages have told about items --- */
+
+create table if not exists track.item_source (
+  item_id bigint not null references track.item on delete cascade,
+  attribute text not null check (attribute in ('name', 'kind', 'title', 'url', 'parent')),
+  identity_id bigint not null,
+  primary key (item_id, attribute)
+);
+
+comment on table track.item_source is $$
+What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
+An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
+$$;
+comment on column track.item_source.item_id is $$The item.$$;
+comment on column track.item_source.attribute is $$
+`name` (the item itself), `kind`, `title`, `url` or `parent`.
+$$;
+comment on column track.item_source.identity_id is $$Identity of the message.$$;
+
+create index if not exists item_source_identity on track.item_source (identity_id);
+
+alter table track.item_source enable row level security;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.')
+on conflict do nothing;

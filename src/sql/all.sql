@@ -332,6 +332,7 @@
 --!include track/ingest/enter_event_types.sql
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
+--!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
@@ -446,6 +447,7 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/erasure/subject.sql
+--!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql

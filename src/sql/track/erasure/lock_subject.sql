@@ -20,6 +20,9 @@ begin
     );
   end if;
   v_subject := track.subject(lock_subject.person);
+  if track._has_names_of_its_own(v_subject) then
+    perform pg_advisory_xact_lock(hashtext('track.ingest'));
+  end if;
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
   loop
     perform track._lock_people(v_subject.identity_ids);

@@ -1,18 +1,11 @@
-/*
- * A definer: callers may write events only through this function, which checks each message.
- * Without just-in-time compilation, which would take seconds for statements that run for milliseconds.
- */
-create or replace function track.ingest(batch jsonb)
+create or replace function track._ingest(batch jsonb)
 returns track.ingest_result
 language plpgsql
 volatile
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
 as $$
 declare
-  v_batch constant track.message_batch := track._read_batch(ingest.batch);
+  v_batch constant track.message_batch := track._read_batch(_ingest.batch);
   v_received_at constant timestamptz := clock_timestamp();
   v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
@@ -26,6 +19,8 @@ declare
   v_browsers boolean;
   v_result track.ingest_result;
 begin
+  -- An erasure waits for it before it deletes names of items and event types that nobody uses.
+  perform pg_advisory_xact_lock_shared(hashtext('track.ingest'));
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
   v_messages := track._verify_browsers(v_messages, v_sender);
   select
@@ -77,13 +72,12 @@ begin
   if v_links then
     perform track._link_people_of(v_messages, v_locked);
   else
-    perform identity.identity_id
-    from track.identity
-    where identity.identity_id = any (v_locked)
-    order by identity.identity_id
-    for key share;
+    perform track._lock_identities(v_locked);
   end if;
   v_placed := track._place_messages(v_messages, v_browsers);
+  if cardinality(v_placed.identities) is distinct from v_result.accepted and v_result.accepted > 0 then
+    perform common.refuse('CF099', 'an identity was deleted concurrently');
+  end if;
 
   perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
   if v_traits then
@@ -96,6 +90,37 @@ begin
     perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);
   end if;
   return v_result;
+end;
+$$;
+
+comment on function track._ingest(jsonb) is $$
+Stores the messages of a batch for `track.ingest`. Raises CF099 when an identity of a message was deleted concurrently:
+by the erasure of its person, or when a browser was unlinked.
+$$;
+
+/*
+ * A definer: callers may write events only through this function, which checks each message.
+ * Without just-in-time compilation, which would take seconds for statements that run for milliseconds.
+ */
+create or replace function track.ingest(batch jsonb)
+returns track.ingest_result
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+begin
+  for attempt in 1 .. 100 loop
+    begin
+      return track._ingest(ingest.batch);
+    exception
+      -- The next attempt finds that the person is erased.
+      when sqlstate 'CF099' then null;
+    end;
+  end loop;
+  perform common.refuse('serialization_failure', 'identities of the messages were deleted concurrently', 'Try again.');
 end;
 $$;
 

@@ -98,11 +98,7 @@ begin
   -- Most links are known, such as those of a client that identifies with each page. Storing them locks no person.
   if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
     begin
-      perform identity.identity_id
-      from track.identity
-      where identity.identity_id = any (also_locked)
-      order by identity.identity_id
-      for key share;
+      perform track._lock_identities(also_locked);
       if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
         perform track._store_known_links(messages);
         return;
@@ -128,11 +124,7 @@ begin
   end if;
 
   -- The persons of the identities must not change from here to the end of the transaction.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (also_locked)
-  order by identity.identity_id
-  for key share;
+  perform track._lock_identities(also_locked);
   perform track._store_known_links(messages);
 end;
 $$;

@@ -1,0 +1,25 @@
+create or replace function track._lock_identities(identity_ids bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_locked int;
+begin
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (_lock_identities.identity_ids)
+  order by identity.identity_id
+  for key share;
+  get diagnostics v_locked = row_count;
+  if v_locked <> cardinality(identity_ids) then
+    perform common.refuse('CF099', 'an identity was deleted concurrently');
+  end if;
+end;
+$$;
+
+comment on function track._lock_identities(bigint[]) is $$
+Locks identities for which a transaction stores data: until it ends, they stay with their people.
+Raises CF099 when one of them does not exist any more.
+$$;
