@@ -152,6 +152,10 @@ comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
 
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.')
+on conflict do nothing;
+
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
 

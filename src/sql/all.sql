@@ -254,6 +254,7 @@
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql

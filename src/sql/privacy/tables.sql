@@ -277,5 +277,8 @@ comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
 
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
+
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
