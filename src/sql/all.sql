@@ -255,6 +255,14 @@
 --!include privacy/functions/move_decisions.sql
 --!include privacy/erasure/erase_rows.sql
 --!include privacy/erasure/subject_hash.sql
+--!include privacy/rights/suppress.sql
+--!include privacy/rights/lift_suppression.sql
+--!include privacy/rights/suppressed.sql
+--!include privacy/rights/open_request.sql
+--!include privacy/rights/open_my_request.sql
+--!include privacy/rights/complete_request.sql
+--!include privacy/rights/extend_request.sql
+--!include privacy/rights/forget_rights.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
