@@ -326,6 +326,7 @@
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
+--!include track/ingest/refuse_suppressed.sql
 --!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
@@ -447,6 +448,7 @@
 --!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
+--!include track/functions/_without_suppressed.sql
 --!include track/functions/sync_enrolments.sql
 --!include track/instructors/sync_item_roles.sql
 --!include track/instructors/teaches.sql
