@@ -256,6 +256,14 @@
 --!include privacy/erasure/erase_rows.sql
 --!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
+--!include privacy/rights/suppress.sql
+--!include privacy/rights/lift_suppression.sql
+--!include privacy/rights/suppressed.sql
+--!include privacy/rights/open_request.sql
+--!include privacy/rights/open_my_request.sql
+--!include privacy/rights/complete_request.sql
+--!include privacy/rights/extend_request.sql
+--!include privacy/rights/forget_rights.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
@@ -319,6 +327,7 @@
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
+--!include track/ingest/refuse_suppressed.sql
 --!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
@@ -441,6 +450,7 @@
 --!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
+--!include track/functions/_without_suppressed.sql
 --!include track/functions/sync_enrolments.sql
 --!include track/instructors/sync_item_roles.sql
 --!include track/instructors/teaches.sql

@@ -2077,7 +2077,9 @@ values
 insert into privacy.listener (function_name, description)
 values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
 
-update privacy.setting set subject_function = 'track.subject', lock_function = 'track.lock_subject';
+update privacy.setting
+set
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names';
 
 insert into privacy.handler (room, position, erase_function, description)
 values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.');

@@ -1,5 +1,5 @@
 create or replace function track._lock_identities(identity_ids bigint[])
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
@@ -13,13 +13,11 @@ begin
   order by identity.identity_id
   for key share;
   get diagnostics v_locked = row_count;
-  if v_locked <> cardinality(identity_ids) then
-    perform common.refuse('CF099', 'an identity was deleted concurrently');
-  end if;
+  return v_locked = cardinality(identity_ids);
 end;
 $$;
 
 comment on function track._lock_identities(bigint[]) is $$
 Locks identities for which a transaction stores data: until it ends, they stay with their people.
-Raises CF099 when one of them does not exist any more.
+False when one of them does not exist any more.
 $$;
