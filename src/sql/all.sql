@@ -262,7 +262,16 @@
 --!include privacy/access/export_me.sql
 --!include privacy/access/export.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
+--!include privacy/rights/suppress.sql
+--!include privacy/rights/lift_suppression.sql
+--!include privacy/rights/suppressed.sql
+--!include privacy/rights/open_request.sql
+--!include privacy/rights/open_my_request.sql
+--!include privacy/rights/complete_request.sql
+--!include privacy/rights/extend_request.sql
+--!include privacy/rights/forget_rights.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
@@ -326,6 +335,7 @@
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
+--!include track/ingest/refuse_suppressed.sql
 --!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
@@ -340,6 +350,7 @@
 --!include track/ingest/enter_event_types.sql
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
+--!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
@@ -447,6 +458,7 @@
 --!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
+--!include track/functions/_without_suppressed.sql
 --!include track/functions/sync_enrolments.sql
 --!include track/instructors/sync_item_roles.sql
 --!include track/instructors/teaches.sql
@@ -459,6 +471,7 @@
 --!include track/access/_export_events.sql
 --!include track/access/_export_rollups.sql
 --!include track/access/export.sql
+--!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql

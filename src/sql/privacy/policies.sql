@@ -36,3 +36,15 @@ grant select on privacy.export_log to insights_reader, insights_admin;
 
 drop policy if exists all_rows on privacy.export_log;
 create policy all_rows on privacy.export_log for select to insights_reader, insights_admin using (true);
+
+grant select on privacy.regime
+to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant insert, update on privacy.regime to insights_admin;
+grant select on privacy.request, privacy.open_requests to insights_reader, insights_admin, insights_worker;
+
+drop policy if exists all_rows on privacy.regime;
+create policy all_rows on privacy.regime for select using (true);
+drop policy if exists admins_change on privacy.regime;
+create policy admins_change on privacy.regime to insights_admin using (true) with check (true);
+drop policy if exists all_people on privacy.request;
+create policy all_people on privacy.request for select to insights_reader, insights_admin, insights_worker using (true);

@@ -220,7 +220,8 @@ alter table privacy.handler enable row level security;
 create table privacy.setting (
   only_row boolean primary key default true check (only_row),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -233,6 +234,9 @@ Function that returns the `privacy.subject` of a name (`person text`), with its 
 $$;
 comment on column privacy.setting.lock_function is $$
 Function that does the same, and locks the person: until the transaction ends, no other one stores or moves her data.
+$$;
+comment on column privacy.setting.names_function is $$
+Function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
 $$;
 
 insert into privacy.setting default values;
@@ -288,6 +292,9 @@ comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
 
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
+
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
 
@@ -318,3 +325,176 @@ comment on column privacy.export_log.row_count is $$Number of rows in the export
 create index export_log_identity on privacy.export_log (identity_id);
 
 alter table privacy.export_log enable row level security;
+
+/* --- Rights: requests of people, and names of erased people --- */
+
+create table privacy.secret (
+  only_row boolean primary key default true check (only_row),
+  inner_key bytea not null check (length(inner_key) = 64),
+  outer_key bytea not null check (length(outer_key) = 64)
+);
+
+comment on table privacy.secret is $$
+@behavior -*
+Keys of the hashes of suppressed names. No role may read this table.
+$$;
+comment on column privacy.secret.only_row is $$Always true, so that the table has one row.$$;
+comment on column privacy.secret.inner_key is $$Key of the inner hash, one block of SHA-256.$$;
+comment on column privacy.secret.outer_key is $$Key of the outer hash, one block of SHA-256.$$;
+
+-- Version 4 UUIDs are from the strong random source of the server, 122 bits each.
+insert into privacy.secret (inner_key, outer_key)
+select
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+
+create table privacy.suppression (
+  name_hash bytea primary key check (octet_length(name_hash) = 32),
+  since timestamptz not null,
+  lifted_at timestamptz,
+  check (lifted_at > since)
+);
+
+comment on table privacy.suppression is $$
+@behavior -*
+Names of people who were erased, as keyed hashes: messages with such a name are refused until a new consent.
+The key is in `privacy.secret`. Nobody can read the names from this table; whoever can read both tables can test one.
+$$;
+comment on column privacy.suppression.name_hash is $$
+HMAC-SHA-256 of the kind (`user` or `anonymous`) and the name: see `privacy.suppress`.
+$$;
+comment on column privacy.suppression.since is $$Time of the erasure.$$;
+comment on column privacy.suppression.lifted_at is $$
+Time of the consent that the person gave after the erasure; null while there is none.
+Messages of an earlier time are refused also afterwards.
+$$;
+
+create type privacy.suppressed_name as (
+  kind text,
+  name text,
+  since timestamptz,
+  lifted_at timestamptz
+);
+
+comment on type privacy.suppressed_name is $$
+@behavior -*
+A name that is suppressed: see `privacy.suppression`.
+$$;
+comment on column privacy.suppressed_name.kind is $$`user` or `anonymous`.$$;
+comment on column privacy.suppressed_name.name is $$The name, as given to the function.$$;
+comment on column privacy.suppressed_name.since is $$Time of the erasure.$$;
+comment on column privacy.suppressed_name.lifted_at is $$Time of the new consent; null while there is none.$$;
+
+create table privacy.regime (
+  regime text primary key check (regime ~ '^[a-z][a-z_]{0,62}$'),
+  answer_within interval not null check (answer_within > '0'),
+  extension interval check (extension > '0'),
+  description text not null
+);
+
+comment on table privacy.regime is $$
+Laws under which people make requests, with the time to answer. Administrators may add rows.
+$$;
+comment on column privacy.regime.regime is $$Name of the law, such as `gdpr`.$$;
+comment on column privacy.regime.answer_within is $$Time to answer a request, from when it was received.$$;
+comment on column privacy.regime.extension is $$
+Time by which the answer may be extended once, when the person is told why; null when the law allows none.
+$$;
+comment on column privacy.regime.description is $$The law and its articles.$$;
+
+insert into privacy.regime (regime, answer_within, extension, description)
+values
+  ('gdpr', '1 month', '2 months', 'General Data Protection Regulation (EU, UK), article 12(3).'),
+  ('ccpa', '45 days', '45 days', 'California Consumer Privacy Act, section 1798.130(a)(2).'),
+  ('ferpa', '45 days', null, 'Family Educational Rights and Privacy Act, 34 CFR 99.10(b).');
+
+create table privacy.request (
+  request_id uuid primary key default gen_random_uuid(),
+  kind text not null check (kind in (
+    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out'
+  )),
+  regime text not null references privacy.regime,
+  person_id bigint,
+  identity_id bigint,
+  subject_hash bytea not null check (octet_length(subject_hash) = 32),
+  received_at timestamptz not null,
+  due_at timestamptz not null,
+  extended_until timestamptz check (extended_until > due_at),
+  state text not null default 'open' check (state in ('open', 'completed', 'refused', 'withdrawn')),
+  completed_at timestamptz,
+  outcome text check (length(outcome) <= 2000),
+  salt bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  check (due_at > received_at),
+  check (completed_at >= received_at),
+  check ((state = 'open') = (completed_at is null)),
+  check ((state = 'open') = (person_id is not null)),
+  check ((person_id is null) = (identity_id is null))
+);
+
+comment on table privacy.request is $$
+@foreignKey (regime) references privacy.regime (regime)
+Requests of people about their data (GDPR articles 15 to 21, CCPA, FERPA), with the time to answer.
+A request refers to its person until it is answered. Then the hash remains, which proves the request to whoever has the
+salt that `privacy.open_request` returned.
+$$;
+comment on column privacy.request.request_id is $$Key of the request.$$;
+comment on column privacy.request.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+$$;
+comment on column privacy.request.regime is $$Law under which the request was made.$$;
+comment on column privacy.request.person_id is $$
+Person that the request is about, also after a merge or a split; null when it is answered.
+$$;
+comment on column privacy.request.identity_id is $$
+Identity that the request names, which never changes; null when it is answered.
+$$;
+comment on column privacy.request.subject_hash is $$SHA-256 hash of a salt, which is not stored, and the name.$$;
+comment on column privacy.request.received_at is $$Time at which the request was received.$$;
+comment on column privacy.request.due_at is $$Time until which it must be answered, without an extension.$$;
+comment on column privacy.request.extended_until is $$
+Time until which it must be answered, after an extension; null without one.
+$$;
+comment on column privacy.request.state is $$`open`, `completed`, `refused` or `withdrawn`.$$;
+comment on column privacy.request.completed_at is $$Time of the answer; null while the request is open.$$;
+comment on column privacy.request.outcome is $$
+Answer, without a name: what was done, or why it was refused; null while the request is open.
+$$;
+comment on column privacy.request.salt is $$
+Salt of the entry in `privacy.ledger`.
+$$;
+
+create unique index request_open on privacy.request (identity_id, kind) where completed_at is null;
+create index request_person on privacy.request (person_id) where completed_at is null;
+create index request_regime on privacy.request (regime);
+
+create type privacy.opened_request as (
+  request_id uuid,
+  kind text,
+  regime text,
+  received_at timestamptz,
+  due_at timestamptz,
+  subject_hash text,
+  subject_salt text
+);
+
+comment on type privacy.opened_request is $$
+A new request, for the person who made it.
+$$;
+comment on column privacy.opened_request.request_id is $$Key of the request.$$;
+comment on column privacy.opened_request.kind is $$Kind of the request.$$;
+comment on column privacy.opened_request.regime is $$Law under which it was made.$$;
+comment on column privacy.opened_request.received_at is $$Time at which it was received.$$;
+comment on column privacy.opened_request.due_at is $$Time until which it must be answered.$$;
+comment on column privacy.opened_request.subject_hash is $$
+SHA-256 hash of the bytes of the salt and of the name in UTF-8, in hexadecimal.
+$$;
+comment on column privacy.opened_request.subject_salt is $$
+Salt of the hash, in hexadecimal. It is not stored: keep it to prove later whose request this was.
+$$;
+
+alter table privacy.secret enable row level security;
+alter table privacy.suppression enable row level security;
+alter table privacy.regime enable row level security;
+alter table privacy.request enable row level security;

@@ -18,8 +18,18 @@ begin
     perform common.refuse('CF005', format('"%s" is signed in, which names nobody', left(v_name, 100)),
       'Sign in with the userId of a person.');
   end if;
-  -- The decision may be the first request of a person.
+  -- The decision may be the first request of a person, also of one who was erased.
   if v_person_id is null then
+    if record_my_consent.granted then
+      perform privacy.lift_suppression(array['user'], array[v_name], clock_timestamp());
+    elsif exists (
+      select
+      from privacy.suppressed(array['user'], array[v_name]) as suppressed
+      where suppressed.lifted_at is null
+    ) then
+      perform common.refuse('CF005', format('the data of "%s" was erased', left(v_name, 100)),
+        'Nothing is stored under this name, so that there is nothing to refuse.');
+    end if;
     perform track._enter_people(array['user'], array[v_name]);
     -- The rest of the transaction reads the rows of this person.
     v_person_id := track.sign_in();
@@ -32,8 +42,8 @@ $$;
 
 comment on function track.record_my_consent(text, boolean, text) is $$
 Records a decision of the signed-in person about a purpose.
-Withdrawing is as easy as granting (GDPR article 7). Errors: CF005 when no person is signed in, CF002 for an unknown
-purpose.
+Withdrawing is as easy as granting (GDPR article 7). A person who was erased is stored again after a grant.
+Errors: CF005 when no person is signed in, or for the refusal of a person who was erased, CF002 for an unknown purpose.
 $$;
 
 grant execute on function track.record_my_consent(text, boolean, text) to insights_learner;
