@@ -12,6 +12,23 @@ values
     'Version of the text that was shown.', null
   ),
   ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
+  ('privacy', 'request', 'person_id', 'person', 'service', 'cleared', 'Person who made an open request.', null),
+  ('privacy', 'request', 'identity_id', 'identity', 'service', 'cleared', 'Identity that the request names.', null),
+  (
+    'privacy', 'request', 'subject_hash', 'identity', 'service', 'kept',
+    'Hash of the name in a request.',
+    'Proof of the answer. The salt of the hash is not stored, so that no name can be tested against it.'
+  ),
+  (
+    'privacy', 'request', 'outcome', 'decision', 'service', 'kept',
+    'Answer to a request, without a name.',
+    'Proof of the answer. It must not name the person.'
+  ),
+  (
+    'privacy', 'suppression', 'name_hash', 'identity', 'service', 'kept',
+    'Keyed hash of the name of an erased person.',
+    'Without it, a message with the name would be stored again (GDPR article 17(3)(b)).'
+  ),
   ('privacy', 'export_log', 'identity_id', 'identity', 'service', 'deleted', 'Person whose data was exported.', null),
   ('privacy', 'export_log', 'exported_by', 'identity', 'service', 'cleared', 'Administrator who exported it.', null),
   (
@@ -93,7 +110,11 @@ from (
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
     ('privacy', 'erasure', '{erasure_id}', 'Random keys.'),
-    ('privacy', 'setting', '{subject_function,lock_function}', 'Names of functions.'),
+    ('privacy', 'setting', '{subject_function,lock_function,names_function}', 'Names of functions.'),
+    ('privacy', 'request', '{request_id,salt}', 'Random keys.'),
+    ('privacy', 'request', '{regime}', 'Name of a law.'),
+    ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),
+    ('privacy', 'secret', '{inner_key,outer_key}', 'Random keys of hashes.'),
     ('privacy', 'consent', '{purpose}', 'Name of a purpose.'),
     ('privacy', 'purpose', '{purpose,description}', 'Purposes of processing.'),
     (

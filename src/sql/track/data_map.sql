@@ -60,6 +60,10 @@ values
     'Attributes of the item, as for its title.', null
   ),
   (
+    'track', 'item_source', 'identity_id', 'identity', 'analytics', 'deleted',
+    'Identity that named or described the item.', null
+  ),
+  (
     'track', 'named_item', 'kind', 'behaviour', 'analytics', 'recomputed',
     'Kind of a merged item, as in track.item.', null
   ),

@@ -27,6 +27,20 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'privacy.request',
+    (
+      select jsonb_agg(
+        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt}'::text[]
+        || jsonb_build_object(
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, request.identity_id)]
+        )
+        order by request.received_at, request.request_id
+      )
+      from privacy.request
+      where request.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
     'privacy.export_log',
     (
       -- Her own exports by name; those of administrators without.
@@ -50,5 +64,5 @@ $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions of a person, and who exported her data, for `privacy.export_person`.
+Returns the decisions of a person, her open requests, and who exported her data, for `privacy.export_person`.
 $$;

@@ -6,11 +6,14 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   return next privacy.erase_rows('privacy.consent', 'person_id', array[subject.person_id]);
+  return next privacy.erase_rows('privacy.export_log', 'identity_id', subject.identity_ids);
+  return next privacy.clear_values('privacy.export_log', 'exported_by', subject.names);
   return query select erased.* from privacy.forget_rights(subject) as erased;
 end;
 $$;
 
 comment on function privacy.erase(privacy.subject) is $$
 @behavior -*
-Erases the decisions of a person, and the names of her requests. Called by `privacy.erase_person`, after the other rooms.
+Erases the decisions of a person, the log of her exports, and the names of her requests.
+Called by `privacy.erase_person`, after the other rooms.
 $$;

@@ -89,6 +89,22 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'track.item_source',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'item', item.external_id,
+          'attribute', told.attribute,
+          'identity', subject.names[array_position(subject.identity_ids, told.identity_id)]
+        )
+        order by told.item_id, told.attribute
+      )
+      from track.item_source as told
+      join track.item using (item_id)
+      where told.identity_id = any (subject.identity_ids)
+    )
+  );
+  return next privacy.exported_rows(
     'track.name_log',
     (
       select jsonb_agg(
@@ -127,5 +143,5 @@ $$;
 
 comment on function track._export_application(privacy.subject) is $$
 Returns what the application and its administrators store about a person, for `track.export`.
-Enrolments, roles, sets, the exclusion from figures, and what she did as an administrator.
+Enrolments, roles, sets, the exclusion from figures, items that she named first, and what she did as an administrator.
 $$;
