@@ -42,7 +42,15 @@ begin
   return next privacy.exported_rows(
     'analytics.saved_query',
     (
-      select jsonb_agg(to_jsonb(saved) order by saved.name)
+      select jsonb_agg(
+        to_jsonb(saved) || jsonb_build_object(
+          'created_by', case
+            when saved.created_by = any (subject.names) then saved.created_by
+            else 'an administrator'
+          end
+        )
+        order by saved.name
+      )
       from analytics.saved_query as saved
       where saved.created_by = any (subject.names)
         or exists (

@@ -95,12 +95,23 @@ begin
         jsonb_build_object(
           'item', item.external_id,
           'attribute', told.attribute,
+          'value', case told.attribute
+            when 'name' then item.external_id
+            when 'kind' then coalesce(named.kind, item.kind)
+            when 'title' then coalesce(named.title, item.title)
+            when 'url' then coalesce(named.url, item.url)
+            when 'parent' then parent.external_id
+          end,
           'identity', subject.names[array_position(subject.identity_ids, told.identity_id)]
         )
         order by told.item_id, told.attribute
       )
       from track.item_source as told
       join track.item using (item_id)
+      -- Of an item that was merged, what was told under its own name.
+      left join track.named_item as named using (item_id)
+      left join track.item as parent
+        on parent.item_id = case when named.item_id is not null then named.parent_item_id else item.parent_item_id end
       where told.identity_id = any (subject.identity_ids)
     )
   );
