@@ -36,6 +36,7 @@ const anyValue = new Set([
   "log_id",
   "stale_id",
   "consent_id",
+  "serving_key",
   "salt",
   "inner_key",
   "outer_key",

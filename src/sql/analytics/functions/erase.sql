@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  return next privacy.erase_rows('analytics.snapshot', 'person_id', array[subject.person_id]);
+  return next privacy.erase_rows('analytics.snapshot', 'person_id', subject.identity_ids);
   return next privacy.clear_values('analytics.annotation', 'created_by', subject.names);
   return next privacy.clear_values('analytics.saved_query', 'created_by', subject.names);
   return next privacy.clear_values('analytics.cohort', 'defined_by', subject.names);

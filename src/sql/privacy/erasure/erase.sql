@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  return next privacy.erase_rows('privacy.consent', 'person_id', array[subject.person_id]);
+  return next privacy.erase_rows('privacy.consent', 'person_id', subject.identity_ids);
   return query select erased.* from privacy.forget_rights(subject) as erased;
 end;
 $$;
