@@ -30,6 +30,7 @@ begin
 
   -- First what is derived from the events: the refresh of a person without events removes her from each rollup.
   return next privacy.erase_rows('track.event', 'person_id', v_people);
+  return next privacy.erase_rows('track.stale_property', 'person_id', v_people);
   v_rows := (select count(*) from track.session where session.person_id = any (v_people));
   insert into track.stale (person_id, since, until)
   select entry.person_id, '-infinity', 'infinity'
@@ -38,7 +39,6 @@ begin
   v_all := v_people || v_others;
   perform track._refresh_sessions_of(v_all);
   return next row('track.session', v_rows, 'deleted')::privacy.erased;
-  return next privacy.erase_rows('track.stale_property', 'person_id', v_people);
 
   return next privacy.erase_rows('track.trait', 'person_id', v_people);
   return next privacy.erase_rows('track.trait_history', 'person_id', v_people);
@@ -46,6 +46,10 @@ begin
   return next privacy.erase_rows('track.item_role', 'person_id', v_people);
   return next privacy.erase_rows('track.exclusion', 'identity_id', v_identities);
   return next privacy.erase_rows('track.person_set_member', 'identity_id', v_identities);
+  return next privacy.clear_values('track.exclusion', 'excluded_by', subject.names);
+  return next privacy.clear_values('track.write_key_log', 'actor', subject.names);
+  return next privacy.clear_values('track.name_log', 'actor', subject.names);
+  return next track._clear_examples(v_people);
   return next privacy.erase_rows('track.identity_link', 'identity_id', v_identities);
   return next privacy.erase_rows('track.identity_link', 'linked_identity_id', v_identities);
   return next privacy.erase_rows('track.identity', 'identity_id', v_identities);
@@ -118,6 +122,31 @@ $$;
 
 comment on function track._split_from(privacy.subject) is $$
 Returns the people who were linked to a person once, or share a browser with her, and are queued for a refresh.
+$$;
+
+create or replace function track._clear_examples(people bigint[])
+returns privacy.erased
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_rows bigint;
+begin
+  update track.rollup_check
+  set example = 'erased'
+  where exists (
+    select
+    from unnest(_clear_examples.people) as entry (person_id)
+    where starts_with(rollup_check.example, format('person %s,', entry.person_id))
+  );
+  get diagnostics v_rows = row_count;
+  return row('track.rollup_check', v_rows, 'cleared')::privacy.erased;
+end;
+$$;
+
+comment on function track._clear_examples(bigint[]) is $$
+Replaces the keys of people in the results of checks of the rollups.
 $$;
 
 create or replace function track._give_back_traits(names text[])
