@@ -74,6 +74,44 @@ comment on column privacy.handler.description is $$What the functions cover.$$;
 
 alter table privacy.handler enable row level security;
 
+/* --- Data map: every column of free content, and what an erasure does with it --- */
+
+alter table privacy.data_map add column if not exists erasure text not null default 'deleted';
+alter table privacy.data_map add column if not exists basis text;
+
+alter table privacy.data_map drop constraint if exists data_map_holds_check;
+alter table privacy.data_map drop constraint if exists data_map_erasure_check;
+alter table privacy.data_map drop constraint if exists data_map_check;
+alter table privacy.data_map drop constraint if exists data_map_check1;
+alter table privacy.data_map
+add constraint data_map_holds_check
+check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived', 'none')),
+add constraint data_map_erasure_check
+check (erasure in ('deleted', 'recomputed', 'cleared', 'unlearned', 'marked', 'kept')),
+add constraint data_map_check check (holds <> 'none' or erasure = 'kept'),
+add constraint data_map_check1 check ((holds <> 'none' and erasure = 'kept') = (basis is not null));
+
+comment on table privacy.data_map is $$
+Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
+Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+(text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
+$$;
+comment on column privacy.data_map.holds is $$
+Kind of data in the column.
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision`, `derived`
+(computed from behaviour), or `none`: no data of a person.
+$$;
+comment on column privacy.data_map.description is $$
+Meaning of the column; for `none`, the reason why it holds no data of a person.
+$$;
+comment on column privacy.data_map.erasure is $$
+Effect of the erasure of a person on her data in the column.
+`deleted` (the row), `recomputed` (from the data of the others), `cleared` (the value is replaced), `unlearned` (a model
+is changed exactly), `marked` (a model is not used until it is trained again without her) or `kept`.
+$$;
+comment on column privacy.data_map.basis is $$
+Reason for which the data is kept (GDPR article 17(3)); null for the other columns.
+$$;
 /* --- Consent and the ledger --- */
 
 alter table privacy.purpose add column if not exists minimum_age smallint check (minimum_age between 0 and 30);
@@ -543,9 +581,34 @@ create index if not exists item_source_identity on track.item_source (identity_i
 
 alter table track.item_source enable row level security;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.')
-on conflict do nothing;
+/* --- Access: the log of exports --- */
+
+create table if not exists privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
+the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index if not exists export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;
+
 /* --- Rights: requests of people, and names of erased people --- */
 
 create table if not exists privacy.secret (

@@ -46,6 +46,11 @@ grant select on privacy.erasure to insights_reader, insights_admin, insights_wor
 drop policy if exists all_rows on privacy.erasure;
 create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);
 
+grant select on privacy.export_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.export_log;
+create policy all_rows on privacy.export_log for select to insights_reader, insights_admin using (true);
+
 grant select on privacy.regime
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
 grant insert, update on privacy.regime to insights_admin;

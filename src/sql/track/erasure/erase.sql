@@ -71,9 +71,10 @@ begin
       array_fill('-infinity'::timestamptz, array[cardinality(v_all)]),
       array_fill('infinity'::timestamptz, array[cardinality(v_all)]);
   end loop;
-  return next privacy.erase_rows('track.stale', 'person_id', v_people);
   return next privacy.erase_rows('track.changed', 'person_id', v_all);
 
+  v_rows := track._erase_descriptions(v_identities);
+  return next row('track.item', v_rows, 'cleared')::privacy.erased;
   -- Not while a batch is stored that may name one of them: see track._has_names_of_its_own.
   if pg_try_advisory_xact_lock(hashtext('track.ingest')) then
     v_used := track._other_use(v_items, v_types);
@@ -82,8 +83,6 @@ begin
     v_rows := track._erase_event_types(array(select unnest(v_types) except select unnest(v_used.used_types)));
     return next row('track.event_type', v_rows, 'deleted')::privacy.erased;
   end if;
-  v_rows := track._erase_descriptions(v_identities);
-  return next row('track.item', v_rows, 'cleared')::privacy.erased;
 end;
 $$;
 
