@@ -223,6 +223,7 @@
 --!include ml/registry/register_model.sql
 --!include ml/registry/deployed_version.sql
 --!include ml/registry/_deploy.sql
+--!include ml/registry/delete_keys.sql
 --!include ml/registry/deploy.sql
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
@@ -253,6 +254,14 @@
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
+--!include privacy/ledger/_commitment_expression.sql
+--!include privacy/ledger/_ledger_hash.sql
+--!include privacy/ledger/_ready_condition.sql
+--!include privacy/ledger/account_removal.sql
+--!include privacy/ledger/seal.sql
+--!include privacy/ledger/ledger_head.sql
+--!include privacy/ledger/_check_records.sql
+--!include privacy/ledger/verify_ledger.sql
 --!include privacy/data_map.sql
 --!include privacy/access/_plain_comment.sql
 --!include privacy/access/_subject.sql
@@ -262,6 +271,7 @@
 --!include privacy/access/export_me.sql
 --!include privacy/access/export.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/names_pattern.sql
 --!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
 --!include privacy/rights/suppress.sql
@@ -296,6 +306,7 @@
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
+--!include track/identities/identity_names.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql

@@ -4,16 +4,33 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_deleted record;
 begin
-  return next privacy.erase_rows('privacy.consent', 'person_id', array[subject.person_id]);
+  -- The entries of the ledger stay: without the salts nobody can tell whose they were.
+  perform privacy.account_removal(
+    array(
+      select consent.ledger_position
+      from privacy.consent
+      where consent.person_id = any (subject.identity_ids)
+    ),
+    'erasure'
+  );
+  return next privacy.erase_rows('privacy.consent', 'person_id', subject.identity_ids);
+  return next privacy.erase_rows('privacy.person_age', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.export_log', 'identity_id', subject.identity_ids);
   return next privacy.clear_values('privacy.export_log', 'exported_by', subject.names);
   return query select erased.* from privacy.forget_rights(subject) as erased;
+
+  -- The room ml is above this one and knows no person: its keys are whatever a model from outside has named.
+  v_deleted := ml.delete_keys(subject.names);
+  return next row('ml.embedding', v_deleted.embeddings, 'deleted')::privacy.erased;
+  return next row('ml.score', v_deleted.scores, 'deleted')::privacy.erased;
 end;
 $$;
 
 comment on function privacy.erase(privacy.subject) is $$
 @behavior -*
-Erases the decisions of a person, the log of her exports, and the names of her requests.
-Called by `privacy.erase_person`, after the other rooms.
+Erases the decisions of a person, her date of birth and the log of her exports, answers her open requests, and deletes
+her vectors and scores in models from outside. Called by `privacy.erase_person`, after the other rooms.
 $$;

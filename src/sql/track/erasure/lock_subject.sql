@@ -1,3 +1,42 @@
+create or replace function track._with_claims(subject privacy.subject)
+returns privacy.subject
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_subject privacy.subject := subject;
+begin
+  -- They are never linked, and each is a person of its own. Those of a browser that others use may be theirs.
+  select
+    subject.identity_ids || array_agg(claimed.identity_id order by claimed.identity_id),
+    subject.kinds || array_agg(claimed.kind order by claimed.identity_id),
+    subject.names || array_agg(claimed.external_id order by claimed.identity_id)
+  into v_subject.identity_ids, v_subject.kinds, v_subject.names
+  from track.identity as claimed
+  where claimed.kind = 'unverified'
+    and claimed.external_id in (
+      select entry.name
+      from unnest(subject.kinds, subject.names) as entry (kind, name)
+      where entry.kind = 'anonymous'
+    )
+    and not exists (
+      select
+      from track.identity as sibling
+      where sibling.external_id = claimed.external_id
+        and sibling.kind = 'anonymous'
+        and sibling.identity_id <> all (subject.identity_ids)
+    )
+  having count(*) > 0;
+  return case when v_subject.identity_ids is null then subject else v_subject end;
+end;
+$$;
+
+comment on function track._with_claims(privacy.subject) is $$
+Adds what was sent without proof under the names of the browsers of a person (the kind `unverified`).
+It is nobody else's, and nobody could name it after an erasure.
+$$;
+
 /*
  * The locks are taken in the order of the other transactions: the refresh first, because it reads and writes the same
  * derived rows, then the people, then their identities (see track._lock_people).
@@ -19,7 +58,7 @@ begin
       'Use read committed: the call must see the data that others have stored until it has its locks.'
     );
   end if;
-  v_subject := track.subject(lock_subject.person);
+  v_subject := track._with_claims(track.subject(lock_subject.person));
   if track._has_names_of_its_own(v_subject) then
     perform pg_advisory_xact_lock(hashtext('track.ingest'));
   end if;
@@ -27,7 +66,7 @@ begin
   loop
     perform track._lock_people(v_subject.identity_ids);
     v_all := v_subject.identity_ids;
-    v_subject := track.subject(lock_subject.person);
+    v_subject := track._with_claims(track.subject(lock_subject.person));
     -- Otherwise the name was moved to another person before the lock.
     exit when v_subject.identity_ids <@ v_all;
   end loop;
