@@ -40,7 +40,8 @@ begin
   select jsonb_build_object(
     'person', (
       select jsonb_agg(jsonb_build_object('kind', named.kind, 'name', named.name) order by named.position)
-      from unnest((_export_document.subject).kinds, (_export_document.subject).names) with ordinality as named (kind, name, position)
+      from unnest((_export_document.subject).kinds, (_export_document.subject).names)
+        with ordinality as named (kind, name, position)
     ),
     'exported_at', now(),
     'purposes', (
