@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- The key of a person is that of one of her identities: rows that no refresh has moved yet have a former key.
+  -- The key of a person is that of one of her identities, and some of her identities are people of their own.
   v_people constant bigint[] := subject.identity_ids;
   -- Evaluations in progress, whose sums contain her. Those of trainings start again.
   v_evaluations constant bigint[] := array(
