@@ -7,6 +7,7 @@
 --!include common/functions/check_count.sql
 --!include common/functions/check_period.sql
 --!include common/functions/nearest_name.sql
+--!include common/functions/without_values.sql
 --!include common/functions/relation.sql
 --!include common/functions/output_table.sql
 --!include common/functions/companion_table.sql
