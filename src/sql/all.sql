@@ -266,7 +266,7 @@
 --!include privacy/access/_plain_comment.sql
 --!include privacy/access/_subject.sql
 --!include privacy/access/exported_rows.sql
---!include privacy/access/_export.sql
+--!include privacy/access/_export_document.sql
 --!include privacy/access/export_person.sql
 --!include privacy/access/export_me.sql
 --!include privacy/access/export.sql

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { runMigrations } from "graphile-worker";
 import type { Queries, TestDatabase } from "./database.ts";
 import { makeWorld, refresh } from "./world.ts";
 
@@ -63,6 +64,7 @@ export function messagesOf(word: string): object[] {
       traits: {
         email: `${word}@campus.example`,
         [`${word}-trait`]: { deep: [`${word}-trait-value`] },
+        birthday: "1990-02-03",
         plan: `${word}-plan`,
       },
     }),
@@ -187,6 +189,7 @@ export async function makeCanaryWorld(database: TestDatabase): Promise<void> {
   await database.query("create table public.enrolled (person text, item text, enrolled_at timestamptz)");
   await database.query("create table public.taught (person text, item text, role text)");
   await database.query("select recommend.train()");
+  await runMigrations({ pgPool: database.pool, schema: "insights_queue", preparedStatements: false });
 }
 
 /** Stores the person of a word: her messages, and what the application and its administrators do with her. */
@@ -296,6 +299,21 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     [user],
   );
   await database.query("select privacy.open_request($1, 'access')", [user]);
+  await database.query(
+    `insert into privacy.person_age (person_id, identity_id, birth_date)
+     select person_id, identity_id, '1990-02-03' from track.identity where external_id = $1 on conflict do nothing`,
+    [user],
+  );
+  // Jobs of the application, which may use the queue too: one about her, and one whose error names her.
+  await database.query("select insights_queue.add_job('campus:mail', jsonb_build_object('people', array[$1::text])::json)", [
+    user,
+  ]);
+  await database.query("select insights_queue.add_job('campus:report')");
+  await database.query(
+    `update insights_queue._private_jobs set last_error = $1
+     where task_id = (select id from insights_queue._private_tasks where identifier = 'campus:report')`,
+    [`no mail to ${user}`],
+  );
   const run = await database.value("select monitor.start_run('refresh')");
   await database.query("select monitor.fail_run($1, $2)", [run, `there is no person "${user}" [CF002]`]);
   const other = await database.value("select monitor.start_run('refresh')");

@@ -11,6 +11,24 @@ values
     'privacy', 'consent', 'document_version', 'decision', 'service', 'deleted',
     'Version of the text that was shown.', null
   ),
+  ('privacy', 'consent', 'basis', 'decision', 'service', 'deleted', 'Lawful basis when it was made.', null),
+  (
+    'privacy', 'consent', 'subject_name', 'identity', 'service', 'deleted',
+    'Name under which the person decided.', null
+  ),
+  ('privacy', 'consent', 'salt', 'decision', 'service', 'deleted', 'Salt of the entry in the ledger.', null),
+  ('privacy', 'person_age', 'person_id', 'person', 'service', 'deleted', 'Person that was born on the date.', null),
+  ('privacy', 'person_age', 'identity_id', 'identity', 'service', 'deleted', 'Identity of the date of birth.', null),
+  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'deleted', 'Date of birth.', null),
+  (
+    'privacy', 'ledger', 'commitment', 'decision', 'service', 'kept',
+    'Hash of a salt and a record, such as a decision.',
+    'The chain proves that no decision was changed. Without the salt, which is deleted, it says nothing about a person.'
+  ),
+  (
+    'privacy', 'ledger', 'hash', 'decision', 'service', 'kept',
+    'Hash of the entry and of the one before it.', 'As privacy.ledger.commitment.'
+  ),
   ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
   ('privacy', 'request', 'person_id', 'person', 'service', 'cleared', 'Person who made an open request.', null),
   ('privacy', 'request', 'identity_id', 'identity', 'service', 'cleared', 'Identity that the request names.', null),
@@ -109,13 +127,23 @@ from (
   values
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
-    ('privacy', 'erasure', '{erasure_id}', 'Random keys.'),
-    ('privacy', 'setting', '{subject_function,lock_function,names_function}', 'Names of functions.'),
+    ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
+    ('privacy', 'setting', '{subject_function,lock_function,names_function,unshared_function}', 'Names of functions.'),
     ('privacy', 'request', '{request_id,salt}', 'Random keys.'),
     ('privacy', 'request', '{regime}', 'Name of a law.'),
     ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),
     ('privacy', 'secret', '{inner_key,outer_key}', 'Random keys of hashes.'),
     ('privacy', 'consent', '{purpose}', 'Name of a purpose.'),
+    ('privacy', 'consent_text', '{text_id,salt}', 'Random keys.'),
+    ('privacy', 'consent_text', '{purpose,version,language,body,url}', 'Texts for all people.'),
+    ('privacy', 'ledger', '{kind}', 'Kinds of records.'),
+    ('privacy', 'removal', '{removal_id,salt}', 'Random keys.'),
+    ('privacy', 'removal', '{positions,reason}', 'Entries of the ledger without records.'),
+    (
+      'privacy', 'sealed_table',
+      '{kind,table_name,key_column,recorded_column,contents,salt_column,position_column,ready_column,description}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
     ('privacy', 'purpose', '{purpose,description}', 'Purposes of processing.'),
     (
       'privacy', 'listener', '{function_name,description}',

@@ -356,12 +356,6 @@ comment on column privacy.person_age.set_at is $$Time at which the date was stor
 
 create index person_age_birth_date on privacy.person_age (birth_date);
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'consent', 'subject_name', 'identity', 'service', 'Name under which the person decided.'),
-  ('privacy', 'person_age', 'person_id', 'person', 'service', 'Person that was born on the date.'),
-  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'Date of birth, which decides who may consent.');
-
 alter table privacy.setting enable row level security;
 alter table privacy.consent_text enable row level security;
 alter table privacy.person_age enable row level security;

@@ -17,13 +17,41 @@ begin
           'recorded_at', consent.recorded_at,
           'source', consent.source,
           'identity', (export.subject).names[array_position((export.subject).identity_ids, consent.identity_id)],
+          'subject_name', consent.subject_name,
+          'decided_by', consent.decided_by,
+          'basis', consent.basis,
+          'valid_until', consent.valid_until,
           'document_version', consent.document_version,
-          'evidence', consent.evidence
+          'texts', (
+            select jsonb_object_agg(consent_text.language, consent_text.body)
+            from privacy.consent_text
+            where consent_text.purpose = consent.purpose
+              and consent_text.version = consent.document_version
+          ),
+          'evidence', consent.evidence,
+          'ledger_position', consent.ledger_position,
+          'salt', encode(consent.salt, 'hex')
         )
         order by consent.decided_at, consent.recorded_at, consent.consent_id
       )
       from privacy.consent
       where consent.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.person_age',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'birth_date', age.birth_date,
+          'is_verified', age.is_verified,
+          'set_at', age.set_at,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, age.identity_id)]
+        )
+        order by age.identity_id
+      )
+      from privacy.person_age as age
+      where age.person_id = (export.subject).person_id
     )
   );
   return next privacy.exported_rows(
@@ -64,5 +92,7 @@ $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions of a person, her open requests, and who exported her data, for `privacy.export_person`.
+Returns the decisions of a person with the texts that were shown, her date of birth, her open requests, and who exported
+her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a decision, she can prove
+later what she decided.
 $$;

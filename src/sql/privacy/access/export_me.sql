@@ -24,7 +24,7 @@ begin
     perform common.refuse('CF002', format('there is no person "%s"', left(v_name, 100)),
       'No data of the signed-in person is stored.');
   end if;
-  return privacy._export(v_subject);
+  return privacy._export_document(v_subject);
 end;
 $$;
 

@@ -11,7 +11,7 @@ begin
   if export_person.person is null then
     perform common.refuse('CF001', 'person is null', 'Give the userId or anonymousId of the person.');
   end if;
-  return privacy._export(privacy._subject(export_person.person));
+  return privacy._export_document(privacy._subject(export_person.person));
 end;
 $$;
 

@@ -1,5 +1,5 @@
 /* Reads the tables of all rooms through their functions in privacy.handler: its callers are definers. */
-create or replace function privacy._export(subject privacy.subject)
+create or replace function privacy._export_document(subject privacy.subject)
 returns jsonb
 language plpgsql
 volatile
@@ -29,18 +29,19 @@ begin
       split_part(v_handler.export_function, '.', 1), split_part(v_handler.export_function, '.', 2)
     )
     into v_room
-    using _export.subject;
+    using _export_document.subject;
     v_all := v_all || v_room;
   end loop;
   select coalesce(sum(exported.row_count), 0) into v_rows from unnest(v_all) as exported;
 
   insert into privacy.export_log (identity_id, exported_by, row_count)
-  values ((_export.subject).person_id, common.author(), v_rows);
+  values ((_export_document.subject).person_id, common.author(), v_rows);
 
   select jsonb_build_object(
     'person', (
       select jsonb_agg(jsonb_build_object('kind', named.kind, 'name', named.name) order by named.position)
-      from unnest((_export.subject).kinds, (_export.subject).names) with ordinality as named (kind, name, position)
+      from unnest((_export_document.subject).kinds, (_export_document.subject).names)
+        with ordinality as named (kind, name, position)
     ),
     'exported_at', now(),
     'purposes', (
@@ -68,13 +69,13 @@ exception
   when program_limit_exceeded then
     perform common.refuse(
       'CF008',
-      format('the data of person %s is longer than 256 MB as JSON', (_export.subject).person_id),
+      format('the data of person %s is longer than 256 MB as JSON', (_export_document.subject).person_id),
       'Export the largest tables by themselves: insights query "select … from track.event where …" --as admin.'
     );
 end;
 $$;
 
-comment on function privacy._export(privacy.subject) is $$
+comment on function privacy._export_document(privacy.subject) is $$
 Returns all data of a person as one JSON document, and logs the export in `privacy.export_log`.
 `person`: her names. `purposes`: the purposes of processing, with the lawful basis of each. `index`: each table with its
 meaning, number of rows and columns. `data`: the rows by table, with names in place of surrogate keys.
