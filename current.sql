@@ -355,3 +355,27 @@ alter table privacy.secret enable row level security;
 alter table privacy.suppression enable row level security;
 alter table privacy.regime enable row level security;
 alter table privacy.request enable row level security;
+
+/* --- Merges of people --- */
+
+do $do$
+begin
+  if exists (
+    select
+    from pg_catalog.pg_constraint
+    where conrelid = 'track.identity_link'::regclass
+      and conname = 'identity_link_kind_check'
+      and pg_get_constraintdef(oid) not like '%merge%'
+  ) then
+    alter table track.identity_link drop constraint identity_link_kind_check;
+    alter table track.identity_link
+      add constraint identity_link_kind_check check (kind in ('identify', 'alias', 'claim', 'merge')) not valid;
+    alter table track.identity_link validate constraint identity_link_kind_check;
+  end if;
+end
+$do$;
+
+comment on column track.identity_link.kind is $$
+`identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
+$$;

@@ -295,6 +295,8 @@
 --!include track/identities/_named_identity.sql
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql
+--!include track/identities/merge_persons.sql
+--!include track/identities/split_person.sql
 --!include track/ingest/source_id.sql
 --!include track/write_keys/_log_write_key.sql
 --!include track/write_keys/_check_write_key.sql
