@@ -79,7 +79,8 @@ alter table privacy.handler enable row level security;
 create table if not exists privacy.setting (
   only_row boolean primary key default true check (only_row),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -92,6 +93,9 @@ Function that returns the `privacy.subject` of a name (`person text`), with its 
 $$;
 comment on column privacy.setting.lock_function is $$
 Function that does the same, and locks the person: until the transaction ends, no other one stores or moves her data.
+$$;
+comment on column privacy.setting.names_function is $$
+Function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
 $$;
 
 insert into privacy.setting default values on conflict do nothing;
@@ -152,12 +156,18 @@ comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
 
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.')
+on conflict do nothing;
+
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
 
 /* --- Erasure: registration of the rooms --- */
 
-update privacy.setting set subject_function = 'track.subject', lock_function = 'track.lock_subject';
+update privacy.setting
+set
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names';
 insert into privacy.handler (room, position, erase_function, description)
 values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.')
 on conflict do nothing;
@@ -171,6 +181,33 @@ insert into privacy.handler (room, position, erase_function, description)
 values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.')
 on conflict do nothing;
 
+/* --- Erasure: what messages have told about items --- */
+
+create table if not exists track.item_source (
+  item_id bigint not null references track.item on delete cascade,
+  attribute text not null check (attribute in ('name', 'kind', 'title', 'url', 'parent')),
+  identity_id bigint not null,
+  primary key (item_id, attribute)
+);
+
+comment on table track.item_source is $$
+What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
+An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
+$$;
+comment on column track.item_source.item_id is $$The item.$$;
+comment on column track.item_source.attribute is $$
+`name` (the item itself), `kind`, `title`, `url` or `parent`.
+$$;
+comment on column track.item_source.identity_id is $$Identity of the message.$$;
+
+create index if not exists item_source_identity on track.item_source (identity_id);
+
+alter table track.item_source enable row level security;
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.')
+on conflict do nothing;
 /* --- Rights: requests of people, and names of erased people --- */
 
 create table if not exists privacy.secret (
@@ -379,3 +416,17 @@ comment on column track.identity_link.kind is $$
 `identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
 A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
 $$;
+
+/* --- Erasure: identities of a batch may be erased concurrently --- */
+
+do $do$
+begin
+  if (
+    select prorettype = 'void'::regtype
+    from pg_proc
+    where oid = to_regprocedure('track._link_people_of(track.parsed_message[], bigint[])')
+  ) then
+    drop function track._link_people_of(track.parsed_message[], bigint[]);
+  end if;
+end
+$do$;

@@ -254,6 +254,7 @@
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
 --!include privacy/rights/suppress.sql
 --!include privacy/rights/lift_suppression.sql
@@ -343,6 +344,7 @@
 --!include track/ingest/enter_event_types.sql
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
+--!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
@@ -458,6 +460,7 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/erasure/subject.sql
+--!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql

@@ -209,7 +209,8 @@ alter table privacy.handler enable row level security;
 create table privacy.setting (
   only_row boolean primary key default true check (only_row),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -222,6 +223,9 @@ Function that returns the `privacy.subject` of a name (`person text`), with its 
 $$;
 comment on column privacy.setting.lock_function is $$
 Function that does the same, and locks the person: until the transaction ends, no other one stores or moves her data.
+$$;
+comment on column privacy.setting.names_function is $$
+Function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
 $$;
 
 insert into privacy.setting default values;
@@ -276,6 +280,9 @@ $$;
 comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
 
 alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;

@@ -499,6 +499,26 @@ create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 create index item_newest on track.item (kind, created_at desc, item_id desc);
 
+create table track.item_source (
+  item_id bigint not null references track.item on delete cascade,
+  attribute text not null check (attribute in ('name', 'kind', 'title', 'url', 'parent')),
+  identity_id bigint not null,
+  primary key (item_id, attribute)
+);
+
+comment on table track.item_source is $$
+What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
+An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
+$$;
+comment on column track.item_source.item_id is $$The item.$$;
+comment on column track.item_source.attribute is $$
+`name` (the item itself), `kind`, `title`, `url` or `parent`.
+$$;
+comment on column track.item_source.identity_id is $$Identity of the message.$$;
+
+create index item_source_identity on track.item_source (identity_id);
+
 create table track.item_ancestor (
   item_id bigint not null references track.item,
   ancestor_item_id bigint not null references track.item,
@@ -2057,7 +2077,9 @@ values
 insert into privacy.listener (function_name, description)
 values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
 
-update privacy.setting set subject_function = 'track.subject', lock_function = 'track.lock_subject';
+update privacy.setting
+set
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names';
 
 insert into privacy.handler (room, position, erase_function, description)
 values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.');
@@ -2078,6 +2100,7 @@ values
   ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
   ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
   ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
+  ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.'),
   ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
   ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
@@ -2112,6 +2135,7 @@ alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
 alter table track.trait_history enable row level security;
 alter table track.item enable row level security;
+alter table track.item_source enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;

@@ -15,6 +15,7 @@ as $$
 declare
   v_setting privacy.setting;
   v_subject privacy.subject;
+  v_names privacy.subject;
   v_handler privacy.handler;
   v_erased privacy.erased[] := '{}';
   v_room_erased privacy.erased[];
@@ -48,6 +49,16 @@ begin
     using v_subject;
     v_erased := v_erased || v_room_erased;
   end loop;
+
+  if erase_person.keep_suppressed then
+    execute format(
+      'select * from %I.%I($1)',
+      split_part(v_setting.names_function, '.', 1), split_part(v_setting.names_function, '.', 2)
+    )
+    into v_names
+    using v_subject;
+    perform privacy.suppress((v_names).kinds, (v_names).names);
+  end if;
 
   -- Two random UUIDs have 244 random bits.
   v_receipt.salt := encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');

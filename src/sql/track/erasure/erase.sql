@@ -7,9 +7,23 @@ as $$
 declare
   v_people constant bigint[] := array[subject.person_id];
   v_identities constant bigint[] := subject.identity_ids;
+  v_items bigint[];
+  v_types int[];
+  v_used record;
   v_consumer track.consumer;
   v_rows bigint;
 begin
+  v_items := array(
+    select event.item_id from track.event where event.person_id = subject.person_id
+    union
+    select event.named_item_id from track.event where event.person_id = subject.person_id
+    union
+    select source.item_id from track.item_source as source where source.identity_id = any (v_identities)
+  );
+  v_types := array(select distinct event.event_type_id from track.event where event.person_id = subject.person_id);
+  -- Courses that are queued are left out by the refresh of a person.
+  perform track._refresh_course_presence();
+
   -- First what is derived from the events: the refresh of a person without events removes her from each rollup.
   return next privacy.erase_rows('track.event', 'person_id', v_people);
   v_rows := (select count(*) from track.session where session.person_id = subject.person_id);
@@ -43,6 +57,17 @@ begin
   end loop;
   return next privacy.erase_rows('track.stale', 'person_id', v_people);
   return next privacy.erase_rows('track.changed', 'person_id', v_people);
+
+  -- Not while a batch is stored that may name one of them: see track._has_names_of_its_own.
+  if pg_try_advisory_xact_lock(hashtext('track.ingest')) then
+    v_used := track._other_use(v_items, v_types);
+    v_rows := track._erase_items(array(select unnest(v_items) except select unnest(v_used.used_items)));
+    return next row('track.item', v_rows, 'deleted')::privacy.erased;
+    v_rows := track._erase_event_types(array(select unnest(v_types) except select unnest(v_used.used_types)));
+    return next row('track.event_type', v_rows, 'deleted')::privacy.erased;
+  end if;
+  v_rows := track._erase_descriptions(v_identities);
+  return next row('track.item', v_rows, 'cleared')::privacy.erased;
 end;
 $$;
 

@@ -20,6 +20,9 @@ begin
     );
   end if;
   v_subject := track.subject(lock_subject.person);
+  if track._has_names_of_its_own(v_subject) then
+    perform pg_advisory_xact_lock(hashtext('track.ingest'));
+  end if;
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
   loop
     perform track._lock_people(v_subject.identity_ids);
@@ -45,4 +48,35 @@ comment on function track.lock_subject(text) is $$
 Returns the same as `track.subject`, and locks the person: until the transaction ends, no other one stores her data,
 moves her identities, or refreshes what is derived from them.
 Errors: CF002 for an unknown name, 25001 in a transaction of another level than read committed.
+$$;
+
+create or replace function track.unshared_names(subject privacy.subject)
+returns privacy.subject
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_subject privacy.subject := subject;
+begin
+  -- A browser that others have used is theirs, too.
+  select array_agg(named.kind), array_agg(named.name)
+  into v_subject.kinds, v_subject.names
+  from (
+    select distinct entry.kind, entry.name
+    from unnest(subject.kinds, subject.names) as entry (kind, name)
+    where not exists (
+      select
+      from track.identity
+      where identity.external_id = entry.name
+        and identity.kind = entry.kind
+    )
+  ) as named;
+  return v_subject;
+end;
+$$;
+
+comment on function track.unshared_names(privacy.subject) is $$
+@behavior -*
+Returns a person who was erased, with those of her names that nobody else has.
 $$;

@@ -20,6 +20,7 @@ declare
   v_signalled track.parsed_message[];
   v_refused track.parsed_message[];
   v_locked bigint[];
+  v_is_complete boolean;
   v_placed record;
   v_links boolean;
   v_traits boolean;
@@ -27,6 +28,8 @@ declare
   v_browsers boolean;
   v_result track.ingest_result;
 begin
+  -- An erasure waits for it before it deletes names of items and event types that nobody uses.
+  perform pg_advisory_xact_lock_shared(hashtext('track.ingest'));
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
   v_messages := track._verify_browsers(v_messages, v_sender);
   if exists (select from privacy.suppression) then
@@ -80,16 +83,12 @@ begin
     -- The persons of the identities must not change from here to the end of the transaction, or the rows below would
     -- be stored for a former person.
     if v_links then
-      perform track._link_people_of(v_messages, v_locked);
+      v_is_complete := track._link_people_of(v_messages, v_locked);
     else
-      perform identity.identity_id
-      from track.identity
-      where identity.identity_id = any (v_locked)
-      order by identity.identity_id
-      for key share;
+      v_is_complete := track._lock_identities(v_locked);
     end if;
     v_placed := track._place_messages(v_messages, v_browsers);
-    exit when coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages);
+    exit when v_is_complete and coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages);
 
     -- A person was erased while this transaction waited for her identities.
     v_messages := track._refuse_suppressed(v_messages, v_sender);
