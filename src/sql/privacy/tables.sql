@@ -290,26 +290,18 @@ alter table privacy.erasure enable row level security;
 /* --- Rights: requests of people, and names of erased people --- */
 
 create table privacy.secret (
-  only_row boolean primary key default true check (only_row),
-  inner_key bytea not null check (length(inner_key) = 64),
-  outer_key bytea not null check (length(outer_key) = 64)
+  purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
+  secret bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 );
 
 comment on table privacy.secret is $$
 @behavior -*
-Keys of the hashes of suppressed names. No role may read this table.
+Secret keys of the database, such as the one under which suppressed names are hashed. No role may read them.
 $$;
-comment on column privacy.secret.only_row is $$Always true, so that the table has one row.$$;
-comment on column privacy.secret.inner_key is $$Key of the inner hash, one block of SHA-256.$$;
-comment on column privacy.secret.outer_key is $$Key of the outer hash, one block of SHA-256.$$;
+comment on column privacy.secret.purpose is $$Name of the key.$$;
+comment on column privacy.secret.secret is $$32 random bytes.$$;
 
--- Version 4 UUIDs are from the strong random source of the server, 122 bits each.
-insert into privacy.secret (inner_key, outer_key)
-select
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+insert into privacy.secret (purpose) values ('suppression_inner'), ('suppression_outer');
 
 create table privacy.suppression (
   name_hash bytea primary key check (octet_length(name_hash) = 32),
@@ -386,7 +378,9 @@ create table privacy.request (
   state text not null default 'open' check (state in ('open', 'completed', 'refused', 'withdrawn')),
   completed_at timestamptz,
   outcome text check (length(outcome) <= 2000),
-  salt bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  recorded_at timestamptz not null default clock_timestamp(),
+  salt bytea,
+  ledger_position bigint,
   check (due_at > received_at),
   check (completed_at >= received_at),
   check ((state = 'open') = (completed_at is null)),
@@ -422,13 +416,19 @@ comment on column privacy.request.completed_at is $$Time of the answer; null whi
 comment on column privacy.request.outcome is $$
 Answer, without a name: what was done, or why it was refused; null while the request is open.
 $$;
+comment on column privacy.request.recorded_at is $$Time at which the request was stored.$$;
 comment on column privacy.request.salt is $$
-Salt of the entry in `privacy.ledger`.
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the request is sealed.
+$$;
+comment on column privacy.request.ledger_position is $$
+Entry of `privacy.ledger` that seals the request; null until then.
 $$;
 
 create unique index request_open on privacy.request (identity_id, kind) where completed_at is null;
 create index request_person on privacy.request (person_id) where completed_at is null;
 create index request_regime on privacy.request (regime);
+create index request_unsealed on privacy.request (request_id) where ledger_position is null;
 
 create type privacy.opened_request as (
   request_id uuid,
