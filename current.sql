@@ -430,3 +430,52 @@ begin
   end if;
 end
 $do$;
+
+/* --- Rights: restriction --- */
+
+create table if not exists privacy.restriction (
+  identity_id bigint primary key,
+  person_id bigint not null,
+  reason text not null check (reason in ('accuracy', 'unlawful', 'claims', 'objection')),
+  since timestamptz not null default clock_timestamp()
+);
+
+comment on table privacy.restriction is $$
+People whose data is stored and not processed in any other way (GDPR article 18): see `privacy.restrict_person`.
+A restriction belongs to an identity, and applies to its person: it follows merges of people and their reversal.
+$$;
+comment on column privacy.restriction.identity_id is $$Identity that the restriction names, which never changes.$$;
+comment on column privacy.restriction.person_id is $$Person that the identity belongs to now.$$;
+comment on column privacy.restriction.reason is $$
+`accuracy` (the person contests it, until it is verified), `unlawful` (she opposes the erasure), `claims` (she needs the
+data for legal claims) or `objection` (until it is verified whose grounds prevail).
+$$;
+comment on column privacy.restriction.since is $$Time from which the data is restricted.$$;
+
+create index if not exists restriction_person on privacy.restriction (person_id);
+
+alter table privacy.restriction enable row level security;
+
+alter table privacy.handler add column if not exists rectify_function text
+  check (rectify_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on table privacy.handler is $$
+@behavior -*
+Functions of the rooms that export, erase and correct the data of a person, called in the order of `position`.
+Derived data comes first, the identities last. All take a `privacy.subject`; an erase function returns
+`setof privacy.erased`, an export function `setof privacy.exported`. A rectify function also takes `changes jsonb`, and
+returns `setof privacy.erased`. `insights doctor` checks that they exist.
+$$;
+comment on column privacy.handler.rectify_function is $$Name of the rectify function, with its schema; null when none.$$;
+
+update privacy.handler set rectify_function = 'track.rectify' where room = 'track';
+
+alter table privacy.setting add column if not exists hold_function text
+  check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on column privacy.setting.hold_function is $$
+Function that does the same as `subject_function`, and holds the person: until the transaction ends, no other one merges,
+splits or erases her.
+$$;
+
+update privacy.setting set hold_function = 'track.hold_subject';

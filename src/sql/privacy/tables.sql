@@ -187,20 +187,23 @@ create table privacy.handler (
   position smallint not null unique,
   erase_function text check (erase_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   export_function text check (export_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  description text not null
+  description text not null,
+  rectify_function text check (rectify_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.handler is $$
 @behavior -*
-Functions of the rooms that export and erase the data of a person, called in the order of `position`.
-Derived data comes first, the identities last. Both kinds take a `privacy.subject`; an erase function returns
-`setof privacy.erased`, an export function `setof privacy.exported`. `insights doctor` checks that they exist.
+Functions of the rooms that export, erase and correct the data of a person, called in the order of `position`.
+Derived data comes first, the identities last. All take a `privacy.subject`; an erase function returns
+`setof privacy.erased`, an export function `setof privacy.exported`. A rectify function also takes `changes jsonb`, and
+returns `setof privacy.erased`. `insights doctor` checks that they exist.
 $$;
 comment on column privacy.handler.room is $$Name of the room.$$;
 comment on column privacy.handler.position is $$Place in the order of the calls.$$;
 comment on column privacy.handler.erase_function is $$Name of the erase function, with its schema; null when none.$$;
 comment on column privacy.handler.export_function is $$Name of the export function, with its schema; null when none.$$;
 comment on column privacy.handler.description is $$What the functions cover.$$;
+comment on column privacy.handler.rectify_function is $$Name of the rectify function, with its schema; null when none.$$;
 
 alter table privacy.handler enable row level security;
 
@@ -210,7 +213,8 @@ create table privacy.setting (
   only_row boolean primary key default true check (only_row),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -226,6 +230,10 @@ Function that does the same, and locks the person: until the transaction ends, n
 $$;
 comment on column privacy.setting.names_function is $$
 Function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
+$$;
+comment on column privacy.setting.hold_function is $$
+Function that does the same as `subject_function`, and holds the person: until the transaction ends, no other one merges,
+splits or erases her.
 $$;
 
 insert into privacy.setting default values;
@@ -459,3 +467,28 @@ alter table privacy.secret enable row level security;
 alter table privacy.suppression enable row level security;
 alter table privacy.regime enable row level security;
 alter table privacy.request enable row level security;
+
+/* --- Rights: restriction --- */
+
+create table privacy.restriction (
+  identity_id bigint primary key,
+  person_id bigint not null,
+  reason text not null check (reason in ('accuracy', 'unlawful', 'claims', 'objection')),
+  since timestamptz not null default clock_timestamp()
+);
+
+comment on table privacy.restriction is $$
+People whose data is stored and not processed in any other way (GDPR article 18): see `privacy.restrict_person`.
+A restriction belongs to an identity, and applies to its person: it follows merges of people and their reversal.
+$$;
+comment on column privacy.restriction.identity_id is $$Identity that the restriction names, which never changes.$$;
+comment on column privacy.restriction.person_id is $$Person that the identity belongs to now.$$;
+comment on column privacy.restriction.reason is $$
+`accuracy` (the person contests it, until it is verified), `unlawful` (she opposes the erasure), `claims` (she needs the
+data for legal claims) or `objection` (until it is verified whose grounds prevail).
+$$;
+comment on column privacy.restriction.since is $$Time from which the data is restricted.$$;
+
+create index restriction_person on privacy.restriction (person_id);
+
+alter table privacy.restriction enable row level security;

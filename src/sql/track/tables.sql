@@ -2079,10 +2079,13 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 
 update privacy.setting
 set
-  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names';
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names',
+  hold_function = 'track.hold_subject';
 
-insert into privacy.handler (room, position, erase_function, description)
-values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.');
+insert into privacy.handler (room, position, erase_function, description, rectify_function)
+values (
+  'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
+);
 
 /* ------------------------------------------------------------------------------------------------ personal data -- */
 
