@@ -235,7 +235,7 @@ create table if not exists privacy.suppression (
 comment on table privacy.suppression is $$
 @behavior -*
 Names of people who were erased, as keyed hashes: messages with such a name are refused until a new consent.
-The key is in `privacy.secret`. Nobody can read the names from this table; whoever can read both tables can test one.
+The key is in `privacy.secret`. The names cannot be read from this table; a role that can read both tables can test one.
 $$;
 comment on column privacy.suppression.name_hash is $$
 HMAC-SHA-256 of the kind (`user` or `anonymous`) and the name: see `privacy.suppress`.
@@ -280,7 +280,7 @@ $$;
 comment on column privacy.regime.regime is $$Name of the law, such as `gdpr`.$$;
 comment on column privacy.regime.answer_within is $$Time to answer a request, from when it was received.$$;
 comment on column privacy.regime.extension is $$
-Time by which the answer may be extended once, when the person is told why; null when the law allows none.
+Time by which the answer may be extended once, when the person is informed why; null when the law allows none.
 $$;
 comment on column privacy.regime.description is $$The law and its articles.$$;
 
@@ -319,8 +319,8 @@ create table if not exists privacy.request (
 comment on table privacy.request is $$
 @foreignKey (regime) references privacy.regime (regime)
 Requests of people about their data (GDPR articles 15 to 21, CCPA, FERPA), with the time to answer.
-A request refers to its person until it is answered. Then the hash remains, which proves the request to whoever has the
-salt that `privacy.open_request` returned.
+A request refers to its person until it is answered. Then the hash remains, which proves the request together
+with the salt that `privacy.open_request` returned.
 $$;
 comment on column privacy.request.request_id is $$Key of the request.$$;
 comment on column privacy.request.kind is $$
@@ -447,8 +447,9 @@ $$;
 comment on column privacy.restriction.identity_id is $$Identity that the restriction names, which never changes.$$;
 comment on column privacy.restriction.person_id is $$Person that the identity belongs to now.$$;
 comment on column privacy.restriction.reason is $$
+Reason of the restriction.
 `accuracy` (the person contests it, until it is verified), `unlawful` (she opposes the erasure), `claims` (she needs the
-data for legal claims) or `objection` (until it is verified whose grounds prevail).
+data for legal claims) or `objection` (until it is verified which grounds prevail).
 $$;
 comment on column privacy.restriction.since is $$Time from which the data is restricted.$$;
 
@@ -466,7 +467,9 @@ Derived data comes first, the identities last. All take a `privacy.subject`; an 
 `setof privacy.erased`, an export function `setof privacy.exported`. A rectify function also takes `changes jsonb`, and
 returns `setof privacy.erased`. `insights doctor` checks that they exist.
 $$;
-comment on column privacy.handler.rectify_function is $$Name of the rectify function, with its schema; null when none.$$;
+comment on column privacy.handler.rectify_function is $$
+Name of the rectify function, with its schema; null when there is none.
+$$;
 
 update privacy.handler set rectify_function = 'track.rectify' where room = 'track';
 
@@ -474,8 +477,16 @@ alter table privacy.setting add column if not exists hold_function text
   check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
 
 comment on column privacy.setting.hold_function is $$
-Function that does the same as `subject_function`, and holds the person: until the transaction ends, no other one merges,
-splits or erases her.
+Function that does the same as `subject_function`, and holds the person.
+Until the transaction ends, no other one merges, splits or erases her.
 $$;
 
 update privacy.setting set hold_function = 'track.hold_subject';
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('privacy', 'request', 'person_id', 'person', 'service', 'Person who made the request, until it is answered.'),
+  ('privacy', 'request', 'identity_id', 'identity', 'service', 'Identity that the request names, until it is answered.'),
+  ('privacy', 'restriction', 'person_id', 'person', 'service', 'Person whose data is restricted.'),
+  ('privacy', 'restriction', 'identity_id', 'identity', 'service', 'Identity that the restriction names.')
+on conflict do nothing;

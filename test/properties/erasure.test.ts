@@ -46,7 +46,10 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ what: fc.constant("exclude" as const), userId: user }) },
   { weight: 1, arbitrary: fc.record({ what: fc.constant("list" as const), userId: user }) },
   { weight: 2, arbitrary: fc.record({ what: fc.constant("serve" as const), userId: user, item, day }) },
-  { weight: 3, arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }),
+  },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -70,7 +73,9 @@ function messageOf(step: Step, index: number): Message | undefined {
           message: `m${index}`,
           item: step.item,
           plan: step.plan,
-          ...(step.item.startsWith("page") ? { parent: "algebra" } : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
+          ...(step.item.startsWith("page")
+            ? { parent: "algebra" }
+            : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
         },
         ...common(step),
       };
@@ -121,13 +126,16 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
     const message = messageOf(step, index);
     if (message !== undefined) await ingest(db, [message]);
     const isKnown = async (name: string) =>
-      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [name])) > 0;
+      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [
+        name,
+      ])) > 0;
     switch (step.what) {
       case "exclude":
         if (await isKnown(step.userId)) await db.query("select track.exclude_person($1, 'test')", [step.userId]);
         break;
       case "list":
-        if (await isKnown(step.userId)) await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
+        if (await isKnown(step.userId))
+          await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
         break;
       case "serve":
         if (
@@ -146,18 +154,23 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
 }
 
 /** The names and the messages of a person. */
-async function herShare(db: Queries, name: string): Promise<{ users: string[]; messages: Set<string>; anonymous: Set<string> }> {
+async function herShare(
+  db: Queries,
+  name: string,
+): Promise<{ users: string[]; messages: Set<string>; anonymous: Set<string> }> {
   const person = await db.value("select track.find_person($1)", [name]);
   const users = (
-    await db.rows<{ external_id: string }>("select external_id from track.identity where person_id = $1 and kind = 'user'", [
-      person,
-    ])
+    await db.rows<{ external_id: string }>(
+      "select external_id from track.identity where person_id = $1 and kind = 'user'",
+      [person],
+    )
   ).map(({ external_id }) => external_id);
   const messages = new Set(
     (
-      await db.rows<{ message: string }>("select properties ->> 'message' as message from track.event where person_id = $1", [
-        person,
-      ])
+      await db.rows<{ message: string }>(
+        "select properties ->> 'message' as message from track.event where person_id = $1",
+        [person],
+      )
     ).map(({ message }) => message),
   );
   // Traits of a browser without a user have no event: they belong to whose browser it was at that time.
@@ -176,7 +189,7 @@ test("an erased person leaves the tables as if she had never been there", async 
   let compared = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 40 }), user, async (steps, erased) => {
-      let without: (Step | undefined)[] = [];
+      const without: (Step | undefined)[] = [];
       const after = await database.as("postgres", {}, async (db) => {
         await play(db, steps);
         if ((await db.value("select track.find_person($1)", [erased])) === null) return undefined;
@@ -184,10 +197,10 @@ test("an erased person leaves the tables as if she had never been there", async 
         const person = Number(await db.value("select track.find_person($1)", [erased]));
         const traitOwner = async (name: string, moment: string): Promise<boolean> =>
           Number(
-            await db.value(
-              "select person_id from track.identity where identity_id = track._browser_identity($1, $2)",
-              [name, moment],
-            ),
+            await db.value("select person_id from track.identity where identity_id = track._browser_identity($1, $2)", [
+              name,
+              moment,
+            ]),
           ) === person;
         for (const [index, one] of steps.entries()) {
           let isHers = hers.messages.has(`m${index}`);

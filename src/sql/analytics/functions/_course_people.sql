@@ -65,7 +65,8 @@ $$;
 comment on function analytics._course_people(bigint, bigint[]) is $$
 Returns which of the given people are learners of a course, for its instructors; the caller has found them active in it.
 These are the enrolled people, and of the others those who are counted, have no role in the course and have not opted
-out of `analytics`. `is_shown`: whether name and activity may be shown; false for people who have opted out, and whose data is restricted.
+out of `analytics`. `is_shown`: whether name and activity may be shown; false for people who have
+opted out, and for those whose data is restricted.
 $$;
 
 grant execute on function analytics._course_people(bigint, bigint[]) to insights_reader;

@@ -21,7 +21,6 @@ $$;
 
 comment on function privacy.forget_rights(privacy.subject) is $$
 @behavior -*
-Answers the open requests of a person who is erased, so that they no longer refer to her, and deletes her
-restrictions.
+Answers the open requests of a person who is erased, and deletes her restrictions.
 Called by the erase function of this room.
 $$;

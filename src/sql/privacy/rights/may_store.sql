@@ -24,5 +24,3 @@ comment on function privacy.may_store(bigint, text) is $$
 @behavior -*
 Returns whether the data of a person may be stored for a purpose: as `privacy.allowed`, also while it is restricted.
 $$;
-
-grant execute on function privacy.may_store(bigint, text) to insights_reader, insights_admin;

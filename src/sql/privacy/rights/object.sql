@@ -51,7 +51,7 @@ begin
   );
   perform privacy._answer_requests(
     v_subject.person_id, array['objection', 'opt_out'],
-    format('The person objected to %s.', array_to_string(v_purposes, ', '))
+    format('The person opted out of %s.', array_to_string(v_purposes, ', '))
   );
   return v_purposes;
 end;

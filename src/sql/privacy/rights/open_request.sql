@@ -80,7 +80,7 @@ begin
         date_trunc('second', v_request.received_at)
       ),
       format(
-        'Answer it first, by privacy.complete_request(''%s''). It is due at %s.', v_request.request_id,
+        'Answer it first, by privacy.complete_request(''%s''). It must be answered until %s.', v_request.request_id,
         date_trunc('second', coalesce(v_request.extended_until, v_request.due_at))
       )
     );
@@ -120,7 +120,7 @@ end;
 $$;
 
 comment on function privacy.open_request(text, text, text, timestamptz) is $$
-Records the request of a person about her data, and the time until which the law wants an answer.
+Records the request of a person about her data, and the time until which the law requires an answer.
 `kind`: `access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`. `regime`: a row of
 `privacy.regime` (`gdpr`: one month; `ccpa`, `ferpa`: 45 days). `received_at`: of a letter, the day on which it arrived.
 A person has one open request of a kind, also after a merge of people.

@@ -47,6 +47,7 @@ stable
 -- A definer: no role may read the key.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   return query

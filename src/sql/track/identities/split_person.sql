@@ -84,7 +84,8 @@ begin
   order by identity.identity_id
   for update;
 
-  -- A merge is undone without a trace. Removed links of messages are kept, so that an older message does not link again.
+  -- A merge is undone without a trace. Removed links of messages are kept, so that an older message does not link
+  -- again.
   with removed as materialized (
     select link.identity_id, link.linked_identity_id, link.linked_at, link.kind
     from track.identity_link as link

@@ -18,7 +18,8 @@ end;
 
 comment on function track.excluded_people(text, bigint[]) is $$
 @behavior -*
-Returns which of the given people are excluded: those with an excluded identity (`track.exclude_person`), and those
-whose data is restricted (`privacy.restrict_person`).
+Returns which of the given people are excluded.
+Those with an excluded identity (`track.exclude_person`), and those whose data is restricted
+(`privacy.restrict_person`).
 The members of the set `excluded`; see `track.person_set`.
 $$;
