@@ -255,6 +255,14 @@
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
 --!include privacy/functions/move_decisions.sql
+--!include privacy/ledger/_commitment_expression.sql
+--!include privacy/ledger/_ledger_hash.sql
+--!include privacy/ledger/_ready_condition.sql
+--!include privacy/ledger/account_removal.sql
+--!include privacy/ledger/seal.sql
+--!include privacy/ledger/ledger_head.sql
+--!include privacy/ledger/_check_records.sql
+--!include privacy/ledger/verify_ledger.sql
 --!include privacy/erasure/erase_rows.sql
 --!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
@@ -299,6 +307,7 @@
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
+--!include track/identities/identity_names.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql

@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { at, served, signed } from "../sql/recommend/servings.ts";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
-import { contents, tablesOf } from "../support/contents.ts";
+import { contents, rowsOf } from "../support/contents.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
 import { runs } from "../support/runs.ts";
 
@@ -46,10 +47,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ what: fc.constant("exclude" as const), userId: user }) },
   { weight: 1, arbitrary: fc.record({ what: fc.constant("list" as const), userId: user }) },
   { weight: 2, arbitrary: fc.record({ what: fc.constant("serve" as const), userId: user, item, day }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }),
-  },
+  { weight: 3, arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -73,9 +71,7 @@ function messageOf(step: Step, index: number): Message | undefined {
           message: `m${index}`,
           item: step.item,
           plan: step.plan,
-          ...(step.item.startsWith("page")
-            ? { parent: "algebra" }
-            : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
+          ...(step.item.startsWith("page") ? { parent: "algebra" } : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
         },
         ...common(step),
       };
@@ -126,16 +122,13 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
     const message = messageOf(step, index);
     if (message !== undefined) await ingest(db, [message]);
     const isKnown = async (name: string) =>
-      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [
-        name,
-      ])) > 0;
+      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [name])) > 0;
     switch (step.what) {
       case "exclude":
         if (await isKnown(step.userId)) await db.query("select track.exclude_person($1, 'test')", [step.userId]);
         break;
       case "list":
-        if (await isKnown(step.userId))
-          await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
+        if (await isKnown(step.userId)) await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
         break;
       case "serve":
         if (
@@ -153,68 +146,49 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
   }
 }
 
-/** The names and the messages of a person. */
-async function herShare(
-  db: Queries,
-  name: string,
-): Promise<{ users: string[]; messages: Set<string>; anonymous: Set<string> }> {
-  const person = await db.value("select track.find_person($1)", [name]);
-  const users = (
-    await db.rows<{ external_id: string }>(
-      "select external_id from track.identity where person_id = $1 and kind = 'user'",
-      [person],
-    )
-  ).map(({ external_id }) => external_id);
-  const messages = new Set(
-    (
-      await db.rows<{ message: string }>(
-        "select properties ->> 'message' as message from track.event where person_id = $1",
-        [person],
-      )
-    ).map(({ message }) => message),
-  );
-  // Traits of a browser without a user have no event: they belong to whose browser it was at that time.
-  const anonymous = new Set(
-    (
-      await db.rows<{ name: string }>(
-        "select external_id as name from track.identity where person_id = $1 and kind = 'anonymous'",
-        [person],
-      )
-    ).map(({ name }) => name),
-  );
-  return { users, messages, anonymous };
+/** The user names and the messages of a person. */
+async function herShare(db: Queries, person: number): Promise<{ users: string[]; messages: Set<string> }> {
+  const texts = async (sql: string) => (await db.rows<{ text: string }>(sql, [person])).map(({ text }) => text);
+  return {
+    users: await texts("select external_id as text from track.identity where person_id = $1 and kind = 'user'"),
+    messages: new Set(await texts("select properties ->> 'message' as text from track.event where person_id = $1")),
+  };
 }
 
 test("an erased person leaves the tables as if she had never been there", async () => {
   let compared = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 40 }), user, async (steps, erased) => {
-      const without: (Step | undefined)[] = [];
+      const others: (Step | undefined)[] = [];
       const after = await database.as("postgres", {}, async (db) => {
         await play(db, steps);
-        if ((await db.value("select track.find_person($1)", [erased])) === null) return undefined;
-        const hers = await herShare(db, erased);
         const person = Number(await db.value("select track.find_person($1)", [erased]));
-        const traitOwner = async (name: string, moment: string): Promise<boolean> =>
-          Number(
-            await db.value("select person_id from track.identity where identity_id = track._browser_identity($1, $2)", [
-              name,
-              moment,
-            ]),
-          ) === person;
+        if (person === 0) return undefined;
+        const hers = await herShare(db, person);
         for (const [index, one] of steps.entries()) {
           let isHers = hers.messages.has(`m${index}`);
           if ("userId" in one) isHers ||= hers.users.includes(one.userId);
-          if (one.what === "traits") isHers ||= await traitOwner(one.anonymousId, time(one, index));
-          without.push(isHers ? undefined : one);
+          // Traits without a user have no event: they are of whose browser it was at that time.
+          if (one.what === "traits") {
+            const owner = await db.value(
+              "select person_id from track.identity where identity_id = track._browser_identity($1, $2)",
+              [one.anonymousId, time(one, index)],
+            );
+            isHers ||= Number(owner) === person;
+          }
+          others.push(isHers ? undefined : one);
         }
+        const keys = (
+          await db.rows<{ key: number }>("select identity_id::int as key from track.identity where person_id = $1", [person])
+        ).map(({ key }) => key);
         await db.query("select privacy.erase_person($1)", [erased]);
+        expect(await rowsOf(db, keys)).toEqual([]);
         await refresh(db);
         return await contents(db);
       });
       if (after === undefined) return;
       const never = await database.as("postgres", {}, async (db) => {
-        await play(db, without);
+        await play(db, others);
         await refresh(db);
         return await contents(db);
       });
@@ -224,4 +198,179 @@ test("an erased person leaves the tables as if she had never been there", async 
     { numRuns: runs(40, 4, database.native) },
   );
   expect(compared).toBeGreaterThan(1000);
+}, 600_000);
+
+/* Each step of each erase function is left out once: the comparison must find it. */
+const history: Step[] = [
+  { what: "track", anonymousId: "b1", day: 1, item: "botany", event: "Course Viewed", plan: "free" },
+  { what: "identify", userId: "ben", anonymousId: "b1", day: 2 },
+  { what: "track", userId: "ben", day: 2, item: "algebra", event: "Course Viewed", plan: "team" },
+  { what: "track", userId: "ben", day: 3, item: "page/1", event: "Topic Dismissed", plan: "team" },
+  { what: "track", userId: "ben", day: 3, item: "algebra", event: "Course Enrolled", plan: "free" },
+  { what: "decide", userId: "ben", day: 4, granted: true },
+  { what: "traits", anonymousId: "b1", day: 5 },
+  { what: "identify", userId: "ada", anonymousId: "b1", day: 10 },
+  { what: "track", userId: "ada", day: 10, item: "algebra", event: "Course Viewed", plan: "secret" },
+  { what: "track", userId: "ada", day: 10, item: "algebra", event: "Course Enrolled", plan: "free" },
+  { what: "track", userId: "ada", day: 11, item: "page/2", event: "Rare Event", plan: "free" },
+  { what: "track", userId: "ada", day: 11, item: "botany", event: "Topic Dismissed", plan: "free" },
+  { what: "page", anonymousId: "b1", day: 12, item: "page/3" },
+  { what: "traits", anonymousId: "b1", day: 13 },
+  // She describes an item, and a browser is hers first.
+  { what: "track", userId: "ada", day: 13, item: "page/3", event: "Course Viewed", plan: "secret" },
+  { what: "track", userId: "ben", day: 14, item: "page/3", event: "Course Viewed", plan: "team" },
+  { what: "identify", userId: "ada", anonymousId: "b3", day: 13 },
+  { what: "identify", userId: "ben", anonymousId: "b3", day: 15 },
+  { what: "decide", userId: "ada", day: 13, granted: true },
+  { what: "serve", userId: "ada", item: "algebra", day: 14 },
+  { what: "exclude", userId: "ada" },
+  { what: "list", userId: "ada" },
+  { what: "identify", userId: "ben", anonymousId: "b2", day: 20 },
+  { what: "track", userId: "eve", day: 20, item: "algebra", event: "Course Viewed", plan: "free" },
+];
+
+/** What other statements than messages store about her, or in her name; `isThere` false: without her. */
+async function fill(db: Queries, isThere: boolean): Promise<void> {
+  const author = isThere ? "ada" : "erased";
+  const name = "select track.find_person('ada')";
+  await db.query(`insert into analytics.annotation (title, starts_at, created_by) values ('t', '2026-01-01', $1)`, [author]);
+  await db.query("insert into analytics.saved_query (name, function_name, created_by) values ('q', 'a.b', $1)", [author]);
+  await db.query("insert into recommend.rule_log (name, actor) values ('r', $1)", [author]);
+  await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [author]);
+  await db.query(
+    `with created as (select key_id from track.create_write_key('campus'))
+     insert into track.write_key_log (key_id, action, actor) select key_id, 'changed', $1 from created`,
+    [author],
+  );
+  await db.query(
+    `insert into track.exclusion (identity_id, reason, excluded_by)
+     select identity_id, 'test', $1 from track.identity where external_id = 'b2'`,
+    [author],
+  );
+  await db.query(`select analytics.define_cohort('team', '{"event": "Course Viewed"}')`);
+  await db.query("update analytics.cohort set defined_by = $1 where name = 'cohort.team'", [author]);
+  const message = isThere ? "person 'ada' is invalid" : "erased";
+  await db.query("insert into monitor.run (task, outcome, error, started_at) values ('refresh', 'failed', $1, '2026-01-01')", [
+    message,
+  ]);
+  const example = isThere ? `person ${await db.value(name)}, event type 1` : "erased";
+  await db.query(
+    `insert into track.rollup_check (check_id, rollup, checked_at, month, block, checked, differing, example, duration)
+     values (1, 'track.step', '2026-01-01', '2026-01-01', 0, 1, 1, $1, '0')`,
+    [example],
+  );
+  // The application's tables, without her in the other database.
+  await db.query("create table pg_temp.enrolments (person text, item text, status text, enrolled_at timestamptz)");
+  await db.query("create table pg_temp.roles (person text, item text, role text)");
+  for (const person of isThere ? ["ada", "ben"] : ["ben"]) {
+    await db.query("insert into pg_temp.enrolments values ($1, 'algebra', 'active', '2026-01-01')", [person]);
+    await db.query("insert into pg_temp.roles values ($1, 'algebra', 'instructor')", [person]);
+  }
+  await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+  await db.query("select track.sync_item_roles('pg_temp.roles')");
+  await refresh(db);
+  // Declared after the last refresh: the values are not stored yet.
+  await db.query("select track.declare_property('Course Enrolled', 'plan')");
+  // The kind of an item becomes known: the course is queued.
+  await db.query("insert into pg_temp.items values ('botany', 'module', null)");
+  await db.query("select track.sync_items('pg_temp.items')");
+  await db.query("update pg_temp.items set kind = 'course' where external_id = 'botany'");
+  await refresh(db);
+  await db.query("select track.sync_items('pg_temp.items')");
+  if (!isThere) return;
+  await db.query("select track.link_identities('ada', 'eve')");
+  await refresh(db);
+  await db.query("select track.unlink_identities('ada', 'eve')");
+  await db.query("insert into analytics.saved_query (name, function_name, created_by, arguments) values ('hers', 'a.b', 'ben', '{\"person\": \"ada\"}')");
+  await db.query(
+    `insert into analytics.snapshot (target, person_id, course_id, as_of, feature)
+     select 'dropout', (${name}), item_id, '2026-01-01', row((${name}), item_id) from track.item where external_id = 'algebra'`.replace(
+      "row((select track.find_person('ada')), item_id)",
+      "jsonb_populate_record(null::analytics.learner_features, '{}')",
+    ),
+  );
+  await db.query(
+    `insert into recommend.taken (person_id, identity_id, item_id, first_at, last_at)
+     select (${name}), (${name}), item_id, '2025-01-01', '2025-01-01' from track.item where external_id = 'botany'`,
+  );
+  await db.query(
+    `insert into recommend.dismissed_topic (person_id, topic, identity_id, first_at) select (${name}), 'plants', (${name}), '2025-01-01'`,
+  );
+  await db.query(
+    `with running as (
+       insert into recommend.evaluation (kind, purpose, protocol, k, seed, most_people, resamples, until_at)
+       values ('course', 'evaluation', 'time', '{10}', 1, 100, 100, '2026-01-01')
+       returning evaluation_id
+     )
+     insert into recommend.evaluation_person (evaluation_id, person_id, items, strengths)
+     select evaluation_id, (${name}), '{1}', '{1}' from running`,
+  );
+  await db.query(`insert into track.stale_property (person_id, property_id) select (${name}), max(property_id) from track.declared_property`);
+  await db.query(`insert into privacy.person_age (person_id, identity_id, birth_date) select (${name}), (${name}), '2000-01-01'`);
+}
+
+const eraseFunctions = ["recommend.erase", "analytics.erase", "track.erase", "monitor.erase", "privacy.erase"];
+/** Statements of one line. */
+const stepOf = /^ {2,4}(return next privacy\.[^\n]*|perform track\.[^\n]*|v_rows := track\._erase[^\n]*|v_others := [^\n]*);$/gm;
+
+/** Each step of each function, with a definition that leaves it out. */
+async function mutants(db: Queries): Promise<{ step: string; definition: string }[]> {
+  const found: { step: string; definition: string }[] = [];
+  for (const name of eraseFunctions) {
+    const definition = await db.value<string>("select pg_get_functiondef(to_regprocedure($1 || '(privacy.subject)'))", [name]);
+    for (const { 0: line, index } of definition.matchAll(stepOf)) {
+      const instead = /v_rows/.test(line) ? "v_rows := 0;" : /v_others/.test(line) ? "v_others := '{}';" : "null;";
+      found.push({
+        step: `${name}: ${line.trim()}`,
+        definition: definition.slice(0, index) + instead + definition.slice(index + line.length),
+      });
+    }
+  }
+  return found;
+}
+
+test("leaving a step out is found", async () => {
+  const others = history.map((one) => ("userId" in one && one.userId === "ada" ? undefined : one));
+  // What the browser sent while it was hers.
+  for (const [index, one] of history.entries()) {
+    if ("anonymousId" in one && !("userId" in one) && one.day > 10) others[index] = undefined;
+  }
+  const never = await database.as("postgres", {}, async (db) => {
+    await play(db, others);
+    await fill(db, false);
+    await refresh(db);
+    return await contents(db);
+  });
+  const missed: string[] = [];
+  await database.as("postgres", {}, async (db) => {
+    await play(db, history);
+    await fill(db, true);
+    const keys = (
+      await db.rows<{ key: number }>("select identity_id::int as key from track.identity where person_id = track.find_person('ada')")
+    ).map(({ key }) => key);
+    const attempt = async () => {
+      const counts = await db.value("select counts from privacy.erase_person('ada')");
+      const left = await rowsOf(db, keys);
+      await refresh(db);
+      return { counts, left, stored: await contents(db) };
+    };
+    await db.query("savepoint whole");
+    const { counts, left, stored } = await attempt();
+    expect(left).toEqual([]);
+    expect(stored).toEqual(never);
+    await db.query("rollback to whole");
+    const all = await mutants(db);
+    expect(all.length).toBeGreaterThan(30);
+    for (const { step, definition } of all) {
+      await db.query(definition);
+      // A refresh may remove what a step has left: then the receipt has less.
+      const found = await attempt().then(
+        (other) => !isDeepStrictEqual(other, { counts, left, stored }),
+        () => true,
+      );
+      if (!found) missed.push(step);
+      await db.query("rollback to whole");
+    }
+  });
+  expect(missed).toEqual([]);
 }, 600_000);

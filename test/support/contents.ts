@@ -36,6 +36,15 @@ const anyValue = new Set([
   "log_id",
   "stale_id",
   "consent_id",
+  "request_id",
+  "annotation_id",
+  "evaluation_id",
+  "key_id",
+  "key_hash",
+  "preview",
+  // A hash of the keys of the events and items in a rule.
+  "analytics.cohort.names",
+  "serving_key",
   "salt",
   "inner_key",
   "outer_key",
@@ -51,25 +60,18 @@ interface Keys {
   identities: Map<number, string>;
   items: Map<number, string>;
   types: Map<number, string>;
+  sources: Map<number, string>;
   properties: Map<number, string>;
   values: Map<number, string>;
 }
 
 const named = (map: Map<number, string>, key: unknown): unknown =>
-  key === null || key === undefined
-    ? null
-    : Array.isArray(key)
-      ? key.map((one) => named(map, one))
-      : (map.get(Number(key)) ?? `unknown ${key}`);
+  key === null || key === undefined ? null : Array.isArray(key) ? key.map((one) => named(map, one)) : (map.get(Number(key)) ?? `unknown ${key}`);
 
 async function readKeys(db: Queries): Promise<Keys> {
   const identities = new Map<number, string>();
   const members = new Map<number, string[]>();
-  for (const { identity_id, person_id, name } of await db.rows<{
-    identity_id: string;
-    person_id: string;
-    name: string;
-  }>(
+  for (const { identity_id, person_id, name } of await db.rows<{ identity_id: string; person_id: string; name: string }>(
     `select identity.identity_id, identity.person_id,
        identity.kind || ' ' || identity.external_id || coalesce(' of ' || person.external_id, '') as name
      from track.identity
@@ -90,6 +92,7 @@ async function readKeys(db: Queries): Promise<Keys> {
     identities,
     items,
     types,
+    sources: await read("select source_id as key, name || ' ' || level as name from track.source"),
     properties: await read(
       `select property_id as key, event_type.name || '.' || property as name
        from track.declared_property join track.event_type using (event_type_id)`,
@@ -106,7 +109,7 @@ function peopleOf(row: Row, { people }: Keys): unknown {
   return [...bits].flatMap((bit, place) => (bit === "1" ? [named(people, first + place)] : [])).toSorted();
 }
 
-function rename(row: Row, keys: Keys): Row {
+function rename(table: string, row: Row, keys: Keys): Row {
   const renamed: Row = {};
   const listed = [row["members"], row["people"]].find(Array.isArray) as number[] | undefined;
   if (listed !== undefined) {
@@ -117,7 +120,7 @@ function rename(row: Row, keys: Keys): Row {
       .toSorted((a, b) => (String(a) < String(b) ? -1 : 1));
   }
   for (const [column, value] of Object.entries(row)) {
-    if (anyValue.has(column) || (listed !== undefined && (column === "days" || column === "members"))) continue;
+    if (anyValue.has(column) || anyValue.has(`${table}.${column}`) || (listed !== undefined && (column === "days" || column === "members"))) continue;
     if (column === "people") {
       const found = peopleOf(row, keys);
       if (found !== undefined) renamed[column] = found;
@@ -128,40 +131,30 @@ function rename(row: Row, keys: Keys): Row {
     else if (/(^|_)event_type_id$/.test(column)) renamed[column] = named(keys.types, value);
     else if (/(^|_)property_id$/.test(column)) renamed[column] = named(keys.properties, value);
     else if (column === "value_id" || column === "value_ids") renamed[column] = named(keys.values, value);
+    else if (column === "source_id") renamed[column] = named(keys.sources, value);
     else if (column === "branch") renamed[column] = value === 0 ? "first" : "further";
-    else if (column === "item_day" || column === "block" || column === "part") continue;
+    else if (column === "block" || column === "part") continue;
     else renamed[column] = value;
   }
   return renamed;
 }
 
 /** Rows of a table that are one row per block of people: the division into blocks depends on the keys. */
-const byBlock = new Set([
-  "track.presence",
-  "track.person_set_block",
-  "track.value_presence",
-  "track.item_month",
-  "track.course_presence",
-]);
+const byBlock = new Set(["track.presence", "track.person_set_block", "track.value_presence", "track.item_month", "track.course_presence"]);
 
 function joinBlocks(rows: Row[]): Row[] {
   const joined = new Map<string, Row>();
   for (const row of rows) {
-    const lists = Object.entries(row).filter(
-      ([column, value]) => (column === "people" || column === "members") && Array.isArray(value),
-    );
+    const lists = Object.entries(row).filter(([column, value]) => (column === "people" || column === "members") && Array.isArray(value));
     const sums = Object.entries(row).filter(([column]) => /_count$/.test(column));
     const rest = Object.fromEntries(
-      Object.entries(row).filter(
-        ([column]) => ![...lists, ...sums].some(([other]) => other === column) && column !== "engaged",
-      ),
+      Object.entries(row).filter(([column]) => ![...lists, ...sums].some(([other]) => other === column) && column !== "engaged"),
     );
     const key = JSON.stringify(rest);
     const known = joined.get(key);
     if (known === undefined) joined.set(key, { ...row });
     else {
-      for (const [column, list] of lists)
-        known[column] = [...(known[column] as unknown[]), ...(list as unknown[])].toSorted();
+      for (const [column, list] of lists) known[column] = [...(known[column] as unknown[]), ...(list as unknown[])].toSorted();
       for (const [column, sum] of sums) known[column] = Number(known[column]) + Number(sum);
     }
   }
@@ -181,18 +174,24 @@ export const tablesOf = async (db: Queries): Promise<string[]> =>
     )
   ).map(({ name }) => name);
 
-/** The rows of each table, as sorted JSON. */
-export async function contents(db: Queries): Promise<Record<string, string[]>> {
+/** The rows of each table, as sorted JSON; `all`: also of the tables that are not compared. */
+export async function contents(db: Queries, all = false): Promise<Record<string, string[]>> {
   const keys = await readKeys(db);
   const found: Record<string, string[]> = {};
   for (const table of await tablesOf(db)) {
-    if (table in leftOut) continue;
+    if (table in leftOut && !all) continue;
     const rows = await db.rows<{ row: Row }>(`select to_jsonb(stored) as row from ${table} as stored`);
     // Who named an item first is not passed on to another person.
-    const renamed = rows.map(({ row }) =>
-      rename(row["attribute"] === "name" ? { ...row, identity_id: null } : row, keys),
-    );
+    const renamed = rows.map(({ row }) => rename(table, row["attribute"] === "name" ? { ...row, identity_id: null } : row, keys));
     found[table] = (byBlock.has(table) ? joinBlocks(renamed) : renamed).map((row) => JSON.stringify(row)).toSorted();
   }
   return found;
 }
+
+/** Rows that refer to one of these people, none of whom exists any more, by a key or a bit. */
+export const rowsOf = async (db: Queries, people: readonly number[]): Promise<string[]> =>
+  Object.entries(await contents(db, true)).flatMap(([table, rows]) =>
+    rows
+      .filter((row) => [...row.matchAll(/"unknown (\d+)"/g)].some(([, key]) => people.includes(Number(key))))
+      .map((row) => `${table}: ${row}`),
+  );

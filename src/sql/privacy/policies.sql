@@ -1,15 +1,17 @@
 /*
- * Every role may read purposes. Decisions are read by admins, and by learners their own, through a policy of the room
- * track.
+ * Every role may read purposes and their texts. Decisions and dates of birth are read by admins, and by learners their
+ * own, through policies of the room track. No role may read privacy.secret.
  */
 
-grant select on privacy.purpose
+grant select on privacy.purpose, privacy.consent_text, privacy.setting
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 grant select on privacy.data_map, privacy.listener, privacy.handler
 to insights_reader, insights_analyst, insights_admin, insights_worker;
-grant select on privacy.consent, privacy.current_consent
+grant select on privacy.consent, privacy.current_consent, privacy.person_age
 to insights_reader, insights_learner, insights_admin, insights_worker;
+grant select on privacy.ledger, privacy.removal, privacy.sealed_table to insights_admin, insights_worker;
 grant insert, update on privacy.purpose to insights_admin;
+grant update (age_of_consent) on privacy.setting to insights_admin;
 
 drop policy if exists all_rows on privacy.purpose;
 create policy all_rows on privacy.purpose for select using (true);
@@ -23,12 +25,24 @@ drop policy if exists all_rows on privacy.listener;
 create policy all_rows on privacy.listener for select using (true);
 drop policy if exists all_people on privacy.consent;
 create policy all_people on privacy.consent for select to insights_reader, insights_admin, insights_worker using (true);
-
-grant select on privacy.setting to insights_reader, insights_admin, insights_worker;
-grant select on privacy.erasure to insights_reader, insights_admin, insights_worker;
-
 drop policy if exists all_rows on privacy.setting;
 create policy all_rows on privacy.setting for select using (true);
+drop policy if exists admins_change on privacy.setting;
+create policy admins_change on privacy.setting for update to insights_admin using (true);
+drop policy if exists all_rows on privacy.consent_text;
+create policy all_rows on privacy.consent_text for select using (true);
+drop policy if exists all_people on privacy.person_age;
+create policy all_people on privacy.person_age for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_rows on privacy.sealed_table;
+create policy all_rows on privacy.sealed_table for select using (true);
+drop policy if exists all_rows on privacy.ledger;
+create policy all_rows on privacy.ledger for select using (true);
+drop policy if exists all_rows on privacy.removal;
+create policy all_rows on privacy.removal for select using (true);
+
+grant select on privacy.erasure to insights_reader, insights_admin, insights_worker;
+
 drop policy if exists all_rows on privacy.erasure;
 create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);
 

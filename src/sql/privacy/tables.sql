@@ -16,7 +16,8 @@ create table privacy.purpose (
   without_basis text not null default 'refuse' check (without_basis in ('refuse', 'anonymize')),
   opted_out_by_gpc boolean not null default false,
   description text not null,
-  opted_out_by_dnt boolean not null default false
+  opted_out_by_dnt boolean not null default false,
+  minimum_age smallint check (minimum_age between 0 and 30)
 );
 
 comment on table privacy.purpose is $$
@@ -38,6 +39,10 @@ $$;
 comment on column privacy.purpose.description is $$Description of the purpose, as shown to the person.$$;
 comment on column privacy.purpose.opted_out_by_dnt is $$
 Whether a Do Not Track signal counts as an opt-out.
+$$;
+comment on column privacy.purpose.minimum_age is $$
+Age in years below which the purpose needs the consent of a guardian, whatever its basis; 0: at no age.
+Null: `privacy.setting.age_of_consent` for the basis `consent`, none for the others.
 $$;
 
 insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, opted_out_by_dnt, description)
@@ -61,6 +66,12 @@ create table privacy.consent (
   source text not null default 'api' check (source in ('api', 'event', 'gpc', 'import', 'dnt')),
   document_version text,
   evidence jsonb,
+  basis text,
+  subject_name text,
+  valid_until timestamptz,
+  decided_by text not null default 'person' check (decided_by in ('person', 'guardian')),
+  salt bytea,
+  ledger_position bigint,
   primary key (person_id, consent_id)
 );
 
@@ -89,10 +100,32 @@ Version of the text that was shown to the person; null when unknown.
 $$;
 comment on column privacy.consent.evidence is $$
 Evidence of the decision, such as the form and its wording; null when there is none.
+Of a message: its properties, such as `eventType`, `basisForProcessing`, `consentUrl`, `domainsApplied`, `gdprApplies`.
+$$;
+comment on column privacy.consent.basis is $$
+Lawful basis of the purpose at the time of the decision; null for decisions that were recorded before it was stored.
+$$;
+comment on column privacy.consent.subject_name is $$
+Name under which the person decided, as sent by the application; null when unknown.
+$$;
+comment on column privacy.consent.valid_until is $$
+Time at which a grant expires; null when it does not. From then on the person has not decided.
+$$;
+comment on column privacy.consent.decided_by is $$
+`person`, or `guardian`: the holder of parental responsibility decided (GDPR article 8).
+$$;
+comment on column privacy.consent.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the decision is sealed.
+$$;
+comment on column privacy.consent.ledger_position is $$
+Entry of `privacy.ledger` that seals the decision; null until then.
 $$;
 
 create index consent_latest on privacy.consent (person_id, purpose, decided_at desc, recorded_at desc);
 create index consent_purpose on privacy.consent (purpose);
+create index consent_unsealed on privacy.consent (consent_id) where ledger_position is null;
+create index consent_expiry on privacy.consent (valid_until) where valid_until is not null;
 
 create table privacy.listener (
   function_name text primary key check (function_name ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
@@ -209,29 +242,44 @@ $$;
 
 alter table privacy.handler enable row level security;
 
-/* --- Erasure: settings and receipts --- */
+/* --- Consent: settings, texts, ages --- */
 
 create table privacy.setting (
   only_row boolean primary key default true check (only_row),
+  age_of_consent smallint not null default 16 check (age_of_consent between 0 and 30),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  decisions_at timestamptz not null default now(),
+  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
-@behavior -*
 Settings of privacy: one row.
 $$;
 comment on column privacy.setting.only_row is $$Always true, so that the table has one row.$$;
-comment on column privacy.setting.subject_function is $$
-Function that returns the `privacy.subject` of a name (`person text`), with its schema.
+comment on column privacy.setting.age_of_consent is $$
+Age in years from which a person can consent herself (GDPR article 8: 13 to 16, by country).
+A purpose may have another (`privacy.purpose.minimum_age`).
 $$;
-comment on column privacy.setting.lock_function is $$
-Function that does the same, and locks the person: until the transaction ends, no other one stores or moves her data.
+comment on column privacy.setting.subject_function is $$
+Name of the function that returns the person of a name, with its schema: it takes `person text` and returns
+`privacy.subject`. Null: people cannot be named.
 $$;
 comment on column privacy.setting.names_function is $$
-Function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
+Name of the function that returns the names of identities, with its schema: it takes `identities bigint[]` and returns
+`setof privacy.identity_name`. Null: decisions by `person_id` have no `subject_name`.
+$$;
+comment on column privacy.setting.decisions_at is $$
+Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
+$$;
+comment on column privacy.setting.lock_function is $$
+Name of the function that does the same as `subject_function`, and locks the person: until the transaction ends, no
+other one stores or moves her data.
+$$;
+comment on column privacy.setting.unshared_function is $$
+Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
 $$;
 comment on column privacy.setting.hold_function is $$
 Function that does the same as `subject_function`, and holds the person.
@@ -240,6 +288,240 @@ $$;
 
 insert into privacy.setting default values;
 
+create type privacy.identity_name as (
+  identity_id bigint,
+  person_id bigint,
+  name text
+);
+
+comment on type privacy.identity_name is $$
+An identity with its person and its name, as the application sent it.
+$$;
+
+create table privacy.consent_text (
+  text_id uuid not null default gen_random_uuid() primary key,
+  purpose text not null references privacy.purpose,
+  version text not null check (length(version) between 1 and 200),
+  language text not null default 'en' check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+  body text not null,
+  url text,
+  valid_from timestamptz not null,
+  published_at timestamptz not null default clock_timestamp(),
+  salt bytea,
+  ledger_position bigint,
+  unique (purpose, version, language)
+);
+
+comment on table privacy.consent_text is $$
+Texts that people are shown when they decide about a purpose, by version and language; they do not change.
+`privacy.publish_text` adds a version. `privacy.consent.document_version` refers to it.
+$$;
+comment on column privacy.consent_text.text_id is $$Key of the text.$$;
+comment on column privacy.consent_text.purpose is $$Purpose that the text explains.$$;
+comment on column privacy.consent_text.version is $$Version of the text, as chosen by the application.$$;
+comment on column privacy.consent_text.language is $$Language of the text, such as `en` or `pt-BR` (BCP 47).$$;
+comment on column privacy.consent_text.body is $$The text.$$;
+comment on column privacy.consent_text.url is $$Address at which the text can be read; null when there is none.$$;
+comment on column privacy.consent_text.valid_from is $$Time from which this version is shown.$$;
+comment on column privacy.consent_text.published_at is $$Time at which the text was stored.$$;
+comment on column privacy.consent_text.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the text is sealed.
+$$;
+comment on column privacy.consent_text.ledger_position is $$
+Entry of `privacy.ledger` that seals the text; null until then.
+$$;
+
+create table privacy.person_age (
+  person_id bigint not null,
+  identity_id bigint not null,
+  birth_date date not null check (birth_date between '1800-01-01' and '9999-12-31'),
+  is_verified boolean not null default false,
+  set_at timestamptz not null default now(),
+  primary key (person_id, identity_id)
+);
+
+comment on table privacy.person_age is $$
+Dates of birth, which decide whether a person can consent herself.
+The verified dates of a person apply, otherwise those of her messages; of several, the latest date: the youngest age.
+$$;
+comment on column privacy.person_age.person_id is $$Person that was born on the date.$$;
+comment on column privacy.person_age.identity_id is $$Identity for which the date was given.$$;
+comment on column privacy.person_age.birth_date is $$Date of birth.$$;
+comment on column privacy.person_age.is_verified is $$
+True: recorded by `privacy.record_birth_date`. False: the trait `birthday` of a message of a trusted sender.
+$$;
+comment on column privacy.person_age.set_at is $$Time at which the date was stored.$$;
+
+create index person_age_birth_date on privacy.person_age (birth_date);
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
+values
+  ('privacy', 'consent', 'subject_name', 'identity', 'service', 'Name under which the person decided.'),
+  ('privacy', 'person_age', 'person_id', 'person', 'service', 'Person that was born on the date.'),
+  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'Date of birth, which decides who may consent.');
+
+alter table privacy.setting enable row level security;
+alter table privacy.consent_text enable row level security;
+alter table privacy.person_age enable row level security;
+
+/* --- Ledger: a chain of hashes over records that must not change --- */
+
+create table privacy.sealed_table (
+  kind text primary key check (kind ~ '^[a-z][a-z_]{0,62}$' and kind <> 'checkpoint'),
+  table_name text not null check (table_name ~ '^privacy\.[a-z][a-z_]*$'),
+  key_column text not null,
+  recorded_column text not null,
+  contents text[] not null check (cardinality(contents) > 0),
+  salt_column text not null default 'salt',
+  position_column text not null default 'ledger_position',
+  ready_column text,
+  description text not null
+);
+
+comment on table privacy.sealed_table is $$
+@behavior -*
+Records that `privacy.seal` enters into `privacy.ledger`, one row per kind of record.
+The table has a key of the type uuid, and columns for the salt (bytea) and the position (bigint), both null until the
+record is sealed, with a partial index on the key `where ledger_position is null`. `contents` never change afterwards:
+neither a merge of people nor an erasure may touch them without deleting the record. Whoever deletes a sealed record
+calls `privacy.account_removal`. To seal other columns from some day on, register another kind.
+$$;
+comment on column privacy.sealed_table.kind is $$Kind of the record, as in `privacy.ledger.kind`.$$;
+comment on column privacy.sealed_table.table_name is $$Table with its schema.$$;
+comment on column privacy.sealed_table.key_column is $$Column that identifies the record (uuid).$$;
+comment on column privacy.sealed_table.recorded_column is $$Column with the time at which the record was stored.$$;
+comment on column privacy.sealed_table.contents is $$Columns that are sealed.$$;
+comment on column privacy.sealed_table.salt_column is $$Column for the salt.$$;
+comment on column privacy.sealed_table.position_column is $$Column for the position in the ledger.$$;
+comment on column privacy.sealed_table.ready_column is $$
+Column that is null until the record can be sealed; null: records are sealed as soon as they are stored.
+$$;
+comment on column privacy.sealed_table.description is $$What the records are.$$;
+
+create table privacy.ledger (
+  position bigint primary key,
+  kind text not null,
+  commitment bytea not null,
+  hash bytea not null,
+  sealed_at timestamptz not null
+);
+
+comment on table privacy.ledger is $$
+Entries that prove that a record existed when it was sealed, and has not changed since; append-only.
+It holds no personal data: without the salt, which is deleted with the record, a commitment says nothing about it.
+$$;
+comment on column privacy.ledger.position is $$Number of the entry, from 1, without gaps.$$;
+comment on column privacy.ledger.kind is $$
+Kind of the record (`privacy.sealed_table.kind`), or `checkpoint`: an entry without a record, at least one per day.
+$$;
+comment on column privacy.ledger.commitment is $$SHA-256 hash of the salt and the contents of the record.$$;
+comment on column privacy.ledger.hash is $$
+SHA-256 hash of the hash of the previous entry, the commitment, the position, the time and the kind.
+$$;
+comment on column privacy.ledger.sealed_at is $$Time of the entry.$$;
+
+create table privacy.removal (
+  removal_id uuid not null default gen_random_uuid() primary key,
+  positions bigint[] not null,
+  reason text not null,
+  removed_at timestamptz not null default now(),
+  recorded_at timestamptz not null default clock_timestamp(),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.removal is $$
+Entries of the ledger of which the records were deleted by right, one row per erasure. It holds no personal data.
+$$;
+comment on column privacy.removal.removal_id is $$Key of the removal.$$;
+comment on column privacy.removal.positions is $$Positions in `privacy.ledger`.$$;
+comment on column privacy.removal.reason is $$Reason of the removal, such as `erasure`.$$;
+comment on column privacy.removal.removed_at is $$
+Time of the transaction that deleted the records: that of the receipt of the erasure.
+$$;
+comment on column privacy.removal.recorded_at is $$Time at which the row was stored.$$;
+comment on column privacy.removal.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the removal is sealed.
+$$;
+comment on column privacy.removal.ledger_position is $$
+Entry of `privacy.ledger` that seals the removal; null until then.
+$$;
+
+create index consent_text_unsealed on privacy.consent_text (text_id) where ledger_position is null;
+create index removal_unsealed on privacy.removal (removal_id) where ledger_position is null;
+
+create type privacy.ledger_head as (
+  position bigint,
+  hash text,
+  sealed_at timestamptz
+);
+
+comment on type privacy.ledger_head is $$
+Latest entry of the ledger: its position, its hash (hexadecimal) and its time.
+$$;
+
+create type privacy.ledger_problem as (
+  problem text,
+  kind text,
+  position bigint,
+  record_id uuid,
+  description text
+);
+
+comment on type privacy.ledger_problem is $$
+A difference between the ledger and the records: see `privacy.verify_ledger`.
+$$;
+
+create type privacy.ledger_report as (
+  is_intact boolean,
+  entries bigint,
+  records bigint,
+  unsealed bigint,
+  removed bigint,
+  broken_position bigint,
+  problem_count bigint,
+  problems privacy.ledger_problem[],
+  head_position bigint,
+  head_hash text
+);
+
+comment on type privacy.ledger_report is $$
+Result of `privacy.verify_ledger`.
+`entries` of the ledger, `records` that are sealed, `unsealed` records that the next `privacy.seal` enters, `removed`
+entries of which the record was deleted by right, `broken_position`: the first entry that the chain does not confirm,
+`problem_count` with the first 100 of them in `problems`; `head_position` and `head_hash`, to be kept outside of the
+database and given to a later verification.
+$$;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values
+  (
+    'consent', 'privacy.consent', 'consent_id', 'recorded_at',
+    array[
+      'consent_id', 'subject_name', 'purpose', 'granted', 'decided_at', 'recorded_at', 'source', 'document_version',
+      'evidence', 'basis', 'valid_until', 'decided_by'
+    ],
+    'Decisions of people; not their person and identity, which a merge changes.'
+  ),
+  (
+    'consent_text', 'privacy.consent_text', 'text_id', 'published_at',
+    array['text_id', 'purpose', 'version', 'language', 'body', 'url', 'valid_from', 'published_at'],
+    'Texts that were shown to people.'
+  ),
+  (
+    'removal', 'privacy.removal', 'removal_id', 'recorded_at',
+    array['removal_id', 'positions', 'reason', 'removed_at', 'recorded_at'],
+    'Entries of the ledger of which the records were deleted by right.'
+  );
+
+alter table privacy.sealed_table enable row level security;
+alter table privacy.ledger enable row level security;
+alter table privacy.removal enable row level security;
+
+/* --- Erasure: receipts --- */
+
 create table privacy.erasure (
   erasure_id uuid primary key default gen_random_uuid(),
   requested_at timestamptz not null,
@@ -247,7 +529,9 @@ create table privacy.erasure (
   subject_hash bytea not null check (octet_length(subject_hash) = 32),
   reason text check (length(reason) <= 200),
   counts jsonb not null,
-  completed_at timestamptz
+  completed_at timestamptz,
+  salt bytea,
+  ledger_position bigint
 );
 
 comment on table privacy.erasure is $$
@@ -267,8 +551,23 @@ $$;
 comment on column privacy.erasure.completed_at is $$
 Time from which no materialized view, list or served model is left that was computed with the data; null until then.
 $$;
+comment on column privacy.erasure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the receipt is sealed. Not the salt of `subject_hash`.
+$$;
+comment on column privacy.erasure.ledger_position is $$
+Entry of `privacy.ledger` that seals the receipt; null until then.
+$$;
 
 create index erasure_open on privacy.erasure (erased_at) where completed_at is null;
+create index erasure_unsealed on privacy.erasure (erasure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'erasure', 'privacy.erasure', 'erasure_id', 'erased_at',
+  array['erasure_id', 'requested_at', 'erased_at', 'subject_hash', 'reason', 'counts'],
+  'Receipts of erasures.'
+);
 
 create type privacy.erasure_receipt as (
   erasure_id uuid,
@@ -294,7 +593,6 @@ $$;
 insert into privacy.handler (room, position, erase_function, description)
 values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
 
-alter table privacy.setting enable row level security;
 alter table privacy.erasure enable row level security;
 
 /* --- Rights: requests of people, and names of erased people --- */
@@ -391,6 +689,8 @@ create table privacy.request (
   recorded_at timestamptz not null default clock_timestamp(),
   salt bytea,
   ledger_position bigint,
+  answer_salt bytea,
+  answer_position bigint,
   check (due_at > received_at),
   check (completed_at >= received_at),
   check ((state = 'open') = (completed_at is null)),
@@ -434,11 +734,33 @@ $$;
 comment on column privacy.request.ledger_position is $$
 Entry of `privacy.ledger` that seals the request; null until then.
 $$;
+comment on column privacy.request.answer_salt is $$
+@behavior -*
+Random bytes in the commitment to the answer; null until it is sealed.
+$$;
+comment on column privacy.request.answer_position is $$
+Entry of `privacy.ledger` that seals the answer; null until then.
+$$;
 
 create unique index request_open on privacy.request (identity_id, kind) where completed_at is null;
 create index request_person on privacy.request (person_id) where completed_at is null;
 create index request_regime on privacy.request (regime);
 create index request_unsealed on privacy.request (request_id) where ledger_position is null;
+create index request_answer_unsealed on privacy.request (request_id) where answer_position is null;
+
+insert into privacy.sealed_table (
+  kind, table_name, key_column, recorded_column, contents, salt_column, position_column, ready_column, description
+)
+values
+  (
+    'request', 'privacy.request', 'request_id', 'recorded_at',
+    '{request_id,kind,regime,subject_hash,received_at,due_at,recorded_at}', 'salt', 'ledger_position', null,
+    'Requests of people; not the person, to whom a request refers until it is answered.'
+  ),
+  (
+    'request_answer', 'privacy.request', 'request_id', 'completed_at', '{request_id,state,completed_at,outcome}',
+    'answer_salt', 'answer_position', 'completed_at', 'Answers to requests of people.'
+  );
 
 create type privacy.opened_request as (
   request_id uuid,

@@ -185,3 +185,6 @@ using (true);
 drop policy if exists own on privacy.consent;
 create policy own on privacy.consent for select to insights_learner
 using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+drop policy if exists own on privacy.person_age;
+create policy own on privacy.person_age for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);

@@ -2070,7 +2070,8 @@ values
   ('track', 'changed', 'person_id', 'track.event', 'Written together with the sessions of the person.'),
   ('track', 'message', 'message_hash', null, 'Contains no person; rows are looked up by their hash.'),
   -- Registered here, because the room privacy must not depend on this one.
-  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.');
+  ('privacy', 'consent', 'person_id', 'track.event', 'Decisions of the person, read for each batch of events.'),
+  ('privacy', 'person_age', 'person_id', 'track.event', 'Dates of birth of the person.');
 
 /* ---------------------------------------------------------------------------------------------------- decisions -- */
 
@@ -2079,8 +2080,8 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 
 update privacy.setting
 set
-  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.unshared_names',
-  hold_function = 'track.hold_subject';
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
+  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject';
 
 insert into privacy.handler (room, position, erase_function, description, rectify_function)
 values (

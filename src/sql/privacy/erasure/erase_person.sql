@@ -54,7 +54,7 @@ begin
   if erase_person.keep_suppressed then
     execute format(
       'select * from %I.%I($1)',
-      split_part(v_setting.names_function, '.', 1), split_part(v_setting.names_function, '.', 2)
+      split_part(v_setting.unshared_function, '.', 1), split_part(v_setting.unshared_function, '.', 2)
     )
     into v_names
     using v_subject;

@@ -31,11 +31,12 @@ begin
 
   placed as (
     insert into privacy.consent (
-      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence
+      person_id, identity_id, consent_id, purpose, granted, decided_at, recorded_at, source, document_version, evidence,
+      basis, subject_name, valid_until, decided_by, salt, ledger_position
     )
     select
       new_person_id, coalesce(new_identity_id, identity_id), consent_id, purpose, granted, decided_at, recorded_at,
-      source, document_version, evidence
+      source, document_version, evidence, basis, subject_name, valid_until, decided_by, salt, ledger_position
     from deleted
   )
 

@@ -5,12 +5,13 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_people constant bigint[] := array[subject.person_id];
+  -- The key of a person is that of one of her identities: rows that no refresh has moved yet have a former key.
+  v_people constant bigint[] := subject.identity_ids;
   -- Evaluations in progress, whose sums contain her. Those of trainings start again.
   v_evaluations constant bigint[] := array(
     select distinct person.evaluation_id
     from recommend.evaluation_person as person
-    where person.person_id = subject.person_id
+    where person.person_id = any (v_people)
   );
 begin
   return next privacy.erase_rows('recommend.interaction', 'person_id', v_people);

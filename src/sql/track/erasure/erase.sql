@@ -5,8 +5,12 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_people constant bigint[] := array[subject.person_id];
   v_identities constant bigint[] := subject.identity_ids;
+  -- The key of a person is that of one of her identities: rows that no refresh has moved yet have a former key.
+  v_people constant bigint[] := subject.identity_ids;
+  -- People whose derived data may contain hers, until they are refreshed: those she was split from.
+  v_others bigint[];
+  v_all bigint[];
   v_items bigint[];
   v_types int[];
   v_used record;
@@ -26,11 +30,15 @@ begin
 
   -- First what is derived from the events: the refresh of a person without events removes her from each rollup.
   return next privacy.erase_rows('track.event', 'person_id', v_people);
-  v_rows := (select count(*) from track.session where session.person_id = subject.person_id);
-  insert into track.stale (person_id, since, until) values (subject.person_id, '-infinity', 'infinity');
-  perform track._refresh_sessions_of(v_people);
-  return next row('track.session', v_rows, 'deleted')::privacy.erased;
   return next privacy.erase_rows('track.stale_property', 'person_id', v_people);
+  v_rows := (select count(*) from track.session where session.person_id = any (v_people));
+  insert into track.stale (person_id, since, until)
+  select entry.person_id, '-infinity', 'infinity'
+  from unnest(v_people) as entry (person_id);
+  v_others := track._split_from(subject);
+  v_all := v_people || v_others;
+  perform track._refresh_sessions_of(v_all);
+  return next row('track.session', v_rows, 'deleted')::privacy.erased;
 
   return next privacy.erase_rows('track.trait', 'person_id', v_people);
   return next privacy.erase_rows('track.trait_history', 'person_id', v_people);
@@ -38,11 +46,16 @@ begin
   return next privacy.erase_rows('track.item_role', 'person_id', v_people);
   return next privacy.erase_rows('track.exclusion', 'identity_id', v_identities);
   return next privacy.erase_rows('track.person_set_member', 'identity_id', v_identities);
+  return next privacy.clear_values('track.exclusion', 'excluded_by', subject.names);
+  return next privacy.clear_values('track.write_key_log', 'actor', subject.names);
+  return next privacy.clear_values('track.name_log', 'actor', subject.names);
+  return next track._clear_examples(v_people);
   return next privacy.erase_rows('track.identity_link', 'identity_id', v_identities);
   return next privacy.erase_rows('track.identity_link', 'linked_identity_id', v_identities);
   return next privacy.erase_rows('track.identity', 'identity_id', v_identities);
   return next privacy.erase_rows('track.person', 'person_id', v_people);
   perform track._number_browsers(subject.names);
+  perform track._give_back_traits(subject.names);
 
   -- Sets of people, cohorts and what else other rooms derive: each finds no data of the person any more.
   for v_consumer in
@@ -53,10 +66,13 @@ begin
     execute format(
       'select %I.%I($1, $2, $3)', split_part(v_consumer.refresh, '.', 1), split_part(v_consumer.refresh, '.', 2)
     )
-    using v_people, array['-infinity'::timestamptz], array['infinity'::timestamptz];
+    using
+      v_all,
+      array_fill('-infinity'::timestamptz, array[cardinality(v_all)]),
+      array_fill('infinity'::timestamptz, array[cardinality(v_all)]);
   end loop;
   return next privacy.erase_rows('track.stale', 'person_id', v_people);
-  return next privacy.erase_rows('track.changed', 'person_id', v_people);
+  return next privacy.erase_rows('track.changed', 'person_id', v_all);
 
   -- Not while a batch is stored that may name one of them: see track._has_names_of_its_own.
   if pg_try_advisory_xact_lock(hashtext('track.ingest')) then
@@ -75,6 +91,102 @@ comment on function track.erase(privacy.subject) is $$
 @behavior -*
 Erases the people, identities and events of a person, and recomputes the rollups and sets without her.
 Called by `privacy.erase_person`, after the rooms whose data is derived from it. The caller has locked the person.
+$$;
+
+create or replace function track._split_from(subject privacy.subject)
+returns bigint[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select distinct identity.person_id
+    from (
+      select unnest(track._with_siblings(subject.identity_ids)) as identity_id
+      union
+      select unnest(array[link.identity_id, link.linked_identity_id])
+      from track.identity_link as link
+      where link.identity_id = any (subject.identity_ids)
+        or link.linked_identity_id = any (subject.identity_ids)
+    ) as near
+    join track.identity on identity.identity_id = near.identity_id
+    where identity.person_id <> all (subject.identity_ids)
+      and (
+        exists (select from track.stale where stale.person_id = identity.person_id)
+        or exists (select from track.changed where changed.person_id = identity.person_id)
+      )
+  );
+end;
+$$;
+
+comment on function track._split_from(privacy.subject) is $$
+Returns the people who were linked to a person once, or share a browser with her, and are queued for a refresh.
+$$;
+
+create or replace function track._clear_examples(people bigint[])
+returns privacy.erased
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_rows bigint;
+begin
+  update track.rollup_check
+  set example = 'erased'
+  where exists (
+    select
+    from unnest(_clear_examples.people) as entry (person_id)
+    where starts_with(rollup_check.example, format('person %s,', entry.person_id))
+  );
+  get diagnostics v_rows = row_count;
+  return row('track.rollup_check', v_rows, 'cleared')::privacy.erased;
+end;
+$$;
+
+comment on function track._clear_examples(bigint[]) is $$
+Replaces the keys of people in the results of checks of the rollups.
+$$;
+
+create or replace function track._give_back_traits(names text[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_people bigint[];
+begin
+  with given_back as (
+    insert into track.trait (person_id, identity_id, name, value, set_at)
+    select distinct on (identity.external_id, history.name)
+      history.person_id, history.identity_id, history.name, point.value, point.set_at
+    from track.identity
+    join track.trait_history as history
+      on history.person_id = identity.person_id and history.identity_id = identity.identity_id
+    cross join lateral track._trait_points(history.set_at, history.value, history.repeated_at) as point
+    where identity.external_id = any (_give_back_traits.names)
+      and identity.kind = 'anonymous'
+      and not exists (
+        select
+        from track.identity as sibling
+        join track.trait on trait.person_id = sibling.person_id and trait.identity_id = sibling.identity_id
+        where sibling.external_id = identity.external_id
+          and sibling.kind = 'anonymous'
+          and trait.name = history.name
+      )
+    order by identity.external_id, history.name, point.set_at desc, point.value desc, history.identity_id
+    returning trait.person_id
+  )
+  select array_agg(distinct given_back.person_id) into v_people
+  from given_back;
+  perform track._enqueue('trait', v_people);
+end;
+$$;
+
+comment on function track._give_back_traits(text[]) is $$
+After the erasure of a user of browsers: traits of the other users that hers had replaced apply again.
 $$;
 
 create or replace function track._number_browsers(names text[])
