@@ -7,6 +7,7 @@
 --!include common/functions/check_count.sql
 --!include common/functions/check_period.sql
 --!include common/functions/nearest_name.sql
+--!include common/functions/without_values.sql
 --!include common/functions/relation.sql
 --!include common/functions/output_table.sql
 --!include common/functions/companion_table.sql
@@ -222,6 +223,7 @@
 --!include ml/registry/_challenge.sql
 --!include ml/registry/register_model.sql
 --!include ml/registry/deployed_version.sql
+--!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
 --!include ml/registry/delete_keys.sql
 --!include ml/registry/deploy.sql
@@ -744,6 +746,7 @@
 --!include recommend/train/_trials.sql
 --!include recommend/train/start_search.sql
 --!include recommend/train/search.sql
+--!include recommend/learning/unlearn.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/feedback/_own_serving.sql
 --!include recommend/feedback/_send_feedback.sql

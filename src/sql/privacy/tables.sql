@@ -202,6 +202,10 @@ comment on type privacy.subject is $$
 One person with all her identities, for the functions in `privacy.handler`.
 `kinds` and `names` are parallel to `identity_ids`: `user` or `anonymous`, and the name that the application sent.
 $$;
+comment on column privacy.subject.person_id is $$Key of the person.$$;
+comment on column privacy.subject.identity_ids is $$Keys of all her identities.$$;
+comment on column privacy.subject.kinds is $$Kind of each identity: `user`, `anonymous` or `unverified`.$$;
+comment on column privacy.subject.names is $$Name of each identity, as the application sent it.$$;
 
 create type privacy.erased as (
   table_name text,
@@ -214,6 +218,9 @@ Rows of one table that an erasure changed.
 `method`: `deleted`, `recomputed` (from the data of the others), `cleared` (a value was replaced), `unlearned` (a model
 was changed exactly) or `marked` (a model is not used until it is trained again).
 $$;
+comment on column privacy.erased.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.erased.row_count is $$Number of rows.$$;
+comment on column privacy.erased.method is $$`deleted`, `recomputed`, `cleared`, `unlearned` or `marked`.$$;
 
 create type privacy.exported as (
   table_name text,
@@ -225,6 +232,10 @@ create type privacy.exported as (
 comment on type privacy.exported is $$
 Rows of one table in the export of a person: a list of objects, with names in place of surrogate keys.
 $$;
+comment on column privacy.exported.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.exported.description is $$Meaning of the rows, for the person.$$;
+comment on column privacy.exported.row_count is $$Number of rows.$$;
+comment on column privacy.exported.contents is $$List of objects, one per row.$$;
 
 create table privacy.handler (
   room text primary key check (room ~ '^[a-z][a-z_]*$'),
@@ -246,7 +257,7 @@ comment on column privacy.handler.room is $$Name of the room.$$;
 comment on column privacy.handler.position is $$Place in the order of the calls.$$;
 comment on column privacy.handler.erase_function is $$Name of the erase function, with its schema; null when none.$$;
 comment on column privacy.handler.export_function is $$Name of the export function, with its schema; null when none.$$;
-comment on column privacy.handler.description is $$What the functions cover.$$;
+comment on column privacy.handler.description is $$Data that the functions cover.$$;
 comment on column privacy.handler.rectify_function is $$
 Name of the rectify function, with its schema; null when there is none.
 $$;
