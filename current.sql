@@ -616,26 +616,18 @@ alter table privacy.export_log enable row level security;
 /* --- Rights: requests of people, and names of erased people --- */
 
 create table if not exists privacy.secret (
-  only_row boolean primary key default true check (only_row),
-  inner_key bytea not null check (length(inner_key) = 64),
-  outer_key bytea not null check (length(outer_key) = 64)
+  purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
+  secret bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 );
 
 comment on table privacy.secret is $$
 @behavior -*
-Keys of the hashes of suppressed names. No role may read this table.
+Secret keys of the database, such as the one under which suppressed names are hashed. No role may read them.
 $$;
-comment on column privacy.secret.only_row is $$Always true, so that the table has one row.$$;
-comment on column privacy.secret.inner_key is $$Key of the inner hash, one block of SHA-256.$$;
-comment on column privacy.secret.outer_key is $$Key of the outer hash, one block of SHA-256.$$;
+comment on column privacy.secret.purpose is $$Name of the key.$$;
+comment on column privacy.secret.secret is $$32 random bytes.$$;
 
--- Version 4 UUIDs are from the strong random source of the server, 122 bits each.
-insert into privacy.secret (inner_key, outer_key)
-select
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+insert into privacy.secret (purpose) values ('suppression_inner'), ('suppression_outer')
 on conflict do nothing;
 
 create table if not exists privacy.suppression (
@@ -648,7 +640,7 @@ create table if not exists privacy.suppression (
 comment on table privacy.suppression is $$
 @behavior -*
 Names of people who were erased, as keyed hashes: messages with such a name are refused until a new consent.
-The key is in `privacy.secret`. Nobody can read the names from this table; whoever can read both tables can test one.
+The key is in `privacy.secret`. The names cannot be read from this table; a role that can read both tables can test one.
 $$;
 comment on column privacy.suppression.name_hash is $$
 HMAC-SHA-256 of the kind (`user` or `anonymous`) and the name: see `privacy.suppress`.
@@ -693,7 +685,7 @@ $$;
 comment on column privacy.regime.regime is $$Name of the law, such as `gdpr`.$$;
 comment on column privacy.regime.answer_within is $$Time to answer a request, from when it was received.$$;
 comment on column privacy.regime.extension is $$
-Time by which the answer may be extended once, when the person is told why; null when the law allows none.
+Time by which the answer may be extended once, when the person is informed why; null when the law allows none.
 $$;
 comment on column privacy.regime.description is $$The law and its articles.$$;
 
@@ -719,7 +711,11 @@ create table if not exists privacy.request (
   state text not null default 'open' check (state in ('open', 'completed', 'refused', 'withdrawn')),
   completed_at timestamptz,
   outcome text check (length(outcome) <= 2000),
-  salt bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+  recorded_at timestamptz not null default clock_timestamp(),
+  salt bytea,
+  ledger_position bigint,
+  answer_salt bytea,
+  answer_position bigint,
   check (due_at > received_at),
   check (completed_at >= received_at),
   check ((state = 'open') = (completed_at is null)),
@@ -730,8 +726,8 @@ create table if not exists privacy.request (
 comment on table privacy.request is $$
 @foreignKey (regime) references privacy.regime (regime)
 Requests of people about their data (GDPR articles 15 to 21, CCPA, FERPA), with the time to answer.
-A request refers to its person until it is answered. Then the hash remains, which proves the request to whoever has the
-salt that `privacy.open_request` returned.
+A request refers to its person until it is answered. Then the hash remains, which proves the request together
+with the salt that `privacy.open_request` returned.
 $$;
 comment on column privacy.request.request_id is $$Key of the request.$$;
 comment on column privacy.request.kind is $$
@@ -755,13 +751,42 @@ comment on column privacy.request.completed_at is $$Time of the answer; null whi
 comment on column privacy.request.outcome is $$
 Answer, without a name: what was done, or why it was refused; null while the request is open.
 $$;
+comment on column privacy.request.recorded_at is $$Time at which the request was stored.$$;
 comment on column privacy.request.salt is $$
-Salt of the entry in `privacy.ledger`.
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the request is sealed.
+$$;
+comment on column privacy.request.ledger_position is $$
+Entry of `privacy.ledger` that seals the request; null until then.
+$$;
+comment on column privacy.request.answer_salt is $$
+@behavior -*
+Random bytes in the commitment to the answer; null until it is sealed.
+$$;
+comment on column privacy.request.answer_position is $$
+Entry of `privacy.ledger` that seals the answer; null until then.
 $$;
 
 create unique index if not exists request_open on privacy.request (identity_id, kind) where completed_at is null;
 create index if not exists request_person on privacy.request (person_id) where completed_at is null;
 create index if not exists request_regime on privacy.request (regime);
+create index if not exists request_unsealed on privacy.request (request_id) where ledger_position is null;
+create index if not exists request_answer_unsealed on privacy.request (request_id) where answer_position is null;
+
+insert into privacy.sealed_table (
+  kind, table_name, key_column, recorded_column, contents, salt_column, position_column, ready_column, description
+)
+values
+  (
+    'request', 'privacy.request', 'request_id', 'recorded_at',
+    '{request_id,kind,regime,subject_hash,received_at,due_at,recorded_at}', 'salt', 'ledger_position', null,
+    'Requests of people; not the person, to whom a request refers until it is answered.'
+  ),
+  (
+    'request_answer', 'privacy.request', 'request_id', 'completed_at', '{request_id,state,completed_at,outcome}',
+    'answer_salt', 'answer_position', 'completed_at', 'Answers to requests of people.'
+  )
+on conflict do nothing;
 
 do $do$
 begin
@@ -798,6 +823,30 @@ alter table privacy.suppression enable row level security;
 alter table privacy.regime enable row level security;
 alter table privacy.request enable row level security;
 
+/* --- Merges of people --- */
+
+do $do$
+begin
+  if exists (
+    select
+    from pg_catalog.pg_constraint
+    where conrelid = 'track.identity_link'::regclass
+      and conname = 'identity_link_kind_check'
+      and pg_get_constraintdef(oid) not like '%merge%'
+  ) then
+    alter table track.identity_link drop constraint identity_link_kind_check;
+    alter table track.identity_link
+      add constraint identity_link_kind_check check (kind in ('identify', 'alias', 'claim', 'merge')) not valid;
+    alter table track.identity_link validate constraint identity_link_kind_check;
+  end if;
+end
+$do$;
+
+comment on column track.identity_link.kind is $$
+`identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
+$$;
+
 /* --- Erasure: identities of a batch may be erased concurrently --- */
 
 do $do$
@@ -812,7 +861,70 @@ begin
 end
 $do$;
 
+/* --- Rights: restriction --- */
+
+create table if not exists privacy.restriction (
+  identity_id bigint primary key,
+  person_id bigint not null,
+  reason text not null check (reason in ('accuracy', 'unlawful', 'claims', 'objection')),
+  since timestamptz not null default clock_timestamp()
+);
+
+comment on table privacy.restriction is $$
+People whose data is stored and not processed in any other way (GDPR article 18): see `privacy.restrict_person`.
+A restriction belongs to an identity, and applies to its person: it follows merges of people and their reversal.
+$$;
+comment on column privacy.restriction.identity_id is $$Identity that the restriction names, which never changes.$$;
+comment on column privacy.restriction.person_id is $$Person that the identity belongs to now.$$;
+comment on column privacy.restriction.reason is $$
+Reason of the restriction.
+`accuracy` (the person contests it, until it is verified), `unlawful` (she opposes the erasure), `claims` (she needs the
+data for legal claims) or `objection` (until it is verified which grounds prevail).
+$$;
+comment on column privacy.restriction.since is $$Time from which the data is restricted.$$;
+
+create index if not exists restriction_person on privacy.restriction (person_id);
+
+alter table privacy.restriction enable row level security;
+
+alter table privacy.handler add column if not exists rectify_function text
+  check (rectify_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on table privacy.handler is $$
+@behavior -*
+Functions of the rooms that export, erase and correct the data of a person, called in the order of `position`.
+Derived data comes first, the identities last. All take a `privacy.subject`; an erase function returns
+`setof privacy.erased`, an export function `setof privacy.exported`. A rectify function also takes `changes jsonb`, and
+returns `setof privacy.erased`. `insights doctor` checks that they exist.
+$$;
+comment on column privacy.handler.rectify_function is $$
+Name of the rectify function, with its schema; null when there is none.
+$$;
+
+update privacy.handler set rectify_function = 'track.rectify' where room = 'track';
+
+alter table privacy.setting add column if not exists hold_function text
+  check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on column privacy.setting.hold_function is $$
+Function that does the same as `subject_function`, and holds the person.
+Until the transaction ends, no other one merges, splits or erases her.
+$$;
+
+update privacy.setting set hold_function = 'track.hold_subject';
+
 /* --- One policy per role and action --- */
 
 drop policy if exists admins_change on privacy.purpose;
 drop policy if exists admins_change on recommend.event_weight;
+
+/* --- Models that learn and unlearn --- */
+
+alter table ml.model
+  add column if not exists marked_at timestamptz,
+  add column if not exists marked_reason text check (length(marked_reason) between 1 and 1000);
+
+comment on column ml.model.marked_at is $$
+Time from which the version is not used, until another one is trained (`ml.mark_for_training`); null: it is used.
+$$;
+comment on column ml.model.marked_reason is $$Reason of the mark; null when none was given.$$;

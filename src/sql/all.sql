@@ -223,6 +223,7 @@
 --!include ml/registry/_challenge.sql
 --!include ml/registry/register_model.sql
 --!include ml/registry/deployed_version.sql
+--!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
 --!include ml/registry/delete_keys.sql
 --!include ml/registry/deploy.sql
@@ -248,8 +249,10 @@
 --!include ml/policies.sql
 
 -- privacy
+--!include privacy/rights/restricted.sql
 --!include privacy/functions/allowed.sql
 --!include privacy/functions/latest_decisions.sql
+--!include privacy/rights/may_store.sql
 --!include privacy/functions/_call_listeners.sql
 --!include privacy/functions/_basis_changed.sql
 --!include privacy/functions/record_consent.sql
@@ -278,11 +281,20 @@
 --!include privacy/rights/suppress.sql
 --!include privacy/rights/lift_suppression.sql
 --!include privacy/rights/suppressed.sql
+--!include privacy/rights/_held_subject.sql
+--!include privacy/rights/_named_identity.sql
+--!include privacy/rights/_answer_requests.sql
 --!include privacy/rights/open_request.sql
 --!include privacy/rights/open_my_request.sql
 --!include privacy/rights/complete_request.sql
 --!include privacy/rights/extend_request.sql
 --!include privacy/rights/forget_rights.sql
+--!include privacy/rights/_refuse_restricted.sql
+--!include privacy/rights/restrict_person.sql
+--!include privacy/rights/lift_restriction.sql
+--!include privacy/rights/object.sql
+--!include privacy/rights/rectify.sql
+--!include privacy/rights/move_subjects.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
@@ -316,6 +328,8 @@
 --!include track/identities/_named_identity.sql
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql
+--!include track/identities/merge_persons.sql
+--!include track/identities/split_person.sql
 --!include track/ingest/source_id.sql
 --!include track/write_keys/_log_write_key.sql
 --!include track/write_keys/_check_write_key.sql
@@ -485,6 +499,8 @@
 --!include track/access/export.sql
 --!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
+--!include track/erasure/hold_subject.sql
+--!include track/functions/rectify.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql
 --!include track/data_map.sql
@@ -585,6 +601,7 @@
 --!include analytics/cohorts/_rule_events.sql
 --!include analytics/cohorts/_rule_people.sql
 --!include analytics/cohorts/_prediction_set.sql
+--!include analytics/cohorts/_profiled.sql
 --!include analytics/cohorts/cohort_members.sql
 --!include analytics/cohorts/_check_rule.sql
 --!include analytics/cohorts/_rule_sets.sql
@@ -729,6 +746,7 @@
 --!include recommend/train/_trials.sql
 --!include recommend/train/start_search.sql
 --!include recommend/train/search.sql
+--!include recommend/learning/unlearn.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/feedback/_own_serving.sql
 --!include recommend/feedback/_send_feedback.sql

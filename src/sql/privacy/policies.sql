@@ -64,3 +64,12 @@ drop policy if exists admins_change on privacy.regime;
 create policy admins_change on privacy.regime to insights_admin using (true) with check (true);
 drop policy if exists all_people on privacy.request;
 create policy all_people on privacy.request for select to insights_reader, insights_admin, insights_worker using (true);
+
+grant select on privacy.restriction to insights_reader, insights_learner, insights_admin, insights_worker;
+
+drop policy if exists all_people on privacy.restriction;
+create policy all_people on privacy.restriction for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists own on privacy.restriction;
+create policy own on privacy.restriction for select to insights_learner
+using (person_id = nullif(current_setting('insights.person_id', true), '')::bigint);

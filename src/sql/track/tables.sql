@@ -299,7 +299,7 @@ insert into track.person (person_id, created_at) values (0, '-infinity');
 create table track.identity_link (
   identity_id bigint not null references track.identity,
   linked_identity_id bigint not null references track.identity,
-  kind text not null check (kind in ('identify', 'alias', 'claim')),
+  kind text not null check (kind in ('identify', 'alias', 'claim', 'merge')),
   linked_at timestamptz not null,
   unlinked_at timestamptz,
   primary key (identity_id, linked_identity_id, linked_at),
@@ -316,7 +316,7 @@ Identity that `identify` or `alias` linked, often an anonymous one.
 $$;
 comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
 comment on column track.identity_link.kind is $$
-`identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
+`identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
 A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
 $$;
 comment on column track.identity_link.linked_at is $$
@@ -2081,10 +2081,12 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 update privacy.setting
 set
   subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
-  unshared_function = 'track.unshared_names';
+  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject';
 
-insert into privacy.handler (room, position, erase_function, description)
-values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.');
+insert into privacy.handler (room, position, erase_function, description, rectify_function)
+values (
+  'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
+);
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;

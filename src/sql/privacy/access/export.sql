@@ -58,7 +58,7 @@ begin
     'privacy.request',
     (
       select jsonb_agg(
-        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt}'::text[]
+        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt,answer_salt,ledger_position}'::text[]
         || jsonb_build_object(
           'identity', (export.subject).names[array_position((export.subject).identity_ids, request.identity_id)]
         )
@@ -66,6 +66,21 @@ begin
       )
       from privacy.request
       where request.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.restriction',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'reason', restriction.reason,
+          'since', restriction.since,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, restriction.identity_id)]
+        )
+        order by restriction.identity_id
+      )
+      from privacy.restriction
+      where restriction.person_id = (export.subject).person_id
     )
   );
   return next privacy.exported_rows(
@@ -92,7 +107,7 @@ $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions of a person with the texts that were shown, her date of birth, her open requests, and who exported
-her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a decision, she can prove
+Returns the decisions of a person with the texts that were shown, her date of birth, her open requests and restrictions,
+and who exported her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a decision, she can prove
 later what she decided.
 $$;

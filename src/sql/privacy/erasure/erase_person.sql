@@ -34,6 +34,7 @@ begin
   )
   into v_subject
   using erase_person.person;
+  perform privacy._refuse_restricted(v_subject);
 
   for v_handler in
     select handler.*
@@ -88,7 +89,8 @@ One transaction: with an error, nothing is erased. Returns the receipt, with the
 `reason`: at most 200 characters, without a name. `keep_suppressed`: messages that name her are refused from now on,
 until she consents again. Materialized views and lists follow at once by a task; `privacy.erasure.completed_at` says
 when.
-Errors: CF002 for an unknown name, also of a person who is erased already; CF001 and CF008 for invalid arguments.
+Errors: CF002 for an unknown name, also of a person who is erased already; CF001 and CF008 for invalid arguments;
+CF005 while her data is restricted (`privacy.restrict_person`).
 $$;
 
 grant execute on function privacy.erase_person(text, text, boolean) to insights_admin, insights_worker;

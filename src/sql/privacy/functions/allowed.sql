@@ -7,7 +7,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   return (
-    select coalesce(
+    select not exists (select from privacy.restricted(array[allowed.person_id])) and coalesce(
       (
         select consent.granted
         from privacy.consent
@@ -28,7 +28,7 @@ comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField
 Returns whether the data of a person may be processed for a purpose.
 The latest decision of the person applies. Without a decision, processing is allowed unless the lawful basis is
-`consent`. Null for an unknown purpose.
+`consent`. Null for an unknown purpose. False for all purposes while the data of the person is restricted.
 $$;
 
 grant execute on function privacy.allowed(bigint, text)

@@ -24,7 +24,7 @@ begin
   end if;
   if complete_request.state = 'refused' and nullif(btrim(complete_request.outcome), '') is null then
     perform common.refuse('CF001', 'a request would be refused without a reason',
-      'Give the reason as outcome: the person has to be told (GDPR article 12(4)).');
+      'Give the reason as outcome, and inform the person (GDPR article 12(4)).');
   end if;
   if length(complete_request.outcome) > 2000 then
     perform common.refuse('CF008', format('the outcome has %s characters', length(complete_request.outcome)),

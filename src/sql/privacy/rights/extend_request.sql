@@ -43,7 +43,7 @@ begin
       'A request is extended once, while it is open.'
     );
   end if;
-  -- The person has to be told before the first limit ends.
+  -- The person must be informed before the first limit ends.
   if clock_timestamp() > v_request.due_at then
     perform common.refuse(
       'CF005', format('the request was due at %s', date_trunc('second', v_request.due_at)),

@@ -15,11 +15,12 @@ begin
     and request.completed_at is null;
   get diagnostics v_rows = row_count;
   return next row('privacy.request', v_rows, 'cleared')::privacy.erased;
+  return next privacy.erase_rows('privacy.restriction', 'person_id', array[subject.person_id]);
 end;
 $$;
 
 comment on function privacy.forget_rights(privacy.subject) is $$
 @behavior -*
-Answers the open requests of a person who is erased, so that they no longer refer to her.
+Answers the open requests of a person who is erased, and deletes her restrictions.
 Called by the erase function of this room.
 $$;

@@ -1,28 +1,3 @@
-create or replace function privacy._subject(person text)
-returns privacy.subject
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_name constant text := (select setting.subject_function from privacy.setting);
-  v_subject privacy.subject;
-begin
-  if _subject.person is null then
-    perform common.refuse('CF001', 'person is null', 'Give the userId or anonymousId of the person.');
-  end if;
-  execute format('select * from %I.%I($1)', split_part(v_name, '.', 1), split_part(v_name, '.', 2))
-  into v_subject
-  using _subject.person;
-  return v_subject;
-end;
-$$;
-
-comment on function privacy._subject(text) is $$
-Returns the person of a name by the function that `privacy.setting` names. Errors: CF001 for null, CF002 for an unknown
-name.
-$$;
-
 create or replace function privacy._open_request(person text, kind text, regime text, received_at timestamptz)
 returns privacy.opened_request
 language plpgsql
@@ -69,13 +44,8 @@ begin
     );
   end if;
 
-  v_subject := privacy._subject(_open_request.person);
-  -- The named identity, and of several of this name that of the user.
-  select entry.identity_id into v_identity_id
-  from unnest(v_subject.identity_ids, v_subject.kinds, v_subject.names) as entry (identity_id, kind, name)
-  where entry.name = _open_request.person
-  order by entry.kind = 'user' desc, entry.identity_id
-  limit 1;
+  v_subject := privacy._held_subject(_open_request.person);
+  v_identity_id := privacy._named_identity(v_subject, _open_request.person);
 
   v_opened.subject_salt := encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
   v_opened.subject_hash := privacy.subject_hash(array[_open_request.person], v_opened.subject_salt);
@@ -110,7 +80,7 @@ begin
         date_trunc('second', v_request.received_at)
       ),
       format(
-        'Answer it first, by privacy.complete_request(''%s''). It is due at %s.', v_request.request_id,
+        'Answer it first, by privacy.complete_request(''%s''). It must be answered until %s.', v_request.request_id,
         date_trunc('second', coalesce(v_request.extended_until, v_request.due_at))
       )
     );
@@ -150,7 +120,7 @@ end;
 $$;
 
 comment on function privacy.open_request(text, text, text, timestamptz) is $$
-Records the request of a person about her data, and the time until which the law wants an answer.
+Records the request of a person about her data, and the time until which the law requires an answer.
 `kind`: `access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`. `regime`: a row of
 `privacy.regime` (`gdpr`: one month; `ccpa`, `ferpa`: 45 days). `received_at`: of a letter, the day on which it arrived.
 A person has one open request of a kind, also after a merge of people.

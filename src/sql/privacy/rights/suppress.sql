@@ -47,25 +47,34 @@ stable
 -- A definer: no role may read the key.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   return query
   select
     entry.kind, entry.name,
     sha256(
-      secret.outer_key
-        || sha256(
-          secret.inner_key
-            || convert_to(
-              case entry.kind when 'unverified' then 'anonymous' else entry.kind end || ' ' || entry.name, 'UTF8'
-            )
+      outer_key.block || sha256(
+        inner_key.block || convert_to(
+          case entry.kind when 'unverified' then 'anonymous' else entry.kind end || ' ' || entry.name, 'UTF8'
         )
+      )
     )
   from (
     select distinct given.kind, given.name
     from unnest(_hashed_names.kinds, _hashed_names.names) as given (kind, name)
   ) as entry
-  cross join privacy.secret;
+  -- Each key fills a block of SHA-256.
+  cross join (
+    select secret.secret || decode(repeat('00', 32), 'hex') as block
+    from privacy.secret
+    where secret.purpose = 'suppression_inner'
+  ) as inner_key
+  cross join (
+    select secret.secret || decode(repeat('00', 32), 'hex') as block
+    from privacy.secret
+    where secret.purpose = 'suppression_outer'
+  ) as outer_key;
 end;
 $$;
 

@@ -5,6 +5,7 @@ stable
 -- A definer: no role may read privacy.suppression.
 security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   -- Nothing is hashed where nobody was erased.

@@ -21,6 +21,11 @@ begin
   return next privacy.erase_rows('recommend.evaluation_person', 'evaluation_id', v_evaluations);
   return next privacy.erase_rows('recommend.evaluation', 'evaluation_id', v_evaluations);
   return next privacy.clear_values('recommend.rule_log', 'actor', subject.names);
+  -- After her rows: a model learns the difference between what it has learned from her and what is stored now.
+  return query
+  select erased.*
+  from unnest(v_people) as entry (person_id)
+  cross join lateral recommend.unlearn(entry.person_id) as erased;
 end;
 $$;
 

@@ -18,7 +18,7 @@ declare
   v_messages track.parsed_message[];
   -- The messages with their people, when the request has an opt-out signal.
   v_signalled track.parsed_message[];
-  v_refused track.parsed_message[];
+  v_erased track.parsed_message[];
   v_locked bigint[];
   v_is_complete boolean;
   v_placed record;
@@ -93,11 +93,11 @@ begin
     -- A person was erased while this transaction waited for her identities.
     v_messages := track._refuse_suppressed(v_messages, v_sender);
     v_signalled := track._refuse_suppressed(v_signalled, v_sender);
-    v_refused := array(select message from unnest(v_messages) as message where message.problem is not null);
-    perform track._count_refused(v_refused, v_batch.messages, v_sender.source_id, v_received_at);
-    v_result.errors := v_result.errors || track._problems(v_refused);
-    v_result.rejected := v_result.rejected + cardinality(v_refused);
-    v_result.accepted := v_result.accepted - cardinality(v_refused);
+    v_erased := array(select message from unnest(v_messages) as message where message.problem is not null);
+    perform track._count_refused(v_erased, v_batch.messages, v_sender.source_id, v_received_at);
+    v_result.errors := v_result.errors || track._problems(v_erased);
+    v_result.rejected := v_result.rejected + cardinality(v_erased);
+    v_result.accepted := v_result.accepted - cardinality(v_erased);
     v_messages := array(select message from unnest(v_messages) as message where message.problem is null);
     perform track._enter_people_of(v_messages, v_sender.browser);
     if v_attempt = 100 then

@@ -56,7 +56,7 @@ begin
     return v_messages;
   end if;
 
-  -- A new consent in the batch. An anonymousId is no proof: only a server may consent for it.
+  -- A new consent in the batch. An anonymousId is not a proof: only a server may consent for it.
   perform privacy.lift_suppression(array[consent.kind], array[consent.name], consent.decided_at)
   from (
     select suppressed.kind, suppressed.name, min(message.occurred_at) as decided_at
