@@ -58,7 +58,7 @@ begin
     'privacy.request',
     (
       select jsonb_agg(
-        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt,answer_salt,ledger_position}'::text[]
+        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt,answer_salt}'::text[]
         || jsonb_build_object(
           'identity', (export.subject).names[array_position((export.subject).identity_ids, request.identity_id)]
         )
@@ -108,6 +108,6 @@ $$;
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
 Returns the decisions of a person with the texts that were shown, her date of birth, her open requests and restrictions,
-and who exported her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a decision, she can prove
-later what she decided.
+and who exported her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a
+decision, she can prove later what she decided.
 $$;
