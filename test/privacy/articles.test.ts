@@ -6,8 +6,8 @@ import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 
 /*
- * docs/privacy.md maps articles of the law to functions and tests: what it names exists, and what it says is kept is what the
- * data map says.
+ * docs/privacy.md maps articles of the law to functions and tests: what it names exists, and the columns that it names as kept are
+ * those of the data map.
  */
 const database = await testDatabase();
 const text = await readFile(join(packageRoot, "docs/privacy.md"), "utf8");

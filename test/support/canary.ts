@@ -177,7 +177,7 @@ async function under(
   }
 }
 
-/** The platform, with what administrators set up before anybody is there. */
+/** The platform, with what administrators set up before there are people. */
 export async function makeCanaryWorld(database: TestDatabase): Promise<void> {
   await makeWorld(database);
   await database.query(
@@ -300,7 +300,7 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
       },
     ],
   );
-  // What she took before its events were deleted.
+  // An item that she took before its events were deleted.
   await database.query(
     `insert into recommend.taken (person_id, identity_id, item_id, first_at, last_at, taken_at)
      select identity.person_id, identity.identity_id, item.item_id, '2025-01-01Z', '2025-01-02Z', '2025-01-02Z'

@@ -23,7 +23,7 @@ values
   (
     'privacy', 'ledger', 'commitment', 'decision', 'service', 'kept',
     'Hash of a salt and a record, such as a decision.',
-    'The chain proves that no decision was changed. Without the salt, which is deleted, it says nothing about a person.'
+    'The chain proves that no decision was changed. Without the salt, which is deleted, it contains nothing of a person.'
   ),
   (
     'privacy', 'ledger', 'hash', 'decision', 'service', 'kept',

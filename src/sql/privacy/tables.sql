@@ -158,7 +158,7 @@ create table privacy.data_map (
 
 comment on table privacy.data_map is $$
 Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
-Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+Every room registers its own columns in its `data_map.sql`. So that none is missing, every column of free content
 (text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
 $$;
 comment on column privacy.data_map.schema_name is $$Schema of the table.$$;
@@ -626,12 +626,12 @@ Exports of the data of people, append-only.
 $$;
 comment on column privacy.export_log.export_id is $$Key of the export.$$;
 comment on column privacy.export_log.identity_id is $$
-Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
-the identity when people are merged or split.
+Person whose data was exported, by the key at that time, which is that of one of her identities.
+The entry follows the identity when people are merged or split.
 $$;
 comment on column privacy.export_log.exported_at is $$Time of the export.$$;
 comment on column privacy.export_log.exported_by is $$
-Who exported the data: the signed-in person, or else the login of the database.
+Administrator or person who exported the data: the signed-in person, or else the login of the database.
 $$;
 comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
 

@@ -32,7 +32,7 @@ test("a learner gets by the API what an administrator gets about her, and it is 
   expect(comparable(mine)).toEqual(comparable(document));
 });
 
-test("a browser is no proof: the name of an anonymous person opens nothing", async () => {
+test("a browser is not a proof: the name of an anonymous person opens nothing", async () => {
   for (const name of ["kanari-visitor", "kanari-browser", "kanari-claimed", "unknown"]) {
     const { errors } = await ask(`learner:${name}`, "{ privacyExportMe }");
     expect(errors[0], name).toMatchObject({ extensions: { code: "CF002" } });
@@ -42,7 +42,7 @@ test("a browser is no proof: the name of an anonymous person opens nothing", asy
   expect(JSON.stringify(errors)).not.toContain("kanari");
 });
 
-test("an administrator asks for a person by the API, nobody else", async () => {
+test("an administrator exports a person by the API, nobody else", async () => {
   const query = `{ privacyExportPerson(person: "${userOf("kanari")}") }`;
   const { data, errors } = await ask("admin:root", query);
   expect(errors).toEqual([]);

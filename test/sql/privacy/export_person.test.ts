@@ -123,7 +123,7 @@ test("each column of the data map that is about the person is in a row of the ex
     "track.identity.identity_id": "external_id",
     // Of an exclusion of hers; those that she made are about others.
     "track.exclusion.excluded_by": "excluded_at",
-    // Proof, for whoever has the salt.
+    // Proof, for the holder of the salt.
     "privacy.request.subject_hash": "request_id",
     // The export is of one person.
     "privacy.export_log.identity_id": "exported_at",
@@ -158,8 +158,8 @@ test("every word of the person that is stored is in the export", async () => {
     }
   }
   // Of people who are not proven to be her.
-  const strangers = new Set(["kanari-visitor", "kanari-claimed", "kanari-clicked", "kanari-text"]);
-  const lost = [...words].filter((word) => !strangers.has(word) && !text.includes(word));
+  const unproven = new Set(["kanari-visitor", "kanari-claimed", "kanari-clicked", "kanari-text"]);
+  const lost = [...words].filter((word) => !unproven.has(word) && !text.includes(word));
   expect(words.size).toBeGreaterThan(40);
   expect(lost).toEqual([]);
 });
@@ -217,7 +217,7 @@ test("each name of the person gives the whole person, also after a merge", async
   ]);
 });
 
-test("what it says is true: events, traits, sets, days and recommendations", async () => {
+test("the contents are true: events, traits, sets, days and recommendations", async () => {
   const person = await database.value<string>("select track.find_person($1)", [userOf("kanari")]);
   const events = await database.rows(
     "select event_id, properties from track.event where person_id = $1 order by occurred_at, event_id",

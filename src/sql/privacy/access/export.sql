@@ -107,7 +107,7 @@ $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions of a person with the texts that were shown, her date of birth, her open requests and restrictions,
-and who exported her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a
-decision, she can prove later what she decided.
+Returns the decisions, date of birth, open requests and restrictions of a person, and the log of her exports.
+Decisions have the texts that were shown, and the position in `privacy.ledger` and the salt, with which she can prove
+later what she decided. For `privacy.export_person`.
 $$;
