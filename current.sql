@@ -18,6 +18,10 @@ comment on type privacy.subject is $$
 One person with all her identities, for the functions in `privacy.handler`.
 `kinds` and `names` are parallel to `identity_ids`: `user` or `anonymous`, and the name that the application sent.
 $$;
+comment on column privacy.subject.person_id is $$Key of the person.$$;
+comment on column privacy.subject.identity_ids is $$Keys of all her identities.$$;
+comment on column privacy.subject.kinds is $$Kind of each identity: `user`, `anonymous` or `unverified`.$$;
+comment on column privacy.subject.names is $$Name of each identity, as the application sent it.$$;
 
 do $do$
 begin
@@ -35,6 +39,9 @@ Rows of one table that an erasure changed.
 `method`: `deleted`, `recomputed` (from the data of the others), `cleared` (a value was replaced), `unlearned` (a model
 was changed exactly) or `marked` (a model is not used until it is trained again).
 $$;
+comment on column privacy.erased.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.erased.row_count is $$Number of rows.$$;
+comment on column privacy.erased.method is $$`deleted`, `recomputed`, `cleared`, `unlearned` or `marked`.$$;
 
 do $do$
 begin
@@ -51,6 +58,10 @@ $do$;
 comment on type privacy.exported is $$
 Rows of one table in the export of a person: a list of objects, with names in place of surrogate keys.
 $$;
+comment on column privacy.exported.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.exported.description is $$Meaning of the rows, for the person.$$;
+comment on column privacy.exported.row_count is $$Number of rows.$$;
+comment on column privacy.exported.contents is $$List of objects, one per row.$$;
 
 create table if not exists privacy.handler (
   room text primary key check (room ~ '^[a-z][a-z_]*$'),
@@ -70,10 +81,48 @@ comment on column privacy.handler.room is $$Name of the room.$$;
 comment on column privacy.handler.position is $$Place in the order of the calls.$$;
 comment on column privacy.handler.erase_function is $$Name of the erase function, with its schema; null when none.$$;
 comment on column privacy.handler.export_function is $$Name of the export function, with its schema; null when none.$$;
-comment on column privacy.handler.description is $$What the functions cover.$$;
+comment on column privacy.handler.description is $$Data that the functions cover.$$;
 
 alter table privacy.handler enable row level security;
 
+/* --- Data map: every column of free content, and what an erasure does with it --- */
+
+alter table privacy.data_map add column if not exists erasure text not null default 'deleted';
+alter table privacy.data_map add column if not exists basis text;
+
+alter table privacy.data_map drop constraint if exists data_map_holds_check;
+alter table privacy.data_map drop constraint if exists data_map_erasure_check;
+alter table privacy.data_map drop constraint if exists data_map_check;
+alter table privacy.data_map drop constraint if exists data_map_check1;
+alter table privacy.data_map
+add constraint data_map_holds_check
+check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived', 'none')),
+add constraint data_map_erasure_check
+check (erasure in ('deleted', 'recomputed', 'cleared', 'unlearned', 'marked', 'kept')),
+add constraint data_map_check check (holds <> 'none' or erasure = 'kept'),
+add constraint data_map_check1 check ((holds <> 'none' and erasure = 'kept') = (basis is not null));
+
+comment on table privacy.data_map is $$
+Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
+Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+(text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
+$$;
+comment on column privacy.data_map.holds is $$
+Kind of data in the column.
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision`, `derived`
+(computed from behaviour), or `none`: no data of a person.
+$$;
+comment on column privacy.data_map.description is $$
+Meaning of the column; for `none`, the reason why it holds no data of a person.
+$$;
+comment on column privacy.data_map.erasure is $$
+Effect of the erasure of a person on her data in the column.
+`deleted` (the row), `recomputed` (from the data of the others), `cleared` (the value is replaced), `unlearned` (a model
+is changed exactly), `marked` (a model is not used until it is trained again without her) or `kept`.
+$$;
+comment on column privacy.data_map.basis is $$
+Reason for which the data is kept (GDPR article 17(3)); null for the other columns.
+$$;
 /* --- Consent and the ledger --- */
 
 alter table privacy.purpose add column if not exists minimum_age smallint check (minimum_age between 0 and 30);
@@ -228,13 +277,6 @@ $$;
 comment on column privacy.person_age.set_at is $$Time at which the date was stored.$$;
 
 create index if not exists person_age_birth_date on privacy.person_age (birth_date);
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'consent', 'subject_name', 'identity', 'service', 'Name under which the person decided.'),
-  ('privacy', 'person_age', 'person_id', 'person', 'service', 'Person that was born on the date.'),
-  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'Date of birth, which decides who may consent.')
-on conflict do nothing;
 
 alter table privacy.setting enable row level security;
 alter table privacy.consent_text enable row level security;
@@ -543,9 +585,34 @@ create index if not exists item_source_identity on track.item_source (identity_i
 
 alter table track.item_source enable row level security;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.')
-on conflict do nothing;
+/* --- Access: the log of exports --- */
+
+create table if not exists privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
+the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index if not exists export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;
+
 /* --- Rights: requests of people, and names of erased people --- */
 
 create table if not exists privacy.secret (
@@ -853,3 +920,19 @@ values
   ('privacy', 'restriction', 'person_id', 'person', 'service', 'Person whose data is restricted.'),
   ('privacy', 'restriction', 'identity_id', 'identity', 'service', 'Identity that the restriction names.')
 on conflict do nothing;
+
+/* --- One policy per role and action --- */
+
+drop policy if exists admins_change on privacy.purpose;
+drop policy if exists admins_change on recommend.event_weight;
+
+/* --- Models that learn and unlearn --- */
+
+alter table ml.model
+  add column if not exists marked_at timestamptz,
+  add column if not exists marked_reason text check (length(marked_reason) between 1 and 1000);
+
+comment on column ml.model.marked_at is $$
+Time from which the version is not used, until another one is trained (`ml.mark_for_training`); null: it is used.
+$$;
+comment on column ml.model.marked_reason is $$Reason of the mark; null when none was given.$$;

@@ -64,6 +64,18 @@ const proxies = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Origins of pages, as browsers send them: without a path. */
+const origins = z.string().transform((text, context) => {
+  const list = text.split(/[\s,]+/).filter((entry) => entry !== "");
+  const wrong = list.find((entry) => !URL.canParse(entry) || new URL(entry).origin !== entry);
+  if (wrong === undefined && list.length > 0) return new Set(list) as ReadonlySet<string>;
+  context.addIssue({
+    code: "custom",
+    message: "expected origins such as https://app.example, https://app.example:8443",
+  });
+  return z.NEVER;
+});
+
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
@@ -89,6 +101,8 @@ const environment = z.object({
   INSIGHTS_JWT_DEFAULT_ROLE: optional(z.enum(["visitor", "learner"])),
   INSIGHTS_JWT_MAX_LIFETIME: optional(duration),
   INSIGHTS_GRAPHIQL: optional(z.stringbool()),
+  INSIGHTS_OPERATIONS: optional(z.string()),
+  INSIGHTS_ORIGINS: optional(origins),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -148,6 +162,10 @@ export interface Config {
    * embedded database of `insights start`, false elsewhere.
    */
   graphiql: boolean | undefined;
+  /** Directory or file of persisted operations; visitors, learners and instructors may send no others. */
+  operations: string | undefined;
+  /** Origins whose pages may call the API, in addition to those of write keys; undefined: every origin. */
+  origins: ReadonlySet<string> | undefined;
   host: string;
   port: number;
 }
@@ -195,6 +213,8 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     jwtDefaultRole: value.INSIGHTS_JWT_DEFAULT_ROLE,
     jwtMaxLifetime: value.INSIGHTS_JWT_MAX_LIFETIME,
     graphiql: value.INSIGHTS_GRAPHIQL,
+    operations: value.INSIGHTS_OPERATIONS,
+    origins: value.INSIGHTS_ORIGINS,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

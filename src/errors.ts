@@ -73,3 +73,48 @@ export function describeError(error: unknown): string {
   if (hint !== undefined) lines.push(`hint: ${hint}`);
   return lines.join("\n");
 }
+
+/** Classes of SQLSTATE whose messages contain names of objects and settings, but no values. */
+const withoutData = /^(08|23|25|28|3D|40|42(?!601)|53|54|55|57|58|72)/;
+
+const hidden = (message: string): string => message.replaceAll(/"[^"]*("|$)/g, '"…"');
+
+/** A message without what may be data: values in quotation marks, and passwords of URLs. */
+function withoutValues(error: Error): string {
+  const code = errorCode(error);
+  const known = code !== undefined && /^[0-9A-Z]{5}$/.test(code) && withoutData.test(code);
+  return (known ? error.message : hidden(error.message)).replaceAll(/:\/\/[^\s/@]*@/g, "://…@");
+}
+
+/**
+ * An error as it may be logged, or stored for operators: no data of people and no secret. PostgreSQL's details, hints and
+ * contexts quote rows, parameters and statements, and most of its messages quote a value; names of objects, the functions that
+ * were running and the stack remain.
+ */
+export function loggable(error: unknown): string {
+  if (!(error instanceof Error)) return `error of type ${typeof error}`;
+  const code = errorCode(error);
+  const lines = [
+    `${error.name}: ${withoutValues(error).slice(0, 500)}${code === undefined ? "" : ` [${code.slice(0, 50)}]`}`,
+  ];
+  const named = (["schema", "table", "column", "dataType", "constraint"] as const).flatMap((key) => {
+    const value: unknown = (error as unknown as Record<string, unknown>)[key];
+    return typeof value === "string" ? [`${key} ${value}`] : [];
+  });
+  if (named.length > 0) lines.push(`    of ${named.join(", ")}`);
+  const where: unknown = "where" in error ? error.where : undefined;
+  if (typeof where === "string") {
+    const calls = where.match(
+      /^(PL\/pgSQL|SQL) function [\w."]+(\([\w ,."[\]]*\))?( line \d+ at [\w ]+| statement \d+)?$/gm,
+    );
+    lines.push(...(calls ?? []).map((call) => `    in ${call}`));
+  }
+  lines.push(...(error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line)));
+  if (error.cause instanceof Error && error.cause.cause === undefined) {
+    lines.push(`  caused by ${loggable(error.cause)}`);
+  }
+  return lines.join("\n");
+}
+
+/** The first line of `loggable`. */
+export const loggableLine = (error: unknown): string => loggable(error).split("\n", 1)[0] ?? "";

@@ -1,5 +1,6 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
+import { loggableLine } from "../errors.ts";
 
 /** The roles of a request. Each is a role of the database, `insights_<name>`. */
 export const roles = ["visitor", "learner", "instructor", "analyst", "admin", "worker"] as const;
@@ -186,7 +187,7 @@ function refusal(error: unknown): AuthenticationError {
   const provider = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
   const generic = error instanceof errors.JOSEError && error.code === "ERR_JOSE_GENERIC";
   if (error instanceof Error && (provider || generic || !(error instanceof errors.JOSEError))) {
-    console.error(`keys of the identity provider cannot be fetched: ${error.message}`);
+    console.error(`keys of the identity provider cannot be fetched: ${loggableLine(error)}`);
     return new AuthenticationError("the keys of the identity provider cannot be fetched", {
       hint: "Try again in a moment.",
       statusCode: 503,
@@ -218,7 +219,8 @@ export function createAuthenticate({
   const key: Uint8Array | JWTVerifyGetKey =
     jwksUrl === undefined
       ? new TextEncoder().encode(secret)
-      : createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5000 });
+      : // A token with a new key is refused for at most this long, and a key that was withdrawn is used for at most that.
+        createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5000, cooldownDuration: 5000, cacheMaxAge: 300_000 });
   const options = {
     // The algorithms follow from the kind of key: a public key must never be used as a secret, nor "none" as a
     // signature.

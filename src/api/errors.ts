@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { isSafeError } from "postgraphile/grafast";
 import { defaultMaskError } from "postgraphile/grafserv";
 import { GraphQLError } from "postgraphile/graphql";
-import { errorCode } from "../errors.ts";
+import { errorCode, loggable, loggableLine } from "../errors.ts";
 
 /*
  * Maps errors to what a client may see. Our own errors (class CF) are written for clients and pass unchanged. Errors
@@ -139,10 +139,10 @@ export function maskErrorWithSuggestions(error: GraphQLError): GraphQLError {
     tellError(original) ??
     (/^No values were (deleted|updated) in collection /.test(original?.message ?? "") ? nothingChanged : undefined);
   if (told !== undefined) {
-    if (told === unavailable) console.error(`database not available: ${original?.message}`);
+    if (told === unavailable) console.error(`database not available: ${loggableLine(original)}`);
     // It may also be a programming error, which is then in the log.
     if (told === impossible || errorCode(original)?.startsWith("23"))
-      console.error(`${original?.message} at ${error.path?.join(".")}`);
+      console.error(`${loggableLine(original)} at ${error.path?.join(".")}`);
     return new GraphQLError(told.message, { ...place, extensions: { code: told.code, hint: told.hint } });
   }
   // Errors of the request itself, of the limits and of the authentication are meant for the client.
@@ -150,7 +150,7 @@ export function maskErrorWithSuggestions(error: GraphQLError): GraphQLError {
     return defaultMaskError(error) as GraphQLError;
   }
   const errorId = randomUUID();
-  console.error(`masked error ${errorId} at ${error.path?.join(".") ?? "the request"}:`, original);
+  console.error(`masked error ${errorId} at ${error.path?.join(".") ?? "the request"}: ${loggable(original)}`);
   return new GraphQLError("an error occurred on the server", {
     ...place,
     extensions: { code: "XX000", hint: `The server's log contains it under ${errorId}.`, errorId },

@@ -3,6 +3,7 @@ import type pg from "pg";
 import { assumeRole } from "../database/connect.ts";
 import { queueSchema } from "../database/logins.ts";
 import { committedMigrations, migrationNumber } from "../database/release.ts";
+import { loggableLine } from "../errors.ts";
 
 /** The answer of `/healthz`. Parts that the API's login may not read are null. */
 export interface Health {
@@ -101,7 +102,7 @@ export function createHealthCheck(pool: pg.Pool, embedded: boolean): () => Promi
         throw error;
       }
     } catch (error) {
-      console.error("health:", error instanceof Error ? error.message : error);
+      console.error(`health: ${loggableLine(error)}`);
       // The driver's message may contain addresses and names, which are not for every client.
       return unavailable("the database does not answer as expected");
     }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Config } from "../config.ts";
-import { errorCode, InsightsError } from "../errors.ts";
+import { errorCode, InsightsError, loggable } from "../errors.ts";
 
 /*
  * The port, and limits on connections: open ones, and clients that send or read slowly.
@@ -129,6 +129,8 @@ const safeHeaders = {
   "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "permissions-policy": "camera=(), geolocation=(), microphone=()",
 } as const;
 
 /** Connections that wait for their client: for a request, for the rest of one, or for the answer to be read. */
@@ -203,7 +205,7 @@ export async function openListener(config: Config, limits: { connections: number
       handle(request, response).catch((error: unknown) => {
         // A client that disconnects is not an error.
         if (socket.destroyed) return;
-        console.error("request failed:", error);
+        console.error(`request failed: ${loggable(error)}`);
         if (response.headersSent) response.destroy();
         else
           answer(response, 500, problem("an error occurred on the server", "XX000", "The server's log contains it."));

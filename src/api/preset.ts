@@ -12,6 +12,7 @@ import { callers, createGate, hangUps, takeTurns, wasBusy } from "./connections.
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
+import { applyOperation, type Operations } from "./operations.ts";
 import { PersonPlugin } from "./person.ts";
 
 export { type Client, createAuthenticate, type Identity, requestSettings, type Sender } from "./authentication.ts";
@@ -24,6 +25,8 @@ declare global {
         authenticate?: Authenticate;
         /** Whether every role may use introspection (`__schema`, `__type`); without it, administrators only. */
         introspection?: boolean;
+        /** Persisted operations; visitors, learners and instructors may send no others. */
+        operations?: () => Operations | undefined;
       };
     }
   }
@@ -233,7 +236,7 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
         return next();
       },
       async processGraphQLRequestBody(next, { request, resolvedPreset, body }) {
-        const { authenticate, introspection = false } = resolvedPreset.insights ?? {};
+        const { authenticate, introspection = false, operations } = resolvedPreset.insights ?? {};
         if (request !== undefined && authenticate !== undefined) {
           try {
             let sender = identified.get(request.requestContext.node?.req ?? request);
@@ -248,6 +251,8 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
             if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
             throw new SafeError(message, { statusCode, code, hint });
           }
+          const published = operations?.();
+          if (published !== undefined) applyOperation(body, published, identities.get(request)?.role ?? "visitor");
           // Not a validation rule: the result of validation is cached by the text of the document, for all senders.
           if (!introspection && identities.get(request)?.role !== "admin" && introspects(body.query)) {
             throw new SafeError("introspection is for administrators", {

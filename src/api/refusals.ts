@@ -1,5 +1,5 @@
 import "postgraphile/grafserv/node";
-import { errorCode } from "../errors.ts";
+import { errorCode, loggableLine } from "../errors.ts";
 import type { RunAs } from "./run-as.ts";
 
 /*
@@ -57,7 +57,7 @@ export function createRefusals(run: RunAs): Refusals {
       );
     } catch (error) {
       for (const { from, code, messages } of taken) count(from, code, messages);
-      console.error("refused requests could not be counted:", error instanceof Error ? error.message : error);
+      console.error(`refused requests could not be counted: ${loggableLine(error)}`);
     }
   };
 

@@ -13,6 +13,7 @@ import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
 import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
+import type { Operations } from "./operations.ts";
 import { createRunAs } from "./run-as.ts";
 
 /** The running API. */
@@ -117,6 +118,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
     { GraphiqlPlugin },
     { browserCookiePlugin, createBrowsers },
     { createRefusals, refusedBatchesPlugin },
+    { readOperations },
   ] = await Promise.all([
     import("postgraphile"),
     import("postgraphile/grafserv/node"),
@@ -126,6 +128,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
     import("./graphiql.ts"),
     import("./browsers.ts"),
     import("./refusals.ts"),
+    import("./operations.ts"),
   ]);
 
   const pool = createPool(
@@ -145,6 +148,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   /** Requests that get a cookie if they store messages. */
   const offers = new WeakMap<object, () => void>();
   const graphiql = config.graphiql ?? false;
+  let operations: Operations | undefined;
   const instance = postgraphile({
     extends: [preset],
     plugins: [
@@ -153,7 +157,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
       browserCookiePlugin((request) => offers.get(request)?.()),
       refusedBatchesPlugin((request, code) => refusals.count(admission.sourceOf(request as IncomingMessage), code)),
     ],
-    insights: { authenticate, introspection: graphiql },
+    insights: { authenticate, introspection: graphiql, operations: () => operations },
     pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
   });
@@ -208,7 +212,10 @@ export async function startApi(config: Config, database: Database, listener?: Li
         ? origin === undefined || hostOf(origin) === addresses.target(request).host
         : site === "same-origin" || site === "none";
     if (own || origin === undefined || !(await keys.isListed(origin))) {
-      response.setHeader("access-control-allow-origin", "*");
+      const { origins } = config;
+      if (origins === undefined || origin === undefined) response.setHeader("access-control-allow-origin", "*");
+      // Without the header, a browser does not let the page read the answer, nor send a token or JSON.
+      else if (own || origins.has(origin)) response.setHeader("access-control-allow-origin", origin);
       return own;
     }
     response.setHeader("access-control-allow-origin", origin);
@@ -231,6 +238,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? "/";
+    // A year; not for other hosts of the domain, which are not ours to decide.
+    if (addresses.target(request).secure) response.setHeader("strict-transport-security", "max-age=31536000");
     const path = url.split("?", 1)[0] ?? "/";
     const allowed = (path === "/graphql" || path === "/healthz") && (await allowOrigin(request, response));
     if (request.method === "OPTIONS" && (path === "/graphql" || path === "/healthz")) {
@@ -325,7 +334,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
 
   try {
     // A schema that cannot be built is an error of the start, not of the first request.
-    await instance.getSchema();
+    const schema = await instance.getSchema();
+    if (config.operations !== undefined) operations = await readOperations(config.operations, schema);
     serve(handle);
     return { url, port, close };
   } catch (error) {

@@ -359,7 +359,8 @@ const checks: Record<string, Check> = {
     const { readable } = await one<{ readable: boolean }>(
       context,
       `select has_table_privilege('track.consumer', 'select') and has_table_privilege('track.person_set', 'select')
-         and has_table_privilege('privacy.listener', 'select') as readable`,
+         and has_table_privilege('privacy.listener', 'select') and has_table_privilege('privacy.handler', 'select')
+         and has_table_privilege('privacy.setting', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
     // By the catalogue: the login may not have the right to use each schema.
@@ -371,6 +372,11 @@ const checks: Record<string, Check> = {
          select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener
+         union all
+         select called || '(privacy.subject)' from privacy.handler, unnest(array[erase_function, export_function]) as called
+         where called is not null
+         union all
+         select called || '(text)' from privacy.setting, unnest(array[subject_function, lock_function]) as called
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,
@@ -389,7 +395,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set or privacy.listener that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler or privacy.setting that names it",
         };
   },
 

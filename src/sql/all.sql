@@ -7,6 +7,7 @@
 --!include common/functions/check_count.sql
 --!include common/functions/check_period.sql
 --!include common/functions/nearest_name.sql
+--!include common/functions/without_values.sql
 --!include common/functions/relation.sql
 --!include common/functions/output_table.sql
 --!include common/functions/companion_table.sql
@@ -222,7 +223,9 @@
 --!include ml/registry/_challenge.sql
 --!include ml/registry/register_model.sql
 --!include ml/registry/deployed_version.sql
+--!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
+--!include ml/registry/delete_keys.sql
 --!include ml/registry/deploy.sql
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
@@ -263,7 +266,16 @@
 --!include privacy/ledger/ledger_head.sql
 --!include privacy/ledger/_check_records.sql
 --!include privacy/ledger/verify_ledger.sql
+--!include privacy/data_map.sql
+--!include privacy/access/_plain_comment.sql
+--!include privacy/access/_subject.sql
+--!include privacy/access/exported_rows.sql
+--!include privacy/access/_export_document.sql
+--!include privacy/access/export_person.sql
+--!include privacy/access/export_me.sql
+--!include privacy/access/export.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/names_pattern.sql
 --!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
 --!include privacy/rights/suppress.sql
@@ -480,12 +492,18 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consent.sql
 --!include track/erasure/subject.sql
+--!include track/access/_export_identities.sql
+--!include track/access/_export_application.sql
+--!include track/access/_export_events.sql
+--!include track/access/_export_rollups.sql
+--!include track/access/export.sql
 --!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/hold_subject.sql
 --!include track/functions/rectify.sql
 --!include track/erasure/erase.sql
 --!include track/policies.sql
+--!include track/data_map.sql
 
 -- experiment
 
@@ -609,7 +627,10 @@
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
+--!include analytics/access/_export_predictions.sql
+--!include analytics/access/export.sql
 --!include analytics/policies.sql
+--!include analytics/data_map.sql
 
 -- recommend
 --!include recommend/interactions/_rating_to_liking.sql
@@ -725,6 +746,7 @@
 --!include recommend/train/_trials.sql
 --!include recommend/train/start_search.sql
 --!include recommend/train/search.sql
+--!include recommend/learning/unlearn.sql
 --!include recommend/functions/due_trainings.sql
 --!include recommend/feedback/_own_serving.sql
 --!include recommend/feedback/_send_feedback.sql
@@ -736,7 +758,11 @@
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/functions/erase.sql
+--!include recommend/access/_export_interactions.sql
+--!include recommend/access/_export_lists.sql
+--!include recommend/access/export.sql
 --!include recommend/policies.sql
+--!include recommend/data_map.sql
 
 -- monitor
 --!include monitor/functions/start_run.sql
@@ -745,3 +771,4 @@
 --!include monitor/functions/delete_old_runs.sql
 --!include monitor/functions/erase.sql
 --!include monitor/policies.sql
+--!include monitor/data_map.sql

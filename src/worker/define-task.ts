@@ -1,7 +1,7 @@
 import type { Task, WithPgClient } from "graphile-worker";
 import type pg from "pg";
 import { z } from "zod";
-import { errorCode } from "../errors.ts";
+import { loggable, loggableLine } from "../errors.ts";
 
 /** The tools of a task. */
 export interface Tools {
@@ -45,6 +45,14 @@ async function asWorker<T>(withPgClient: WithPgClient, work: (client: pg.PoolCli
   });
 }
 
+/** The error of a task as the queue logs and stores it: without data of people. */
+class TaskError extends Error {
+  constructor(error: unknown) {
+    super(loggableLine(error));
+    this.stack = loggable(error);
+  }
+}
+
 /**
  * Wraps a task: validates its payload and records its run in `monitor.run`, in transactions of its own, so that a
  * killed worker leaves a record. The task runs with the rights of `insights_worker` only.
@@ -77,13 +85,9 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
         `${name}: ${rows} rows in ${seconds} s${detail === undefined ? "" : ` ${JSON.stringify(detail)}`}`,
       );
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      const code = errorCode(error);
       // The error of the run is reported, even if it could not be recorded.
-      await tools
-        .call("select monitor.fail_run($1, $2)", [runId, code === undefined ? message : `${message} [${code}]`])
-        .catch(() => {});
-      throw error;
+      await tools.call("select monitor.fail_run($1, $2)", [runId, loggableLine(error)]).catch(() => {});
+      throw new TaskError(error);
     }
   };
 }

@@ -1,4 +1,4 @@
-import { errorCode } from "../errors.ts";
+import { loggableLine } from "../errors.ts";
 
 /** One statement in a transaction of its own. */
 type Query = <T extends object>(sql: string, values: readonly unknown[]) => Promise<T[]>;
@@ -68,7 +68,7 @@ export async function refreshAll(
       steps[step] = done;
       if (done.failed !== undefined) failed.push(`${step} for ${done.failed} people: ${done.error}`);
     } catch (error) {
-      failed.push(`${step}: ${error instanceof Error ? error.message : error} [${errorCode(error) ?? "no code"}]`);
+      failed.push(`${step}: ${loggableLine(error)}`);
     }
   }
   return { steps, failed };

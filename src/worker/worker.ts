@@ -12,7 +12,7 @@ import type pg from "pg";
 import type { Config } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
-import { errorCode, InsightsError } from "../errors.ts";
+import { errorCode, InsightsError, loggableLine } from "../errors.ts";
 import { identifier } from "./define-task.ts";
 import { crontab, taskList } from "./tasks.ts";
 
@@ -84,8 +84,7 @@ function explainOldQueue(error: unknown): never {
 function logOutages(events: WorkerEvents): void {
   let unreachable = false;
   events.on("worker:getJob:error", ({ error }) => {
-    if (!unreachable)
-      console.error(`worker: the queue cannot be reached: ${error instanceof Error ? error.message : error}`);
+    if (!unreachable) console.error(`worker: the queue cannot be reached: ${loggableLine(error)}`);
     unreachable = true;
   });
   for (const event of ["worker:getJob:empty", "job:start"] as const) {

@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import {
   type AuthenticationError,
   createAuthenticate,
@@ -225,6 +225,56 @@ describe("tokens of an identity provider", async () => {
         .setExpirationTime("1h")
         .sign(other.privateKey);
       expect(await refused(`Bearer ${token}`, byProvider)).toMatchObject({ statusCode: 401 });
+    }
+  });
+
+  test("after the provider has changed its keys, the new one is accepted, and the old one no longer", async () => {
+    const next = await generateKeyPair("ES256", { extractable: true });
+    let keys = [publicJwk];
+    let fetched = 0;
+    const rotating = createServer((_request, response) => {
+      fetched += 1;
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify({ keys }));
+    });
+    await new Promise<void>((resolve) => rotating.listen(0, "127.0.0.1", resolve));
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const url = `http://127.0.0.1:${(rotating.address() as AddressInfo).port}/`;
+      const by = createAuthenticate({ jwksUrl: url, audience });
+      const sign2 = (key: typeof privateKey, kid: string): Promise<string> =>
+        new SignJWT({ sub: "ada" })
+          .setProtectedHeader({ alg: "ES256", kid })
+          .setAudience(audience)
+          .setExpirationTime("1h")
+          .sign(key);
+      const old = await sign2(privateKey, "1");
+      const fresh = await sign2(next.privateKey, "2");
+      expect(await by(`Bearer ${old}`)).toMatchObject({ role: "visitor" });
+
+      keys = [publicJwk, { ...(await exportJWK(next.publicKey)), kid: "2", alg: "ES256" }];
+      // Unknown keys do not make the server fetch at every request.
+      for (let attempt = 0; attempt < 20; attempt++) await refused(`Bearer ${fresh}`, by);
+      expect(fetched).toBe(1);
+      vi.setSystemTime(Date.now() + 5001);
+      expect(await by(`Bearer ${fresh}`)).toMatchObject({ role: "visitor" });
+      expect(await by(`Bearer ${old}`)).toMatchObject({ role: "visitor" });
+
+      keys = keys.slice(1);
+      vi.setSystemTime(Date.now() + 300_001);
+      expect(await by(`Bearer ${fresh}`)).toMatchObject({ role: "visitor" });
+      expect(await refused(`Bearer ${old}`, by)).toMatchObject({ statusCode: 401 });
+      expect(fetched).toBeLessThanOrEqual(4);
+
+      // While the provider is away, the keys that are known serve until they are too old.
+      rotating.close();
+      rotating.closeAllConnections();
+      expect(await by(`Bearer ${fresh}`)).toMatchObject({ role: "visitor" });
+      vi.setSystemTime(Date.now() + 300_001);
+      expect(await refused(`Bearer ${fresh}`, by)).toMatchObject({ statusCode: 503 });
+    } finally {
+      vi.useRealTimers();
+      rotating.close();
     }
   });
 

@@ -140,6 +140,7 @@ test("a function that the refresh would call and that is not there is named", { 
   await database.query(`
     alter function recommend.refresh_interactions rename to refresh_interaction;
     insert into privacy.listener values ('track.rebuild', 'Takes something else.');
+    insert into privacy.handler (room, position, export_function, description) values ('lost', 99, 'track.sign_in', 'A test.');
     insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
@@ -147,12 +148,13 @@ test("a function that the refresh would call and that is not there is named", { 
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.lost_people(text, bigint[]), track.rebuild(bigint[])",
+      "track.lost_people(text, bigint[]), track.rebuild(bigint[]), track.sign_in(privacy.subject)",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
     delete from track.person_set where name = 'lost';
+    delete from privacy.handler where room = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

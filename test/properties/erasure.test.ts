@@ -271,15 +271,18 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await refresh(db);
   // Declared after the last refresh: the values are not stored yet.
   await db.query("select track.declare_property('Course Enrolled', 'plan')");
-  // The kind of an item becomes known: the course is queued.
-  await db.query("insert into pg_temp.items values ('botany', 'module', null)");
-  await db.query("select track.sync_items('pg_temp.items')");
-  await db.query("update pg_temp.items set kind = 'course' where external_id = 'botany'");
-  await refresh(db);
-  await db.query("select track.sync_items('pg_temp.items')");
-  if (!isThere) return;
+  const queueCourse = () =>
+    db.query("insert into track.stale_course (item_id) select item_id from track.item where external_id = 'algebra'");
+  await db.query("insert into privacy.export_log (identity_id, exported_by, row_count) select track.find_person('ben'), $1, 1", [author]);
+  if (!isThere) {
+    await queueCourse();
+    return;
+  }
+  await db.query(`insert into privacy.export_log (identity_id, exported_by, row_count) select (${name}), 'ben', 1`);
   await db.query("select track.link_identities('ada', 'eve')");
   await refresh(db);
+  await db.query("select track.unlink_identities('ada', 'eve')");
+  await db.query("select track.link_identities('eve', 'ada')");
   await db.query("select track.unlink_identities('ada', 'eve')");
   await db.query("insert into analytics.saved_query (name, function_name, created_by, arguments) values ('hers', 'a.b', 'ben', '{\"person\": \"ada\"}')");
   await db.query(
@@ -307,6 +310,7 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   );
   await db.query(`insert into track.stale_property (person_id, property_id) select (${name}), max(property_id) from track.declared_property`);
   await db.query(`insert into privacy.person_age (person_id, identity_id, birth_date) select (${name}), (${name}), '2000-01-01'`);
+  await queueCourse();
 }
 
 const eraseFunctions = ["recommend.erase", "analytics.erase", "track.erase", "monitor.erase", "privacy.erase"];

@@ -37,6 +37,8 @@ const anyValue = new Set([
   "stale_id",
   "consent_id",
   "request_id",
+  "export_id",
+  "exported_at",
   "annotation_id",
   "evaluation_id",
   "key_id",

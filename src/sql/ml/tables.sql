@@ -45,6 +45,8 @@ create table ml.model (
   row_count bigint,
   trained_at timestamptz not null default clock_timestamp(),
   duration interval,
+  marked_at timestamptz,
+  marked_reason text check (length(marked_reason) between 1 and 1000),
   unique (project_id, version)
 );
 
@@ -66,6 +68,10 @@ comment on column ml.model.data_watermark is $$Time of the newest event that the
 comment on column ml.model.row_count is $$How many rows it was trained on.$$;
 comment on column ml.model.trained_at is $$End of the training.$$;
 comment on column ml.model.duration is $$Time that the training took.$$;
+comment on column ml.model.marked_at is $$
+Time from which the version is not used, until another one is trained (`ml.mark_for_training`); null: it is used.
+$$;
+comment on column ml.model.marked_reason is $$Reason of the mark; null when none was given.$$;
 
 create table ml.deployment (
   deployment_id bigint generated always as identity primary key,

@@ -15,8 +15,10 @@ grant update (age_of_consent) on privacy.setting to insights_admin;
 
 drop policy if exists all_rows on privacy.purpose;
 create policy all_rows on privacy.purpose for select using (true);
-drop policy if exists admins_change on privacy.purpose;
-create policy admins_change on privacy.purpose to insights_admin using (true) with check (true);
+drop policy if exists admins_insert on privacy.purpose;
+create policy admins_insert on privacy.purpose for insert to insights_admin with check (true);
+drop policy if exists admins_update on privacy.purpose;
+create policy admins_update on privacy.purpose for update to insights_admin using (true);
 drop policy if exists all_rows on privacy.data_map;
 create policy all_rows on privacy.data_map for select using (true);
 drop policy if exists all_rows on privacy.handler;
@@ -45,6 +47,11 @@ grant select on privacy.erasure to insights_reader, insights_admin, insights_wor
 
 drop policy if exists all_rows on privacy.erasure;
 create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);
+
+grant select on privacy.export_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.export_log;
+create policy all_rows on privacy.export_log for select to insights_reader, insights_admin using (true);
 
 grant select on privacy.regime
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;

@@ -145,33 +145,44 @@ create table privacy.data_map (
   schema_name text not null,
   table_name text not null,
   column_name text not null,
-  holds text not null check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived')),
+  holds text not null check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived', 'none')),
   purpose text not null references privacy.purpose,
   description text not null,
-  primary key (schema_name, table_name, column_name)
+  erasure text not null default 'deleted'
+    check (erasure in ('deleted', 'recomputed', 'cleared', 'unlearned', 'marked', 'kept')),
+  basis text,
+  primary key (schema_name, table_name, column_name),
+  check (holds <> 'none' or erasure = 'kept'),
+  check ((holds <> 'none' and erasure = 'kept') = (basis is not null))
 );
 
 comment on table privacy.data_map is $$
 Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
-Every room registers its own columns.
+Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+(text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
 $$;
 comment on column privacy.data_map.schema_name is $$Schema of the table.$$;
 comment on column privacy.data_map.table_name is $$Name of the table.$$;
 comment on column privacy.data_map.column_name is $$Name of the column.$$;
 comment on column privacy.data_map.holds is $$
 Kind of data in the column.
-`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision` or
-`derived` (computed from behaviour).
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision`, `derived`
+(computed from behaviour), or `none`: no data of a person.
 $$;
 comment on column privacy.data_map.purpose is $$Purpose for which the data is stored.$$;
-comment on column privacy.data_map.description is $$Meaning of the column.$$;
+comment on column privacy.data_map.description is $$
+Meaning of the column; for `none`, the reason why it holds no data of a person.
+$$;
+comment on column privacy.data_map.erasure is $$
+Effect of the erasure of a person on her data in the column.
+`deleted` (the row), `recomputed` (from the data of the others), `cleared` (the value is replaced), `unlearned` (a model
+is changed exactly), `marked` (a model is not used until it is trained again without her) or `kept`.
+$$;
+comment on column privacy.data_map.basis is $$
+Reason for which the data is kept (GDPR article 17(3)); null for the other columns.
+$$;
 
 create index data_map_purpose on privacy.data_map (purpose);
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'consent', 'person_id', 'person', 'service', 'Person that the decision applies to.'),
-  ('privacy', 'consent', 'evidence', 'decision', 'service', 'Evidence of the decision.');
 
 alter table privacy.purpose enable row level security;
 alter table privacy.consent enable row level security;
@@ -191,6 +202,10 @@ comment on type privacy.subject is $$
 One person with all her identities, for the functions in `privacy.handler`.
 `kinds` and `names` are parallel to `identity_ids`: `user` or `anonymous`, and the name that the application sent.
 $$;
+comment on column privacy.subject.person_id is $$Key of the person.$$;
+comment on column privacy.subject.identity_ids is $$Keys of all her identities.$$;
+comment on column privacy.subject.kinds is $$Kind of each identity: `user`, `anonymous` or `unverified`.$$;
+comment on column privacy.subject.names is $$Name of each identity, as the application sent it.$$;
 
 create type privacy.erased as (
   table_name text,
@@ -203,6 +218,9 @@ Rows of one table that an erasure changed.
 `method`: `deleted`, `recomputed` (from the data of the others), `cleared` (a value was replaced), `unlearned` (a model
 was changed exactly) or `marked` (a model is not used until it is trained again).
 $$;
+comment on column privacy.erased.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.erased.row_count is $$Number of rows.$$;
+comment on column privacy.erased.method is $$`deleted`, `recomputed`, `cleared`, `unlearned` or `marked`.$$;
 
 create type privacy.exported as (
   table_name text,
@@ -214,6 +232,10 @@ create type privacy.exported as (
 comment on type privacy.exported is $$
 Rows of one table in the export of a person: a list of objects, with names in place of surrogate keys.
 $$;
+comment on column privacy.exported.table_name is $$Name of the table, with its schema.$$;
+comment on column privacy.exported.description is $$Meaning of the rows, for the person.$$;
+comment on column privacy.exported.row_count is $$Number of rows.$$;
+comment on column privacy.exported.contents is $$List of objects, one per row.$$;
 
 create table privacy.handler (
   room text primary key check (room ~ '^[a-z][a-z_]*$'),
@@ -235,7 +257,7 @@ comment on column privacy.handler.room is $$Name of the room.$$;
 comment on column privacy.handler.position is $$Place in the order of the calls.$$;
 comment on column privacy.handler.erase_function is $$Name of the erase function, with its schema; null when none.$$;
 comment on column privacy.handler.export_function is $$Name of the export function, with its schema; null when none.$$;
-comment on column privacy.handler.description is $$What the functions cover.$$;
+comment on column privacy.handler.description is $$Data that the functions cover.$$;
 comment on column privacy.handler.rectify_function is $$
 Name of the rectify function, with its schema; null when there is none.
 $$;
@@ -354,12 +376,6 @@ $$;
 comment on column privacy.person_age.set_at is $$Time at which the date was stored.$$;
 
 create index person_age_birth_date on privacy.person_age (birth_date);
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'consent', 'subject_name', 'identity', 'service', 'Name under which the person decided.'),
-  ('privacy', 'person_age', 'person_id', 'person', 'service', 'Person that was born on the date.'),
-  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'Date of birth, which decides who may consent.');
 
 alter table privacy.setting enable row level security;
 alter table privacy.consent_text enable row level security;
@@ -594,6 +610,34 @@ insert into privacy.handler (room, position, erase_function, description)
 values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
 
 alter table privacy.erasure enable row level security;
+
+/* --- Access: the log of exports --- */
+
+create table privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
+the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;
 
 /* --- Rights: requests of people, and names of erased people --- */
 

@@ -15,8 +15,12 @@ drop policy if exists admins_change on recommend.setting;
 create policy admins_change on recommend.setting for update to insights_admin using (true);
 drop policy if exists all_rows on recommend.event_weight;
 create policy all_rows on recommend.event_weight for select using (true);
-drop policy if exists admins_change on recommend.event_weight;
-create policy admins_change on recommend.event_weight to insights_admin using (true) with check (true);
+drop policy if exists admins_insert on recommend.event_weight;
+create policy admins_insert on recommend.event_weight for insert to insights_admin with check (true);
+drop policy if exists admins_update on recommend.event_weight;
+create policy admins_update on recommend.event_weight for update to insights_admin using (true);
+drop policy if exists admins_delete on recommend.event_weight;
+create policy admins_delete on recommend.event_weight for delete to insights_admin using (true);
 
 drop policy if exists own on recommend.interaction;
 create policy own on recommend.interaction for select to insights_learner

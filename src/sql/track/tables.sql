@@ -2088,44 +2088,6 @@ values (
   'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
 );
 
-/* ------------------------------------------------------------------------------------------------ personal data -- */
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('track', 'person', 'person_id', 'person', 'service', 'The person.'),
-  ('track', 'trait', 'person_id', 'person', 'analytics', 'Person that has the trait.'),
-  ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
-  ('track', 'trait_history', 'person_id', 'person', 'analytics', 'Person that had the trait.'),
-  ('track', 'trait_history', 'value', 'traits', 'analytics', 'Former values of a trait of the person.'),
-  ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
-  ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
-  ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
-  ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
-  ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
-  ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
-  ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
-  ('track', 'item_source', 'identity_id', 'identity', 'analytics', 'Identity that named or described the item.'),
-  ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
-  ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
-  ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
-  ('track', 'session', 'view_item_ids', 'behaviour', 'analytics', 'Items that the person viewed.'),
-  ('track', 'session', 'view_keys', 'behaviour', 'analytics', 'Hashes of the `viewId` of the page views.'),
-  ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
-  ('track', 'step', 'person_id', 'person', 'analytics', 'Person of the events.'),
-  ('track', 'presence', 'people', 'derived', 'analytics', 'People with events on a day, one bit per person.'),
-  ('track', 'stale_property', 'person_id', 'person', 'analytics', 'Person whose values are not stored yet.'),
-  ('track', 'step_value', 'person_id', 'person', 'analytics', 'Person of the events.'),
-  ('track', 'property_value', 'value', 'behaviour', 'analytics', 'Values of properties, while an event has them.'),
-  ('track', 'value_presence', 'people', 'derived', 'analytics', 'People with a value on a day, one bit per person.'),
-  ('track', 'item_month', 'people', 'derived', 'analytics', 'People who used an item in a month.'),
-  ('track', 'course_presence', 'people', 'derived', 'analytics', 'People who used a course in a month, one bit each.'),
-  ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
-  ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
-  ('track', 'person_set_block', 'people', 'derived', 'analytics', 'People of a set, one bit per person.'),
-  ('track', 'exclusion', 'identity_id', 'identity', 'service', 'Identity of a person who is not counted.'),
-  ('track', 'exclusion', 'note', 'traits', 'service', 'Note about the person, by an administrator.');
-
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
 alter table track.write_key enable row level security;

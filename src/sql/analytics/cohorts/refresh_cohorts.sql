@@ -45,7 +45,7 @@ begin
     exception
       -- Not trained any more: the people stay as they are.
       when sqlstate 'CF006' then
-        raise warning 'the predictions of % are not refreshed: %', v_cohort.name, left(sqlerrm, 100);
+        raise warning 'the predictions of % are not refreshed: %', v_cohort.name, common.without_values(sqlerrm);
     end;
   end loop;
 

@@ -41,6 +41,11 @@ begin
       join ml.model using (project_id)
       where project.name = entry.project
         and model.trained_at >= v_complete_at
+        -- A deployed version that is marked for training is replaced at once.
+        and (
+          ml.deployed_version(project.name) is not null
+          or not exists (select from ml.deployment where deployment.project_id = project.project_id)
+        )
     )
   order by entry.target;
 end;
@@ -50,7 +55,7 @@ alter function analytics.due_predictions() owner to insights_reader;
 
 comment on function analytics.due_predictions() is $$
 @behavior -*
-Returns the prediction targets whose latest version is older than the last complete day.
+Returns the prediction targets whose latest version is older than the last complete day, or marked for training.
 Only targets for which there may be enough training data. For the worker.
 $$;
 

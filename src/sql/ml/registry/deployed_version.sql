@@ -11,7 +11,7 @@ begin atomic
 end;
 
 comment on function ml.deployed_version(text) is $$
-Number of the deployed version of a project; null when none is deployed, or no such project exists.
+Number of the deployed version of a project; null when none is deployed, it is marked, or no such project exists.
 $$;
 
 grant execute on function ml.deployed_version(text) to insights_reader, insights_analyst, insights_admin,

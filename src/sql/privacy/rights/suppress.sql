@@ -98,8 +98,9 @@ declare
 begin
   perform privacy._check_names(suppress.kinds, suppress.names);
   insert into privacy.suppression (name_hash, since)
-  select distinct hashed.name_hash, clock_timestamp()
-  from privacy._hashed_names(suppress.kinds, suppress.names) as hashed
+  -- The time differs from row to row.
+  select hashed.name_hash, clock_timestamp()
+  from (select distinct name_hash from privacy._hashed_names(suppress.kinds, suppress.names)) as hashed
   order by hashed.name_hash
   on conflict (name_hash) do update
   set since = greatest(excluded.since, suppression.lifted_at), lifted_at = null

@@ -15,7 +15,11 @@ declare
   v_people bigint;
 begin
   for v_known in
-    select known.kind, latest.data_watermark, latest.row_count
+    select
+      known.kind,
+      -- A deployed version that is marked for training is replaced at once, as if there were none.
+      case when latest.is_served then latest.data_watermark end as data_watermark,
+      case when latest.is_served then latest.row_count end as row_count
     from (
       select 'course' as kind
 
@@ -26,7 +30,10 @@ begin
       where starts_with(project.name, 'recommend.')
     ) as known
     left join lateral (
-      select model.data_watermark, model.row_count
+      select
+        model.data_watermark, model.row_count,
+        ml.deployed_version(project.name) is not null
+          or not exists (select from ml.deployment where deployment.project_id = project.project_id) as is_served
       from ml.project
       join ml.model on model.project_id = project.project_id
       where project.name = 'recommend.' || known.kind
@@ -86,7 +93,8 @@ $$;
 comment on function recommend.due_trainings(float8) is $$
 @behavior -*
 Returns the kinds of items whose recommender should be trained.
-A kind is returned when it has no version and at least `recommend.setting.fewest_people` people like two or more items,
+A kind is returned when it has no version, or the deployed one is marked for training, and at least
+`recommend.setting.fewest_people` people like two or more items,
 or when the items of people that are newer than the latest version are at least the given share of those it was trained
 on. They are counted as a training counts them (`recommend._training_rows`).
 $$;

@@ -5,7 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  -- The key of a person is that of one of her identities: rows that no refresh has moved yet have a former key.
+  -- The key of a person is that of one of her identities, and some of her identities are people of their own.
   v_people constant bigint[] := subject.identity_ids;
   -- Evaluations in progress, whose sums contain her. Those of trainings start again.
   v_evaluations constant bigint[] := array(
@@ -21,6 +21,11 @@ begin
   return next privacy.erase_rows('recommend.evaluation_person', 'evaluation_id', v_evaluations);
   return next privacy.erase_rows('recommend.evaluation', 'evaluation_id', v_evaluations);
   return next privacy.clear_values('recommend.rule_log', 'actor', subject.names);
+  -- After her rows: a model learns the difference between what it has learned from her and what is stored now.
+  return query
+  select erased.*
+  from unnest(v_people) as entry (person_id)
+  cross join lateral recommend.unlearn(entry.person_id) as erased;
 end;
 $$;
 

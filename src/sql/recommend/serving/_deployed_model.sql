@@ -14,11 +14,12 @@ begin atomic
     limit 1
   ) as latest
   join ml.model on model.model_id = latest.model_id
-  where project.name = 'recommend.' || _deployed_model.kind;
+  where project.name = 'recommend.' || _deployed_model.kind
+    and model.marked_at is null;
 end;
 
 comment on function recommend._deployed_model(text) is $$
-Returns the deployed version of the recommender of a kind; no row when there is none.
+Returns the deployed version of the recommender of a kind; no row when there is none, or it is marked.
 $$;
 
 grant execute on function recommend._deployed_model(text) to insights_reader;

@@ -11,7 +11,7 @@ begin
     and model.project_id = known.project_id
     and known.name = _delete_old_weights.project
     and model.version <= _delete_old_weights.until_version
-    and model.version <> ml.deployed_version(_delete_old_weights.project);
+    and model.version is distinct from ml.deployed_version(_delete_old_weights.project);
 end;
 $$;
 

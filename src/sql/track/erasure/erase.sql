@@ -6,11 +6,8 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_identities constant bigint[] := subject.identity_ids;
-  -- The key of a person is that of one of her identities: rows that no refresh has moved yet have a former key.
+  -- What was sent without proof under the names of her browsers is a person of its own, with the key of its identity.
   v_people constant bigint[] := subject.identity_ids;
-  -- People whose derived data may contain hers, until they are refreshed: those she was split from.
-  v_others bigint[];
-  v_all bigint[];
   v_items bigint[];
   v_types int[];
   v_used record;
@@ -25,8 +22,6 @@ begin
     select source.item_id from track.item_source as source where source.identity_id = any (v_identities)
   );
   v_types := array(select distinct event.event_type_id from track.event where event.person_id = subject.person_id);
-  -- Courses that are queued are left out by the refresh of a person.
-  perform track._refresh_course_presence();
 
   -- First what is derived from the events: the refresh of a person without events removes her from each rollup.
   return next privacy.erase_rows('track.event', 'person_id', v_people);
@@ -35,9 +30,7 @@ begin
   insert into track.stale (person_id, since, until)
   select entry.person_id, '-infinity', 'infinity'
   from unnest(v_people) as entry (person_id);
-  v_others := track._split_from(subject);
-  v_all := v_people || v_others;
-  perform track._refresh_sessions_of(v_all);
+  perform track._refresh_sessions_of(v_people);
   return next row('track.session', v_rows, 'deleted')::privacy.erased;
 
   return next privacy.erase_rows('track.trait', 'person_id', v_people);
@@ -67,13 +60,14 @@ begin
       'select %I.%I($1, $2, $3)', split_part(v_consumer.refresh, '.', 1), split_part(v_consumer.refresh, '.', 2)
     )
     using
-      v_all,
-      array_fill('-infinity'::timestamptz, array[cardinality(v_all)]),
-      array_fill('infinity'::timestamptz, array[cardinality(v_all)]);
+      v_people,
+      array_fill('-infinity'::timestamptz, array[cardinality(v_people)]),
+      array_fill('infinity'::timestamptz, array[cardinality(v_people)]);
   end loop;
-  return next privacy.erase_rows('track.stale', 'person_id', v_people);
-  return next privacy.erase_rows('track.changed', 'person_id', v_all);
+  return next privacy.erase_rows('track.changed', 'person_id', v_people);
 
+  v_rows := track._erase_descriptions(v_identities);
+  return next row('track.item', v_rows, 'cleared')::privacy.erased;
   -- Not while a batch is stored that may name one of them: see track._has_names_of_its_own.
   if pg_try_advisory_xact_lock(hashtext('track.ingest')) then
     v_used := track._other_use(v_items, v_types);
@@ -82,8 +76,6 @@ begin
     v_rows := track._erase_event_types(array(select unnest(v_types) except select unnest(v_used.used_types)));
     return next row('track.event_type', v_rows, 'deleted')::privacy.erased;
   end if;
-  v_rows := track._erase_descriptions(v_identities);
-  return next row('track.item', v_rows, 'cleared')::privacy.erased;
 end;
 $$;
 
@@ -91,37 +83,6 @@ comment on function track.erase(privacy.subject) is $$
 @behavior -*
 Erases the people, identities and events of a person, and recomputes the rollups and sets without her.
 Called by `privacy.erase_person`, after the rooms whose data is derived from it. The caller has locked the person.
-$$;
-
-create or replace function track._split_from(subject privacy.subject)
-returns bigint[]
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select distinct identity.person_id
-    from (
-      select unnest(track._with_siblings(subject.identity_ids)) as identity_id
-      union
-      select unnest(array[link.identity_id, link.linked_identity_id])
-      from track.identity_link as link
-      where link.identity_id = any (subject.identity_ids)
-        or link.linked_identity_id = any (subject.identity_ids)
-    ) as near
-    join track.identity on identity.identity_id = near.identity_id
-    where identity.person_id <> all (subject.identity_ids)
-      and (
-        exists (select from track.stale where stale.person_id = identity.person_id)
-        or exists (select from track.changed where changed.person_id = identity.person_id)
-      )
-  );
-end;
-$$;
-
-comment on function track._split_from(privacy.subject) is $$
-Returns the people who were linked to a person once, or share a browser with her, and are queued for a refresh.
 $$;
 
 create or replace function track._clear_examples(people bigint[])

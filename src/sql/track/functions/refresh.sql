@@ -113,13 +113,13 @@ begin
     from unnest(v_people, v_since, v_until) as period (person_id, since, until)
     where period.person_id = any (v_outcome.failed);
     raise warning '% failed for % of % people, such as %: %', (consumer).refresh,
-      cardinality(v_outcome.failed), cardinality(v_picked), v_outcome.failed[1], left(v_outcome.error, 100);
+      cardinality(v_outcome.failed), cardinality(v_picked), v_outcome.failed[1], common.without_values(v_outcome.error);
   end if;
   return row(
     v_name,
     cardinality(v_picked) - cardinality(v_outcome.failed),
     cardinality(v_outcome.failed),
-    left(v_outcome.error, 100)
+    common.without_values(v_outcome.error)
   )::track.refreshed;
 end;
 $$;
@@ -157,12 +157,12 @@ begin
         select min(stale.person_id) from track.stale where stale.person_id <> all (v_failed)
       );
       raise warning 'the sessions of person % cannot be refreshed: %', v_failed[cardinality(v_failed)],
-        left(v_error, 100);
+        common.without_values(v_error);
       v_most := most_people;
     end if;
   end loop;
   return row(
-    'track.session', v_people, cardinality(v_failed), case when v_failed <> '{}' then left(v_error, 100) end
+    'track.session', v_people, cardinality(v_failed), case when v_failed <> '{}' then common.without_values(v_error) end
   )::track.refreshed;
 end;
 $$;

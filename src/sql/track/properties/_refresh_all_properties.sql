@@ -80,8 +80,8 @@ begin
     end;
     v_most := v_most / 2;
   end loop;
-  raise warning 'the values of declared properties cannot be stored: %', left(v_error, 100);
-  return row('track.property', 0, 1, left(v_error, 100))::track.refreshed;
+  raise warning 'the values of declared properties cannot be stored: %', common.without_values(v_error);
+  return row('track.property', 0, 1, common.without_values(v_error))::track.refreshed;
 end;
 $$;
 
