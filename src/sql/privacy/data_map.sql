@@ -32,6 +32,9 @@ values
   ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
   ('privacy', 'request', 'person_id', 'person', 'service', 'cleared', 'Person who made an open request.', null),
   ('privacy', 'request', 'identity_id', 'identity', 'service', 'cleared', 'Identity that the request names.', null),
+  ('privacy', 'restriction', 'person_id', 'person', 'service', 'deleted', 'Person whose data is restricted.', null),
+  ('privacy', 'restriction', 'identity_id', 'identity', 'service', 'deleted', 'Identity of the restriction.', null),
+  ('privacy', 'restriction', 'reason', 'decision', 'service', 'deleted', 'Reason of the restriction.', null),
   (
     'privacy', 'request', 'subject_hash', 'identity', 'service', 'kept',
     'Hash of the name in a request.',

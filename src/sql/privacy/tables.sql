@@ -862,9 +862,4 @@ create index restriction_person on privacy.restriction (person_id);
 
 alter table privacy.restriction enable row level security;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'request', 'person_id', 'person', 'service', 'Person who made the request, until it is answered.'),
-  ('privacy', 'request', 'identity_id', 'identity', 'service', 'Identity that the request names, until it is answered.'),
-  ('privacy', 'restriction', 'person_id', 'person', 'service', 'Person whose data is restricted.'),
-  ('privacy', 'restriction', 'identity_id', 'identity', 'service', 'Identity that the restriction names.');
+update privacy.handler set rectify_function = 'privacy.rectify_birthday' where room = 'privacy';
