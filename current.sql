@@ -902,6 +902,7 @@ Name of the rectify function, with its schema; null when there is none.
 $$;
 
 update privacy.handler set rectify_function = 'track.rectify' where room = 'track';
+update privacy.handler set rectify_function = 'privacy.rectify_birthday' where room = 'privacy';
 
 alter table privacy.setting add column if not exists hold_function text
   check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
@@ -912,6 +913,20 @@ Until the transaction ends, no other one merges, splits or erases her.
 $$;
 
 update privacy.setting set hold_function = 'track.hold_subject';
+
+
+drop function if exists privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb);
+drop function if exists privacy.record_decisions(bigint[], bigint[], text[], boolean[], timestamptz[], text, jsonb[]);
+
+do $do$
+begin
+  alter type track.parsed_message add attribute birth_date date;
+exception when duplicate_column then null;
+end
+$do$;
+comment on column track.parsed_message.birth_date is $$
+Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
+$$;
 
 /* --- One policy per role and action --- */
 

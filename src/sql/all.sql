@@ -250,13 +250,25 @@
 
 -- privacy
 --!include privacy/rights/restricted.sql
+--!include privacy/functions/_call_listeners.sql
+--!include privacy/functions/_basis_changed.sql
+--!include privacy/consent/_of_age_at.sql
+--!include privacy/consent/_ages.sql
+--!include privacy/consent/effective_decisions.sql
+--!include privacy/consent/minor_purposes.sql
+--!include privacy/consent/optional_purposes.sql
 --!include privacy/functions/allowed.sql
 --!include privacy/functions/latest_decisions.sql
 --!include privacy/rights/may_store.sql
---!include privacy/functions/_call_listeners.sql
---!include privacy/functions/_basis_changed.sql
+--!include privacy/consent/_check_purpose.sql
+--!include privacy/consent/_check_version.sql
+--!include privacy/consent/publish_text.sql
+--!include privacy/consent/record_consents.sql
 --!include privacy/functions/record_consent.sql
 --!include privacy/functions/record_decisions.sql
+--!include privacy/consent/record_birth_dates.sql
+--!include privacy/consent/record_birth_date.sql
+--!include privacy/consent/refresh_decisions.sql
 --!include privacy/functions/move_decisions.sql
 --!include privacy/ledger/_commitment_expression.sql
 --!include privacy/ledger/_ledger_hash.sql
@@ -266,6 +278,7 @@
 --!include privacy/ledger/ledger_head.sql
 --!include privacy/ledger/_check_records.sql
 --!include privacy/ledger/verify_ledger.sql
+--!include privacy/ledger/needs_seal.sql
 --!include privacy/data_map.sql
 --!include privacy/access/_plain_comment.sql
 --!include privacy/access/_subject.sql
@@ -293,6 +306,7 @@
 --!include privacy/rights/restrict_person.sql
 --!include privacy/rights/lift_restriction.sql
 --!include privacy/rights/object.sql
+--!include privacy/rights/rectify_birthday.sql
 --!include privacy/rights/rectify.sql
 --!include privacy/rights/move_subjects.sql
 --!include privacy/erasure/erase_person.sql
@@ -358,6 +372,7 @@
 --!include track/ingest/time_problem.sql
 --!include track/ingest/path_item.sql
 --!include track/ingest/describe_message.sql
+--!include track/ingest/decision.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
@@ -490,6 +505,7 @@
 --!include track/instructors/teaches.sql
 --!include track/instructors/taught_courses.sql
 --!include track/instructors/reads_all_people.sql
+--!include track/functions/record_my_consents.sql
 --!include track/functions/record_my_consent.sql
 --!include track/erasure/subject.sql
 --!include track/access/_export_identities.sql

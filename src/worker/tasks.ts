@@ -9,10 +9,13 @@ import makePartitions from "../../tasks/make_partitions.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
 import refreshCohorts from "../../tasks/refresh_cohorts.ts";
+import refreshDecisions from "../../tasks/refresh_decisions.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
+import seal from "../../tasks/seal.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
 import vacuum from "../../tasks/vacuum.ts";
+import verifyLedger from "../../tasks/verify_ledger.ts";
 import watchModels from "../../tasks/watch_models.ts";
 import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
@@ -26,10 +29,13 @@ const tasks = {
   pack_messages: packMessages,
   refresh,
   refresh_cohorts: refreshCohorts,
+  refresh_decisions: refreshDecisions,
   refresh_views: refreshViews,
+  seal,
   train,
   train_predictions: trainPredictions,
   vacuum,
+  verify_ledger: verifyLedger,
   watch_models: watchModels,
 };
 

@@ -23,20 +23,18 @@ values
   (
     'privacy', 'ledger', 'commitment', 'decision', 'service', 'kept',
     'Hash of a salt and a record, such as a decision.',
-    'The chain proves that no decision was changed. Without the salt, which is deleted, it contains nothing of a person.'
+    'The chain proves that no decision was changed. Without its deleted salt, it contains nothing of a person.'
   ),
   (
     'privacy', 'ledger', 'hash', 'decision', 'service', 'kept',
     'Hash of the entry and of the one before it.', 'As privacy.ledger.commitment.'
   ),
   ('privacy', 'consent', 'evidence', 'decision', 'service', 'deleted', 'Evidence of the decision.', null),
-  ('privacy', 'restriction', 'person_id', 'person', 'service', 'deleted', 'Person whose data is restricted.', null),
-  (
-    'privacy', 'restriction', 'identity_id', 'identity', 'service', 'deleted',
-    'Identity that the restriction names.', null
-  ),
   ('privacy', 'request', 'person_id', 'person', 'service', 'cleared', 'Person who made an open request.', null),
   ('privacy', 'request', 'identity_id', 'identity', 'service', 'cleared', 'Identity that the request names.', null),
+  ('privacy', 'restriction', 'person_id', 'person', 'service', 'deleted', 'Person whose data is restricted.', null),
+  ('privacy', 'restriction', 'identity_id', 'identity', 'service', 'deleted', 'Identity of the restriction.', null),
+  ('privacy', 'restriction', 'reason', 'decision', 'service', 'deleted', 'Reason of the restriction.', null),
   (
     'privacy', 'request', 'subject_hash', 'identity', 'service', 'kept',
     'Hash of the name in a request.',

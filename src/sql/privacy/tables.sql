@@ -862,3 +862,4 @@ create index restriction_person on privacy.restriction (person_id);
 
 alter table privacy.restriction enable row level security;
 
+update privacy.handler set rectify_function = 'privacy.rectify_birthday' where room = 'privacy';

@@ -1,13 +1,15 @@
 create or replace view privacy.current_consent
 with (security_invoker = true)
 as
-select distinct on (person_id, purpose) person_id, purpose, granted, decided_at, source, document_version
+select distinct on (person_id, purpose)
+  person_id, purpose, granted, decided_at, source, document_version, basis, valid_until, decided_by
 from privacy.consent
 order by person_id, purpose, decided_at desc, recorded_at desc;
 
 comment on view privacy.current_consent is $$
 @primaryKey person_id,purpose
 Latest decision of each person about each purpose.
+Whether it applies, `privacy.allowed` answers: a grant may have expired, or may be that of a minor.
 $$;
 comment on column privacy.current_consent.person_id is $$Person that the decision applies to.$$;
 comment on column privacy.current_consent.purpose is $$Purpose that the decision is about.$$;
@@ -18,6 +20,13 @@ Origin of the decision: `api`, `event`, `gpc`, `dnt` or `import`.
 $$;
 comment on column privacy.current_consent.document_version is $$
 Version of the text that was shown to the person; null when unknown.
+$$;
+comment on column privacy.current_consent.basis is $$
+Lawful basis of the purpose at the time of the decision; null when unknown.
+$$;
+comment on column privacy.current_consent.valid_until is $$Time at which a grant expires; null when it does not.$$;
+comment on column privacy.current_consent.decided_by is $$
+`person`, or `guardian`: the holder of parental responsibility decided.
 $$;
 
 create or replace view privacy.open_requests

@@ -1824,7 +1824,8 @@ create type track.parsed_message as (
   opts_out boolean,
   problem track.problem,
   client_at timestamptz,
-  is_claim boolean
+  is_claim boolean,
+  birth_date date
 );
 
 comment on type track.parsed_message is $$
@@ -1866,6 +1867,9 @@ comment on column track.parsed_message.problem is $$Error of the message; null w
 comment on column track.parsed_message.client_at is $$Time of the client; null when it is that of the event.$$;
 comment on column track.parsed_message.is_claim is $$
 Of `identify`: whether the sender did not prove that the browser is hers; null for other messages.
+$$;
+comment on column track.parsed_message.birth_date is $$
+Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
 $$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);

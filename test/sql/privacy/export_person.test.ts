@@ -25,6 +25,10 @@ await database.query(
    select evaluation_id, track.find_person($1), '{1}', '{0.5}', '{}', '{1}', '{}', 0, '{}', '{}' from started`,
   [userOf("kanari")],
 );
+await database.query(
+  "insert into privacy.restriction (identity_id, person_id, reason) select identity_id, person_id, 'claims' from track.identity where external_id = $1",
+  [userOf("kanari")],
+);
 
 type Row = Record<string, unknown>;
 interface Document {

@@ -13,11 +13,18 @@ end;
 $$;
 
 comment on function privacy._basis_changed() is $$
-Trigger: notifies the listeners when the lawful basis of a purpose changes, because this changes the default.
+Trigger: notifies the listeners when the lawful basis or the minimum age of a purpose changes, or the age of consent,
+because these change the default.
 $$;
 
 create or replace trigger basis_changed
 after update on privacy.purpose
 for each row
-when (old.basis is distinct from new.basis)
+when ((old.basis, old.minimum_age) is distinct from (new.basis, new.minimum_age))
+execute function privacy._basis_changed();
+
+create or replace trigger age_of_consent_changed
+after update on privacy.setting
+for each row
+when (old.age_of_consent is distinct from new.age_of_consent)
 execute function privacy._basis_changed();

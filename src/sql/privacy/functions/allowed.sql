@@ -9,12 +9,8 @@ begin
   return (
     select not exists (select from privacy.restricted(array[allowed.person_id])) and coalesce(
       (
-        select consent.granted
-        from privacy.consent
-        where consent.person_id = allowed.person_id
-          and consent.purpose = allowed.purpose
-        order by consent.decided_at desc, consent.recorded_at desc
-        limit 1
+        select decision.granted
+        from privacy.effective_decisions(array[allowed.purpose], array[allowed.person_id]) as decision
       ),
       purpose.basis <> 'consent'
     )
@@ -27,8 +23,10 @@ $$;
 comment on function privacy.allowed(bigint, text) is $$
 @behavior -queryField
 Returns whether the data of a person may be processed for a purpose.
-The latest decision of the person applies. Without a decision, processing is allowed unless the lawful basis is
-`consent`. Null for an unknown purpose. False for all purposes while the data of the person is restricted.
+The decision that applies is that of `privacy.effective_decisions`: the latest one of the person, unless it expired or
+she was not of age. Without a decision, processing is allowed unless the lawful basis is `consent`. Null for an unknown
+purpose.
+False for all purposes while the data of the person is restricted (`privacy.restrict_person`).
 $$;
 
 grant execute on function privacy.allowed(bigint, text)

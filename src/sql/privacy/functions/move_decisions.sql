@@ -44,6 +44,28 @@ begin
   into v_touched, v_moved
   from deleted;
 
+  -- Dates of birth are those of identities, not of periods.
+  if move_decisions.new_identities is null then
+    with deleted as (
+      delete from privacy.person_age
+      using unnest(move_decisions.identities, move_decisions.old_people, move_decisions.new_people)
+        as moved (identity_id, old_person_id, new_person_id)
+      where person_age.person_id = moved.old_person_id
+        and person_age.identity_id = moved.identity_id
+      returning moved.old_person_id, moved.new_person_id, person_age.*
+    ),
+
+    placed as (
+      insert into privacy.person_age (person_id, identity_id, birth_date, is_verified, set_at)
+      select new_person_id, identity_id, birth_date, is_verified, set_at
+      from deleted
+    )
+
+    select v_touched || array_agg(old_person_id) || array_agg(new_person_id)
+    into v_touched
+    from deleted;
+  end if;
+
   perform privacy._call_listeners(array(select distinct person_id from unnest(v_touched) as person_id));
   return v_moved;
 end;
@@ -52,7 +74,8 @@ $$;
 comment on function privacy.move_decisions(
   bigint[], bigint[], bigint[], bigint[], timestamptz[], timestamptz[]
 ) is $$
-Moves the decisions of identities, each from its old person to its new one. Returns the number of moved decisions.
+Moves the decisions of identities, each from its old person to its new one, and their dates of birth.
+Returns the number of moved decisions.
 The lists have the same length. `new_identities`, `since` and `until`: moves the decisions of a period (`until`
 exclusive) to another identity, too. Called by `track` when people are merged or split: the decisions of an identity
 always belong to its person.

@@ -22,10 +22,7 @@ declare
   v_count int;
   v_total int := 0;
 begin
-  if seal.most is null or seal.most not between 1 and 100000 then
-    perform common.refuse('CF001', format('most is %s', coalesce(seal.most::text, 'null')),
-      'Give a number from 1 to 100000.');
-  end if;
+  perform common.check_count('most', seal.most, 1, 100000);
   -- One at a time. Nobody else writes the ledger, and readers do not wait.
   lock table privacy.ledger in share row exclusive mode;
   select ledger.* into v_last from privacy.ledger order by ledger.position desc limit 1;

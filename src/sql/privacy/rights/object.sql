@@ -47,7 +47,8 @@ begin
     array_fill(false, array[cardinality(v_purposes)]),
     array_fill(clock_timestamp(), array[cardinality(v_purposes)]),
     'api',
-    array_fill('{"objection": "GDPR article 21"}'::jsonb, array[cardinality(v_purposes)])
+    array_fill('{"objection": "GDPR article 21"}'::jsonb, array[cardinality(v_purposes)]),
+    array_fill(object.person, array[cardinality(v_purposes)])
   );
   perform privacy._answer_requests(
     v_subject.person_id, array['objection', 'opt_out'],

@@ -56,7 +56,7 @@ Corrects the data of a person (GDPR article 16, FERPA 34 CFR 99.20). Returns the
 `changes` is an object with these keys. `traits`: new values by name; null deletes a trait. The correct value applies
 from the first time on at which the trait was sent, and the former values are gone from its history. `enrolments`: a
 list of `{item, status, enrolled_at, ended_at}` for enrolments that exist, or `{item, removed: true}`.
-`birthday`: the date of birth.
+`birthday`: the date of birth (`privacy.person_age`), which the trait of this name also corrects; null deletes it.
 Derived data follows with the next refresh, predictions with the next training. Correct the application too, or its next
 message or synchronisation brings the former value back. Completes the open requests of the person of this kind.
 Errors: CF001 for an unknown key or an invalid value, CF002 for an unknown person or enrolment, CF008 for changes above

@@ -2,48 +2,21 @@ create or replace function track.record_my_consent(purpose text, granted boolean
 returns privacy.consent
 language plpgsql
 volatile
--- A definer: it writes privacy.consent, which no role may write, for the signed-in person only.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
 as $$
-declare
-  v_name constant text := nullif(current_setting('insights.person', true), '');
-  v_person_id bigint := track.current_person_id();
 begin
-  if v_name is null then
-    perform common.refuse('CF005', 'no person is signed in', 'Sign in first: a decision belongs to a person.');
-  end if;
-  if track._names_nobody(v_name) then
-    perform common.refuse('CF005', format('"%s" is signed in, which names nobody', left(v_name, 100)),
-      'Sign in with the userId of a person.');
-  end if;
-  -- The decision may be the first request of a person, also of one who was erased.
-  if v_person_id is null then
-    if record_my_consent.granted then
-      perform privacy.lift_suppression(array['user'], array[v_name], clock_timestamp());
-    elsif exists (
-      select
-      from privacy.suppressed(array['user'], array[v_name]) as suppressed
-      where suppressed.lifted_at is null
-    ) then
-      perform common.refuse('CF005', format('the data of "%s" was erased', left(v_name, 100)),
-        'Nothing is stored under this name, so that there is nothing to refuse.');
-    end if;
-    perform track._enter_people(array['user'], array[v_name]);
-    -- The rest of the transaction reads the rows of this person.
-    v_person_id := track.sign_in();
-  end if;
-  return privacy.record_consent(
-    v_person_id, record_my_consent.purpose, record_my_consent.granted, now(), record_my_consent.document_version, null
-  );
+  return recorded
+  from track.record_my_consents(
+    record_my_consent.granted, array[record_my_consent.purpose], record_my_consent.document_version
+  ) as recorded;
 end;
 $$;
 
 comment on function track.record_my_consent(text, boolean, text) is $$
 Records a decision of the signed-in person about a purpose.
 Withdrawing is as easy as granting (GDPR article 7). A person who was erased is stored again after a grant.
-Errors: CF005 when no person is signed in, or for the refusal of a person who was erased, CF002 for an unknown purpose.
+Errors: CF005 when no person is signed in, or for the refusal of a person who was erased, CF002 for an unknown
+purpose, or for a version of its text that was not published.
 $$;
 
 grant execute on function track.record_my_consent(text, boolean, text) to insights_learner;

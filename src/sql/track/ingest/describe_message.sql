@@ -84,21 +84,13 @@ Returns the traits of the person of a message: those of `identify`, and the time
 For a trait in both places, `traits` has precedence over `context.traits`.
 $$;
 
-create or replace function track._decided_preferences(properties jsonb, context jsonb)
-returns jsonb
+create or replace function track._birthday(traits jsonb, context jsonb)
+returns text
 language sql
 immutable
 parallel safe
-return case jsonb_typeof(properties -> 'categoryPreferences')
-    when 'object' then properties -> 'categoryPreferences'
-    else '{}'
-  end
-  || case jsonb_typeof(context #> '{consent,categoryPreferences}')
-    when 'object' then context #> '{consent,categoryPreferences}'
-    else '{}'
-  end;
+return coalesce(traits ->> 'birthday', context #>> '{traits,birthday}');
 
-comment on function track._decided_preferences(jsonb, jsonb) is $$
-Returns the preferences of `Segment Consent Preference Updated`: those of its properties and of its context.
-For a purpose in both places, the context has precedence.
+comment on function track._birthday(jsonb, jsonb) is $$
+Returns the trait `birthday` of a message; null when it has none.
 $$;

@@ -19,6 +19,8 @@ declare
   -- The messages with their people, when the request has an opt-out signal.
   v_signalled track.parsed_message[];
   v_erased track.parsed_message[];
+  -- Messages that state a date of birth. It is stored without consent, since it decides who can give it.
+  v_born track.parsed_message[];
   v_locked bigint[];
   v_is_complete boolean;
   v_placed record;
@@ -26,6 +28,8 @@ declare
   v_traits boolean;
   v_decisions boolean;
   v_browsers boolean;
+  v_births boolean;
+  v_refused int[];
   v_result track.ingest_result;
 begin
   -- An erasure waits for it before it deletes names of items and event types that nobody uses.
@@ -39,8 +43,9 @@ begin
     bool_or(message.type in ('identify', 'alias')),
     bool_or(message.traits is not null),
     bool_or(message.event_name = 'Segment Consent Preference Updated'),
-    bool_or(message.identity_kind = 'anonymous')
-  into v_links, v_traits, v_decisions, v_browsers
+    bool_or(message.identity_kind = 'anonymous'),
+    bool_or(message.birth_date is not null)
+  into v_links, v_traits, v_decisions, v_browsers, v_births
   from unnest(v_messages) as message
   where message.problem is null;
   if v_links then
@@ -48,6 +53,14 @@ begin
   end if;
   if v_sender.opt_out <> '{}' then
     v_signalled := v_messages;
+  end if;
+  if v_births then
+    v_born := array(
+      select message
+      from unnest(v_messages) as message
+      where message.birth_date is not null
+        and message.problem is null
+    );
   end if;
   v_messages := track._ask_consent(v_messages, v_sender.opt_out);
   v_result.errors := track._problems(v_messages);
@@ -57,10 +70,23 @@ begin
   end if;
 
   v_result.duplicates := coalesce(cardinality(v_messages), 0) - v_result.rejected;
+  if v_births then
+    v_refused := array(select message.position from unnest(v_messages) as message where message.problem is not null);
+  end if;
   v_messages := track._store_messages(v_messages, v_sender.source_id);
+  if v_births then
+    -- Without duplicates.
+    v_born := array(
+      select born
+      from unnest(v_born) as born
+      where born.position = any (v_refused)
+        or born.position in (select message.position from unnest(v_messages) as message)
+    );
+    v_births := v_born <> '{}';
+  end if;
   v_result.accepted := cardinality(v_messages);
   v_result.duplicates := v_result.duplicates - v_result.accepted;
-  if v_result.accepted = 0 and v_signalled is null then
+  if v_result.accepted = 0 and v_signalled is null and v_births is not true then
     return v_result;
   end if;
 
@@ -75,11 +101,15 @@ begin
     where message.identity_kind = 'user'
       and message.problem is null;
   end if;
+  if v_births then
+    perform track._enter_people(array_agg('user'::text), array_agg(born.external_id))
+    from unnest(v_born) as born;
+  end if;
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
   for v_attempt in 1 .. 100 loop
-    v_locked := track._named_identities(v_messages || v_signalled);
+    v_locked := track._named_identities(v_messages || v_signalled || v_born);
     -- The persons of the identities must not change from here to the end of the transaction, or the rows below would
     -- be stored for a former person.
     if v_links then
@@ -93,6 +123,7 @@ begin
     -- A person was erased while this transaction waited for her identities.
     v_messages := track._refuse_suppressed(v_messages, v_sender);
     v_signalled := track._refuse_suppressed(v_signalled, v_sender);
+    v_born := track._refuse_suppressed(v_born, v_sender);
     v_erased := array(select message from unnest(v_messages) as message where message.problem is not null);
     perform track._count_refused(v_erased, v_batch.messages, v_sender.source_id, v_received_at);
     v_result.errors := v_result.errors || track._problems(v_erased);
@@ -113,6 +144,13 @@ begin
   end if;
   if v_decisions then
     perform track._store_consent(v_messages, v_placed.identities, v_placed.people);
+  end if;
+  if v_births then
+    perform privacy.record_birth_dates(
+      array_agg(identity.person_id), array_agg(identity.identity_id), array_agg(born.birth_date)
+    )
+    from unnest(v_born) as born
+    join track.identity on identity.external_id = born.external_id and identity.kind = 'user';
   end if;
   if v_signalled is not null then
     perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);

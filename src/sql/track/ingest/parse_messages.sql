@@ -32,6 +32,10 @@ begin
           track._envelope_problem(fields, sender),
           track._person_problem(fields, sender),
           track._content_problem(fields, sender),
+          case
+            when fields.event in ('Segment Consent Preference Updated', 'consent_preferences')
+              then track._decision_problem(fields.event, fields.properties, fields.context)
+          end,
           track._time_problem(fields, sender),
           -- Here and not in a function: a function with a sub-query is not put in place of its call.
           case
@@ -60,7 +64,11 @@ begin
         judged.anonymous_id,
         judged.previous_id,
         case judged.type
-          when 'track' then judged.event
+          -- Snowplow's name of the same event.
+          when 'track' then case judged.event
+            when 'consent_preferences' then 'Segment Consent Preference Updated'
+            else judged.event
+          end
           when 'page' then 'Page Viewed'
           when 'screen' then 'Screen Viewed'
         end as event_name,
@@ -89,14 +97,21 @@ begin
         end as properties,
         track._traits(judged.type, judged.traits, judged.context) as traits,
         case
-          when judged.event = 'Segment Consent Preference Updated'
-            then track._decided_preferences(judged.properties, judged.context)
+          when judged.event in ('Segment Consent Preference Updated', 'consent_preferences')
+            then case
+              when judged.problem is null then track._decided_preferences(judged.properties, judged.context)
+            end
           else judged.context #> '{consent,categoryPreferences}'
         end as preferences,
         judged.context ->> 'gpc' in ('true', '1') as opts_out,
         judged.problem,
         case when judged.occurred_at <> judged.original_at then judged.original_at end as client_at,
-        null::boolean as is_claim
+        null::boolean as is_claim,
+        case
+          when judged.type = 'identify' and sender.is_trusted and judged.user_id is not null
+            and track._birthday(judged.traits, judged.context) is not null
+            then track._birth_date(track._birthday(judged.traits, judged.context))
+        end as birth_date
       from judged
     )
 

@@ -21,7 +21,8 @@ begin
 
   perform privacy.record_decisions(
     array_agg(decided.person_id), array_agg(decided.identity_id), array_agg(purpose.purpose),
-    array_agg(preference.value::boolean), array_agg(message.occurred_at), 'event', array_agg(message.properties)
+    array_agg(preference.value::boolean), array_agg(message.occurred_at), 'event', array_agg(message.properties),
+    array_agg(message.external_id), array_agg(left(message.properties ->> 'consentVersion', 200))
   )
   from unnest(messages) with ordinality as message
   cross join lateral jsonb_each(

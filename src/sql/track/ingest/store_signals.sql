@@ -9,14 +9,14 @@ as $$
 begin
   perform privacy.record_decisions(
     array_agg(signalled.person_id), array_agg(signalled.identity_id), array_agg(signalled.purpose),
-    array_agg(false), array_agg(_store_signals.received_at), signalled.source
+    array_agg(false), array_agg(_store_signals.received_at), signalled.source, null, array_agg(signalled.name)
   )
   from (
     select distinct on (person.person_id, purpose.purpose)
-      person.person_id, person.identity_id, purpose.purpose,
+      person.person_id, person.identity_id, person.external_id as name, purpose.purpose,
       case when purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out) then 'gpc' else 'dnt' end as source
     from (
-      select identity.person_id, identity.identity_id
+      select identity.person_id, identity.identity_id, identity.external_id
       from (
         select distinct
           message.external_id, case message.identity_kind when 'user' then 'user' else 'anonymous' end as kind
@@ -37,7 +37,12 @@ begin
   ) as signalled
   left join lateral (
     select
-      (array_agg(consent.granted order by consent.decided_at desc, consent.recorded_at desc))[1] as granted,
+      (
+        array_agg(
+          case when consent.granted and consent.valid_until <= now() then null else consent.granted end
+          order by consent.decided_at desc, consent.recorded_at desc
+        )
+      )[1] as granted,
       bool_or(consent.source in ('gpc', 'dnt')) as is_signalled
     from privacy.consent
     where consent.person_id = signalled.person_id

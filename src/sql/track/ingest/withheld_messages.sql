@@ -10,7 +10,7 @@ begin
     select
       message.position, message.type, message.identity_kind, message.external_id, message.anonymous_id,
       message.previous_id, message.event_name, message.occurred_at, message.preferences, message.opts_out,
-      message.is_claim,
+      message.is_claim, message.birth_date,
       message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision
     from unnest(messages) as message
     where message.problem is null
@@ -111,13 +111,36 @@ begin
   ),
 
   recorded as materialized (
-    select distinct on (consent.person_id, consent.purpose)
-      consent.person_id, consent.purpose, consent.granted, consent.decided_at,
-      max(consent.decided_at) filter (where consent.source in ('gpc', 'dnt'))
-        over (partition by consent.person_id, consent.purpose) as signalled_at
-    from (select distinct named.person_id from named) as person
-    join privacy.consent on consent.person_id = person.person_id
-    order by consent.person_id, consent.purpose, consent.decided_at desc, consent.recorded_at desc
+    select decision.*
+    from (
+      select
+        array(select purpose.purpose from privacy.purpose) as purposes,
+        array(select distinct named.person_id from named) as people
+    ) as given
+    left join (
+      select array_agg(named.person_id) as people, array_agg(valid.birth_date) as birth_dates
+      from valid
+      join named
+        on named.external_id = valid.external_id
+        and named.identity_kind = valid.identity_kind
+      where valid.birth_date is not null
+    ) as born on true
+    cross join lateral privacy.effective_decisions(given.purposes, given.people, born.people, born.birth_dates)
+      as decision
+  ),
+
+  -- Names that are new, of a person who is not of age.
+  minor as materialized (
+    select valid.external_id, valid.identity_kind, purpose.purpose
+    from valid
+    cross join lateral privacy.minor_purposes(valid.birth_date) as purpose (purpose)
+    where valid.birth_date is not null
+      and not exists (
+        select
+        from named
+        where named.external_id = valid.external_id
+          and named.identity_kind = valid.identity_kind
+      )
   ),
 
   decision as materialized (
@@ -127,6 +150,22 @@ begin
     from named
     join recorded using (person_id)
     where named.is_own or not recorded.granted
+
+    union all
+
+    -- No other decision of a minor is later: see privacy.effective_decisions.
+    select
+      minor.external_id, minor.identity_kind, null, minor.purpose, false, 'infinity'::timestamptz, null,
+      null::timestamptz, -1
+    from minor
+
+    union all
+
+    select tied.user_name, 'tied', null, minor.purpose, false, 'infinity', null, tied.since, tied.position
+    from minor
+    join tied_name as tied
+      on tied.external_id = minor.external_id
+      and tied.identity_kind = minor.identity_kind
 
     union all
 
@@ -269,6 +308,6 @@ $$;
 comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
-the batch applies to the messages from its time on. A refusal also applies to names that the batch links to the person.
+the batch applies to the messages from its time on. A date of birth in the batch applies to all. A refusal also applies to names that the batch links to the person.
 `opt_out`: signals of the request, `gpc` and `dnt`.
 $$;
