@@ -281,6 +281,7 @@
 --!include privacy/ledger/needs_seal.sql
 --!include privacy/data_map.sql
 --!include privacy/access/_plain_comment.sql
+--!include privacy/access/user_names.sql
 --!include privacy/access/_subject.sql
 --!include privacy/access/exported_rows.sql
 --!include privacy/access/_export_document.sql

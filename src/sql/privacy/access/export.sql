@@ -91,7 +91,7 @@ begin
         jsonb_build_object(
           'exported_at', export_log.exported_at,
           'exported_by', case
-            when export_log.exported_by = any ((export.subject).names) then export_log.exported_by
+            when export_log.exported_by = any (privacy.user_names(export.subject)) then export_log.exported_by
             else 'an administrator'
           end,
           'row_count', export_log.row_count

@@ -54,7 +54,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from recommend.rule_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
   -- Models from outside can be of people, whose names are then their keys.
@@ -70,7 +70,7 @@ begin
       from ml.score
       join ml.model using (model_id)
       join ml.project using (project_id)
-      where score.keys && subject.names
+      where score.keys && privacy.user_names(subject)
     )
   );
   return next privacy.exported_rows(
@@ -85,7 +85,7 @@ begin
       from ml.embedding
       join ml.model using (model_id)
       join ml.project using (project_id)
-      where embedding.key = any (subject.names)
+      where embedding.key = any (privacy.user_names(subject))
     )
   );
 end;

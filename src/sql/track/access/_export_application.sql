@@ -129,7 +129,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from track.name_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
   return next privacy.exported_rows(
@@ -146,7 +146,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from track.write_key_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
 end;
