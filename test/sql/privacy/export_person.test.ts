@@ -29,6 +29,18 @@ await database.query(
   "insert into privacy.restriction (identity_id, person_id, reason) select identity_id, person_id, 'claims' from track.identity where external_id = $1",
   [userOf("kanari")],
 );
+// People who are excluded from figures are not learned from: the record of a model is planted too.
+await database.query(
+  `with listed as (
+     insert into recommend.learning (model_id, person_count)
+     select min(model_id), 1 from ml.model where algorithm <> 'external'
+     on conflict (model_id) do update set person_count = learning.person_count
+     returning model_id
+   )
+   insert into recommend.learned (person_id, model_id, item_ids, strengths)
+   select track.find_person($1), model_id, array[item_id], '{0.5}' from listed, track.item where external_id = 'course-drama'`,
+  [userOf("kanari")],
+);
 
 type Row = Record<string, unknown>;
 interface Document {
@@ -105,6 +117,7 @@ test("each column of the data map that is about the person is in a row of the ex
     "ml.input_profile",
     "ml.comparison",
     "recommend.neighbours",
+    "recommend.learned_item",
     "recommend.item_vector",
     "recommend.best_parameters",
     "recommend.evaluation_item",

@@ -27,6 +27,24 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'recommend.learned',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'model', project.name || ' ' || model.version,
+          'items', recommend._item_names(learned.item_ids),
+          'strengths', to_jsonb(learned.strengths),
+          'is_stale', learned.is_stale
+        )
+        order by learned.model_id
+      )
+      from recommend.learned
+      join ml.model using (model_id)
+      join ml.project using (project_id)
+      where learned.person_id = subject.person_id
+    )
+  );
+  return next privacy.exported_rows(
     'recommend.evaluation_person',
     (
       select jsonb_agg(
@@ -92,7 +110,7 @@ end;
 $$;
 
 comment on function recommend._export_lists(privacy.subject) is $$
-Returns what was recommended to a person, and what models store about her by name, for `recommend.export`.
+Returns what was recommended to a person, and what models store about her, for `recommend.export`.
 $$;
 
 create or replace function recommend._item_names(item_ids bigint[])
