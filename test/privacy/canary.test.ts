@@ -94,7 +94,19 @@ test("nothing of a refused message is stored", async () => {
 });
 
 test("of the context, only the page, the referrer and the time zone are stored", async () => {
-  const fields = ["ip", "agent", "locale", "campaign", "device", "library", "context", "deep", "integration", "field", "message"];
+  const fields = [
+    "ip",
+    "agent",
+    "locale",
+    "campaign",
+    "device",
+    "library",
+    "context",
+    "deep",
+    "integration",
+    "field",
+    "message",
+  ];
   for (const field of fields) expect(await placesOf(database, `kanari-${field}`), field).toEqual([]);
 });
 
@@ -155,19 +167,24 @@ test("the same messages, sent again, are refused, and leave nothing", async () =
 });
 
 const dump = spawnSync("pg_dump", ["--version"], { encoding: "utf8" }).stdout ?? "";
-const server = database.native ? await database.value<number>("select current_setting('server_version_num')::int / 10000") : 99;
+const server = database.native
+  ? await database.value<number>("select current_setting('server_version_num')::int / 10000")
+  : 99;
 
-test.skipIf(Number(/ (\d+)/.exec(dump)?.[1] ?? 0) < server)("a dump has the word in the documented tables alone", () => {
-  const { stdout, status } = spawnSync("pg_dump", ["--dbname", database.url()], {
-    encoding: "utf8",
-    maxBuffer: 2 ** 30,
-  });
-  expect(status).toBe(0);
-  const found = new Set<string>();
-  let table = "";
-  for (const line of stdout.split("\n")) {
-    table = /^COPY (\S+)/.exec(line)?.[1] ?? table;
-    if (line.toLowerCase().includes("kanari")) found.add(table);
-  }
-  expect([...found].sort()).toEqual([...new Set(documented.map((place) => place.replace(/\.[a-z_]+$/, "")))].sort());
-});
+test.skipIf(Number(/ (\d+)/.exec(dump)?.[1] ?? 0) < server)(
+  "a dump has the word in the documented tables alone",
+  () => {
+    const { stdout, status } = spawnSync("pg_dump", ["--dbname", database.url()], {
+      encoding: "utf8",
+      maxBuffer: 2 ** 30,
+    });
+    expect(status).toBe(0);
+    const found = new Set<string>();
+    let table = "";
+    for (const line of stdout.split("\n")) {
+      table = /^COPY (\S+)/.exec(line)?.[1] ?? table;
+      if (line.toLowerCase().includes("kanari")) found.add(table);
+    }
+    expect([...found].sort()).toEqual([...new Set(documented.map((place) => place.replace(/\.[a-z_]+$/, "")))].sort());
+  },
+);

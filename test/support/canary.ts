@@ -305,9 +305,10 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     [user],
   );
   // Jobs of the application, which may use the queue too: one about her, and one whose error names her.
-  await database.query("select insights_queue.add_job('campus:mail', jsonb_build_object('people', array[$1::text])::json)", [
-    user,
-  ]);
+  await database.query(
+    "select insights_queue.add_job('campus:mail', jsonb_build_object('people', array[$1::text])::json)",
+    [user],
+  );
   await database.query("select insights_queue.add_job('campus:report')");
   await database.query(
     `update insights_queue._private_jobs set last_error = $1
