@@ -1106,3 +1106,34 @@ values (
   'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
 )
 on conflict do nothing;
+
+/* --- Erasure: requested erasures, and their repetition after a restore --- */
+
+alter table privacy.setting add column if not exists returned_function text
+  check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.returned_function is $$
+Name of the function that returns the people whose names are suppressed although they are stored, with its schema: see
+`privacy.replay_erasures`.
+$$;
+update privacy.setting set returned_function = 'track.returned_people' where returned_function is null;
+
+do $do$
+begin
+  create type privacy.erased_requests as (
+    erased int,
+    failed int,
+    error text
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.erased_requests is $$
+@behavior -*
+Result of a step of the erasures that people requested.
+$$;
+comment on column privacy.erased_requests.erased is $$1 when a person was erased, 0 when no request was left.$$;
+comment on column privacy.erased_requests.failed is $$Number of requests before it that failed.$$;
+comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
+
+drop function if exists track.lock_subject(text);

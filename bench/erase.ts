@@ -20,7 +20,14 @@ const random = (below: number): number => {
   return state % below;
 };
 
-const names = ["Page Viewed", "Course Viewed", "Video Content Playing", "Task Submitted", "Task Graded", "Note Written"];
+const names = [
+  "Page Viewed",
+  "Course Viewed",
+  "Video Content Playing",
+  "Task Submitted",
+  "Task Graded",
+  "Note Written",
+];
 const start = Date.UTC(2025, 9, 1);
 function message(person: string, index: number): object {
   const course = Math.floor(random(60) ** 2 / 60);
@@ -67,14 +74,30 @@ const large = async (person: string): Promise<number> => {
 const refreshed = [await large("large-1"), await large("large-2")];
 await client.query("analyze");
 
-const { rows: totals } = await client.query("select count(*)::int as events, count(distinct person_id)::int as people from track.event");
-console.log(`${name}: ${totals[0].events.toLocaleString("en")} events of ${totals[0].people.toLocaleString("en")} people`);
+const { rows: totals } = await client.query(
+  "select count(*)::int as events, count(distinct person_id)::int as people from track.event",
+);
+console.log(
+  `${name}: ${totals[0].events.toLocaleString("en")} events of ${totals[0].people.toLocaleString("en")} people`,
+);
+const timed = async (sql: string): Promise<number> => {
+  const started = performance.now();
+  await client.query(sql);
+  return performance.now() - started;
+};
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
 const erase = async (person: string): Promise<{ spent: number; counts: Record<string, Record<string, number>> }> => {
   const started = performance.now();
   const { rows } = await client.query("select counts from privacy.erase_person($1)", [person]);
   return { spent: performance.now() - started, counts: rows[0].counts };
 };
+const exported = await timed("select length(privacy.export_person('large-1')::text)");
+const bare = await timed(
+  "select length(jsonb_agg(to_jsonb(event))::text) from track.event where person_id = track.find_person('large-1')",
+);
+console.log(
+  `export of ${many.toLocaleString("en")} events: ${seconds(exported)}, ${(exported / bare).toFixed(1)} of the JSON of the events alone (${seconds(bare)})`,
+);
 for (const [index, peer] of refreshed.entries()) {
   const { spent, counts } = await erase(`large-${index + 1}`);
   console.log(
@@ -85,5 +108,7 @@ for (const [index, peer] of refreshed.entries()) {
 const small: number[] = [];
 for (let person = 0; person < 20; person += 1) small.push((await erase(`person-${person}`)).spent);
 small.sort((a, b) => a - b);
-console.log(`erasure of ${ordinary} events: median ${seconds(small[10] ?? Number.NaN)} of 20, longest ${seconds(small.at(-1) ?? Number.NaN)}`);
+console.log(
+  `erasure of ${ordinary} events: median ${seconds(small[10] ?? Number.NaN)} of 20, longest ${seconds(small.at(-1) ?? Number.NaN)}`,
+);
 await close();

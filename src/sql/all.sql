@@ -318,6 +318,8 @@
 --!include privacy/rights/rectify.sql
 --!include privacy/rights/move_subjects.sql
 --!include privacy/erasure/erase_person.sql
+--!include privacy/erasure/erase_requested.sql
+--!include privacy/erasure/replay_erasures.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 

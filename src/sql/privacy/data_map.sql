@@ -132,7 +132,8 @@ from (
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
     (
-      'privacy', 'setting', '{subject_function,lock_function,names_function,unshared_function,hold_function}',
+      'privacy', 'setting',
+      '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
       'Names of functions.'
     ),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),

@@ -274,7 +274,8 @@ create table privacy.setting (
   decisions_at timestamptz not null default now(),
   lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  returned_function text check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -307,6 +308,10 @@ $$;
 comment on column privacy.setting.hold_function is $$
 Function that does the same as `subject_function`, and holds the person.
 Until the transaction ends, no other one merges, splits or erases her.
+$$;
+comment on column privacy.setting.returned_function is $$
+Name of the function that returns the people whose names are suppressed although they are stored, with its schema: see
+`privacy.replay_erasures`.
 $$;
 
 insert into privacy.setting default values;
@@ -626,6 +631,20 @@ $$;
 comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
+
+create type privacy.erased_requests as (
+  erased int,
+  failed int,
+  error text
+);
+
+comment on type privacy.erased_requests is $$
+@behavior -*
+Result of a step of the erasures that people requested.
+$$;
+comment on column privacy.erased_requests.erased is $$1 when a person was erased, 0 when no request was left.$$;
+comment on column privacy.erased_requests.failed is $$Number of requests before it that failed.$$;
+comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
 
 insert into privacy.handler (room, position, erase_function, description)
 values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');

@@ -2085,7 +2085,8 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 update privacy.setting
 set
   subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
-  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject';
+  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject',
+  returned_function = 'track.returned_people';
 
 insert into privacy.handler (room, position, erase_function, description, rectify_function)
 values (

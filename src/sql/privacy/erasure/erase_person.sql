@@ -1,18 +1,11 @@
-create or replace function privacy.erase_person(
-  person text,
-  reason text default null,
-  keep_suppressed boolean default true
-)
+create or replace function privacy._erase(person text, person_id bigint, reason text, keep_suppressed boolean)
 returns privacy.erasure_receipt
 language plpgsql
 volatile
--- A definer: it deletes rows of all rooms, which no role may do.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
 as $$
 declare
+  v_started_at constant timestamptz := clock_timestamp();
   v_setting privacy.setting;
   v_subject privacy.subject;
   v_names privacy.subject;
@@ -21,19 +14,13 @@ declare
   v_room_erased privacy.erased[];
   v_receipt privacy.erasure_receipt;
 begin
-  if erase_person.person is null then
-    perform common.refuse('CF001', 'person is null', 'Give the userId or anonymousId of the person.');
-  end if;
-  if length(erase_person.reason) > 200 then
-    perform common.refuse('CF008', format('the reason has %s characters', length(erase_person.reason)),
-      'It can have at most 200. Do not name the person in it.');
-  end if;
   select * into v_setting from privacy.setting;
   execute format(
-    'select * from %I.%I($1)', split_part(v_setting.lock_function, '.', 1), split_part(v_setting.lock_function, '.', 2)
+    'select * from %I.%I($1, $2)',
+    split_part(v_setting.lock_function, '.', 1), split_part(v_setting.lock_function, '.', 2)
   )
   into v_subject
-  using erase_person.person;
+  using _erase.person, _erase.person_id;
   perform privacy._refuse_restricted(v_subject);
 
   for v_handler in
@@ -51,7 +38,7 @@ begin
     v_erased := v_erased || v_room_erased;
   end loop;
 
-  if erase_person.keep_suppressed then
+  if _erase.keep_suppressed then
     execute format(
       'select * from %I.%I($1)',
       split_part(v_setting.unshared_function, '.', 1), split_part(v_setting.unshared_function, '.', 2)
@@ -77,9 +64,42 @@ begin
   ) as per_table;
 
   insert into privacy.erasure (requested_at, subject_hash, reason, counts)
-  values (now(), decode(v_receipt.subject_hash, 'hex'), erase_person.reason, v_receipt.counts)
+  values (v_started_at, decode(v_receipt.subject_hash, 'hex'), _erase.reason, v_receipt.counts)
   returning erasure.erasure_id, erasure.erased_at into v_receipt.erasure_id, v_receipt.erased_at;
   return v_receipt;
+end;
+$$;
+
+comment on function privacy._erase(text, bigint, text, boolean) is $$
+Erases the person of a name, or else the one with a key: see `privacy.erase_person`.
+$$;
+
+create or replace function privacy.erase_person(
+  person text,
+  reason text default null,
+  keep_suppressed boolean default true
+)
+returns privacy.erasure_receipt
+language plpgsql
+volatile
+-- A definer: it deletes rows of all rooms, which no role may do.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+begin
+  if erase_person.person is null or erase_person.keep_suppressed is null then
+    perform common.refuse(
+      'CF001', case when erase_person.person is null then 'person is null' else 'keep_suppressed is null' end,
+      'Give the userId or anonymousId of the person, and true or false.'
+    );
+  end if;
+  if length(erase_person.reason) > 200 then
+    perform common.refuse('CF008', format('the reason has %s characters', length(erase_person.reason)),
+      'It can have at most 200. Do not name the person in it.');
+  end if;
+  return privacy._erase(erase_person.person, null, erase_person.reason, erase_person.keep_suppressed);
 end;
 $$;
 

@@ -17,14 +17,14 @@ begin
     join (
       select unnest(step.item_ids)::bigint as item_id
       from track.step
-      where step.person_id = subject.person_id
+      where step.person_id = any (subject.identity_ids)
       union
       select event.item_id
       from track.stale
       join track.event
         on event.person_id = stale.person_id
         and event.occurred_at between stale.since and stale.until
-      where stale.person_id = subject.person_id
+      where stale.person_id = any (subject.identity_ids)
       union
       select named.item_id
       from track.item_source as named
@@ -35,9 +35,14 @@ begin
         select
         from track.item_month
         where item_month.item_id = item_source.item_id
+          -- Of at least two people, one is another one, but for what was sent without proof.
           and (
-            item_month.part <> (subject.person_id / 32768)::int
-            or item_month.people <> array[(subject.person_id % 32768)::smallint]
+            cardinality(item_month.people) > cardinality(subject.identity_ids)
+            or exists (
+              select
+              from unnest(item_month.people) as entry (person)
+              where item_month.part * 32768::bigint + entry.person <> all (subject.identity_ids)
+            )
           )
       )
   ) or exists (
@@ -45,20 +50,20 @@ begin
     from (
       select step.event_type_id
       from track.step
-      where step.person_id = subject.person_id
+      where step.person_id = any (subject.identity_ids)
       union
       select event.event_type_id
       from track.stale
       join track.event
         on event.person_id = stale.person_id
         and event.occurred_at between stale.since and stale.until
-      where stale.person_id = subject.person_id
+      where stale.person_id = any (subject.identity_ids)
     ) as used
     where not exists (
       select
       from track.step
       where step.event_type_id = used.event_type_id
-        and step.person_id <> subject.person_id
+        and step.person_id <> all (subject.identity_ids)
     )
   );
 end;
