@@ -131,11 +131,12 @@ from (
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
-    ('privacy', 'setting', '{subject_function,lock_function,names_function,unshared_function}', 'Names of functions.'),
-    ('privacy', 'request', '{request_id,salt}', 'Random keys.'),
+    ('privacy', 'setting', '{subject_function,names_function}', 'Names of functions.'),
+    ('privacy', 'setting', '{lock_function,unshared_function,hold_function}', 'Names of functions.'),
+    ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),
     ('privacy', 'request', '{regime}', 'Name of a law.'),
     ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),
-    ('privacy', 'secret', '{inner_key,outer_key}', 'Random keys of hashes.'),
+    ('privacy', 'secret', '{purpose,secret}', 'Random keys of hashes.'),
     ('privacy', 'consent', '{purpose}', 'Name of a purpose.'),
     ('privacy', 'consent_text', '{text_id,salt}', 'Random keys.'),
     ('privacy', 'consent_text', '{purpose,version,language,body,url}', 'Texts for all people.'),
@@ -153,7 +154,7 @@ from (
       'Names of functions, tables or tasks of the installation.'
     ),
     (
-      'privacy', 'handler', '{room,erase_function,export_function,description}',
+      'privacy', 'handler', '{room,erase_function,export_function,rectify_function,description}',
       'Names of functions, tables or tasks of the installation.'
     ),
     ('privacy', 'data_map', '{schema_name,table_name,column_name,purpose,description,basis}', 'Content of this map.'),

@@ -58,7 +58,7 @@ begin
     'privacy.request',
     (
       select jsonb_agg(
-        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt}'::text[]
+        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt,answer_salt}'::text[]
         || jsonb_build_object(
           'identity', (export.subject).names[array_position((export.subject).identity_ids, request.identity_id)]
         )
