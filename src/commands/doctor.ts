@@ -399,6 +399,31 @@ const checks: Record<string, Check> = {
         };
   },
 
+  async requests(context) {
+    if (!(await exists(context, "privacy.open_requests")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      context,
+      "select has_table_privilege('privacy.request', 'select') as readable",
+    );
+    if (!readable) return ok("only a login that may read requests of people can check them");
+    const { open, overdue, next } = await one<{ open: number; overdue: string | null; next: string | null }>(
+      context,
+      `select count(*)::int as open,
+         string_agg(format('%s (%s, %s)', request_id, kind, to_char(due_at, 'YYYY-MM-DD')), ', ' order by due_at)
+           filter (where is_overdue) as overdue,
+         to_char(min(due_at), 'YYYY-MM-DD') as next
+       from privacy.open_requests`,
+    );
+    if (overdue === null)
+      return ok(open === 0 ? "no request of a person is open" : `${open} open, the next to be answered until ${next}`);
+    return {
+      status: "warning",
+      text: `not answered in time: ${overdue}`,
+      fix: "Answer them, and record it: select privacy.complete_request('…')",
+    };
+  },
+
   async models(context) {
     if (!(await exists(context, "ml.deployment")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
