@@ -35,6 +35,8 @@
 --!include ml/linear_algebra/_spd_inverse_numeric.sql
 --!include ml/linear_algebra/_condition_number.sql
 --!include ml/linear_algebra/_symmetric_matrix.sql
+--!include ml/distributions/_finite_range.sql
+--!include ml/distributions/_check_degrees.sql
 --!include ml/distributions/_log1p.sql
 --!include ml/distributions/_log_gamma_correction.sql
 --!include ml/distributions/_log_gamma.sql
