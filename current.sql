@@ -198,8 +198,8 @@ comment on column privacy.setting.decisions_at is $$
 Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
 $$;
 comment on column privacy.setting.lock_function is $$
-Name of the function that does the same as `subject_function`, and locks the person: until the transaction ends, no
-other one stores or moves her data.
+Name of the function that does the same as `subject_function`, and locks the person.
+Until the transaction ends, no other one stores or moves her data.
 $$;
 comment on column privacy.setting.unshared_function is $$
 Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
@@ -497,14 +497,15 @@ create table if not exists privacy.erasure (
 );
 
 comment on table privacy.erasure is $$
-Receipts of erasures, append-only: what was erased, without a trace of whose data it was.
+Receipts of erasures, append-only: numbers of rows by table, without a trace of the person.
 $$;
 comment on column privacy.erasure.erasure_id is $$Key of the receipt.$$;
 comment on column privacy.erasure.requested_at is $$Time of the request.$$;
 comment on column privacy.erasure.erased_at is $$Time of the erasure.$$;
 comment on column privacy.erasure.subject_hash is $$
-SHA-256 hash of a salt and the names of the person: see `privacy.subject_hash`. The salt is returned once and not
-stored, so that whoever has it can prove whose receipt this is, and nobody else can test names against it.
+SHA-256 hash of a salt and the names of the person, as `privacy.subject_hash` computes it.
+The salt is returned once and not stored: a person who has it can prove that the receipt is hers, and nobody else can
+test names against it.
 $$;
 comment on column privacy.erasure.reason is $$Reason that was given, without a name; null when none was given.$$;
 comment on column privacy.erasure.counts is $$
@@ -595,7 +596,7 @@ create table if not exists track.item_source (
 );
 
 comment on table track.item_source is $$
-What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
 The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
 An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
 $$;
@@ -1112,8 +1113,8 @@ on conflict do nothing;
 alter table privacy.setting add column if not exists returned_function text
   check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
 comment on column privacy.setting.returned_function is $$
-Name of the function that returns the people whose names are suppressed although they are stored, with its schema: see
-`privacy.replay_erasures`.
+Name of the function that returns the people whose names are suppressed although they are stored.
+With its schema; called by `privacy.replay_erasures`.
 $$;
 update privacy.setting set returned_function = 'track.returned_people' where returned_function is null;
 

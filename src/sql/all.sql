@@ -35,6 +35,8 @@
 --!include ml/linear_algebra/_spd_inverse_numeric.sql
 --!include ml/linear_algebra/_condition_number.sql
 --!include ml/linear_algebra/_symmetric_matrix.sql
+--!include ml/distributions/_finite_range.sql
+--!include ml/distributions/_check_degrees.sql
 --!include ml/distributions/_log1p.sql
 --!include ml/distributions/_log_gamma_correction.sql
 --!include ml/distributions/_log_gamma.sql
@@ -296,9 +298,11 @@
 --!include privacy/access/export_me.sql
 --!include privacy/access/export.sql
 --!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/clear_values.sql
 --!include privacy/erasure/names_pattern.sql
 --!include privacy/erasure/erase.sql
 --!include privacy/erasure/subject_hash.sql
+--!include privacy/rights/_hashed_names.sql
 --!include privacy/rights/suppress.sql
 --!include privacy/rights/lift_suppression.sql
 --!include privacy/rights/suppressed.sql
@@ -317,8 +321,12 @@
 --!include privacy/rights/rectify_birthday.sql
 --!include privacy/rights/rectify.sql
 --!include privacy/rights/move_subjects.sql
+--!include privacy/erasure/_erase.sql
 --!include privacy/erasure/erase_person.sql
 --!include privacy/erasure/erase_requested.sql
+--!include privacy/erasure/complete_erasures.sql
+--!include privacy/erasure/erasure_list.sql
+--!include privacy/erasure/_suppression_key.sql
 --!include privacy/erasure/replay_erasures.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
@@ -381,6 +389,7 @@
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
 --!include track/ingest/path_item.sql
+--!include track/ingest/_item_kind.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/decision.sql
 --!include track/ingest/message_keys.sql
@@ -450,10 +459,13 @@
 --!include track/properties/_refresh_values.sql
 --!include track/properties/_refresh_all_properties.sql
 --!include track/properties/_move_value_sums.sql
+--!include track/presence/_whole_activity.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
+--!include track/functions/_refresh_sessions_of.sql
 --!include track/functions/_refresh_sessions.sql
 --!include track/functions/refresh_sessions.sql
+--!include track/functions/_refresh_people.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql
 --!include track/person_sets/person_bit.sql
@@ -517,6 +529,7 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consents.sql
 --!include track/functions/record_my_consent.sql
+--!include track/erasure/subject_of.sql
 --!include track/erasure/subject.sql
 --!include track/access/_export_identities.sql
 --!include track/access/_export_application.sql
@@ -525,6 +538,8 @@
 --!include track/access/export.sql
 --!include track/erasure/_erase_names.sql
 --!include track/erasure/lock_subject.sql
+--!include track/erasure/returned_people.sql
+--!include track/erasure/unshared_names.sql
 --!include track/erasure/hold_subject.sql
 --!include track/functions/rectify.sql
 --!include track/erasure/erase.sql

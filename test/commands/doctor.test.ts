@@ -33,13 +33,35 @@ test("a database that was never migrated has one fix, and it works", async () =>
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "rollups", "refresh", "models"]) {
+  for (const check of [
+    "pgvector",
+    "migrations",
+    "months",
+    "queue",
+    "runs",
+    "rollups",
+    "refresh",
+    "requests",
+    "models",
+  ]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "rollups", "refresh"]) {
+  const fine = [
+    "server",
+    "pgvector",
+    "pooler",
+    "migrations",
+    "months",
+    "queue",
+    "runs",
+    "rollups",
+    "refresh",
+    "requests",
+  ];
+  for (const check of fine) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -134,6 +156,25 @@ test("a trust score below 1 is named", async () => {
     status: "ok",
     text: expect.stringContaining("40 cells"),
   });
+});
+
+test("a request of a person that was not answered in time is named, without the person", async () => {
+  await database.query(
+    `select track.ingest('{"type": "track", "messageId": "request", "userId": "ada", "event": "X"}')`,
+  );
+  const id = await database.value("select request_id from privacy.open_request('ada', 'access')");
+  expect((await doctor()).findings["requests"]).toMatchObject({
+    status: "ok",
+    text: expect.stringMatching(/^1 open, the next to be answered until \d{4}-\d\d-\d\d$/),
+  });
+  await database.query("update privacy.request set received_at = '2026-01-01', due_at = '2026-02-01 12:00Z'");
+  expect((await doctor()).findings["requests"]).toMatchObject({
+    status: "warning",
+    text: `not answered in time: ${id} (access, 2026-02-01)`,
+    fix: expect.stringContaining("privacy.complete_request"),
+  });
+  await database.query("select privacy.complete_request($1)", [id]);
+  expect((await doctor()).findings["requests"]).toMatchObject({ text: "no request of a person is open" });
 });
 
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {

@@ -23,7 +23,7 @@ await database.query(
 const stored = (name: string) =>
   database.value<number>("select count(*)::int from track.identity where external_id = $1", [name]);
 
-test("asks for --yes, then prints the receipt; the person is unknown afterwards", async () => {
+test("needs --yes, then prints the receipt; the person is unknown afterwards", async () => {
   expect(await call("ada")).toMatchObject({
     code: 1,
     out: "",

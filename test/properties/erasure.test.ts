@@ -118,7 +118,7 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
   await db.query("insert into track.event_type (name, description) values ('Course Viewed', 'As in the docs.')");
   await db.query("select track.declare_property('Course Viewed', 'plan')");
   await db.query("select track.set_person_set('listed', '{}', 'Listed people.')");
-  // What the application knows: not everything is named by messages.
+  // The application has items, too: not everything is named by messages.
   await db.query("create table pg_temp.items (external_id text, kind text, title text)");
   await db.query("insert into pg_temp.items values ('algebra', 'course', 'Algebra')");
   await db.query("select track.sync_items('pg_temp.items')");
@@ -239,7 +239,7 @@ const history: Step[] = [
   { what: "track", userId: "eve", day: 20, item: "algebra", event: "Course Viewed", plan: "free" },
 ];
 
-/** What other statements than messages store about her, or in her name; `isThere` false: without her. */
+/** Data that other statements than messages store about her, or in her name; `isThere` false: without her. */
 async function fill(db: Queries, isThere: boolean): Promise<void> {
   const author = isThere ? "ada" : "erased";
   const name = "select track.find_person('ada')";
@@ -364,7 +364,7 @@ async function mutants(db: Queries): Promise<{ step: string; definition: string 
 
 test("leaving a step out is found", async () => {
   const others = history.map((one) => ("userId" in one && one.userId === "ada" ? undefined : one));
-  // What the browser sent while it was hers.
+  // Messages of the browser while it was hers.
   for (const [index, one] of history.entries()) {
     if ("anonymousId" in one && !("userId" in one) && one.day > 10) others[index] = undefined;
   }

@@ -5,6 +5,7 @@ import { rooms } from "../../src/database/catalogue.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
+import { isFull } from "../support/runs.ts";
 import { computeUnder, usual } from "./under.ts";
 
 /*
@@ -215,7 +216,7 @@ const steps: Record<string, string> = {
 };
 
 beforeAll(async () => {
-  await makePopulation(database, { until: new Date("2025-05-05") });
+  await makePopulation(database, { learners: 60, courses: 3, until: new Date("2025-05-05") });
   await database.query(`
     update analytics.prediction_target set fewest_rows = 100, weeks = 4, horizon = least(horizon, '14 days');
     select track.ingest('{"type": "identify", "userId": "t"}');
@@ -254,12 +255,12 @@ test("the steps compute something, and the errors are those of the product", asy
   }
 });
 
-/** On the embedded database, which takes twice as long, each zone with one style, and each style with several zones. */
+/** Each zone with one style, and each style with several zones; all of them with `--full`. */
 const combinations = zones
   .flatMap((timezone, zone) =>
     styles.map((datestyle, style) => ({ timezone, datestyle, is: zone % styles.length === style })),
   )
-  .filter((one) => database.native || one.is);
+  .filter((one) => isFull || one.is);
 
 test.each(combinations.map(({ timezone, datestyle }) => [timezone, datestyle] as const))(
   "no result is another one in %s with %s",

@@ -207,7 +207,7 @@ export async function contents(db: Queries, all = false): Promise<Record<string,
   for (const table of await tablesOf(db)) {
     if (table in leftOut && !all) continue;
     const rows = await db.rows<{ row: Row }>(`select to_jsonb(stored) as row from ${table} as stored`);
-    // Who named an item first is not passed on to another person.
+    // The identity that named an item first is not passed on to another person.
     const renamed = rows.map(({ row }) =>
       rename(table, row["attribute"] === "name" ? { ...row, identity_id: null } : row, keys),
     );

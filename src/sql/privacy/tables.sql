@@ -299,8 +299,8 @@ comment on column privacy.setting.decisions_at is $$
 Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
 $$;
 comment on column privacy.setting.lock_function is $$
-Name of the function that does the same as `subject_function`, and locks the person: until the transaction ends, no
-other one stores or moves her data.
+Name of the function that does the same as `subject_function`, and locks the person.
+Until the transaction ends, no other one stores or moves her data.
 $$;
 comment on column privacy.setting.unshared_function is $$
 Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
@@ -310,8 +310,8 @@ Function that does the same as `subject_function`, and holds the person.
 Until the transaction ends, no other one merges, splits or erases her.
 $$;
 comment on column privacy.setting.returned_function is $$
-Name of the function that returns the people whose names are suppressed although they are stored, with its schema: see
-`privacy.replay_erasures`.
+Name of the function that returns the people whose names are suppressed although they are stored.
+With its schema; called by `privacy.replay_erasures`.
 $$;
 
 insert into privacy.setting default values;
@@ -577,14 +577,15 @@ create table privacy.erasure (
 );
 
 comment on table privacy.erasure is $$
-Receipts of erasures, append-only: what was erased, without a trace of whose data it was.
+Receipts of erasures, append-only: numbers of rows by table, without a trace of the person.
 $$;
 comment on column privacy.erasure.erasure_id is $$Key of the receipt.$$;
 comment on column privacy.erasure.requested_at is $$Time of the request.$$;
 comment on column privacy.erasure.erased_at is $$Time of the erasure.$$;
 comment on column privacy.erasure.subject_hash is $$
-SHA-256 hash of a salt and the names of the person: see `privacy.subject_hash`. The salt is returned once and not
-stored, so that whoever has it can prove whose receipt this is, and nobody else can test names against it.
+SHA-256 hash of a salt and the names of the person, as `privacy.subject_hash` computes it.
+The salt is returned once and not stored: a person who has it can prove that the receipt is hers, and nobody else can
+test names against it.
 $$;
 comment on column privacy.erasure.reason is $$Reason that was given, without a name; null when none was given.$$;
 comment on column privacy.erasure.counts is $$

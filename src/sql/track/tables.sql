@@ -507,7 +507,7 @@ create table track.item_source (
 );
 
 comment on table track.item_source is $$
-What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
 The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
 An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
 $$;

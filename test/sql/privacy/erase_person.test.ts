@@ -416,7 +416,7 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
       names.map((userId) => message({ userId, properties: { item: `item-of-${userId}` } })),
     );
     const ignore = (error: unknown): void => {
-      // Whoever comes after the erasure finds nobody.
+      // A call after the erasure finds nobody.
       if (!(error instanceof pg.DatabaseError) || !["CF002", "CF005", "CF001"].includes(error.code ?? "")) throw error;
     };
     const busy = names.flatMap((name, index) => [

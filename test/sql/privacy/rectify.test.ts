@@ -106,8 +106,25 @@ test("enrolments are corrected or removed, and her request is answered", async (
   });
 });
 
+test("the date of birth is corrected, also by the trait of its name, or deleted", async () => {
+  await known(async (db) => {
+    const dates = () => db.rows("select birth_date::text from privacy.person_age");
+    await db.query(`select privacy.rectify('ada', '{"birthday": "2015-05-31"}')`);
+    expect(await dates()).toEqual([{ birth_date: "2015-05-31" }]);
+    expect(await db.value("select count(*)::int from track.trait where name = 'birthday'")).toBe(0);
+    await db.query(`select privacy.rectify('ada', '{"traits": {"birthday": "1990-01-02"}}')`);
+    expect(await dates()).toEqual([{ birth_date: "1990-01-02" }]);
+    await db.query(`select privacy.rectify('ada', '{"birthday": null}')`);
+    expect(await dates()).toEqual([]);
+  });
+});
+
 test.each([
   ["null", "CF001"],
+  ["'{\"birthday\": \"soon\"}'", "CF001"],
+  ["'{\"birthday\": 20100531}'", "CF001"],
+  ["'{\"birthday\": \"2010-02-30\"}'", "CF001"],
+  ["'{\"birthday\": \"2999-01-01\"}'", "CF001"],
   ["'{}'", "CF001"],
   ["'[]'", "CF001"],
   ["'{\"name\": 1}'", "CF001"],

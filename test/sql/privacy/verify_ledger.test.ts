@@ -233,7 +233,7 @@ test("an erasure breaks nothing, its records cannot come back, and it covers no 
   await inside(async (db) => {
     await seal(db);
     const erased = await db.rows(
-      `select erased.* from privacy._erase(row(track.find_person('ada'), null, null, null)::privacy.subject) as erased`,
+      `select erased.* from privacy.erase(track.subject('ada')) as erased`,
     );
     expect(erased).toEqual([
       { table_name: "privacy.consent", row_count: "3", method: "deleted" },
@@ -258,7 +258,7 @@ test("an erasure breaks nothing, its records cannot come back, and it covers no 
   await inside(async (db) => {
     await seal(db);
     await db.query("create temporary table kept as select * from privacy.consent");
-    await db.query("select privacy._erase(row(track.find_person('ada'), null, null, null)::privacy.subject)");
+    await db.query("select privacy.erase(track.subject('ada'))");
     await db.query("insert into privacy.consent select * from kept where subject_name = 'ada'");
     expect(problemsOf(await verify(db))).toEqual(["restored consent"]);
   });

@@ -13,9 +13,15 @@ begin
     return;
   end if;
   return query
-  select hashed.kind, hashed.name, suppression.since, suppression.lifted_at
+  select hashed.kind, hashed.name, found.since, found.lifted_at
   from privacy._hashed_names(suppressed.kinds, suppressed.names) as hashed
-  join privacy.suppression using (name_hash);
+  -- The limit keeps the planner from reading the whole table.
+  cross join lateral (
+    select suppression.since, suppression.lifted_at
+    from privacy.suppression
+    where suppression.name_hash = hashed.name_hash
+    limit 1
+  ) as found;
 end;
 $$;
 

@@ -73,7 +73,12 @@ comment on function track._has_names_of_its_own(privacy.subject) is $$
 Returns whether a person may have used an item or an event type that messages have named, and that nobody else uses.
 $$;
 
-create or replace function track._other_use(items bigint[], event_types int[], out used_items bigint[], out used_types int[])
+create or replace function track._other_use(
+  items bigint[],
+  event_types int[],
+  out used_items bigint[],
+  out used_types int[]
+)
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp

@@ -6,7 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_identities constant bigint[] := subject.identity_ids;
-  -- What was sent without proof under the names of her browsers is a person of its own, with the key of its identity.
+  -- Messages without proof under the names of her browsers are people of their own, with the keys of their identities.
   v_people constant bigint[] := subject.identity_ids;
   v_items bigint[];
   v_types int[];
@@ -14,6 +14,9 @@ declare
   v_consumer track.consumer;
   v_rows bigint;
 begin
+  if subject.person_id is null then
+    return;
+  end if;
   v_items := array(
     select event.item_id from track.event where event.person_id = any (v_people)
     union

@@ -33,5 +33,6 @@ $$;
 comment on function track.hold_subject(text) is $$
 @behavior -*
 Returns the same as `track.subject`, and holds the person.
-Until the transaction ends, no other one merges, splits or erases her. Her messages are stored meanwhile. Errors: CF002 for an unknown name.
+Until the transaction ends, no other one merges, splits or erases her. Her messages are stored meanwhile. Errors:
+CF002 for an unknown name.
 $$;

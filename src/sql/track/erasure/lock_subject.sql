@@ -33,8 +33,8 @@ end;
 $$;
 
 comment on function track._with_claims(privacy.subject) is $$
-Adds what was sent without proof under the names of the browsers of a person (the kind `unverified`).
-It is nobody else's, and nobody could name it after an erasure.
+Adds the messages without proof under the names of the browsers of a person (the kind `unverified`).
+They are nobody else's, and nobody could name it after an erasure.
 $$;
 
 create or replace function track._settle(identity_ids bigint[])
@@ -181,76 +181,8 @@ $$;
 
 comment on function track.lock_subject(text, bigint) is $$
 @behavior -*
-Returns the person of a name, or else with a key, with what was sent without proof under the names of her browsers, and locks the
-person: until the transaction ends, no other one stores her data, moves her identities, or refreshes what is derived
-from them. What is queued for her and for people she was linked to is refreshed.
+Returns the person of a name, or else of a key, and locks her.
+Until the transaction ends, no other one stores her data, moves her identities, or refreshes what is derived from them.
+Includes messages without proof under the names of her browsers. What is queued for her and for people she was linked to is refreshed.
 Errors: CF002 for an unknown name, 25001 in a transaction of another level than read committed.
-$$;
-
-create or replace function track.unshared_names(subject privacy.subject)
-returns privacy.subject
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_subject privacy.subject := subject;
-begin
-  -- A browser that others have used is theirs, too.
-  select array_agg(named.kind), array_agg(named.name)
-  into v_subject.kinds, v_subject.names
-  from (
-    select distinct entry.kind, entry.name
-    from unnest(subject.kinds, subject.names) as entry (kind, name)
-    where not exists (
-      select
-      from track.identity
-      where identity.external_id = entry.name
-        and identity.kind = entry.kind
-    )
-  ) as named;
-  return v_subject;
-end;
-$$;
-
-comment on function track.unshared_names(privacy.subject) is $$
-@behavior -*
-Returns a person who was erased, with those of her names that nobody else has.
-$$;
-
-create or replace function track.returned_people()
-returns setof bigint
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_kinds text[];
-  v_names text[];
-begin
-  -- In parts: a list of names has at most 10,000.
-  for v_kinds, v_names in
-    select array_agg(part.kind), array_agg(part.external_id)
-    from (
-      select
-        identity.kind, identity.external_id, (row_number() over (order by identity.identity_id) - 1) / 10000 as number
-      from track.identity
-      where identity.kind in ('user', 'anonymous', 'unverified')
-    ) as part
-    group by part.number
-  loop
-    return query
-    select distinct identity.person_id
-    from privacy.suppressed(v_kinds, v_names) as suppressed
-    join track.identity on identity.external_id = suppressed.name and identity.kind = suppressed.kind
-    where suppressed.lifted_at is null
-      or identity.created_at < suppressed.since;
-  end loop;
-end;
-$$;
-
-comment on function track.returned_people() is $$
-@behavior -*
-Returns the people with a name that was erased after the name was stored, or that is suppressed.
-There are none but after the restore of a backup from before an erasure. Hashes the names of all identities.
 $$;

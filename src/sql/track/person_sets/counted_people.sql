@@ -21,5 +21,6 @@ end;
 comment on function track.counted_people(text, bigint[]) is $$
 @behavior -*
 Returns which of the given people count.
-Those who have signed in, none of whose identities is excluded, and whose data is not restricted. The members of the set `counted`; see `track.person_set` and `track.exclusion`.
+Those who have signed in, none of whose identities is excluded, and whose data is not restricted. The members of the
+set `counted`; see `track.person_set` and `track.exclusion`.
 $$;
