@@ -136,7 +136,6 @@ from (
       '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
       'Names of functions.'
     ),
-    ('privacy', 'setting', '{returned_function}', 'Names of functions.'),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),
     ('privacy', 'request', '{regime}', 'Name of a law.'),
     ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),
