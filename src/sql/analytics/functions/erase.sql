@@ -11,15 +11,15 @@ begin
   delete from analytics.saved_query
   where exists (
     select
-    from unnest(subject.names) as named (name)
+    from unnest(privacy.user_names(subject)) as named (name)
     where jsonb_path_exists(saved_query.arguments, '$.** ? (@ == $name)', jsonb_build_object('name', named.name))
   );
   get diagnostics v_rows = row_count;
   return next row('analytics.saved_query', v_rows, 'deleted')::privacy.erased;
   return next privacy.erase_rows('analytics.snapshot', 'person_id', subject.identity_ids);
-  return next privacy.clear_values('analytics.annotation', 'created_by', subject.names);
-  return next privacy.clear_values('analytics.saved_query', 'created_by', subject.names);
-  return next privacy.clear_values('analytics.cohort', 'defined_by', subject.names);
+  return next privacy.clear_values('analytics.annotation', 'created_by', privacy.user_names(subject));
+  return next privacy.clear_values('analytics.saved_query', 'created_by', privacy.user_names(subject));
+  return next privacy.clear_values('analytics.cohort', 'defined_by', privacy.user_names(subject));
 end;
 $$;
 
