@@ -365,6 +365,28 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     expect(await database.value("select count(*)::int from track.identity where external_id = 'race-5'")).toBe(0);
   });
 
+  test("a decision that is recorded meanwhile waits, and finds nobody; one before is erased", async () => {
+    await ingest(database, [message({ userId: "race-9" }), message({ userId: "race-10" })]);
+    const [eraser, decider] = [await session(), await session()];
+    await eraser.query("select privacy.erase_person('race-9')");
+    const decided = decider.query("select privacy.record_consent(track.find_person('race-9'), 'advertising', true)");
+    await waits(decider, decided);
+    await eraser.end();
+    await expect(decided).rejects.toMatchObject({ code: "CF002" });
+    await decider.client.end();
+
+    const [other, second] = [await session(), await session()];
+    await other.query("select privacy.record_consent(track.find_person('race-10'), 'advertising', true)");
+    const erased = second.query("select privacy.erase_person('race-10')");
+    await waits(second, erased);
+    await other.end();
+    await erased;
+    await second.end();
+    expect(
+      await database.value("select count(*)::int from privacy.consent where subject_name in ('race-9', 'race-10')"),
+    ).toBe(0);
+  });
+
   test("a link to a person who is being erased waits, and then starts a new person", async () => {
     await ingest(database, [
       message({ userId: "race-6" }),
