@@ -85,6 +85,44 @@ comment on column privacy.handler.description is $$Data that the functions cover
 
 alter table privacy.handler enable row level security;
 
+/* --- Data map: every column of free content, and what an erasure does with it --- */
+
+alter table privacy.data_map add column if not exists erasure text not null default 'deleted';
+alter table privacy.data_map add column if not exists basis text;
+
+alter table privacy.data_map drop constraint if exists data_map_holds_check;
+alter table privacy.data_map drop constraint if exists data_map_erasure_check;
+alter table privacy.data_map drop constraint if exists data_map_check;
+alter table privacy.data_map drop constraint if exists data_map_check1;
+alter table privacy.data_map
+add constraint data_map_holds_check
+check (holds in ('person', 'identity', 'traits', 'behaviour', 'decision', 'derived', 'none')),
+add constraint data_map_erasure_check
+check (erasure in ('deleted', 'recomputed', 'cleared', 'unlearned', 'marked', 'kept')),
+add constraint data_map_check check (holds <> 'none' or erasure = 'kept'),
+add constraint data_map_check1 check ((holds <> 'none' and erasure = 'kept') = (basis is not null));
+
+comment on table privacy.data_map is $$
+Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
+Every room registers its own columns in its `data_map.sql`. So that none is missing, every column of free content
+(text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
+$$;
+comment on column privacy.data_map.holds is $$
+Kind of data in the column.
+`person` (a `person_id`), `identity` (an identifier of the application), `traits`, `behaviour`, `decision`, `derived`
+(computed from behaviour), or `none`: no data of a person.
+$$;
+comment on column privacy.data_map.description is $$
+Meaning of the column; for `none`, the reason why it holds no data of a person.
+$$;
+comment on column privacy.data_map.erasure is $$
+Effect of the erasure of a person on her data in the column.
+`deleted` (the row), `recomputed` (from the data of the others), `cleared` (the value is replaced), `unlearned` (a model
+is changed exactly), `marked` (a model is not used until it is trained again without her) or `kept`.
+$$;
+comment on column privacy.data_map.basis is $$
+Reason for which the data is kept (GDPR article 17(3)); null for the other columns.
+$$;
 /* --- Consent and the ledger --- */
 
 alter table privacy.purpose add column if not exists minimum_age smallint check (minimum_age between 0 and 30);
@@ -134,7 +172,9 @@ create table if not exists privacy.setting (
   age_of_consent smallint not null default 16 check (age_of_consent between 0 and 30),
   subject_function text check (subject_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   names_function text check (names_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  decisions_at timestamptz not null default now()
+  decisions_at timestamptz not null default now(),
+  lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -157,6 +197,13 @@ $$;
 comment on column privacy.setting.decisions_at is $$
 Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
 $$;
+comment on column privacy.setting.lock_function is $$
+Name of the function that does the same as `subject_function`, and locks the person.
+Until the transaction ends, no other one stores or moves her data.
+$$;
+comment on column privacy.setting.unshared_function is $$
+Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
+$$;
 
 insert into privacy.setting default values on conflict do nothing;
 
@@ -177,18 +224,6 @@ $$;
 comment on column privacy.identity_name.identity_id is $$Key of the identity.$$;
 comment on column privacy.identity_name.person_id is $$Key of the person that it belongs to.$$;
 comment on column privacy.identity_name.name is $$Name of the identity, as the application sent it.$$;
-
-create table if not exists privacy.secret (
-  purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
-  secret bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-);
-
-comment on table privacy.secret is $$
-@behavior -*
-Secret keys of the database, such as the one under which suppressed names are hashed. No role may read them.
-$$;
-comment on column privacy.secret.purpose is $$Name of the key.$$;
-comment on column privacy.secret.secret is $$32 random bytes.$$;
 
 create table if not exists privacy.consent_text (
   text_id uuid not null default gen_random_uuid() primary key,
@@ -247,15 +282,7 @@ comment on column privacy.person_age.set_at is $$Time at which the date was stor
 
 create index if not exists person_age_birth_date on privacy.person_age (birth_date);
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('privacy', 'consent', 'subject_name', 'identity', 'service', 'Name under which the person decided.'),
-  ('privacy', 'person_age', 'person_id', 'person', 'service', 'Person that was born on the date.'),
-  ('privacy', 'person_age', 'birth_date', 'traits', 'service', 'Date of birth, which decides who may consent.')
-on conflict do nothing;
-
 alter table privacy.setting enable row level security;
-alter table privacy.secret enable row level security;
 alter table privacy.consent_text enable row level security;
 alter table privacy.person_age enable row level security;
 
@@ -455,6 +482,464 @@ update privacy.setting
 set names_function = 'track.identity_names'
 where names_function is null;
 
+/* --- Erasure: receipts --- */
+
+create table if not exists privacy.erasure (
+  erasure_id uuid primary key default gen_random_uuid(),
+  requested_at timestamptz not null,
+  erased_at timestamptz not null default clock_timestamp(),
+  subject_hash bytea not null check (octet_length(subject_hash) = 32),
+  reason text check (length(reason) <= 200),
+  counts jsonb not null,
+  completed_at timestamptz,
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.erasure is $$
+Receipts of erasures, append-only: numbers of rows by table, without a trace of the person.
+$$;
+comment on column privacy.erasure.erasure_id is $$Key of the receipt.$$;
+comment on column privacy.erasure.requested_at is $$Time of the request.$$;
+comment on column privacy.erasure.erased_at is $$Time of the erasure.$$;
+comment on column privacy.erasure.subject_hash is $$
+SHA-256 hash of a salt and the names of the person, as `privacy.subject_hash` computes it.
+The salt is returned once and not stored: a person who has it can prove that the receipt is hers, and nobody else can
+test names against it.
+$$;
+comment on column privacy.erasure.reason is $$Reason that was given, without a name; null when none was given.$$;
+comment on column privacy.erasure.counts is $$
+Numbers of rows by table and method (see `privacy.erased`), such as `{"track.event": {"deleted": 12}}`.
+$$;
+comment on column privacy.erasure.completed_at is $$
+Time from which no materialized view, list or served model is left that was computed with the data; null until then.
+$$;
+comment on column privacy.erasure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the receipt is sealed. Not the salt of `subject_hash`.
+$$;
+comment on column privacy.erasure.ledger_position is $$
+Entry of `privacy.ledger` that seals the receipt; null until then.
+$$;
+
+create index if not exists erasure_open on privacy.erasure (erased_at) where completed_at is null;
+create index if not exists erasure_unsealed on privacy.erasure (erasure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'erasure', 'privacy.erasure', 'erasure_id', 'erased_at',
+  array['erasure_id', 'requested_at', 'erased_at', 'subject_hash', 'reason', 'counts'],
+  'Receipts of erasures.'
+)
+on conflict do nothing;
+
+do $do$
+begin
+  create type privacy.erasure_receipt as (
+    erasure_id uuid,
+    erased_at timestamptz,
+    subject_hash text,
+    salt text,
+    counts jsonb
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.erasure_receipt is $$
+Receipt of an erasure, for the person.
+$$;
+comment on column privacy.erasure_receipt.erasure_id is $$Key of the receipt.$$;
+comment on column privacy.erasure_receipt.erased_at is $$Time of the erasure.$$;
+comment on column privacy.erasure_receipt.subject_hash is $$Hash of the salt and the names, in hexadecimal.$$;
+comment on column privacy.erasure_receipt.salt is $$
+Salt of the hash, in hexadecimal. It is not stored: keep it to prove later whose receipt this is.
+$$;
+comment on column privacy.erasure_receipt.counts is $$
+Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
+$$;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.')
+on conflict do nothing;
+
+alter table privacy.erasure enable row level security;
+
+/* --- Erasure: registration of the rooms --- */
+
+update privacy.setting
+set
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', unshared_function = 'track.unshared_names';
+insert into privacy.handler (room, position, erase_function, description)
+values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.')
+on conflict do nothing;
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'recommend', 10, 'recommend.erase',
+  'Interactions, impressions, evaluations in progress, and what models have learned.'
+)
+on conflict do nothing;
+insert into privacy.handler (room, position, erase_function, description)
+values ('analytics', 20, 'analytics.erase', 'Training data of predictions, and names of authors.')
+on conflict do nothing;
+insert into privacy.handler (room, position, erase_function, description)
+values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.')
+on conflict do nothing;
+
+/* --- Erasure: what messages have told about items --- */
+
+create table if not exists track.item_source (
+  item_id bigint not null references track.item on delete cascade,
+  attribute text not null check (attribute in ('name', 'kind', 'title', 'url', 'parent')),
+  identity_id bigint not null,
+  primary key (item_id, attribute)
+);
+
+comment on table track.item_source is $$
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
+The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
+An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
+$$;
+comment on column track.item_source.item_id is $$The item.$$;
+comment on column track.item_source.attribute is $$
+`name` (the item itself), `kind`, `title`, `url` or `parent`.
+$$;
+comment on column track.item_source.identity_id is $$Identity of the message.$$;
+
+create index if not exists item_source_identity on track.item_source (identity_id);
+
+alter table track.item_source enable row level security;
+
+/* --- Access: the log of exports --- */
+
+create table if not exists privacy.export_log (
+  export_id uuid primary key default gen_random_uuid(),
+  identity_id bigint not null,
+  exported_at timestamptz not null default clock_timestamp(),
+  exported_by text not null,
+  row_count bigint not null
+);
+
+comment on table privacy.export_log is $$
+Exports of the data of people, append-only.
+$$;
+comment on column privacy.export_log.export_id is $$Key of the export.$$;
+comment on column privacy.export_log.identity_id is $$
+Person whose data was exported, by the key at that time, which is that of one of her identities.
+The entry follows the identity when people are merged or split.
+$$;
+comment on column privacy.export_log.exported_at is $$Time of the export.$$;
+comment on column privacy.export_log.exported_by is $$
+Administrator or person who exported the data: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
+
+create index if not exists export_log_identity on privacy.export_log (identity_id);
+
+alter table privacy.export_log enable row level security;
+
+/* --- Rights: requests of people, and names of erased people --- */
+
+create table if not exists privacy.secret (
+  purpose text primary key check (purpose ~ '^[a-z][a-z_]{0,62}$'),
+  secret bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+);
+
+comment on table privacy.secret is $$
+@behavior -*
+Secret keys of the database, such as the one under which suppressed names are hashed. No role may read them.
+$$;
+comment on column privacy.secret.purpose is $$Name of the key.$$;
+comment on column privacy.secret.secret is $$32 random bytes.$$;
+
+insert into privacy.secret (purpose) values ('suppression_inner'), ('suppression_outer')
+on conflict do nothing;
+
+create table if not exists privacy.suppression (
+  name_hash bytea primary key check (octet_length(name_hash) = 32),
+  since timestamptz not null,
+  lifted_at timestamptz,
+  check (lifted_at > since)
+);
+
+comment on table privacy.suppression is $$
+@behavior -*
+Names of people who were erased, as keyed hashes: messages with such a name are refused until a new consent.
+The key is in `privacy.secret`. The names cannot be read from this table; a role that can read both tables can test one.
+$$;
+comment on column privacy.suppression.name_hash is $$
+HMAC-SHA-256 of the kind (`user` or `anonymous`) and the name: see `privacy.suppress`.
+$$;
+comment on column privacy.suppression.since is $$Time of the erasure.$$;
+comment on column privacy.suppression.lifted_at is $$
+Time of the consent that the person gave after the erasure; null while there is none.
+Messages of an earlier time are refused also afterwards.
+$$;
+
+do $do$
+begin
+  create type privacy.suppressed_name as (
+    kind text,
+    name text,
+    since timestamptz,
+    lifted_at timestamptz
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.suppressed_name is $$
+@behavior -*
+A name that is suppressed: see `privacy.suppression`.
+$$;
+comment on column privacy.suppressed_name.kind is $$`user` or `anonymous`.$$;
+comment on column privacy.suppressed_name.name is $$The name, as given to the function.$$;
+comment on column privacy.suppressed_name.since is $$Time of the erasure.$$;
+comment on column privacy.suppressed_name.lifted_at is $$Time of the new consent; null while there is none.$$;
+
+create table if not exists privacy.regime (
+  regime text primary key check (regime ~ '^[a-z][a-z_]{0,62}$'),
+  answer_within interval not null check (answer_within > '0'),
+  extension interval check (extension > '0'),
+  description text not null
+);
+
+comment on table privacy.regime is $$
+Laws under which people make requests, with the time to answer. Administrators may add rows.
+$$;
+comment on column privacy.regime.regime is $$Name of the law, such as `gdpr`.$$;
+comment on column privacy.regime.answer_within is $$Time to answer a request, from when it was received.$$;
+comment on column privacy.regime.extension is $$
+Time by which the answer may be extended once, when the person is informed why; null when the law allows none.
+$$;
+comment on column privacy.regime.description is $$The law and its articles.$$;
+
+insert into privacy.regime (regime, answer_within, extension, description)
+values
+  ('gdpr', '1 month', '2 months', 'General Data Protection Regulation (EU, UK), article 12(3).'),
+  ('ccpa', '45 days', '45 days', 'California Consumer Privacy Act, section 1798.130(a)(2).'),
+  ('ferpa', '45 days', null, 'Family Educational Rights and Privacy Act, 34 CFR 99.10(b).')
+on conflict do nothing;
+
+create table if not exists privacy.request (
+  request_id uuid primary key default gen_random_uuid(),
+  kind text not null check (kind in (
+    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out'
+  )),
+  regime text not null references privacy.regime,
+  person_id bigint,
+  identity_id bigint,
+  subject_hash bytea not null check (octet_length(subject_hash) = 32),
+  received_at timestamptz not null,
+  due_at timestamptz not null,
+  extended_until timestamptz check (extended_until > due_at),
+  state text not null default 'open' check (state in ('open', 'completed', 'refused', 'withdrawn')),
+  completed_at timestamptz,
+  outcome text check (length(outcome) <= 2000),
+  recorded_at timestamptz not null default clock_timestamp(),
+  salt bytea,
+  ledger_position bigint,
+  answer_salt bytea,
+  answer_position bigint,
+  check (due_at > received_at),
+  check (completed_at >= received_at),
+  check ((state = 'open') = (completed_at is null)),
+  check ((state = 'open') = (person_id is not null)),
+  check ((person_id is null) = (identity_id is null))
+);
+
+comment on table privacy.request is $$
+@foreignKey (regime) references privacy.regime (regime)
+Requests of people about their data (GDPR articles 15 to 21, CCPA, FERPA), with the time to answer.
+A request refers to its person until it is answered. Then the hash remains, which proves the request together
+with the salt that `privacy.open_request` returned.
+$$;
+comment on column privacy.request.request_id is $$Key of the request.$$;
+comment on column privacy.request.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+$$;
+comment on column privacy.request.regime is $$Law under which the request was made.$$;
+comment on column privacy.request.person_id is $$
+Person that the request is about, also after a merge or a split; null when it is answered.
+$$;
+comment on column privacy.request.identity_id is $$
+Identity that the request names, which never changes; null when it is answered.
+$$;
+comment on column privacy.request.subject_hash is $$SHA-256 hash of a salt, which is not stored, and the name.$$;
+comment on column privacy.request.received_at is $$Time at which the request was received.$$;
+comment on column privacy.request.due_at is $$Time until which it must be answered, without an extension.$$;
+comment on column privacy.request.extended_until is $$
+Time until which it must be answered, after an extension; null without one.
+$$;
+comment on column privacy.request.state is $$`open`, `completed`, `refused` or `withdrawn`.$$;
+comment on column privacy.request.completed_at is $$Time of the answer; null while the request is open.$$;
+comment on column privacy.request.outcome is $$
+Answer, without a name: what was done, or why it was refused; null while the request is open.
+$$;
+comment on column privacy.request.recorded_at is $$Time at which the request was stored.$$;
+comment on column privacy.request.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the request is sealed.
+$$;
+comment on column privacy.request.ledger_position is $$
+Entry of `privacy.ledger` that seals the request; null until then.
+$$;
+comment on column privacy.request.answer_salt is $$
+@behavior -*
+Random bytes in the commitment to the answer; null until it is sealed.
+$$;
+comment on column privacy.request.answer_position is $$
+Entry of `privacy.ledger` that seals the answer; null until then.
+$$;
+
+create unique index if not exists request_open on privacy.request (identity_id, kind) where completed_at is null;
+create index if not exists request_person on privacy.request (person_id) where completed_at is null;
+create index if not exists request_regime on privacy.request (regime);
+create index if not exists request_unsealed on privacy.request (request_id) where ledger_position is null;
+create index if not exists request_answer_unsealed on privacy.request (request_id) where answer_position is null;
+
+insert into privacy.sealed_table (
+  kind, table_name, key_column, recorded_column, contents, salt_column, position_column, ready_column, description
+)
+values
+  (
+    'request', 'privacy.request', 'request_id', 'recorded_at',
+    '{request_id,kind,regime,subject_hash,received_at,due_at,recorded_at}', 'salt', 'ledger_position', null,
+    'Requests of people; not the person, to whom a request refers until it is answered.'
+  ),
+  (
+    'request_answer', 'privacy.request', 'request_id', 'completed_at', '{request_id,state,completed_at,outcome}',
+    'answer_salt', 'answer_position', 'completed_at', 'Answers to requests of people.'
+  )
+on conflict do nothing;
+
+do $do$
+begin
+  create type privacy.opened_request as (
+    request_id uuid,
+    kind text,
+    regime text,
+    received_at timestamptz,
+    due_at timestamptz,
+    subject_hash text,
+    subject_salt text
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.opened_request is $$
+A new request, for the person who made it.
+$$;
+comment on column privacy.opened_request.request_id is $$Key of the request.$$;
+comment on column privacy.opened_request.kind is $$Kind of the request.$$;
+comment on column privacy.opened_request.regime is $$Law under which it was made.$$;
+comment on column privacy.opened_request.received_at is $$Time at which it was received.$$;
+comment on column privacy.opened_request.due_at is $$Time until which it must be answered.$$;
+comment on column privacy.opened_request.subject_hash is $$
+SHA-256 hash of the bytes of the salt and of the name in UTF-8, in hexadecimal.
+$$;
+comment on column privacy.opened_request.subject_salt is $$
+Salt of the hash, in hexadecimal. It is not stored: keep it to prove later whose request this was.
+$$;
+
+alter table privacy.secret enable row level security;
+alter table privacy.suppression enable row level security;
+alter table privacy.regime enable row level security;
+alter table privacy.request enable row level security;
+
+/* --- Merges of people --- */
+
+do $do$
+begin
+  if exists (
+    select
+    from pg_catalog.pg_constraint
+    where conrelid = 'track.identity_link'::regclass
+      and conname = 'identity_link_kind_check'
+      and pg_get_constraintdef(oid) not like '%merge%'
+  ) then
+    alter table track.identity_link drop constraint identity_link_kind_check;
+    alter table track.identity_link
+      add constraint identity_link_kind_check check (kind in ('identify', 'alias', 'claim', 'merge')) not valid;
+    alter table track.identity_link validate constraint identity_link_kind_check;
+  end if;
+end
+$do$;
+
+comment on column track.identity_link.kind is $$
+`identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
+A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
+$$;
+
+/* --- Erasure: identities of a batch may be erased concurrently --- */
+
+do $do$
+begin
+  if (
+    select prorettype = 'void'::regtype
+    from pg_proc
+    where oid = to_regprocedure('track._link_people_of(track.parsed_message[], bigint[])')
+  ) then
+    drop function track._link_people_of(track.parsed_message[], bigint[]);
+  end if;
+end
+$do$;
+
+/* --- Rights: restriction --- */
+
+create table if not exists privacy.restriction (
+  identity_id bigint primary key,
+  person_id bigint not null,
+  reason text not null check (reason in ('accuracy', 'unlawful', 'claims', 'objection')),
+  since timestamptz not null default clock_timestamp()
+);
+
+comment on table privacy.restriction is $$
+People whose data is stored and not processed in any other way (GDPR article 18): see `privacy.restrict_person`.
+A restriction belongs to an identity, and applies to its person: it follows merges of people and their reversal.
+$$;
+comment on column privacy.restriction.identity_id is $$Identity that the restriction names, which never changes.$$;
+comment on column privacy.restriction.person_id is $$Person that the identity belongs to now.$$;
+comment on column privacy.restriction.reason is $$
+Reason of the restriction.
+`accuracy` (the person contests it, until it is verified), `unlawful` (she opposes the erasure), `claims` (she needs the
+data for legal claims) or `objection` (until it is verified which grounds prevail).
+$$;
+comment on column privacy.restriction.since is $$Time from which the data is restricted.$$;
+
+create index if not exists restriction_person on privacy.restriction (person_id);
+
+alter table privacy.restriction enable row level security;
+
+alter table privacy.handler add column if not exists rectify_function text
+  check (rectify_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on table privacy.handler is $$
+@behavior -*
+Functions of the rooms that export, erase and correct the data of a person, called in the order of `position`.
+Derived data comes first, the identities last. All take a `privacy.subject`; an erase function returns
+`setof privacy.erased`, an export function `setof privacy.exported`. A rectify function also takes `changes jsonb`, and
+returns `setof privacy.erased`. `insights doctor` checks that they exist.
+$$;
+comment on column privacy.handler.rectify_function is $$
+Name of the rectify function, with its schema; null when there is none.
+$$;
+
+update privacy.handler set rectify_function = 'track.rectify' where room = 'track';
+update privacy.handler set rectify_function = 'privacy.rectify_birthday' where room = 'privacy';
+
+alter table privacy.setting add column if not exists hold_function text
+  check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+
+comment on column privacy.setting.hold_function is $$
+Function that does the same as `subject_function`, and holds the person.
+Until the transaction ends, no other one merges, splits or erases her.
+$$;
+
+update privacy.setting set hold_function = 'track.hold_subject';
+
+
 drop function if exists privacy.record_consent(bigint, text, boolean, timestamptz, text, jsonb);
 drop function if exists privacy.record_decisions(bigint[], bigint[], text[], boolean[], timestamptz[], text, jsonb[]);
 
@@ -468,9 +953,6 @@ comment on column track.parsed_message.birth_date is $$
 Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
 $$;
 
-insert into privacy.handler (room, position, erase_function, export_function, description)
-values ('privacy', 60, 'privacy._erase', 'privacy._export', 'Decisions about purposes and dates of birth.')
-on conflict do nothing;
 /* --- One policy per role and action --- */
 
 drop policy if exists admins_change on privacy.purpose;
@@ -623,13 +1105,6 @@ values (
 )
 on conflict do nothing;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('recommend', 'learned', 'person_id', 'person', 'personalization', 'Person that a recommender learned from.'),
-  ('recommend', 'learned', 'item_ids', 'derived', 'personalization', 'Items that it learned from her.'),
-  ('recommend', 'learned', 'strengths', 'derived', 'personalization', 'Strength of each of these items.')
-on conflict do nothing;
-
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values (
   'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
@@ -677,3 +1152,34 @@ $$;
 comment on column recommend.policy_value.snips_standard_error is $$
 Standard error of `snips`, by person (delta method); null for fewer than two people, and when all deviations are 0.
 $$;
+
+/* --- Erasure: requested erasures, and their repetition after a restore --- */
+
+alter table privacy.setting add column if not exists returned_function text
+  check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.returned_function is $$
+Name of the function that returns the people whose names are suppressed although they are stored.
+With its schema; called by `privacy.replay_erasures`.
+$$;
+update privacy.setting set returned_function = 'track.returned_people' where returned_function is null;
+
+do $do$
+begin
+  create type privacy.erased_requests as (
+    erased int,
+    failed int,
+    error text
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.erased_requests is $$
+@behavior -*
+Result of a step of the erasures that people requested.
+$$;
+comment on column privacy.erased_requests.erased is $$1 when a person was erased, 0 when no request was left.$$;
+comment on column privacy.erased_requests.failed is $$Number of requests before it that failed.$$;
+comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
+
+drop function if exists track.lock_subject(text);

@@ -66,6 +66,14 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "count refused messages by source and error code, with the rule that each broke",
     load: () => import("./commands/refused.ts"),
   },
+  export: {
+    summary: "write all data of a person as JSON",
+    load: () => import("./commands/export.ts"),
+  },
+  erase: {
+    summary: "erase a person, or repeat erasures after a restore",
+    load: () => import("./commands/erase.ts"),
+  },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),

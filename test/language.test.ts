@@ -21,7 +21,6 @@ const per =
 const words: [pattern: string, instead: string][] = [
   // Versions, links, people.
   ["in force", "deployed (a version), active (a link)"],
-  ["objections?", "opt-out"],
   ["strangers?", "unknown person"],
   ["(?:is|are|to|of|for|from|gives?|as) nobody(?! else)", "person 0 (anonymised events); no one, none"],
   ["somebody|anybody|everybody", "a person, a client; any role, any client; everyone, all users"],

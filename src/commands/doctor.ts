@@ -359,7 +359,8 @@ const checks: Record<string, Check> = {
     const { readable } = await one<{ readable: boolean }>(
       context,
       `select has_table_privilege('track.consumer', 'select') and has_table_privilege('track.person_set', 'select')
-         and has_table_privilege('privacy.listener', 'select') as readable`,
+         and has_table_privilege('privacy.listener', 'select') and has_table_privilege('privacy.handler', 'select')
+         and has_table_privilege('privacy.setting', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
     // By the catalogue: the login may not have the right to use each schema.
@@ -372,12 +373,19 @@ const checks: Record<string, Check> = {
          union all
          select function_name || '(bigint[])' from privacy.listener
          union all
-         select names_function || '(bigint[])' from privacy.setting where names_function is not null
-         union all
-         select subject_function || '(text)' from privacy.setting where subject_function is not null
-         union all
-         select called || '(privacy.subject)' from privacy.handler
-         cross join unnest(array[erase_function, export_function]) as called where called is not null
+          select called || '(privacy.subject)' from privacy.handler
+          cross join unnest(array[erase_function, export_function]) as called where called is not null
+          union all
+          select called || '(text)' from privacy.setting
+          cross join unnest(array[subject_function, hold_function]) as called where called is not null
+          union all
+          select names_function || '(bigint[])' from privacy.setting where names_function is not null
+          union all
+          select lock_function || '(text, bigint)' from privacy.setting where lock_function is not null
+          union all
+          select unshared_function || '(privacy.subject)' from privacy.setting where unshared_function is not null
+          union all
+          select returned_function || '()' from privacy.setting where returned_function is not null
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,
@@ -398,6 +406,31 @@ const checks: Record<string, Check> = {
           text: `missing: ${missing}`,
           fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler or privacy.setting that names it",
         };
+  },
+
+  async requests(context) {
+    if (!(await exists(context, "privacy.open_requests")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      context,
+      "select has_table_privilege('privacy.request', 'select') as readable",
+    );
+    if (!readable) return ok("only a login that may read requests of people can check them");
+    const { open, overdue, next } = await one<{ open: number; overdue: string | null; next: string | null }>(
+      context,
+      `select count(*)::int as open,
+         string_agg(format('%s (%s, %s)', request_id, kind, to_char(due_at, 'YYYY-MM-DD')), ', ' order by due_at)
+           filter (where is_overdue) as overdue,
+         to_char(min(due_at), 'YYYY-MM-DD') as next
+       from privacy.open_requests`,
+    );
+    if (overdue === null)
+      return ok(open === 0 ? "no request of a person is open" : `${open} open, the next to be answered until ${next}`);
+    return {
+      status: "warning",
+      text: `not answered in time: ${overdue}`,
+      fix: "Answer them, and record it: select privacy.complete_request('…')",
+    };
   },
 
   async models(context) {

@@ -235,6 +235,7 @@
 --!include ml/registry/deployed_version.sql
 --!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
+--!include ml/registry/delete_keys.sql
 --!include ml/registry/deploy.sql
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
@@ -258,6 +259,7 @@
 --!include ml/policies.sql
 
 -- privacy
+--!include privacy/rights/restricted.sql
 --!include privacy/functions/_call_listeners.sql
 --!include privacy/functions/_basis_changed.sql
 --!include privacy/consent/_of_age_at.sql
@@ -267,6 +269,7 @@
 --!include privacy/consent/optional_purposes.sql
 --!include privacy/functions/allowed.sql
 --!include privacy/functions/latest_decisions.sql
+--!include privacy/rights/may_store.sql
 --!include privacy/consent/_check_purpose.sql
 --!include privacy/consent/_check_version.sql
 --!include privacy/consent/publish_text.sql
@@ -286,8 +289,46 @@
 --!include privacy/ledger/_check_records.sql
 --!include privacy/ledger/verify_ledger.sql
 --!include privacy/ledger/needs_seal.sql
---!include privacy/consent/_erase.sql
---!include privacy/consent/_export.sql
+--!include privacy/data_map.sql
+--!include privacy/access/_plain_comment.sql
+--!include privacy/access/user_names.sql
+--!include privacy/access/_subject.sql
+--!include privacy/access/exported_rows.sql
+--!include privacy/access/_export_document.sql
+--!include privacy/access/export_person.sql
+--!include privacy/access/export_me.sql
+--!include privacy/access/export.sql
+--!include privacy/erasure/erase_rows.sql
+--!include privacy/erasure/clear_values.sql
+--!include privacy/erasure/names_pattern.sql
+--!include privacy/erasure/erase.sql
+--!include privacy/erasure/subject_hash.sql
+--!include privacy/rights/_hashed_names.sql
+--!include privacy/rights/suppress.sql
+--!include privacy/rights/lift_suppression.sql
+--!include privacy/rights/suppressed.sql
+--!include privacy/rights/_held_subject.sql
+--!include privacy/rights/_named_identity.sql
+--!include privacy/rights/_answer_requests.sql
+--!include privacy/rights/open_request.sql
+--!include privacy/rights/open_my_request.sql
+--!include privacy/rights/complete_request.sql
+--!include privacy/rights/extend_request.sql
+--!include privacy/rights/forget_rights.sql
+--!include privacy/rights/_refuse_restricted.sql
+--!include privacy/rights/restrict_person.sql
+--!include privacy/rights/lift_restriction.sql
+--!include privacy/rights/object.sql
+--!include privacy/rights/rectify_birthday.sql
+--!include privacy/rights/rectify.sql
+--!include privacy/rights/move_subjects.sql
+--!include privacy/erasure/_erase.sql
+--!include privacy/erasure/erase_person.sql
+--!include privacy/erasure/erase_requested.sql
+--!include privacy/erasure/complete_erasures.sql
+--!include privacy/erasure/erasure_list.sql
+--!include privacy/erasure/_suppression_key.sql
+--!include privacy/erasure/replay_erasures.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -320,6 +361,8 @@
 --!include track/identities/_named_identity.sql
 --!include track/identities/link_identities.sql
 --!include track/identities/unlink_identities.sql
+--!include track/identities/merge_persons.sql
+--!include track/identities/split_person.sql
 --!include track/ingest/source_id.sql
 --!include track/write_keys/_log_write_key.sql
 --!include track/write_keys/_check_write_key.sql
@@ -347,11 +390,13 @@
 --!include track/ingest/content_problem.sql
 --!include track/ingest/time_problem.sql
 --!include track/ingest/path_item.sql
+--!include track/ingest/_item_kind.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/decision.sql
 --!include track/ingest/message_keys.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
+--!include track/ingest/refuse_suppressed.sql
 --!include track/ingest/limit_identities.sql
 --!include track/ingest/withheld_messages.sql
 --!include track/ingest/ask_consent.sql
@@ -366,6 +411,7 @@
 --!include track/ingest/enter_event_types.sql
 --!include track/ingest/describe_items.sql
 --!include track/ingest/enter_items.sql
+--!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
 --!include track/ingest/store_events.sql
@@ -414,10 +460,13 @@
 --!include track/properties/_refresh_values.sql
 --!include track/properties/_refresh_all_properties.sql
 --!include track/properties/_move_value_sums.sql
+--!include track/presence/_whole_activity.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
+--!include track/functions/_refresh_sessions_of.sql
 --!include track/functions/_refresh_sessions.sql
 --!include track/functions/refresh_sessions.sql
+--!include track/functions/_refresh_people.sql
 --!include track/functions/refresh.sql
 --!include track/functions/rebuild.sql
 --!include track/person_sets/person_bit.sql
@@ -473,6 +522,7 @@
 --!include track/functions/current_trait.sql
 --!include track/functions/_columns.sql
 --!include track/functions/sync_items.sql
+--!include track/functions/_without_suppressed.sql
 --!include track/functions/sync_enrolments.sql
 --!include track/instructors/sync_item_roles.sql
 --!include track/instructors/teaches.sql
@@ -480,7 +530,22 @@
 --!include track/instructors/reads_all_people.sql
 --!include track/functions/record_my_consents.sql
 --!include track/functions/record_my_consent.sql
+--!include track/erasure/subject_of.sql
+--!include track/erasure/subject.sql
+--!include track/access/_export_identities.sql
+--!include track/access/_export_application.sql
+--!include track/access/_export_events.sql
+--!include track/access/_export_rollups.sql
+--!include track/access/export.sql
+--!include track/erasure/_erase_names.sql
+--!include track/erasure/lock_subject.sql
+--!include track/erasure/returned_people.sql
+--!include track/erasure/unshared_names.sql
+--!include track/erasure/hold_subject.sql
+--!include track/functions/rectify.sql
+--!include track/erasure/erase.sql
 --!include track/policies.sql
+--!include track/data_map.sql
 
 -- experiment
 
@@ -578,6 +643,7 @@
 --!include analytics/cohorts/_rule_events.sql
 --!include analytics/cohorts/_rule_people.sql
 --!include analytics/cohorts/_prediction_set.sql
+--!include analytics/cohorts/_profiled.sql
 --!include analytics/cohorts/cohort_members.sql
 --!include analytics/cohorts/_check_rule.sql
 --!include analytics/cohorts/_rule_sets.sql
@@ -602,7 +668,11 @@
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/views.sql
+--!include analytics/functions/erase.sql
+--!include analytics/access/_export_predictions.sql
+--!include analytics/access/export.sql
 --!include analytics/policies.sql
+--!include analytics/data_map.sql
 
 -- recommend
 --!include recommend/interactions/_rating_to_liking.sql
@@ -744,11 +814,18 @@
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/feedback/off_policy_estimate.sql
+--!include recommend/functions/erase.sql
+--!include recommend/access/_export_interactions.sql
+--!include recommend/access/_export_lists.sql
+--!include recommend/access/export.sql
 --!include recommend/policies.sql
+--!include recommend/data_map.sql
 
 -- monitor
 --!include monitor/functions/start_run.sql
 --!include monitor/functions/finish_run.sql
 --!include monitor/functions/fail_run.sql
 --!include monitor/functions/delete_old_runs.sql
+--!include monitor/functions/erase.sql
 --!include monitor/policies.sql
+--!include monitor/data_map.sql

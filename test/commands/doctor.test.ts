@@ -33,13 +33,35 @@ test("a database that was never migrated has one fix, and it works", async () =>
   }
   const before = await doctor();
   expect(before.code).toBe(1);
-  for (const check of ["pgvector", "migrations", "months", "queue", "runs", "rollups", "refresh", "models"]) {
+  for (const check of [
+    "pgvector",
+    "migrations",
+    "months",
+    "queue",
+    "runs",
+    "rollups",
+    "refresh",
+    "requests",
+    "models",
+  ]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
   }
   await migrate(database.url());
   const after = await doctor();
   expect(after.code).toBe(0);
-  for (const check of ["server", "pgvector", "pooler", "migrations", "months", "queue", "runs", "rollups", "refresh"]) {
+  const fine = [
+    "server",
+    "pgvector",
+    "pooler",
+    "migrations",
+    "months",
+    "queue",
+    "runs",
+    "rollups",
+    "refresh",
+    "requests",
+  ];
+  for (const check of fine) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
   }
   expect(after.findings["models"]).toMatchObject({ status: "warning", fix: "Run: insights train" });
@@ -136,10 +158,30 @@ test("a trust score below 1 is named", async () => {
   });
 });
 
+test("a request of a person that was not answered in time is named, without the person", async () => {
+  await database.query(
+    `select track.ingest('{"type": "track", "messageId": "request", "userId": "ada", "event": "X"}')`,
+  );
+  const id = await database.value("select request_id from privacy.open_request('ada', 'access')");
+  expect((await doctor()).findings["requests"]).toMatchObject({
+    status: "ok",
+    text: expect.stringMatching(/^1 open, the next to be answered until \d{4}-\d\d-\d\d$/),
+  });
+  await database.query("update privacy.request set received_at = '2026-01-01', due_at = '2026-02-01 12:00Z'");
+  expect((await doctor()).findings["requests"]).toMatchObject({
+    status: "warning",
+    text: `not answered in time: ${id} (access, 2026-02-01)`,
+    fix: expect.stringContaining("privacy.complete_request"),
+  });
+  await database.query("select privacy.complete_request($1)", [id]);
+  expect((await doctor()).findings["requests"]).toMatchObject({ text: "no request of a person is open" });
+});
+
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
   await database.query(`
     alter function recommend.refresh_interactions rename to refresh_interaction;
     insert into privacy.listener values ('track.rebuild', 'Takes something else.');
+    insert into privacy.handler (room, position, export_function, description) values ('lost', 99, 'track.sign_in', 'A test.');
     insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
@@ -147,12 +189,13 @@ test("a function that the refresh would call and that is not there is named", { 
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.lost_people(text, bigint[]), track.rebuild(bigint[])",
+      "track.lost_people(text, bigint[]), track.rebuild(bigint[]), track.sign_in(privacy.subject)",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
     delete from track.person_set where name = 'lost';
+    delete from privacy.handler where room = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

@@ -443,38 +443,6 @@ describe("tables and views", () => {
       `);
   });
 
-  test("every column that points to a person is in the data map", async () => {
-    await expectNone(`
-        select relation.name as offender
-        from relation
-        join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation.oid
-        where relation.relkind in ('r', 'p', 'm')
-          and not relation.relispartition
-          and attribute.attname = 'person_id'
-          and not exists (
-            select
-            from privacy.data_map as entry
-            where entry.schema_name = relation.nspname
-              and entry.table_name = relation.relname
-              and entry.column_name = attribute.attname
-          )
-      `);
-  });
-
-  test("the data map names what exists", async () => {
-    await expectNone(`
-        select format('%I.%I.%I', entry.schema_name, entry.table_name, entry.column_name) as offender
-        from privacy.data_map as entry
-        where not exists (
-          select
-          from pg_catalog.pg_attribute as attribute
-          where attribute.attrelid = to_regclass(format('%I.%I', entry.schema_name, entry.table_name))
-            and attribute.attname = entry.column_name
-            and not attribute.attisdropped
-        )
-      `);
-  });
-
   test("every foreign key has an index that begins with its columns", async () => {
     await expectNone(`
         select format('%s.%I', relation.name, reference.conname) as offender

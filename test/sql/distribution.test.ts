@@ -394,6 +394,8 @@ describe("the list", () => {
        order by 1`,
     );
     expect(rows.map(({ name }) => name)).toEqual([
+      "privacy.request",
+      "privacy.restriction",
       "track.identity",
       "track.item_role",
       "track.person",

@@ -399,9 +399,6 @@ comment on column analytics.snapshot.as_of is $$Time of the snapshot.$$;
 comment on column analytics.snapshot.feature is $$Features at this time.$$;
 comment on column analytics.snapshot.outcome is $$Outcome by the end of the horizon.$$;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'snapshot', 'person_id', 'person', 'analytics', 'Learner in the data of a training in progress.');
-
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values ('analytics', 'snapshot', 'person_id', 'track.event', 'Derived from the events of the person.');
 
@@ -594,9 +591,6 @@ create index annotation_time on analytics.annotation (starts_at);
 
 alter table analytics.annotation enable row level security;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'annotation', 'created_by', 'identity', 'service', 'Author of the annotation.');
-
 /* ---------------------------------------------------------------------------------------------- saved queries -- */
 
 create table analytics.saved_query (
@@ -642,14 +636,6 @@ values
   (
     'weekly-retention', 'analytics.retention', '{"bucket": "week", "since": "-84 days"}', 'insights',
     'People of each of the last 12 weeks who came back in later weeks.'
-  );
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'Author of the query.'),
-  (
-    'analytics', 'saved_query', 'arguments', 'identity', 'service',
-    'Arguments; those of queries for administrators can name a person.'
   );
 
 create type analytics.query_function as (
@@ -1263,9 +1249,6 @@ from (
     ('segment.dormant', '{"all": [EARLIER, {"not": ACTIVE}]}')
 ) as segment (name, rule);
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values ('analytics', 'cohort', 'defined_by', 'identity', 'service', 'Administrator who defined the cohort.');
-
 alter table analytics.segment_setting enable row level security;
 alter table analytics.cohort enable row level security;
 
@@ -1370,3 +1353,6 @@ comment on column analytics.person_rfm.recency_score is $$Score of recency, from
 comment on column analytics.person_rfm.frequency_score is $$Score of the active days, from 1 to 5.$$;
 comment on column analytics.person_rfm.engaged_score is $$Score of the engaged time, from 1 to 5.$$;
 comment on column analytics.person_rfm.cell is $$Name of the cell, such as `champions`.$$;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('analytics', 20, 'analytics.erase', 'Training data of predictions, and names of authors.');

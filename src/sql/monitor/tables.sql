@@ -37,3 +37,6 @@ comment on column monitor.run.error is $$Message of the error that ended the run
 create index run_task_started on monitor.run (task, started_at desc);
 
 alter table monitor.run enable row level security;
+
+insert into privacy.handler (room, position, erase_function, description)
+values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.');

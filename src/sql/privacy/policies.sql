@@ -42,3 +42,38 @@ drop policy if exists all_rows on privacy.ledger;
 create policy all_rows on privacy.ledger for select using (true);
 drop policy if exists all_rows on privacy.removal;
 create policy all_rows on privacy.removal for select using (true);
+
+grant select on privacy.erasure to insights_reader, insights_admin, insights_worker;
+
+drop policy if exists all_rows on privacy.erasure;
+create policy all_rows on privacy.erasure for select to insights_reader, insights_admin, insights_worker using (true);
+
+grant select on privacy.export_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.export_log;
+create policy all_rows on privacy.export_log for select to insights_reader, insights_admin using (true);
+
+grant select on privacy.regime
+to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
+grant insert, update on privacy.regime to insights_admin;
+grant select on privacy.request, privacy.open_requests
+to insights_reader, insights_learner, insights_admin, insights_worker;
+
+drop policy if exists all_rows on privacy.regime;
+create policy all_rows on privacy.regime for select using (true);
+drop policy if exists admins_change on privacy.regime;
+create policy admins_change on privacy.regime to insights_admin using (true) with check (true);
+drop policy if exists all_people on privacy.request;
+create policy all_people on privacy.request for select to insights_reader, insights_admin, insights_worker using (true);
+drop policy if exists own on privacy.request;
+create policy own on privacy.request for select to insights_learner
+using (person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+
+grant select on privacy.restriction to insights_reader, insights_learner, insights_admin, insights_worker;
+
+drop policy if exists all_people on privacy.restriction;
+create policy all_people on privacy.restriction for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists own on privacy.restriction;
+create policy own on privacy.restriction for select to insights_learner
+using (person_id = nullif(current_setting('insights.person_id', true), '')::bigint);

@@ -28,3 +28,26 @@ comment on column privacy.current_consent.valid_until is $$Time at which a grant
 comment on column privacy.current_consent.decided_by is $$
 `person`, or `guardian`: the holder of parental responsibility decided.
 $$;
+
+create or replace view privacy.open_requests
+with (security_invoker = true)
+as
+select
+  request_id, kind, regime, received_at, coalesce(extended_until, due_at) as due_at,
+  coalesce(extended_until, due_at) < clock_timestamp() as is_overdue, person_id
+from privacy.request
+where completed_at is null;
+
+comment on view privacy.open_requests is $$
+@primaryKey request_id
+Requests of people that are not answered yet, with the time until which they must be.
+$$;
+comment on column privacy.open_requests.request_id is $$Key of the request.$$;
+comment on column privacy.open_requests.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+$$;
+comment on column privacy.open_requests.regime is $$Law under which the request was made.$$;
+comment on column privacy.open_requests.received_at is $$Time at which the request was received.$$;
+comment on column privacy.open_requests.due_at is $$Time until which it must be answered, with an extension.$$;
+comment on column privacy.open_requests.is_overdue is $$Whether this time is over.$$;
+comment on column privacy.open_requests.person_id is $$Person that the request is about.$$;

@@ -372,15 +372,6 @@ values (
   'The interactions of each person with each item.'
 );
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('recommend', 'interaction', 'person_id', 'person', 'personalization', 'Person that used the item.'),
-  ('recommend', 'interaction', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.'),
-  ('recommend', 'dismissed_topic', 'person_id', 'person', 'personalization', 'Person who dismissed the topic.'),
-  ('recommend', 'dismissed_topic', 'identity_id', 'identity', 'personalization', 'Identity that named it first.'),
-  ('recommend', 'taken', 'person_id', 'person', 'personalization', 'Person that took the item.'),
-  ('recommend', 'taken', 'identity_id', 'identity', 'personalization', 'Identity that used the item first.');
-
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
   ('recommend', 'interaction', 'person_id', 'track.event', 'Derived from the events of the person.'),
@@ -993,11 +984,6 @@ values (
   'The answers of people to what was recommended to them.'
 );
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values (
-  'recommend', 'impression', 'person_id', 'person', 'personalization', 'Person to whom the item was recommended.'
-);
-
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values (
   'recommend', 'impression', 'person_id', 'track.event', 'Items that were recommended to the person, with her answers.'
@@ -1470,12 +1456,6 @@ comment on column recommend.evaluation_person.lists is $$
 Best items for the person by each model that was tested, as many as the largest k, filled up with 0.
 $$;
 
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values (
-  'recommend', 'evaluation_person', 'person_id', 'person', 'personalization',
-  'Person that an evaluation of recommenders is running on.'
-);
-
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values (
   'recommend', 'evaluation_person', 'person_id', 'track.event',
@@ -1564,6 +1544,12 @@ create index item_vector_content on recommend.item_vector
 using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
 
 alter table recommend.item_vector enable row level security;
+
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'recommend', 10, 'recommend.erase',
+  'Interactions, impressions, evaluations in progress, and what models have learned.'
+);
 
 /* --------------------------------------------------------------------------- models that learn and unlearn -- */
 
@@ -1672,12 +1658,6 @@ values (
   'recommend.learned', 4, 'recommend.learn', '{event,enrolment,decision,identity}',
   'What the deployed recommenders learned from each person.'
 );
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('recommend', 'learned', 'person_id', 'person', 'personalization', 'Person that a recommender learned from.'),
-  ('recommend', 'learned', 'item_ids', 'derived', 'personalization', 'Items that it learned from her.'),
-  ('recommend', 'learned', 'strengths', 'derived', 'personalization', 'Strength of each of these items.');
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values (

@@ -299,7 +299,7 @@ insert into track.person (person_id, created_at) values (0, '-infinity');
 create table track.identity_link (
   identity_id bigint not null references track.identity,
   linked_identity_id bigint not null references track.identity,
-  kind text not null check (kind in ('identify', 'alias', 'claim')),
+  kind text not null check (kind in ('identify', 'alias', 'claim', 'merge')),
   linked_at timestamptz not null,
   unlinked_at timestamptz,
   primary key (identity_id, linked_identity_id, linked_at),
@@ -316,7 +316,7 @@ Identity that `identify` or `alias` linked, often an anonymous one.
 $$;
 comment on column track.identity_link.linked_identity_id is $$Identity to which it was linked.$$;
 comment on column track.identity_link.kind is $$
-`identify` (a user identified on a browser), `alias` (the two are the same) or `claim`.
+`identify` (a user identified on a browser), `alias` (the two are the same), `merge` (`track.merge_persons`) or `claim`.
 A claim is an `identify` without proof: it counts for messages that its user sends while signed in, and for no others.
 $$;
 comment on column track.identity_link.linked_at is $$
@@ -498,6 +498,26 @@ create index item_target on track.item (target_item_id) where target_item_id is 
 create index item_parent on track.item (parent_item_id);
 create index item_kind on track.item (kind);
 create index item_newest on track.item (kind, created_at desc, item_id desc);
+
+create table track.item_source (
+  item_id bigint not null references track.item on delete cascade,
+  attribute text not null check (attribute in ('name', 'kind', 'title', 'url', 'parent')),
+  identity_id bigint not null,
+  primary key (item_id, attribute)
+);
+
+comment on table track.item_source is $$
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
+The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
+An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
+$$;
+comment on column track.item_source.item_id is $$The item.$$;
+comment on column track.item_source.attribute is $$
+`name` (the item itself), `kind`, `title`, `url` or `parent`.
+$$;
+comment on column track.item_source.identity_id is $$Identity of the message.$$;
+
+create index item_source_identity on track.item_source (identity_id);
 
 create table track.item_ancestor (
   item_id bigint not null references track.item,
@@ -2062,44 +2082,16 @@ values
 insert into privacy.listener (function_name, description)
 values ('track.decisions_changed', 'Queues the people for the consumers that are derived from decisions.');
 
-update privacy.setting set names_function = 'track.identity_names';
+update privacy.setting
+set
+  subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
+  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject',
+  returned_function = 'track.returned_people';
 
-/* ------------------------------------------------------------------------------------------------ personal data -- */
-
-insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, description)
-values
-  ('track', 'person', 'person_id', 'person', 'service', 'The person.'),
-  ('track', 'trait', 'person_id', 'person', 'analytics', 'Person that has the trait.'),
-  ('track', 'trait', 'value', 'traits', 'analytics', 'Trait of the person, as sent by the application.'),
-  ('track', 'trait_history', 'person_id', 'person', 'analytics', 'Person that had the trait.'),
-  ('track', 'trait_history', 'value', 'traits', 'analytics', 'Former values of a trait of the person.'),
-  ('track', 'identity', 'person_id', 'person', 'service', 'Person that the identity belongs to.'),
-  ('track', 'identity', 'external_id', 'identity', 'service', 'Name of the person in the application or browser.'),
-  ('track', 'identity', 'browser', 'identity', 'service', 'Hash of the cookie of the browser.'),
-  ('track', 'enrolment', 'person_id', 'person', 'service', 'Person that is enrolled.'),
-  ('track', 'item_role', 'person_id', 'person', 'service', 'Person that teaches or wrote the item.'),
-  ('track', 'write_key_log', 'actor', 'identity', 'service', 'Administrator who changed the key.'),
-  ('track', 'name_log', 'actor', 'identity', 'service', 'Administrator who changed the name.'),
-  ('track', 'event', 'person_id', 'person', 'analytics', 'Person of the event.'),
-  ('track', 'event', 'properties', 'behaviour', 'analytics', 'Properties of the event.'),
-  ('track', 'session', 'person_id', 'person', 'analytics', 'Person that was active.'),
-  ('track', 'session', 'view_item_ids', 'behaviour', 'analytics', 'Items that the person viewed.'),
-  ('track', 'session', 'view_keys', 'behaviour', 'analytics', 'Hashes of the `viewId` of the page views.'),
-  ('track', 'automatic_period', 'person_id', 'person', 'analytics', 'Person that the events are about.'),
-  ('track', 'step', 'person_id', 'person', 'analytics', 'Person of the events.'),
-  ('track', 'presence', 'people', 'derived', 'analytics', 'People with events on a day, one bit per person.'),
-  ('track', 'stale_property', 'person_id', 'person', 'analytics', 'Person whose values are not stored yet.'),
-  ('track', 'step_value', 'person_id', 'person', 'analytics', 'Person of the events.'),
-  ('track', 'property_value', 'value', 'behaviour', 'analytics', 'Values of properties, while an event has them.'),
-  ('track', 'value_presence', 'people', 'derived', 'analytics', 'People with a value on a day, one bit per person.'),
-  ('track', 'item_month', 'people', 'derived', 'analytics', 'People who used an item in a month.'),
-  ('track', 'course_presence', 'people', 'derived', 'analytics', 'People who used a course in a month, one bit each.'),
-  ('track', 'stale', 'person_id', 'person', 'analytics', 'Person whose sessions are out of date.'),
-  ('track', 'changed', 'person_id', 'person', 'analytics', 'Person whose derived data is out of date.'),
-  ('track', 'person_set_member', 'identity_id', 'identity', 'service', 'Identity of a member of a listed set.'),
-  ('track', 'person_set_block', 'people', 'derived', 'analytics', 'People of a set, one bit per person.'),
-  ('track', 'exclusion', 'identity_id', 'identity', 'service', 'Identity of a person who is not counted.'),
-  ('track', 'exclusion', 'note', 'traits', 'service', 'Note about the person, by an administrator.');
+insert into privacy.handler (room, position, erase_function, description, rectify_function)
+values (
+  'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
+);
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
@@ -2114,6 +2106,7 @@ alter table track.placeholder_id enable row level security;
 alter table track.trait enable row level security;
 alter table track.trait_history enable row level security;
 alter table track.item enable row level security;
+alter table track.item_source enable row level security;
 alter table track.item_ancestor enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;

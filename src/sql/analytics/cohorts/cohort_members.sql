@@ -23,6 +23,8 @@ begin
     group by entry.person_id / 4096
   );
 
+  v_given := analytics._profiled(v_given, cohort_members.people);
+
   return query
   select distinct entry.person_id
   from unnest(cohort_members.people) as entry (person_id)
@@ -35,6 +37,7 @@ $$;
 comment on function analytics.cohort_members(text, bigint[]) is $$
 @behavior -*
 Returns which of the given people belong to a live cohort or segment, as of now and the day `analytics.cohort.as_of`.
+Nobody who has opted out of `analytics`, or whose data is restricted.
 The members of the sets of live cohorts; see `track.person_set`.
 $$;
 

@@ -14,6 +14,12 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
 as $$
+declare
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = 'analytics'
+  );
 begin
   if person_rfm.cell not in (
     select analytics._rfm_cell(recency, value)
@@ -39,6 +45,14 @@ begin
     limit 1
   ) as named on true
   where scored.cell = coalesce(person_rfm.cell, scored.cell)
+    -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
+    and v_by_default <> (
+      scored.person_id in (
+        select decision.person_id
+        from privacy.latest_decisions('analytics') as decision
+        where decision.granted <> v_by_default
+      )
+    )
   order by scored.person_id;
 end;
 $$;
@@ -47,7 +61,8 @@ alter function analytics.person_rfm(timestamptz, timestamptz, text, text) owner 
 
 comment on function analytics.person_rfm(timestamptz, timestamptz, text, text) is $$
 Returns the people of an RFM analysis with their values and scores: see `analytics.rfm`.
-`cell`: only this cell; the scores are those among all people of the analysis. Of people who are not excluded.
+`cell`: only this cell; the scores are those among all people of the analysis. Of people who are not
+excluded, and have not opted out of `analytics`.
 Errors: CF001 for an invalid period or `among`, CF002 for an unknown set or cell, CF008 for more than 1,100 days.
 $$;
 

@@ -22,6 +22,7 @@ begin
     left join track.person_set_blocks('counted') as counted on counted.block = blocks.block
     left join track.person_set_blocks('excluded') as excluded on excluded.block = blocks.block
   );
+  v_counted := analytics._profiled(v_counted);
   -- The conditions are those of whole days, for which only people whose events have changed are read one by one.
   v_stale := array(select distinct stale.person_id from track.stale where stale.person_id <> 0);
 

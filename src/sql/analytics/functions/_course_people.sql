@@ -34,7 +34,8 @@ begin
           from privacy.latest_decisions('analytics', _course_people.people) as decision
           where decision.granted <> v_by_default
         )
-      ) as is_shown
+      )
+      and candidate.person_id not in (select privacy.restricted(_course_people.people)) as is_shown
     from (select distinct listed.person_id from unnest(_course_people.people) as listed (person_id)) as candidate
     where candidate.person_id <> 0
   )
@@ -64,7 +65,8 @@ $$;
 comment on function analytics._course_people(bigint, bigint[]) is $$
 Returns which of the given people are learners of a course, for its instructors; the caller has found them active in it.
 These are the enrolled people, and of the others those who are counted, have no role in the course and have not opted
-out of `analytics`. `is_shown`: whether name and activity may be shown; false for people who have opted out.
+out of `analytics`. `is_shown`: whether name and activity may be shown; false for people who have
+opted out, and for those whose data is restricted.
 $$;
 
 grant execute on function analytics._course_people(bigint, bigint[]) to insights_reader;

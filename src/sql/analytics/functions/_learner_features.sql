@@ -70,6 +70,7 @@ begin
             where decision.granted <> v_by_default
           )
         )
+        and enrolment.person_id not in (select privacy.restricted())
       group by enrolment.person_id, enrolment.item_id
     ) as enrolled
     join moment

@@ -7,7 +7,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   return (
-    select coalesce(
+    select not exists (select from privacy.restricted(array[allowed.person_id])) and coalesce(
       (
         select decision.granted
         from privacy.effective_decisions(array[allowed.purpose], array[allowed.person_id]) as decision
@@ -26,6 +26,7 @@ Returns whether the data of a person may be processed for a purpose.
 The decision that applies is that of `privacy.effective_decisions`: the latest one of the person, unless it expired or
 she was not of age. Without a decision, processing is allowed unless the lawful basis is `consent`. Null for an unknown
 purpose.
+False for all purposes while the data of the person is restricted (`privacy.restrict_person`).
 $$;
 
 grant execute on function privacy.allowed(bigint, text)

@@ -20,7 +20,7 @@ begin
       track.people_of_identities(named.identity_ids, named.first_at)
     ) as entry (person_id, identity_id, item_id, owner_id)
     where entry.owner_id is distinct from entry.person_id
-      or not privacy.allowed(entry.person_id, 'personalization')
+      or not privacy.may_store(entry.person_id, 'personalization')
   ),
 
   deleted as (
@@ -41,7 +41,7 @@ begin
     liked_at, known_at, topic_dismissed_at
   from deleted
   where owner_id <> person_id
-    and privacy.allowed(owner_id, 'personalization')
+    and privacy.may_store(owner_id, 'personalization')
   on conflict do nothing;
 end;
 $$;

@@ -44,7 +44,7 @@ begin
           and event.occurred_at = entry.first_at
         limit 1
       ) is null
-      and privacy.allowed(entry.owner_id, 'personalization')
+      and privacy.may_store(entry.owner_id, 'personalization')
   ),
 
   merged as materialized (

@@ -85,7 +85,7 @@ begin
         entry.taken_at, entry.completed_at, entry.dropped_at, entry.dismissed_at, entry.liked_at, entry.known_at,
         entry.topic_dismissed_at
       ) > 0
-      and privacy.allowed(entry.owner_id, 'personalization')
+      and privacy.may_store(entry.owner_id, 'personalization')
     order by entry.owner_id, entry.item_id, entry.identity_id, entry.last_at desc
     on conflict (person_id, item_id, identity_id) do update
     set

@@ -14,7 +14,8 @@ $$;
 
 comment on function track.record_my_consent(text, boolean, text) is $$
 Records a decision of the signed-in person about a purpose.
-Withdrawing is as easy as granting (GDPR article 7). Errors: CF005 when no person is signed in, CF002 for an unknown
+Withdrawing is as easy as granting (GDPR article 7). A person who was erased is stored again after a grant.
+Errors: CF005 when no person is signed in, or for the refusal of a person who was erased, CF002 for an unknown
 purpose, or for a version of its text that was not published.
 $$;
 

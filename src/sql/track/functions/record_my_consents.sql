@@ -22,8 +22,18 @@ begin
     perform common.refuse('CF005', format('"%s" is signed in, which names nobody', left(v_name, 100)),
       'Sign in with the userId of a person.');
   end if;
-  -- The decision may be the first request of a person.
+  -- The decision may be the first request of a person, also of one who was erased.
   if v_person_id is null then
+    if record_my_consents.granted then
+      perform privacy.lift_suppression(array['user'], array[v_name], clock_timestamp());
+    elsif exists (
+      select
+      from privacy.suppressed(array['user'], array[v_name]) as suppressed
+      where suppressed.lifted_at is null
+    ) then
+      perform common.refuse('CF005', format('the data of "%s" was erased', left(v_name, 100)),
+        'Nothing is stored under this name, so that there is nothing to refuse.');
+    end if;
     perform track._enter_people(array['user'], array[v_name]);
     -- The rest of the transaction reads the rows of this person.
     v_person_id := track.sign_in();

@@ -51,6 +51,7 @@ begin
       'Leave out rows without a person. Administrators keep the list track.placeholder_id.');
   end if;
 
+  enrolments := track._without_suppressed(enrolments);
   perform track._enter_people(array_agg('user'::text), array_agg(named.person))
   from (select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text)) as named;
 
@@ -185,9 +186,9 @@ comment on function track.sync_enrolments(regclass) is $$
 Reads enrolments from a table or view of the application, with the privileges of the caller.
 Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
 (`active`, `completed`, `dropped`) and `ended_at`.
-Unknown people and items are added. Of several rows for one person and item, the latest `enrolled_at` applies. The
-call can be repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid
-value.
+Unknown people and items are added; rows of people who were erased (`privacy.suppression`) are left out. Of several rows
+for one person and item, the latest `enrolled_at` applies. The call can be repeated: unchanged enrolments are not
+written. Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 
 grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;

@@ -63,6 +63,21 @@ begin
   order by item.item_id
   for no key update;
 
+  -- The application takes the place of the messages that named or described the items.
+  delete from track.item_source
+  using jsonb_to_recordset(items) as given (external_id text, title text, parent text, url text), track.item
+  where item_source.item_id = item.item_id
+    and (
+      item.external_id = given.external_id
+      and (
+        item_source.attribute in ('name', 'kind')
+        or item_source.attribute = 'title' and given.title is not null
+        or item_source.attribute = 'url' and given.url is not null
+        or item_source.attribute = 'parent' and given.parent is not null
+      )
+      or item.external_id = given.parent and item_source.attribute = 'name'
+    );
+
   v_renamed := track._describe_names(
     array(
       select row(

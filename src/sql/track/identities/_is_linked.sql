@@ -23,7 +23,8 @@ begin atomic
       and link.linked_identity_id = other.identity_id
     where one.identity_id = _is_linked.identity_id
       and link.unlinked_at is null
-      and link.kind <> 'claim'
+      -- A merge leaves no trace when it is undone, other than a message.
+      and link.kind not in ('claim', 'merge')
       -- A browser keeps each link to a user, because another user may have identified between two of them.
       and (link.linked_at = _is_linked.linked_at or one.kind <> 'anonymous' or other.kind <> 'user')
   );

@@ -79,6 +79,7 @@ begin
   where item_role.person_id = moved.old_person_id
     and item_role.identity_id = moved.identity_id;
 
+  perform privacy.move_subjects(_move_identities.identity_ids, _move_identities.new_people);
   perform privacy.move_decisions(
     _move_identities.identity_ids, _move_identities.old_people, _move_identities.new_people
   );

@@ -4,6 +4,9 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_new bigint[];
+  v_before track.item[];
 begin
   if not exists (
     select
@@ -30,17 +33,22 @@ begin
     return;
   end if;
 
-  insert into track.item (external_id)
-  select external_id
-  from (
-    select message.item from unnest(messages) as message
-    union
-    select message.item_parent from unnest(messages) as message
-  ) as named (external_id)
-  where external_id is not null
-    and not exists (select from track.item where item.external_id = named.external_id)
-  order by external_id
-  on conflict (external_id) do nothing;
+  with entered as (
+    insert into track.item (external_id)
+    select external_id
+    from (
+      select message.item from unnest(messages) as message
+      union
+      select message.item_parent from unnest(messages) as message
+    ) as named (external_id)
+    where external_id is not null
+      and not exists (select from track.item where item.external_id = named.external_id)
+    order by external_id
+    on conflict (external_id) do nothing
+    returning item.item_id
+  )
+  select array_agg(entered.item_id) into v_new
+  from entered;
 
   -- Sorted, so that concurrent batches do not cause a deadlock.
   perform item.item_id
@@ -53,15 +61,77 @@ begin
   order by item.item_id
   for no key update;
 
+  v_before := array(
+    select item
+    from track.item
+    where item.external_id in (select message.item from unnest(messages) as message)
+  );
   begin
     perform track._describe_items(messages);
   exception
     when sqlstate 'CF010' then
       perform track._describe_items_one_by_one(messages);
   end;
+  perform track._store_item_sources(messages, coalesce(v_new, '{}'), v_before);
 end;
 $$;
 
 comment on function track._enter_items(track.parsed_message[]) is $$
 Inserts the items that messages name for the first time, and stores their missing attributes.
+$$;
+
+create or replace function track._store_item_sources(
+  messages track.parsed_message[],
+  new_items bigint[],
+  before track.item[]
+)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  insert into track.item_source (item_id, attribute, identity_id)
+  select distinct on (told.item_id, told.attribute)
+    told.item_id, told.attribute,
+    coalesce(
+      case told.identity_kind when 'anonymous' then track._browser_identity(told.external_id, told.occurred_at) end,
+      identity.identity_id
+    )
+  from (
+    select item.item_id, 'name' as attribute, message.*
+    from unnest(_store_item_sources.new_items) as new (item_id)
+    join track.item on item.item_id = new.item_id
+    join unnest(messages) as message on item.external_id in (message.item, message.item_parent)
+
+    union all
+
+    select item.item_id, given.attribute, message.*
+    from unnest(_store_item_sources.before) as former
+    join track.item on item.item_id = former.item_id
+    join unnest(messages) as message on message.item = item.external_id
+    left join track.item as parent on parent.external_id = message.item_parent
+    cross join lateral (
+      values
+        ('kind', nullif(former.kind, 'unknown'), item.kind, message.item_kind),
+        ('title', former.title, item.title, message.item_title),
+        ('url', former.url, item.url, message.item_url),
+        ('parent', former.parent_item_id::text, item.parent_item_id::text, parent.item_id::text)
+    ) as given (attribute, former, stored, said)
+    where given.former is null
+      and given.stored = given.said
+  ) as told
+  join track.identity
+    on identity.external_id = told.external_id
+    and identity.kind = told.identity_kind
+    and (told.identity_kind <> 'anonymous' or identity.branch = 0)
+  order by told.item_id, told.attribute, told.position
+  on conflict (item_id, attribute) do update
+  set identity_id = excluded.identity_id;
+end;
+$$;
+
+comment on function track._store_item_sources(track.parsed_message[], bigint[], track.item[]) is $$
+Stores which identities named the new items, and gave the attributes that had no value before the messages.
+`before`: the items of the messages, as they were before these were applied.
 $$;

@@ -18,9 +18,11 @@ declare
   v_messages track.parsed_message[];
   -- The messages with their people, when the request has an opt-out signal.
   v_signalled track.parsed_message[];
+  v_erased track.parsed_message[];
   -- Messages that state a date of birth. It is stored without consent, since it decides who can give it.
   v_born track.parsed_message[];
   v_locked bigint[];
+  v_is_complete boolean;
   v_placed record;
   v_links boolean;
   v_traits boolean;
@@ -30,8 +32,13 @@ declare
   v_refused int[];
   v_result track.ingest_result;
 begin
+  -- An erasure waits for it before it deletes names of items and event types that nobody uses.
+  perform pg_advisory_xact_lock_shared(hashtext('track.ingest'));
   v_messages := track._parse_messages(v_batch, v_received_at, v_sender);
   v_messages := track._verify_browsers(v_messages, v_sender);
+  if exists (select from privacy.suppression) then
+    v_messages := track._refuse_suppressed(v_messages, v_sender);
+  end if;
   select
     bool_or(message.type in ('identify', 'alias')),
     bool_or(message.traits is not null),
@@ -101,19 +108,35 @@ begin
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  v_locked := track._named_identities(v_messages || v_signalled || v_born);
-  -- The persons of the identities must not change from here to the end of the transaction, or the rows below would be
-  -- stored for a former person.
-  if v_links then
-    perform track._link_people_of(v_messages, v_locked);
-  else
-    perform identity.identity_id
-    from track.identity
-    where identity.identity_id = any (v_locked)
-    order by identity.identity_id
-    for key share;
-  end if;
-  v_placed := track._place_messages(v_messages, v_browsers);
+  for v_attempt in 1 .. 100 loop
+    v_locked := track._named_identities(v_messages || v_signalled || v_born);
+    -- The persons of the identities must not change from here to the end of the transaction, or the rows below would
+    -- be stored for a former person.
+    if v_links then
+      v_is_complete := track._link_people_of(v_messages, v_locked);
+    else
+      v_is_complete := track._lock_identities(v_locked);
+    end if;
+    v_placed := track._place_messages(v_messages, v_browsers);
+    exit when v_is_complete and coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages);
+
+    -- A person was erased while this transaction waited for her identities.
+    v_messages := track._refuse_suppressed(v_messages, v_sender);
+    v_signalled := track._refuse_suppressed(v_signalled, v_sender);
+    v_born := track._refuse_suppressed(v_born, v_sender);
+    v_erased := array(select message from unnest(v_messages) as message where message.problem is not null);
+    perform track._count_refused(v_erased, v_batch.messages, v_sender.source_id, v_received_at);
+    v_result.errors := v_result.errors || track._problems(v_erased);
+    v_result.rejected := v_result.rejected + cardinality(v_erased);
+    v_result.accepted := v_result.accepted - cardinality(v_erased);
+    v_messages := array(select message from unnest(v_messages) as message where message.problem is null);
+    perform track._enter_people_of(v_messages, v_sender.browser);
+    if v_attempt = 100 then
+      perform common.refuse(
+        'serialization_failure', 'people of the batch were erased concurrently', 'Send the batch again.'
+      );
+    end if;
+  end loop;
 
   perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
   if v_traits then

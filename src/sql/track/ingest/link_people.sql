@@ -82,7 +82,7 @@ nothing.
 $$;
 
 create or replace function track._link_people_of(messages track.parsed_message[], also_locked bigint[])
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
@@ -94,18 +94,15 @@ declare
   v_linked_identities bigint[];
   v_kinds text[];
   v_linked_at timestamptz[];
+  v_is_complete boolean;
 begin
   -- Most links are known, such as those of a client that identifies with each page. Storing them locks no person.
   if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
     begin
-      perform identity.identity_id
-      from track.identity
-      where identity.identity_id = any (also_locked)
-      order by identity.identity_id
-      for key share;
+      v_is_complete := track._lock_identities(also_locked);
       if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
         perform track._store_known_links(messages);
-        return;
+        return v_is_complete;
       end if;
       perform common.refuse('CF099', 'a browser was linked to another user concurrently');
     exception
@@ -128,17 +125,15 @@ begin
   end if;
 
   -- The persons of the identities must not change from here to the end of the transaction.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (also_locked)
-  order by identity.identity_id
-  for key share;
+  v_is_complete := track._lock_identities(also_locked);
   perform track._store_known_links(messages);
+  return v_is_complete;
 end;
 $$;
 
 comment on function track._link_people_of(track.parsed_message[], bigint[]) is $$
 Creates the links of `identify` and `alias` messages, then locks the identities `also_locked`.
+False when one of these does not exist any more.
 $$;
 
 create or replace function track._store_known_links(messages track.parsed_message[])

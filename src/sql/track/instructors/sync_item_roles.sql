@@ -50,6 +50,7 @@ begin
   -- One call at a time: each ends the roles that its list does not contain.
   perform pg_advisory_xact_lock(hashtext('track.item_role'));
 
+  roles := track._without_suppressed(roles);
   perform track._enter_people(array_agg('user'::text), array_agg(named.person))
   from (select distinct given.person from jsonb_to_recordset(roles) as given (person text)) as named
   having count(*) > 0;
@@ -172,8 +173,8 @@ Required columns: `person` (`userId`), `item` (external id, usually of a course)
 or `author`); optional: `started_at` and `ended_at`.
 The relation is the complete list, one row per period: a period that it does not contain ends now, so that a person who
 was removed in the application no longer sees the learners; it is counted as updated. Of several rows with one start,
-the latest `ended_at` applies; null: no limit. Unknown people and items are added. The call can be repeated: unchanged
-roles are not written.
+the latest `ended_at` applies; null: no limit. Unknown people and items are added; rows of people who were erased
+(`privacy.suppression`) are left out. The call can be repeated: unchanged roles are not written.
 Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 

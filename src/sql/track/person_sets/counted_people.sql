@@ -11,11 +11,16 @@ begin atomic
     from track.identity
     join track.exclusion using (identity_id)
     where identity.person_id = signed_in.person_id
+  )
+  and signed_in.person_id not in (
+    select restricted.person_id
+    from privacy.restricted(counted_people.people) as restricted (person_id)
   );
 end;
 
 comment on function track.counted_people(text, bigint[]) is $$
 @behavior -*
-Returns which of the given people count: those who have signed in, and none of whose identities is excluded.
-The members of the set `counted`; see `track.person_set` and `track.exclusion`.
+Returns which of the given people count.
+Those who have signed in, none of whose identities is excluded, and whose data is not restricted. The members of the
+set `counted`; see `track.person_set` and `track.exclusion`.
 $$;

@@ -1,0 +1,78 @@
+create or replace function analytics.export(subject privacy.subject)
+returns setof privacy.exported
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return next privacy.exported_rows(
+    'analytics.snapshot',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'target', snapshot.target,
+          'course', item.external_id,
+          'as_of', snapshot.as_of,
+          'feature', to_jsonb(snapshot.feature) - '{person_id,course_id}'::text[],
+          'outcome', snapshot.outcome
+        )
+        order by snapshot.target, snapshot.as_of, snapshot.course_id
+      )
+      from analytics.snapshot
+      left join track.item on item.item_id = snapshot.course_id
+      where snapshot.person_id = subject.person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'analytics.prediction_target',
+    (
+      select jsonb_agg(prediction order by prediction ->> 'target', prediction ->> 'course')
+      from analytics._export_predictions(subject) as prediction
+    ),
+    'Predictions about the person as of now, with the features that changed them.'
+  );
+  return next privacy.exported_rows(
+    'analytics.annotation',
+    (
+      select jsonb_agg(to_jsonb(annotation) - 'annotation_id' order by annotation.annotation_id)
+      from analytics.annotation
+      where annotation.created_by = any (privacy.user_names(subject))
+    )
+  );
+  return next privacy.exported_rows(
+    'analytics.saved_query',
+    (
+      select jsonb_agg(
+        to_jsonb(saved) || jsonb_build_object(
+          'created_by', case
+            when saved.created_by = any (privacy.user_names(subject)) then saved.created_by
+            else 'an administrator'
+          end
+        )
+        order by saved.name
+      )
+      from analytics.saved_query as saved
+      where saved.created_by = any (privacy.user_names(subject))
+        or exists (
+          select
+          from jsonb_path_query(saved.arguments, '$.** ? (@.type() == "string")') as argument
+          where argument #>> '{}' = any (privacy.user_names(subject))
+        )
+    )
+  );
+  return next privacy.exported_rows(
+    'analytics.cohort',
+    (
+      select jsonb_agg(to_jsonb(cohort) order by cohort.name)
+      from analytics.cohort
+      where cohort.defined_by = any (privacy.user_names(subject))
+    )
+  );
+end;
+$$;
+
+comment on function analytics.export(privacy.subject) is $$
+@behavior -*
+Returns the predictions about a person, the training data of predictions that is about her, and what she has written.
+For `privacy.export_person`.
+$$;

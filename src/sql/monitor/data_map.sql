@@ -1,0 +1,53 @@
+/* The data map of this room, of the job queue and of the releases: see privacy/data_map.sql. */
+
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, erasure, description, basis)
+values
+  (
+    'monitor', 'run', 'detail', 'behaviour', 'service', 'cleared',
+    'Results of a run. It can quote the error of the refresh of a person.', null
+  ),
+  ('monitor', 'run', 'error', 'behaviour', 'service', 'cleared', 'Error of a run, which can quote a value.', null),
+  ('insights_queue', '_private_jobs', 'payload', 'behaviour', 'service', 'deleted', 'Arguments of a job.', null),
+  (
+    'insights_queue', '_private_jobs', 'last_error', 'behaviour', 'service', 'cleared',
+    'Error of the last attempt of a job, which can quote a value.', null
+  ),
+  (
+    'insights_queue', '_private_jobs', 'key', 'behaviour', 'service', 'deleted',
+    'Key by which an equal job replaces the job.', null
+  )
+on conflict (schema_name, table_name, column_name) do update
+set
+  holds = excluded.holds,
+  purpose = excluded.purpose,
+  description = excluded.description,
+  erasure = excluded.erasure,
+  basis = excluded.basis;
+
+/* Without data of people. */
+insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, erasure, description)
+select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kept', entry.reason
+from (
+  values
+    ('monitor', 'run', '{task}', 'Names of functions, tables or tasks of the installation.'),
+    ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
+    ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
+    (
+      'insights_queue', '_private_known_crontabs', '{identifier}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    (
+      'insights_queue', '_private_tasks', '{identifier}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    ('graphile_migrate', 'current', '{filename,content}', 'Releases of the installation.'),
+    ('graphile_migrate', 'migrations', '{hash,previous_hash,filename}', 'Releases of the installation.')
+) as entry (schema_name, table_name, column_names, reason)
+cross join unnest(entry.column_names::text[]) as column_name
+on conflict (schema_name, table_name, column_name) do update
+set
+  holds = excluded.holds,
+  purpose = excluded.purpose,
+  description = excluded.description,
+  erasure = excluded.erasure,
+  basis = excluded.basis;

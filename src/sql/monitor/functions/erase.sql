@@ -1,0 +1,50 @@
+create or replace function monitor.erase(subject privacy.subject)
+returns setof privacy.erased
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_pattern constant text := privacy.names_pattern(subject.names);
+  v_key_pattern constant text := format('\yperson (%s)\y', array_to_string(subject.identity_ids, '|'));
+  v_rows bigint;
+begin
+  -- Messages of errors contain the key of a person, or a value that she sent.
+  update monitor.run
+  set error = case when error is not null then 'erased' end, detail = null
+  where run.error ~ v_pattern
+    or run.error ~ v_key_pattern
+    or run.detail::text ~ v_pattern;
+  get diagnostics v_rows = row_count;
+  return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
+
+  -- The queue of graphile-worker exists once a worker has run.
+  if to_regclass('insights_queue._private_jobs') is not null then
+    execute $statement$
+      delete from insights_queue._private_jobs as job
+      where exists (
+        select
+        from unnest($1) as named (name)
+        where jsonb_path_exists(job.payload::jsonb, '$.** ? (@ == $name)', jsonb_build_object('name', named.name))
+      )
+    $statement$
+    using privacy.user_names(subject);
+    get diagnostics v_rows = row_count;
+    return next row('insights_queue.jobs', v_rows, 'deleted')::privacy.erased;
+    execute $statement$
+      update insights_queue._private_jobs as job
+      set last_error = 'erased'
+      where job.last_error ~ $1
+    $statement$
+    using v_pattern;
+    get diagnostics v_rows = row_count;
+    return next row('insights_queue.jobs', v_rows, 'cleared')::privacy.erased;
+  end if;
+end;
+$$;
+
+comment on function monitor.erase(privacy.subject) is $$
+@behavior -*
+Replaces the error messages of task runs and queued jobs that contain a name of the person, and deletes jobs about her.
+Called by `privacy.erase_person`.
+$$;

@@ -1,0 +1,113 @@
+create or replace function privacy.export(subject privacy.subject)
+returns setof privacy.exported
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return next privacy.exported_rows(
+    'privacy.consent',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'consent_id', consent.consent_id,
+          'purpose', consent.purpose,
+          'granted', consent.granted,
+          'decided_at', consent.decided_at,
+          'recorded_at', consent.recorded_at,
+          'source', consent.source,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, consent.identity_id)],
+          'subject_name', consent.subject_name,
+          'decided_by', consent.decided_by,
+          'basis', consent.basis,
+          'valid_until', consent.valid_until,
+          'document_version', consent.document_version,
+          'texts', (
+            select jsonb_object_agg(consent_text.language, consent_text.body)
+            from privacy.consent_text
+            where consent_text.purpose = consent.purpose
+              and consent_text.version = consent.document_version
+          ),
+          'evidence', consent.evidence,
+          'ledger_position', consent.ledger_position,
+          'salt', encode(consent.salt, 'hex')
+        )
+        order by consent.decided_at, consent.recorded_at, consent.consent_id
+      )
+      from privacy.consent
+      where consent.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.person_age',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'birth_date', age.birth_date,
+          'is_verified', age.is_verified,
+          'set_at', age.set_at,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, age.identity_id)]
+        )
+        order by age.identity_id
+      )
+      from privacy.person_age as age
+      where age.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.request',
+    (
+      select jsonb_agg(
+        to_jsonb(request) - '{person_id,identity_id,subject_hash,salt,answer_salt}'::text[]
+        || jsonb_build_object(
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, request.identity_id)]
+        )
+        order by request.received_at, request.request_id
+      )
+      from privacy.request
+      where request.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.restriction',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'reason', restriction.reason,
+          'since', restriction.since,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, restriction.identity_id)]
+        )
+        order by restriction.identity_id
+      )
+      from privacy.restriction
+      where restriction.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'privacy.export_log',
+    (
+      -- Her own exports by name; those of administrators without.
+      select jsonb_agg(
+        jsonb_build_object(
+          'exported_at', export_log.exported_at,
+          'exported_by', case
+            when export_log.exported_by = any (privacy.user_names(export.subject)) then export_log.exported_by
+            else 'an administrator'
+          end,
+          'row_count', export_log.row_count
+        )
+        order by export_log.exported_at
+      )
+      from privacy.export_log
+      where export_log.identity_id = any ((export.subject).identity_ids)
+    )
+  );
+end;
+$$;
+
+comment on function privacy.export(privacy.subject) is $$
+@behavior -*
+Returns the decisions, date of birth, open requests and restrictions of a person, and the log of her exports.
+Decisions have the texts that were shown, and the position in `privacy.ledger` and the salt, with which she can prove
+later what she decided. For `privacy.export_person`.
+$$;

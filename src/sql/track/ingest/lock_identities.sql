@@ -1,0 +1,23 @@
+create or replace function track._lock_identities(identity_ids bigint[])
+returns boolean
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_locked int;
+begin
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (_lock_identities.identity_ids)
+  order by identity.identity_id
+  for key share;
+  get diagnostics v_locked = row_count;
+  return v_locked = cardinality(identity_ids);
+end;
+$$;
+
+comment on function track._lock_identities(bigint[]) is $$
+Locks identities for which a transaction stores data: until it ends, they stay with their people.
+False when one of them does not exist any more.
+$$;

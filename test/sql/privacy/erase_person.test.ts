@@ -1,0 +1,464 @@
+import { createHash } from "node:crypto";
+import pg from "pg";
+import { describe, expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../support/database.ts";
+import { ingest, message, refresh } from "../track/messages.ts";
+
+const database = await testDatabase();
+const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
+
+interface Receipt {
+  erasure_id: string;
+  subject_hash: string;
+  salt: string;
+  counts: Record<string, Record<string, number>>;
+}
+const erase = async (db: Queries, person: string, keep = true): Promise<Receipt> => {
+  const [receipt] = await db.rows<Receipt>("select * from privacy.erase_person($1, null, $2)", [person, keep]);
+  if (receipt === undefined) throw new Error("no receipt");
+  return receipt;
+};
+
+const people = async (db: Queries): Promise<string[]> =>
+  (
+    await db.rows<{ name: string }>(
+      "select kind || ' ' || external_id as name from track.identity where identity_id <> 0 order by 1",
+    )
+  ).map(({ name }) => name);
+
+describe("privacy.erase_person", () => {
+  test("returns a receipt that proves whose it is only with the salt", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({ userId: "ada" }),
+        message({ type: "identify", event: undefined, userId: "ada", anonymousId: "phone", traits: { plan: "pro" } }),
+        message({ userId: "ben" }),
+      ]);
+      await refresh(db);
+      const receipt = await erase(db, "ada");
+      // The published form of the hash, computed here.
+      const hash = createHash("sha256").update(Buffer.from(receipt.salt, "hex")).update("3:ada5:phone").digest("hex");
+      expect(receipt.subject_hash).toBe(hash);
+      expect(receipt.counts).toMatchObject({
+        "track.event": { deleted: 1 },
+        "track.session": { deleted: 1 },
+        "track.trait": { deleted: 1 },
+        "track.identity": { deleted: 2 },
+        "track.person": { deleted: 1 },
+      });
+      const [stored] = await db.rows("select encode(subject_hash, 'hex') as hash, counts, salt from privacy.erasure");
+      expect(stored).toEqual({ hash, counts: receipt.counts, salt: null });
+      expect(await people(db)).toEqual(["user ben"]);
+    });
+  });
+
+  test("is refused for a name that nobody has, and for bad arguments", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" })]);
+      await erase(db, "ada");
+      for (const [sql, code, text] of [
+        ["select privacy.erase_person('ada')", "CF002", 'there is no person "ada"'],
+        ["select privacy.erase_person('nobody')", "CF002", 'there is no person "nobody"'],
+        ["select privacy.erase_person('')", "CF002", 'there is no person ""'],
+        ["select privacy.erase_person('none')", "CF002", 'there is no person "none"'],
+        ["select privacy.erase_person(null)", "CF001", "person is null"],
+        ["select privacy.erase_person('ada', repeat('x', 201))", "CF008", "the reason has 201 characters"],
+      ] as const) {
+        await db.query("savepoint before");
+        expect(await db.rejects(sql)).toMatchObject({ code, message: text });
+        await db.query("rollback to before");
+      }
+    });
+  });
+
+  test("may be called by admins and workers only", async () => {
+    for (const role of ["insights_visitor", "insights_learner", "insights_analyst", "insights_reader"]) {
+      await database.as(role, {}, async (db) => {
+        expect(await db.rejects("select privacy.erase_person('ada')")).toMatchObject({ code: "42501" });
+      });
+    }
+    for (const role of ["insights_admin", "insights_worker"]) {
+      await database.as(role, {}, async (db) => {
+        expect(await db.rejects("select privacy.erase_person('ada')")).toMatchObject({ code: "CF002" });
+      });
+    }
+  });
+
+  test("is refused in a transaction that does not see what others store", async () => {
+    const client = await database.pool.connect();
+    await client.query("begin isolation level repeatable read");
+    await expect(client.query("select privacy.erase_person('ada')")).rejects.toMatchObject({ code: "25001" });
+    await client.query("rollback");
+    client.release();
+  });
+
+  test("suppresses the names that nobody else has", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ada",
+          anonymousId: "shared",
+          timestamp: "2026-01-01T10:00:00Z",
+        }),
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ada",
+          anonymousId: "own",
+          timestamp: "2026-01-01T10:00:00Z",
+        }),
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ben",
+          anonymousId: "shared",
+          timestamp: "2026-01-02T10:00:00Z",
+        }),
+      ]);
+      await erase(db, "ada");
+      const result = await ingest(db, [
+        message({ messageId: "1", userId: "ada" }),
+        message({ messageId: "2", userId: undefined, anonymousId: "own" }),
+        message({ messageId: "3", userId: undefined, anonymousId: "shared" }),
+        message({ messageId: "4", userId: "ben" }),
+      ]);
+      expect(result.accepted).toBe(2);
+      expect(result.errors.map(({ messageId, code }) => [messageId, code])).toEqual([
+        ["1", "CF005"],
+        ["2", "CF005"],
+      ]);
+      expect(await people(db)).toEqual(["anonymous shared", "user ben"]);
+    });
+  });
+
+  test("can leave the names free", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada", event: "Before" })]);
+      await erase(db, "ada", false);
+      expect((await ingest(db, [message({ userId: "ada", event: "After" })])).accepted).toBe(1);
+      expect(await db.rows("select name from track.event join track.event_type using (event_type_id)")).toEqual([
+        { name: "After" },
+      ]);
+    });
+  });
+
+  test("erases what clients sent without proof under the name of her browser", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({ type: "identify", event: undefined, userId: "ada", anonymousId: "phone" }),
+        message({ userId: undefined, anonymousId: "phone", event: "Known" }),
+      ]);
+      await db.query("set local insights.write_key to ''");
+      await db.query(
+        `insert into track.identity (kind, external_id, person_id, identity_id) overriding system value
+         select 'unverified', 'phone', next, next from nextval('track.identity_identity_id_seq') as next`,
+      );
+      await db.query(
+        "insert into track.person (person_id) select person_id from track.identity where kind = 'unverified'",
+      );
+      await db.query(
+        `insert into track.trait (person_id, identity_id, name, value, set_at)
+         select person_id, identity_id, 'said', '1', now() from track.identity where kind = 'unverified'`,
+      );
+      await erase(db, "ada");
+      expect(await people(db)).toEqual([]);
+      expect(await db.value("select count(*)::int from track.trait")).toBe(0);
+      expect(await db.value("select count(*)::int from track.person")).toBe(1);
+    });
+  });
+
+  test("deletes names that only she used, and keeps those that the application or others gave", async () => {
+    await inside(async (db) => {
+      await db.query("create table pg_temp.items (external_id text, kind text, title text)");
+      await db.query("insert into pg_temp.items values ('course', 'course', 'Course')");
+      await db.query("select track.sync_items('pg_temp.items')");
+      const used = (userId: string, event: string, item: string, more = {}) =>
+        message({ userId, event, properties: { item, ...more } });
+      await ingest(db, [
+        used("ada", "Hers", "notes-of-ada", { parent: "folder-of-ada", itemTitle: "Ada's notes" }),
+        used("ada", "Both", "shared", { itemTitle: "Title by Ada" }),
+        used("ada", "Both", "course"),
+        used("ben", "Both", "shared", { itemTitle: "Title by Ben" }),
+      ]);
+      await refresh(db);
+      const receipt = await erase(db, "ada");
+      expect(await db.rows("select external_id, title from track.item order by 1")).toEqual([
+        { external_id: "course", title: "Course" },
+        { external_id: "shared", title: "Title by Ben" },
+      ]);
+      expect(await db.rows("select name from track.event_type where description is null")).toEqual([{ name: "Both" }]);
+      expect(receipt.counts).toMatchObject({
+        "track.item": { deleted: 2 },
+        "track.event_type": { deleted: 1 },
+      });
+    });
+  });
+
+  test("keeps an item that something refers to", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({ userId: "ada", properties: { item: "parent" } }),
+        message({ userId: "ada", properties: { item: "pinned" } }),
+        message({ userId: "ben", properties: { item: "child", parent: "parent" } }),
+      ]);
+      await db.query("select recommend.set_rule('first', 'pin', items => '{pinned}', place => 1)");
+      await refresh(db);
+      await erase(db, "ada");
+      expect(await db.rows("select external_id as name from track.item order by 1")).toEqual([
+        { name: "child" },
+        { name: "parent" },
+        { name: "pinned" },
+      ]);
+    });
+  });
+
+  test("leaves the chain of the ledger whole and accounts for the decisions", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      for (const name of ["ada", "ben"]) {
+        await db.query("select privacy.record_consent(track.find_person($1), 'advertising', true)", [name]);
+      }
+      await db.query("select privacy.seal()");
+      await erase(db, "ada");
+      await db.query("select privacy.seal()");
+      const check = await db.value<Record<string, unknown>>(
+        "select to_jsonb(checked) from privacy.verify_ledger() as checked",
+      );
+      expect(check).toMatchObject({ broken_position: null });
+      expect(await db.rows("select kind from privacy.ledger where kind <> 'checkpoint' order by 1")).toEqual([
+        { kind: "consent" },
+        { kind: "consent" },
+        { kind: "erasure" },
+        { kind: "removal" },
+      ]);
+      expect(await db.value("select count(*)::int from privacy.consent")).toBe(1);
+    });
+  });
+
+  test("does nothing when a step fails", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" })]);
+      await refresh(db);
+      await db.query(
+        "create function public.failing(subject privacy.subject) returns setof privacy.erased language plpgsql as $$begin raise 'no'; end$$",
+      );
+      await db.query(
+        "insert into privacy.handler (room, position, erase_function, description) values ('other', 99, 'public.failing', '')",
+      );
+      await db.query("savepoint before");
+      await db.rejects("select privacy.erase_person('ada')");
+      await db.query("rollback to before");
+      expect(await people(db)).toEqual(["user ada"]);
+      expect(await db.value("select count(*)::int from track.event")).toBe(1);
+      expect(await db.value("select count(*)::int from privacy.erasure")).toBe(0);
+    });
+  });
+});
+
+interface Session {
+  client: pg.Client;
+  pid: number;
+  query: (sql: string, values?: unknown[]) => Promise<Record<string, unknown> | undefined>;
+  end: () => Promise<void>;
+}
+
+/** A session of its own, in a transaction. */
+async function session(): Promise<Session> {
+  const client = new pg.Client({ connectionString: database.url() });
+  client.on("error", () => {});
+  await client.connect();
+  await client.query("begin");
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  return {
+    client,
+    pid: rows[0]?.pid ?? 0,
+    query: async (sql, values) => (await client.query(sql, values)).rows[0],
+    async end() {
+      await client.query("commit");
+      await client.end();
+    },
+  };
+}
+
+/** Waits until a session waits for a lock; fails when it is answered without. */
+async function waits({ pid }: Session, asked: Promise<unknown>): Promise<void> {
+  let answered = false;
+  const answer = asked.finally(() => {
+    answered = true;
+  });
+  answer.catch(() => {});
+  for (;;) {
+    const event = await database.value("select wait_event_type from pg_stat_activity where pid = $1", [pid]);
+    if (answered) throw new Error("it did not wait");
+    if (event === "Lock") return;
+  }
+}
+
+const send = (batch: unknown): [string, unknown[]] => [
+  "select accepted, rejected, errors from track.ingest($1)",
+  [JSON.stringify(batch)],
+];
+
+describe.skipIf(!database.native)("an erasure and another session at once (needs parallel sessions)", () => {
+  test("messages of the person wait, and are then refused; those of the others in the batch are stored", async () => {
+    await ingest(database, [message({ userId: "race-1" }), message({ userId: "race-2" })]);
+    await refresh(database);
+    const [eraser, sender] = [await session(), await session()];
+    await eraser.query("select privacy.erase_person('race-1')");
+    const sent = sender.query(...send([message({ userId: "race-1" }), message({ userId: "race-2" })]));
+    await waits(sender, sent);
+    await eraser.end();
+    expect(await sent).toMatchObject({ accepted: 1, rejected: 1, errors: [{ index: 0, code: "CF005" }] });
+    await sender.end();
+    expect(await database.value("select count(*)::int from track.identity where external_id = 'race-1'")).toBe(0);
+    expect(
+      await database.value(
+        "select count(*)::int from track.event join track.identity using (identity_id) where external_id = 'race-2'",
+      ),
+    ).toBe(2);
+  });
+
+  test("an erasure waits for a batch that is being stored, and erases what it stored", async () => {
+    await ingest(database, [message({ userId: "race-3" })]);
+    const [sender, eraser] = [await session(), await session()];
+    await sender.query(...send([message({ userId: "race-3" })]));
+    const erased = eraser.query(
+      "select (counts #>> '{track.event,deleted}')::int as events from privacy.erase_person('race-3')",
+    );
+    await waits(eraser, erased);
+    await sender.end();
+    expect(await erased).toEqual({ events: 2 });
+    await eraser.end();
+    expect(await database.value("select count(*)::int from track.identity where external_id = 'race-3'")).toBe(0);
+  });
+
+  test("of two erasures one is done, and the other finds nobody", async () => {
+    await ingest(database, [message({ userId: "race-4" })]);
+    const [one, two] = [await session(), await session()];
+    await one.query("select privacy.erase_person('race-4')");
+    const second = two.query("select privacy.erase_person('race-4')");
+    await waits(two, second);
+    await one.end();
+    await expect(second).rejects.toMatchObject({ code: "CF002" });
+    await two.client.end();
+    expect(
+      await database.value("select count(*)::int from privacy.erasure where counts ? 'track.person'"),
+    ).toBeGreaterThan(0);
+  });
+
+  test("a session that ends in the middle of an erasure leaves everything as it was", async () => {
+    await ingest(database, [message({ userId: "race-5" })]);
+    await refresh(database);
+    const before = await database.value("select count(*)::int from privacy.erasure");
+    const eraser = await session();
+    await eraser.query("select privacy.erase_person('race-5')");
+    await database.query("select pg_terminate_backend($1)", [eraser.pid]);
+    for (;;) {
+      if ((await database.value("select count(*)::int from pg_stat_activity where pid = $1", [eraser.pid])) === 0)
+        break;
+    }
+    expect(await database.value("select count(*)::int from track.identity where external_id = 'race-5'")).toBe(1);
+    expect(await database.value("select count(*)::int from privacy.erasure")).toBe(before);
+    await database.query("select privacy.erase_person('race-5')");
+    expect(await database.value("select count(*)::int from track.identity where external_id = 'race-5'")).toBe(0);
+  });
+
+  test("a decision that is recorded meanwhile waits, and finds nobody; one before is erased", async () => {
+    await ingest(database, [message({ userId: "race-9" }), message({ userId: "race-10" })]);
+    const [eraser, decider] = [await session(), await session()];
+    await eraser.query("select privacy.erase_person('race-9')");
+    const decided = decider.query("select privacy.record_consent(track.find_person('race-9'), 'advertising', true)");
+    await waits(decider, decided);
+    await eraser.end();
+    await expect(decided).rejects.toMatchObject({ code: "CF002" });
+    await decider.client.end();
+
+    const [other, second] = [await session(), await session()];
+    await other.query("select privacy.record_consent(track.find_person('race-10'), 'advertising', true)");
+    const erased = second.query("select privacy.erase_person('race-10')");
+    await waits(second, erased);
+    await other.end();
+    await erased;
+    await second.end();
+    expect(
+      await database.value("select count(*)::int from privacy.consent where subject_name in ('race-9', 'race-10')"),
+    ).toBe(0);
+  });
+
+  test("a link to a person who is being erased waits, and then starts a new person", async () => {
+    await ingest(database, [
+      message({ userId: "race-6" }),
+      message({ userId: undefined, anonymousId: "race-6-phone" }),
+    ]);
+    const [eraser, sender] = [await session(), await session()];
+    await eraser.query("select privacy.erase_person('race-6', null, false)");
+    const linked = sender.query(
+      ...send([message({ type: "identify", event: undefined, userId: "race-6", anonymousId: "race-6-phone" })]),
+    );
+    await waits(sender, linked);
+    await eraser.end();
+    expect(await linked).toMatchObject({ accepted: 1, rejected: 0 });
+    await sender.end();
+    expect(
+      await database.value(
+        "select count(distinct person_id)::int from track.identity where external_id in ('race-6', 'race-6-phone')",
+      ),
+    ).toBe(1);
+  });
+
+  test("a batch that names an item that only she used waits, and finds a new one", async () => {
+    const used = (userId: string) => message({ userId, event: "Only Race", properties: { item: "race-item" } });
+    await ingest(database, [used("race-7")]);
+    await refresh(database);
+    const [eraser, sender] = [await session(), await session()];
+    await eraser.query("select privacy.erase_person('race-7')");
+    const sent = sender.query(...send([used("race-8")]));
+    await waits(sender, sent);
+    await eraser.end();
+    expect(await sent).toMatchObject({ accepted: 1 });
+    await sender.end();
+    expect(
+      await database.rows(
+        `select item.external_id as item, event_type.name
+         from track.event
+         join track.identity using (identity_id)
+         left join track.item using (item_id)
+         left join track.event_type using (event_type_id)
+         where identity.external_id = 'race-8'`,
+      ),
+    ).toEqual([{ item: "race-item", name: "Only Race" }]);
+  });
+
+  test("a refresh, a merge and a decision at the same time end without a deadlock", async () => {
+    const names = ["mob-1", "mob-2", "mob-3", "mob-4", "mob-5", "mob-6"];
+    await ingest(
+      database,
+      names.map((userId) => message({ userId, properties: { item: `item-of-${userId}` } })),
+    );
+    const ignore = (error: unknown): void => {
+      // A call after the erasure finds nobody.
+      if (!(error instanceof pg.DatabaseError) || !["CF002", "CF005", "CF001"].includes(error.code ?? "")) throw error;
+    };
+    const busy = names.flatMap((name, index) => [
+      database.query("select privacy.erase_person($1)", [name]).catch(ignore),
+      database.query("select track.link_identities($1, $2)", [name, names[(index + 1) % names.length]]).catch(ignore),
+      database.query("select track.refresh(2)").catch(ignore),
+      database.query(...send([message({ userId: name, properties: { item: `item-of-${name}` } })])).catch(ignore),
+      database.query("select privacy.record_consent(track.find_person($1), 'advertising', true)", [name]).catch(ignore),
+    ]);
+    await Promise.all(busy);
+    await refresh(database);
+    // Each name is erased, except that a merge after its erasure cannot bring it back.
+    expect(await database.value("select count(*)::int from track.identity where external_id like 'mob-%'")).toBe(0);
+    for (const table of ["track.event", "track.session", "track.step", "recommend.interaction"]) {
+      expect([
+        table,
+        await database.value(
+          `select count(*)::int from ${table} as stored where not exists (select from track.person where person.person_id = stored.person_id)`,
+        ),
+      ]).toEqual([table, 0]);
+    }
+  });
+});
