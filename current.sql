@@ -104,7 +104,7 @@ add constraint data_map_check1 check ((holds <> 'none' and erasure = 'kept') = (
 
 comment on table privacy.data_map is $$
 Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
-Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+Every room registers its own columns in its `data_map.sql`. So that none is missing, every column of free content
 (text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
 $$;
 comment on column privacy.data_map.holds is $$
@@ -186,19 +186,20 @@ Age in years from which a person can consent herself (GDPR article 8: 13 to 16, 
 A purpose may have another (`privacy.purpose.minimum_age`).
 $$;
 comment on column privacy.setting.subject_function is $$
-Name of the function that returns the person of a name, with its schema: it takes `person text` and returns
-`privacy.subject`. Null: people cannot be named.
+Name of the function that returns the person of a name, with its schema; null: people cannot be named.
+It takes `person text` and returns `privacy.subject`.
 $$;
 comment on column privacy.setting.names_function is $$
-Name of the function that returns the names of identities, with its schema: it takes `identities bigint[]` and returns
-`setof privacy.identity_name`. Null: decisions by `person_id` have no `subject_name`.
+Name of the function that returns the names of identities, with its schema.
+It takes `identities bigint[]` and returns `setof privacy.identity_name`. Null: decisions by `person_id` have no
+`subject_name`.
 $$;
 comment on column privacy.setting.decisions_at is $$
 Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
 $$;
 comment on column privacy.setting.lock_function is $$
-Name of the function that does the same as `subject_function`, and locks the person: until the transaction ends, no
-other one stores or moves her data.
+Name of the function that does the same as `subject_function`, and locks the person.
+Until the transaction ends, no other one stores or moves her data.
 $$;
 comment on column privacy.setting.unshared_function is $$
 Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
@@ -220,6 +221,9 @@ $do$;
 comment on type privacy.identity_name is $$
 An identity with its person and its name, as the application sent it.
 $$;
+comment on column privacy.identity_name.identity_id is $$Key of the identity.$$;
+comment on column privacy.identity_name.person_id is $$Key of the person that it belongs to.$$;
+comment on column privacy.identity_name.name is $$Name of the identity, as the application sent it.$$;
 
 create table if not exists privacy.consent_text (
   text_id uuid not null default gen_random_uuid() primary key,
@@ -301,8 +305,8 @@ comment on table privacy.sealed_table is $$
 Records that `privacy.seal` enters into `privacy.ledger`, one row per kind of record.
 The table has a key of the type uuid, and columns for the salt (bytea) and the position (bigint), both null until the
 record is sealed, with a partial index on the key `where ledger_position is null`. `contents` never change afterwards:
-neither a merge of people nor an erasure may touch them without deleting the record. Whoever deletes a sealed record
-calls `privacy.account_removal`. To seal other columns from some day on, register another kind.
+neither a merge of people nor an erasure may touch them without deleting the record. A function that deletes sealed
+records calls `privacy.account_removal`. To seal other columns from some day on, register another kind.
 $$;
 comment on column privacy.sealed_table.kind is $$Kind of the record, as in `privacy.ledger.kind`.$$;
 comment on column privacy.sealed_table.table_name is $$Table with its schema.$$;
@@ -314,7 +318,7 @@ comment on column privacy.sealed_table.position_column is $$Column for the posit
 comment on column privacy.sealed_table.ready_column is $$
 Column that is null until the record can be sealed; null: records are sealed as soon as they are stored.
 $$;
-comment on column privacy.sealed_table.description is $$What the records are.$$;
+comment on column privacy.sealed_table.description is $$Description of the records.$$;
 
 create table if not exists privacy.ledger (
   position bigint primary key,
@@ -326,7 +330,7 @@ create table if not exists privacy.ledger (
 
 comment on table privacy.ledger is $$
 Entries that prove that a record existed when it was sealed, and has not changed since; append-only.
-It holds no personal data: without the salt, which is deleted with the record, a commitment says nothing about it.
+It holds no personal data: without the salt, which is deleted with the record, a commitment reveals nothing about it.
 $$;
 comment on column privacy.ledger.position is $$Number of the entry, from 1, without gaps.$$;
 comment on column privacy.ledger.kind is $$
@@ -383,6 +387,9 @@ $do$;
 comment on type privacy.ledger_head is $$
 Latest entry of the ledger: its position, its hash (hexadecimal) and its time.
 $$;
+comment on column privacy.ledger_head.position is $$Position of the entry.$$;
+comment on column privacy.ledger_head.hash is $$Hash of the entry, hexadecimal.$$;
+comment on column privacy.ledger_head.sealed_at is $$Time of the entry.$$;
 
 do $do$
 begin
@@ -400,6 +407,11 @@ $do$;
 comment on type privacy.ledger_problem is $$
 A difference between the ledger and the records: see `privacy.verify_ledger`.
 $$;
+comment on column privacy.ledger_problem.problem is $$Kind of the difference, such as `changed` or `missing`.$$;
+comment on column privacy.ledger_problem.kind is $$Kind of the record; null for a difference in the ledger itself.$$;
+comment on column privacy.ledger_problem.position is $$Position in the ledger; null when it is unknown.$$;
+comment on column privacy.ledger_problem.record_id is $$Key of the record; null when there is none.$$;
+comment on column privacy.ledger_problem.description is $$Description of the difference.$$;
 
 do $do$
 begin
@@ -421,11 +433,20 @@ $do$;
 
 comment on type privacy.ledger_report is $$
 Result of `privacy.verify_ledger`.
-`entries` of the ledger, `records` that are sealed, `unsealed` records that the next `privacy.seal` enters, `removed`
-entries of which the record was deleted by right, `broken_position`: the first entry that the chain does not confirm,
-`problem_count` with the first 100 of them in `problems`; `head_position` and `head_hash`, to be kept outside of the
-database and given to a later verification.
+Keep `head_position` and `head_hash` outside of the database, and give them to a later verification.
 $$;
+comment on column privacy.ledger_report.is_intact is $$Whether there is no difference.$$;
+comment on column privacy.ledger_report.entries is $$Number of entries of the ledger.$$;
+comment on column privacy.ledger_report.records is $$Number of records that are sealed.$$;
+comment on column privacy.ledger_report.unsealed is $$Number of records that the next `privacy.seal` enters.$$;
+comment on column privacy.ledger_report.removed is $$Number of entries whose record was deleted by right.$$;
+comment on column privacy.ledger_report.broken_position is $$
+First entry that does not follow from the one before it; null when there is none.
+$$;
+comment on column privacy.ledger_report.problem_count is $$Number of differences.$$;
+comment on column privacy.ledger_report.problems is $$The first 100 differences.$$;
+comment on column privacy.ledger_report.head_position is $$Position of the latest entry; null when there is none.$$;
+comment on column privacy.ledger_report.head_hash is $$Hash of the latest entry, hexadecimal.$$;
 
 insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
 values
@@ -476,14 +497,15 @@ create table if not exists privacy.erasure (
 );
 
 comment on table privacy.erasure is $$
-Receipts of erasures, append-only: what was erased, without a trace of whose data it was.
+Receipts of erasures, append-only: numbers of rows by table, without a trace of the person.
 $$;
 comment on column privacy.erasure.erasure_id is $$Key of the receipt.$$;
 comment on column privacy.erasure.requested_at is $$Time of the request.$$;
 comment on column privacy.erasure.erased_at is $$Time of the erasure.$$;
 comment on column privacy.erasure.subject_hash is $$
-SHA-256 hash of a salt and the names of the person: see `privacy.subject_hash`. The salt is returned once and not
-stored, so that whoever has it can prove whose receipt this is, and nobody else can test names against it.
+SHA-256 hash of a salt and the names of the person, as `privacy.subject_hash` computes it.
+The salt is returned once and not stored: a person who has it can prove that the receipt is hers, and nobody else can
+test names against it.
 $$;
 comment on column privacy.erasure.reason is $$Reason that was given, without a name; null when none was given.$$;
 comment on column privacy.erasure.counts is $$
@@ -552,7 +574,10 @@ insert into privacy.handler (room, position, erase_function, description)
 values ('track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.')
 on conflict do nothing;
 insert into privacy.handler (room, position, erase_function, description)
-values ('recommend', 10, 'recommend.erase', 'Interactions, impressions, evaluations in progress, and what models have learned.')
+values (
+  'recommend', 10, 'recommend.erase',
+  'Interactions, impressions, evaluations in progress, and what models have learned.'
+)
 on conflict do nothing;
 insert into privacy.handler (room, position, erase_function, description)
 values ('analytics', 20, 'analytics.erase', 'Training data of predictions, and names of authors.')
@@ -571,7 +596,7 @@ create table if not exists track.item_source (
 );
 
 comment on table track.item_source is $$
-What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
 The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
 An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
 $$;
@@ -600,12 +625,12 @@ Exports of the data of people, append-only.
 $$;
 comment on column privacy.export_log.export_id is $$Key of the export.$$;
 comment on column privacy.export_log.identity_id is $$
-Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
-the identity when people are merged or split.
+Person whose data was exported, by the key at that time, which is that of one of her identities.
+The entry follows the identity when people are merged or split.
 $$;
 comment on column privacy.export_log.exported_at is $$Time of the export.$$;
 comment on column privacy.export_log.exported_by is $$
-Who exported the data: the signed-in person, or else the login of the database.
+Administrator or person who exported the data: the signed-in person, or else the login of the database.
 $$;
 comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
 
@@ -943,3 +968,173 @@ comment on column ml.model.marked_at is $$
 Time from which the version is not used, until another one is trained (`ml.mark_for_training`); null: it is used.
 $$;
 comment on column ml.model.marked_reason is $$Reason of the mark; null when none was given.$$;
+
+alter table recommend.setting
+  add column if not exists most_learned_items int not null default 4000 check (most_learned_items between 0 and 16000);
+
+comment on column recommend.setting.most_learned_items is $$
+Maximum number of items of a version that keeps a record of what it learned, with which it is updated and unlearns.
+A version with more items is marked for training when a person is erased. 0: no version keeps a record.
+$$;
+
+alter table recommend.model_part
+  add column if not exists person_mean float8 check (person_mean > 0),
+  add column if not exists scale float8 check (scale > 0);
+
+comment on column recommend.model_part.person_mean is $$
+Mean, over the people of the training, of n ^ -`person_exponent`, by which the factor of a person with n items is
+divided; fixed by the training, so that a person does not change the factors of others. Null for other methods.
+$$;
+comment on column recommend.model_part.scale is $$
+Number by which the weights of the part of a blend are divided, fixed by the training; null when there is one part.
+$$;
+
+comment on column recommend.neighbours.person_count is $$
+Number of people who had taken the item when the version was trained or last updated.
+$$;
+
+drop function if exists recommend._training_rows(text, timestamptz);
+drop function if exists ml._dense_neighbours(int[], vector[], int, int);
+
+create table if not exists recommend.learning (
+  model_id bigint primary key references ml.model on delete cascade,
+  is_live boolean not null default true,
+  person_count int not null check (person_count >= 0),
+  update_count int not null default 0 check (update_count >= 0),
+  updated_at timestamptz not null default clock_timestamp(),
+  rebuilt_at timestamptz not null default clock_timestamp(),
+  drift float8
+);
+
+comment on table recommend.learning is $$
+@behavior -*
+Versions of recommenders that are changed exactly when people arrive, change or are erased (`recommend.learned`).
+$$;
+comment on column recommend.learning.model_id is $$Version.$$;
+comment on column recommend.learning.is_live is $$
+Whether the record has the present rows of all people: true while the version is deployed.
+$$;
+comment on column recommend.learning.person_count is $$Number of people in the record.$$;
+comment on column recommend.learning.update_count is $$
+Number of updates since the statistics were last computed from the whole record.
+$$;
+comment on column recommend.learning.updated_at is $$Time of the last update.$$;
+comment on column recommend.learning.rebuilt_at is $$
+Time at which the statistics were last computed from the whole record.
+$$;
+comment on column recommend.learning.drift is $$
+Relative error that the updates before this computation had left: the largest, over the rows of the inverse of a part,
+of the distance to the computed row divided by its length; 0 for parts that count, null before the first.
+$$;
+
+create table if not exists recommend.learned (
+  person_id bigint not null,
+  model_id bigint not null references recommend.learning on delete cascade,
+  item_ids bigint[] not null,
+  strengths real[] not null,
+  is_stale boolean not null default false,
+  primary key (person_id, model_id),
+  check (cardinality(item_ids) = cardinality(strengths) and cardinality(item_ids) > 0)
+);
+
+comment on table recommend.learned is $$
+@foreignKey (model_id) references recommend.learning (model_id)
+@behavior -*
+Record of what a version of a recommender learned from each person, so that it can be unlearned exactly.
+$$;
+comment on column recommend.learned.person_id is $$Person.$$;
+comment on column recommend.learned.model_id is $$Version.$$;
+comment on column recommend.learned.item_ids is $$Items of the person, in the order of their last use.$$;
+comment on column recommend.learned.strengths is $$Strength of each of them, above 0 and at most 1.$$;
+comment on column recommend.learned.is_stale is $$
+Whether the rows of the person may have changed while the version was not deployed; they are not learned then.
+$$;
+
+create index if not exists learned_model on recommend.learned (model_id);
+
+create table if not exists recommend.learned_item (
+  model_id bigint not null,
+  part smallint not null,
+  item_id bigint not null references track.item,
+  person_count int not null check (person_count >= 0),
+  target_ids bigint[],
+  totals bigint[],
+  inverse vector,
+  primary key (model_id, part, item_id),
+  foreign key (model_id, part) references recommend.model_part on delete cascade,
+  check (cardinality(target_ids) = cardinality(totals)),
+  check ((inverse is null) = (target_ids is not null))
+);
+
+-- Read and written whole: uncompressed.
+alter table recommend.learned_item alter column target_ids set storage external;
+alter table recommend.learned_item alter column totals set storage external;
+alter table recommend.learned_item alter column inverse set storage external;
+
+comment on table recommend.learned_item is $$
+@behavior -*
+Sufficient statistics of the parts of versions that learn: one row per item, from which its neighbour list is made.
+$$;
+comment on column recommend.learned_item.model_id is $$Version.$$;
+comment on column recommend.learned_item.part is $$Part of the version.$$;
+comment on column recommend.learned_item.item_id is $$Item.$$;
+comment on column recommend.learned_item.person_count is $$Number of people in the record who have the item.$$;
+comment on column recommend.learned_item.target_ids is $$
+Of a part that counts pairs: the items of the sums, in ascending order. Null for EASE and EDLAE.
+$$;
+comment on column recommend.learned_item.totals is $$
+Sum of each of them, a whole number of 2^-40 (`ml.sequence_pairs`, `ml.item_knn_pairs`).
+$$;
+comment on column recommend.learned_item.inverse is $$
+Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, its columns being the items of the part in ascending order; else null.
+$$;
+
+create index if not exists learned_item_item on recommend.learned_item (item_id);
+
+alter table recommend.learning enable row level security;
+alter table recommend.learned enable row level security;
+alter table recommend.learned_item enable row level security;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.learned', 4, 'recommend.learn', '{event,enrolment,decision,identity}',
+  'What the deployed recommenders learned from each person.'
+)
+on conflict do nothing;
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
+)
+on conflict do nothing;
+
+/* --- Erasure: requested erasures, and their repetition after a restore --- */
+
+alter table privacy.setting add column if not exists returned_function text
+  check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.returned_function is $$
+Name of the function that returns the people whose names are suppressed although they are stored.
+With its schema; called by `privacy.replay_erasures`.
+$$;
+update privacy.setting set returned_function = 'track.returned_people' where returned_function is null;
+
+do $do$
+begin
+  create type privacy.erased_requests as (
+    erased int,
+    failed int,
+    error text
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.erased_requests is $$
+@behavior -*
+Result of a step of the erasures that people requested.
+$$;
+comment on column privacy.erased_requests.erased is $$1 when a person was erased, 0 when no request was left.$$;
+comment on column privacy.erased_requests.failed is $$Number of requests before it that failed.$$;
+comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
+
+drop function if exists track.lock_subject(text);

@@ -1,5 +1,30 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+/**
+ * Tests that use no database, or one in a directory of their own. `.ci/run` runs them in the first of its two suites and
+ * leaves them out of the second, by INSIGHTS_TEST_SERVER_ONLY.
+ */
+const serverless = [
+  "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
+  "test/config.test.ts",
+  "test/dashboard/start-page.test.ts",
+  "test/database/{embedded,socket,watchdog}.test.ts",
+  "test/importer/{csv,input,readers,time}.test.ts",
+  "test/language.test.ts",
+  "test/simulator/{random,simulation}.test.ts",
+  "test/sql/style.test.ts",
+];
+
+/** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
+const shared = [
+  "test/sql/**/*.test.ts",
+  "test/properties/**/*.test.ts",
+  "test/security/{definers,floor,invented_people,limits,migrate,plans,watch}.test.ts",
+  "test/errors/**/*.test.ts",
+  "test/events.test.ts",
+];
+const exclude = [...configDefaults.exclude, ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : [])];
+
 export default defineConfig({
   test: {
     globalSetup: ["test/support/server.ts"],
@@ -10,10 +35,11 @@ export default defineConfig({
     projects: [
       {
         test: {
-          name: "sql",
-          include: ["test/sql/**/*.test.ts"],
-          // Many short files that ask a database and change nothing of their process: they share it one after the other,
-          // so that modules and the embedded database's WebAssembly are loaded once.
+          name: "shared",
+          include: shared,
+          exclude,
+          // The files share a process one after the other, so that modules and the embedded database's WebAssembly are
+          // loaded, and compiled for speed, once.
           isolate: false,
         },
       },
@@ -22,7 +48,7 @@ export default defineConfig({
           // One process per test file: for what sets environment variables, starts servers or ends processes.
           name: "other",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/sql/**"],
+          exclude: [...exclude, ...shared],
         },
       },
     ],

@@ -70,6 +70,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "write all data of a person as JSON",
     load: () => import("./commands/export.ts"),
   },
+  erase: {
+    summary: "erase a person, or repeat erasures after a restore",
+    load: () => import("./commands/erase.ts"),
+  },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),

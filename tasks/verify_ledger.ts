@@ -16,12 +16,12 @@ export default defineTask({
       hash: string | null;
     }>(
       `select entries, unsealed, removed, problem_count, head_position as position, head_hash as hash,
-         (problems[1]).problem || ' at ' || coalesce((problems[1]).position::text, 'no position') as problem
+         (problems[1]).problem || ' at position ' || coalesce((problems[1]).position::text, 'unknown') as problem
        from privacy.verify_ledger()`,
     );
     const { entries, unsealed, removed, problem_count: problems, problem, position, hash } = report ?? {};
     if (problems !== "0")
-      throw new InsightsError(`the ledger and the records differ in ${problems} places, the first: ${problem}`, {
+      throw new InsightsError(`the ledger and the records differ: ${problem} (${problems} in all)`, {
         hint: "List them: select problem.* from privacy.verify_ledger() as report cross join unnest(report.problems) as problem",
       });
     return { rows: Number(entries), detail: { unsealed, removed, position, hash } };

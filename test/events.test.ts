@@ -32,7 +32,9 @@ test("each event of the tables has an example, and each example is in a table", 
   const named = [...people, ...automatic];
   expect(new Set(named).size).toBe(named.length);
   const examples = messages.map(nameOf).filter((name) => name !== undefined);
-  expect([...new Set(examples)].sort()).toEqual([...named, "Segment Consent Preference Updated"].sort());
+  expect([...new Set(examples)].sort()).toEqual(
+    [...named, "Segment Consent Preference Updated", "consent_preferences"].sort(),
+  );
 });
 
 test("each example has the properties that its table requires", () => {
@@ -64,7 +66,7 @@ test("each example is accepted, and stored once", async () => {
     { external_id: "ben", name: "country", value: "IN" },
     { external_id: "ben", name: "plan", value: "basic" },
   ]);
-  expect(await database.value("select count(*)::int from privacy.consent where granted")).toBe(2);
+  expect(await database.value("select count(*)::int from privacy.consent where granted")).toBe(3);
 });
 
 test("the automatic events are those of the database, and in no session", async () => {

@@ -27,6 +27,9 @@ const impossible: Told = {
   hint: "See the function's description for the values that it accepts.",
 };
 
+/** Raised for an argument that names a table. */
+const unknownRelation = malformed("a name does not refer to a table or view", "Send it as schema.table.");
+
 const unavailable: Told = {
   message: "the database is not available",
   code: "08006",
@@ -56,7 +59,9 @@ const translations: Readonly<Record<string, Told>> = {
   ),
   "22007": malformed("an argument is not a valid time", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
   "22008": malformed("an argument is a time that is out of range", "Send ISO 8601, such as 2026-02-28T09:30:00Z."),
-  "42602": malformed("a name does not refer to a relation", "Send it as schema.table."),
+  "42602": unknownRelation,
+  "42P01": unknownRelation,
+  "3F000": unknownRelation,
   "22003": malformed("a number is out of range", "Send a smaller number."),
   "22012": impossible,
   "2201E": impossible,
@@ -141,7 +146,7 @@ export function maskErrorWithSuggestions(error: GraphQLError): GraphQLError {
   if (told !== undefined) {
     if (told === unavailable) console.error(`database not available: ${loggableLine(original)}`);
     // It may also be a programming error, which is then in the log.
-    if (told === impossible || errorCode(original)?.startsWith("23"))
+    if (told === impossible || told === unknownRelation || errorCode(original)?.startsWith("23"))
       console.error(`${loggableLine(original)} at ${error.path?.join(".")}`);
     return new GraphQLError(told.message, { ...place, extensions: { code: told.code, hint: told.hint } });
   }

@@ -105,11 +105,14 @@ export function checkJson(bytes: Uint8Array): void {
   }
 }
 
-/** The same for strings of the variables, which may contain JSON again. */
+/**
+ * The same for the variables. Those that are strings, and those in an input object, may contain JSON again, such as the
+ * batch of trackIngest; further inside, as in a message, a string is a text.
+ */
 function checkVariables(value: unknown, depth = 0): void {
   if (depth > limits.nesting) throw tooDeep();
   if (typeof value === "string") {
-    if (nesting(value) > limits.nesting) throw tooDeep();
+    if (depth <= 2 && nesting(value) > limits.nesting) throw tooDeep();
   } else if (typeof value === "object" && value !== null) {
     for (const element of Array.isArray(value) ? value : Object.values(value)) checkVariables(element, depth + 1);
   }

@@ -373,10 +373,19 @@ const checks: Record<string, Check> = {
          union all
          select function_name || '(bigint[])' from privacy.listener
          union all
-         select called || '(privacy.subject)' from privacy.handler, unnest(array[erase_function, export_function]) as called
-         where called is not null
-         union all
-         select called || '(text)' from privacy.setting, unnest(array[subject_function, lock_function]) as called
+          select called || '(privacy.subject)' from privacy.handler
+          cross join unnest(array[erase_function, export_function]) as called where called is not null
+          union all
+          select called || '(text)' from privacy.setting
+          cross join unnest(array[subject_function, hold_function]) as called where called is not null
+          union all
+          select names_function || '(bigint[])' from privacy.setting where names_function is not null
+          union all
+          select lock_function || '(text, bigint)' from privacy.setting where lock_function is not null
+          union all
+          select unshared_function || '(privacy.subject)' from privacy.setting where unshared_function is not null
+          union all
+          select returned_function || '()' from privacy.setting where returned_function is not null
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,

@@ -15,7 +15,8 @@ export class Rejects {
     this.#most = most;
     this.#path = path;
     if (path === undefined) return;
-    this.#file = createWriteStream(path);
+    // The rows are data of people.
+    this.#file = createWriteStream(path, { mode: 0o600 });
     this.#file.on("error", (error) => {
       this.#failure = error;
     });

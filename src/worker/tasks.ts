@@ -4,6 +4,7 @@ import type { TaskList } from "graphile-worker";
 import checkRollups from "../../tasks/check_rollups.ts";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
+import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import packMessages from "../../tasks/pack_messages.ts";
@@ -24,6 +25,7 @@ const tasks = {
   check_rollups: checkRollups,
   delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,
+  erase,
   evaluate,
   make_partitions: makePartitions,
   pack_messages: packMessages,

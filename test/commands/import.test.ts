@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -142,6 +142,8 @@ describe("insights import", () => {
       "line 6: no user_id",
       `and 9 more, all in ${rejects}`,
     ]);
+    // The rows are data of people.
+    expect((await stat(rejects)).mode & 0o777).toBe(0o600);
     const written = (await readFile(rejects, "utf8")).trim().split("\n");
     expect(written).toHaveLength(11);
     expect(JSON.parse(written[10] ?? "")).toEqual({

@@ -9,6 +9,7 @@ import { socketPath } from "../../src/database/directory.ts";
 import { type EmbeddedDatabase, openEmbedded } from "../../src/database/embedded.ts";
 import { migrate } from "../../src/database/migrate.ts";
 import { endAtEndOfFile, insights } from "../support/insights.ts";
+import { isFull } from "../support/runs.ts";
 
 /** It would run for hours. */
 const endless = "select count(*) from generate_series(1, 1000000000) as a, generate_series(1, 1000) as b";
@@ -239,12 +240,13 @@ describe("sessions without superuser", () => {
 });
 
 describe("a signal ends the process even while a statement runs", () => {
-  for (const { command, ready } of [
-    { command: "api", ready: /^ready: /m },
-    { command: "worker", ready: /^ready: /m },
-    { command: "start", ready: /^ready in /m },
+  for (const { command, ready, usual } of [
+    { command: "api", ready: /^ready: /m, usual: "SIGTERM" },
+    { command: "worker", ready: /^ready: /m, usual: "SIGTERM" },
+    { command: "start", ready: /^ready in /m, usual: "SIGINT" },
   ]) {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    // The signal of a service manager or of a terminal; the other one with `--full`.
+    for (const signal of (["SIGTERM", "SIGINT"] as const).filter((one) => isFull || one === usual)) {
       test(`${command}, ${signal}`, { timeout: 180_000 }, async () => {
         const directory = await mkdtemp(join(tmpdir(), "insights-signal-"));
         try {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { at, served, signed } from "../sql/recommend/servings.ts";
+import { served, signed } from "../sql/recommend/servings.ts";
 import { ingest, type Message, refresh } from "../sql/track/messages.ts";
 import { contents, rowsOf } from "../support/contents.ts";
 import { type Queries, testDatabase } from "../support/database.ts";
@@ -47,7 +47,10 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ what: fc.constant("exclude" as const), userId: user }) },
   { weight: 1, arbitrary: fc.record({ what: fc.constant("list" as const), userId: user }) },
   { weight: 2, arbitrary: fc.record({ what: fc.constant("serve" as const), userId: user, item, day }) },
-  { weight: 3, arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ what: fc.constant("refresh" as const), people: fc.integer({ min: 1, max: 4 }) }),
+  },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -71,7 +74,9 @@ function messageOf(step: Step, index: number): Message | undefined {
           message: `m${index}`,
           item: step.item,
           plan: step.plan,
-          ...(step.item.startsWith("page") ? { parent: "algebra" } : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
+          ...(step.item.startsWith("page")
+            ? { parent: "algebra" }
+            : { itemKind: "course", itemTitle: `${step.item} ${step.plan}` }),
         },
         ...common(step),
       };
@@ -113,7 +118,7 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
   await db.query("insert into track.event_type (name, description) values ('Course Viewed', 'As in the docs.')");
   await db.query("select track.declare_property('Course Viewed', 'plan')");
   await db.query("select track.set_person_set('listed', '{}', 'Listed people.')");
-  // What the application knows: not everything is named by messages.
+  // The application has items, too: not everything is named by messages.
   await db.query("create table pg_temp.items (external_id text, kind text, title text)");
   await db.query("insert into pg_temp.items values ('algebra', 'course', 'Algebra')");
   await db.query("select track.sync_items('pg_temp.items')");
@@ -122,13 +127,16 @@ async function play(db: Queries, steps: readonly (Step | undefined)[]): Promise<
     const message = messageOf(step, index);
     if (message !== undefined) await ingest(db, [message]);
     const isKnown = async (name: string) =>
-      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [name])) > 0;
+      (await db.value<number>("select count(*)::int from track.identity where external_id = $1 and kind = 'user'", [
+        name,
+      ])) > 0;
     switch (step.what) {
       case "exclude":
         if (await isKnown(step.userId)) await db.query("select track.exclude_person($1, 'test')", [step.userId]);
         break;
       case "list":
-        if (await isKnown(step.userId)) await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
+        if (await isKnown(step.userId))
+          await db.query("select track.add_to_person_set('listed', array[track.find_person($1)])", [step.userId]);
         break;
       case "serve":
         if (
@@ -179,7 +187,9 @@ test("an erased person leaves the tables as if she had never been there", async 
           others.push(isHers ? undefined : one);
         }
         const keys = (
-          await db.rows<{ key: number }>("select identity_id::int as key from track.identity where person_id = $1", [person])
+          await db.rows<{ key: number }>("select identity_id::int as key from track.identity where person_id = $1", [
+            person,
+          ])
         ).map(({ key }) => key);
         await db.query("select privacy.erase_person($1)", [erased]);
         expect(await rowsOf(db, keys)).toEqual([]);
@@ -229,14 +239,20 @@ const history: Step[] = [
   { what: "track", userId: "eve", day: 20, item: "algebra", event: "Course Viewed", plan: "free" },
 ];
 
-/** What other statements than messages store about her, or in her name; `isThere` false: without her. */
+/** Data that other statements than messages store about her, or in her name; `isThere` false: without her. */
 async function fill(db: Queries, isThere: boolean): Promise<void> {
   const author = isThere ? "ada" : "erased";
   const name = "select track.find_person('ada')";
-  await db.query(`insert into analytics.annotation (title, starts_at, created_by) values ('t', '2026-01-01', $1)`, [author]);
-  await db.query("insert into analytics.saved_query (name, function_name, created_by) values ('q', 'a.b', $1)", [author]);
+  await db.query(`insert into analytics.annotation (title, starts_at, created_by) values ('t', '2026-01-01', $1)`, [
+    author,
+  ]);
+  await db.query("insert into analytics.saved_query (name, function_name, created_by) values ('q', 'a.b', $1)", [
+    author,
+  ]);
   await db.query("insert into recommend.rule_log (name, actor) values ('r', $1)", [author]);
-  await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [author]);
+  await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [
+    author,
+  ]);
   await db.query(
     `with created as (select key_id from track.create_write_key('campus'))
      insert into track.write_key_log (key_id, action, actor) select key_id, 'changed', $1 from created`,
@@ -250,9 +266,10 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query(`select analytics.define_cohort('team', '{"event": "Course Viewed"}')`);
   await db.query("update analytics.cohort set defined_by = $1 where name = 'cohort.team'", [author]);
   const message = isThere ? "person 'ada' is invalid" : "erased";
-  await db.query("insert into monitor.run (task, outcome, error, started_at) values ('refresh', 'failed', $1, '2026-01-01')", [
-    message,
-  ]);
+  await db.query(
+    "insert into monitor.run (task, outcome, error, started_at) values ('refresh', 'failed', $1, '2026-01-01')",
+    [message],
+  );
   const example = isThere ? `person ${await db.value(name)}, event type 1` : "erased";
   await db.query(
     `insert into track.rollup_check (check_id, rollup, checked_at, month, block, checked, differing, example, duration)
@@ -273,7 +290,10 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query("select track.declare_property('Course Enrolled', 'plan')");
   const queueCourse = () =>
     db.query("insert into track.stale_course (item_id) select item_id from track.item where external_id = 'algebra'");
-  await db.query("insert into privacy.export_log (identity_id, exported_by, row_count) select track.find_person('ben'), $1, 1", [author]);
+  await db.query(
+    "insert into privacy.export_log (identity_id, exported_by, row_count) select track.find_person('ben'), $1, 1",
+    [author],
+  );
   if (!isThere) {
     await queueCourse();
     return;
@@ -284,7 +304,9 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query("select track.unlink_identities('ada', 'eve')");
   await db.query("select track.link_identities('eve', 'ada')");
   await db.query("select track.unlink_identities('ada', 'eve')");
-  await db.query("insert into analytics.saved_query (name, function_name, created_by, arguments) values ('hers', 'a.b', 'ben', '{\"person\": \"ada\"}')");
+  await db.query(
+    "insert into analytics.saved_query (name, function_name, created_by, arguments) values ('hers', 'a.b', 'ben', '{\"person\": \"ada\"}')",
+  );
   await db.query(
     `insert into analytics.snapshot (target, person_id, course_id, as_of, feature)
      select 'dropout', (${name}), item_id, '2026-01-01', row((${name}), item_id) from track.item where external_id = 'algebra'`.replace(
@@ -308,20 +330,27 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
      insert into recommend.evaluation_person (evaluation_id, person_id, items, strengths)
      select evaluation_id, (${name}), '{1}', '{1}' from running`,
   );
-  await db.query(`insert into track.stale_property (person_id, property_id) select (${name}), max(property_id) from track.declared_property`);
-  await db.query(`insert into privacy.person_age (person_id, identity_id, birth_date) select (${name}), (${name}), '2000-01-01'`);
+  await db.query(
+    `insert into track.stale_property (person_id, property_id) select (${name}), max(property_id) from track.declared_property`,
+  );
+  await db.query(
+    `insert into privacy.person_age (person_id, identity_id, birth_date) select (${name}), (${name}), '2000-01-01'`,
+  );
   await queueCourse();
 }
 
 const eraseFunctions = ["recommend.erase", "analytics.erase", "track.erase", "monitor.erase", "privacy.erase"];
 /** Statements of one line. */
-const stepOf = /^ {2,4}(return next privacy\.[^\n]*|perform track\.[^\n]*|v_rows := track\._erase[^\n]*|v_others := [^\n]*);$/gm;
+const stepOf =
+  /^ {2,4}(return next privacy\.[^\n]*|perform track\.[^\n]*|v_rows := track\._erase[^\n]*|v_others := [^\n]*);$/gm;
 
 /** Each step of each function, with a definition that leaves it out. */
 async function mutants(db: Queries): Promise<{ step: string; definition: string }[]> {
   const found: { step: string; definition: string }[] = [];
   for (const name of eraseFunctions) {
-    const definition = await db.value<string>("select pg_get_functiondef(to_regprocedure($1 || '(privacy.subject)'))", [name]);
+    const definition = await db.value<string>("select pg_get_functiondef(to_regprocedure($1 || '(privacy.subject)'))", [
+      name,
+    ]);
     for (const { 0: line, index } of definition.matchAll(stepOf)) {
       const instead = /v_rows/.test(line) ? "v_rows := 0;" : /v_others/.test(line) ? "v_others := '{}';" : "null;";
       found.push({
@@ -335,7 +364,7 @@ async function mutants(db: Queries): Promise<{ step: string; definition: string 
 
 test("leaving a step out is found", async () => {
   const others = history.map((one) => ("userId" in one && one.userId === "ada" ? undefined : one));
-  // What the browser sent while it was hers.
+  // Messages of the browser while it was hers.
   for (const [index, one] of history.entries()) {
     if ("anonymousId" in one && !("userId" in one) && one.day > 10) others[index] = undefined;
   }
@@ -350,7 +379,9 @@ test("leaving a step out is found", async () => {
     await play(db, history);
     await fill(db, true);
     const keys = (
-      await db.rows<{ key: number }>("select identity_id::int as key from track.identity where person_id = track.find_person('ada')")
+      await db.rows<{ key: number }>(
+        "select identity_id::int as key from track.identity where person_id = track.find_person('ada')",
+      )
     ).map(({ key }) => key);
     const attempt = async () => {
       const counts = await db.value("select counts from privacy.erase_person('ada')");

@@ -33,11 +33,15 @@ type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
 
 const at = ({ hour }: Action): number => start + hour * HOUR;
 const items = (name: string): string[] => (name === "page-a" ? [name, "course-a"] : [name]);
+const kind = (name: string): string => name.replace(/-.*/, "");
 
-/** Whether the events would be in a figure: of their event type, of their item, or of what contains it. */
+/** Whether the events would be in a figure: of their event type, of their kind of items, of their item, or of what contains it. */
 const isShown = (actions: readonly Action[], secret: Action): boolean => {
   const uses = (list: readonly Action[]) => list.map((one) => ({ ...one, at: at(one) }));
-  const all = [uses([...actions, secret])];
+  const all = [
+    uses([...actions, secret]),
+    uses([...actions, secret].filter((one) => kind(one.item) === kind(secret.item))),
+  ];
   for (const item of items(secret.item)) {
     all.push(uses([...actions, secret].filter((one) => one.item === item)));
     all.push(uses([...actions, secret].filter((one) => items(one.item).includes(item))));
@@ -215,7 +219,38 @@ test("one learner below the floor is not seen in any answer", { timeout: 600_000
       expect(await ask([...secrets, ...invented])).toEqual(without);
       if (JSON.stringify(without).includes('"rank"')) told += 1;
     }),
-    { numRuns: runs(3, 2, database.native) },
+    {
+      numRuns: runs(4, 3, database.native),
+      // All users on ten days, and one of them once more: random actions may leave no group.
+      examples: [
+        [
+          {
+            actions: users.flatMap((person) =>
+              Array.from({ length: 10 }, (_, day) => ({ person, hour: day * 24 + 9, item: "page-a" as const })),
+            ),
+            secret: { person: "ada", hour: 13 * 24 + 9, item: "page-b" },
+            times: 3,
+            browsers: [],
+            refreshed: true,
+          },
+        ],
+        // Pages that are different items: the kind has a group where no page has one.
+        [
+          {
+            actions: [
+              { person: "ada", hour: 9, item: "page-a" },
+              { person: "ada", hour: 57, item: "page-a" },
+              { person: "finn", hour: 57, item: "page-b" },
+              { person: "eve", hour: 57, item: "course-a" },
+            ],
+            secret: { person: "eve", hour: 11, item: "page-a" },
+            times: 14,
+            browsers: [],
+            refreshed: true,
+          },
+        ],
+      ],
+    },
   );
   // The answers are not silent for want of people.
   expect(told).toBeGreaterThan(0);

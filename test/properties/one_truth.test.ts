@@ -356,7 +356,11 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
         }
       });
     }),
-    { numRuns: runs(10, 2, database.native) },
+    {
+      numRuns: runs(10, 2, database.native),
+      // Random histories may exclude almost all people.
+      examples: [[{ steps: [{ what: "refresh", people: 4 }], refreshed: true, name: null, zone: "UTC" }]],
+    },
   );
   // The answers of analysts are not empty for want of people.
   expect(told).toBeGreaterThan(0);

@@ -108,7 +108,7 @@ const steps: Record<string, string> = {
 let expected: Record<string, unknown> = {};
 
 beforeAll(async () => {
-  await makePopulation(database);
+  await makePopulation(database, { learners: 60, courses: 3 });
   await database.query(`
     update recommend.setting set fewest_people = 3;
     update analytics.prediction_target set fewest_rows = 100, weeks = 4;

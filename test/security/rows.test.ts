@@ -285,6 +285,7 @@ describe("functions", () => {
   test("a learner may send events, and query her own data and the catalogue", async () => {
     expect(await may("learner")).toEqual([
       "privacy.allowed",
+      "privacy.effective_decisions",
       "recommend.feedback",
       "recommend.for_items",
       "recommend.for_me",
@@ -302,6 +303,7 @@ describe("functions", () => {
       "track.ingest",
       "track.my_journey",
       "track.record_my_consent",
+      "track.record_my_consents",
       "track.sign_in",
       "track.trait_changes",
       "track.traits_at",

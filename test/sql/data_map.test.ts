@@ -103,7 +103,7 @@ test("the map names what exists", async () => {
   ).toEqual([]);
 });
 
-test("what holds none says why, and what is kept has a basis", async () => {
+test("a column that holds none has a reason, and one that is kept has a basis", async () => {
   expect(
     await offenders(
       database,
@@ -117,7 +117,7 @@ test("what holds none says why, and what is kept has a basis", async () => {
     ["traits", "kept", null],
     ["traits", "deleted", "Because."],
     ["secrets", "deleted", null],
-    ["traits", "forgotten", null],
+    ["traits", "lost", null],
   ]) {
     expect(
       await database.rejects(

@@ -341,6 +341,7 @@ describe("the list", () => {
     expect(rows.map(({ line }) => line)).toEqual([
       "analytics.snapshot by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
+      "privacy.person_age by person_id beside track.event",
       "recommend.dismissed_topic by person_id beside track.event",
       "recommend.evaluation_person by person_id beside track.event",
       "recommend.impression by person_id beside track.event",

@@ -14,7 +14,8 @@ const text = new Map(paths.map((path) => [path, readFileSync(join(sql, path), "u
 const sources = paths.filter((path) => path.includes("/") && !/(^|\/)(tables|policies|views)\.sql$/.test(path));
 
 /** The statements of a file that define or call functions. */
-const statements = (path: string): string => statementsOf(path).replace(/^(grant|alter function) .*?;$/gms, "");
+const code = new Map(sources.map((path) => [path, statementsOf(path).replace(/^(grant|alter function) .*?;$/gms, "")]));
+const statements = (path: string): string => code.get(path) ?? "";
 
 interface Definition {
   name: string;

@@ -30,7 +30,7 @@ const context = (word: string): object => ({
   device: { id: `${word}-device` },
   library: { name: `${word}-library` },
   traits: { [`${word}-context-trait`]: `${word}-context-value` },
-  [`${word}-context`]: { deep: [`${word}-deep`] },
+  [`${word}-ctx`]: { deep: [`${word}-deep`] },
 });
 
 /** Messages of a server, one of each kind, with the word in every field. */
@@ -98,6 +98,10 @@ export function messagesOf(word: string): object[] {
       },
       properties: { [`${word}-decision`]: `${word}-decided` },
     }),
+    message("track", {
+      event: `${word} event`,
+      context: { consent: { categoryPreferences: { [`${word}-category`]: `${word}-preference` } } },
+    }),
     message("track", { event: "Task Graded", properties: { item: "course-drama", grade: `${word}-grade` } }),
   ];
 }
@@ -138,11 +142,6 @@ export function refusedOf(word: string): unknown[] {
     message({ type: "alias", previousId: { [word]: word } }),
     message({ type: "alias" }),
     message({ type: "group" }),
-    message({ context: { consent: { categoryPreferences: { [word]: `${word}-preference` } } } }),
-    message({
-      event: "Segment Consent Preference Updated",
-      context: { consent: { categoryPreferences: { [`${word}_purpose`]: false } } },
-    }),
     message({ properties: { number: 1e-320, [word]: word } }),
   ];
 }
@@ -178,7 +177,7 @@ async function under(
   }
 }
 
-/** The platform, with what administrators set up before anybody is there. */
+/** The platform, with what administrators set up before there are people. */
 export async function makeCanaryWorld(database: TestDatabase): Promise<void> {
   await makeWorld(database);
   await database.query(
@@ -189,7 +188,7 @@ export async function makeCanaryWorld(database: TestDatabase): Promise<void> {
   await database.query("create table public.enrolled (person text, item text, enrolled_at timestamptz)");
   await database.query("create table public.taught (person text, item text, role text)");
   await database.query("select recommend.train()");
-  await runMigrations({ pgPool: database.pool, schema: "insights_queue", preparedStatements: false });
+  await runMigrations({ connectionString: database.url(), schema: "insights_queue" });
 }
 
 /** Stores the person of a word: her messages, and what the application and its administrators do with her. */
@@ -197,7 +196,18 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
   const user = userOf(word);
   const { accepted, errors } = await ingest(database, messagesOf(word));
   if (accepted !== messagesOf(word).length) throw new Error(JSON.stringify(errors));
-  await ingest(database, refusedOf(word));
+  // A purpose that does not exist.
+  await ingest(database, [
+    {
+      type: "track",
+      messageId: `${word}-purpose`,
+      userId: user,
+      event: "Segment Consent Preference Updated",
+      context: { consent: { categoryPreferences: { [`${word}_purpose`]: false } } },
+    },
+  ]);
+  const refused = await ingest(database, refusedOf(word));
+  if (refused.accepted !== 0) throw new Error(`accepted: ${JSON.stringify(refused)}`);
 
   // Clients: herself, and browsers without proof.
   const click = (messageId: string, fields: object): object => ({
@@ -290,7 +300,7 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
       },
     ],
   );
-  // What she took before its events were deleted.
+  // An item that she took before its events were deleted.
   await database.query(
     `insert into recommend.taken (person_id, identity_id, item_id, first_at, last_at, taken_at)
      select identity.person_id, identity.identity_id, item.item_id, '2025-01-01Z', '2025-01-02Z', '2025-01-02Z'
@@ -305,9 +315,10 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     [user],
   );
   // Jobs of the application, which may use the queue too: one about her, and one whose error names her.
-  await database.query("select insights_queue.add_job('campus:mail', jsonb_build_object('people', array[$1::text])::json)", [
-    user,
-  ]);
+  await database.query(
+    "select insights_queue.add_job('campus:mail', jsonb_build_object('people', array[$1::text])::json)",
+    [user],
+  );
   await database.query("select insights_queue.add_job('campus:report')");
   await database.query(
     `update insights_queue._private_jobs set last_error = $1
@@ -347,8 +358,8 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
   await refresh(database);
 }
 
-/** The columns that contain a text, in all tables of all schemas. */
-export async function placesOf(db: Queries, word: string): Promise<string[]> {
+/** The columns that contain a text of a pattern, in all tables of all schemas. */
+export async function placesOf(db: Queries, pattern: string): Promise<string[]> {
   const columns = await db.rows<{ relation: string; name: string; label: string; bytes: boolean }>(
     `select format('%I.%I', namespace.nspname, relation.relname) as relation, format('%I', attribute.attname) as name,
        format('%s.%s.%s', namespace.nspname, relation.relname, attribute.attname) as label,
@@ -363,12 +374,10 @@ export async function placesOf(db: Queries, word: string): Promise<string[]> {
   const found = new Set<string>();
   for (const relation of new Set(columns.map((column) => column.relation))) {
     const own = columns.filter((column) => column.relation === relation);
-    const tests = own.map(({ name, bytes }) =>
-      bytes
-        ? `coalesce(bool_or(position(convert_to($1, 'UTF8') in ${name}) > 0), false)`
-        : `coalesce(bool_or(strpos(lower(${name}::text), $1) > 0), false)`,
+    const tests = own.map(
+      ({ name, bytes }) => `coalesce(bool_or(${bytes ? `encode(${name}, 'escape')` : `${name}::text`} ~* $1), false)`,
     );
-    const hits = await db.value<boolean[]>(`select array[${tests.join(", ")}] from ${relation}`, [word]);
+    const hits = await db.value<boolean[]>(`select array[${tests.join(", ")}] from ${relation}`, [pattern]);
     hits.forEach((hit, index) => {
       // Partitions are places of their table.
       if (hit) found.add((own[index]?.label ?? "").replace(/(event)_\d{4}_\d\d|(event)_default/, "$1$2"));

@@ -68,12 +68,20 @@ interface Keys {
 }
 
 const named = (map: Map<number, string>, key: unknown): unknown =>
-  key === null || key === undefined ? null : Array.isArray(key) ? key.map((one) => named(map, one)) : (map.get(Number(key)) ?? `unknown ${key}`);
+  key === null || key === undefined
+    ? null
+    : Array.isArray(key)
+      ? key.map((one) => named(map, one))
+      : (map.get(Number(key)) ?? `unknown ${key}`);
 
 async function readKeys(db: Queries): Promise<Keys> {
   const identities = new Map<number, string>();
   const members = new Map<number, string[]>();
-  for (const { identity_id, person_id, name } of await db.rows<{ identity_id: string; person_id: string; name: string }>(
+  for (const { identity_id, person_id, name } of await db.rows<{
+    identity_id: string;
+    person_id: string;
+    name: string;
+  }>(
     `select identity.identity_id, identity.person_id,
        identity.kind || ' ' || identity.external_id || coalesce(' of ' || person.external_id, '') as name
      from track.identity
@@ -122,7 +130,12 @@ function rename(table: string, row: Row, keys: Keys): Row {
       .toSorted((a, b) => (String(a) < String(b) ? -1 : 1));
   }
   for (const [column, value] of Object.entries(row)) {
-    if (anyValue.has(column) || anyValue.has(`${table}.${column}`) || (listed !== undefined && (column === "days" || column === "members"))) continue;
+    if (
+      anyValue.has(column) ||
+      anyValue.has(`${table}.${column}`) ||
+      (listed !== undefined && (column === "days" || column === "members"))
+    )
+      continue;
     if (column === "people") {
       const found = peopleOf(row, keys);
       if (found !== undefined) renamed[column] = found;
@@ -142,21 +155,32 @@ function rename(table: string, row: Row, keys: Keys): Row {
 }
 
 /** Rows of a table that are one row per block of people: the division into blocks depends on the keys. */
-const byBlock = new Set(["track.presence", "track.person_set_block", "track.value_presence", "track.item_month", "track.course_presence"]);
+const byBlock = new Set([
+  "track.presence",
+  "track.person_set_block",
+  "track.value_presence",
+  "track.item_month",
+  "track.course_presence",
+]);
 
 function joinBlocks(rows: Row[]): Row[] {
   const joined = new Map<string, Row>();
   for (const row of rows) {
-    const lists = Object.entries(row).filter(([column, value]) => (column === "people" || column === "members") && Array.isArray(value));
+    const lists = Object.entries(row).filter(
+      ([column, value]) => (column === "people" || column === "members") && Array.isArray(value),
+    );
     const sums = Object.entries(row).filter(([column]) => /_count$/.test(column));
     const rest = Object.fromEntries(
-      Object.entries(row).filter(([column]) => ![...lists, ...sums].some(([other]) => other === column) && column !== "engaged"),
+      Object.entries(row).filter(
+        ([column]) => ![...lists, ...sums].some(([other]) => other === column) && column !== "engaged",
+      ),
     );
     const key = JSON.stringify(rest);
     const known = joined.get(key);
     if (known === undefined) joined.set(key, { ...row });
     else {
-      for (const [column, list] of lists) known[column] = [...(known[column] as unknown[]), ...(list as unknown[])].toSorted();
+      for (const [column, list] of lists)
+        known[column] = [...(known[column] as unknown[]), ...(list as unknown[])].toSorted();
       for (const [column, sum] of sums) known[column] = Number(known[column]) + Number(sum);
     }
   }
@@ -183,8 +207,10 @@ export async function contents(db: Queries, all = false): Promise<Record<string,
   for (const table of await tablesOf(db)) {
     if (table in leftOut && !all) continue;
     const rows = await db.rows<{ row: Row }>(`select to_jsonb(stored) as row from ${table} as stored`);
-    // Who named an item first is not passed on to another person.
-    const renamed = rows.map(({ row }) => rename(table, row["attribute"] === "name" ? { ...row, identity_id: null } : row, keys));
+    // The identity that named an item first is not passed on to another person.
+    const renamed = rows.map(({ row }) =>
+      rename(table, row["attribute"] === "name" ? { ...row, identity_id: null } : row, keys),
+    );
     found[table] = (byBlock.has(table) ? joinBlocks(renamed) : renamed).map((row) => JSON.stringify(row)).toSorted();
   }
   return found;

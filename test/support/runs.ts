@@ -3,5 +3,10 @@
  * examples, so that all of them are tried in the course of time.
  */
 export function runs(native: number, embedded: number, isNative: boolean): number {
-  return (isNative ? native : embedded) * Number(process.env["INSIGHTS_TEST_RUNS"] ?? 1);
+  return (isNative ? native : embedded) * factor;
 }
+
+const factor = Number(process.env["INSIGHTS_TEST_RUNS"] ?? 1);
+
+/** Whether a test tries all combinations, not a part of them. */
+export const isFull = factor > 1;

@@ -1,4 +1,4 @@
-import type { TestDatabase } from "./database.ts";
+import type { Queries } from "./database.ts";
 
 /*
  * A platform small enough to check without a computer. Ten learners took two courses of a subject each; ada took one,
@@ -26,7 +26,7 @@ function message(person: string, number: number, event: string, item: string | u
 }
 
 /** Stores the platform in the database, and computes the data that the workers would compute. */
-export async function makeWorld(database: TestDatabase): Promise<void> {
+export async function makeWorld(database: Pick<Queries, "query">): Promise<void> {
   const batch: object[] = Object.entries(courses).map(([item, itemTitle], number) => ({
     type: "track",
     messageId: `catalogue-${number}`,
@@ -53,7 +53,7 @@ export async function makeWorld(database: TestDatabase): Promise<void> {
 }
 
 /** Runs every refresh to its end. */
-export async function refresh(database: TestDatabase): Promise<void> {
-  while ((await database.rows("select from track.refresh()")).length > 0);
+export async function refresh(database: Pick<Queries, "query">): Promise<void> {
+  while ((await database.query("select from track.refresh()")).rows.length > 0);
   await database.query("select analytics.refresh_views(), recommend.refresh_lists()");
 }

@@ -23,7 +23,7 @@ values
   (
     'privacy', 'ledger', 'commitment', 'decision', 'service', 'kept',
     'Hash of a salt and a record, such as a decision.',
-    'The chain proves that no decision was changed. Without the salt, which is deleted, it says nothing about a person.'
+    'The chain proves that no decision was changed. Without its deleted salt, it contains nothing of a person.'
   ),
   (
     'privacy', 'ledger', 'hash', 'decision', 'service', 'kept',
@@ -131,8 +131,11 @@ from (
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
-    ('privacy', 'setting', '{subject_function,names_function}', 'Names of functions.'),
-    ('privacy', 'setting', '{lock_function,unshared_function,hold_function}', 'Names of functions.'),
+    (
+      'privacy', 'setting', '{subject_function,lock_function,names_function,unshared_function,hold_function}',
+      'Names of functions.'
+    ),
+    ('privacy', 'setting', '{returned_function}', 'Names of functions.'),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),
     ('privacy', 'request', '{regime}', 'Name of a law.'),
     ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),
@@ -159,7 +162,7 @@ from (
     ),
     ('privacy', 'data_map', '{schema_name,table_name,column_name,purpose,description,basis}', 'Content of this map.'),
     ('ml', 'project', '{name,metric,description}', 'Names of models.'),
-    ('ml', 'model', '{algorithm}', 'Name of a method.'),
+    ('ml', 'model', '{algorithm,marked_reason}', 'Name of a method, and why a version is not used.'),
     ('ml', 'comparison', '{metric}', 'Name of a metric.'),
     ('ml', 'drift', '{feature}', 'Name of a feature.'),
     ('ml', 'input_profile', '{feature}', 'Name of a feature.'),

@@ -158,7 +158,7 @@ create table privacy.data_map (
 
 comment on table privacy.data_map is $$
 Columns that hold personal data or refer to a person, one row per column (GDPR article 30).
-Every room registers its own columns in its `data_map.sql`. So that none is forgotten, every column of free content
+Every room registers its own columns in its `data_map.sql`. So that none is missing, every column of free content
 (text, JSON, arrays, bits, vectors, bytes, UUIDs) has a row; most of them hold `none`.
 $$;
 comment on column privacy.data_map.schema_name is $$Schema of the table.$$;
@@ -274,7 +274,8 @@ create table privacy.setting (
   decisions_at timestamptz not null default now(),
   lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  returned_function text check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -286,19 +287,20 @@ Age in years from which a person can consent herself (GDPR article 8: 13 to 16, 
 A purpose may have another (`privacy.purpose.minimum_age`).
 $$;
 comment on column privacy.setting.subject_function is $$
-Name of the function that returns the person of a name, with its schema: it takes `person text` and returns
-`privacy.subject`. Null: people cannot be named.
+Name of the function that returns the person of a name, with its schema; null: people cannot be named.
+It takes `person text` and returns `privacy.subject`.
 $$;
 comment on column privacy.setting.names_function is $$
-Name of the function that returns the names of identities, with its schema: it takes `identities bigint[]` and returns
-`setof privacy.identity_name`. Null: decisions by `person_id` have no `subject_name`.
+Name of the function that returns the names of identities, with its schema.
+It takes `identities bigint[]` and returns `setof privacy.identity_name`. Null: decisions by `person_id` have no
+`subject_name`.
 $$;
 comment on column privacy.setting.decisions_at is $$
 Time up to which people have been notified whose decisions changed with time: see `privacy.refresh_decisions`.
 $$;
 comment on column privacy.setting.lock_function is $$
-Name of the function that does the same as `subject_function`, and locks the person: until the transaction ends, no
-other one stores or moves her data.
+Name of the function that does the same as `subject_function`, and locks the person.
+Until the transaction ends, no other one stores or moves her data.
 $$;
 comment on column privacy.setting.unshared_function is $$
 Name of the function that returns, of the names of a `privacy.subject` who was erased, those that nobody else has.
@@ -306,6 +308,10 @@ $$;
 comment on column privacy.setting.hold_function is $$
 Function that does the same as `subject_function`, and holds the person.
 Until the transaction ends, no other one merges, splits or erases her.
+$$;
+comment on column privacy.setting.returned_function is $$
+Name of the function that returns the people whose names are suppressed although they are stored.
+With its schema; called by `privacy.replay_erasures`.
 $$;
 
 insert into privacy.setting default values;
@@ -319,6 +325,9 @@ create type privacy.identity_name as (
 comment on type privacy.identity_name is $$
 An identity with its person and its name, as the application sent it.
 $$;
+comment on column privacy.identity_name.identity_id is $$Key of the identity.$$;
+comment on column privacy.identity_name.person_id is $$Key of the person that it belongs to.$$;
+comment on column privacy.identity_name.name is $$Name of the identity, as the application sent it.$$;
 
 create table privacy.consent_text (
   text_id uuid not null default gen_random_uuid() primary key,
@@ -400,8 +409,8 @@ comment on table privacy.sealed_table is $$
 Records that `privacy.seal` enters into `privacy.ledger`, one row per kind of record.
 The table has a key of the type uuid, and columns for the salt (bytea) and the position (bigint), both null until the
 record is sealed, with a partial index on the key `where ledger_position is null`. `contents` never change afterwards:
-neither a merge of people nor an erasure may touch them without deleting the record. Whoever deletes a sealed record
-calls `privacy.account_removal`. To seal other columns from some day on, register another kind.
+neither a merge of people nor an erasure may touch them without deleting the record. A function that deletes sealed
+records calls `privacy.account_removal`. To seal other columns from some day on, register another kind.
 $$;
 comment on column privacy.sealed_table.kind is $$Kind of the record, as in `privacy.ledger.kind`.$$;
 comment on column privacy.sealed_table.table_name is $$Table with its schema.$$;
@@ -413,7 +422,7 @@ comment on column privacy.sealed_table.position_column is $$Column for the posit
 comment on column privacy.sealed_table.ready_column is $$
 Column that is null until the record can be sealed; null: records are sealed as soon as they are stored.
 $$;
-comment on column privacy.sealed_table.description is $$What the records are.$$;
+comment on column privacy.sealed_table.description is $$Description of the records.$$;
 
 create table privacy.ledger (
   position bigint primary key,
@@ -425,7 +434,7 @@ create table privacy.ledger (
 
 comment on table privacy.ledger is $$
 Entries that prove that a record existed when it was sealed, and has not changed since; append-only.
-It holds no personal data: without the salt, which is deleted with the record, a commitment says nothing about it.
+It holds no personal data: without the salt, which is deleted with the record, a commitment reveals nothing about it.
 $$;
 comment on column privacy.ledger.position is $$Number of the entry, from 1, without gaps.$$;
 comment on column privacy.ledger.kind is $$
@@ -477,6 +486,9 @@ create type privacy.ledger_head as (
 comment on type privacy.ledger_head is $$
 Latest entry of the ledger: its position, its hash (hexadecimal) and its time.
 $$;
+comment on column privacy.ledger_head.position is $$Position of the entry.$$;
+comment on column privacy.ledger_head.hash is $$Hash of the entry, hexadecimal.$$;
+comment on column privacy.ledger_head.sealed_at is $$Time of the entry.$$;
 
 create type privacy.ledger_problem as (
   problem text,
@@ -489,6 +501,11 @@ create type privacy.ledger_problem as (
 comment on type privacy.ledger_problem is $$
 A difference between the ledger and the records: see `privacy.verify_ledger`.
 $$;
+comment on column privacy.ledger_problem.problem is $$Kind of the difference, such as `changed` or `missing`.$$;
+comment on column privacy.ledger_problem.kind is $$Kind of the record; null for a difference in the ledger itself.$$;
+comment on column privacy.ledger_problem.position is $$Position in the ledger; null when it is unknown.$$;
+comment on column privacy.ledger_problem.record_id is $$Key of the record; null when there is none.$$;
+comment on column privacy.ledger_problem.description is $$Description of the difference.$$;
 
 create type privacy.ledger_report as (
   is_intact boolean,
@@ -505,11 +522,20 @@ create type privacy.ledger_report as (
 
 comment on type privacy.ledger_report is $$
 Result of `privacy.verify_ledger`.
-`entries` of the ledger, `records` that are sealed, `unsealed` records that the next `privacy.seal` enters, `removed`
-entries of which the record was deleted by right, `broken_position`: the first entry that the chain does not confirm,
-`problem_count` with the first 100 of them in `problems`; `head_position` and `head_hash`, to be kept outside of the
-database and given to a later verification.
+Keep `head_position` and `head_hash` outside of the database, and give them to a later verification.
 $$;
+comment on column privacy.ledger_report.is_intact is $$Whether there is no difference.$$;
+comment on column privacy.ledger_report.entries is $$Number of entries of the ledger.$$;
+comment on column privacy.ledger_report.records is $$Number of records that are sealed.$$;
+comment on column privacy.ledger_report.unsealed is $$Number of records that the next `privacy.seal` enters.$$;
+comment on column privacy.ledger_report.removed is $$Number of entries whose record was deleted by right.$$;
+comment on column privacy.ledger_report.broken_position is $$
+First entry that does not follow from the one before it; null when there is none.
+$$;
+comment on column privacy.ledger_report.problem_count is $$Number of differences.$$;
+comment on column privacy.ledger_report.problems is $$The first 100 differences.$$;
+comment on column privacy.ledger_report.head_position is $$Position of the latest entry; null when there is none.$$;
+comment on column privacy.ledger_report.head_hash is $$Hash of the latest entry, hexadecimal.$$;
 
 insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
 values
@@ -551,14 +577,15 @@ create table privacy.erasure (
 );
 
 comment on table privacy.erasure is $$
-Receipts of erasures, append-only: what was erased, without a trace of whose data it was.
+Receipts of erasures, append-only: numbers of rows by table, without a trace of the person.
 $$;
 comment on column privacy.erasure.erasure_id is $$Key of the receipt.$$;
 comment on column privacy.erasure.requested_at is $$Time of the request.$$;
 comment on column privacy.erasure.erased_at is $$Time of the erasure.$$;
 comment on column privacy.erasure.subject_hash is $$
-SHA-256 hash of a salt and the names of the person: see `privacy.subject_hash`. The salt is returned once and not
-stored, so that whoever has it can prove whose receipt this is, and nobody else can test names against it.
+SHA-256 hash of a salt and the names of the person, as `privacy.subject_hash` computes it.
+The salt is returned once and not stored: a person who has it can prove that the receipt is hers, and nobody else can
+test names against it.
 $$;
 comment on column privacy.erasure.reason is $$Reason that was given, without a name; null when none was given.$$;
 comment on column privacy.erasure.counts is $$
@@ -606,6 +633,20 @@ comment on column privacy.erasure_receipt.counts is $$
 Numbers of rows by table and method, such as `{"track.event": {"deleted": 12}}`.
 $$;
 
+create type privacy.erased_requests as (
+  erased int,
+  failed int,
+  error text
+);
+
+comment on type privacy.erased_requests is $$
+@behavior -*
+Result of a step of the erasures that people requested.
+$$;
+comment on column privacy.erased_requests.erased is $$1 when a person was erased, 0 when no request was left.$$;
+comment on column privacy.erased_requests.failed is $$Number of requests before it that failed.$$;
+comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
+
 insert into privacy.handler (room, position, erase_function, description)
 values ('privacy', 60, 'privacy.erase', 'Decisions, and the log of exports.');
 
@@ -626,12 +667,12 @@ Exports of the data of people, append-only.
 $$;
 comment on column privacy.export_log.export_id is $$Key of the export.$$;
 comment on column privacy.export_log.identity_id is $$
-Person whose data was exported: the key that she had then, which is that of one of her identities. The entry follows
-the identity when people are merged or split.
+Person whose data was exported, by the key at that time, which is that of one of her identities.
+The entry follows the identity when people are merged or split.
 $$;
 comment on column privacy.export_log.exported_at is $$Time of the export.$$;
 comment on column privacy.export_log.exported_by is $$
-Who exported the data: the signed-in person, or else the login of the database.
+Administrator or person who exported the data: the signed-in person, or else the login of the database.
 $$;
 comment on column privacy.export_log.row_count is $$Number of rows in the export.$$;
 

@@ -102,7 +102,25 @@ values
     'Parameters that a search found best.',
     'As ml.model.parameters.'
   ),
-  ('recommend', 'rule_log', 'actor', 'identity', 'service', 'cleared', 'Administrator who changed the rule.', null)
+  ('recommend', 'rule_log', 'actor', 'identity', 'service', 'cleared', 'Administrator who changed the rule.', null),
+  ('recommend', 'learned', 'person_id', 'person', 'personalization', 'deleted', 'Person of a learned row.', null),
+  ('recommend', 'learned', 'item_ids', 'derived', 'personalization', 'deleted', 'Items of the person.', null),
+  (
+    'recommend', 'learned', 'strengths', 'derived', 'personalization', 'deleted',
+    'Strength of each of these items.', null
+  ),
+  (
+    'recommend', 'learned_item', 'target_ids', 'derived', 'personalization', 'unlearned',
+    'Items that were used with an item.', null
+  ),
+  (
+    'recommend', 'learned_item', 'totals', 'derived', 'personalization', 'unlearned',
+    'Sums over the people who used both.', null
+  ),
+  (
+    'recommend', 'learned_item', 'inverse', 'derived', 'personalization', 'unlearned',
+    'Row of the inverse of the sums of all people.', null
+  )
 on conflict (schema_name, table_name, column_name) do update
 set
   holds = excluded.holds,

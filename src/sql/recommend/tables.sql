@@ -30,7 +30,8 @@ create table recommend.setting (
   diversity_method text not null default 'similarity' check (diversity_method in ('similarity', 'calibration')),
   serving_period interval not null default '90 days' check (serving_period > '0'),
   attribution_period interval not null default '30 days' check (attribution_period > '0'),
-  fewest_test_people int not null default 100 check (fewest_test_people >= 0)
+  fewest_test_people int not null default 100 check (fewest_test_people >= 0),
+  most_learned_items int not null default 4000 check (most_learned_items between 0 and 16000)
 );
 
 comment on table recommend.setting is $$
@@ -87,6 +88,11 @@ $$;
 comment on column recommend.setting.fewest_test_people is $$
 Minimum number of people who took an item in the last part of the time, for a comparison of models by time.
 With fewer people, which cannot show a usual difference, models are compared by the last item of each person.
+$$;
+
+comment on column recommend.setting.most_learned_items is $$
+Maximum number of items of a version that keeps a record of what it learned, with which it is updated and unlearns.
+A version with more items is marked for training when a person is erased. 0: no version keeps a record.
 $$;
 
 insert into recommend.setting default values;
@@ -379,6 +385,8 @@ create table recommend.model_part (
   algorithm text not null,
   share real not null default 1 check (share > 0 and share < 'infinity'),
   history_decay real not null default 1 check (history_decay > 0 and history_decay <= 1),
+  person_mean float8 check (person_mean > 0),
+  scale float8 check (scale > 0),
   primary key (model_id, part)
 );
 
@@ -392,6 +400,14 @@ comment on column recommend.model_part.algorithm is $$Method of the part, such a
 comment on column recommend.model_part.share is $$Factor of the scores of the part.$$;
 comment on column recommend.model_part.history_decay is $$
 Factor of the strength of an item for each item that the person used later: 1 means that the order does not matter.
+$$;
+
+comment on column recommend.model_part.person_mean is $$
+Mean, over the people of the training, of n ^ -`person_exponent`, by which the factor of a person with n items is
+divided; fixed by the training, so that a person does not change the factors of others. Null for other methods.
+$$;
+comment on column recommend.model_part.scale is $$
+Number by which the weights of the part of a blend are divided, fixed by the training; null when there is one part.
 $$;
 
 create table recommend.neighbours (
@@ -419,7 +435,7 @@ comment on column recommend.neighbours.model_id is $$Version of the model.$$;
 comment on column recommend.neighbours.part is $$Part of the version.$$;
 comment on column recommend.neighbours.item_id is $$Item of the person.$$;
 comment on column recommend.neighbours.person_count is $$
-Number of people who had taken the item when the version was trained.
+Number of people who had taken the item when the version was trained or last updated.
 $$;
 comment on column recommend.neighbours.neighbour_ids is $$
 Items whose score the item changes, in ascending order, without the item itself.
@@ -1526,4 +1542,119 @@ using hnsw (content vector_cosine_ops) with (m = 8, ef_construction = 40);
 alter table recommend.item_vector enable row level security;
 
 insert into privacy.handler (room, position, erase_function, description)
-values ('recommend', 10, 'recommend.erase', 'Interactions, impressions, evaluations in progress, and what models have learned.');
+values (
+  'recommend', 10, 'recommend.erase',
+  'Interactions, impressions, evaluations in progress, and what models have learned.'
+);
+
+/* --------------------------------------------------------------------------- models that learn and unlearn -- */
+
+create table recommend.learning (
+  model_id bigint primary key references ml.model on delete cascade,
+  is_live boolean not null default true,
+  person_count int not null check (person_count >= 0),
+  update_count int not null default 0 check (update_count >= 0),
+  updated_at timestamptz not null default clock_timestamp(),
+  rebuilt_at timestamptz not null default clock_timestamp(),
+  drift float8
+);
+
+comment on table recommend.learning is $$
+@behavior -*
+Versions of recommenders that are changed exactly when people arrive, change or are erased (`recommend.learned`).
+$$;
+comment on column recommend.learning.model_id is $$Version.$$;
+comment on column recommend.learning.is_live is $$
+Whether the record has the present rows of all people: true while the version is deployed.
+$$;
+comment on column recommend.learning.person_count is $$Number of people in the record.$$;
+comment on column recommend.learning.update_count is $$
+Number of updates since the statistics were last computed from the whole record.
+$$;
+comment on column recommend.learning.updated_at is $$Time of the last update.$$;
+comment on column recommend.learning.rebuilt_at is $$
+Time at which the statistics were last computed from the whole record.
+$$;
+comment on column recommend.learning.drift is $$
+Relative error that the updates before this computation had left: the largest, over the rows of the inverse of a part,
+of the distance to the computed row divided by its length; 0 for parts that count, null before the first.
+$$;
+
+create table recommend.learned (
+  person_id bigint not null,
+  model_id bigint not null references recommend.learning on delete cascade,
+  item_ids bigint[] not null,
+  strengths real[] not null,
+  is_stale boolean not null default false,
+  primary key (person_id, model_id),
+  check (cardinality(item_ids) = cardinality(strengths) and cardinality(item_ids) > 0)
+);
+
+comment on table recommend.learned is $$
+@foreignKey (model_id) references recommend.learning (model_id)
+@behavior -*
+Record of what a version of a recommender learned from each person, so that it can be unlearned exactly.
+$$;
+comment on column recommend.learned.person_id is $$Person.$$;
+comment on column recommend.learned.model_id is $$Version.$$;
+comment on column recommend.learned.item_ids is $$Items of the person, in the order of their last use.$$;
+comment on column recommend.learned.strengths is $$Strength of each of them, above 0 and at most 1.$$;
+comment on column recommend.learned.is_stale is $$
+Whether the rows of the person may have changed while the version was not deployed; they are not learned then.
+$$;
+
+create index learned_model on recommend.learned (model_id);
+
+create table recommend.learned_item (
+  model_id bigint not null,
+  part smallint not null,
+  item_id bigint not null references track.item,
+  person_count int not null check (person_count >= 0),
+  target_ids bigint[],
+  totals bigint[],
+  inverse vector,
+  primary key (model_id, part, item_id),
+  foreign key (model_id, part) references recommend.model_part on delete cascade,
+  check (cardinality(target_ids) = cardinality(totals)),
+  check ((inverse is null) = (target_ids is not null))
+);
+
+-- Read and written whole: uncompressed.
+alter table recommend.learned_item alter column target_ids set storage external;
+alter table recommend.learned_item alter column totals set storage external;
+alter table recommend.learned_item alter column inverse set storage external;
+
+comment on table recommend.learned_item is $$
+@behavior -*
+Sufficient statistics of the parts of versions that learn: one row per item, from which its neighbour list is made.
+$$;
+comment on column recommend.learned_item.model_id is $$Version.$$;
+comment on column recommend.learned_item.part is $$Part of the version.$$;
+comment on column recommend.learned_item.item_id is $$Item.$$;
+comment on column recommend.learned_item.person_count is $$Number of people in the record who have the item.$$;
+comment on column recommend.learned_item.target_ids is $$
+Of a part that counts pairs: the items of the sums, in ascending order. Null for EASE and EDLAE.
+$$;
+comment on column recommend.learned_item.totals is $$
+Sum of each of them, a whole number of 2^-40 (`ml.sequence_pairs`, `ml.item_knn_pairs`).
+$$;
+comment on column recommend.learned_item.inverse is $$
+Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, its columns being the items of the part in ascending order; else null.
+$$;
+
+create index learned_item_item on recommend.learned_item (item_id);
+
+alter table recommend.learning enable row level security;
+alter table recommend.learned enable row level security;
+alter table recommend.learned_item enable row level security;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'recommend.learned', 4, 'recommend.learn', '{event,enrolment,decision,identity}',
+  'What the deployed recommenders learned from each person.'
+);
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values (
+  'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
+);

@@ -507,7 +507,7 @@ create table track.item_source (
 );
 
 comment on table track.item_source is $$
-What messages have told about items: the identity that named an item first, or gave an attribute that is stored.
+Origin of items and attributes that messages gave: the identity that named an item first, or gave an attribute.
 The tables of the application (`track.sync_items`) take the place of messages: their items and values have no row here.
 An erasure deletes items that only messages have named when nobody else uses them, and attributes that the person gave.
 $$;
@@ -2085,7 +2085,8 @@ values ('track.decisions_changed', 'Queues the people for the consumers that are
 update privacy.setting
 set
   subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
-  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject';
+  unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject',
+  returned_function = 'track.returned_people';
 
 insert into privacy.handler (room, position, erase_function, description, rectify_function)
 values (

@@ -327,7 +327,7 @@ describe("trend", () => {
                select external_id, kind, trend.*
                from item
                cross join lateral analytics.trend(
-                 null, $1, '2026-02-02Z', '2026-03-16Z', item => external_id
+                 null, $1, '2026-02-02Z', '2026-02-23Z', item => external_id
                ) as trend
              )
              select trend.external_id, trend.bucket_start, trend.event_count, trend.person_count, trend.engaged, popular
@@ -342,7 +342,7 @@ describe("trend", () => {
           expect(differing, bucket).toEqual([]);
           compared += await db.value<number>(
             `select count(*)::int
-             from analytics.trend(null, $1, '2026-02-02Z', '2026-03-16Z', item => 'course-b')
+             from analytics.trend(null, $1, '2026-02-02Z', '2026-02-23Z', item => 'course-b')
              where person_count > 0`,
             [bucket],
           );

@@ -95,9 +95,27 @@ describe("privacy.erase_person", () => {
   test("suppresses the names that nobody else has", async () => {
     await inside(async (db) => {
       await ingest(db, [
-        message({ type: "identify", event: undefined, userId: "ada", anonymousId: "shared", timestamp: "2026-01-01T10:00:00Z" }),
-        message({ type: "identify", event: undefined, userId: "ada", anonymousId: "own", timestamp: "2026-01-01T10:00:00Z" }),
-        message({ type: "identify", event: undefined, userId: "ben", anonymousId: "shared", timestamp: "2026-01-02T10:00:00Z" }),
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ada",
+          anonymousId: "shared",
+          timestamp: "2026-01-01T10:00:00Z",
+        }),
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ada",
+          anonymousId: "own",
+          timestamp: "2026-01-01T10:00:00Z",
+        }),
+        message({
+          type: "identify",
+          event: undefined,
+          userId: "ben",
+          anonymousId: "shared",
+          timestamp: "2026-01-02T10:00:00Z",
+        }),
       ]);
       await erase(db, "ada");
       const result = await ingest(db, [
@@ -137,7 +155,9 @@ describe("privacy.erase_person", () => {
         `insert into track.identity (kind, external_id, person_id, identity_id) overriding system value
          select 'unverified', 'phone', next, next from nextval('track.identity_identity_id_seq') as next`,
       );
-      await db.query("insert into track.person (person_id) select person_id from track.identity where kind = 'unverified'");
+      await db.query(
+        "insert into track.person (person_id) select person_id from track.identity where kind = 'unverified'",
+      );
       await db.query(
         `insert into track.trait (person_id, identity_id, name, value, set_at)
          select person_id, identity_id, 'said', '1', now() from track.identity where kind = 'unverified'`,
@@ -203,7 +223,9 @@ describe("privacy.erase_person", () => {
       await db.query("select privacy.seal()");
       await erase(db, "ada");
       await db.query("select privacy.seal()");
-      const check = await db.value<Record<string, unknown>>("select to_jsonb(checked) from privacy.verify_ledger() as checked");
+      const check = await db.value<Record<string, unknown>>(
+        "select to_jsonb(checked) from privacy.verify_ledger() as checked",
+      );
       expect(check).toMatchObject({ broken_position: null });
       expect(await db.rows("select kind from privacy.ledger where kind <> 'checkpoint' order by 1")).toEqual([
         { kind: "consent" },
@@ -219,8 +241,12 @@ describe("privacy.erase_person", () => {
     await inside(async (db) => {
       await ingest(db, [message({ userId: "ada" })]);
       await refresh(db);
-      await db.query("create function public.failing(subject privacy.subject) returns setof privacy.erased language plpgsql as $$begin raise 'no'; end$$");
-      await db.query("insert into privacy.handler (room, position, erase_function, description) values ('other', 99, 'public.failing', '')");
+      await db.query(
+        "create function public.failing(subject privacy.subject) returns setof privacy.erased language plpgsql as $$begin raise 'no'; end$$",
+      );
+      await db.query(
+        "insert into privacy.handler (room, position, erase_function, description) values ('other', 99, 'public.failing', '')",
+      );
       await db.query("savepoint before");
       await db.rejects("select privacy.erase_person('ada')");
       await db.query("rollback to before");
@@ -288,7 +314,9 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     await sender.end();
     expect(await database.value("select count(*)::int from track.identity where external_id = 'race-1'")).toBe(0);
     expect(
-      await database.value("select count(*)::int from track.event join track.identity using (identity_id) where external_id = 'race-2'"),
+      await database.value(
+        "select count(*)::int from track.event join track.identity using (identity_id) where external_id = 'race-2'",
+      ),
     ).toBe(2);
   });
 
@@ -296,7 +324,9 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     await ingest(database, [message({ userId: "race-3" })]);
     const [sender, eraser] = [await session(), await session()];
     await sender.query(...send([message({ userId: "race-3" })]));
-    const erased = eraser.query("select (counts #>> '{track.event,deleted}')::int as events from privacy.erase_person('race-3')");
+    const erased = eraser.query(
+      "select (counts #>> '{track.event,deleted}')::int as events from privacy.erase_person('race-3')",
+    );
     await waits(eraser, erased);
     await sender.end();
     expect(await erased).toEqual({ events: 2 });
@@ -313,7 +343,9 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     await one.end();
     await expect(second).rejects.toMatchObject({ code: "CF002" });
     await two.client.end();
-    expect(await database.value("select count(*)::int from privacy.erasure where counts ? 'track.person'")).toBeGreaterThan(0);
+    expect(
+      await database.value("select count(*)::int from privacy.erasure where counts ? 'track.person'"),
+    ).toBeGreaterThan(0);
   });
 
   test("a session that ends in the middle of an erasure leaves everything as it was", async () => {
@@ -324,7 +356,8 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     await eraser.query("select privacy.erase_person('race-5')");
     await database.query("select pg_terminate_backend($1)", [eraser.pid]);
     for (;;) {
-      if ((await database.value("select count(*)::int from pg_stat_activity where pid = $1", [eraser.pid])) === 0) break;
+      if ((await database.value("select count(*)::int from pg_stat_activity where pid = $1", [eraser.pid])) === 0)
+        break;
     }
     expect(await database.value("select count(*)::int from track.identity where external_id = 'race-5'")).toBe(1);
     expect(await database.value("select count(*)::int from privacy.erasure")).toBe(before);
@@ -333,7 +366,10 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
   });
 
   test("a link to a person who is being erased waits, and then starts a new person", async () => {
-    await ingest(database, [message({ userId: "race-6" }), message({ userId: undefined, anonymousId: "race-6-phone" })]);
+    await ingest(database, [
+      message({ userId: "race-6" }),
+      message({ userId: undefined, anonymousId: "race-6-phone" }),
+    ]);
     const [eraser, sender] = [await session(), await session()];
     await eraser.query("select privacy.erase_person('race-6', null, false)");
     const linked = sender.query(
@@ -344,7 +380,9 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     expect(await linked).toMatchObject({ accepted: 1, rejected: 0 });
     await sender.end();
     expect(
-      await database.value("select count(distinct person_id)::int from track.identity where external_id in ('race-6', 'race-6-phone')"),
+      await database.value(
+        "select count(distinct person_id)::int from track.identity where external_id in ('race-6', 'race-6-phone')",
+      ),
     ).toBe(1);
   });
 
@@ -373,9 +411,12 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
 
   test("a refresh, a merge and a decision at the same time end without a deadlock", async () => {
     const names = ["mob-1", "mob-2", "mob-3", "mob-4", "mob-5", "mob-6"];
-    await ingest(database, names.map((userId) => message({ userId, properties: { item: `item-of-${userId}` } })));
+    await ingest(
+      database,
+      names.map((userId) => message({ userId, properties: { item: `item-of-${userId}` } })),
+    );
     const ignore = (error: unknown): void => {
-      // Whoever comes after the erasure finds nobody.
+      // A call after the erasure finds nobody.
       if (!(error instanceof pg.DatabaseError) || !["CF002", "CF005", "CF001"].includes(error.code ?? "")) throw error;
     };
     const busy = names.flatMap((name, index) => [
@@ -383,9 +424,7 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
       database.query("select track.link_identities($1, $2)", [name, names[(index + 1) % names.length]]).catch(ignore),
       database.query("select track.refresh(2)").catch(ignore),
       database.query(...send([message({ userId: name, properties: { item: `item-of-${name}` } })])).catch(ignore),
-      database
-        .query("select privacy.record_consent(track.find_person($1), 'advertising', true)", [name])
-        .catch(ignore),
+      database.query("select privacy.record_consent(track.find_person($1), 'advertising', true)", [name]).catch(ignore),
     ]);
     await Promise.all(busy);
     await refresh(database);
@@ -394,7 +433,9 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     for (const table of ["track.event", "track.session", "track.step", "recommend.interaction"]) {
       expect([
         table,
-        await database.value(`select count(*)::int from ${table} as stored where not exists (select from track.person where person.person_id = stored.person_id)`),
+        await database.value(
+          `select count(*)::int from ${table} as stored where not exists (select from track.person where person.person_id = stored.person_id)`,
+        ),
       ]).toEqual([table, 0]);
     }
   });

@@ -32,7 +32,7 @@ test("a learner gets by the API what an administrator gets about her, and it is 
   expect(comparable(mine)).toEqual(comparable(document));
 });
 
-test("a browser is no proof: the name of an anonymous person opens nothing", async () => {
+test("a browser is not a proof: the name of an anonymous person opens nothing", async () => {
   for (const name of ["kanari-visitor", "kanari-browser", "kanari-claimed", "unknown"]) {
     const { errors } = await ask(`learner:${name}`, "{ privacyExportMe }");
     expect(errors[0], name).toMatchObject({ extensions: { code: "CF002" } });
@@ -42,7 +42,30 @@ test("a browser is no proof: the name of an anonymous person opens nothing", asy
   expect(JSON.stringify(errors)).not.toContain("kanari");
 });
 
-test("an administrator asks for a person by the API, nobody else", async () => {
+test("a browser that is named like another person or an item gives nothing of theirs", async () => {
+  // The client chooses the id of its browser: here it is a user, an administrator, a login and an item.
+  const browsers = ["ben", userOf("kanari"), "root", "postgres", "course-drama"];
+  await ask("admin:root", `{ privacyExportPerson(person: "${userOf("kanari")}") }`);
+  await ask("admin:root", `mutation { trackExcludePerson(input: {person: "gus", reason: "test"}) { result } }`);
+  for (const [number, anonymousId] of browsers.entries()) {
+    const message = { type: "identify", messageId: `mallory-${number}`, userId: "mallory", anonymousId };
+    await database.query("select track.ingest($1)", [JSON.stringify([message])]);
+  }
+  const { data, errors } = await ask("learner:mallory", "{ privacyExportMe }");
+  expect(errors).toEqual([]);
+  const mine: Document & { person: { name: string }[] } =
+    typeof data.privacyExportMe === "string" ? JSON.parse(data.privacyExportMe) : data.privacyExportMe;
+  expect(mine.person.map(({ name }) => name).sort()).toEqual([...browsers, "mallory"].sort());
+  const { person: _, ...rest } = mine;
+  expect(Object.keys(rest.data).filter((table) => /^(ml|analytics|recommend|privacy)\.|_log$/.test(table))).toEqual([]);
+  expect(JSON.stringify(rest)).not.toContain("kanari-review");
+  for (const table of ["track.identity", "track.identity_link", "track.person", "track.person_set_block"]) {
+    delete rest.data[table];
+  }
+  expect(Object.keys(rest.data).filter((table) => table !== "track.changed")).toEqual([]);
+});
+
+test("an administrator exports a person by the API, nobody else", async () => {
   const query = `{ privacyExportPerson(person: "${userOf("kanari")}") }`;
   const { data, errors } = await ask("admin:root", query);
   expect(errors).toEqual([]);

@@ -340,7 +340,7 @@ describe("the paired test", () => {
     const next = algebra.generator(99);
     let equal = 0;
     let better = 0;
-    for (let seed = 1; seed <= 200; seed++) {
+    for (let seed = 1; seed <= 100; seed++) {
       const easy = Array.from({ length: 50 }, () => next() * 0.4);
       const first = easy.map((value) => value + (next() + next() - 1) * 0.3);
       const second = easy.map((value) => value + (next() + next() - 1) * 0.3);
@@ -358,9 +358,9 @@ describe("the paired test", () => {
       )
         better++;
     }
-    expect(equal).toBeGreaterThanOrEqual(180);
-    expect(equal).toBeLessThan(200);
-    expect(better).toBe(20);
+    expect(equal).toBeGreaterThanOrEqual(90);
+    expect(equal).toBeLessThan(100);
+    expect(better).toBe(10);
   });
 });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { ingest, refresh, type Step, send } from "../../support/recommend.ts";
+import { runs } from "../../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -228,7 +229,7 @@ describe("recommend.refresh_interactions", () => {
           );
         },
       ),
-      { numRuns: database.native ? 30 : 15 },
+      { numRuns: runs(10, 4, database.native) },
     );
   });
 

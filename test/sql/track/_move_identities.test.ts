@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { runs } from "../../support/runs.ts";
 import { ingest, message, refresh } from "./messages.ts";
 
 const database = await testDatabase();
@@ -156,7 +157,7 @@ describe("a merge", () => {
           });
         },
       ),
-      { numRuns: database.native ? 40 : 15 },
+      { numRuns: runs(12, 5, database.native) },
     );
   });
 });

@@ -36,7 +36,7 @@ begin
     (
       select jsonb_agg(to_jsonb(annotation) - 'annotation_id' order by annotation.annotation_id)
       from analytics.annotation
-      where annotation.created_by = any (subject.names)
+      where annotation.created_by = any (privacy.user_names(subject))
     )
   );
   return next privacy.exported_rows(
@@ -45,18 +45,18 @@ begin
       select jsonb_agg(
         to_jsonb(saved) || jsonb_build_object(
           'created_by', case
-            when saved.created_by = any (subject.names) then saved.created_by
+            when saved.created_by = any (privacy.user_names(subject)) then saved.created_by
             else 'an administrator'
           end
         )
         order by saved.name
       )
       from analytics.saved_query as saved
-      where saved.created_by = any (subject.names)
+      where saved.created_by = any (privacy.user_names(subject))
         or exists (
           select
           from jsonb_path_query(saved.arguments, '$.** ? (@.type() == "string")') as argument
-          where argument #>> '{}' = any (subject.names)
+          where argument #>> '{}' = any (privacy.user_names(subject))
         )
     )
   );
@@ -65,7 +65,7 @@ begin
     (
       select jsonb_agg(to_jsonb(cohort) order by cohort.name)
       from analytics.cohort
-      where cohort.defined_by = any (subject.names)
+      where cohort.defined_by = any (privacy.user_names(subject))
     )
   );
 end;

@@ -18,7 +18,7 @@ begin
   begin
     perform parse_ident(source_table);
     v_relation := to_regclass(source_table);
-  exception when invalid_parameter_value or invalid_name or syntax_error then
+  exception when invalid_parameter_value or invalid_name or syntax_error or feature_not_supported then
     perform common.refuse('CF001', format('"%s" is not the name of a table', left(source_table, 100)),
       'Give schema.name; put a name with blanks, capitals or semicolons into double quotes.');
   end;

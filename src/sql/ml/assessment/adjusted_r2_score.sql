@@ -15,7 +15,8 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 begin
-  if num_predictors is null or training_size is null or num_predictors < 0 or training_size <= num_predictors + 1 then
+  if num_predictors is null or training_size is null or num_predictors < 0
+    or training_size <= num_predictors + 1::bigint then
     perform common.refuse(
       'CF001',
       format(

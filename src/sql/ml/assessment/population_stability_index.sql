@@ -7,17 +7,22 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_expected_total float8 := (select sum(value) from unnest(expected) as value);
-  v_actual_total float8 := (select sum(value) from unnest(actual) as value);
+  v_expected_total float8;
+  v_actual_total float8;
 begin
-  if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0 then
+  if cardinality(expected) <> cardinality(actual) or cardinality(expected) = 0
+    or array_ndims(expected) > 1 or array_ndims(actual) > 1
+  then
     perform common.refuse('CF001', format('%s bins are held against %s', cardinality(actual), cardinality(expected)),
-      'Count both populations in the same bins, at least one.');
+      'Count both populations in the same bins, at least one, in arrays of one dimension.');
   elsif exists (select from unnest(expected || actual) as value
-    where value is null or value < 0 or value in ('NaN', 'Infinity')) then
-    perform common.refuse('CF001', 'a bin holds null, a negative or a non-finite number',
+    where value is null or value < 0 or value > 1e300) then
+    perform common.refuse('CF001', 'a bin holds null, a negative or a number above 1e300',
       'Give counts or shares, 0 for an empty bin.');
-  elsif v_expected_total = 0 or v_actual_total = 0 then
+  end if;
+  v_expected_total := (select sum(value) from unnest(expected) as value);
+  v_actual_total := (select sum(value) from unnest(actual) as value);
+  if v_expected_total = 0 or v_actual_total = 0 then
     perform common.refuse('CF004', 'a population is empty', 'Both need rows in at least one bin.');
   end if;
   return (

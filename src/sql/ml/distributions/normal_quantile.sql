@@ -12,9 +12,13 @@ declare
   v_z float8;
   v_error float8;
 begin
-  if not p > 0 or not p < 1 then
+  if not p > 1e-300 or not p < 1 then
     perform common.refuse('CF001', format('%s is not a probability between 0 and 1', p),
-      'A quantile exists for 0 < p < 1.');
+      'A quantile is computed for 1e-300 < p < 1.');
+  end if;
+  if sd = 'NaN' or not sd >= 0 or sd = 'infinity' or mean in ('NaN', 'infinity', '-infinity') then
+    perform common.refuse('CF001', format('the mean is %s and the standard deviation %s', mean, sd),
+      'Give numbers, the standard deviation from 0.');
   end if;
   if p = 0.5 then
     return mean;
@@ -30,13 +34,19 @@ begin
       * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
     v_z := v_z - v_error / (1 + v_z * v_error / 2);
   end loop;
-  return mean + sd * case when p < 0.5 then v_z else -v_z end;
+  v_z := case when p < 0.5 then v_z else -v_z end;
+  -- Beyond double precision.
+  if ln(greatest(sd, 1e-300)) + ln(greatest(abs(v_z), 1e-300)) > 709 or abs(mean) > 1e308 then
+    perform common.refuse('CF001', format('the mean is %s and the standard deviation %s', mean, sd),
+      'The quantile is out of the range of double precision.');
+  end if;
+  return mean + ml._finite_range(sd) * v_z;
 end
 $$;
 
 comment on function ml.normal_quantile(float8, float8, float8) is $$
 Returns the normal quantile: the value that a normal variable does not exceed with probability p, to about 14 digits.
-Error CF001 unless 0 < p < 1.
+Error CF001 unless 1e-300 < p < 1, and the mean and a standard deviation from 0 are finite.
 $$;
 
 grant execute on function ml.normal_quantile(float8, float8, float8)

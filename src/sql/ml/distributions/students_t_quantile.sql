@@ -15,9 +15,9 @@ declare
   v_error float8;
   v_next float8;
 begin
-  if not p > 0 or not p < 1 or not nu > 0 then
+  if not p > 1e-300 or not p < 1 or not nu > 0.01 or nu > 1e9 then
     perform common.refuse('CF001', format('there is no quantile of Student''s t for p = %s and nu = %s', p, nu),
-      'Give 0 < p < 1 and nu > 0.');
+      'Give p above 1e-300 and below 1, and nu above 0.01 and at most 1e9.');
   end if;
   if p = 0.5 then
     return 0;
@@ -50,7 +50,7 @@ $$;
 comment on function ml.students_t_quantile(float8, float8) is $$
 Returns the quantile of Student's t with nu degrees of freedom, to about 13 digits.
 For p = 0.975 it is half the width of a 95 % confidence interval in standard errors.
-Error CF001 unless 0 < p < 1 and nu > 0.
+Error CF001 unless 1e-300 < p < 1 and 0.01 < nu <= 1e9.
 $$;
 
 grant execute on function ml.students_t_quantile(float8, float8)

@@ -11,7 +11,7 @@ parallel safe
 set search_path from current
 as $$
 begin
-  return ml.ease_weights(ml._ease_inverse(sums.gram, ml._ease_ridges(sums, lambda, exponent, dropout)));
+  return ml.ease_weights(ml.edlae_inverse(sums, lambda, exponent, dropout));
 end;
 $$;
 

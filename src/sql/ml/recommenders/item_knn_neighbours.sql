@@ -15,71 +15,12 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_unit float8;
+  v_unit constant float8 := ml._weight_unit(relation);
 begin
-  perform ml._check_coded(relation);
-  v_unit := ml._weight_unit(relation);
-  perform common.check_count('max_items', max_items, 2, 10000);
-  if similarity is distinct from 'cosine' and similarity is distinct from 'jaccard' then
-    perform common.refuse('CF001', format('similarity is %s', coalesce(left(similarity, 100), 'null')),
-      'It is cosine or jaccard.');
-  end if;
-  if shrinkage is null or not (shrinkage >= 0 and shrinkage < 'infinity') then
-    perform common.refuse('CF001', format('shrinkage is %s', coalesce(shrinkage::text, 'null')),
-      'Give a number from 0 (none); 10 to 100 lowers the similarity of items with few people.');
-  end if;
-  return query execute ml._pruned(
-    format(
-      $statement$
-      with used as materialized (
-        select person_no, item_no, %2$s as weight
-        from (
-          select person_no, item_no, weight,
-            row_number() over (partition by person_no order by position desc nulls last, item_no) as place
-          from %1$s
-          where weight > 0
-        ) as ranked
-        where place <= $3
-      ),
-
-      item as materialized (
-        select item_no, sum((weight * weight / $1)::bigint)::float8 * $1 as total
-        from used
-        group by item_no
-      ),
-
-      pair as materialized (
-        select pair.lower_no, pair.upper_no,
-          (pair.total / (%3$s + $2))::real as weight
-        from (
-          select lower.item_no as lower_no, upper.item_no as upper_no,
-            sum((lower.weight * upper.weight / $1)::bigint)::float8 * $1 as total
-          from used as lower
-          join used as upper
-            on upper.person_no = lower.person_no
-            and upper.item_no > lower.item_no
-          group by lower.item_no, upper.item_no
-        ) as pair
-        join item as lower on lower.item_no = pair.lower_no
-        join item as upper on upper.item_no = pair.upper_no
-      )
-
-      select lower_no as source_no, upper_no as target_no, weight
-      from pair
-      union all
-      select upper_no, lower_no, weight
-      from pair
-      $statement$,
-      relation,
-      case similarity when 'jaccard' then '1::float8' else 'weight::float8' end,
-      case similarity
-        when 'jaccard' then 'lower.total + upper.total - pair.total'
-        else 'sqrt(lower.total) * sqrt(upper.total)'
-      end
-    ),
-    column_limit, row_limit
-  )
-  using case similarity when 'jaccard' then 1 else v_unit end, shrinkage, max_items;
+  return query execute ml.item_knn_lists(
+    ml.item_knn_pairs(relation, v_unit, similarity, max_items),
+    v_unit, similarity, shrinkage, column_limit, row_limit
+  );
 end;
 $$;
 

@@ -14,5 +14,5 @@ $$;
 comment on function ml.delete_keys(text[]) is $$
 @behavior -*
 Deletes the vectors and scores of keys in all models from outside, and returns their numbers.
-For rooms that erase somebody: the keys are names.
+For the erasure of a person: the keys are names.
 $$;

@@ -70,7 +70,7 @@ exception
     perform common.refuse(
       'CF008',
       format('the data of person %s is longer than 256 MB as JSON', (_export_document.subject).person_id),
-      'Export the largest tables by themselves: insights query "select … from track.event where …" --as admin.'
+      'Export the largest tables by themselves, as an administrator: insights query.'
     );
 end;
 $$;

@@ -69,6 +69,21 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'privacy.restriction',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'reason', restriction.reason,
+          'since', restriction.since,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, restriction.identity_id)]
+        )
+        order by restriction.identity_id
+      )
+      from privacy.restriction
+      where restriction.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
     'privacy.export_log',
     (
       -- Her own exports by name; those of administrators without.
@@ -76,7 +91,7 @@ begin
         jsonb_build_object(
           'exported_at', export_log.exported_at,
           'exported_by', case
-            when export_log.exported_by = any ((export.subject).names) then export_log.exported_by
+            when export_log.exported_by = any (privacy.user_names(export.subject)) then export_log.exported_by
             else 'an administrator'
           end,
           'row_count', export_log.row_count
@@ -92,7 +107,7 @@ $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions of a person with the texts that were shown, her date of birth, her open requests, and who exported
-her data, for `privacy.export_person`. With the position in `privacy.ledger` and the salt of a decision, she can prove
-later what she decided.
+Returns the decisions, date of birth, open requests and restrictions of a person, and the log of her exports.
+Decisions have the texts that were shown, and the position in `privacy.ledger` and the salt, with which she can prove
+later what she decided. For `privacy.export_person`.
 $$;

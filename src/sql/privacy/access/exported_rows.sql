@@ -20,6 +20,6 @@ $$;
 
 comment on function privacy.exported_rows(text, jsonb, text) is $$
 @behavior -*
-Returns the rows of a table (`schema.table`) in the export of a person, with the comment of the table
-or another description. For the export functions of rooms. `contents` is a list of objects; null for none.
+Returns the rows of a table (`schema.table`) in the export of a person, with the comment of the table.
+`description` replaces the comment. For the export functions of rooms. `contents` is a list of objects; null for none.
 $$;

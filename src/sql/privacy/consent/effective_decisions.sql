@@ -41,7 +41,7 @@ begin
     from (
       select distinct on (consent.person_id, consent.purpose)
         consent.person_id, consent.purpose,
-        -- An expired grant is no decision.
+        -- An expired grant counts as if there were none.
         case when consent.granted and consent.valid_until <= now() then null else consent.granted end as granted,
         consent.decided_at,
         max(consent.decided_at) filter (where consent.source in ('gpc', 'dnt'))
@@ -80,7 +80,7 @@ begin
     cross join privacy._ages(effective_decisions.purposes) as aged
   ),
 
-  -- What a person granted before she was of age is void, whoever she is now.
+  -- A grant that a person gave before she was of age stays void afterwards.
   latest as materialized (
     select distinct on (consent.person_id, consent.purpose)
       consent.person_id, consent.purpose,
@@ -122,7 +122,7 @@ comment on function privacy.effective_decisions(text[], bigint[], bigint[], date
 @behavior -*
 Returns the decision that applies now for each person and purpose; where there is none, the lawful basis applies.
 It is the latest decision, except that
-- an expired grant (`valid_until`) is no decision,
+- an expired grant (`valid_until`) counts as if the person had not decided,
 - a grant that a person gave before she was of age is void, unless a guardian gave it,
 - for a minor without the consent of a guardian, the answer is false (`decided_at` is then `infinity`).
 The one place that decides: `privacy.allowed`, `privacy.latest_decisions` and `track.ingest` read it.

@@ -16,6 +16,6 @@ $$;
 
 comment on function privacy.optional_purposes() is $$
 @behavior -*
-Returns the purposes that a decision about "all" means: those that need consent, and those that a person may opt out of
-(GDPR article 21).
+Returns the purposes that a decision about "all" means.
+They are those that need consent, and those that a person may opt out of (GDPR article 21).
 $$;

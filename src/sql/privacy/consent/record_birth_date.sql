@@ -6,6 +6,7 @@ volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set datestyle to 'ISO, MDY'
 as $$
 begin
   if record_birth_date.person_id is null or record_birth_date.person_id <= 0 then

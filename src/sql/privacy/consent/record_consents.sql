@@ -71,7 +71,7 @@ begin
   end if;
   if record_consents.decided_by is null or record_consents.decided_by not in ('person', 'guardian') then
     perform common.refuse('CF001',
-      format('decided_by is %s', coalesce(format('"%s"', left(record_consents.decided_by, 100)), 'null')),
+      format('decided_by is %s', coalesce('"' || left(record_consents.decided_by, 100) || '"', 'null')),
       'Give "person" or "guardian".');
   end if;
 

@@ -40,8 +40,8 @@ $$;
 
 comment on function privacy.refresh_decisions() is $$
 @behavior -*
-Notifies the listeners of people whose decisions changed with time since the last call: a grant expired, or a person came
-of age. Returns their number. The worker calls it; `privacy.allowed` and `track.ingest` do not wait for it.
+Notifies the listeners of people whose decisions changed with time since the last call; returns their number.
+Their grants expired, or they came of age. The worker calls it; `privacy.allowed` and `track.ingest` do not wait for it.
 $$;
 
 grant execute on function privacy.refresh_decisions() to insights_worker;

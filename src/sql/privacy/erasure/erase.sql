@@ -22,7 +22,7 @@ begin
   return next privacy.clear_values('privacy.export_log', 'exported_by', subject.names);
   return query select erased.* from privacy.forget_rights(subject) as erased;
 
-  -- The room ml is above this one and knows no person: its keys are whatever a model from outside has named.
+  -- The room ml is above this one and has no people: its keys are names that a model from outside contains.
   v_deleted := ml.delete_keys(subject.names);
   return next row('ml.embedding', v_deleted.embeddings, 'deleted')::privacy.erased;
   return next row('ml.score', v_deleted.scores, 'deleted')::privacy.erased;
@@ -31,6 +31,6 @@ $$;
 
 comment on function privacy.erase(privacy.subject) is $$
 @behavior -*
-Erases the decisions of a person, her date of birth and the log of her exports, answers her open requests, and deletes
-her vectors and scores in models from outside. Called by `privacy.erase_person`, after the other rooms.
+Erases the decisions of a person, her date of birth and the log of her exports.
+Also answers her open requests, and deletes her vectors and scores in models from outside. Called by `privacy.erase_person`, after the other rooms.
 $$;

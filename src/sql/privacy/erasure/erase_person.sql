@@ -12,74 +12,18 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
 as $$
-declare
-  v_setting privacy.setting;
-  v_subject privacy.subject;
-  v_names privacy.subject;
-  v_handler privacy.handler;
-  v_erased privacy.erased[] := '{}';
-  v_room_erased privacy.erased[];
-  v_receipt privacy.erasure_receipt;
 begin
-  if erase_person.person is null then
-    perform common.refuse('CF001', 'person is null', 'Give the userId or anonymousId of the person.');
+  if erase_person.person is null or erase_person.keep_suppressed is null then
+    perform common.refuse(
+      'CF001', case when erase_person.person is null then 'person is null' else 'keep_suppressed is null' end,
+      'Give the userId or anonymousId of the person, and true or false.'
+    );
   end if;
   if length(erase_person.reason) > 200 then
     perform common.refuse('CF008', format('the reason has %s characters', length(erase_person.reason)),
       'It can have at most 200. Do not name the person in it.');
   end if;
-  select * into v_setting from privacy.setting;
-  execute format(
-    'select * from %I.%I($1)', split_part(v_setting.lock_function, '.', 1), split_part(v_setting.lock_function, '.', 2)
-  )
-  into v_subject
-  using erase_person.person;
-  perform privacy._refuse_restricted(v_subject);
-
-  for v_handler in
-    select handler.*
-    from privacy.handler
-    where handler.erase_function is not null
-    order by handler.position
-  loop
-    execute format(
-      'select array(select erased from %I.%I($1) as erased)',
-      split_part(v_handler.erase_function, '.', 1), split_part(v_handler.erase_function, '.', 2)
-    )
-    into v_room_erased
-    using v_subject;
-    v_erased := v_erased || v_room_erased;
-  end loop;
-
-  if erase_person.keep_suppressed then
-    execute format(
-      'select * from %I.%I($1)',
-      split_part(v_setting.unshared_function, '.', 1), split_part(v_setting.unshared_function, '.', 2)
-    )
-    into v_names
-    using v_subject;
-    perform privacy.suppress((v_names).kinds, (v_names).names);
-  end if;
-
-  -- Two random UUIDs have 244 random bits.
-  v_receipt.salt := encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
-  v_receipt.subject_hash := privacy.subject_hash(v_subject.names, v_receipt.salt);
-  select coalesce(jsonb_object_agg(per_table.table_name, per_table.counts), '{}') into v_receipt.counts
-  from (
-    select counted.table_name, jsonb_object_agg(counted.method, counted.row_count) as counts
-    from (
-      select erased.table_name, erased.method, sum(erased.row_count)::bigint as row_count
-      from unnest(v_erased) as erased
-      where erased.row_count > 0
-      group by erased.table_name, erased.method
-    ) as counted
-    group by counted.table_name
-  ) as per_table;
-
-  insert into privacy.erasure (requested_at, subject_hash, reason, counts)
-  values (now(), decode(v_receipt.subject_hash, 'hex'), erase_person.reason, v_receipt.counts)
-  returning erasure.erasure_id, erasure.erased_at into v_receipt.erasure_id, v_receipt.erased_at;
-  return v_receipt;
+  return privacy._erase(erase_person.person, null, erase_person.reason, erase_person.keep_suppressed);
 end;
 $$;
 
@@ -87,8 +31,8 @@ comment on function privacy.erase_person(text, text, boolean) is $$
 Erases a person: her identities, events, all that is derived from them, and what models have learned from her.
 One transaction: with an error, nothing is erased. Returns the receipt, with the salt of its hash, which is not stored.
 `reason`: at most 200 characters, without a name. `keep_suppressed`: messages that name her are refused from now on,
-until she consents again. Materialized views and lists follow at once by a task; `privacy.erasure.completed_at` says
-when.
+until she consents again. Materialized views and lists follow at once by a task: see
+`privacy.erasure.completed_at`.
 Errors: CF002 for an unknown name, also of a person who is erased already; CF001 and CF008 for invalid arguments;
 CF005 while her data is restricted (`privacy.restrict_person`).
 $$;

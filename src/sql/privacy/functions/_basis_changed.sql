@@ -13,8 +13,8 @@ end;
 $$;
 
 comment on function privacy._basis_changed() is $$
-Trigger: notifies the listeners when the lawful basis or the minimum age of a purpose changes, or the age of consent,
-because these change the default.
+Trigger: notifies the listeners when a default changes.
+It is that of the lawful basis or the minimum age of a purpose, or of the age of consent.
 $$;
 
 create or replace trigger basis_changed

@@ -59,7 +59,7 @@ begin
           when entry.position in (select removed.position from removed)
             then 'The record was deleted by right, and is there again.'
           else format(
-            'The record says that it was stored at %%s, but it was not there at %%s.',
+            'The record states that it was stored at %%s, but it was not there at %%s.',
             record.recorded_at, entry.previous_at
           )
         end

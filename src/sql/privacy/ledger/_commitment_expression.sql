@@ -24,6 +24,6 @@ $$;
 
 comment on function privacy._commitment_expression(text, text, text) is $$
 Returns the SQL expression of the commitment to a record of a kind: SHA-256 of the salt and the contents as JSON.
-`record` and `salt` are SQL expressions. Whoever evaluates it pins the settings that change the text of times
+`record` and `salt` are SQL expressions. The caller that evaluates it pins the settings that change the text of times
 (`TimeZone`, `DateStyle`, `IntervalStyle`).
 $$;

@@ -3,7 +3,7 @@ create or replace function privacy._ledger_hash(
 )
 returns bytea
 language sql
-immutable
+stable
 parallel safe
 return sha256(
   coalesce(previous_hash, '') || commitment || int8send("position")

@@ -1,7 +1,7 @@
 create or replace function privacy._ready_condition(sealed privacy.sealed_table)
 returns text
 language sql
-immutable
+stable
 parallel safe
 return case
   when sealed.ready_column is null then 'true'

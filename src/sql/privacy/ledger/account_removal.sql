@@ -19,6 +19,6 @@ $$;
 comment on function privacy.account_removal(bigint[], text) is $$
 @behavior -*
 Records that the records of these entries of the ledger were deleted by right, in the same transaction.
-Called by whoever deletes sealed records, with their `ledger_position`: nulls (not sealed yet) are left out. The row is
-sealed itself, so that a deletion that it does not account for is found by `privacy.verify_ledger`.
+Called by functions that delete sealed records, with their `ledger_position`; nulls (not sealed yet) are left out. The
+row is sealed itself, so that a deletion that it does not account for is found by `privacy.verify_ledger`.
 $$;

@@ -34,7 +34,7 @@ begin
   loop
     exit when v_total >= seal.most;
     -- A row that another transaction moves or deletes is left to the next call. The order is that of the commitments,
-    -- so that a position says nothing about a record.
+    -- so that a position reveals nothing about a record.
     execute format(
       $statement$
         with taken as materialized (

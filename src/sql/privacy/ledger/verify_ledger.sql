@@ -10,6 +10,7 @@ stable
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
+set intervalstyle to 'postgres'
 as $$
 declare
   v_report privacy.ledger_report;
@@ -24,7 +25,7 @@ begin
   if (verify_ledger.expected_position is null) <> (verify_ledger.expected_hash is null) then
     perform common.refuse('CF001',
       format('expected_position is %s, expected_hash is %s', coalesce(verify_ledger.expected_position::text, 'null'),
-        coalesce(format('"%s"', left(verify_ledger.expected_hash, 100)), 'null')),
+        coalesce('"' || left(verify_ledger.expected_hash, 100) || '"', 'null')),
       'Give both, as privacy.ledger_head answered them, or none.');
   end if;
   if verify_ledger.tolerance is null or verify_ledger.tolerance < '0' then
@@ -148,10 +149,10 @@ Compares the ledger with itself and with the records, and returns the difference
 `broken`: an entry that does not follow from the one before it. `changed`: a record whose contents are not those that
 were sealed. `missing`: an entry without its record that no removal accounts for. `restored`: a record that was deleted
 by right and is there again. `copied`, `unknown_position`: a record that refers to the entry of another one, or to none.
-`backdated`: a record that says that it was stored more than `tolerance` before an entry, at whose time it was not
+`backdated`: a record that claims to have been stored more than `tolerance` before an entry, at whose time it was not
 there. `moved`: a decision that is stored for a person other than that of its name. `unknown_kind`: entries that no
 registered table has. `rewritten`: there is no entry with `expected_position` and `expected_hash`, which
-`privacy.ledger_head` answered earlier. Without these two, a ledger that was computed anew as a whole, or cut at its
+`privacy.ledger_head` answered earlier. Without these two, a ledger that was recomputed as a whole, or cut at its
 end together with the records, is not found.
 The time is proportional to the ledger. Errors: CF001 when only one of the two is given, or for an invalid tolerance.
 $$;

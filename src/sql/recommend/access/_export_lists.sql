@@ -27,6 +27,24 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'recommend.learned',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'model', project.name || ' ' || model.version,
+          'items', recommend._item_names(learned.item_ids),
+          'strengths', to_jsonb(learned.strengths),
+          'is_stale', learned.is_stale
+        )
+        order by learned.model_id
+      )
+      from recommend.learned
+      join ml.model using (model_id)
+      join ml.project using (project_id)
+      where learned.person_id = subject.person_id
+    )
+  );
+  return next privacy.exported_rows(
     'recommend.evaluation_person',
     (
       select jsonb_agg(
@@ -54,7 +72,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from recommend.rule_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
   -- Models from outside can be of people, whose names are then their keys.
@@ -70,7 +88,7 @@ begin
       from ml.score
       join ml.model using (model_id)
       join ml.project using (project_id)
-      where score.keys && subject.names
+      where score.keys && privacy.user_names(subject)
     )
   );
   return next privacy.exported_rows(
@@ -85,14 +103,14 @@ begin
       from ml.embedding
       join ml.model using (model_id)
       join ml.project using (project_id)
-      where embedding.key = any (subject.names)
+      where embedding.key = any (privacy.user_names(subject))
     )
   );
 end;
 $$;
 
 comment on function recommend._export_lists(privacy.subject) is $$
-Returns what was recommended to a person, and what models store about her by name, for `recommend.export`.
+Returns what was recommended to a person, and what models store about her, for `recommend.export`.
 $$;
 
 create or replace function recommend._item_names(item_ids bigint[])

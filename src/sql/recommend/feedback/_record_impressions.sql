@@ -12,15 +12,20 @@ set client_min_messages to notice
 set jit to off
 as $$
 declare
-  v_servings constant recommend.serving[] := array(
+  v_servings recommend.serving[];
+  v_listed_at constant timestamptz := date_trunc('milliseconds', now());
+  v_reads_all constant boolean := track.reads_all_people();
+  -- A list for no person is shown to the one who is signed in.
+  v_identity_ids bigint[];
+  v_owners bigint[];
+begin
+  perform common.check_count('the number of serving ids', cardinality(serving_ids), 0, 1000);
+  v_servings := array(
     select recommend._read_serving_id(given.serving_id)
     from unnest(_record_impressions.serving_ids) with ordinality as given (serving_id, position)
     order by given.position
   );
-  v_listed_at constant timestamptz := date_trunc('milliseconds', now());
-  v_reads_all constant boolean := track.reads_all_people();
-  -- A list for no person is shown to the one who is signed in.
-  v_identity_ids constant bigint[] := array(
+  v_identity_ids := array(
     select coalesce(
       serving.identity_id,
       case
@@ -31,8 +36,6 @@ declare
     from unnest(v_servings) with ordinality as serving
     order by serving.ordinality
   );
-  v_owners bigint[];
-begin
   if exists (
     select
     from unnest(v_servings) as serving

@@ -14,6 +14,10 @@ declare
   v_interactions bigint;
   v_people bigint;
 begin
+  if share is null or not share between 0 and 1e6 then
+    perform common.refuse('CF001', format('share is %s', coalesce(share::text, 'null')),
+      'Give a part of the rows of the last training, from 0: 0.1 is a tenth.');
+  end if;
   for v_known in
     select
       known.kind,
@@ -97,6 +101,7 @@ A kind is returned when it has no version, or the deployed one is marked for tra
 `recommend.setting.fewest_people` people like two or more items,
 or when the items of people that are newer than the latest version are at least the given share of those it was trained
 on. They are counted as a training counts them (`recommend._training_rows`).
+Error CF001 for a share that is null, negative or above 1e6.
 $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;

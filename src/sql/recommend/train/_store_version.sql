@@ -21,8 +21,11 @@ declare
   v_place int;
   v_model ml.model;
   v_version int;
+  v_learns boolean;
 begin
   select * into v_setting from recommend.setting;
+  -- From here to the end of the transaction nobody learns or unlearns, so that no change of a person is missed.
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
   -- The model itself is trained on all rows, including those that it was tested on.
   create temporary table coded on commit drop as
   select
@@ -31,7 +34,8 @@ begin
     rows_.strength as weight,
     row_number() over (partition by rows_.person_id order by rows_.last_at, rows_.item_id)::int as position,
     rows_.item_id,
-    rows_.last_at
+    rows_.last_at,
+    rows_.person_id
   from recommend._training_rows(_store_version.kind) as rows_
   where rows_.strength > 0;
   analyze pg_temp.coded;
@@ -65,6 +69,7 @@ begin
   where project.name = v_project
     and known.version = v_version;
 
+  v_learns := recommend._can_learn((model).parts, (select count(*) from pg_temp.coded_item));
   for v_part.algorithm, v_part.parameters, v_part.history_decay, v_part.share, v_place in
     select *
     from rows from (
@@ -73,6 +78,7 @@ begin
   loop
     insert into recommend.model_part (model_id, part, algorithm, share, history_decay)
     values (v_model.model_id, v_place, v_part.algorithm, v_part.share, v_part.history_decay);
+    continue when v_learns;
     perform recommend._train_part('pg_temp.coded', v_part, jsonb_array_length((model).parts) > 1);
 
     insert into recommend.neighbours (model_id, part, item_id, person_count, neighbour_ids, weights)
@@ -92,7 +98,20 @@ begin
     ) as list using (item_no);
     drop table pg_temp.trained_part;
   end loop;
+  if v_learns then
+    insert into recommend.learning (model_id, person_count)
+    values (v_model.model_id, (select count(distinct person_id) from pg_temp.coded));
+    insert into recommend.learned (person_id, model_id, item_ids, strengths)
+    select
+      coded.person_id, v_model.model_id, array_agg(coded.item_id order by coded.position),
+      array_agg(coded.weight order by coded.position)
+    from pg_temp.coded
+    group by coded.person_id;
+  end if;
   drop table pg_temp.coded, pg_temp.coded_item;
+  if v_learns then
+    perform recommend._relearn(v_model.model_id);
+  end if;
   return v_model;
 end;
 $$;
@@ -100,4 +119,6 @@ $$;
 comment on function recommend._store_version(text, recommend.evaluation_model, jsonb, bigint) is $$
 @behavior -*
 Trains a model on all rows, stores its neighbour lists, and registers it with its measures. Returns the version.
+A version that can learn (`recommend._can_learn`) keeps the record of its rows, and its lists are made from its
+statistics, as after each update.
 $$;

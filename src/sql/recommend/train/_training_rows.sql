@@ -1,11 +1,16 @@
-create or replace function recommend._training_rows(kind text, until timestamptz default 'infinity')
+create or replace function recommend._training_rows(
+  kind text,
+  until timestamptz default 'infinity',
+  people bigint[] default null
+)
 returns table (person_id bigint, item_id bigint, strength real, first_at timestamptz, last_at timestamptz)
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 -- All rows are read. Before the tables have statistics, as after an import, nested loops take a minute in place of a
--- second.
+-- second. Those of some people are found by their keys.
 set enable_nestloop to off
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
@@ -20,8 +25,12 @@ declare
     from recommend.interaction
     where interaction.first_at < _training_rows.until
       and interaction.last_at >= _training_rows.until
+      and (_training_rows.people is null or interaction.person_id = any (_training_rows.people))
   );
 begin
+  if _training_rows.people is not null then
+    perform set_config('enable_nestloop', 'on', true);
+  end if;
   return query
   with leaf as (
     select
@@ -30,6 +39,7 @@ begin
       interaction.withdrawn_at, interaction.liking, interaction.liked_at
     from recommend.interaction
     where interaction.last_at < _training_rows.until
+      and (_training_rows.people is null or interaction.person_id = any (_training_rows.people))
 
     union all
 
@@ -60,6 +70,7 @@ begin
         and coalesce(enrolment.ended_at, enrolment.enrolled_at) < _training_rows.until as is_dropped
     ) as ended
     where enrolment.enrolled_at < _training_rows.until
+      and (_training_rows.people is null or enrolment.person_id = any (_training_rows.people))
   ),
 
   allowed as (
@@ -73,7 +84,7 @@ begin
     where v_by_default <> (
       leaf.person_id in (
         select decision.person_id
-        from privacy.latest_decisions('personalization') as decision
+        from privacy.latest_decisions('personalization', _training_rows.people) as decision
         where decision.granted <> v_by_default
       )
     )
@@ -146,13 +157,13 @@ begin
 end;
 $$;
 
-comment on function recommend._training_rows(text, timestamptz) is $$
+comment on function recommend._training_rows(text, timestamptz, bigint[]) is $$
 @behavior -*
 Returns the items of a kind, or of all kinds for null, that people like, by the same rules as `recommend._context`.
 `strength` is above 0, and at most 1. Items that a person dislikes, dismissed or left before the end are not returned,
 nor those that she only marked as known. `first_at` is the time at which she took the item, by which her items are in
 order.
-Events and enrolments from `until` on do not count.
+Events and enrolments from `until` on do not count. With `people`, only their rows are returned.
 Only people in the set `counted` who have consented to `personalization`, or have not opted out, are included, without
 what they teach or wrote.
 $$;

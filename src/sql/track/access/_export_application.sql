@@ -108,7 +108,7 @@ begin
       )
       from track.item_source as told
       join track.item using (item_id)
-      -- Of an item that was merged, what was told under its own name.
+      -- Of an item that was merged, its description under its own name.
       left join track.named_item as named using (item_id)
       left join track.item as parent
         on parent.item_id = case when named.item_id is not null then named.parent_item_id else item.parent_item_id end
@@ -129,7 +129,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from track.name_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
   return next privacy.exported_rows(
@@ -146,7 +146,7 @@ begin
         order by entry.logged_at, entry.log_id
       )
       from track.write_key_log as entry
-      where entry.actor = any (subject.names)
+      where entry.actor = any (privacy.user_names(subject))
     )
   );
 end;

@@ -33,7 +33,7 @@ begin
   return next privacy.exported_rows(
     'track.identity_link',
     (
-      -- A link that was removed, or a claim without proof, can lead to a name of somebody else, which is left out.
+      -- A link that was removed, or a claim without proof, can lead to a name of another person, which is left out.
       select jsonb_agg(
         jsonb_build_object(
           'identity', subject.names[array_position(subject.identity_ids, link.identity_id)],

@@ -17,14 +17,14 @@ begin
     join (
       select unnest(step.item_ids)::bigint as item_id
       from track.step
-      where step.person_id = subject.person_id
+      where step.person_id = any (subject.identity_ids)
       union
       select event.item_id
       from track.stale
       join track.event
         on event.person_id = stale.person_id
         and event.occurred_at between stale.since and stale.until
-      where stale.person_id = subject.person_id
+      where stale.person_id = any (subject.identity_ids)
       union
       select named.item_id
       from track.item_source as named
@@ -35,9 +35,14 @@ begin
         select
         from track.item_month
         where item_month.item_id = item_source.item_id
+          -- Of at least two people, one is another one, but for what was sent without proof.
           and (
-            item_month.part <> (subject.person_id / 32768)::int
-            or item_month.people <> array[(subject.person_id % 32768)::smallint]
+            cardinality(item_month.people) > cardinality(subject.identity_ids)
+            or exists (
+              select
+              from unnest(item_month.people) as entry (person)
+              where item_month.part * 32768::bigint + entry.person <> all (subject.identity_ids)
+            )
           )
       )
   ) or exists (
@@ -45,20 +50,20 @@ begin
     from (
       select step.event_type_id
       from track.step
-      where step.person_id = subject.person_id
+      where step.person_id = any (subject.identity_ids)
       union
       select event.event_type_id
       from track.stale
       join track.event
         on event.person_id = stale.person_id
         and event.occurred_at between stale.since and stale.until
-      where stale.person_id = subject.person_id
+      where stale.person_id = any (subject.identity_ids)
     ) as used
     where not exists (
       select
       from track.step
       where step.event_type_id = used.event_type_id
-        and step.person_id <> subject.person_id
+        and step.person_id <> all (subject.identity_ids)
     )
   );
 end;
@@ -68,7 +73,12 @@ comment on function track._has_names_of_its_own(privacy.subject) is $$
 Returns whether a person may have used an item or an event type that messages have named, and that nobody else uses.
 $$;
 
-create or replace function track._other_use(items bigint[], event_types int[], out used_items bigint[], out used_types int[])
+create or replace function track._other_use(
+  items bigint[],
+  event_types int[],
+  out used_items bigint[],
+  out used_types int[]
+)
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
@@ -196,76 +206,90 @@ comment on function track._erase_event_types(int[]) is $$
 Deletes event types that only messages have named, unless something refers to them. Returns their number.
 $$;
 
-create or replace function track._told_by_others(item_id bigint, attribute text, out said text, out identity_id bigint)
+create or replace function track._told_by_others(item_id bigint, attributes text[])
+returns table (attribute text, said text, identity_id bigint)
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_most int;
 begin
-  select told.said, event.identity_id
-  into _told_by_others.said, _told_by_others.identity_id
-  from (
-    select used.person_id, used.since, used.until
+  -- As a rule, the first few people tell the same.
+  foreach v_most in array array[20, 1000] loop
+    return query
+    select distinct on (told.attribute) told.attribute, told.said, event.identity_id
     from (
-      select
-        item_month.part * 32768::bigint + entry.person as person_id,
-        item_month.month::timestamp at time zone 'UTC' as since,
-        (item_month.month + interval '1 month')::timestamp at time zone 'UTC' as until
-      from track.item_month
-      cross join lateral unnest(item_month.people) as entry (person)
-      where item_month.item_id = _told_by_others.item_id
-      order by item_month.month, item_month.part, entry.person
-      limit 1000
-    ) as used
-    union all
-    (
-      select stale.person_id, stale.since, stale.until
-      from track.stale
-      limit 1000
-    )
-  ) as period
-  join track.event
-    on event.person_id = period.person_id
-    and event.occurred_at >= period.since
-    and event.occurred_at <= period.until
-    and event.item_id = _told_by_others.item_id
-  join track.source on source.source_id = event.source_id
-  join track.event_type on event_type.event_type_id = event.event_type_id
-  cross join lateral (
-    select case event_type.name when 'Page Viewed' then 'page' when 'Screen Viewed' then 'screen' else 'track' end as type
-  ) as message
-  cross join lateral (
-    select
-      case
-        when _told_by_others.attribute = 'kind'
-          then track._item_kind(
-            message.type, event.properties, event.properties ->> 'path', source.level = 'server'
-          )
-        when source.level <> 'server' then null
-        when _told_by_others.attribute = 'title'
-          then coalesce(
-            event.properties ->> 'itemTitle', case message.type when 'page' then event.properties ->> 'title' end
-          )
-        when _told_by_others.attribute = 'url' and message.type = 'page' then event.properties ->> 'url'
-        when _told_by_others.attribute = 'parent'
-          then (
-            select parent.item_id::text
-            from track.item as parent
-            where parent.external_id = nullif(event.properties ->> 'parent', '')
-              and parent.item_id <> _told_by_others.item_id
-          )
-      end as said
-  ) as told
-  where told.said is not null
-  order by event.received_at, event.occurred_at, event.event_id
-  limit 1;
+      select used.person_id, used.since, used.until
+      from (
+        select
+          item_month.part * 32768::bigint + entry.person as person_id,
+          item_month.month::timestamp at time zone 'UTC' as since,
+          (item_month.month + interval '1 month')::timestamp at time zone 'UTC' as until
+        from track.item_month
+        cross join lateral unnest(item_month.people) as entry (person)
+        where item_month.item_id = _told_by_others.item_id
+        order by item_month.month, item_month.part, entry.person
+        limit v_most
+      ) as used
+      union all
+      (
+        select stale.person_id, stale.since, stale.until
+        from track.stale
+        limit v_most
+      )
+    ) as period
+    join track.event
+      on event.person_id = period.person_id
+      and event.occurred_at >= period.since
+      and event.occurred_at <= period.until
+      and event.item_id = _told_by_others.item_id
+    join track.source on source.source_id = event.source_id
+    join track.event_type on event_type.event_type_id = event.event_type_id
+    cross join lateral (
+      values (
+        case event_type.name when 'Page Viewed' then 'page' when 'Screen Viewed' then 'screen' else 'track' end,
+        source.level = 'server'
+      )
+    ) as message (type, is_trusted)
+    cross join lateral (
+      values
+        ('kind', track._item_kind(message.type, event.properties, event.properties ->> 'path', message.is_trusted)),
+        (
+          'title',
+          case
+            when message.is_trusted
+              then coalesce(
+                event.properties ->> 'itemTitle', case message.type when 'page' then event.properties ->> 'title' end
+              )
+          end
+        ),
+        ('url', case when message.is_trusted and message.type = 'page' then event.properties ->> 'url' end),
+        (
+          'parent',
+          case
+            when message.is_trusted
+              then (
+                select parent.item_id::text
+                from track.item as parent
+                where parent.external_id = nullif(event.properties ->> 'parent', '')
+                  and parent.item_id <> _told_by_others.item_id
+              )
+          end
+        )
+    ) as told (attribute, said)
+    where told.attribute = any (_told_by_others.attributes)
+      and told.said is not null
+    order by told.attribute, event.received_at, event.occurred_at, event.event_id;
+    exit when found;
+  end loop;
 end;
 $$;
 
-comment on function track._told_by_others(bigint, text) is $$
-Returns an attribute of an item as the earliest stored event of others tells it, and the identity of that event.
-Reads the events of the first 1,000 people with the item, and of 1,000 people that are queued for the refresh; null when
-none of them tells it.
+comment on function track._told_by_others(bigint, text[]) is $$
+Returns attributes of an item as the earliest stored events of others tell them, and the identities of these events.
+Reads the events of the first 20 people with the item, or when they tell nothing those of the first 1,000, and as many
+people that are queued for the refresh.
 $$;
 
 create or replace function track._erase_descriptions(identities bigint[])
@@ -277,12 +301,20 @@ as $$
 declare
   v_cleared bigint;
 begin
-  with told as materialized (
-    select source.item_id, source.attribute, other.said, other.identity_id
+  with own as materialized (
+    select source.item_id, array_agg(source.attribute) as attributes
     from track.item_source as source
-    left join lateral track._told_by_others(source.item_id, source.attribute) as other on true
     where source.identity_id = any (_erase_descriptions.identities)
       and source.attribute <> 'name'
+    group by source.item_id
+  ),
+
+  told as materialized (
+    select own.item_id, entry.attribute, other.said, other.identity_id
+    from own
+    cross join lateral unnest(own.attributes) as entry (attribute)
+    left join lateral track._told_by_others(own.item_id, own.attributes) as other
+      on other.attribute = entry.attribute
   ),
 
   by_item as (

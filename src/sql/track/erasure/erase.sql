@@ -6,7 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_identities constant bigint[] := subject.identity_ids;
-  -- What was sent without proof under the names of her browsers is a person of its own, with the key of its identity.
+  -- Messages without proof under the names of her browsers are people of their own, with the keys of their identities.
   v_people constant bigint[] := subject.identity_ids;
   v_items bigint[];
   v_types int[];
@@ -14,24 +14,26 @@ declare
   v_consumer track.consumer;
   v_rows bigint;
 begin
+  if subject.person_id is null then
+    return;
+  end if;
   v_items := array(
-    select event.item_id from track.event where event.person_id = subject.person_id
+    select event.item_id from track.event where event.person_id = any (v_people)
     union
-    select event.named_item_id from track.event where event.person_id = subject.person_id
+    select event.named_item_id from track.event where event.person_id = any (v_people)
     union
     select source.item_id from track.item_source as source where source.identity_id = any (v_identities)
   );
-  v_types := array(select distinct event.event_type_id from track.event where event.person_id = subject.person_id);
+  v_types := array(select distinct event.event_type_id from track.event where event.person_id = any (v_people));
 
   -- First what is derived from the events: the refresh of a person without events removes her from each rollup.
   return next privacy.erase_rows('track.event', 'person_id', v_people);
   return next privacy.erase_rows('track.stale_property', 'person_id', v_people);
-  v_rows := (select count(*) from track.session where session.person_id = any (v_people));
+  return query select counted.* from track._count_derived(v_people) as counted;
   insert into track.stale (person_id, since, until)
   select entry.person_id, '-infinity', 'infinity'
   from unnest(v_people) as entry (person_id);
   perform track._refresh_sessions_of(v_people);
-  return next row('track.session', v_rows, 'deleted')::privacy.erased;
 
   return next privacy.erase_rows('track.trait', 'person_id', v_people);
   return next privacy.erase_rows('track.trait_history', 'person_id', v_people);
@@ -83,6 +85,53 @@ comment on function track.erase(privacy.subject) is $$
 @behavior -*
 Erases the people, identities and events of a person, and recomputes the rollups and sets without her.
 Called by `privacy.erase_person`, after the rooms whose data is derived from it. The caller has locked the person.
+$$;
+
+create or replace function track._count_derived(people bigint[])
+returns setof privacy.erased
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_activity constant track.activity[] := array(select track._whole_activity(_count_derived.people));
+begin
+  return query
+  select
+    'track.session', count(*), 'deleted'
+  from track.session
+  where session.person_id = any (_count_derived.people)
+  union all
+  select 'track.step', count(*), 'deleted'
+  from track.step
+  where step.person_id = any (_count_derived.people)
+  union all
+  select 'track.step_value', count(*), 'deleted'
+  from track.step_value
+  where step_value.person_id = any (_count_derived.people)
+  union all
+  select 'track.presence', count(distinct (entry.event_type_id, entry.day)), 'recomputed'
+  from unnest(v_activity) as entry
+  where entry.event_count > 0
+  union all
+  select 'track.item_month', count(distinct (entry.item_id, date_trunc('month', entry.day::timestamp))), 'recomputed'
+  from unnest(v_activity) as entry
+  where entry.item_id is not null
+  union all
+  select 'track.item_day', count(distinct (entry.item_id, entry.day)), 'recomputed'
+  from unnest(v_activity) as entry
+  where entry.item_id is not null
+  union all
+  select 'track.person_set_block', count(*), 'recomputed'
+  from track.person_set_block as stored
+  join unnest(_count_derived.people) as entry (person_id)
+    on entry.person_id / 4096 = stored.block
+    and get_bit(stored.people, (entry.person_id % 4096)::int) <> 0;
+end;
+$$;
+
+comment on function track._count_derived(bigint[]) is $$
+Counts the derived rows of people, before a refresh deletes or recomputes them.
 $$;
 
 create or replace function track._clear_examples(people bigint[])

@@ -33,8 +33,8 @@ end;
 $$;
 
 comment on function track._with_claims(privacy.subject) is $$
-Adds what was sent without proof under the names of the browsers of a person (the kind `unverified`).
-It is nobody else's, and nobody could name it after an erasure.
+Adds the messages without proof under the names of the browsers of a person (the kind `unverified`).
+They are nobody else's, and nobody could name it after an erasure.
 $$;
 
 create or replace function track._settle(identity_ids bigint[])
@@ -108,11 +108,36 @@ Merges and splits move derived data with the next refresh: afterwards nobody's d
 The caller has locked the refresh, the people and the identities.
 $$;
 
+create or replace function track._subject_named(person text, person_id bigint)
+returns privacy.subject
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_subject privacy.subject;
+begin
+  if _subject_named.person is not null then
+    return track.subject(_subject_named.person);
+  end if;
+  v_subject := track.subject_of(_subject_named.person_id);
+  if v_subject.person_id is null then
+    perform common.refuse('CF002', format('there is no person %s', coalesce(_subject_named.person_id::text, 'null')),
+      'The person was erased, or merged into another one.');
+  end if;
+  return v_subject;
+end;
+$$;
+
+comment on function track._subject_named(text, bigint) is $$
+Returns the person of a name, or else the one with a key. Errors: CF002 when there is none.
+$$;
+
 /*
  * The locks are taken in the order of the other transactions: the refresh first, because it reads and writes the same
  * derived rows, then the people, then their identities (see track._lock_people).
  */
-create or replace function track.lock_subject(person text)
+create or replace function track.lock_subject(person text, person_id bigint default null)
 returns privacy.subject
 language plpgsql
 volatile
@@ -129,7 +154,7 @@ begin
       'Use read committed: the call must see the data that others have stored until it has its locks.'
     );
   end if;
-  v_subject := track._with_claims(track.subject(lock_subject.person));
+  v_subject := track._with_claims(track._subject_named(lock_subject.person, lock_subject.person_id));
   if track._has_names_of_its_own(v_subject) then
     perform pg_advisory_xact_lock(hashtext('track.ingest'));
   end if;
@@ -137,7 +162,7 @@ begin
   loop
     perform track._lock_people(v_subject.identity_ids);
     v_all := v_subject.identity_ids;
-    v_subject := track._with_claims(track.subject(lock_subject.person));
+    v_subject := track._with_claims(track._subject_named(lock_subject.person, lock_subject.person_id));
     -- Otherwise the name was moved to another person before the lock.
     exit when v_subject.identity_ids <@ v_all;
   end loop;
@@ -154,41 +179,10 @@ begin
 end;
 $$;
 
-comment on function track.lock_subject(text) is $$
+comment on function track.lock_subject(text, bigint) is $$
 @behavior -*
-Returns the same as `track.subject`, with what was sent without proof under the names of her browsers, and locks the
-person: until the transaction ends, no other one stores her data, moves her identities, or refreshes what is derived
-from them. What is queued for her and for people she was linked to is refreshed.
+Returns the person of a name, or else of a key, and locks her.
+Until the transaction ends, no other one stores her data, moves her identities, or refreshes what is derived from them.
+Includes messages without proof under the names of her browsers. What is queued for her and for people she was linked to is refreshed.
 Errors: CF002 for an unknown name, 25001 in a transaction of another level than read committed.
-$$;
-
-create or replace function track.unshared_names(subject privacy.subject)
-returns privacy.subject
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_subject privacy.subject := subject;
-begin
-  -- A browser that others have used is theirs, too.
-  select array_agg(named.kind), array_agg(named.name)
-  into v_subject.kinds, v_subject.names
-  from (
-    select distinct entry.kind, entry.name
-    from unnest(subject.kinds, subject.names) as entry (kind, name)
-    where not exists (
-      select
-      from track.identity
-      where identity.external_id = entry.name
-        and identity.kind = entry.kind
-    )
-  ) as named;
-  return v_subject;
-end;
-$$;
-
-comment on function track.unshared_names(privacy.subject) is $$
-@behavior -*
-Returns a person who was erased, with those of her names that nobody else has.
 $$;

@@ -34,7 +34,7 @@ begin
         where purpose.basis = 'consent'
           and purpose.purpose = any (coalesce(nullif(v_scopes, '{}'), array[purpose.purpose]))
       );
-    -- Doing nothing is no consent where the GDPR applies (recital 32).
+    -- Where the GDPR applies, silence is not a consent (recital 32).
     when 'implicit_consent' then
       v_granted := case when properties -> 'gdprApplies' = 'false' then coalesce(v_scopes, '{}') else '{}' end;
     else null;
@@ -90,9 +90,9 @@ begin
   if v_kind is null and event = 'consent_preferences' or v_kind <> all (v_kinds) then
     return row(
       'CF001',
-      format('"properties.eventType" is %s', coalesce(format('"%s"', left(v_kind, 100)), 'not given')),
+      format('"properties.eventType" is %s', coalesce('"' || left(v_kind, 100) || '"', 'not given')),
       format('Send %s.', array_to_string(v_kinds, ', '))
-    );
+    )::track.problem;
   end if;
   if v_scopes is not null and (
     jsonb_typeof(v_scopes) <> 'array' or jsonb_path_exists(v_scopes, 'strict $[*] ? (@.type() != "string")')
@@ -102,7 +102,7 @@ begin
       'CF001',
       format('"properties.consentScopes" is %s', coalesce(left(v_scopes::text, 100), 'not given')),
       'Send a list of purposes.'
-    );
+    )::track.problem;
   end if;
   v_unknown := (
     select named.purpose
@@ -136,18 +136,18 @@ begin
       'CF002',
       format('there is no purpose "%s"', left(v_unknown, 100)),
       coalesce(
-        format('The nearest name is "%s".', nullif(common.nearest_name(v_unknown, v_purposes), '')),
+        'The nearest name is "' || common.nearest_name(v_unknown, v_purposes) || '".',
         format('The purposes are %s.', array_to_string(v_purposes, ', '))
       )
-    );
+    )::track.problem;
   end if;
   return null;
 end;
 $$;
 
 comment on function track._decision_problem(text, jsonb, jsonb) is $$
-Returns the error of a decision: an invalid `eventType` or `consentScopes`, or a purpose that does not exist; null when
-it is valid.
+Returns the error of a decision; null when it is valid.
+The errors are an invalid `eventType` or `consentScopes`, and a purpose that does not exist.
 $$;
 
 create or replace function track._birth_date(birthday text)

@@ -308,6 +308,7 @@ $$;
 comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
-the batch applies to the messages from its time on. A date of birth in the batch applies to all. A refusal also applies to names that the batch links to the person.
+the batch applies to the messages from its time on. A date of birth in the batch applies to all of its messages. A
+refusal also applies to names that the batch links to the person.
 `opt_out`: signals of the request, `gpc` and `dnt`.
 $$;

@@ -135,6 +135,8 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
 begin
   with by_person as (
     select
@@ -172,31 +174,37 @@ begin
     left join track.course_presence as stored
       on stored.item_id = change.item_id and stored.month = change.month and stored.block = change.block
     cross join lateral (
+      -- Only the bits of the people that changed are computed.
       select
-        bit_or(track.person_bit(combined.member)) as people,
-        array_agg(combined.member order by combined.member) as members,
-        array_agg(combined.days order by combined.member) as days
+        coalesce(stored.people, v_no_people)
+          & ~bit_or(track.person_bit(combined.member)) filter (where combined.is_changed)
+          | coalesce(
+            bit_or(track.person_bit(combined.member)) filter (where combined.is_changed and combined.days <> 0),
+            v_no_people
+          ) as people,
+        array_agg(combined.member order by combined.member) filter (where combined.days <> 0) as members,
+        array_agg(combined.days order by combined.member) filter (where combined.days <> 0) as days
       from (
         select
-          entry.member, bit_or(entry.days) & ~bit_or(entry.cleared) | bit_or(entry.added) as days
+          entry.member, bit_or(entry.days) & ~bit_or(entry.cleared) | bit_or(entry.added) as days,
+          bool_or(entry.is_changed) as is_changed
         from (
-          select listed.member, listed.days, 0 as cleared, 0 as added
+          select listed.member, listed.days, 0 as cleared, 0 as added, false as is_changed
           from unnest(stored.members, stored.days) as listed (member, days)
           union all
-          select changed.member, 0, changed.cleared, changed.added
+          select changed.member, 0, changed.cleared, changed.added, true
           from unnest(change.members, change.cleared, change.added) as changed (member, cleared, added)
         ) as entry
         group by entry.member
       ) as combined
-      where combined.days <> 0
     ) as fresh
   ) as change
   on course_presence.item_id = change.item_id
     and course_presence.month = change.month
     and course_presence.block = change.block
-  when matched and change.people is null then delete
+  when matched and change.members is null then delete
   when matched then update set people = change.people, members = change.members, days = change.days
-  when not matched and change.people is not null then
+  when not matched and change.members is not null then
     insert (item_id, month, block, people, members, days)
     values (change.item_id, change.month, change.block, change.people, change.members, change.days);
 end;

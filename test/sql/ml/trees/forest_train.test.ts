@@ -32,7 +32,7 @@ describe("forest_train", () => {
     const single = await wrong();
     await database.query("drop table lab.model, lab.model_summary");
     await database.query(
-      "select ml.forest_train('lab.known', 'lab.model', 'id', 'corner', 'x, y, n1, n2, n3', num_trees => 25, max_tree_depth => 9, min_split => 4)",
+      "select ml.forest_train('lab.known', 'lab.model', 'id', 'corner', 'x, y, n1, n2, n3', num_trees => 15, max_tree_depth => 9, min_split => 4)",
     );
     await predict("forest", "response", "lab.new");
     const forest = await wrong();

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
+import { runs } from "../../../support/runs.ts";
 import { boosting, population, type Row } from "./trees.ts";
 
 const database = await lab();
@@ -62,7 +63,7 @@ describe("a single split", () => {
         const gain = await database.value<number>("select gain from lab.model where node = 0");
         expect(gain).toBeCloseTo(squares(drawn.map((one) => one.y)) - bestSplit(drawn), 6);
       }),
-      { numRuns: 40 },
+      { numRuns: runs(15, 10, database.native) },
     );
   });
 
@@ -90,14 +91,14 @@ describe("boosting", () => {
   test("learns a law of numbers, categories and missing values, and predicts what it measured", async () => {
     const learned = population(2000);
     await load(learned);
-    await train(", num_trees => 60, max_depth => 4, learning_rate => 0.2");
+    await train(", num_trees => 25, max_depth => 4, learning_rate => 0.4");
     const predicted = await predict();
     const error = mean(learned.map((one, i) => (one.y - (predicted[i] ?? Number.NaN)) ** 2));
     const [summary] = await database.rows<{ training_loss: number[]; num_trees: number }>(
       "select * from lab.model_summary",
     );
     expect(summary?.training_loss.at(-1)).toBeCloseTo(error, 10);
-    expect(summary?.num_trees).toBe(60);
+    expect(summary?.num_trees).toBe(25);
     for (const [i, loss] of (summary?.training_loss ?? []).entries())
       expect(loss).toBeLessThanOrEqual((summary?.training_loss[i - 1] ?? Infinity) + 1e-12);
     await load(population(1000, 77), "lab.unseen");

@@ -1,0 +1,48 @@
+import { expect, test, vi } from "vitest";
+import { runWorkerOnce } from "../../src/worker/worker.ts";
+import { asDatabase } from "../support/api.ts";
+import { testDatabase } from "../support/database.ts";
+
+const database = await testDatabase();
+vi.spyOn(console, "log").mockImplementation(() => {});
+vi.spyOn(console, "error").mockImplementation(() => {});
+
+interface Run {
+  task: string;
+  outcome: string;
+  error: string | null;
+  rows: number | null;
+  detail: Record<string, unknown> | null;
+}
+
+/** Runs the jobs of these tasks, and returns their last runs. */
+async function work(...tasks: string[]): Promise<Run[]> {
+  for (const task of tasks) await database.query(`select insights_queue.add_job('insights:${task}')`);
+  // A failed job is thrown after the others.
+  await runWorkerOnce(asDatabase(database)).catch(() => {});
+  return await database.rows<Run>(
+    `select distinct on (task) task, outcome, error, row_count::int as rows, detail from monitor.run
+     where task = any ($1) order by task, run_id desc`,
+    [tasks],
+  );
+}
+
+test("the worker seals new records, prints the head of the ledger, and reports a change", async () => {
+  await runWorkerOnce(asDatabase(database));
+  await database.query("select privacy.record_consents(7, true)");
+  const [sealed] = await work("seal", "refresh_decisions");
+  expect(sealed).toMatchObject({ task: "refresh_decisions", outcome: "ok", rows: 0 });
+  const [{ position, hash } = { position: "", hash: "" }] = await database.rows<{ position: string; hash: string }>(
+    "select position, hash from privacy.ledger_head()",
+  );
+  expect(await database.value("select count(*)::int from privacy.consent where ledger_position is null")).toBe(0);
+  expect(await work("verify_ledger")).toMatchObject([{ outcome: "ok", detail: { position, hash, unsealed: "0" } }]);
+  expect(
+    await database.value("select detail ->> 'hash' from monitor.run where task = 'seal' order by run_id desc limit 1"),
+  ).toBe(hash);
+
+  await database.query("update privacy.consent set granted = false where purpose = 'advertising'");
+  const [found] = await work("verify_ledger");
+  expect(found?.outcome).toBe("failed");
+  expect(found?.error).toMatch(/the ledger and the records differ: changed at position \d+ \(1 in all\)$/);
+});
