@@ -214,6 +214,33 @@ describe("privacy.erase_person", () => {
     });
   });
 
+  test("marks the predictions that may have been trained on her data", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      await db.query("create table pg_temp.enrolments (person text, item text, status text, enrolled_at timestamptz)");
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', 'active', '2026-03-01')");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query(
+        `with entered as (
+           insert into ml.project (name, task, metric)
+           select project, task, 'log_loss' from analytics.prediction_target where target = 'dropout'
+           returning project_id
+         )
+         insert into ml.model (project_id, version, algorithm, trained_at)
+         select project_id, version, 'logregr', trained_at::timestamptz
+         from entered, (values (1, '2026-02-01'), (2, '2026-04-01')) as trained (version, trained_at)`,
+      );
+      const marked = () => db.rows("select version, marked_at is not null as is_marked from ml.model order by version");
+      const { counts } = await erase(db, "ben");
+      expect(counts).not.toHaveProperty("ml.model");
+      expect((await erase(db, "ada")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+      expect(await marked()).toEqual([
+        { version: 1, is_marked: false },
+        { version: 2, is_marked: true },
+      ]);
+    });
+  });
+
   test("leaves the chain of the ledger whole and accounts for the decisions", async () => {
     await inside(async (db) => {
       await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
