@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { generator } from "../../support/matrix.ts";
+import { ingest as ingestSteps, twoTastes } from "../../support/recommend.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 
 const database = await testDatabase();
@@ -238,6 +240,43 @@ describe("privacy.erase_person", () => {
         { version: 1, is_marked: false },
         { version: 2, is_marked: true },
       ]);
+    });
+  });
+
+  test("unlearns the person in recommenders, whose lists are then those of the others", async () => {
+    await inside(async (db) => {
+      await ingestSteps(db, twoTastes(30, generator(3)));
+      const version = await db.value("select version from recommend.train()");
+      const model = await db.value(
+        "select model_id from ml.model join ml.project using (project_id) where name = 'recommend.course' and version = $1",
+        [version],
+      );
+      const lists = () =>
+        db.rows<{ item: string; neighbours: string[]; weights: number[] }>(
+          `select part || ' ' || item_id as item, neighbour_ids::text[] as neighbours, weights
+           from recommend.neighbours where model_id = $1 order by part, item_id`,
+          [model],
+        );
+      const weights = (from: Awaited<ReturnType<typeof lists>>): Map<string, number> =>
+        new Map(
+          from.flatMap(({ item, neighbours, weights: of }) =>
+            neighbours.map((neighbour, n) => [`${item} ${neighbour}`, of[n] ?? 0]),
+          ),
+        );
+      const before = weights(await lists());
+      const { counts } = await erase(db, "p1");
+      expect(counts).toMatchObject({ "recommend.learned": { deleted: 1 }, "ml.model": { unlearned: 1 } });
+      expect(await db.value("select count(*)::int from recommend.learned where model_id = $1", [model])).toBe(29);
+      const unlearned = weights(await lists());
+      expect(unlearned).not.toEqual(before);
+      // Computed from nothing, of the record without her.
+      await db.query("select recommend._relearn($1)", [model]);
+      const computed = weights(await lists());
+      const greatest = Math.max(...[...computed.values()].map(Math.abs));
+      for (const key of new Set([...unlearned.keys(), ...computed.keys()])) {
+        expect(Math.abs((unlearned.get(key) ?? 0) - (computed.get(key) ?? 0)), key).toBeLessThan(1e-4 * greatest);
+      }
+      expect(await db.value("select marked_at from ml.model where model_id = $1", [model])).toBeNull();
     });
   });
 
