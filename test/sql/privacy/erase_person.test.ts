@@ -185,6 +185,11 @@ describe("privacy.erase_person", () => {
         used("ben", "Both", "shared", { itemTitle: "Title by Ben" }),
       ]);
       await refresh(db);
+      // Derived of all items: it goes with them.
+      await db.query("select recommend.refresh_item_vectors()");
+      await db.query(
+        "insert into recommend.ranked_list (kind, list, item_id, score) select 'page', 'newest', item_id, 1 from track.item",
+      );
       const receipt = await erase(db, "ada");
       expect(await db.rows("select external_id, title from track.item order by 1")).toEqual([
         { external_id: "course", title: "Course" },
