@@ -14,7 +14,7 @@ declare
   v_versions int[];
   v_rows bigint := 0;
 begin
-  -- Who was in a training is not recorded: each version that was trained since her first enrolment may contain her.
+  -- The people of a training are not recorded: each version that was trained since her first enrolment may contain her.
   for v_project, v_versions in
     select project.name, array_agg(model.version)
     from analytics.prediction_target as entry
