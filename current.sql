@@ -982,11 +982,13 @@ alter table recommend.model_part
   add column if not exists scale float8 check (scale > 0);
 
 comment on column recommend.model_part.person_mean is $$
-Mean, over the people of the training, of n ^ -`person_exponent`, by which the factor of a person with n items is
-divided; fixed by the training, so that a person does not change the factors of others. Null for other methods.
+Mean of n ^ -`person_exponent` over the people of the training, who have n items.
+The factor of a person is divided by it. Fixed by the training, so that a person does not change the factors of others.
+Null for methods without such a factor.
 $$;
 comment on column recommend.model_part.scale is $$
-Number by which the weights of the part of a blend are divided, fixed by the training; null when there is one part.
+Number by which the weights of the part of a blend are divided, fixed by the training.
+Null when there is one part.
 $$;
 
 comment on column recommend.neighbours.person_count is $$
@@ -1023,8 +1025,9 @@ comment on column recommend.learning.rebuilt_at is $$
 Time at which the statistics were last computed from the whole record.
 $$;
 comment on column recommend.learning.drift is $$
-Relative error that the updates before this computation had left: the largest, over the rows of the inverse of a part,
-of the distance to the computed row divided by its length; 0 for parts that count, null before the first.
+Relative error that the updates before this computation had left.
+It is the largest, over the rows of the inverse of a part, of the distance to the computed row divided by its length; 0
+for parts that count pairs, null before the first update.
 $$;
 
 create table if not exists recommend.learned (
@@ -1086,7 +1089,7 @@ comment on column recommend.learned_item.totals is $$
 Sum of each of them, a whole number of 2^-40 (`ml.sequence_pairs`, `ml.item_knn_pairs`).
 $$;
 comment on column recommend.learned_item.inverse is $$
-Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, its columns being the items of the part in ascending order; else null.
+Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, whose columns are the items of the part in ascending order.
 $$;
 
 create index if not exists learned_item_item on recommend.learned_item (item_id);
@@ -1138,3 +1141,28 @@ comment on column privacy.erased_requests.failed is $$Number of requests before 
 comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
 
 drop function if exists track.lock_subject(text);
+
+/* --- Erasure: what is derived of an item goes with it --- */
+
+do $do$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['neighbours', 'ranked_list', 'item_vector'] loop
+    if exists (
+      select
+      from pg_constraint
+      where conrelid = format('recommend.%I', v_table)::regclass
+        and conname = v_table || '_item_id_fkey'
+        and confdeltype = 'a'
+    ) then
+      execute format(
+        'alter table recommend.%1$I drop constraint %2$I, '
+          'add constraint %2$I foreign key (item_id) references track.item on delete cascade not valid',
+        v_table, v_table || '_item_id_fkey'
+      );
+      execute format('alter table recommend.%I validate constraint %I', v_table, v_table || '_item_id_fkey');
+    end if;
+  end loop;
+end
+$do$;

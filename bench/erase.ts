@@ -80,12 +80,24 @@ const { rows: totals } = await client.query(
 console.log(
   `${name}: ${totals[0].events.toLocaleString("en")} events of ${totals[0].people.toLocaleString("en")} people`,
 );
+const timed = async (sql: string): Promise<number> => {
+  const started = performance.now();
+  await client.query(sql);
+  return performance.now() - started;
+};
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
 const erase = async (person: string): Promise<{ spent: number; counts: Record<string, Record<string, number>> }> => {
   const started = performance.now();
   const { rows } = await client.query("select counts from privacy.erase_person($1)", [person]);
   return { spent: performance.now() - started, counts: rows[0].counts };
 };
+const exported = await timed("select length(privacy.export_person('large-1')::text)");
+const bare = await timed(
+  "select length(jsonb_agg(to_jsonb(event))::text) from track.event where person_id = track.find_person('large-1')",
+);
+console.log(
+  `export of ${many.toLocaleString("en")} events: ${seconds(exported)}, ${(exported / bare).toFixed(1)} of the JSON of the events alone (${seconds(bare)})`,
+);
 for (const [index, peer] of refreshed.entries()) {
   const { spent, counts } = await erase(`large-${index + 1}`);
   console.log(

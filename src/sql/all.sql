@@ -186,6 +186,7 @@
 --!include ml/recommenders/ease_neighbours.sql
 --!include ml/recommenders/edlae_weights.sql
 --!include ml/recommenders/_weight_unit.sql
+--!include ml/recommenders/_check_pairs.sql
 --!include ml/recommenders/item_knn_pairs.sql
 --!include ml/recommenders/item_knn_lists.sql
 --!include ml/recommenders/item_knn_neighbours.sql

@@ -93,7 +93,7 @@ test("nothing of a refused message is stored", async () => {
   );
 });
 
-test("of the context, only the page, the referrer and the time zone are stored", async () => {
+test("of the context, only the page, the time zone and the traits are stored", async () => {
   const fields = [
     "ip",
     "agent",
@@ -107,7 +107,7 @@ test("of the context, only the page, the referrer and the time zone are stored",
     "field",
     "message",
   ];
-  expect(await placesOf(database, `kanari-(${fields.join("|")})`)).toEqual([]);
+  expect(await placesOf(database, `kanari-(${fields.join("|")})|kanari[.]example`)).toEqual([]);
   // Nor is a preference about a purpose that does not exist.
   expect(await placesOf(database, "kanari-category|kanari-preference|kanari_purpose")).toEqual([]);
 });

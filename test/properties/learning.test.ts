@@ -67,14 +67,16 @@ const eventOf = (done: Extract<Action, { does: "event" }>) => ({
 
 /** Two or more items of each person, so that there is something to learn. */
 const beginning = people.flatMap((who, n) =>
-  [0, 1, 2].map((k) => ({
-    does: "event" as const,
-    who,
-    item: items[(n + k * (1 + (n % 2))) % 6] ?? "a",
-    hour: 10 * n + 7 * k,
-    event: "Course Enrolled" as const,
-    rating: 4,
-  })),
+  [0, 1, 2].map(
+    (k): Extract<Action, { does: "event" }> => ({
+      does: "event",
+      who,
+      item: items[(n + k * (1 + (n % 2))) % 6] ?? "a",
+      hour: 10 * n + 7 * k,
+      event: "Course Enrolled",
+      rating: 4,
+    }),
+  ),
 );
 
 const train = async (db: Queries): Promise<number> => {
@@ -117,8 +119,14 @@ const trainedAs = async (db: Queries, model: string): Promise<List[]> => {
   );
   await db.query("select recommend._relearn($1)", [other]);
   const found = await lists(db, other);
-  expect(await db.rows("select person_id, item_ids, strengths from recommend.learned where model_id = $1 order by 1", [model])).toEqual(
-    await db.rows("select person_id, item_ids, strengths from recommend.learned where model_id = $1 order by 1", [other]),
+  expect(
+    await db.rows("select person_id, item_ids, strengths from recommend.learned where model_id = $1 order by 1", [
+      model,
+    ]),
+  ).toEqual(
+    await db.rows("select person_id, item_ids, strengths from recommend.learned where model_id = $1 order by 1", [
+      other,
+    ]),
   );
   await db.query("delete from recommend.learning where model_id = $1", [other]);
   await db.query("delete from recommend.model_part where model_id = $1", [other]);
@@ -135,7 +143,11 @@ function compare(learned: List[], trained: List[]): void {
     );
     // A weight of nearly 0 may be exactly 0, and then has no entry.
     const weights = (from: List[]): Map<string, number> =>
-      new Map(of(from).flatMap((list) => list.neighbours.map((target, n) => [`${list.item} ${target}`, list.weights[n] ?? 0])));
+      new Map(
+        of(from).flatMap((list) =>
+          list.neighbours.map((target, n) => [`${list.item} ${target}`, list.weights[n] ?? 0]),
+        ),
+      );
     const [one, other] = [weights(learned), weights(trained)];
     const greatest = Math.max(0, ...[...other.values()].map(Math.abs));
     for (const key of new Set([...one.keys(), ...other.keys()]))
@@ -172,16 +184,22 @@ test("a deployed model that learns and unlearns is one that is trained from scra
             ]);
           else if (done.does === "enrol") {
             await db.query("insert into public.enrolled values ($1, $2, '2026-02-01')", [done.who, done.item]);
-            await db.query("delete from public.enrolled where ctid not in (select min(ctid) from public.enrolled group by person, item)");
+            await db.query(
+              "delete from public.enrolled where ctid not in (select min(ctid) from public.enrolled group by person, item)",
+            );
             await db.query("select track.sync_enrolments('public.enrolled')");
           } else {
             // Another version is deployed for a while: what happens meanwhile is learned afterwards.
             await refresh(db);
             await db.query("select ml.deploy('recommend.course', $1)", [older]);
-            await send(db, [eventOf({ does: "event", who: "p1", item: "g", hour: 500, event: "Course Enrolled", rating: 4 })]);
+            await send(db, [
+              eventOf({ does: "event", who: "p1", item: "g", hour: 500, event: "Course Enrolled", rating: 4 }),
+            ]);
             await refresh(db);
             await db.query("select ml.deploy('recommend.course', $1)", [version]);
-            await send(db, [eventOf({ does: "event", who: "p2", item: "g", hour: 501, event: "Page Viewed", rating: 4 })]);
+            await send(db, [
+              eventOf({ does: "event", who: "p2", item: "g", hour: 501, event: "Page Viewed", rating: 4 }),
+            ]);
           }
         }
         await refresh(db);
@@ -195,7 +213,10 @@ test("a deployed model that learns and unlearns is one that is trained from scra
           await refresh(db);
           for (const kept of [model, await modelOf(db, older)]) {
             expect(
-              await db.value("select count(*)::int from recommend.learned where model_id = $1 and person_id = track.find_person($2)", [kept, erased]),
+              await db.value(
+                "select count(*)::int from recommend.learned where model_id = $1 and person_id = track.find_person($2)",
+                [kept, erased],
+              ),
             ).toBe(0);
             // The lists are those of the record, computed from nothing.
             const before = await lists(db, kept);
@@ -205,6 +226,6 @@ test("a deployed model that learns and unlearns is one that is trained from scra
         }
       });
     }),
-    { numRuns: runs(30, 8, database.native) },
+    { numRuns: runs(10, 4, database.native) },
   );
 });

@@ -234,6 +234,7 @@ const samples: Record<string, Record<string, string>> = {
   "track.record_my_consents": { purposes: "null" },
   "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
+  "ml.mark_for_training": { project: "'analytics.dropout'", reason: "'erased'", versions: "'{}'" },
   "recommend.for_items": { items: "array[course]" },
   "recommend.for_people": { people: "array[person]" },
   "recommend.refresh_item_vectors": { most: "10" },

@@ -52,6 +52,7 @@ test("every column that can hold a person's data is in the map", async () => {
 
 test("a planted column is found, of any type and in any schema", async () => {
   await database.as("postgres", {}, async (db) => {
+    const before = new Set(await offenders(db, unmapped));
     await db.query(`
       create schema planted;
       create table planted.free (
@@ -71,7 +72,7 @@ test("a planted column is found, of any type and in any schema", async () => {
       create domain planted.word as text;
       alter table planted.free add column v planted.word;
     `);
-    expect(await offenders(db, unmapped)).toEqual([
+    expect((await offenders(db, unmapped)).filter((name) => !before.has(name))).toEqual([
       "monitor.run.note",
       ..."abcdefghijklmnoprsuv".split("").map((column) => `planted.free.${column}`),
       "planted.view.name",

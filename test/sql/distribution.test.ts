@@ -346,6 +346,7 @@ describe("the list", () => {
       "recommend.evaluation_person by person_id beside track.event",
       "recommend.impression by person_id beside track.event",
       "recommend.interaction by person_id beside track.event",
+      "recommend.learned by person_id beside track.event",
       "recommend.taken by person_id beside track.event",
       "track.automatic_period by person_id beside track.event",
       "track.changed by person_id beside track.event",

@@ -132,10 +132,10 @@ from (
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
     (
-      'privacy', 'setting', '{subject_function,lock_function,names_function,unshared_function,hold_function}',
+      'privacy', 'setting',
+      '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
       'Names of functions.'
     ),
-    ('privacy', 'setting', '{returned_function}', 'Names of functions.'),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),
     ('privacy', 'request', '{regime}', 'Name of a law.'),
     ('privacy', 'regime', '{regime,description}', 'Laws with times to answer.'),

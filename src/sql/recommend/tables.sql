@@ -403,17 +403,19 @@ Factor of the strength of an item for each item that the person used later: 1 me
 $$;
 
 comment on column recommend.model_part.person_mean is $$
-Mean, over the people of the training, of n ^ -`person_exponent`, by which the factor of a person with n items is
-divided; fixed by the training, so that a person does not change the factors of others. Null for other methods.
+Mean of n ^ -`person_exponent` over the people of the training, who have n items.
+The factor of a person is divided by it. Fixed by the training, so that a person does not change the factors of others.
+Null for methods without such a factor.
 $$;
 comment on column recommend.model_part.scale is $$
-Number by which the weights of the part of a blend are divided, fixed by the training; null when there is one part.
+Number by which the weights of the part of a blend are divided, fixed by the training.
+Null when there is one part.
 $$;
 
 create table recommend.neighbours (
   model_id bigint not null,
   part smallint not null,
-  item_id bigint not null references track.item,
+  item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
   neighbour_ids bigint[] not null,
   weights real[] not null,
@@ -449,7 +451,7 @@ create index neighbours_item on recommend.neighbours (item_id);
 create table recommend.ranked_list (
   kind text not null,
   list text not null,
-  item_id bigint not null references track.item,
+  item_id bigint not null references track.item on delete cascade,
   score float8 not null,
   primary key (kind, list, item_id)
 );
@@ -1518,7 +1520,7 @@ comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal
 comment on column recommend.paired_test.people is $$Number of people.$$;
 
 create table recommend.item_vector (
-  item_id bigint primary key references track.item,
+  item_id bigint primary key references track.item on delete cascade,
   content vector(256),
   described_at timestamptz not null
 );
@@ -1576,8 +1578,9 @@ comment on column recommend.learning.rebuilt_at is $$
 Time at which the statistics were last computed from the whole record.
 $$;
 comment on column recommend.learning.drift is $$
-Relative error that the updates before this computation had left: the largest, over the rows of the inverse of a part,
-of the distance to the computed row divided by its length; 0 for parts that count, null before the first.
+Relative error that the updates before this computation had left.
+It is the largest, over the rows of the inverse of a part, of the distance to the computed row divided by its length; 0
+for parts that count pairs, null before the first update.
 $$;
 
 create table recommend.learned (
@@ -1639,7 +1642,7 @@ comment on column recommend.learned_item.totals is $$
 Sum of each of them, a whole number of 2^-40 (`ml.sequence_pairs`, `ml.item_knn_pairs`).
 $$;
 comment on column recommend.learned_item.inverse is $$
-Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, its columns being the items of the part in ascending order; else null.
+Of EASE and EDLAE: the row of P = (XᵀX + ridges)⁻¹, whose columns are the items of the part in ascending order.
 $$;
 
 create index learned_item_item on recommend.learned_item (item_id);

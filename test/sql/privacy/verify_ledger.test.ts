@@ -233,12 +233,9 @@ test("an erasure breaks nothing, its records cannot come back, and it covers no 
   await inside(async (db) => {
     await seal(db);
     const erased = await db.rows(
-      `select erased.* from privacy.erase(track.subject('ada')) as erased`,
+      `select erased.* from privacy.erase(track.subject('ada')) as erased where row_count > 0`,
     );
-    expect(erased).toEqual([
-      { table_name: "privacy.consent", row_count: "3", method: "deleted" },
-      { table_name: "privacy.person_age", row_count: "0", method: "deleted" },
-    ]);
+    expect(erased).toEqual([{ table_name: "privacy.consent", row_count: "3", method: "deleted" }]);
     expect(await verify(db)).toMatchObject({ intact: true, entries: 5, records: 2, removed: 3, unsealed: 1 });
     await db.query("select privacy.seal()");
     expect(await verify(db)).toMatchObject({ intact: true, entries: 6, records: 3, removed: 3, unsealed: 0 });

@@ -13,6 +13,7 @@ set search_path from current
 set extra_float_digits to 1
 as $$
 begin
+  perform ml._check_pairs(unit, pairs);
   if similarity is distinct from 'cosine' and similarity is distinct from 'jaccard' then
     perform common.refuse('CF001', format('similarity is %s', coalesce(left(similarity, 100), 'null')),
       'It is cosine or jaccard.');

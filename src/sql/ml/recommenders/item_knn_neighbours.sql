@@ -15,8 +15,10 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_unit constant float8 := ml._weight_unit(relation);
+  v_unit float8;
 begin
+  perform ml._check_coded(relation);
+  v_unit := ml._weight_unit(relation);
   return query execute ml.item_knn_lists(
     ml.item_knn_pairs(relation, v_unit, similarity, max_items),
     v_unit, similarity, shrinkage, column_limit, row_limit

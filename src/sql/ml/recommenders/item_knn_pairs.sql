@@ -12,6 +12,7 @@ set extra_float_digits to 1
 as $$
 begin
   perform ml._check_coded(relation);
+  perform ml._check_pairs(unit);
   perform common.check_count('max_items', max_items, 2, 10000);
   if similarity is distinct from 'cosine' and similarity is distinct from 'jaccard' then
     perform common.refuse('CF001', format('similarity is %s', coalesce(left(similarity, 100), 'null')),
@@ -49,8 +50,8 @@ $$;
 comment on function ml.item_knn_pairs(regclass, float8, text, int) is $$
 @behavior -*
 Returns the statement that adds up, for each two items, the products of the weights of the people with both.
-Its columns are `source_no`, `target_no`, not below the first, and `total`, a whole number of the `unit`; the total of an
-item with itself is its squared norm. For the similarity `jaccard` the totals are numbers of people. Sums of whole
+Its columns are `source_no`, `target_no`, not below the first, and `total`, a whole number of the `unit`; the total of
+an item with itself is its squared norm. For the similarity `jaccard` the totals are numbers of people. Sums of whole
 numbers do not depend on the order of the rows: the sums of some people are added to those of others, or subtracted,
 exactly. `ml.item_knn_lists` makes neighbour lists of them. Arguments as in `ml.item_knn_neighbours`.
 Errors: CF001 (parameters).

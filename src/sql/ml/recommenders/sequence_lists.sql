@@ -14,6 +14,7 @@ set search_path from current
 set extra_float_digits to 1
 as $$
 begin
+  perform ml._check_pairs(unit, pairs);
   if out_exponent is null or not out_exponent between 0 and 10
     or in_exponent is null or not in_exponent between 0 and 10 then
     perform common.refuse(

@@ -20,8 +20,10 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_unit constant float8 := ml._weight_unit(relation);
+  v_unit float8;
 begin
+  perform ml._check_coded(relation);
+  v_unit := ml._weight_unit(relation);
   return query execute ml.sequence_lists(
     ml.sequence_pairs(relation, v_unit, decay_form, decay, max_distance, time_column, half_life),
     v_unit, out_exponent, in_exponent, saturation, column_limit, row_limit

@@ -19,6 +19,7 @@ declare
   v_time text;
 begin
   perform ml._check_coded(relation);
+  perform ml._check_pairs(unit);
   if (half_life is null) <> (time_column is null) or not (v_seconds > 0 and v_seconds < 'infinity') then
     perform common.refuse(
       'CF001',
@@ -90,8 +91,8 @@ $$;
 
 comment on function ml.sequence_pairs(regclass, float8, text, float8, int, text, interval) is $$
 @behavior -*
-Returns the statement that adds up, for each two items, what `ml.sequence_neighbours` counts of the first before the
-second: `source_no`, `target_no` and `total`, a whole number of the `unit` in which products of two weights are counted.
+Returns the statement that adds up the pairs of items that `ml.sequence_neighbours` counts.
+Its columns are `source_no`, `target_no`, the item that comes later, and `total`, a whole number of the `unit`.
 Sums of whole numbers do not depend on the order of the rows: the sums of some people are added to those of others, or
 subtracted, exactly. `ml.sequence_lists` makes neighbour lists of them. Arguments as in `ml.sequence_neighbours`.
 Errors: CF001 (parameters).

@@ -43,7 +43,7 @@ $$;
 comment on function ml.mark_for_training(text, text, int[]) is $$
 Marks versions of a project, or all of them, so that they are not used until another one is trained.
 For versions that were trained on data that may not be used any more, such as that of an erased person. A marked version
-is not served: `ml.predict` raises CF006, and a recommender goes on with its other lists. The project counts as one
+is not served: `ml.predict` raises CF006, and a recommender continues with its other lists. The project counts as one
 without a deployed version, so that the next training is deployed whatever its figures, and the workers start it at once
 (`recommend.due_trainings`, `analytics.due_predictions`). Returns the number of versions that were not marked before.
 Errors: CF001 (reason), CF002 (no such project or version).

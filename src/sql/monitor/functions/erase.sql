@@ -28,7 +28,7 @@ begin
         where jsonb_path_exists(job.payload::jsonb, '$.** ? (@ == $name)', jsonb_build_object('name', named.name))
       )
     $statement$
-    using subject.names;
+    using privacy.user_names(subject);
     get diagnostics v_rows = row_count;
     return next row('insights_queue.jobs', v_rows, 'deleted')::privacy.erased;
     execute $statement$

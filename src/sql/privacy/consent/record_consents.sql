@@ -76,12 +76,23 @@ begin
   end if;
 
   if v_names_function is not null then
-    execute format(
-      'select named.* from %I.%I($1) as named',
-      split_part(v_names_function, '.', 1), split_part(v_names_function, '.', 2)
-    )
-    into v_named
-    using array[coalesce(record_consents.identity_id, record_consents.person_id)];
+    -- First without a lock, then as the person is until the end of the transaction: an erasure at the same time either
+    -- finds the decision, or is found here.
+    for v_attempt in 1 .. 2 loop
+      execute format(
+        'select named.* from %I.%I($1) as named',
+        split_part(v_names_function, '.', 1), split_part(v_names_function, '.', 2)
+      )
+      into v_named
+      using array[coalesce(record_consents.identity_id, record_consents.person_id)];
+      exit when v_attempt = 1 and v_named.name is null;
+      if v_attempt = 1 then
+        perform privacy._held_subject(v_named.name);
+      elsif v_named.name is null then
+        perform common.refuse('CF002', format('there is no person %s', record_consents.person_id),
+          'The person was erased.');
+      end if;
+    end loop;
   end if;
   if record_consents.identity_id is not null and v_named.person_id is distinct from record_consents.person_id then
     perform common.refuse('CF001',

@@ -28,7 +28,8 @@ $$;
 comment on function privacy.complete_erasures(timestamptz) is $$
 @behavior -*
 Marks the receipts of erasures before a refresh of the materialized views and lists as complete.
-`refreshed_at`: start of the refresh. Returns their number. Called by the task `erase`. Errors: CF001 for null or a time in the future.
+`refreshed_at`: start of the refresh. Returns their number. Called by the task `erase`.
+Errors: CF001 for null or a time in the future.
 $$;
 
 grant execute on function privacy.complete_erasures(timestamptz) to insights_worker;

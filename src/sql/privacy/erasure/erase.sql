@@ -19,11 +19,11 @@ begin
   return next privacy.erase_rows('privacy.consent', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.person_age', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.export_log', 'identity_id', subject.identity_ids);
-  return next privacy.clear_values('privacy.export_log', 'exported_by', subject.names);
+  return next privacy.clear_values('privacy.export_log', 'exported_by', privacy.user_names(subject));
   return query select erased.* from privacy.forget_rights(subject) as erased;
 
   -- The room ml is above this one and has no people: its keys are names that a model from outside contains.
-  v_deleted := ml.delete_keys(subject.names);
+  v_deleted := ml.delete_keys(privacy.user_names(subject));
   return next row('ml.embedding', v_deleted.embeddings, 'deleted')::privacy.erased;
   return next row('ml.score', v_deleted.scores, 'deleted')::privacy.erased;
 end;
@@ -32,5 +32,6 @@ $$;
 comment on function privacy.erase(privacy.subject) is $$
 @behavior -*
 Erases the decisions of a person, her date of birth and the log of her exports.
-Also answers her open requests, and deletes her vectors and scores in models from outside. Called by `privacy.erase_person`, after the other rooms.
+Also answers her open requests, and deletes her vectors and scores in models from outside.
+Called by `privacy.erase_person`, after the other rooms.
 $$;

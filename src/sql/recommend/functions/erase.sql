@@ -20,7 +20,7 @@ begin
   return next privacy.erase_rows('recommend.impression', 'person_id', v_people);
   return next privacy.erase_rows('recommend.evaluation_person', 'evaluation_id', v_evaluations);
   return next privacy.erase_rows('recommend.evaluation', 'evaluation_id', v_evaluations);
-  return next privacy.clear_values('recommend.rule_log', 'actor', subject.names);
+  return next privacy.clear_values('recommend.rule_log', 'actor', privacy.user_names(subject));
   -- After her rows: a model learns the difference between what it has learned from her and what is stored now.
   return query
   select erased.*

@@ -184,9 +184,10 @@ $$;
 
 comment on function recommend._update_inverse(bigint, smallint) is $$
 @behavior -*
-Updates P = (XᵀX + ridges)⁻¹ of an EASE or EDLAE part for the rows in the temporary tables `_recommend_after`, less those
-in `_recommend_before`: one column per row, and one per item whose ridge changes (`ml.low_rank_update`).
-A new item begins with a row and column of its ridge alone; one that nobody has any more has no link to the others, so
-that its row and column are removed. With many changes P is computed from the whole record. Returns whether anything
+Updates P = (XᵀX + ridges)⁻¹ of EASE or EDLAE for the rows in the temporary table `_recommend_after`.
+Those in `_recommend_before` are subtracted: one column per row, and one per item whose ridge changes
+(`ml.low_rank_update`).
+A new item begins with a row and column of its ridge alone; one that no person has any more has no link to the others,
+so that its row and column are removed. With many changes P is computed from the whole record. Returns whether anything
 changed: not when only the order of items did.
 $$;

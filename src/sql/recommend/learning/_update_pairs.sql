@@ -28,8 +28,8 @@ $$;
 
 comment on function recommend._count_people(bigint, smallint) is $$
 @behavior -*
-Changes the numbers of people per item by those in the temporary table `_recommend_item` (item_id, people), and adds
-items that are new.
+Changes the numbers of people per item by those in the temporary table `_recommend_item` (item_id, people).
+Items that are new are added.
 $$;
 
 create or replace function recommend._update_pairs(model_id bigint, part smallint)
@@ -115,7 +115,7 @@ $$;
 
 comment on function recommend._update_pairs(bigint, smallint) is $$
 @behavior -*
-Adds the rows in the temporary table `_recommend_after` to the sums of a part that counts pairs, and subtracts those in
-`_recommend_before`. The result is exactly that of counting all rows. Returns whether anything changed.
+Adds the rows in the temporary table `_recommend_after` to the sums of a part that counts pairs.
+Those in `_recommend_before` are subtracted. The result is exactly that of counting all rows. Returns whether anything changed.
 Both tables have the columns `person_no`, `item_no`, `weight` and `position`, with all rows of each person.
 $$;

@@ -78,5 +78,6 @@ comment on function recommend.learn(bigint[], timestamptz[], timestamptz[]) is $
 Keeps the deployed recommenders up to date with the given people, whose interactions, enrolments or decisions changed.
 Called by `track.refresh`. The lists are those of a training with the same parameters on the present rows of all people:
 exactly for methods that count pairs, within the precision of single floating-point numbers for EASE and EDLAE.
-`since` and `until` are not used. Versions that are not deployed do not learn; the people who changed are noted. People who may not be used any more, and those who were merged, leave the models.
+`since` and `until` are not used. People who may not be used any more, and those who were merged, leave the models.
+Versions that are not deployed do not learn; the people who changed are noted.
 $$;

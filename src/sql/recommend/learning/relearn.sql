@@ -19,7 +19,7 @@ comment on function recommend._catch_up(text, bigint) is $$
 Trains a version again on the present rows of all people, with the parameters that its training fixed.
 $$;
 
-/* A definer: it reads the interactions of all people and writes models, and is granted to administrators and workers. */
+/* A definer: it reads the interactions of all people, writes models, and is for administrators and workers. */
 create or replace function recommend.relearn(kind text default 'course')
 returns float8
 language plpgsql

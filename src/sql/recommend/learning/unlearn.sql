@@ -22,7 +22,7 @@ begin
   loop
     v_stale := '{}';
     if not v_known.is_live then
-      -- What belonged to her may be in the row of somebody else, from before a merge or a split.
+      -- Items of hers may be in the row of another person, from before a merge or a split.
       v_stale := array(
         select learned.person_id
         from recommend.learned
@@ -76,8 +76,8 @@ $$;
 
 comment on function recommend.unlearn(bigint) is $$
 @behavior -*
-Removes what the recommenders learned from a person, in all versions whose weights are kept, and returns what was
-changed, by table.
+Removes what the recommenders learned from a person, in all versions whose weights are kept.
+Returns the changes by table.
 Versions with a record (`recommend.learned`) become those that were trained, with the same parameters, without the
 person. Versions without a record, because they have too many items or are older, are marked for training.
 $$;

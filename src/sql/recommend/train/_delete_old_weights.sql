@@ -24,5 +24,6 @@ $$;
 
 comment on function recommend._delete_old_weights(text, int) is $$
 @behavior -*
-Deletes the weights and records of the versions of a recommender up to the given one, except those of the deployed version.
+Deletes the weights and records of the versions of a recommender up to the given one, except those of the deployed
+version.
 $$;

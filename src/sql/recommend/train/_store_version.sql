@@ -24,7 +24,7 @@ declare
   v_learns boolean;
 begin
   select * into v_setting from recommend.setting;
-  -- From here to the end of the transaction nobody learns or unlearns, so that no change of a person is missed.
+  -- From here to the end of the transaction no model learns or unlearns, so that no change of a person is missed.
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
   -- The model itself is trained on all rows, including those that it was tested on.
   create temporary table coded on commit drop as

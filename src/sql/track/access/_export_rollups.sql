@@ -134,7 +134,7 @@ $$;
 create or replace function track._days_of_bits(days int)
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select coalesce(jsonb_agg(day order by day) filter (where days & (1 << (day - 1)) <> 0), '[]')

@@ -41,9 +41,9 @@ begin
   return next privacy.erase_rows('track.item_role', 'person_id', v_people);
   return next privacy.erase_rows('track.exclusion', 'identity_id', v_identities);
   return next privacy.erase_rows('track.person_set_member', 'identity_id', v_identities);
-  return next privacy.clear_values('track.exclusion', 'excluded_by', subject.names);
-  return next privacy.clear_values('track.write_key_log', 'actor', subject.names);
-  return next privacy.clear_values('track.name_log', 'actor', subject.names);
+  return next privacy.clear_values('track.exclusion', 'excluded_by', privacy.user_names(subject));
+  return next privacy.clear_values('track.write_key_log', 'actor', privacy.user_names(subject));
+  return next privacy.clear_values('track.name_log', 'actor', privacy.user_names(subject));
   return next track._clear_examples(v_people);
   return next privacy.erase_rows('track.identity_link', 'identity_id', v_identities);
   return next privacy.erase_rows('track.identity_link', 'linked_identity_id', v_identities);

@@ -183,6 +183,7 @@ comment on function track.lock_subject(text, bigint) is $$
 @behavior -*
 Returns the person of a name, or else of a key, and locks her.
 Until the transaction ends, no other one stores her data, moves her identities, or refreshes what is derived from them.
-Includes messages without proof under the names of her browsers. What is queued for her and for people she was linked to is refreshed.
+Includes messages without proof under the names of her browsers. Refreshes what is queued for her and for people she was
+linked to.
 Errors: CF002 for an unknown name, 25001 in a transaction of another level than read committed.
 $$;

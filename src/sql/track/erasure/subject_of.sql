@@ -28,4 +28,5 @@ Returns a person with all her identities, as the functions of `privacy.handler` 
 Null when there is none, or when the caller may not read it.
 $$;
 
-grant execute on function track.subject_of(bigint) to insights_reader, insights_learner, insights_admin, insights_worker;
+grant execute on function track.subject_of(bigint)
+to insights_reader, insights_learner, insights_admin, insights_worker;
