@@ -111,7 +111,7 @@ async function happen(db: Queries, step: Step, index: number): Promise<void> {
     await db.query("select track.set_person_set('pilot', array[track.find_person($1)])", [step.who]);
 }
 
-/** Everybody is known before, so that keys are the same in both histories. */
+/** All people are known before, so that keys are the same in both histories. */
 async function begin(db: Queries): Promise<void> {
   for (const sequence of [
     "identity_identity_id_seq",
@@ -215,7 +215,7 @@ test("people who were merged and split are as if they had never been merged, on 
                 if (!merging || !("other" in step)) continue;
                 const owner = await userOf(db, step.other);
                 const isFree = browsers.some((name) => name === owner);
-                // What the browser says itself of this user would be undone with the merge.
+                // An identify of the browser for this user would be undone with the merge.
                 if (
                   isFree &&
                   [...before, ...during].some(
