@@ -1183,3 +1183,28 @@ comment on column privacy.erased_requests.failed is $$Number of requests before 
 comment on column privacy.erased_requests.error is $$Error of one of them, at most 100 characters; null without.$$;
 
 drop function if exists track.lock_subject(text);
+
+/* --- Erasure: what is derived of an item goes with it --- */
+
+do $do$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['neighbours', 'ranked_list', 'item_vector'] loop
+    if exists (
+      select
+      from pg_constraint
+      where conrelid = format('recommend.%I', v_table)::regclass
+        and conname = v_table || '_item_id_fkey'
+        and confdeltype = 'a'
+    ) then
+      execute format(
+        'alter table recommend.%1$I drop constraint %2$I, '
+          'add constraint %2$I foreign key (item_id) references track.item on delete cascade not valid',
+        v_table, v_table || '_item_id_fkey'
+      );
+      execute format('alter table recommend.%I validate constraint %I', v_table, v_table || '_item_id_fkey');
+    end if;
+  end loop;
+end
+$do$;

@@ -5,6 +5,8 @@ import { refreshAll } from "../src/worker/refresh.ts";
 const payload = z.object({
   /** `dropout`, `completion` or `activity`; default: all targets with enough data. */
   target: z.string().optional(),
+  /** Only when a deployed version was marked, after the erasure of a person: it is not used until the next training. */
+  marked: z.boolean().default(false),
 });
 
 interface Trained {
@@ -15,9 +17,20 @@ interface Trained {
 export default defineTask<z.output<typeof payload>>({
   name: "train_predictions",
   payload,
-  async due({ target }, { call }) {
+  async due({ target, marked }, { call }) {
     if (target !== undefined) return true;
-    const [found] = await call<{ any: boolean }>("select exists (select from analytics.due_predictions()) as any");
+    const [found] = await call<{ any: boolean }>(
+      `select exists (
+         select
+         from analytics.due_predictions() as due (target)
+         join analytics.prediction_target using (target)
+         left join ml.project on project.name = prediction_target.project
+         where not $1
+           or ml.deployed_version(project.name) is null
+             and exists (select from ml.deployment where deployment.project_id = project.project_id)
+       ) as any`,
+      [marked],
+    );
     return found?.any === true;
   },
   async run({ target }, tools) {

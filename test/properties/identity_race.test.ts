@@ -77,7 +77,7 @@ function toSql({ does, who, other }: Call): [string, unknown[]] {
   }
 }
 
-/** Rows that belong to nobody, or to another person than their identity does. */
+/** Rows that belong to no person, or to another one than their identity does. */
 const misplaced = `
   select 'event' as kind from track.event left join track.identity using (identity_id)
   where event.person_id is distinct from identity.person_id

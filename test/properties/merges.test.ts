@@ -111,7 +111,7 @@ async function happen(db: Queries, step: Step, index: number): Promise<void> {
     await db.query("select track.set_person_set('pilot', array[track.find_person($1)])", [step.who]);
 }
 
-/** Everybody is known before, so that keys are the same in both histories. */
+/** All people are known before, so that keys are the same in both histories. */
 async function begin(db: Queries): Promise<void> {
   for (const sequence of [
     "identity_identity_id_seq",
@@ -171,7 +171,8 @@ const userOf = (db: Queries, name: string): Promise<string | null> =>
 async function finish(db: Queries): Promise<Record<string, string[]>> {
   await refresh(db);
   await db.query("select analytics.refresh_views()");
-  const skip = ["track.rollup_check"];
+  // The periods cover the automatic events of a person; after a split they may be longer.
+  const skip = ["track.rollup_check", "track.automatic_period"];
   const incremental = await everyTable(db, skip);
   expect([...(incremental["track.stale"] ?? []), ...(incremental["track.changed"] ?? [])]).toEqual([]);
   await db.query("select track.rebuild()");
@@ -186,6 +187,7 @@ test("people who were merged and split are as if they had never been merged, on 
     fc.asyncProperty(
       fc.array(happening, { minLength: 3, maxLength: 12 }),
       fc.array(user, { maxLength: 2 }),
+      fc.uniqueArray(user, { maxLength: 2 }),
       fc.boolean(),
       fc.array(fc.oneof({ weight: 3, arbitrary: change }, { weight: 2, arbitrary: happening }), {
         minLength: 1,
@@ -193,13 +195,17 @@ test("people who were merged and split are as if they had never been merged, on 
       }),
       fc.shuffledSubarray([...users], { minLength: users.length, maxLength: users.length }),
       fc.boolean(),
-      async (before, served, refreshed, during, order, between) => {
+      async (before, served, restricted, refreshed, during, order, between) => {
         const history = async (merging: boolean): Promise<Record<string, string[]>> =>
           database.as("postgres", {}, async (db) => {
             await begin(db);
             for (const [index, step] of before.entries()) await happen(db, step, index);
             if (refreshed) await refresh(db);
             for (const name of served) await db.query("select from recommend.serve_person($1)", [name]);
+            for (const name of restricted) {
+              await db.query("select privacy.open_request($1, 'access')", [name]);
+              await db.query("select privacy.restrict_person($1, 'claims')", [name]);
+            }
             // Browsers without a user of their own, which a merge gave one.
             const merged: { browser: string; user: string }[] = [];
             for (const [index, step] of during.entries()) {
@@ -209,7 +215,7 @@ test("people who were merged and split are as if they had never been merged, on 
                 if (!merging || !("other" in step)) continue;
                 const owner = await userOf(db, step.other);
                 const isFree = browsers.some((name) => name === owner);
-                // What the browser says itself of this user would be undone with the merge.
+                // An identify of the browser for this user would be undone with the merge.
                 if (
                   isFree &&
                   [...before, ...during].some(
@@ -248,7 +254,7 @@ test("people who were merged and split are as if they had never been merged, on 
         expect(split).toEqual(never);
       },
     ),
-    { numRuns: runs(20, 5, database.native) },
+    { numRuns: runs(12, 4, database.native) },
   );
   expect(merges).toBeGreaterThan(0);
 });

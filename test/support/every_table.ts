@@ -7,7 +7,17 @@ import type { Queries } from "./database.ts";
 const rooms = ["track", "privacy", "analytics", "recommend", "ml", "monitor"];
 
 /** Random, or of the process. */
-const random = new Set(["consent_id", "salt", "backend", "serving_key", "log_id", "sample_id", "branch"]);
+const random = new Set([
+  "consent_id",
+  "salt",
+  "backend",
+  "serving_key",
+  "log_id",
+  "sample_id",
+  "branch",
+  "request_id",
+  "subject_hash",
+]);
 const identities = new Set(["identity_id", "linked_identity_id", "user_identity_id"]);
 
 export async function everyTable(db: Queries, except: readonly string[] = []): Promise<Record<string, string[]>> {
@@ -29,6 +39,8 @@ export async function everyTable(db: Queries, except: readonly string[] = []): P
   );
   const readable = (column: string, value: unknown): unknown => {
     if (random.has(column)) return undefined;
+    // A sum of double precision depends on the order of the rows in its last digit.
+    if (typeof value === "number" && !Number.isInteger(value)) return Number(value.toPrecision(12));
     if (identities.has(column)) return labels.get(String(value)) ?? value;
     if (column === "value_id") return values.get(String(value)) ?? value;
     if (column === "value_ids" && Array.isArray(value)) return value.map((id) => values.get(String(id)) ?? id);

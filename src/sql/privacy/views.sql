@@ -39,6 +39,7 @@ from privacy.request
 where completed_at is null;
 
 comment on view privacy.open_requests is $$
+@name privacy_pending_requests
 @primaryKey request_id
 Requests of people that are not answered yet, with the time until which they must be.
 $$;

@@ -416,7 +416,7 @@ $$;
 create table recommend.neighbours (
   model_id bigint not null,
   part smallint not null,
-  item_id bigint not null references track.item,
+  item_id bigint not null references track.item on delete cascade,
   person_count int not null check (person_count >= 0),
   neighbour_ids bigint[] not null,
   weights real[] not null,
@@ -453,7 +453,7 @@ create index neighbours_item on recommend.neighbours (item_id);
 create table recommend.ranked_list (
   kind text not null,
   list text not null,
-  item_id bigint not null references track.item,
+  item_id bigint not null references track.item on delete cascade,
   score float8 not null,
   primary key (kind, list, item_id)
 );
@@ -1522,7 +1522,7 @@ comment on column recommend.paired_test.verdict is $$`better`, `worse` or `equal
 comment on column recommend.paired_test.people is $$Number of people.$$;
 
 create table recommend.item_vector (
-  item_id bigint primary key references track.item,
+  item_id bigint primary key references track.item on delete cascade,
   content vector(256),
   described_at timestamptz not null
 );

@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { generator } from "../../support/matrix.ts";
+import { ingest as ingestSteps, twoTastes } from "../../support/recommend.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 
 const database = await testDatabase();
@@ -183,6 +185,11 @@ describe("privacy.erase_person", () => {
         used("ben", "Both", "shared", { itemTitle: "Title by Ben" }),
       ]);
       await refresh(db);
+      // Derived of all items: it goes with them.
+      await db.query("select recommend.refresh_item_vectors()");
+      await db.query(
+        "insert into recommend.ranked_list (kind, list, item_id, score) select 'page', 'newest', item_id, 1 from track.item",
+      );
       const receipt = await erase(db, "ada");
       expect(await db.rows("select external_id, title from track.item order by 1")).toEqual([
         { external_id: "course", title: "Course" },
@@ -211,6 +218,70 @@ describe("privacy.erase_person", () => {
         { name: "parent" },
         { name: "pinned" },
       ]);
+    });
+  });
+
+  test("marks the predictions that may have been trained on her data", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      await db.query("create table pg_temp.enrolments (person text, item text, status text, enrolled_at timestamptz)");
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', 'active', '2026-03-01')");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query(
+        `with entered as (
+           insert into ml.project (name, task, metric)
+           select project, task, 'log_loss' from analytics.prediction_target where target = 'dropout'
+           returning project_id
+         )
+         insert into ml.model (project_id, version, algorithm, trained_at)
+         select project_id, version, 'logregr', trained_at::timestamptz
+         from entered, (values (1, '2026-02-01'), (2, '2026-04-01')) as trained (version, trained_at)`,
+      );
+      const marked = () => db.rows("select version, marked_at is not null as is_marked from ml.model order by version");
+      const { counts } = await erase(db, "ben");
+      expect(counts).not.toHaveProperty("ml.model");
+      expect((await erase(db, "ada")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+      expect(await marked()).toEqual([
+        { version: 1, is_marked: false },
+        { version: 2, is_marked: true },
+      ]);
+    });
+  });
+
+  test("unlearns the person in recommenders, whose lists are then those of the others", async () => {
+    await inside(async (db) => {
+      await ingestSteps(db, twoTastes(30, generator(3)));
+      const version = await db.value("select version from recommend.train()");
+      const model = await db.value(
+        "select model_id from ml.model join ml.project using (project_id) where name = 'recommend.course' and version = $1",
+        [version],
+      );
+      const lists = () =>
+        db.rows<{ item: string; neighbours: string[]; weights: number[] }>(
+          `select part || ' ' || item_id as item, neighbour_ids::text[] as neighbours, weights
+           from recommend.neighbours where model_id = $1 order by part, item_id`,
+          [model],
+        );
+      const weights = (from: Awaited<ReturnType<typeof lists>>): Map<string, number> =>
+        new Map(
+          from.flatMap(({ item, neighbours, weights: of }) =>
+            neighbours.map((neighbour, n) => [`${item} ${neighbour}`, of[n] ?? 0]),
+          ),
+        );
+      const before = weights(await lists());
+      const { counts } = await erase(db, "p1");
+      expect(counts).toMatchObject({ "recommend.learned": { deleted: 1 }, "ml.model": { unlearned: 1 } });
+      expect(await db.value("select count(*)::int from recommend.learned where model_id = $1", [model])).toBe(29);
+      const unlearned = weights(await lists());
+      expect(unlearned).not.toEqual(before);
+      // Computed from nothing, of the record without her.
+      await db.query("select recommend._relearn($1)", [model]);
+      const computed = weights(await lists());
+      const greatest = Math.max(...[...computed.values()].map(Math.abs));
+      for (const key of new Set([...unlearned.keys(), ...computed.keys()])) {
+        expect(Math.abs((unlearned.get(key) ?? 0) - (computed.get(key) ?? 0)), key).toBeLessThan(1e-4 * greatest);
+      }
+      expect(await db.value("select marked_at from ml.model where model_id = $1", [model])).toBeNull();
     });
   });
 

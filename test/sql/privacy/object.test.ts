@@ -65,7 +65,7 @@ test("where analytics needs consent, those who have not granted it are in no seg
   });
 });
 
-test("belongs to the name that objected, and answers its requests", async () => {
+test("belongs to the name that was given, and answers its requests", async () => {
   await profiled(async (db) => {
     await db.query("select track.merge_persons('ada', 'ben')");
     await db.query("select privacy.open_request('ben', 'objection'), privacy.open_request('ben', 'opt_out', 'ccpa')");

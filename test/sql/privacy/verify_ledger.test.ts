@@ -256,7 +256,9 @@ test("a ledger without its first entries, or with another order of times, is bro
 test("an erasure breaks nothing, its records cannot come back, and it covers no other deletion", async () => {
   await inside(async (db) => {
     await seal(db);
-    const erased = await db.rows(`select erased.* from privacy.erase(track.subject('ada')) as erased where row_count > 0`);
+    const erased = await db.rows(
+      `select erased.* from privacy.erase(track.subject('ada')) as erased where row_count > 0`,
+    );
     expect(erased).toEqual([{ table_name: "privacy.consent", row_count: "3", method: "deleted" }]);
     expect(await verify(db)).toMatchObject({ intact: true, entries: 5, records: 2, removed: 3, unsealed: 1 });
     await db.query("select privacy.seal()");

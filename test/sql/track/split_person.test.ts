@@ -98,6 +98,29 @@ test("a browser that a merge gave a user is free again, or that of those who ide
   });
 });
 
+test("a browser of two users of the person has one identity again, with all that it sent", async () => {
+  await inside(async (db) => {
+    const at = (hour: number) => ({ timestamp: `2026-03-01T${hour}:00:00Z` });
+    await ingest(db, [
+      identify("b1", "ada", at(10)),
+      browse("b1", at(11)),
+      identify("b1", "ben", at(12)),
+      browse("b1", at(13)),
+      message(),
+      message({ userId: "ben" }),
+    ]);
+    await merge(db, "ada", "ben");
+    expect(await split(db, "ada", ["b1"])).toBe(2);
+    expect(await belongings(db, "b1")).toEqual(["b1", "b1"]);
+    expect(await belongings(db, "ben")).toEqual(["ada", "ben"]);
+    expect(await db.rows("select branch, user_identity_id from track.identity where external_id = 'b1'")).toEqual([
+      { branch: "0", user_identity_id: null },
+    ]);
+    await ingest(db, [identify("b1", "eve", { timestamp: new Date(Date.now() + 60_000).toISOString() })]);
+    expect(await belongings(db, "eve")).toEqual(["b1", "b1"]);
+  });
+});
+
 test.each([
   ["'ada', '{}'", "CF001", "0 names"],
   ["'ada', null", "CF001", "0 names"],

@@ -5,8 +5,29 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_rows bigint;
+  v_first_at constant timestamptz := (
+    select min(enrolment.enrolled_at)
+    from track.enrolment
+    where enrolment.person_id = any (subject.identity_ids)
+  );
+  v_project text;
+  v_versions int[];
+  v_rows bigint := 0;
 begin
+  -- The people of a training are not recorded: each version that was trained since her first enrolment may contain her.
+  for v_project, v_versions in
+    select project.name, array_agg(model.version)
+    from analytics.prediction_target as entry
+    join ml.project on project.name = entry.project
+    join ml.model using (project_id)
+    where model.trained_at >= v_first_at
+    group by project.name
+    order by project.name
+  loop
+    v_rows := v_rows + ml.mark_for_training(v_project, 'a person was erased', v_versions);
+  end loop;
+  return next row('ml.model', v_rows, 'marked')::privacy.erased;
+
   -- A query about her cannot be run any more.
   delete from analytics.saved_query
   where exists (
@@ -26,5 +47,6 @@ $$;
 comment on function analytics.erase(privacy.subject) is $$
 @behavior -*
 Erases a person from the training data of predictions, and her name where she has written or defined something.
+Marks the versions that may have been trained on her data, so that they are not used until the next training.
 Called by `privacy.erase_person`. Cohorts and segments are sets of people: see `track.erase`.
 $$;

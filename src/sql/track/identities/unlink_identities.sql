@@ -93,7 +93,11 @@ begin
   ),
 
   span as materialized (
-    select gone.identity_id as old_identity_id, browser.*
+    select
+      gone.identity_id as old_identity_id,
+      -- Without a user, all that the browser has sent is that of one identity.
+      coalesce(browser.identity_id, min(gone.identity_id) over (partition by gone.external_id)) as identity_id,
+      coalesce(browser.since, '-infinity') as since, coalesce(browser.until, 'infinity') as until
     from gone
     left join lateral track._browser_spans(gone.external_id) as browser on true
   ),
@@ -103,13 +107,13 @@ begin
     set user_identity_id = null
     from span
     where identity.identity_id = span.old_identity_id
-      and span.identity_id is null
+      and identity.identity_id = span.identity_id
   )
 
   select array_agg(old_identity_id), array_agg(identity_id), array_agg(since), array_agg(until)
   into v_froms, v_tos, v_since, v_until
   from span
-  where identity_id is not null;
+  where identity_id <> old_identity_id;
 
   if v_froms is not null then
     perform track._move_spans(v_froms, v_tos, v_since, v_until);
