@@ -2,10 +2,7 @@ create or replace function track.hold_subject(person text)
 returns privacy.subject
 language plpgsql
 volatile
--- A definer: locking rows of track.identity requires the privilege to update them.
-security definer
 set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
 as $$
 declare
   v_subject privacy.subject := track.subject(hold_subject.person);
