@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if salt !~ '^([0-9a-fA-F]{2}){0,1000}$' then
+  if salt !~ '^([0-9a-fA-F]{2}){0,128}$' then
     perform common.refuse('CF001', format('the salt "%s" is not hexadecimal', left(salt, 100)),
       'Give the salt of the receipt, as privacy.erase_person returned it.');
   end if;
