@@ -140,6 +140,9 @@ function rename(table: string, row: Row, keys: Keys): Row {
       const found = peopleOf(row, keys);
       if (found !== undefined) renamed[column] = found;
     } else if (/(^|_)person_id$/.test(column)) renamed[column] = named(keys.people, value);
+    else if (table === "track.item_source" && column === "identity_id")
+      // Of a browser: a later link does not change which of its users told it.
+      renamed[column] = String(named(keys.identities, value)).replace(/ of .*/, "");
     else if (/(^|_)identity_id$/.test(column)) renamed[column] = named(keys.identities, value);
     else if (/(^|_)(item|course)_ids?$/.test(column) || column === "pool" || column === "neighbour_ids")
       renamed[column] = named(keys.items, value);

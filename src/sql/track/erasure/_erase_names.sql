@@ -365,7 +365,8 @@ begin
   -- The item is used by others, or named by the application.
   update track.item_source
   set identity_id = 0
-  where item_source.identity_id = any (_erase_descriptions.identities);
+  where item_source.identity_id = any (_erase_descriptions.identities)
+    and item_source.attribute = 'name';
   return v_cleared;
 end;
 $$;

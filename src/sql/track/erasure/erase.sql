@@ -8,6 +8,8 @@ declare
   v_identities constant bigint[] := subject.identity_ids;
   -- Messages without proof under the names of her browsers are people of their own, with the keys of their identities.
   v_people constant bigint[] := subject.identity_ids;
+  -- A later link of a browser moves messages to the identity of another user, but not what they have told of items.
+  v_tellers constant bigint[] := track._with_siblings(subject.identity_ids);
   v_items bigint[];
   v_types int[];
   v_used record;
@@ -22,7 +24,7 @@ begin
     union
     select event.named_item_id from track.event where event.person_id = any (v_people)
     union
-    select source.item_id from track.item_source as source where source.identity_id = any (v_identities)
+    select source.item_id from track.item_source as source where source.identity_id = any (v_tellers)
   );
   v_types := array(select distinct event.event_type_id from track.event where event.person_id = any (v_people));
 
@@ -68,7 +70,7 @@ begin
   end loop;
   return next privacy.erase_rows('track.changed', 'person_id', v_people);
 
-  v_rows := track._erase_descriptions(v_identities);
+  v_rows := track._erase_descriptions(v_tellers);
   return next row('track.item', v_rows, 'cleared')::privacy.erased;
   -- Not while a batch is stored that may name one of them: see track._has_names_of_its_own.
   if pg_try_advisory_xact_lock(hashtext('track.ingest')) then
