@@ -286,6 +286,9 @@ describe("functions", () => {
     expect(await may("learner")).toEqual([
       "privacy.allowed",
       "privacy.effective_decisions",
+      "privacy.export_me",
+      "privacy.open_my_request",
+      "privacy.restricted",
       "recommend.feedback",
       "recommend.for_items",
       "recommend.for_me",
@@ -305,6 +308,8 @@ describe("functions", () => {
       "track.record_my_consent",
       "track.record_my_consents",
       "track.sign_in",
+      "track.subject",
+      "track.subject_of",
       "track.trait_changes",
       "track.traits_at",
     ]);

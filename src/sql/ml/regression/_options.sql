@@ -17,7 +17,9 @@ begin
         format('%s: there is no option "%s"', left(what, 100), left(v_option, 100)),
         coalesce(
           'Did you mean "' || common.nearest_name(v_name, allowed) || '"?',
-          format('Give name=value pairs, separated by commas; the names are %s.', array_to_string(allowed, ', '))
+          format(
+            'Give name=value pairs, separated by commas; the names are %s.', left(array_to_string(allowed, ', '), 500)
+          )
         )
       );
     end if;

@@ -22,7 +22,7 @@ begin
     perform common.refuse('CF008', format('there are %s names', cardinality(_check_names.names)),
       'Give at most 10000 in a call.');
   end if;
-  select format('%s "%s"', coalesce(entry.kind, 'null'), coalesce(left(entry.name, 100), 'null')) into v_wrong
+  select format('%s "%s"', coalesce(left(entry.kind, 20), 'null'), coalesce(left(entry.name, 70), 'null')) into v_wrong
   from unnest(_check_names.kinds, _check_names.names) as entry (kind, name)
   where entry.kind is null
     or entry.kind not in ('user', 'anonymous', 'unverified')
@@ -30,7 +30,7 @@ begin
     or length(entry.name) not between 1 and 256
   limit 1;
   if v_wrong is not null then
-    perform common.refuse('CF001', format('%s is not a name', left(v_wrong, 150)),
+    perform common.refuse('CF001', format('%s is not a name', v_wrong),
       'A kind is user or anonymous, and a name has 1 to 256 characters.');
   end if;
 end;
