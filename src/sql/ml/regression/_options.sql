@@ -18,7 +18,8 @@ begin
         coalesce(
           'Did you mean "' || common.nearest_name(v_name, allowed) || '"?',
           format(
-            'Give name=value pairs, separated by commas; the names are %s.', left(array_to_string(allowed, ', '), 500)
+            'Give name=value pairs, separated by commas; the names are %s.',
+            array_to_string(array(select left(name, 60) from unnest(allowed) as name limit 30), ', ')
           )
         )
       );
