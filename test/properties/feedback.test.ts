@@ -395,11 +395,12 @@ async function perform(db: Queries, world: World, done: Action, key: string): Pr
     await db.query("select track.sync_enrolments('public.enrolled')");
   } else {
     world.decisions.push(done);
-    await db.query("select privacy.record_consent(track.find_person($1), 'personalization', $2, $3)", [
-      done.who,
-      done.granted,
-      new Date(start + world.decisions.length * HOUR).toISOString(),
-    ]);
+    // The decision of one name of a person, which stays with it when the person is split.
+    await db.query(
+      `select privacy.record_consent(
+         track.find_person($1), 'personalization', $2, $3, identity_id => track.find_identity($1))`,
+      [done.who, done.granted, new Date(start + world.decisions.length * HOUR).toISOString()],
+    );
   }
 }
 

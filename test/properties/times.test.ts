@@ -164,6 +164,22 @@ const steps: Record<string, string> = {
   sealed: "select privacy.seal()",
   "head of the ledger": "select position from privacy.ledger_head()",
   "verified ledger": "select is_intact, problems from privacy.verify_ledger(tolerance => '30 days 01:30')",
+  request: `
+    select kind, regime, received_at, due_at
+    from privacy.open_request('t', 'access', 'gdpr', received_at => date_trunc('day', now(), 'UTC') - interval '22.5 hours')`,
+  "request of mine": "select kind, regime from privacy.open_my_request('portability', 'ferpa')",
+  "extended request":
+    "select extended_until from privacy.extend_request((select request_id from privacy.request where kind = 'access'))",
+  "answered request":
+    "select state from privacy.complete_request((select request_id from privacy.request where kind = 'access'), 'Sent.')",
+  "suppressed names": "select privacy.suppress('{user}', '{gone}')",
+  "suppressed name": "select kind, name from privacy.suppressed('{user}', '{gone}')",
+  "lifted suppression": "select privacy.lift_suppression('{user}', '{gone}', clock_timestamp())",
+  "erased person": `
+    select counts from privacy.erase_person(
+      (select external_id from track.identity where kind = 'user' and external_id <> 't' order by external_id limit 1))`,
+  "erased people": "select jsonb_typeof(privacy.erasure_list('2025-03-30 01:30Z'))",
+  "completed erasures": "select privacy.complete_erasures(clock_timestamp())",
   key: "select source, level from track.create_write_key('site', expires_at => '2040-03-30 01:30Z')",
   "key of it": "select expires_at from track.write_key order by key_id",
   "changed key":

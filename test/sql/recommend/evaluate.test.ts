@@ -69,7 +69,7 @@ describe("bad input", () => {
     ["seed => null", "CF001", "same seed"],
     ["people => 0", "CF001", "1"],
     ["resamples => 10", "CF001", "20"],
-    ["segments => '{nobody.here}'", "CF002", "Did you mean"],
+    ["segments => '{signed_on}'", "CF002", 'Did you mean "signed_in"'],
     ["split_at => 'infinity'", "CF001", "time"],
     ["protocol => 'random', split_at => '2026-02-01'", "CF001", "time"],
     ["split_at => '1990-01-01'", "CF004", "At least 5"],

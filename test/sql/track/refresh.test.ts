@@ -381,7 +381,7 @@ describe("a changed decision queues its person", () => {
         message({
           userId: "ada",
           event: "Segment Consent Preference Updated",
-          context: { consent: { categoryPreferences: { personalization: false, advertising: true, nonsense: true } } },
+          context: { consent: { categoryPreferences: { personalization: false, advertising: true } } },
         }),
       ]);
       expect(await queued(db)).toEqual(forDecisions("ada"));
