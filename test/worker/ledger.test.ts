@@ -27,6 +27,20 @@ async function work(...tasks: string[]): Promise<Run[]> {
   );
 }
 
+test("one round of all tasks erases the people who requested it, seals the receipt and verifies the ledger", async () => {
+  const stored = [{ type: "track", messageId: "1", userId: "eve", event: "Course Enrolled" }];
+  await database.query("select track.ingest($1)", [JSON.stringify(stored)]);
+  await database.query("select privacy.open_request('eve', 'erasure')");
+  await runWorkerOnce(asDatabase(database));
+  expect(await database.value("select count(*)::int from track.identity where external_id = 'eve'")).toBe(0);
+  expect(await database.value("select completed_at is not null from privacy.erasure")).toBe(true);
+  expect(await database.rows("select task, outcome from monitor.run where task in ('seal', 'verify_ledger')")).toEqual([
+    { task: "seal", outcome: "ok" },
+    { task: "verify_ledger", outcome: "ok" },
+  ]);
+  expect(await database.value("select count(*)::int from privacy.erasure where ledger_position is null")).toBe(0);
+});
+
 test("the worker seals new records, prints the head of the ledger, and reports a change", async () => {
   await runWorkerOnce(asDatabase(database));
   await database.query("select privacy.record_consents(7, true)");
